@@ -1,0 +1,1 @@
+"""Sagittal: the Python-native DICOM archive and toolkit."""

@@ -1,0 +1,149 @@
+"""The error tree.
+
+Every class carries the DIMSE status (PS3.7 Annex C, PS3.4 B.2.3) and the HTTP status (PS3.18) it answers with; the two are put on
+the wire in two places only (`dimse.status`, `web.app`). A text in an error is for a person at the other end: it names the
+element, the limit or the setting, and never a path of this machine.
+"""
+
+from __future__ import annotations
+
+
+class SagittalError(Exception):
+    """Anything the archive refuses or fails at, on purpose."""
+
+    dimse_status = 0x0110  # Processing failure
+    http_status = 500
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text or type(self).__doc__ or type(self).__name__)
+        self.text = str(self)
+
+
+class UsageError(SagittalError):
+    """The command line or the configuration cannot be used."""
+
+    http_status = 400
+
+
+class BadRequest(SagittalError):
+    """The request does not follow PS3.18 or PS3.4."""
+
+    dimse_status = 0xC000  # Unable to process
+    http_status = 400
+
+
+class NotAuthenticated(SagittalError):
+    """No valid credentials were given."""
+
+    dimse_status = 0x0124
+    http_status = 401
+
+
+class NotAuthorized(SagittalError):
+    """The principal may not do this."""
+
+    dimse_status = 0x0124
+    http_status = 403
+
+
+class NotFound(SagittalError):
+    """No such resource."""
+
+    dimse_status = 0x0112  # No such SOP Instance
+    http_status = 404
+
+
+class Gone(NotFound):
+    """The resource was deleted."""
+
+    http_status = 410
+
+
+class NotAcceptable(SagittalError):
+    """No representation that the requestor accepts can be made."""
+
+    dimse_status = 0x0122
+    http_status = 406
+
+
+class UnsupportedMedia(SagittalError):
+    """The payload is of a media type that this resource does not take."""
+
+    http_status = 415
+
+
+class LimitExceeded(SagittalError):
+    """A limit of `limits.py` was exceeded."""
+
+    dimse_status = 0xA700  # Out of resources
+    http_status = 413
+
+
+class Malformed(SagittalError):
+    """The bytes break the encoding rules of PS3.5 or PS3.10.
+
+    `defect` is a row of the policy table (`dicom.defects`), `offset` the byte of the data set where it was seen.
+    """
+
+    dimse_status = 0xC000  # Cannot understand
+    http_status = 409
+
+    def __init__(self, defect: str, text: str, offset: int | None = None) -> None:
+        super().__init__(text if offset is None else f"{text} (at byte {offset})")
+        self.defect = defect
+        self.offset = offset
+
+
+class IdentifierMismatch(SagittalError):
+    """A UID is missing, empty, invalid or differs from the command: A900."""
+
+    dimse_status = 0xA900
+    http_status = 409
+
+
+class DuplicateInstance(SagittalError):
+    """Another content is held under this SOP Instance UID and the policy is to refuse."""
+
+    dimse_status = 0x0111
+    http_status = 409
+
+
+class StorageUnavailable(SagittalError):
+    """The storage or the index cannot make anything durable at the moment."""
+
+    dimse_status = 0xA700
+    http_status = 503
+
+
+class Busy(SagittalError):
+    """Too much is under way; ask again later."""
+
+    dimse_status = 0xA700
+    http_status = 503
+
+
+class UnknownDestination(SagittalError):
+    """The move destination is not a configured node."""
+
+    dimse_status = 0xA801
+    http_status = 400
+
+
+class DamagedObject(SagittalError):
+    """The bytes on the volume are not those that were stored."""
+
+    http_status = 500
+
+
+class PeerError(SagittalError):
+    """A peer refused or could not be reached (exit status 3)."""
+
+    http_status = 502
+
+
+class PeerUnreachable(PeerError):
+    """No connection to the peer could be made."""
+
+
+class PeerRefused(PeerError):
+    """The peer rejected or aborted the association, or refused the request."""

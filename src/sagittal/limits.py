@@ -1,0 +1,93 @@
+"""Every limit of the archive: name, unit in the name, default, and the reason beside it.
+
+Frozen and handed down from `serve`; the standard library only. A setting `[limits]` of the configuration replaces values by
+name. A limit that is exceeded raises `LimitExceeded` or `Malformed` (see the policy table in `dicom.defects`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderLimits:
+    """What one data set may cost the bounded reader."""
+
+    depth_max: int = 128  # peers chose 100 and 256; real objects stay below 10
+    elements_max: int = 20_000_000  # 200,000 per-frame items of ~60 elements
+    element_header_pending_bytes_max: int = 16 * KiB  # bytes held while an element header or small value is incomplete
+    value_text_bytes_max: int = 64 * KiB  # longer text and number values become bulk data in the metadata
+    value_binary_bytes_max: int = 1 * KiB  # longer binary values become bulk data in the metadata
+    value_held_bytes_max: int = 64 * KiB  # any value kept whole in memory while reading
+    metadata_flush_characters: int = 128 * KiB  # metadata text held before it goes to the sink
+    frames_max: int = 1_000_000  # 16 bytes a fragment: 16 MiB at the most
+    meta_group_bytes_max: int = 64 * KiB
+    inflate_ratio_max: int = 200  # deflate itself reaches 1032; real headers 3-10
+    inflate_bytes_max: int = 4 * GiB
+    data_set_bytes_max: int = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class NetLimits:
+    """What one peer may cost the DIMSE listener."""
+
+    pdu_receive_bytes_max: int = 256 * KiB  # Maximum Length Received that we announce
+    associate_pdu_bytes_max: int = 64 * KiB
+    presentation_contexts_max: int = 128  # odd ids 1..255
+    receive_buffer_bytes: int = 256 * KiB  # one socket read
+    command_set_bytes_max: int = 16 * KiB
+    identifier_bytes_max: int = 1 * MiB  # C-FIND, C-MOVE, C-GET keys
+    associations_max: int = 500
+    connections_unassociated_max: int = 2_500  # silent sockets; 2,000 must not lock anybody out
+    connections_per_address_max: int = 2_500
+    artim_seconds: float = 30.0  # the whole negotiation, not each byte (PS3.8 9.1.5)
+    idle_seconds_max: float = 600.0  # an association without traffic
+    receive_bytes_per_second_min: int = 1_000  # progress floor inside a message, averaged over 30 s
+    send_stall_seconds_max: float = 60.0
+    connect_seconds_max: float = 10.0
+    response_seconds_max: float = 120.0  # waiting for a peer's answer as SCU
+
+
+@dataclass(frozen=True, slots=True)
+class WebLimits:
+    """What one client may cost the HTTP listener."""
+
+    header_seconds_max: float = 15.0
+    connections_max: int = 1_000
+    body_bytes_per_second_min: int = 1_000
+    request_line_and_headers_bytes_max: int = 64 * KiB
+    multipart_header_bytes_max: int = 8 * KiB
+    multipart_headers_max: int = 16
+    parts_max: int = 100_000
+    results_default: int = 1_000
+    results_max: int = 10_000
+    json_body_bytes_max: int = 16 * MiB
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """What the engine holds and how it commits."""
+
+    transfer_bytes_max: int = 16 * MiB  # memory for one transfer, whatever the object
+    staging_inline_bytes_max: int = 64 * KiB  # smaller objects get their file only when they are complete
+    commit_batch_max: int = 256
+    commit_queue_max: int = 2_000
+    directory_files_max: int = 10_000
+    sync_threads: int = 4
+    query_threads: int = 2
+    query_rows_max: int = 100_000
+    free_bytes_min: int = 256 * MiB  # refuse before full
+    delete_grace_seconds: int = 30 * 86_400
+    drain_seconds_max: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """All of them, as `serve` hands them down."""
+
+    reader: ReaderLimits = ReaderLimits()
+    net: NetLimits = NetLimits()
+    web: WebLimits = WebLimits()
+    archive: ArchiveLimits = ArchiveLimits()
