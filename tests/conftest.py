@@ -1,0 +1,101 @@
+"""Fixtures for the whole suite: the corpus folder, and a real `sagittal serve` as a program of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from programs import corpus_folder
+
+
+@pytest.fixture
+def corpus_dir() -> Path:
+    return corpus_folder()
+
+
+@dataclass
+class Served:
+    """A running `sagittal serve`: what its ready line said, and the process."""
+
+    process: subprocess.Popen[str]
+    data: Path
+    http: str
+    dimse: str  # host:port
+    aet: str
+    log: Path
+
+    @property
+    def host(self) -> str:
+        return self.dimse.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.dimse.rpartition(":")[2])
+
+    @property
+    def peer(self) -> str:
+        """As the commands of `sagittal` take it: AET@host:port."""
+        return f"{self.aet}@{self.dimse}"
+
+    def stop(self) -> int:
+        """SIGTERM, then the exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        status = self.process.wait(timeout=30)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return status
+
+
+def sagittal(*arguments: str | Path, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run one command of `sagittal` to its end."""
+    command = [sys.executable, "-m", "sagittal", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def serve(data: Path, *options: str) -> Served:
+    """Start `sagittal serve` on free ports and wait for its ready line."""
+    log = data.parent / f"{data.name}.log"
+    command = [sys.executable, "-m", "sagittal", "serve", "--json", "--data", str(data)]
+    command += ["--http-port", "0", "--dimse-port", "0", *options]
+    with log.open("a") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise AssertionError(f"sagittal serve ended with {process.wait()}: {log.read_text()[-4000:]}")
+    ready = json.loads(line)
+    return Served(process, data, ready["http"], ready["dimse"], ready["aet"], log)
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Start any number of servers; each is stopped with the test."""
+    running: list[Served] = []
+
+    def start(*options: str, data: Path | None = None) -> Served:
+        running.append(serve(data or tmp_path / f"data{len(running)}", *options))
+        return running[-1]
+
+    yield start
+    for served in running:
+        served.stop()
+
+
+@pytest.fixture
+def server(start_server: Callable[..., Served]) -> Served:
+    """A fresh archive for one test."""
+    return start_server()
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One archive for all tests of a module that only add to it."""
+    served = serve(tmp_path_factory.mktemp("served") / "data")
+    yield served
+    served.stop()

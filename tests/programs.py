@@ -1,0 +1,42 @@
+"""System programs that tests need: found by name, or the test is skipped with that name (failed with SAGITTAL_STRICT=1)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+STRICT = os.environ.get("SAGITTAL_STRICT") == "1"
+_CORPUS_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "corpus"
+
+
+def missing(what: str) -> None:
+    """Skip the running test because `what` is not here; fail it in a strict run."""
+    if STRICT:
+        pytest.fail(f"{what} is missing, and SAGITTAL_STRICT=1 wants it", pytrace=False)
+    pytest.skip(f"{what} is missing")
+
+
+def need(program: str) -> str:
+    """The path of a system program."""
+    path = shutil.which(program)
+    if path is None:
+        missing(program)
+    return str(path)
+
+
+def corpus_path() -> Path | None:
+    """The corpus folder (SAGITTAL_CORPUS, or `../shared/corpus` beside the repository), None when there is none."""
+    folder = Path(os.environ.get("SAGITTAL_CORPUS") or _CORPUS_BESIDE)
+    return folder if (folder / "MANIFEST.csv").is_file() else None
+
+
+def corpus_folder() -> Path:
+    """The corpus folder, or the running test is skipped."""
+    folder = corpus_path()
+    if folder is None:
+        missing("the corpus (SAGITTAL_CORPUS)")
+    assert folder is not None
+    return folder
