@@ -1,9 +1,11 @@
 """THE TABLE of transfer syntaxes: PS3.6 Table A-1 (2026b), retired ones included, with what PS3.5 Annex A says of each.
 
-One line a row. A syntax that is not here (private, or newer than this table) is handled as Explicit VR Little Endian whose
-Pixel Data may be encapsulated (`unknown_syntax`): PS3.5 10.1 asks that of every private encapsulated syntax, and the bytes are kept.
-It doesn't say which syntaxes can be decoded: that is `pixels.codecs`.
+One line a row. A syntax that is not here (private, or newer than this table) is handled as Explicit VR Little Endian
+whose Pixel Data may be encapsulated (`unknown_syntax`): so are all since 1993, and the bytes are kept. This table doesn't
+say which syntaxes can be decoded: that is `pixels.codecs`.
 """
+
+# ruff: noqa: E501  (one line a row)
 
 from __future__ import annotations
 

@@ -46,7 +46,13 @@ def test_no_self_contained_data_set_is_not_storable(end: str) -> None:
 
 def test_unknown_is_explicit_little_endian_and_may_be_encapsulated() -> None:
     row = syntaxes.syntax("1.2.3.4")
-    assert (row.uid, row.implicit, row.little_endian, row.deflated, row.encapsulated) == ("1.2.3.4", False, True, False, True)
+    assert (row.uid, row.implicit, row.little_endian, row.deflated, row.encapsulated) == (
+        "1.2.3.4",
+        False,
+        True,
+        False,
+        True,
+    )
     assert row.storable
 
 
