@@ -64,6 +64,17 @@ class WebLimits:
     results_default: int = 1_000
     results_max: int = 10_000
     json_body_bytes_max: int = 16 * MiB
+    keep_alive_seconds_max: float = 60.0  # a connection between two requests
+    send_stall_seconds_max: float = 60.0  # a client that takes nothing of its answer
+    multipart_preamble_bytes_max: int = 4 * KiB  # RFC 2046 allows one; real clients send none or an empty line
+    multipart_boundary_bytes_max: int = 200  # RFC 2046 says 70; some clients join two UUIDs and a name
+    commits_outstanding_max: int = 64  # of one STOW request; group commit needs some, memory wants few
+    query_parameters_max: int = 200
+    accept_ranges_max: int = 64
+    frames_per_request_max: int = 10_000
+    read_threads: int = 4
+    read_chunk_bytes: int = 1 * MiB  # one read of the volume and one write to the socket
+    event_streams_max: int = 100
 
 
 @dataclass(frozen=True, slots=True)
