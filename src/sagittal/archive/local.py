@@ -1,0 +1,286 @@
+"""Objects as plain files: `staging/` receives, `objects/0001/<SHA-256>` keeps.
+
+The current directory of objects rolls over at `directory_files_max`; the count is taken once at opening. A staging file
+becomes an object by a rename on the same file system, so nothing half-written ever lies among the objects. A write or
+sync that fails marks the volume unwell with a reason; only a probe write that goes through makes it well again.
+
+Threads: staging files are made on the loop; `adopt` and `delete` belong to the committer thread (one at a time, and
+never a `delete` between an `adopt` and the index row that refers to it); reading is free to all.
+"""
+
+# Calls relative to an open directory, and no Path object per stored file:
+# ruff: noqa: PTH108, PTH116, PTH208
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from sagittal.archive.faults import Faults
+from sagittal.errors import DamagedObject, StorageUnavailable
+
+_KEY = re.compile(r"[0-9]{4,9}/[0-9a-f]{64}\Z")
+_DIRECTORY = re.compile(r"[0-9]{4,9}\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_SPACE_CHECK_SECONDS = 1.0  # statvfs at most this often
+_PROBE_BYTES = 4096
+
+
+class Staged:
+    """A file in `staging/`, open for writing and reading under a random name."""
+
+    __slots__ = ("fd", "name")
+
+    def __init__(self, name: str, fd: int) -> None:
+        self.name = name
+        self.fd = fd
+
+    def close(self) -> None:
+        """Close the descriptor; the file stays."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class LocalVolume:
+    """The local volume of a data directory."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str = "local",
+        directory_files_max: int = 10_000,
+        free_bytes_min: int = 0,
+        durable: bool = True,
+        faults: Faults | None = None,
+    ) -> None:
+        self.name = name
+        self.durable = durable
+        self.faults = faults or Faults()
+        self.reason: str | None = None
+        self._directory_files_max = directory_files_max
+        self._free_bytes_min = free_bytes_min
+        self._space_checked = float("-inf")
+        self._objects = path / "objects"
+        self._staging = path / "staging"
+        for directory in (self._objects, self._staging):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._objects_path = str(self._objects) + "/"
+        self._staging_fd = _open_directory(self._staging)
+        self._objects_fd = _open_directory(self._objects)
+        self._directory_fds: dict[str, int] = {}
+        self._current = max(self.directories(), key=int, default="")
+        self._current_files = len(os.listdir(self._objects / self._current)) if self._current else 0
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for fd in (self._staging_fd, self._objects_fd, *self._directory_fds.values()):
+            os.close(fd)
+        self._directory_fds.clear()
+
+    # Receiving
+
+    def stage(self) -> Staged:
+        """A new empty staging file; StorageUnavailable when the volume is unwell or nearly full."""
+        self.check()
+        name = secrets.token_hex(16)
+        try:
+            self.faults.hit("staging.create")
+            fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._staging_fd)
+        except OSError as error:
+            self._failed("a staging file cannot be made", error)
+        return Staged(name, fd)
+
+    def discard(self, staged: Staged) -> None:
+        """Forget a staging file, whatever its state."""
+        staged.close()
+        try:
+            os.unlink(staged.name, dir_fd=self._staging_fd)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.unwell(f"a staging file cannot be removed: {error.strerror}")
+
+    def clean_staging(self) -> int:
+        """Remove what a process that died left in `staging/`; gives the number of files."""
+        names = os.listdir(self._staging_fd)
+        for name in names:
+            os.unlink(name, dir_fd=self._staging_fd)
+        return len(names)
+
+    def adopt(self, staged: Staged, digest: str) -> str:
+        """Rename a staging file into the current directory; gives its key. Durable only after `sync_directory`."""
+        if not _DIGEST.match(digest):
+            raise ValueError("not a SHA-256")
+        try:
+            if not self._current or self._current_files >= self._directory_files_max:
+                self._roll_over()
+            self.faults.hit("object.rename")
+            directory_fd = self._directory_fd(self._current)
+            os.rename(staged.name, digest, src_dir_fd=self._staging_fd, dst_dir_fd=directory_fd)
+        except OSError as error:
+            self._failed("an object cannot be given its name", error)
+        self._current_files += 1  # one too many when a re-send repaired a file: the directory rolls over a little early
+        return f"{self._current}/{digest}"
+
+    def put(self, staged: Staged, digest: str) -> str:
+        """Sync, adopt, sync the directory: one object at a time, for everything that is not the committer."""
+        self.sync_file(staged.fd)
+        key = self.adopt(staged, digest)
+        staged.close()
+        self.sync_directory(key.partition("/")[0])
+        return key
+
+    def sync_file(self, fd: int) -> None:
+        """fdatasync; a failure makes the volume unwell and is StorageUnavailable."""
+        try:
+            self.faults.hit("file.sync")
+            if self.durable:
+                os.fdatasync(fd)
+        except OSError as error:
+            self._failed("an object cannot be synced", error)
+
+    def sync_directory(self, directory: str) -> None:
+        """fsync of one directory of objects (the part of a key before the slash)."""
+        try:
+            self.faults.hit("directory.sync")
+            if self.durable:
+                os.fsync(self._directory_fd(directory))
+        except OSError as error:
+            self._failed("a directory of objects cannot be synced", error)
+
+    def _roll_over(self) -> None:
+        self.faults.hit("directory.create")
+        name = f"{int(self._current or 0) + 1:04d}"
+        os.mkdir(name, 0o700, dir_fd=self._objects_fd)
+        if self.durable:
+            os.fsync(self._objects_fd)
+        self._current, self._current_files = name, 0
+
+    def _directory_fd(self, name: str) -> int:
+        fd = self._directory_fds.get(name)
+        if fd is None:
+            while len(self._directory_fds) >= 8:  # the current one and a few that repairs touch
+                os.close(self._directory_fds.pop(next(iter(self._directory_fds))))
+            fd = self._directory_fds[name] = _open_directory(self._objects / name)
+        return fd
+
+    # Reading
+
+    def open(self, key: str) -> int:
+        """A descriptor for reading (close-on-exec; the caller closes it); DamagedObject when the object is missing."""
+        try:
+            return os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise DamagedObject("the stored object is missing") from None
+
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        """Bytes of the object; DamagedObject when it is missing or ends before."""
+        fd = self.open(key)
+        try:
+            parts = []
+            while length > 0:
+                part = os.pread(fd, length, offset)
+                if not part:
+                    raise DamagedObject("the stored object is truncated")
+                parts.append(part)
+                offset, length = offset + len(part), length - len(part)
+        finally:
+            os.close(fd)
+        return b"".join(parts)
+
+    def size(self, key: str) -> int:
+        """Bytes of the object; DamagedObject when it is missing."""
+        try:
+            return os.stat(self._path(key)).st_size
+        except FileNotFoundError:
+            raise DamagedObject("the stored object is missing") from None
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is no error. Committer thread only."""
+        try:
+            self.faults.hit("object.delete")
+            os.unlink(self._path(key))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._failed("an object cannot be removed", error)
+
+    def keys(self) -> Iterator[str]:
+        """Every key, directory by directory; names that are not ours are left out (`strangers` lists them)."""
+        for directory in self.directories():
+            for name in sorted(os.listdir(self._objects / directory)):
+                if _DIGEST.match(name):
+                    yield f"{directory}/{name}"
+
+    def strangers(self) -> Iterator[str]:
+        """Names below `objects/` that are no objects of ours."""
+        for name in sorted(os.listdir(self._objects)):
+            if not _DIRECTORY.match(name):
+                yield name
+                continue
+            for inner in sorted(os.listdir(self._objects / name)):
+                if not _DIGEST.match(inner):
+                    yield f"{name}/{inner}"
+
+    def directories(self) -> list[str]:
+        """The directories of objects in the order they were made; the last is the current one."""
+        return sorted((name for name in os.listdir(self._objects) if _DIRECTORY.match(name)), key=int)
+
+    def _path(self, key: str) -> str:
+        if not _KEY.match(key):  # keys come from the index only; a damaged index must not open other files
+            raise DamagedObject("the index names no object")
+        return self._objects_path + key
+
+    # Health
+
+    def check(self) -> None:
+        """StorageUnavailable when the volume is unwell or has less than `free_bytes_min` left."""
+        if self.reason is not None:
+            raise StorageUnavailable(self.reason)
+        now = time.monotonic()
+        if now - self._space_checked > _SPACE_CHECK_SECONDS:
+            if self.free_bytes() < self._free_bytes_min:
+                raise StorageUnavailable("the volume is nearly full")
+            self._space_checked = now
+
+    def free_bytes(self) -> int:
+        """What an unprivileged process may still write."""
+        state = os.fstatvfs(self._objects_fd)
+        return state.f_bavail * state.f_frsize
+
+    def unwell(self, reason: str) -> None:
+        """Refuse from now on, for `reason`, until a probe goes through."""
+        self.reason = reason
+
+    def probe(self) -> str | None:
+        """Write, sync and remove a small file; gives the reason it is unwell, or None when it is well (again)."""
+        name = "probe-" + secrets.token_hex(8)
+        try:
+            self.faults.hit("probe")
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._staging_fd)
+            try:
+                os.write(fd, bytes(_PROBE_BYTES))
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
+                os.unlink(name, dir_fd=self._staging_fd)
+            os.fsync(self._objects_fd)
+            full = self.free_bytes() < self._free_bytes_min
+            self.reason = "the volume is nearly full" if full else None
+        except OSError as error:
+            self.reason = f"the probe write failed: {error.strerror}"
+        return self.reason
+
+    def _failed(self, what: str, error: OSError) -> NoReturn:
+        self.unwell(f"{what}: {error.strerror}")
+        raise StorageUnavailable(f"{what}: {error.strerror}") from error
+
+
+def _open_directory(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,0 +1,122 @@
+"""The local volume: staging, names, rolling over, and what it says when the disk fails."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from sagittal.archive.faults import Faults
+from sagittal.archive.local import LocalVolume
+from sagittal.errors import DamagedObject, StorageUnavailable
+
+
+def put(volume: LocalVolume, data: bytes) -> str:
+    staged = volume.stage()
+    os.write(staged.fd, data)
+    return volume.put(staged, hashlib.sha256(data).hexdigest())
+
+
+def failing(point: str, code: int = errno.EIO) -> Faults:
+    def hook(name: str) -> None:
+        if name == point:
+            raise OSError(code, os.strerror(code))
+
+    return Faults(hook)
+
+
+def test_an_object_is_named_by_its_digest_and_read_back(tmp_path: Path) -> None:
+    volume = LocalVolume(tmp_path)
+    key = put(volume, b"abcdef")
+    assert key == "0001/" + hashlib.sha256(b"abcdef").hexdigest()
+    assert volume.read_range(key, 2, 3) == b"cde"
+    assert volume.size(key) == 6
+    assert list(volume.keys()) == [key]
+    assert os.listdir(tmp_path / "staging") == []
+    with pytest.raises(DamagedObject):
+        volume.read_range(key, 4, 3)
+
+
+def test_directories_roll_over_and_the_count_survives_reopening(tmp_path: Path) -> None:
+    volume = LocalVolume(tmp_path, directory_files_max=2)
+    keys = [put(volume, bytes([n])) for n in range(3)]
+    volume.close()
+    volume = LocalVolume(tmp_path, directory_files_max=2)
+    keys += [put(volume, bytes([n])) for n in range(3, 5)]
+    assert [key[:4] for key in keys] == ["0001", "0001", "0002", "0002", "0003"]
+    assert sorted(volume.keys()) == sorted(keys)
+
+
+def test_delete_is_repeatable_and_a_missing_object_is_damaged(tmp_path: Path) -> None:
+    volume = LocalVolume(tmp_path)
+    key = put(volume, b"x")
+    volume.delete(key)
+    volume.delete(key)
+    for read in (lambda: volume.size(key), lambda: volume.open(key), lambda: volume.read_range(key, 0, 1)):
+        with pytest.raises(DamagedObject):
+            read()
+
+
+@pytest.mark.parametrize("key", ["../lock", "0001/../../lock", "/etc/passwd", "0001/" + "A" * 64, "x" * 70, ""])
+def test_only_keys_of_ours_open_files(tmp_path: Path, key: str) -> None:
+    with pytest.raises(DamagedObject):
+        LocalVolume(tmp_path).open(key)
+
+
+@pytest.mark.parametrize("digest", ["../" + "a" * 61, "a" * 63, "A" * 64, "a" * 64 + "\n"])
+def test_only_digests_name_objects(tmp_path: Path, digest: str) -> None:
+    volume = LocalVolume(tmp_path)
+    with pytest.raises(ValueError, match="SHA-256"):
+        volume.adopt(volume.stage(), digest)
+
+
+@pytest.mark.parametrize(
+    "point", ["staging.create", "file.sync", "directory.create", "object.rename", "directory.sync"]
+)
+def test_a_failure_makes_the_volume_unwell_until_a_probe_goes_through(tmp_path: Path, point: str) -> None:
+    volume = LocalVolume(tmp_path, faults=failing(point))
+    with pytest.raises(StorageUnavailable, match="Input/output error"):
+        put(volume, b"x")
+    assert volume.reason is not None
+    with pytest.raises(StorageUnavailable):
+        volume.stage()
+    assert volume.probe() is None
+    volume.check()
+
+
+def test_a_probe_that_fails_gives_the_reason(tmp_path: Path) -> None:
+    volume = LocalVolume(tmp_path, faults=failing("probe", errno.ENOSPC))
+    assert volume.probe() == "the probe write failed: No space left on device"
+    assert os.listdir(tmp_path / "staging") == []
+
+
+def test_refuses_before_the_disk_is_full(tmp_path: Path) -> None:
+    volume = LocalVolume(tmp_path, free_bytes_min=1 << 60)
+    with pytest.raises(StorageUnavailable, match="nearly full"):
+        volume.stage()
+    assert volume.probe() == "the volume is nearly full"
+
+
+def test_putting_again_repairs_and_staging_is_cleaned(tmp_path: Path) -> None:
+    volume = LocalVolume(tmp_path)
+    key = put(volume, b"whole")
+    (tmp_path / "objects" / key).write_bytes(b"wh")
+    assert put(volume, b"whole") == key
+    assert volume.read_range(key, 0, 5) == b"whole"
+    kept, left = volume.stage(), volume.stage()
+    volume.discard(kept)
+    volume.discard(kept)
+    left.close()
+    assert volume.clean_staging() == 1
+
+
+def test_strangers_are_listed_and_are_no_keys(tmp_path: Path) -> None:
+    volume = LocalVolume(tmp_path)
+    key = put(volume, b"x")
+    (tmp_path / "objects" / "notes.txt").write_text("?")
+    (tmp_path / "objects" / "0001" / "thumbs.db").write_text("?")
+    assert list(volume.keys()) == [key]
+    assert list(volume.strangers()) == ["0001/thumbs.db", "notes.txt"]
