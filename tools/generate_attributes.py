@@ -31,21 +31,14 @@ class Row(NamedTuple):
     retired: bool
 
 
-def names() -> dict[int, str]:
-    """Attribute names of PS3.6; repeating groups under the tag whose free digits are 0."""
-    found = {tag: row[2] for tag, row in DicomDictionary.items()}
-    for mask, row in RepeatersDictionary.items():
-        found[int(mask.replace("x", "0"), 16)] = row[2]
-    return found
-
-
 def split_keyword(keyword: str) -> str:
     """A name for an attribute newer than pydicom's copy: the keyword's words."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", keyword)
 
 
 def rows(text: str) -> list[Row]:
-    named, found = names(), {}
+    found: dict[int, Row] = {}
+    names = {row[4]: row[2] for row in (*DicomDictionary.values(), *RepeatersDictionary.values())}
     for line in text.splitlines():
         if line.startswith("#") or not line.strip():
             continue
@@ -59,7 +52,8 @@ def rows(text: str) -> list[Row]:
         keyword = keyword.removeprefix("RETIRED_")
         theirs = DicomDictionary.get(tag)
         vr = theirs[0] if theirs and " or " in theirs[0] else CHOICES.get(vr, vr)
-        found[tag] = Row(tag, vr, vm, keyword, named.get(tag) or split_keyword(keyword), version.endswith("retired"))
+        name = theirs[2] if theirs else names.get(keyword) or split_keyword(keyword)
+        found[tag] = Row(tag, vr, vm, keyword, name, version.endswith("retired"))
     for tag, (vr, vm, name, retired, keyword) in DicomDictionary.items():
         if tag not in found and not keyword and vr != "NONE":  # PS3.6 rows whose name is retired and blank
             found[tag] = Row(tag, vr, vm, "", name, retired == "Retired")

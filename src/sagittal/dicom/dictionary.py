@@ -1,8 +1,8 @@
 """The data dictionary: PS3.6 Table 6-1 (with 7-1, 8-1 and the command elements of PS3.7 E), repeating groups included.
 
 Value representations are parsed at import (3 ms); names, keywords and VMs when first asked for (10 ms). Private
-elements have no VR here but UN and LO (PS3.5 7.8.1); their names, for people, come from pydicom's private dictionary, which is
-imported only by `private_name`.
+elements have no VR here but UN and LO (PS3.5 7.8.1); their names, for people, come from pydicom's private dictionary,
+which is imported only by `private_name`.
 """
 
 from __future__ import annotations

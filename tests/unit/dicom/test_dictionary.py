@@ -33,7 +33,7 @@ def test_repeating_groups_of_pydicom() -> None:
     from pydicom._dicom_dict import RepeatersDictionary
 
     for mask, (vr, _, name, _, keyword) in RepeatersDictionary.items():
-        for digit in "02":
+        for digit in "24":
             tag = int(mask.replace("x", digit), 16)
             entry = lookup(tag)
             assert entry is not None, mask
