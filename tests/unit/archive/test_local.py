@@ -35,7 +35,7 @@ def test_an_object_is_named_by_its_digest_and_read_back(tmp_path: Path) -> None:
     assert volume.read_range(key, 2, 3) == b"cde"
     assert volume.size(key) == 6
     assert list(volume.keys()) == [key]
-    assert os.listdir(tmp_path / "staging") == []
+    assert list((tmp_path / "staging").iterdir()) == []
     with pytest.raises(DamagedObject):
         volume.read_range(key, 4, 3)
 
@@ -90,7 +90,7 @@ def test_a_failure_makes_the_volume_unwell_until_a_probe_goes_through(tmp_path: 
 def test_a_probe_that_fails_gives_the_reason(tmp_path: Path) -> None:
     volume = LocalVolume(tmp_path, faults=failing("probe", errno.ENOSPC))
     assert volume.probe() == "the probe write failed: No space left on device"
-    assert os.listdir(tmp_path / "staging") == []
+    assert list((tmp_path / "staging").iterdir()) == []
 
 
 def test_refuses_before_the_disk_is_full(tmp_path: Path) -> None:
