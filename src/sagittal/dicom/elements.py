@@ -1,0 +1,319 @@
+"""Small data sets to bytes and back: identifiers, query responses, command sets (PS3.5 7, A).
+
+For data sets of at most a few hundred kilobytes held in memory, in the uncompressed transfer syntaxes. Objects are read
+by `dicom.reader` and rewritten by `dicom.reencode`. What is decoded here comes from peers: it is walked iteratively and
+every length is checked, but values are not judged.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.syntaxes import TransferSyntax
+from sagittal.errors import LimitExceeded, Malformed
+from sagittal.limits import ReaderLimits
+
+UNDEFINED = 0xFFFFFFFF
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+
+# PS3.5 6.2 and 7.1.2: every VR, whether its explicit length has 32 bits, and the byte that pads an odd value.
+LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
+SHORT_VRS = frozenset(
+    {
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FD",
+        "FL",
+        "IS",
+        "LO",
+        "LT",
+        "PN",
+        "SH",
+        "SL",
+        "SS",
+        "ST",
+        "TM",
+        "UI",
+        "UL",
+    }
+    | {"US"}
+)
+TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # Specific Character Set applies (PS3.5 6.1.2.2)
+ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
+NUMBERS = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
+WORDS = {"AT": 2, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4}
+WORDS |= {"US": 2, "UV": 8}  # bytes that change places with the byte order
+
+_CODES = {vr: vr.encode("ascii") for vr in LONG_VRS | SHORT_VRS}
+_VRS = {code: vr for vr, code in _CODES.items()}
+_PADDED_WITH_BLANK = TEXT_VRS | ASCII_VRS - {"UI"}
+_IMPLICIT_LE = struct.Struct("<HHI").pack
+_LENGTHS = {True: struct.Struct("<I"), False: struct.Struct(">I")}
+_TAGS = {True: struct.Struct("<HH"), False: struct.Struct(">HH")}
+_SHORT_HEADERS = {True: struct.Struct("<HH2sH").pack, False: struct.Struct(">HH2sH").pack}
+_LONG_HEADERS = {True: struct.Struct("<HH2s2xI").pack, False: struct.Struct(">HH2s2xI").pack}
+
+
+def _decode_text(value: bytes, charsets: Sequence[str], vr: str) -> str:
+    if value.isascii() and b"\x1b" not in value:
+        return value.decode("ascii")
+    from sagittal.dicom import charset  # its tables are not needed for ASCII
+
+    return charset.decode(value, tuple(charsets), vr)
+
+
+class Element(NamedTuple):
+    """One decoded element: its value as it lay in the data set (padding included), or the items of a sequence."""
+
+    tag: int
+    vr: str
+    value: bytes | list[dict[int, Element]]
+    little_endian: bool = True
+
+    @property
+    def items(self) -> list[dict[int, Element]]:
+        """The items of a sequence; none for anything else."""
+        return self.value if isinstance(self.value, list) else []
+
+    def text(self, charsets: Sequence[str] = ()) -> str:
+        """The value as text, padding trimmed, values joined by a backslash, numbers in decimal; "" for a sequence."""
+        value = self.value
+        if isinstance(value, list):
+            return ""
+        if self.vr in NUMBERS or self.vr == "AT":
+            return "\\".join(f"{n:08X}" if self.vr == "AT" else str(n) for n in self.numbers())
+        text = _decode_text(value, charsets, self.vr) if self.vr in TEXT_VRS else value.decode("ascii", "replace")
+        if self.vr in ("LT", "ST", "UT"):
+            return text.rstrip(" \0")
+        return "\\".join(part.strip(" \0") for part in text.split("\\")) if "\\" in text else text.strip(" \0")
+
+    def numbers(self) -> list[int | float]:
+        """The values of a binary number VR (tags as 32-bit numbers for AT); a rest too short for one is left out."""
+        if isinstance(self.value, list):
+            return []
+        order = "<" if self.little_endian else ">"
+        code, size = ("H", 2) if self.vr == "AT" else (NUMBERS[self.vr], WORDS[self.vr])
+        count = len(self.value) // size
+        found = struct.unpack_from(f"{order}{count}{code}", self.value)
+        if self.vr == "AT":
+            return [found[i] << 16 | found[i + 1] for i in range(0, count - 1, 2)]
+        return list(found)
+
+
+def encode(elements: Iterable[tuple[int, str, bytes]], syntax: TransferSyntax) -> bytes:
+    """A data set from (tag, VR, value) in any order. Values are in the byte order of `syntax`; odd ones are padded.
+
+    The value of a sequence comes from `encode_sequence` with the same syntax.
+    """
+    parts: list[bytes] = []
+    little = syntax.little_endian
+    implicit, pack_short, pack_long = syntax.implicit, _SHORT_HEADERS[little], _LONG_HEADERS[little]
+    for tag, vr, value in sorted(elements):
+        length = len(value)
+        if length & 1:
+            value += b" " if vr in _PADDED_WITH_BLANK else b"\0"
+            length += 1
+        if implicit:
+            parts.append(_IMPLICIT_LE(tag >> 16, tag & 0xFFFF, length))
+        elif vr in LONG_VRS:
+            parts.append(pack_long(tag >> 16, tag & 0xFFFF, _CODES[vr], length))
+        elif length > 0xFFFE:  # PS3.5 6.2.2: a value too long for its VR's 16-bit length goes as UN
+            parts.append(pack_long(tag >> 16, tag & 0xFFFF, b"UN", length))
+        else:
+            parts.append(pack_short(tag >> 16, tag & 0xFFFF, _CODES[vr], length))
+        parts.append(value)
+    encoded = b"".join(parts)
+    return deflate(encoded) if syntax.deflated else encoded
+
+
+def encode_sequence(items: Iterable[bytes], syntax: TransferSyntax) -> bytes:
+    """The value of a sequence whose items are data sets from `encode` (not deflated), with defined lengths."""
+    tag, length = _TAGS[syntax.little_endian].pack(0xFFFE, 0xE000), _LENGTHS[syntax.little_endian]
+    return b"".join(part for item in items for part in (tag, length.pack(len(item)), item))
+
+
+def encode_text(vr: str, text: str, charsets: Sequence[str] = ()) -> bytes:
+    """The bytes of a text value. What a character set can't hold becomes "?"."""
+    if text.isascii():
+        return text.encode("ascii")
+    if vr in TEXT_VRS:
+        from sagittal.dicom import charset
+
+        return charset.encode(text, tuple(charsets), vr)
+    return text.encode("ascii", "replace")
+
+
+def encode_numbers(vr: str, values: Iterable[int | float], syntax: TransferSyntax) -> bytes:
+    """The bytes of a binary number VR; for AT, tags as 32-bit numbers."""
+    order = "<" if syntax.little_endian else ">"
+    if vr == "AT":
+        halves = [half for tag in values for half in (int(tag) >> 16, int(tag) & 0xFFFF)]
+        return struct.pack(f"{order}{len(halves)}H", *halves)
+    found = list(values)
+    return struct.pack(f"{order}{len(found)}{NUMBERS[vr]}", *found)
+
+
+def deflate(data: bytes) -> bytes:
+    """Raw deflate, padded to even length (PS3.5 A.5)."""
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(data) + packer.flush()
+    return packed + b"\0" if len(packed) & 1 else packed
+
+
+def inflate(data: bytes, limits: ReaderLimits) -> bytes:
+    """The inverse of `deflate`, within the limits on ratio and size."""
+    most = min(limits.inflate_bytes_max, limits.inflate_ratio_max * len(data) + 1024)
+    unpacker = zlib.decompressobj(wbits=-15)
+    try:
+        found = unpacker.decompress(data, most)
+    except zlib.error as error:
+        raise Malformed("deflate-broken", f"not a deflate stream: {error}") from None
+    if unpacker.unconsumed_tail:
+        raise LimitExceeded(f"inflates beyond inflate_ratio_max {limits.inflate_ratio_max}")
+    if not unpacker.eof:
+        raise Malformed("deflate-broken", "the deflate stream ends early")
+    return found
+
+
+@dataclass(slots=True)
+class _Open:
+    """A data set, item or sequence being decoded."""
+
+    end: int  # -1: undefined length
+    limit: int  # the end of whatever has a defined length around
+    implicit: bool
+    elements: dict[int, Element] | None = field(default_factory=dict)  # None: a sequence
+    items: list[dict[int, Element]] = field(default_factory=list)
+
+
+def _bound(start: int, length: int, limit: int) -> int:
+    """The end of a value, checked against whatever encloses it."""
+    if start + length > limit:
+        raise Malformed("length-beyond-end", f"a length of {length} reaches beyond what encloses it", start)
+    return start + length
+
+
+class _Decoder:
+    """One walk over one small data set."""
+
+    def __init__(self, data: bytes, syntax: TransferSyntax, limits: ReaderLimits) -> None:
+        self.data, self.limits, self.little = data, limits, syntax.little_endian
+        self.tags, self.lengths = _TAGS[self.little], _LENGTHS[self.little]
+        self.stack = [_Open(len(data), len(data), syntax.implicit)]
+        self.count = 0
+
+    def run(self) -> dict[int, Element]:
+        position = 0
+        while True:
+            top = self.stack[-1]
+            while top.end == position and len(self.stack) > 1:
+                self.stack.pop()
+                top = self.stack[-1]
+            if position >= len(self.data):
+                break
+            position = self.item(position, top) if top.elements is None else self.element(position, top, top.elements)
+        if len(self.stack) > 1:
+            raise Malformed("truncated", "the data set ends inside a sequence", position)
+        root = self.stack[0].elements
+        assert root is not None
+        return root
+
+    def header(self, position: int, size: int) -> None:
+        self.count += 1
+        if self.count > self.limits.elements_max:
+            raise LimitExceeded(f"more than elements_max {self.limits.elements_max} elements")
+        if position + size > len(self.data):
+            raise Malformed("truncated", "the data set ends inside an element header", position)
+
+    def open(self, position: int, length: int, implicit: bool, elements: dict[int, Element] | None) -> _Open:
+        top = self.stack[-1]
+        end = -1 if length == UNDEFINED else _bound(position, length, top.limit)
+        frame = _Open(end, top.limit if end < 0 else end, implicit, elements)
+        if len(self.stack) > 2 * self.limits.depth_max:
+            raise LimitExceeded(f"sequences nested deeper than depth_max {self.limits.depth_max} (at byte {position})")
+        self.stack.append(frame)
+        return frame
+
+    def item(self, position: int, top: _Open) -> int:
+        self.header(position, 8)
+        group, number = self.tags.unpack_from(self.data, position)
+        tag, (length,) = group << 16 | number, self.lengths.unpack_from(self.data, position + 4)
+        position += 8
+        if tag == SEQUENCE_END and top.end < 0:
+            self.stack.pop()
+            return position
+        if tag != ITEM:
+            raise Malformed("item-expected", f"({group:04X},{number:04X}) where an item was expected", position - 8)
+        elements: dict[int, Element] = {}
+        top.items.append(elements)
+        self.open(position, length, top.implicit, elements)
+        return position
+
+    def element(self, position: int, top: _Open, elements: dict[int, Element]) -> int:
+        self.header(position, 8)
+        group, number = self.tags.unpack_from(self.data, position)
+        tag = group << 16 | number
+        if tag == ITEM_END and top.end < 0:
+            self.stack.pop()
+            return position + 8
+        if group == 0xFFFE:
+            raise Malformed("delimiter-unexpected", f"a stray ({group:04X},{number:04X})", position)
+        vr, length, start = self.shape(position, tag, top.implicit)
+        if vr == "SQ" or length == UNDEFINED:
+            if vr not in ("SQ", "UN"):
+                raise Malformed("undefined-length", f"({group:04X},{number:04X}) {vr} of undefined length", position)
+            # PS3.5 6.2.2: UN of undefined length is a sequence in Implicit VR.
+            frame = self.open(start, length, top.implicit or vr == "UN", None)
+            elements[tag] = Element(tag, "SQ", frame.items, self.little)
+            return start
+        end = _bound(start, length, top.limit)
+        elements[tag] = Element(tag, vr, self.data[start:end], self.little)
+        return end
+
+    def shape(self, position: int, tag: int, implicit: bool) -> tuple[str, int, int]:
+        """VR, length and where the value starts."""
+        data = self.data
+        if implicit:
+            return vr_of(tag), self.lengths.unpack_from(data, position + 4)[0], position + 8
+        vr = _VRS.get(data[position + 4 : position + 6])
+        if vr is None:
+            raise Malformed("vr-unknown", f"unknown VR {data[position + 4 : position + 6]!r}", position)
+        if vr not in LONG_VRS:
+            return (
+                vr,
+                int.from_bytes(data[position + 6 : position + 8], "little" if self.little else "big"),
+                position + 8,
+            )
+        self.header(position, 12)
+        return vr, self.lengths.unpack_from(data, position + 8)[0], position + 12
+
+
+def decode_identifier(data: bytes, syntax: TransferSyntax, limits: ReaderLimits) -> dict[int, Element]:
+    """The elements of a small data set by tag. Raises Malformed or LimitExceeded."""
+    return _Decoder(inflate(data, limits) if syntax.deflated else data, syntax, limits).run()
+
+
+def charsets_of(elements: dict[int, Element]) -> tuple[str, ...]:
+    """Specific Character Set (0008,0005) of a decoded data set."""
+    element = elements.get(0x00080005)
+    return tuple(element.text().split("\\")) if element is not None and element.value else ()
+
+
+def walk(elements: dict[int, Element]) -> Iterator[Element]:
+    """Every element, those of items after the sequence that holds them, without recursion."""
+    pending: list[Element] = list(reversed(elements.values()))
+    while pending:
+        element = pending.pop()
+        yield element
+        for item in reversed(element.items):
+            pending.extend(reversed(item.values()))
