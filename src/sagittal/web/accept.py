@@ -1,0 +1,201 @@
+"""Media types and content negotiation: RFC 9110 12.5.1 and PS3.18 8.7.
+
+Reads `Content-Type` and `Accept` values (and the `accept` query parameter of PS3.18 8.3.3.1, which takes precedence) and
+chooses among what a resource can offer. It deliberately knows no archive and no codec: an offer is a media type and a
+transfer syntax that are there already.
+
+What is taken more kindly than PS3.18 says, because clients need it:
+- a missing `Accept` is `*/*` (PS3.18 8.7.7 would have 406), and `*/*` takes any transfer syntax;
+- `type=image/jpeg` without quotes, as OHIF sends it;
+- a media type of compressed pixel data without a transfer syntax takes every stored syntax of that type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sagittal.dicom.syntaxes import EXPLICIT_LE
+from sagittal.errors import BadRequest, NotAcceptable
+
+ANY_SYNTAX = "*"
+DICOM = "application/dicom"
+DICOM_JSON = "application/dicom+json"
+OCTET_STREAM = "application/octet-stream"
+MULTIPART = "multipart/related"
+
+# PS3.18 Table 8.7.3-5: transfer syntax -> media type of its compressed pixel data.
+_P = "1.2.840.10008.1.2"
+COMPRESSED_TYPES: Mapping[str, str] = {
+    **{f"{_P}.4.{n}": "image/jpeg" for n in range(50, 71)},
+    f"{_P}.5": "image/dicom-rle",
+    f"{_P}.4.80": "image/jls",
+    f"{_P}.4.81": "image/jls",
+    f"{_P}.4.90": "image/jp2",
+    f"{_P}.4.91": "image/jp2",
+    f"{_P}.4.92": "image/jpx",
+    f"{_P}.4.93": "image/jpx",
+    **{f"{_P}.4.{n}": "image/jphc" for n in (201, 202, 203)},
+    **{f"{_P}.4.{n}": "image/jxl" for n in (110, 111, 112)},
+    **{f"{_P}.4.{n}{part}": "video/mpeg" for n in (100, 101) for part in ("", ".1")},
+    **{f"{_P}.4.{n}{part}": "video/mp4" for n in (102, 103, 104, 105, 106) for part in ("", ".1")},
+    **{f"{_P}.4.{n}": "video/mp4" for n in (107, 108)},
+}
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\Z')
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """One media type or range: `type` in lower case, its parameters by lower-case name."""
+
+    type: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    q: float = 1.0
+
+    @property
+    def multipart(self) -> bool:
+        return self.type == MULTIPART
+
+    @property
+    def root(self) -> str:
+        """The media type of the parts, or the type itself when it isn't multipart."""
+        return self.parameters.get("type", "*/*").lower() if self.multipart else self.type
+
+    @property
+    def syntax(self) -> str | None:
+        return self.parameters.get("transfer-syntax")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What can be answered without a codec: a media type in a transfer syntax, `stored` when nothing is changed."""
+
+    type: str
+    syntax: str
+    stored: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    offer: Offer
+    multipart: bool
+
+
+def _outside_quotes(text: str, mark: str) -> list[str]:
+    if '"' not in text:
+        return text.split(mark)
+    parts: list[str] = []
+    current: list[str] = []
+    quoted = escaped = False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif quoted and character == "\\":
+            escaped = True
+        elif character == '"':
+            quoted = not quoted
+        elif character == mark and not quoted:
+            parts.append("".join(current))
+            current = []
+            continue
+        current.append(character)
+    parts.append("".join(current))
+    return parts
+
+
+def _value(text: str) -> str:
+    text = text.strip()
+    match = _QUOTED.match(text)
+    return re.sub(r"\\(.)", r"\1", match[1]) if match else text.strip('"')
+
+
+def media_type(text: str) -> MediaType:
+    """Read one media type with its parameters; `BadRequest` when it is none."""
+    head, *rest = _outside_quotes(text, ";")
+    name = head.strip().lower()
+    if name.count("/") != 1 or any(c.isspace() for c in name):
+        raise BadRequest(f"{head.strip()[:80]!r} is not a media type")
+    parameters: dict[str, str] = {}
+    q = 1.0
+    for item in rest:
+        key, equals, value = item.partition("=")
+        key = key.strip().lower()
+        if not equals or not key:
+            continue
+        if key == "q":
+            q = _quality(value)
+        else:
+            parameters.setdefault(key, _value(value))
+    return MediaType(name, parameters, q)
+
+
+def _quality(text: str) -> float:
+    try:
+        return min(1.0, max(0.0, float(text.strip())))
+    except ValueError:
+        return 0.0
+
+
+def accepted(values: Iterable[str], query: Iterable[str] = (), ranges_max: int = 64) -> list[MediaType]:
+    """The acceptable media ranges, best first. Invalid ones are ignored (PS3.18 8.7.7), none at all is `*/*`."""
+    texts = [text for value in (list(query) or list(values)) for text in _outside_quotes(value, ",") if text.strip()]
+    if len(texts) > ranges_max:
+        raise BadRequest(f"more than {ranges_max} media ranges to accept (limits.web.accept_ranges_max)")
+    ranges: list[MediaType] = []
+    for text in texts:
+        try:
+            ranges.append(media_type(text))
+        except BadRequest:
+            continue
+    if not texts:
+        return [MediaType("*/*")]
+    return sorted((r for r in ranges if r.q > 0), key=lambda r: -r.q)
+
+
+def accepts(ranges: Iterable[MediaType], *types: str) -> str | None:
+    """The first of `types` that a range takes, in the order of the ranges."""
+    for wanted in ranges:
+        for type_ in types:
+            if _covers(wanted.type, type_):
+                return type_
+    return None
+
+
+def _covers(range_: str, type_: str) -> bool:
+    if range_ in (type_, "*/*"):
+        return True
+    # "image/" is what dicomweb-client means by "image/*".
+    return range_.endswith(("/*", "/")) and type_.startswith(range_.rstrip("*"))
+
+
+def _takes(wanted: MediaType, offer: Offer) -> bool:
+    if not _covers(wanted.root, offer.type):
+        return False
+    syntax = wanted.syntax
+    if syntax == ANY_SYNTAX or (syntax is None and wanted.root.endswith(("*", "/"))):
+        return offer.stored
+    if syntax is None:  # PS3.18 8.7.3: the default is Explicit VR Little Endian, unless the type itself says the codec
+        return offer.type not in (DICOM, OCTET_STREAM) or offer.syntax == EXPLICIT_LE
+    return syntax == offer.syntax
+
+
+def choose(
+    ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool, multipart_default: bool = True
+) -> Choice:
+    """The first offer that the best range takes.
+
+    `single`: whether a single-part answer is possible. `*/*` (and a range such as `image/*`) gives multipart, the default
+    of PS3.18 10.4.4, where `multipart_default` says so. Raises `NotAcceptable`; the caller adds what would need a codec.
+    """
+    offers = list(offers)
+    for wanted in ranges:
+        for offer in offers:
+            if not _takes(wanted, offer):
+                continue
+            if wanted.multipart or (wanted.type == "*/*" and (multipart_default or not single)):
+                return Choice(offer, True)
+            if single:
+                return Choice(offer, False)
+    raise NotAcceptable

@@ -1,0 +1,153 @@
+"""The HTTP face of one archive: the table of routes, and the one place where an error becomes an HTTP answer.
+
+Errors answer as problem details (RFC 9457). It deliberately knows no clause of PS3.18: that is in `stow`, `wado`, `qido`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route, Router
+
+from sagittal.errors import SagittalError
+from sagittal.web.security import DEFAULT_HEADERS, Guard
+from sagittal.web.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+    from sagittal.archive.archive import Archive
+
+log = logging.getLogger("sagittal.web")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the handlers share."""
+
+    archive: Archive
+    settings: Settings
+    readers: ThreadPoolExecutor
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class WebApp:
+    """The ASGI application."""
+
+    def __init__(self, archive: Archive, settings: Settings) -> None:
+        readers = ThreadPoolExecutor(settings.limits.read_threads, thread_name_prefix="web-read")
+        self.house = House(archive, settings, readers)
+        self._inside = Guard(Router(routes(self.house), redirect_slashes=False), settings)
+
+    def drain(self) -> None:
+        """End the event streams, so that a drain need not wait for them."""
+        self.house.closing.set()
+
+    def close(self) -> None:
+        self.house.readers.shutdown(wait=False, cancel_futures=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        scope["app"] = self  # the router raises for 404 and 405 instead of answering
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                _add_headers(message)
+            await send(message)
+
+        try:
+            await self._inside(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            if started:
+                raise
+            await problem(error)(scope, receive, send_with_headers)
+
+
+def _add_headers(message: Message) -> None:
+    headers = message.setdefault("headers", [])
+    present = {name for name, _ in headers}
+    headers.extend((name, value) for name, value in DEFAULT_HEADERS.items() if name not in present)
+
+
+def problem(error: Exception) -> Response:
+    """The answer for an error: the HTTP status its class carries, and its text."""
+    headers = {}
+    if isinstance(error, SagittalError):
+        status, text = error.http_status, error.text
+    elif isinstance(error, HTTPException):
+        status, text, headers = error.status_code, error.detail, dict(error.headers or {})
+    else:
+        log.exception("a request failed", exc_info=error)
+        status, text = 500, "the archive failed at this; its log says why"
+    if status == 401:
+        headers["www-authenticate"] = 'Bearer realm="sagittal"'
+    if status == 503:
+        headers["retry-after"] = "5"
+    body: dict[str, Any] = {"status": status, "title": type(error).__name__, "detail": text}
+    if isinstance(error, HTTPException):
+        body["title"] = error.detail
+    return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
+
+
+def create_app(archive: Archive, settings: Settings) -> WebApp:
+    """The application for one archive; call it inside the loop that will serve it."""
+    return WebApp(archive, settings)
+
+
+def routes(house: House) -> list[BaseRoute]:
+    """Every route, in the order in which they are tried."""
+    from sagittal.web.api.lazy import LazyApi
+    from sagittal.web.events import Changes
+    from sagittal.web.frames import Frames
+    from sagittal.web.health import Health
+    from sagittal.web.page import Page
+    from sagittal.web.qido import Qido
+    from sagittal.web.stow import Stow
+    from sagittal.web.wado import Wado
+
+    stow, wado, qido, frames = Stow(house), Wado(house), Qido(house), Frames(house)
+    health, page = Health(house), Page(house)
+    instance = "/studies/{study}/series/{series}/instances/{instance}"
+    dicom_web: list[BaseRoute] = [
+        Route("/studies", stow.store, methods=["POST"]),
+        Route("/studies/{study}", stow.store, methods=["POST"]),
+        Route("/studies", qido.studies),
+        Route("/studies/{study}/series", qido.series),
+        Route("/studies/{study}/series/{series}/instances", qido.instances),
+        Route("/studies/{study}/instances", qido.instances),
+        Route("/series", qido.series),
+        Route("/instances", qido.instances),
+        Route(instance + "/frames/{frames}", frames.frames),
+        Route(instance + "/bulkdata/{path:path}", frames.bulk_data),
+        Route("/studies/{study}/metadata", wado.metadata),
+        Route("/studies/{study}/series/{series}/metadata", wado.metadata),
+        Route(instance + "/metadata", wado.metadata),
+        Route("/studies/{study}", wado.objects),
+        Route("/studies/{study}/series/{series}", wado.objects),
+        Route(instance, wado.objects),
+    ]
+    return [
+        Mount("/dicom-web", routes=dicom_web),
+        Route("/healthz", health.live),
+        Route("/readyz", health.ready),
+        Route("/metrics", health.metrics),
+        Route("/", page.index),
+        Route("/ui/{name}", page.asset),
+        Route("/summary.json", page.summary),
+        Route("/api/changes", Changes(house).changes),
+        Mount("/api", LazyApi(house)),
+    ]

@@ -1,0 +1,99 @@
+"""Who may ask what over HTTP, before any route sees the request: Host, Origin, bearer token (RFC 6750).
+
+The Host allow-list stops DNS rebinding, the Origin check stops pages of other sites from writing, and there is no CORS: no
+answer can be read from elsewhere. What a principal may do is decided in `archive.access` only. There are no sessions, no
+cookies and no passwords here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from sagittal.archive.access import Principal
+
+    from sagittal.web.settings import Settings
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+_PROBES = frozenset({"/healthz", "/readyz"})  # a prober names us by any address, and learns nothing
+_OPEN = ("/ui/",)  # the page itself; what it shows needs the token
+
+DEFAULT_HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cache-control": b"private, no-cache",
+}
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class Guard:
+    """Sets `scope["principal"]`, or raises what `app` turns into 400, 401 or 403."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path not in _PROBES:
+            headers: dict[bytes, bytes] = dict(scope["headers"])
+            host = self._host(scope, headers)
+            if scope["method"] not in _SAFE_METHODS:
+                self._origin(scope, headers, host)
+            if path != "/" and not path.startswith(_OPEN):
+                scope["principal"] = self._principal(headers)
+        await self._app(scope, receive, send)
+
+    def _host(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
+        if sum(name == b"host" for name, _ in scope["headers"]) != 1:
+            raise BadRequest("exactly one Host header is needed")
+        host = headers[b"host"].decode("latin-1").lower()
+        name = host_name(host)
+        own = scope["server"][0] if scope.get("server") else ""
+        if name in LOOPBACK_HOSTS or name in self._settings.hosts or name in (own, f"[{own}]"):
+            return host
+        raise NotAuthorized(f"the host name {name[:80]!r} is not ours; add it to web.hosts if it should be")
+
+    def _origin(self, scope: Scope, headers: dict[bytes, bytes], host: str) -> None:
+        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        if not origin:
+            if headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site"):
+                raise NotAuthorized("a page of another site may not change anything here")
+            return
+        if origin == f"{scope['scheme']}://{host}" or origin in self._settings.origins:
+            return
+        public = (self._settings.public_url or "").lower()
+        if public == origin or public.startswith(origin + "/"):
+            return
+        raise NotAuthorized(f"a page of {origin[:80]!r} may not change anything here")
+
+    def _principal(self, headers: dict[bytes, bytes]) -> Principal:
+        tokens = self._settings.tokens()
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() == b"bearer" and token.strip():
+            principal = tokens.get(hashlib.sha256(token.strip()).hexdigest())
+            if principal is None:
+                raise NotAuthenticated("the bearer token is not known")
+            return principal
+        if tokens or not self._settings.loopback:
+            raise NotAuthenticated("a bearer token is needed: Authorization: Bearer …")
+        from sagittal.archive.access import LOCAL
+
+        return LOCAL
+
+
+def host_name(host: str) -> str:
+    """The name of a Host value without its port; IPv6 addresses keep their brackets."""
+    if host.startswith("["):
+        return host[: host.find("]") + 1]
+    return host.partition(":")[0]

@@ -1,0 +1,237 @@
+"""The HTTP listener: `uvicorn.Server` on uvloop and httptools, run inside a loop that is running already.
+
+What uvicorn leaves open is closed here: a deadline for the request head, a floor under the progress of a body, a ceiling on
+connections, an end to clients that take nothing of their answer, and a drain with a deadline. It installs no signal handler
+and knows no route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sagittal.limits import WebLimits
+
+_FLOOR_WINDOW_SECONDS = 30.0
+_SWEEP_SECONDS = 1.0
+
+
+class Connection(HttpToolsProtocol):
+    """One connection, with what the sweep needs to judge it."""
+
+    limits = WebLimits()  # replaced for each listener by `HttpServer`
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
+        super().connection_made(transport)
+        # Since when the peer owes us a request head; None while a request is under way.
+        self.head_since: float | None = time.monotonic()
+        self.head_bytes = 0
+        self.refused = False
+        self.receiving = False
+        self.window_since = self.head_since
+        self.window_bytes = 0
+        self.unsent = 0
+        self.unsent_since = self.head_since
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if len(self.connections) > self.limits.connections_max and not self._displace():
+            self._refuse(b"503 Service Unavailable", b"too many connections (limits.web.connections_max)")
+
+    def _displace(self) -> bool:
+        """Close the connection that has been silent longest, so that silent ones can't lock anybody out."""
+        silent = [
+            c for c in self.connections if isinstance(c, Connection) and c.head_since is not None and c is not self
+        ]
+        if not silent:
+            return False
+        longest = min(silent, key=lambda c: c.head_since or 0.0)
+        longest.head_since, longest.refused = None, True
+        longest.transport.abort()
+        return True
+
+    def _refuse(self, status: bytes, text: bytes) -> None:
+        self.refused = True
+        head = b"HTTP/1.1 %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.transport.write(head % (status, len(text)) + text)
+        self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self.refused:
+            return
+        self.window_bytes += len(data)
+        if self.head_since is not None:
+            if self.head_bytes == 0:
+                self.head_since = time.monotonic()
+            # What never becomes a whole header (one that has no end) is bounded here, whole ones in `on_header`.
+            self.head_bytes += len(data)
+        super().data_received(data)
+        if self.head_since is not None and self.head_bytes > 2 * self.limits.request_line_and_headers_bytes_max:
+            self._head_too_long()
+
+    def _head_too_long(self) -> None:
+        if not self.refused:
+            text = b"the request head is too long (limits.web.request_line_and_headers_bytes_max)"
+            self._refuse(b"431 Request Header Fields Too Large", text)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.exact_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self.exact_bytes += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self.exact_bytes += len(name) + len(value)
+
+    def on_headers_complete(self) -> None:
+        if self.exact_bytes > self.limits.request_line_and_headers_bytes_max:
+            self._head_too_long()
+        if self.refused:
+            return
+        self.head_since = None
+        self.receiving = True
+        self.window_since, self.window_bytes = time.monotonic(), 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self.refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.refused:
+            return
+        self.receiving = False
+        super().on_message_complete()
+        if self.cycle.response_complete:  # answered before the whole request was here
+            self._await_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.receiving:
+            self._await_head()
+
+    def _await_head(self) -> None:
+        if not self.pipeline:
+            self.head_since, self.head_bytes = time.monotonic(), 0
+
+    def overdue(self, now: float) -> bool:
+        """Whether this peer has used up its time: no head, too slow a body, or an answer it doesn't take."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self.unsent:
+            self.unsent, self.unsent_since = unsent, now
+        elif now - self.unsent_since > self.limits.send_stall_seconds_max:
+            return True
+        if self.head_since is not None and not (self.timeout_keep_alive_task and self.head_bytes == 0):
+            return now - self.head_since > self.limits.header_seconds_max
+        return self.receiving and self._body_stalls(now)
+
+    def _body_stalls(self, now: float) -> bool:
+        if self.flow.read_paused:  # we are the slow ones
+            self.window_since, self.window_bytes = now, 0
+        elapsed = now - self.window_since
+        if elapsed < _FLOOR_WINDOW_SECONDS:
+            return False
+        slow = self.window_bytes < elapsed * self.limits.body_bytes_per_second_min
+        self.window_since, self.window_bytes = now, 0
+        return slow
+
+
+class HttpServer:
+    """`await start()`, then `.port`; `await stop(seconds)` drains."""
+
+    def __init__(
+        self, app: Any, host: str, port: int, limits: WebLimits, on_drain: Callable[[], None] | None = None
+    ) -> None:
+        self._host, self._port, self._limits, self._on_drain = host, port, limits, on_drain
+        protocol = type("Connection", (Connection,), {"limits": limits})
+        config = uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=max(1, int(limits.keep_alive_seconds_max)),
+        )
+        config.load()
+        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn.lifespan = config.lifespan_class(config)
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port listened on, once started."""
+        return self._port
+
+    @property
+    def connections(self) -> int:
+        return len(self._uvicorn.server_state.connections)
+
+    async def start(self) -> None:
+        """Listen; `OSError` when the address is taken or isn't ours."""
+        sock = _bound(self._host, self._port)
+        self._port = int(sock.getsockname()[1])
+        await self._uvicorn.on_tick(0)  # the date header
+        await self._uvicorn.startup(sockets=[sock])
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            await self._uvicorn.on_tick(0)
+            now = time.monotonic()
+            for connection in list(self._uvicorn.server_state.connections):
+                if isinstance(connection, Connection) and connection.overdue(now):
+                    connection.transport.abort()
+
+    async def stop(self, seconds: float) -> None:
+        """Accept nothing new, let requests under way finish for `seconds`, then cut them off."""
+        if self._sweeper is None:
+            return
+        state = self._uvicorn.server_state
+        for server in self._uvicorn.servers:
+            server.close()
+        if self._on_drain is not None:
+            self._on_drain()
+        for connection in list(state.connections):
+            connection.shutdown()
+        deadline = time.monotonic() + seconds
+        while state.tasks and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait(list(state.tasks), timeout=left)
+        for task in list(state.tasks):
+            task.cancel()
+        if state.tasks:
+            await asyncio.wait(list(state.tasks), timeout=1.0)
+        for connection in list(state.connections):
+            connection.transport.close()
+        self._sweeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._sweeper
+        self._sweeper = None
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

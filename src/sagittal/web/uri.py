@@ -1,0 +1,66 @@
+"""The resources of PS3.18 10.1 as addresses: `{base}/studies/{study}/series/{series}/instances/{instance}`.
+
+Builds and checks; it deliberately never makes a file name of a UID, and follows no address from a request.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sagittal.errors import BadRequest
+
+# Leading zeros in a component break PS3.5 9.1, but objects with such UIDs are held and must be found.
+_UID = re.compile(r"[0-9.]{1,64}\Z")
+_TAG_PATH = re.compile(r"[0-9A-Fa-f]{8}(?:/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8})*\Z")
+PREFIX = "/dicom-web"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Addresses below one base, for instance `http://localhost:8042/dicom-web`."""
+
+    base: str
+
+    def study(self, study: str) -> str:
+        return f"{self.base}/studies/{study}"
+
+    def series(self, study: str, series: str) -> str:
+        return f"{self.base}/studies/{study}/series/{series}"
+
+    def instance(self, study: str, series: str, instance: str) -> str:
+        return f"{self.base}/studies/{study}/series/{series}/instances/{instance}"
+
+
+def uid(text: str, what: str) -> str:
+    """A UID of an address; anything else is a bad request, whatever it looks like."""
+    if not _UID.match(text):
+        raise BadRequest(f"the {what} in the address is not a UID")
+    return text
+
+
+def uids(path: dict[str, str]) -> tuple[str, str | None, str | None]:
+    """Study, series and instance of an address, checked."""
+    series, instance = path.get("series"), path.get("instance")
+    return (
+        uid(path["study"], "Study Instance UID"),
+        None if series is None else uid(series, "Series Instance UID"),
+        None if instance is None else uid(instance, "SOP Instance UID"),
+    )
+
+
+def frame_list(text: str, count_max: int) -> list[int]:
+    """`1,2,5` (PS3.18 10.4.1.1.6): frame numbers from 1, in the order asked for."""
+    items = text.split(",")
+    if len(items) > count_max:
+        raise BadRequest(f"more than {count_max} frames in one request (limits.web.frames_per_request_max)")
+    if not all(item.isascii() and item.isdigit() and len(item) <= 9 and int(item) > 0 for item in items):
+        raise BadRequest("frames are listed as numbers from 1, separated by commas")
+    return [int(item) for item in items]
+
+
+def tag_path(text: str) -> str:
+    """`7FE00010` or `52009229/1/00289145`: the attribute of a bulk data address."""
+    if not _TAG_PATH.match(text):
+        raise BadRequest("bulk data is addressed by tags, and item numbers between them: 52009229/1/00289145")
+    return text.upper()
