@@ -1,0 +1,184 @@
+"""The meeting point of services and the network: a service is a value, a handler is an async generator of responses.
+
+`services/` builds `Service` values; `net` negotiates what they list, calls their handlers and puts the responses on the
+wire. PS3.7 sections 9 and 10 say what the operations mean; nothing here encodes or sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
+from sagittal.errors import SagittalError
+from sagittal.ul.pdu import UserIdentity
+
+# What messages without pixels (identifiers, attribute lists) can be encoded in: PS3.5 Annex A without encapsulation.
+PLAIN_SYNTAXES = frozenset({IMPLICIT_LE, EXPLICIT_LE, DEFLATED_LE, EXPLICIT_BE})
+
+Command = Mapping[str, Any]
+"""A command set (PS3.7 Annex E) by keyword: UIDs and texts as str, numbers as int, tags (AT) as list of int."""
+
+
+class Response(NamedTuple):
+    """One answer. A Pending status (FF00, FF01) announces more; anything else ends the operation.
+
+    `comment` becomes Error Comment (0000,0902), cut to 64 characters; `extra` are further elements of the command set
+    by keyword: OffendingElement (list of tags), NumberOfRemainingSuboperations, AffectedSOPInstanceUID, ErrorID, …
+    """
+
+    status: int
+    data_set: bytes | None = None  # encoded in the transfer syntax of the request's context
+    comment: str = ""
+    extra: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class FileRegion:
+    """Bytes `[offset, offset + length)` of an open file; whoever opened `fd` closes it after the sending."""
+
+    fd: int
+    offset: int
+    length: int
+
+
+Source = bytes | FileRegion | Iterable["bytes | FileRegion"] | AsyncIterable["bytes | FileRegion"]
+"""A data set to send: bytes, a region of a file (the fast way), or pieces of either kind, in order."""
+
+
+class NoContext(SagittalError):
+    """No presentation context was accepted for this SOP class, transfer syntax and role."""
+
+    dimse_status = 0x0122  # Refused: SOP class not supported
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context (PS3.8 7.1.1.13) and the roles the *peer* may play in it (PS3.7 D.3.3.4)."""
+
+    id: int
+    abstract_syntax: str
+    transfer_syntax: str
+    peer_scu: bool = True  # the peer may invoke the operations of this class
+    peer_scp: bool = False  # the peer performs them: we may invoke them (C-STORE sub-operations of a C-GET)
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationInfo:
+    """With whom an association is, and what was agreed. `principal` is what the admission decided (opaque here)."""
+
+    calling_aet: str
+    called_aet: str
+    peer_address: str  # numeric host
+    peer_port: int
+    contexts: tuple[Context, ...] = ()
+    principal: Any = None
+    user_identity: UserIdentity | None = None
+    implementation_class: str = ""
+    implementation_version: str = ""
+    peer_pdu_bytes_max: int = 0  # Maximum Length Received of the peer; 0: no limit
+    extended: Mapping[str, bytes] = field(default_factory=dict)  # SOP class → application information, as proposed
+
+
+SubStore = Callable[[str, str, str, Source, "tuple[str, int] | None"], Awaitable[int]]
+
+
+class Request:
+    """One request as a handler sees it."""
+
+    __slots__ = ("_store", "association", "cancelled", "command", "context", "identifier")
+
+    def __init__(
+        self,
+        association: AssociationInfo,
+        context: Context,
+        command: Command,
+        identifier: bytes | None = None,
+        store: SubStore | None = None,
+    ) -> None:
+        self.association = association
+        self.context = context
+        self.command = command
+        self.identifier = (
+            identifier  # the whole data set, bounded; None for C-STORE (goes to the sink) or when there is none
+        )
+        self.cancelled = False  # a C-CANCEL came for this message
+        self._store = store
+
+    @property
+    def message_id(self) -> int:
+        return int(self.command["MessageID"])
+
+    async def store(
+        self,
+        sop_class: str,
+        sop_instance: str,
+        syntax: str,
+        source: Source,
+        move_originator: tuple[str, int] | None = None,
+    ) -> int:
+        """C-STORE sub-operation on this same association (C-GET); the status the peer answered.
+
+        Raises NoContext if no context with the SCP role for the peer has this class and syntax, PeerError when the
+        association ends meanwhile.
+        """
+        if self._store is None:
+            raise NoContext("this request has no association to send on")
+        return await self._store(sop_class, sop_instance, syntax, source, move_originator)
+
+
+class StoreSink(Protocol):
+    """Takes the data set of one C-STORE-RQ. Either `finish` is awaited or `abort` is called, once.
+
+    Errors of the error tree raised by `write` or `finish` become the response with their status; after an error in
+    `write` the rest of the data set is read and dropped, `abort` is called, and the association goes on.
+    """
+
+    def write(self, fragments: Sequence[memoryview]) -> None:
+        """All fragments of one socket read. The views are invalid once this returns."""
+
+    def ready(self) -> Awaitable[None] | None:
+        """None, or what to wait for before more is read from the socket. Asked after each `write`."""
+
+    async def finish(self) -> Response:
+        """The data set is complete: keep it and answer."""
+
+    def abort(self) -> None:
+        """The association ended, or the data set is refused: forget it. Never raises."""
+
+
+Handler = Callable[[Request], AsyncIterator[Response]]
+"""C-ECHO, C-FIND, C-MOVE, C-GET, N-*. Single-answer operations yield once. Errors of the error tree become a final
+response.
+
+After a C-CANCEL `request.cancelled` is True. A handler that notices yields its own final status (FE00 with counts);
+one that yields another Pending is closed there, and FE00 goes out with that response's `extra`. When the association
+ends, the task that runs the generator is cancelled."""
+
+StoreHandler = Callable[[Request], StoreSink]
+"""C-STORE: called when the command set is complete; may raise to refuse before any data is taken."""
+
+
+def _plain(uid: str) -> bool:
+    return uid in PLAIN_SYNTAXES
+
+
+@dataclass(frozen=True)
+class Service:
+    """One SOP class family: what it lists is what is negotiated and what the conformance statement prints."""
+
+    name: str
+    sop_classes: frozenset[str] | Callable[[str], bool]
+    handlers: Mapping[int, Handler] = field(default_factory=dict)  # command field of the request → handler
+    store: StoreHandler | None = None  # for C-STORE-RQ (0001H)
+    scp: bool = True  # we perform its operations
+    scu: bool = False  # we invoke its operations on associations that others opened (C-GET's stores): role selection
+    syntaxes: Callable[[str], bool] = _plain  # transfer syntaxes acceptable for it; storage: `storable`
+    clause: str = ""
+
+    def covers(self, sop_class: str) -> bool:
+        """Whether `sop_class` is of this family."""
+        if callable(self.sop_classes):
+            return self.sop_classes(sop_class)
+        return sop_class in self.sop_classes

@@ -1,0 +1,126 @@
+"""The seven PDUs of PS3.8 section 9.3 and their user items (PS3.8 D.1, PS3.7 D.3.3): encode and decode.
+
+Decoding is for whole PDUs of the association phase, which are small and capped; P-DATA is never held whole, its headers
+are read in `stream`. Unknown items are skipped, as PS3.8 9.3.1 asks. Nothing here decides what to answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sagittal.errors import SagittalError
+
+APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"  # PS3.7 A.2.1
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
+
+ACCEPTANCE, USER_REJECTION, NO_REASON, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = range(5)
+
+
+class InvalidPDU(SagittalError):
+    """A PDU breaks PS3.8 9.3. `reason` is that of the A-ABORT to answer with (Table 9-26)."""
+
+    def __init__(self, text: str, reason: int = 6) -> None:
+        super().__init__(text)
+        self.reason = reason  # 1 unrecognized PDU, 2 unexpected PDU, 4-6 parameter unrecognized, unexpected, invalid
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedContext:
+    """Presentation context item of an A-ASSOCIATE-RQ (9.3.2.2)."""
+
+    id: int
+    abstract_syntax: str
+    transfer_syntaxes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextResult:
+    """Presentation context item of an A-ASSOCIATE-AC (9.3.3.2); the syntax means nothing unless accepted."""
+
+    id: int
+    result: int
+    transfer_syntax: str
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """SCP/SCU role selection (PS3.7 D.3.3.4), of the requestor."""
+
+    sop_class: str
+    scu: bool
+    scp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommonExtended:
+    """SOP class common extended negotiation (PS3.7 D.3.3.6)."""
+
+    sop_class: str
+    service_class: str
+    related: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserIdentity:
+    """User identity (PS3.7 D.3.3.7): kind 1 name, 2 name and passcode, 3 Kerberos, 4 SAML, 5 JSON Web Token."""
+
+    kind: int
+    primary: bytes
+    secondary: bytes = b""
+    response_wanted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UserInformation:
+    """The user information item (9.3.2.3), sub-items by meaning."""
+
+    pdu_bytes_max: int = 0  # 0: no limit (D.1.1); also when the item is missing
+    implementation_class: str = ""
+    implementation_version: str = ""
+    asynchronous: tuple[int, int] | None = None  # operations invoked, performed; 0: unlimited
+    roles: tuple[Role, ...] = ()
+    extended: tuple[tuple[str, bytes], ...] = ()
+    common_extended: tuple[CommonExtended, ...] = ()
+    identity: UserIdentity | None = None
+    identity_response: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateRQ:
+    """A-ASSOCIATE-RQ (9.3.2)."""
+
+    called_aet: str
+    calling_aet: str
+    contexts: tuple[ProposedContext, ...]
+    user: UserInformation = field(default_factory=UserInformation)
+    application_context: str = APPLICATION_CONTEXT
+    protocol_version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateAC:
+    """A-ASSOCIATE-AC (9.3.3). The titles are those of the request, sent back and not tested."""
+
+    called_aet: str
+    calling_aet: str
+    contexts: tuple[ContextResult, ...]
+    user: UserInformation = field(default_factory=UserInformation)
+    application_context: str = APPLICATION_CONTEXT
+    protocol_version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateRJ:
+    """A-ASSOCIATE-RJ (9.3.4)."""
+
+    result: int  # 1 permanent, 2 transient
+    source: int  # 1 service user, 2 provider (ACSE), 3 provider (presentation)
+    reason: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """A-ABORT (9.3.8)."""
+
+    source: int  # 0 service user, 2 provider
+    reason: int = 0
