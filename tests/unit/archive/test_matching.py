@@ -1,0 +1,115 @@
+"""Matching of one key: every form against SQLite itself."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from sagittal.archive.index.matching import condition, form_of
+from sagittal.archive.index.names import fold_name
+from sagittal.errors import BadRequest
+
+
+def matches(kind: str, key: str, stored: str | int) -> bool:
+    form = form_of(kind, key)
+    if form is None:
+        return True
+    if kind == "name":
+        stored = fold_name(str(stored))
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (c)")
+    connection.execute("INSERT INTO t VALUES (?)", (stored,))
+    return bool(connection.execute(f"SELECT 1 FROM t WHERE {condition(form.shape, 'c')}", form.values).fetchall())
+
+
+YES = [
+    ("text", "", "x"),
+    ("text", "*", ""),
+    ("text", "ab", "ab"),
+    ("text", "a*", "a"),
+    ("text", "a*", "abc"),
+    ("text", "*b*", "abc"),
+    ("text", "a?c", "abc"),
+    ("text", "[x]*?", "[x]y"),
+    ("text", "50%_", "50%_"),
+    ("text", "CT\\MR", "MR"),
+    ("text", "A\\B*", "Bee"),
+    ("uid", "1.2\\1.3", "1.3"),
+    ("uid", "1.2", "1.2"),
+    ("name", "doe^john", "Doe^John^^^"),
+    ("name", "DOE^J*", "Doe^John"),
+    ("name", "*JOHN*", "Doe^John"),
+    ("name", "Yamada^Tarou", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    ("name", "山田*", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    ("name", "やまだ^たろう", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    ("name", "=山田^*", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    ("name", "Yam*=山*", "Yamada^Tarou=山田^太郎"),
+    ("name", "muller^jorg", "Müller^Jörg"),
+    ("name", "Müller*", "MULLER^Jorg"),
+    ("date", "20200101", "20200101"),
+    ("date", "20200101-20201231", "20200615"),
+    ("date", "20200101-", "20200101"),
+    ("date", "-20200101", "20200101"),
+    ("date", "2020.01.01", "20200101"),
+    ("date", "2020*", "20200101"),
+    ("time", "1000-1200", "100000.000"),
+    ("time", "1000-1200", "120059.9"),
+    ("time", "100000.000-12", "10"),
+    ("time", "10:00:00-", "1000"),
+    ("time", "-1200", "1159"),
+    ("time", "101530", "101530.000000"),
+    ("number", "1", "01"),
+    ("number", "512", 512),
+    ("any", "B*", "A\\Bee\\C"),
+    ("any", "B\\Z", "A\\B\\C"),
+    ("any-name", "doe^j*", "Roe^R\\Doe^John"),
+]
+NO = [
+    ("text", "ab", "AB"),
+    ("text", "a*", "Abc"),
+    ("text", "a?c", "ac"),
+    ("text", "[ab]*", "abc"),
+    ("text", "50%_", "50xy"),
+    ("text", "CT\\MR", "US"),
+    ("uid", "1.2", "1.2.3"),
+    ("name", "doe", "Doe^John"),
+    ("name", "John*", "Doe^John"),
+    ("name", "=山田^*", "Yamada^Tarou"),
+    ("date", "20200101-20201231", ""),
+    ("date", "-20200101", ""),
+    ("date", "-20200101", "20200102"),
+    ("time", "1000-1200", "0959"),
+    ("time", "1000-1200", "1201"),
+    ("time", "-1200", ""),
+    ("number", "1", ""),
+    ("number", "0", ""),
+    ("any", "B", "A\\Bee"),
+]
+
+
+@pytest.mark.parametrize(("kind", "key", "stored"), YES)
+def test_matches(kind: str, key: str, stored: str | int) -> None:
+    assert matches(kind, key, stored)
+
+
+@pytest.mark.parametrize(("kind", "key", "stored"), NO)
+def test_does_not_match(kind: str, key: str, stored: str | int) -> None:
+    assert not matches(kind, key, stored)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [("date", "yesterday"), ("date", "2020-01-01"), ("time", "25h"), ("number", "x")]
+)
+def test_a_key_that_cannot_be_is_refused(kind: str, key: str) -> None:
+    with pytest.raises(BadRequest):
+        form_of(kind, key)
+
+
+def test_values_never_enter_the_statement() -> None:
+    for kind in ("text", "uid", "name", "any", "any-name"):
+        for hostile in ("' OR 1=1 --", "x'; DROP TABLE study; --*", "a\\b'*"):
+            form = form_of(kind, hostile)
+            assert form is not None
+            assert "DROP" not in condition(form.shape, "c")
+            assert "1=1" not in condition(form.shape, "c")
