@@ -1,7 +1,8 @@
 """Who asks, and the one place that says no.
 
-Every verb of the engine takes a principal and calls `authorize` first; DIMSE, web and UI have no other way in. Deliberately not
-here: how a principal is found out (AE table, bearer token, user identity), which is for the rooms that speak a protocol.
+Every verb of the engine takes a principal and calls `authorize` first; DIMSE, web and UI have no other way in.
+Deliberately not here: how a principal is found out (AE table, bearer token, user identity), which is for the rooms that
+speak a protocol.
 """
 
 from __future__ import annotations

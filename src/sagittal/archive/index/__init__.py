@@ -1,0 +1,10 @@
+"""The index: the only SQL of the archive. These few numbers stand here so that ingest can do without SQLAlchemy."""
+
+from __future__ import annotations
+
+MAIN_STORE = 1
+SCHEMA_REVISION = "0001"
+READER_VERSION = 1  # raised when the reader gives other rows or metadata for the same object
+
+# instance.state
+OTHER, CURRENT, DELETED = 0, 1, 2

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 @lru_cache(maxsize=4096)
 def fold_name(name: str) -> str:
-    """Case and accents away, padding components and groups away: "Müller^Jörg^^ " and "muller^jorg" fold to one text."""
+    """Case, accents and padding away: "Müller^Jörg^^ " and "muller^jorg" fold to one text."""
     if not name.isascii():
         name = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
     groups = [

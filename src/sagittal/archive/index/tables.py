@@ -1,12 +1,14 @@
 """The schema of the index, as SQLAlchemy Core tables.
 
-What objects tell is in patient, study, series, instance, metadata, frame_index: rebuildable from the objects. What they can't
-tell is in receipt, discrepancy, tombstone, change, audit, node, token: only here. Every unique key starts with `store`.
+What objects tell is in patient, study, series, instance, metadata, frame_index: rebuildable from the objects. What
+they can't tell is in receipt, discrepancy, tombstone, change, audit, node, token: only here. Every unique key starts
+with `store`.
 
-Conventions: attribute columns have the attribute's keyword in snake case; text as received, trimmed, "" when empty or absent,
-several values joined by a backslash. `*_search` is the same text folded by `names.fold_name`. Times that we take ourselves are
-`*_at`: integer microseconds UTC. Ids are given out by the one writer. Values of study and series are the *effective* ones;
-what an object itself says is in its metadata. Deliberately not here: statements (they lie beside this file).
+Conventions: attribute columns have the attribute's keyword in snake case; text as received, trimmed, "" when empty or
+absent, several values joined by a backslash. `*_search` is the same text folded by `names.fold_name`. Times that we
+take ourselves are `*_at`: integer microseconds UTC. Ids are given out by the one writer. Values of study and series are
+the *effective* ones; what an object itself says is in its metadata. Deliberately not here: statements (beside this
+file). A change here wants a migration and a new `fresh.sql`; a test compares all three.
 """
 
 from __future__ import annotations
@@ -25,11 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-MAIN_STORE = 1
-SCHEMA_REVISION = "0001"
-
-# instance.state
-OTHER, CURRENT, DELETED = 0, 1, 2
+from sagittal.archive.index import CURRENT
 
 schema = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")  # in SQLite an INTEGER primary key is the row id itself
@@ -179,8 +177,9 @@ series = Table(
     Index("ix_series_performed", "store", "performed_procedure_step_start_date"),
 )
 
-# One row for every version of an instance. The file of a version is (volume, key, offset, length). As the digest covers the SOP
-# Instance UID, only rows of one SOP Instance UID can share a file: who removes bytes looks among those for the same key.
+# One row for every version of an instance. The file of a version is (volume, key, offset, length). As the digest covers
+# the SOP Instance UID, only rows of one SOP Instance UID can share a file: who removes bytes looks among those for the
+# same key.
 instance = Table(
     "instance",
     schema,
@@ -233,7 +232,8 @@ Index(
     postgresql_where=text("tombstone IS NOT NULL"),
 )
 
-# The DICOM JSON Model of the instance as UTF-8, cut into parts, each compressed by itself (zlib); joined in order after inflating.
+# The DICOM JSON Model of the instance as UTF-8, cut into parts, each compressed by itself (zlib); joined in order after
+# inflating.
 metadata = Table(
     "metadata",
     schema,

@@ -1,0 +1,71 @@
+"""Connections to the index: one for the writer, a few for readers on their own threads.
+
+WAL, so that readers never wait for the writer; synchronous=FULL, so that a commit survives a power cut (with NORMAL the
+last commits may be lost). Deliberately not here: who may write (`ingest.committer` only).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_BUSY_MILLISECONDS = 2_000  # somebody else (a backup, a person with a shell) holds the lock
+
+
+def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
+    """The writing connection. Transactions are opened and ended by hand (BEGIN IMMEDIATE … COMMIT)."""
+    connection = _connect(path)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+    connection.execute("PRAGMA cache_size=-32768")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    connection = _connect(path)
+    connection.execute("PRAGMA query_only=ON")
+    connection.execute("PRAGMA cache_size=-16384")
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+    return connection
+
+
+class Readers:
+    """A few threads with a reading connection each: for indexed queries under a row budget, nothing long."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._path = path
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="index-reader")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+
+    async def run(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        """`act(connection)` on a reader thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._act, act)
+
+    def _act(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = open_reader(self._path)
+            self._connections.append(connection)
+        return act(connection)
+
+    def close(self) -> None:
+        """Wait for running reads, then close."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()

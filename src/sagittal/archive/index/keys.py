@@ -1,0 +1,112 @@
+"""Which attributes queries can match and return at which level: one row each (PS3.4 C.3, PS3.18 10.6).
+
+The conformance statement and the documentation of QIDO-RS print this table. Deliberately not here: statements.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
+
+
+class Key(NamedTuple):
+    """An attribute of one level: the column that is returned, how it is matched, and where if not in that column."""
+
+    tag: int
+    column: str
+    kind: str = "text"  # see `matching`; "" cannot be matched
+    search: str = ""
+
+
+_PATIENT_COLUMNS = (
+    # tag, column, kind, searched column; the same columns are in patient and in study
+    (0x00100010, "patient_name", "name", "patient_name_search"),
+    (0x00100020, "patient_id", "text", ""),
+    (0x00100021, "issuer_of_patient_id", "text", ""),
+    (0x00100030, "patient_birth_date", "date", ""),
+    (0x00100040, "patient_sex", "text", ""),
+)
+
+
+def _patient_keys(table: str) -> tuple[Key, ...]:
+    return tuple(
+        Key(tag, f"{table}.{column}", kind, f"{table}.{search}" if search else "")
+        for tag, column, kind, search in _PATIENT_COLUMNS
+    )
+
+
+def _of_patient(what: str) -> str:
+    return f"(SELECT {what} FROM study s WHERE s.patient = patient.id AND s.number_of_instances > 0)"
+
+
+_OF_SERIES = "EXISTS (SELECT 1 FROM series c WHERE c.study = study.id AND c.number_of_instances > 0 AND $)"
+
+# What a level adds to those above it; the row's own table first.
+OWN: dict[str, tuple[Key, ...]] = {
+    "PATIENT": (
+        *_patient_keys("patient"),
+        Key(0x00201200, _of_patient("count(*)"), ""),
+        Key(0x00201202, _of_patient("sum(s.number_of_series)"), ""),
+        Key(0x00201204, _of_patient("sum(s.number_of_instances)"), ""),
+    ),
+    "STUDY": (
+        *_patient_keys("study"),
+        Key(0x0020000D, "study.study_instance_uid", "uid"),
+        Key(0x00080020, "study.study_date", "date"),
+        Key(0x00080030, "study.study_time", "time"),
+        Key(0x00080050, "study.accession_number"),
+        Key(0x00080090, "study.referring_physician_name", "name", "study.referring_physician_name_search"),
+        Key(0x00080201, "study.timezone_offset_from_utc", ""),
+        Key(0x00081030, "study.study_description"),
+        Key(0x00200010, "study.study_id"),
+        Key(0x00080061, "study.modalities_in_study", "text", _OF_SERIES.replace("$", "c.modality @")),
+        Key(0x00080062, "study.sop_classes_in_study", "any"),
+        Key(0x00201206, "study.number_of_series", "number"),
+        Key(0x00201208, "study.number_of_instances", "number"),
+    ),
+    "SERIES": (
+        Key(0x0020000E, "series.series_instance_uid", "uid"),
+        Key(0x00080060, "series.modality"),
+        Key(0x00200011, "series.series_number", "number"),
+        Key(0x0008103E, "series.series_description"),
+        Key(0x00080021, "series.series_date", "date"),
+        Key(0x00080031, "series.series_time", "time"),
+        Key(0x00180015, "series.body_part_examined"),
+        Key(0x00200060, "series.laterality"),
+        Key(0x00181030, "series.protocol_name"),
+        Key(0x00400244, "series.performed_procedure_step_start_date", "date"),
+        Key(0x00400245, "series.performed_procedure_step_start_time", "time"),
+        Key(0x00400253, "series.performed_procedure_step_id"),
+        Key(0x00080070, "series.manufacturer"),
+        Key(0x00081090, "series.manufacturer_model_name"),
+        Key(0x00080080, "series.institution_name"),
+        Key(0x00081010, "series.station_name"),
+        Key(0x00081070, "series.operators_name", "any-name"),
+        Key(0x00200052, "series.frame_of_reference_uid", "uid"),
+        Key(0x00201209, "series.number_of_instances", "number"),
+    ),
+    "IMAGE": (
+        Key(0x00080018, "instance.sop_instance_uid", "uid"),
+        Key(0x00080016, "instance.sop_class_uid", "uid"),
+        Key(0x00200013, "instance.instance_number", "number"),
+        Key(0x00080023, "instance.content_date", "date"),
+        Key(0x00080033, "instance.content_time", "time"),
+        Key(0x00280010, "instance.rows", "number"),
+        Key(0x00280011, "instance.columns", "number"),
+        Key(0x00280100, "instance.bits_allocated", "number"),
+        Key(0x00280008, "instance.number_of_frames", "number"),
+        Key(0x00083001, "instance.transfer_syntax_uid", "uid"),
+    ),
+}
+
+
+def keys_at(level: str) -> dict[int, Key]:
+    """Every key of a level: its own, and those of the levels above it (below PATIENT, study rows tell of the patient)."""
+    if level == "PATIENT":
+        return {key.tag: key for key in OWN["PATIENT"]}
+    levels = LEVELS[1 : LEVELS.index(level) + 1]
+    return {key.tag: key for above in levels for key in OWN[above]}
+
+
+KEYS: dict[str, dict[int, Key]] = {level: keys_at(level) for level in LEVELS}
