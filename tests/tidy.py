@@ -1,0 +1,94 @@
+"""The house rules that a machine can measure: sizes of modules, functions and rooms, module heads, names.
+
+    python tests/tidy.py        prints what breaks a rule; part of `make check`, and a test (tests/test_tidy.py)
+
+A thought cut in two to fit a limit is worse than a long module: such a file is named in RAISED with one line of reason,
+at most five in the tree. Layers are import-linter's work and layout is ruff's.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 40  # the docstring is not counted
+ROOM_FILES_MAX = 12  # __init__.py is not counted
+RAISED_MAX = 5
+FORBIDDEN_WORDS = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
+GENERATED = {"tables"}
+
+# path or room -> (limit, reason)
+RAISED: dict[str, tuple[int, str]] = {
+    "src/sagittal/cli": (40, "one file a command: the room is a flat list, as the commands are"),
+}
+
+
+def modules(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if not GENERATED & set(path.parts):
+                yield path
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def limit_of(name: str, usual: int) -> int:
+    return RAISED[name][0] if name in RAISED else usual
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from `def` to the end, decorators and docstring left out."""
+    lines = (function.end_lineno or function.lineno) - function.lineno + 1
+    first = function.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
+def module_findings(path: Path) -> Iterator[str]:
+    name, text = named(path), path.read_text()
+    lines = text.count("\n")
+    if lines > limit_of(name, MODULE_LINES_MAX):
+        yield f"{name}: {lines} lines, at most {limit_of(name, MODULE_LINES_MAX)}"
+    if FORBIDDEN_WORDS & set(path.stem.lower().split("_")):
+        yield f"{name}: a name that says nothing; name what it holds"
+    tree = ast.parse(text)
+    if tree.body and not ast.get_docstring(tree):
+        yield f"{name}: no head saying what the module is"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if body_lines(node) > FUNCTION_LINES_MAX:
+                yield f"{name}:{node.lineno}: {node.name}() has {body_lines(node)} lines, at most {FUNCTION_LINES_MAX}"
+
+
+def room_findings() -> Iterator[str]:
+    rooms: dict[Path, int] = {}
+    for path in modules("src/sagittal"):
+        if path.stem != "__init__":
+            rooms[path.parent] = rooms.get(path.parent, 0) + 1
+        if FORBIDDEN_WORDS & {path.parent.name}:
+            yield f"{named(path.parent)}: a room needs a name that says what it holds"
+    for room, count in rooms.items():
+        if count > limit_of(named(room), ROOM_FILES_MAX):
+            yield f"{named(room)}: {count} files, at most {limit_of(named(room), ROOM_FILES_MAX)}"
+
+
+def findings() -> list[str]:
+    """Every broken rule, one line each."""
+    found = [line for path in modules("src", "tests", "bench", "tools") for line in module_findings(path)]
+    found += room_findings()
+    if len(RAISED) > RAISED_MAX:
+        found.append(f"tests/tidy.py: {len(RAISED)} raised limits, at most {RAISED_MAX}")
+    found += [f"tests/tidy.py: {name} is raised but not there" for name in RAISED if not (ROOT / name).exists()]
+    return found
+
+
+if __name__ == "__main__":
+    broken = findings()
+    print("\n".join(broken) or "tidy")
+    raise SystemExit(bool(broken))
