@@ -67,6 +67,8 @@ class WebSettings(_Part):
 
     port: Port = 8042
     hosts: tuple[str, ...] = ()  # names a browser may use for us, beside the bind address and loopback
+    origins: tuple[str, ...] = ()  # pages that may write, as https://viewer.example
+    public_url: str | None = None  # what clients see in front of a proxy
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,81 @@
+"""The command `sagittal`: one file a command, imported when it is called, so that `--help` costs nothing.
+
+Results go to stdout (`--json`: one object a line), all else to stderr. Exit status: 0 all done, warnings too; 1 some
+failed; 2 usage; 3 the peer refused or was unreachable.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from sagittal.errors import PeerError, SagittalError, UsageError
+
+# name -> (module below sagittal.cli, what it does); each module has one click command named `command`
+COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("serve", "Run the archive: DIMSE and DICOMweb on one data directory."),
+    "import": ("data.imports", "Add files, folders and zip archives to an archive."),
+    "export": ("data.export", "Write instances of an archive as files."),
+    "backup": ("data.backup", "Copy index and objects consistently, also while serving."),
+    "restore": ("data.restore", "Make a data directory from a backup."),
+    "scrub": ("data.scrub", "Check every object against its digest and the index."),
+    "reindex": ("data.reindex", "Rebuild the index from the objects alone."),
+    "nodes": ("data.nodes", "List, add and remove the nodes (AE table) of an archive."),
+    "config": ("data.config", "Show the effective settings; make bearer tokens."),
+    "echo": ("peer.echo", "C-ECHO: verify that a peer answers."),
+    "store": ("peer.store", "C-STORE: send files to a peer."),
+    "find": ("peer.find", "C-FIND: query a peer."),
+    "move": ("peer.move", "C-MOVE: have a peer send instances to a node."),
+    "get": ("peer.get", "C-GET: retrieve instances from a peer into a folder."),
+    "receive": ("peer.receive", "Take C-STORE from anyone into a folder."),
+    "dump": ("dump", "Show the elements of DICOM files."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Reads names and one-line texts of its commands from a table; a module is imported when its command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"sagittal.cli.{COMMANDS[cmd_name][0]}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sagittal")
+def group() -> None:
+    """Sagittal: the Python-native DICOM archive and toolkit."""
+
+
+def main() -> None:
+    """Run one command and leave with its exit status."""
+    try:
+        status = group.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        status = 130
+    except SagittalError as error:
+        click.echo(f"sagittal: {error.text}", err=True)
+        status = exit_status(error)
+    except BrokenPipeError:  # the reader of our output went away
+        sys.stderr.close()
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def exit_status(error: SagittalError) -> int:
+    """What a command ends with after this error."""
+    return 2 if isinstance(error, UsageError) else 3 if isinstance(error, PeerError) else 1

@@ -1,0 +1,63 @@
+"""What every command does with its output: results on stdout, all else on stderr, progress only for a person."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import click
+
+T = TypeVar("T")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+
+
+def result(as_json: bool, row: Mapping[str, Any], text: str | None = None) -> None:
+    """One result: a JSON object, or `text` (default: the values, tab-separated) for a person."""
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(row))
+    else:
+        click.echo(escaped("\t".join(str(value) for value in row.values()) if text is None else text))
+
+
+def say(text: str) -> None:
+    """A remark, on stderr."""
+    click.echo(escaped(text), err=True)
+
+
+def escaped(text: str) -> str:
+    """`text` with its control characters shown, since attribute values must not drive a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\t\n" else f"\\x{ord(c):02x}" for c in text)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine, on uvloop where there is one."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
+
+
+@contextmanager
+def progress(what: str, total: int | None, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal; a function that takes how many more are done. Silent when stderr is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)

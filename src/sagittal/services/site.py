@@ -1,0 +1,28 @@
+"""What the services of one archive work with, handed in by `serve`: the engine, the AE table and the way to a peer.
+
+No service opens a socket or reads a setting elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sagittal.archive.archive import Archive
+from sagittal.net.client import Association, Peer, Proposal
+
+DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
+Connect = Callable[[Peer, Sequence[Proposal]], Awaitable[Association]]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One archive as its services see it."""
+
+    archive: Archive
+    aet: str  # ours: Retrieve AE Title, and the calling one of C-MOVE's associations
+    destination: Callable[[str], Peer | None]  # a node of the AE table, by its AE title
+    connect: Connect
+    duplicates: Callable[[str], DuplicatePolicy] = lambda _calling_aet: "keep-first"
+    kept_is_success: bool = False  # 0000 rather than B000 when the first version was kept

@@ -1,0 +1,150 @@
+"""C-STORE sub-operations of C-MOVE and C-GET (PS3.4 C.4.2, C.4.3): what is sent, how it went, what is answered.
+
+An object goes out as it is stored if a presentation context for that was accepted. One stored uncompressed may be re-encoded to
+another uncompressed syntax; a compressed one is never decoded here: without its context the sub-operation fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sagittal.archive.archive import Archive
+from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.dicom.elements import encode
+from sagittal.dicom.reencode import reencode
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
+from sagittal.dimse.service import FileRegion, NoContext, Request, Response, Source
+from sagittal.errors import PeerError, SagittalError
+
+PENDING, CANCELLED, SUCCESS, SOME_FAILED, ALL_FAILED = 0xFF00, 0xFE00, 0x0000, 0xB000, 0xA702
+FAILED_UIDS = 0x00080058
+_PENDING_SECONDS = 0.2  # a Pending response for every object would cost more than it tells
+_READ_BYTES = 1 << 16
+
+Send = Callable[[str, str, str, Source], Awaitable[int]]  # class, instance, syntax, data set → status
+
+
+@dataclass
+class Tally:
+    """How the sub-operations of one request went."""
+
+    remaining: int
+    completed: int = 0
+    warnings: int = 0
+    failed: list[str] = field(default_factory=list)
+    reason: str = ""  # of the first failure
+
+    def count(self, uid: str, status: int, reason: str = "") -> None:
+        """One more is done. PS3.7 C: 0000 is a success, 0001 and Bxxx are warnings."""
+        self.remaining -= 1
+        if status == SUCCESS:
+            self.completed += 1
+        elif status >> 12 == 0xB or status in (0x0001, 0x0107, 0x0116):
+            self.warnings += 1
+        else:
+            self.failed.append(uid)
+            self.reason = self.reason or reason or f"a peer answered {status:04X}"
+
+    def fail(self, refs: Iterable[InstanceRef], reason: str) -> None:
+        """These can't be sent any more."""
+        for ref in refs:
+            self.count(ref.sop_instance_uid, ALL_FAILED, reason)
+
+    def pending(self) -> Response:
+        return Response(PENDING, extra=self._counts(remaining=True))
+
+    def cancelled(self, request: Request) -> Response:
+        return Response(CANCELLED, self._failed_list(request), extra=self._counts(remaining=True))
+
+    def final(self, request: Request) -> Response:
+        """PS3.4 C.4.2.1.5, C.4.2.3.1."""
+        if not self.failed and not self.warnings:
+            return Response(SUCCESS, extra=self._counts())
+        status = SOME_FAILED if self.completed or self.warnings else ALL_FAILED
+        return Response(status, self._failed_list(request), self.reason, self._counts())
+
+    def _counts(self, remaining: bool = False) -> dict[str, Any]:
+        counts = {
+            "NumberOfCompletedSuboperations": self.completed,
+            "NumberOfFailedSuboperations": len(self.failed),
+            "NumberOfWarningSuboperations": self.warnings,
+        }
+        return counts | {"NumberOfRemainingSuboperations": self.remaining} if remaining else counts
+
+    def _failed_list(self, request: Request) -> bytes | None:
+        if not self.failed:
+            return None
+        value = "\\".join(self.failed).encode("ascii", "replace")
+        return encode([(FAILED_UIDS, "UI", value)], syntax(request.context.transfer_syntax))
+
+
+class Pace:
+    """Says when another Pending response is due: after the first sub-operation, then five times a second."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def due(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now < self._next:
+            return False
+        self._next = now + _PENDING_SECONDS
+        return True
+
+
+async def send_instance(archive: Archive, ref: InstanceRef, accepted: Iterable[str], send: Send, tally: Tally) -> None:
+    """One sub-operation; counts it whatever happens, but lets PeerError pass: the association is gone."""
+    uid = ref.sop_instance_uid
+    to = choose_syntax(ref.syntax_uid, accepted)
+    if to is None:
+        tally.count(uid, ALL_FAILED, f"no context accepted for {ref.syntax_uid}")
+        return
+    try:
+        opened = archive.open_object(ref)
+    except (SagittalError, OSError) as error:
+        tally.count(uid, ALL_FAILED, error.text if isinstance(error, SagittalError) else "the object can't be read")
+        return
+    try:
+        tally.count(uid, await send(ref.sop_class_uid, uid, to, source_for(ref, opened, to)))
+    except PeerError as error:
+        tally.count(uid, ALL_FAILED, error.text)
+        raise
+    except (NoContext, SagittalError) as error:
+        tally.count(uid, ALL_FAILED, str(error))
+    finally:
+        opened.close()
+
+
+def choose_syntax(stored: str, accepted: Iterable[str]) -> str | None:
+    """The stored syntax if it was accepted, else an uncompressed one if the object is uncompressed."""
+    offered = set(accepted)
+    if stored in offered:
+        return stored
+    if not syntax(stored).native:
+        return None
+    for uid in (EXPLICIT_LE, IMPLICIT_LE, *sorted(offered)):
+        if uid in offered and syntax(uid).native:
+            return uid
+    return None
+
+
+def source_for(ref: InstanceRef, opened: OpenObject, to: str) -> Source:
+    """The data set of a stored object in the syntax `to`."""
+    start, length = opened.offset + ref.header_length, opened.length - ref.header_length
+    if to == ref.syntax_uid:
+        return FileRegion(opened.fd, start, length)
+    return reencode(_chunks(opened.fd, start, length), syntax(ref.syntax_uid), syntax(to))
+
+
+def _chunks(fd: int, offset: int, length: int) -> Iterator[bytes]:
+    end = offset + length
+    while offset < end:
+        data = os.pread(fd, min(_READ_BYTES, end - offset), offset)
+        if not data:
+            return
+        yield data
+        offset += len(data)
