@@ -27,7 +27,10 @@ from sqlalchemy import (
     text,
 )
 
-from sagittal.archive.index import CURRENT
+from sagittal.archive.index import CURRENT as CURRENT
+from sagittal.archive.index import DELETED as DELETED
+from sagittal.archive.index import MAIN_STORE as MAIN_STORE
+from sagittal.archive.index import OTHER as OTHER
 
 schema = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")  # in SQLite an INTEGER primary key is the row id itself
@@ -271,7 +274,7 @@ discrepancy = Table(
     _id(),
     _store(),
     _text("level"),  # "patient" | "study" | "series"
-    Column("parent", _Id, nullable=False),  # id of that patient, study or series
+    Column("parent", _Id, nullable=False),  # id of the study (levels patient and study) or the series
     Column("tag", _Id, nullable=False),
     _text("value"),
     _text("kept"),

@@ -1,0 +1,113 @@
+"""What one object tells the index: which attributes are wanted of it, and the record that ingest hands over.
+
+Deliberately not here: statements, and where the bytes of the object are before they are an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
+STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
+MODALITY = 0x00080060
+PATIENT_ID, ISSUER_OF_PATIENT_ID, PATIENT_NAME = 0x00100020, 0x00100021, 0x00100010
+
+# Attribute -> column. The first value wins within the study or series; another one is listed as a discrepancy.
+PATIENT_COLUMNS: Mapping[int, str] = {
+    PATIENT_ID: "patient_id",
+    ISSUER_OF_PATIENT_ID: "issuer_of_patient_id",
+    PATIENT_NAME: "patient_name",
+    0x00100030: "patient_birth_date",
+    0x00100040: "patient_sex",
+}
+STUDY_COLUMNS: Mapping[int, str] = {
+    **PATIENT_COLUMNS,
+    0x00080020: "study_date",
+    0x00080030: "study_time",
+    0x00080201: "timezone_offset_from_utc",
+    0x00080050: "accession_number",
+    0x00200010: "study_id",
+    0x00081030: "study_description",
+    0x00080090: "referring_physician_name",
+}
+SERIES_COLUMNS: Mapping[int, str] = {
+    MODALITY: "modality",
+    0x00200011: "series_number",
+    0x0008103E: "series_description",
+    0x00080021: "series_date",
+    0x00080031: "series_time",
+    0x00180015: "body_part_examined",
+    0x00200060: "laterality",
+    0x00181030: "protocol_name",
+    0x00400244: "performed_procedure_step_start_date",
+    0x00400245: "performed_procedure_step_start_time",
+    0x00400253: "performed_procedure_step_id",
+    0x00080070: "manufacturer",
+    0x00081090: "manufacturer_model_name",
+    0x00080080: "institution_name",
+    0x00081010: "station_name",
+    0x00081070: "operators_name",
+    0x00200052: "frame_of_reference_uid",
+}
+INSTANCE_TEXTS: Mapping[int, str] = {
+    0x00200013: "instance_number",
+    0x00080023: "content_date",
+    0x00080033: "content_time",
+}
+INSTANCE_NUMBERS: Mapping[int, str] = {
+    0x00280010: "rows",
+    0x00280011: "columns",
+    0x00280100: "bits_allocated",
+    0x00280008: "number_of_frames",
+}
+NAMES = frozenset({PATIENT_NAME, 0x00080090})  # these have a `_search` column beside them
+
+WANTED = frozenset(
+    {SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID}
+    | {*STUDY_COLUMNS, *SERIES_COLUMNS, *INSTANCE_TEXTS, *INSTANCE_NUMBERS}
+)
+
+_NUMBER_MAX = 2**31 - 1  # more is no number of rows, columns, bits or frames (PS3.5 IS, US)
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One object on its way into the index."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_uid: str  # "" as series_uid: a non-patient object
+    series_uid: str
+    syntax_uid: str
+    digest: str
+    length: int  # of the whole file
+    header_length: int
+    values: Mapping[int, str]
+    received_at: int
+    kind: str = ""
+    calling_aet: str = ""
+    called_aet: str = ""
+    address: str = ""
+    principal: str = ""
+    principal_kind: str = ""
+    defects: tuple[str, ...] = ()
+    frames: bytes | None = None
+    key: str = ""
+    metadata: Iterable[bytes] = field(default=())  # compressed parts in order; read once, when the row is written
+
+
+def number(text: str | None) -> int | None:
+    """An attribute's integer, None when it is absent, none, or beyond what such an attribute can hold."""
+    try:
+        value = int(text) if text else None
+    except ValueError:
+        return None
+    return value if value is None or -_NUMBER_MAX <= value <= _NUMBER_MAX else None
+
+
+def storable(text: str) -> str:
+    """Text that a database takes: no lone surrogates, no NUL."""
+    if text.isascii():
+        return text.replace("\0", "") if "\0" in text else text
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")

@@ -1,0 +1,291 @@
+"""Patients, studies and series as the writer keeps them up: found or made once, then counted in memory.
+
+The first non-empty value wins; other values are listed as discrepancies. Counts and the lists of modalities and SOP
+classes are written once a batch for each study and series that it touched. Whoever changes these tables by other means
+calls `forget` afterwards. Deliberately not here: instances.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+
+from sagittal.archive.index import CURRENT, MAIN_STORE
+from sagittal.archive.index.arrival import (
+    ISSUER_OF_PATIENT_ID,
+    MODALITY,
+    NAMES,
+    PATIENT_COLUMNS,
+    PATIENT_ID,
+    SERIES_COLUMNS,
+    STUDY_COLUMNS,
+    Arrival,
+)
+from sagittal.archive.index.names import fold_name
+
+_STUDIES_HELD = 1_000  # studies that are being received at one time, generously
+
+_STUDY_TAGS, _SERIES_TAGS = tuple(STUDY_COLUMNS), tuple(SERIES_COLUMNS)
+_PATIENT_TAGS = tuple(PATIENT_COLUMNS)
+_PATIENTS = len(_PATIENT_TAGS)  # the patient's attributes come first in a study's
+
+
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    marks = ",".join("?" * len(columns))
+    return f"INSERT INTO {table} ({','.join(columns)}) VALUES ({marks})"
+
+
+def _columns(table: dict[int, str]) -> tuple[str, ...]:
+    searched = (f"{column}_search" for tag, column in table.items() if tag in NAMES)
+    return (*table.values(), *searched)
+
+
+def _values(tags: tuple[int, ...], values: tuple[str, ...]) -> tuple[str, ...]:
+    return (*values, *(fold_name(value) for tag, value in zip(tags, values, strict=True) if tag in NAMES))
+
+
+_INSERT_PATIENT = _insert("patient", ("id", "store", *_columns(dict(PATIENT_COLUMNS)), "created_at"))
+_INSERT_STUDY = _insert(
+    "study",
+    ("id", "store", "patient", "study_instance_uid", *_columns(dict(STUDY_COLUMNS)), "created_at", "changed_at"),
+)
+_INSERT_SERIES = _insert(
+    "series",
+    ("id", "store", "study", "series_instance_uid", *_columns(dict(SERIES_COLUMNS)), "created_at", "changed_at"),
+)
+_SELECT_STUDY = (
+    f"SELECT id, patient, number_of_series, number_of_instances, modalities_in_study, sop_classes_in_study, "
+    f"{','.join(STUDY_COLUMNS.values())} FROM study WHERE store = ? AND study_instance_uid = ?"
+)
+_SELECT_SERIES = (
+    f"SELECT id, number_of_instances, {','.join(SERIES_COLUMNS.values())} "
+    f"FROM series WHERE store = ? AND study = ? AND series_instance_uid = ?"
+)
+_UPDATE_STUDY = (
+    "UPDATE study SET number_of_series = ?, number_of_instances = ?, modalities_in_study = ?, "
+    "sop_classes_in_study = ?, revision = revision + 1, changed_at = ? WHERE id = ?"
+)
+_UPDATE_SERIES = "UPDATE series SET number_of_instances = ?, revision = revision + 1, changed_at = ? WHERE id = ?"
+_DISAGREE = (
+    "INSERT INTO discrepancy (store, level, parent, tag, value, kept, instance, at) VALUES (?,?,?,?,?,?,?,?) "
+    "ON CONFLICT (store, level, parent, tag, value) DO UPDATE SET number_of_instances = number_of_instances + 1"
+)
+_RECOUNT_SERIES = (
+    "UPDATE series SET revision = revision + 1, changed_at = ?, number_of_instances = "
+    "(SELECT count(*) FROM instance WHERE instance.series = series.id AND state = ?) WHERE study = ?"
+)
+_CURRENT_OF_STUDY = (
+    "SELECT DISTINCT series.modality, instance.sop_class_uid, series.id FROM series "
+    "JOIN instance ON instance.series = series.id WHERE series.study = ? AND instance.state = ?"
+)
+
+
+@dataclass(slots=True)
+class Series:
+    """A series as the writer holds it."""
+
+    id: int
+    values: list[str]
+    instances: int = 0
+
+
+@dataclass(slots=True)
+class Study:
+    """A study as the writer holds it."""
+
+    id: int
+    patient: int
+    values: list[str]
+    number_of_series: int = 0
+    instances: int = 0
+    modalities: set[str] = field(default_factory=set)
+    classes: set[str] = field(default_factory=set)
+    series: dict[str, Series] = field(default_factory=dict)
+
+
+class Hierarchy:
+    """The studies of one writing connection. Every call is inside its transaction; `forget` after a rollback."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._studies: dict[str, Study] = {}
+        self._touched: dict[int, Study] = {}
+        self._touched_series: dict[int, Series] = {}
+        self._next: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Trust the tables again, not the memory."""
+        self._studies.clear()
+        self._touched.clear()
+        self._touched_series.clear()
+        self._next.clear()
+
+    def next_id(self, table: str) -> int:
+        """The id for a new row; ids are given out by the writer alone."""
+        given = self._next.get(table)
+        if given is None:
+            row = self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+            given = int(row[0]) + 1
+        self._next[table] = given + 1
+        return given
+
+    def place(self, arrival: Arrival, instance: int) -> tuple[int, int]:
+        """The ids of the study and series that the object belongs to, made when new; discrepancies are listed."""
+        get = arrival.values.get
+        got = [get(tag, "") for tag in _STUDY_TAGS]
+        study = self._studies.get(arrival.study_uid) or self._find_study(arrival.study_uid)
+        if study is None:
+            study = self._make_study(arrival, got, instance)
+        elif got != study.values:
+            self._merge_study(study, got, arrival, instance)
+        got = [get(tag, "") for tag in _SERIES_TAGS]
+        series = study.series.get(arrival.series_uid) or self._find_series(study, arrival.series_uid)
+        if series is None:
+            series = self._make_series(study, arrival, got)
+        elif got != series.values:
+            self._merge(("series", series.id), _SERIES_TAGS, series.values, got, arrival, instance)
+        return study.id, series.id
+
+    def count(self, arrival: Arrival) -> None:
+        """One more current instance, of the object just placed."""
+        study = self._studies[arrival.study_uid]
+        series = study.series[arrival.series_uid]
+        if not series.instances:
+            study.number_of_series += 1
+        series.instances += 1
+        study.instances += 1
+        if series.values[0]:
+            study.modalities.add(series.values[0])
+        study.classes.add(arrival.sop_class_uid)
+        self._touched[study.id] = study
+        self._touched_series[series.id] = series
+
+    def flush(self, at: int) -> None:
+        """Write the counts of what was touched."""
+        if self._touched:
+            join = "\\".join
+            rows = [
+                (s.number_of_series, s.instances, join(sorted(s.modalities)), join(sorted(s.classes)), at, s.id)
+                for s in self._touched.values()
+            ]
+            self._connection.executemany(_UPDATE_STUDY, rows)
+            series = [(s.instances, at, s.id) for s in self._touched_series.values()]
+            self._connection.executemany(_UPDATE_SERIES, series)
+            self._touched.clear()
+            self._touched_series.clear()
+        while len(self._studies) > _STUDIES_HELD:
+            del self._studies[next(iter(self._studies))]
+
+    # Studies
+
+    def _find_study(self, uid: str) -> Study | None:
+        row = self._connection.execute(_SELECT_STUDY, (MAIN_STORE, uid)).fetchone()
+        if row is None:
+            return None
+        study = Study(row[0], row[1], list(row[6:]), row[2], row[3], _set(row[4]), _set(row[5]))
+        self._studies[uid] = study
+        return study
+
+    def _make_study(self, arrival: Arrival, got: list[str], instance: int) -> Study:
+        id, at = self.next_id("study"), arrival.received_at
+        patient = self._patient(got, ("study", id), arrival, instance)
+        values = _values(_STUDY_TAGS, tuple(got))
+        self._connection.execute(_INSERT_STUDY, (id, MAIN_STORE, patient, arrival.study_uid, *values, at, at))
+        study = self._studies[arrival.study_uid] = Study(id, patient, got)
+        return study
+
+    def _merge_study(self, study: Study, got: list[str], arrival: Arrival, instance: int) -> None:
+        identified = bool(study.values[0])
+        self._merge(("study", study.id), _STUDY_TAGS, study.values, got, arrival, instance)
+        if study.values[0] and not identified:  # the first instance had no Patient ID, this one has
+            study.patient = self._patient(study.values, ("study", study.id), arrival, instance)
+            self._connection.execute("UPDATE study SET patient = ? WHERE id = ?", (study.patient, study.id))
+
+    def _merge(
+        self,
+        row: tuple[str, int],
+        tags: tuple[int, ...],
+        kept: list[str],
+        got: list[str],
+        arrival: Arrival,
+        instance: int,
+    ) -> None:
+        """Fill what was empty, list what differs; an empty value claims nothing."""
+        for position, (tag, old, new) in enumerate(zip(tags, kept, got, strict=True)):
+            if new == old or not new:
+                continue
+            if old:
+                level = "patient" if tag in PATIENT_COLUMNS and row[0] == "study" else row[0]
+                self._disagree(level, row[1], tag, new, old, arrival, instance)
+                continue
+            kept[position] = new
+            columns = STUDY_COLUMNS if row[0] == "study" else SERIES_COLUMNS
+            values = [(columns[tag], new)] + ([(f"{columns[tag]}_search", fold_name(new))] if tag in NAMES else [])
+            for column, value in values:
+                self._connection.execute(f"UPDATE {row[0]} SET {column} = ? WHERE id = ?", (value, row[1]))
+
+    def _disagree(
+        self, level: str, parent: int, tag: int, value: str, kept: str, arrival: Arrival, instance: int
+    ) -> None:
+        row = (MAIN_STORE, level, parent, tag, value, kept, instance, arrival.received_at)
+        self._connection.execute(_DISAGREE, row)
+
+    def _patient(self, got: list[str], study: tuple[str, int], arrival: Arrival, instance: int) -> int:
+        """The patient by identifier and issuer; without an identifier a patient of its own (PS3.3 C.7.1.1)."""
+        values = got[:_PATIENTS]
+        identifier = (values[_PATIENT_TAGS.index(PATIENT_ID)], values[_PATIENT_TAGS.index(ISSUER_OF_PATIENT_ID)])
+        if identifier[0]:
+            row = self._connection.execute(
+                f"SELECT patient.id, {','.join('patient.' + column for column in PATIENT_COLUMNS.values())} "
+                "FROM patient_identifier JOIN patient ON patient.id = patient_identifier.patient "
+                "WHERE patient_identifier.store = ? AND value = ? AND issuer = ?",
+                (MAIN_STORE, *identifier),
+            ).fetchone()
+            if row is not None:
+                for tag, old, new in zip(_PATIENT_TAGS, row[1:], values, strict=True):
+                    if old and new and old != new:
+                        self._disagree("patient", study[1], tag, new, old, arrival, instance)
+                return int(row[0])
+        id = self.next_id("patient")
+        folded = _values(_PATIENT_TAGS, tuple(values))
+        self._connection.execute(_INSERT_PATIENT, (id, MAIN_STORE, *folded, arrival.received_at))
+        if identifier[0]:
+            statement = "INSERT INTO patient_identifier (store, patient, value, issuer) VALUES (?,?,?,?)"
+            self._connection.execute(statement, (MAIN_STORE, id, *identifier))
+        return id
+
+    # Series
+
+    def _find_series(self, study: Study, uid: str) -> Series | None:
+        row = self._connection.execute(_SELECT_SERIES, (MAIN_STORE, study.id, uid)).fetchone()
+        if row is None:
+            return None
+        series = study.series[uid] = Series(row[0], list(row[2:]), row[1])
+        return series
+
+    def _make_series(self, study: Study, arrival: Arrival, got: list[str]) -> Series:
+        id, at = self.next_id("series"), arrival.received_at
+        values = _values(_SERIES_TAGS, tuple(got))
+        self._connection.execute(_INSERT_SERIES, (id, MAIN_STORE, study.id, arrival.series_uid, *values, at, at))
+        series = study.series[arrival.series_uid] = Series(id, got)
+        return series
+
+
+def recount(connection: sqlite3.Connection, study: int, at: int) -> None:
+    """Count a study's current instances anew, with its series: after anything but an addition."""
+    connection.execute(_RECOUNT_SERIES, (at, CURRENT, study))
+    rows = connection.execute(_CURRENT_OF_STUDY, (study, CURRENT)).fetchall()
+    modalities = "\\".join(sorted({row[0] for row in rows if row[0]}))
+    classes = "\\".join(sorted({row[1] for row in rows}))
+    instances = connection.execute(
+        "SELECT coalesce(sum(number_of_instances), 0) FROM series WHERE study = ?", (study,)
+    ).fetchone()[0]
+    series = len({row[2] for row in rows})
+    connection.execute(_UPDATE_STUDY, (series, instances, modalities, classes, at, study))
+
+
+def _set(joined: str) -> set[str]:
+    return set(joined.split("\\")) if joined else set()
+
+
+assert _SERIES_TAGS[0] == MODALITY and _STUDY_TAGS[0] == PATIENT_ID
