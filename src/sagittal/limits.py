@@ -17,7 +17,7 @@ class ReaderLimits:
 
     depth_max: int = 128  # peers chose 100 and 256; real objects stay below 10
     elements_max: int = 20_000_000  # 200,000 per-frame items of ~60 elements
-    element_header_pending_bytes_max: int = 16 * KiB  # bytes held while an element header or small value is incomplete
+    sequence_whole_bytes_max: int = 2 * KiB  # shorter elements and sequences of defined length are read, and remembered, whole
     value_text_bytes_max: int = 64 * KiB  # longer text and number values become bulk data in the metadata
     value_binary_bytes_max: int = 1 * KiB  # longer binary values become bulk data in the metadata
     value_held_bytes_max: int = 64 * KiB  # any value kept whole in memory while reading
@@ -25,6 +25,7 @@ class ReaderLimits:
     frames_max: int = 1_000_000  # 16 bytes a fragment: 16 MiB at the most
     meta_group_bytes_max: int = 64 * KiB
     inflate_ratio_max: int = 200  # deflate itself reaches 1032; real headers 3-10
+    inflate_ratio_free_bytes: int = 64 * MiB  # the ratio counts beyond this: an empty segmentation reaches 1000
     inflate_bytes_max: int = 4 * GiB
     data_set_bytes_max: int = 1 << 40
 
@@ -83,6 +84,12 @@ class ArchiveLimits:
 
     transfer_bytes_max: int = 16 * MiB  # memory for one transfer, whatever the object
     staging_inline_bytes_max: int = 64 * KiB  # smaller objects get their file only when they are complete
+    slow_write_seconds: float = 0.01  # one write that took longer: from now on a thread writes, the loop stays free
+    slow_write_pending_bytes_max: int = 1 * MiB  # of one transfer, waiting for that thread
+    metadata_part_characters: int = 512 * KiB  # metadata is compressed, kept and read in parts of this
+    metadata_held_bytes_max: int = 1 * MiB  # compressed parts of one transfer in memory; more goes to staging
+    compared_metadata_bytes_max: int = 16 * MiB  # a colliding instance with more counts as other content
+    audit_seconds_max: float = 1.0  # how long the audit row of a read may wait for the next batch
     commit_batch_max: int = 256
     commit_queue_max: int = 2_000
     directory_files_max: int = 10_000

@@ -1,0 +1,331 @@
+"""The incremental, bounded reader of data sets: every untrusted byte goes through here first (PS3.5 7, Annex A).
+
+`Reader.feed` takes the data set in any pieces and keeps none of them; `finish` gives the wanted attributes, where the frames lie and the
+tolerated defects, while the DICOM JSON object went to the metadata sink. What breaks the structure raises `Malformed`, what
+costs too much `LimitExceeded`; both follow `defects`. Memory doesn't depend on declared lengths. Pixels aren't looked at, and values aren't
+validated beyond being read.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sagittal.dicom import charset, frameindex
+from sagittal.dicom.coding import UNDEFINED, Coding
+from sagittal.dicom.frameindex import (
+    DOUBLE_PIXEL_DATA,
+    FLOAT_PIXEL_DATA,
+    FRAMES,
+    GEOMETRY,
+    PIXEL_DATA,
+    Fragments,
+    FrameIndex,
+)
+from sagittal.dicom.memo import Memo
+from sagittal.dicom.scan import FRAGMENTS, ITEM, SEQUENCE_END, Element, Level, Scanner
+from sagittal.dicom.syntaxes import TransferSyntax
+from sagittal.dicom.values import plain_text
+from sagittal.errors import LimitExceeded, Malformed
+from sagittal.limits import KiB, ReaderLimits
+
+SPECIFIC_CHARACTER_SET = 0x00080005
+PIXEL_REPRESENTATION = 0x00280103
+EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS = 0x7FE00001, 0x7FE00002
+TRAILING_PADDING = 0xFFFCFFFC
+
+_PIXELS = frozenset((FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA, PIXEL_DATA))
+_TABLES = (EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS)
+_BLOCK = 16 * KiB  # copied at once from a buffer that isn't ours
+_INFLATE_STEP = 64 * KiB
+_NO_MEMO_BYTES = 1 << 20  # for a reader without a memo of its transfers
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What one pass over a data set found. Offsets are data set offsets; of the inflated data if it is deflated."""
+
+    size: int  # bytes fed
+    values: dict[int, str]  # wanted attributes that are there; "" if empty
+    charsets: tuple[str, ...]
+    frames: FrameIndex | None
+    pixel_data: tuple[int, int] | None  # offset and bytes of the value, items and delimiter included
+    defects: tuple[str, ...]
+
+
+class Reader(Scanner):
+    """Reads one data set. `metadata` takes the pieces of its DICOM JSON object; None: none is built."""
+
+    specials = _PIXELS | {*_TABLES, SPECIFIC_CHARACTER_SET, PIXEL_REPRESENTATION, TRAILING_PADDING}
+
+    def __init__(
+        self,
+        syntax: TransferSyntax,
+        *,
+        wanted: frozenset[int],
+        limits: ReaderLimits,
+        memo: Memo | None = None,
+        metadata: Callable[[str], None] | None = None,
+    ) -> None:
+        build = metadata is not None
+        memo = Memo(_NO_MEMO_BYTES) if memo is None else memo
+        coding = Coding(memo, (wanted, limits, build), syntax.implicit, syntax.little_endian)
+        super().__init__(coding, wanted | GEOMETRY, limits, build)
+        self._asked, self._syntax, self._metadata = wanted, syntax, metadata
+        self._size = 0
+        self._offset = 0  # of what comes next, after inflating
+        self._pending = bytearray()  # an incomplete element
+        self._inflater = zlib.decompressobj(-15) if syntax.deflated else None
+        self._opened = False
+        self._counted = self._characters = self._flush_at = 0
+        self._pixels: Element | None = None
+        self._pixels_end = 0
+        self._fragments: Fragments | None = None
+        self._main: Level | None = None  # of the pixel data's fragments
+        self._tables = {tag: bytearray() for tag in _TABLES}
+
+    # --- bytes
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """The next bytes of the data set."""
+        self._size += len(data)
+        if self._inflater is not None:
+            self._inflate(data)
+        elif self.skip > len(data) and self.sink is None:
+            self.skip -= len(data)
+            self._offset += len(data)
+        else:
+            self._read_on(data)
+        if self._offset > self.limits.data_set_bytes_max:
+            raise LimitExceeded(f"more than {self.limits.data_set_bytes_max} bytes (data_set_bytes_max)")
+
+    def _inflate(self, data: bytes | memoryview) -> None:
+        inflater, limits = self._inflater, self.limits
+        while data and inflater is not None and not inflater.eof:
+            try:
+                out = inflater.decompress(data, _INFLATE_STEP)
+            except zlib.error as failure:
+                raise Malformed("deflate-invalid", f"the data set can't be inflated: {failure}", self._offset) from None
+            data = inflater.unconsumed_tail
+            self._read_on(out)
+            if self._offset > limits.inflate_bytes_max:
+                raise LimitExceeded(f"inflates to more than {limits.inflate_bytes_max} bytes (inflate_bytes_max)")
+            excess = self._offset - limits.inflate_ratio_free_bytes
+            if excess > 0 and self._offset > limits.inflate_ratio_max * self._size:
+                raise LimitExceeded(
+                    f"inflates to more than {limits.inflate_ratio_max} times its size (inflate_ratio_max)"
+                )
+        if data or (inflater is not None and len(inflater.unused_data) > 1):
+            self.warn("trailing-padding")
+
+    def _read_on(self, data: bytes | memoryview) -> None:
+        pos, size = 0, len(data)
+        while pos < size:
+            if self.skip:
+                here = min(self.skip, size - pos)
+                if self.sink is not None:
+                    self.sink += data[pos : pos + here]
+                self.skip -= here
+                self._offset += here
+                pos += here
+            elif self._pending:
+                here = min(self.need - len(self._pending), size - pos)
+                self._pending += data[pos : pos + here]
+                pos += here
+                if len(self._pending) == self.need:
+                    block = bytes(self._pending)
+                    self._pending.clear()
+                    self._advance(block, 0)
+            elif isinstance(data, bytes):
+                self._advance(data, pos)
+                pos = size
+            else:
+                pos += self._advance_by_block(data, pos)
+
+    def _advance_by_block(self, data: memoryview, pos: int) -> int:
+        """Scan a copy of the next block; what is incomplete at its end is left for the next one."""
+        block = bytes(data[pos : pos + max(_BLOCK, self.need)])
+        done = self.scan(block, self._offset)
+        self._offset += done
+        if done == len(block) or pos + len(block) < len(data):
+            return done
+        self._pending += block[done:]
+        return len(block)
+
+    def _advance(self, block: bytes, pos: int) -> None:
+        """Scan `block` from `pos` to its end; an incomplete element is kept."""
+        done = self.scan(block, self._offset - pos, pos)
+        self._offset += done - pos
+        self._pending += block[done:]
+
+    # --- metadata
+
+    def flush(self, at: int) -> None:
+        """Give the text to the sink when it has grown large."""
+        self._characters += sum(map(len, self.parts[self._counted :]))
+        self._counted = len(self.parts)
+        if self._characters >= self.limits.metadata_flush_characters or not self.build:
+            self._give()
+        self.flush_at = at + self._window
+
+    def _give(self) -> None:
+        if self._metadata is not None:
+            self._metadata("".join(self.parts) if self._opened else "{" + "".join(self.parts))
+            self._opened = True
+        self.parts.clear()
+        self._counted = self._characters = 0
+
+    # --- elements that mean something for the object
+
+    def special(self, data: bytes, element: Element) -> int:
+        tag, whole, top = element.tag, self.is_held(element), self.level is self.top
+        if tag in _PIXELS and (element.length == UNDEFINED or top):
+            return self._pixel_data(data, element, top and self._pixels is None)
+        if element.length == UNDEFINED:
+            raise Malformed("length-undefined", f"{element.vr} of undefined length", element.at)
+        if not tag & 0xFFFF or tag < 0x00030000 or tag == TRAILING_PADDING:
+            if tag < 0x00030000:
+                self.warn("group-stray")
+            return self.bulk(data, element, shown=False)
+        if tag in self._tables and top:
+            return self._offset_table(data, element, whole)
+        raw = data[element.value : element.value + element.length] if whole else b""
+        if tag == SPECIFIC_CHARACTER_SET and whole:
+            return self._character_set(element, raw)
+        if tag == PIXEL_REPRESENTATION and raw:
+            self.level.coding = self.level.coding.with_signed(raw[0 if self.level.coding.little_endian else -1] == 1)
+        return self.value(data, element)
+
+    def _character_set(self, element: Element, raw: bytes) -> int:
+        """(0008,0005), from here to the end of the data set or item. The metadata are Unicode, and say so."""
+        text = plain_text("CS", raw)
+        terms, defects = charset.parse(text)
+        for defect in defects:
+            self.warn(defect)
+        level = self.level
+        if level.coding.charsets != terms:
+            level.coding = level.coding.with_charsets(terms)
+        if level is self.top:
+            self.values[element.tag] = text
+        if self.build:
+            value = ',"Value":["ISO_IR 192"]' if raw else ""
+            self.emit(f',"00080005":{{"vr":"CS"{value}}}')
+        return element.value + element.length
+
+    def _offset_table(self, data: bytes, element: Element, whole: bool) -> int:
+        """Extended Offset Table and its lengths (PS3.3 C.7.6.3.1.8)."""
+        if element.length > 8 * self.limits.frames_max:
+            raise LimitExceeded(f"an offset table for more than {self.limits.frames_max} frames (frames_max)")
+        table = self._tables[element.tag]
+        table.clear()
+        if not whole:
+            return self.bulk(data, element, table)
+        table += data[element.value : element.value + element.length]
+        return self.value(data, element)
+
+    def _pixel_data(self, data: bytes, element: Element, first: bool) -> int:
+        if first:
+            self._pixels = element
+            self._pixels_end = element.at + element.head + element.length
+        if element.length != UNDEFINED:
+            return self.bulk(data, element)
+        self.emit_bulk(element)
+        self.open(FRAGMENTS, element.tag, self.level.limit, False, self.level.coding)
+        if first:
+            self._fragments, self._main = Fragments(), self.level
+        return element.value
+
+    def fragment(self, data: bytes, pos: int, base: int, level: Level) -> int:
+        """One item of encapsulated data: the Basic Offset Table, a fragment, or the delimiter (PS3.5 A.4)."""
+        at, there = base + pos, len(data) - pos
+        if level.limit - at < 8:
+            raise self.over_long(at)
+        if there < 8:
+            self.need = 8
+            return pos
+        tag, length = level.coding.item(data, pos)
+        seen = self._fragments if level is self._main else None
+        if tag == SEQUENCE_END:
+            self.check_delimiter(length)
+            self._leave_fragments(seen, at + 8)
+            return pos + 8
+        if tag != ITEM or length == UNDEFINED:
+            raise Malformed("item-expected", "no fragment where encapsulated data has its next", at)
+        if at + 8 + length > level.limit:
+            raise self.over_long(at)
+        if level.items and there < 8 + min(length, 4):
+            self.need = 8 + min(length, 4)
+            return pos
+        if length & 1:
+            self.warn("odd-length")
+        level.items += 1
+        sink = self._note_fragment(seen, at, length, data[pos + 8 : pos + 12], level) if seen is not None else None
+        return self.pass_over(data, pos + 8, length, sink)
+
+    def _note_fragment(self, seen: Fragments, at: int, length: int, begin: bytes, level: Level) -> bytearray | None:
+        frames_max = self.limits.frames_max
+        if length > 4 * frames_max if level.items == 1 else len(seen.lengths) >= frames_max:
+            raise LimitExceeded(f"more than {frames_max} frames or fragments (frames_max)")
+        if level.items == 1:
+            seen.offset = at + 8 + length + 8
+            return seen.basic
+        seen.add(length, begin[:length])
+        return None
+
+    def _leave_fragments(self, seen: Fragments | None, end: int) -> None:
+        if seen is not None:
+            self._pixels_end = end
+        self.close()
+
+    # --- the end
+
+    def finish(self) -> Parsed:
+        """The data set has ended."""
+        self._end()
+        self.parts.append("}")
+        if self._metadata is not None:
+            self._give()
+        frames, pixels = self._frame_index(), self._pixels
+        extent = None
+        if pixels is not None:
+            begin = pixels.at + pixels.head
+            extent = (begin, self._pixels_end - begin)
+        values = {tag: text for tag, text in self.values.items() if tag in self._asked}
+        return Parsed(self._size, values, self.top.coding.charsets, frames, extent, tuple(self.defects))
+
+    def _end(self) -> None:
+        """Check that everything that began has ended."""
+        truncated = self._inflater is not None and not self._inflater.eof
+        padded = self.level is self.top and not self._pending.strip(b"\0")
+        if self.skip or truncated or (self._pending and not padded):
+            raise Malformed("truncated", "the data set ends inside an element", self._offset)
+        self.scan(b"", self._offset)
+        if self._pending:
+            self.warn("trailing-padding")
+        if self._fragments is not None and self.level is self._main:
+            self.warn("pixel-data-delimiter-missing")
+            self._leave_fragments(self._fragments, self._offset)
+        if self.stack:
+            raise Malformed("truncated", "the data set ends inside a sequence", self._offset)
+
+    def _frame_index(self) -> FrameIndex | None:
+        """Where the frames lie. The geometry is checked in any case."""
+        pixels, layout = self._pixels, self._syntax.frames
+        if pixels is None:
+            return None
+        frames = frameindex.number_of_frames(self.values.get(FRAMES), self.warn)
+        encapsulated = self._fragments is not None
+        if encapsulated != self._syntax.encapsulated:
+            self.warn("pixel-data-encapsulated" if encapsulated else "pixel-data-not-encapsulated")
+            return None
+        if self._fragments is not None:
+            if layout in ("stream", "none"):
+                return None
+            tables = bytes(self._tables[_TABLES[0]]), bytes(self._tables[_TABLES[1]])
+            return frameindex.fragments(self._fragments, frames, tables, self.warn)
+        bits = frameindex.bits_of_frame(self.values, pixels.tag, pixels.length, frames)
+        if not bits:
+            self.warn("pixel-geometry-missing")
+        index = frameindex.native(pixels.at + pixels.head, pixels.length, bits, frames, self.warn)
+        return index if layout == "native" else None
