@@ -1,0 +1,112 @@
+"""Hostile bytes on the HTTP port."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from abuse.conftest import Watch, echoing
+from conftest import Served
+from wire import image, part10
+
+
+def _connection(served: Served) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(urlsplit(served.http).netloc, timeout=30)
+
+
+def _post(served: Served, body: bytes | Iterator[bytes], boundary: str = "cut") -> tuple[int, bytes]:
+    connection = _connection(served)
+    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    connection.request("POST", "/dicom-web/studies", body, {"Content-Type": kind, "Accept": "application/dicom+json"})
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def _part(content: bytes, headers: bytes = b"Content-Type: application/dicom\r\n") -> bytes:
+    return b"--cut\r\n" + headers + b"\r\n" + content + b"\r\n"
+
+
+def test_slow_headers_end_and_hinder_nobody(start_server: Callable[..., Served], tmp_path: Path) -> None:
+    settings = tmp_path / "sagittal.toml"
+    settings.write_text("[limits.web]\nheader_seconds_max = 1.0\n")
+    served = start_server("--config", str(settings))
+    address = urlsplit(served.http)
+    sockets = [socket.create_connection((address.hostname or "", address.port or 0)) for _ in range(200)]
+    with echoing(served) as echoes:
+        for one in sockets:
+            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        for one in sockets:
+            one.settimeout(20)
+            while one.recv(1000):  # an answer (408) or nothing, then the end
+                pass
+            one.close()
+    assert not echoes.failures
+    connection = _connection(served)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().status == 200
+
+
+def test_a_preamble_without_end(watch: Watch) -> None:
+    status, _ = _post(watch.served, iter([b"x" * 65536] * 160))
+    assert status in (400, 413)
+    watch.check()
+
+
+def test_a_part_header_without_end(watch: Watch) -> None:
+    status, _ = _post(watch.served, b"--cut\r\nContent-Type: " + b"x" * 200_000)
+    assert status in (400, 413, 431)
+    watch.check()
+
+
+def test_a_million_part_headers(watch: Watch) -> None:
+    status, _ = _post(watch.served, _part(b"", b"a: b\r\n" * 1000) + b"--cut--\r\n")
+    assert status in (400, 413, 431)
+    watch.check()
+
+
+def test_a_part_that_is_no_dicom(watch: Watch) -> None:
+    status, body = _post(watch.served, _part(b"hello" * 100) + b"--cut--\r\n")
+    assert status == 409, body
+    watch.check()
+
+
+def test_good_beside_bad_is_202(watch: Watch) -> None:
+    status, body = _post(watch.served, _part(part10(image())) + _part(b"bad" * 100) + b"--cut--\r\n")
+    assert status == 202, body
+    watch.check()
+
+
+def test_a_body_that_stops(watch: Watch) -> None:
+    address = urlsplit(watch.served.http)
+    with socket.create_connection((address.hostname or "", address.port or 0)) as one:
+        head = (
+            "POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+            'Content-Type: multipart/related; type="application/dicom"; boundary=cut\r\n\r\n'
+        )
+        one.sendall(head.encode() + _part(part10(image(rows=256, columns=256)))[:60_000])
+    watch.check()
+    assert list((watch.served.data / "staging").iterdir()) == []
+
+
+def test_paths_as_uids_in_urls(watch: Watch) -> None:
+    for path in ("..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd", "1.2.3%00", "%2fetc%2fpasswd", "1.2.3'--"):
+        connection = _connection(watch.served)
+        connection.request("GET", f"/dicom-web/studies/{path}/metadata")
+        assert connection.getresponse().status in (400, 404), path
+    watch.check()
+
+
+def test_hosts_and_origins_of_strangers(watch: Watch) -> None:
+    for method, headers, status in (
+        ("GET", {"Host": "evil.example"}, {400, 403, 421}),
+        ("POST", {"Origin": "https://evil.example", "Content-Type": "application/dicom"}, {403}),
+    ):
+        connection = _connection(watch.served)
+        connection.request(method, "/dicom-web/studies", headers=headers)
+        answer = connection.getresponse()
+        assert answer.status in status
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    watch.check()

@@ -1,0 +1,178 @@
+"""A full disk, a failing fsync, a locked index, a slow disk: A700 / 503, nothing left, ready again by itself."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from abuse.conftest import echo, echoing
+from conftest import Served, serve
+from programs import missing
+from wire import CT_IMAGE_STORAGE, EXPLICIT_LE, Wire, image, part10, store_once
+
+OUT_OF_RESOURCES = 0xA700
+
+
+def _ready(served: Served) -> tuple[int, list[str]]:
+    try:
+        with urllib.request.urlopen(f"{served.http}/readyz", timeout=10) as answer:
+            return answer.status, []
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())["reasons"]
+
+
+def _until_ready(served: Served, seconds: float = 20) -> None:
+    """Wait until the archive says by itself that it is ready again."""
+    end = time.monotonic() + seconds
+    while (state := _ready(served))[0] != 200:
+        assert time.monotonic() < end, state
+        subprocess.run(["sleep", "0.2"], check=True)
+
+
+def _stow(served: Served, body: bytes) -> int:
+    request = urllib.request.Request(
+        f"{served.http}/dicom-web/studies",
+        body,
+        {"Content-Type": "application/dicom", "Accept": "application/dicom+json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def _files(data: Path) -> list[str]:
+    return sorted(
+        str(path) for folder in ("staging", "objects") for path in (data / folder).rglob("*") if path.is_file()
+    )
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Served]]:
+    """Start a server whose archive fails as the plan says."""
+    started: list[Served] = []
+
+    def start(plan: str) -> Served:
+        monkeypatch.setenv("SAGITTAL_FAULT", plan)
+        started.append(serve(tmp_path / "data"))
+        monkeypatch.delenv("SAGITTAL_FAULT")
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.stop()
+
+
+@pytest.mark.parametrize("action", ["eio", "enospc"])
+@pytest.mark.parametrize(
+    "point",
+    ["staging.create", "staging.write", "file.sync", "object.rename", "directory.sync", "index.begin", "index.commit"],
+)  # fmt: skip
+def test_one_failure_refuses_that_object_only(faulty: Callable[[str], Served], point: str, action: str) -> None:
+    served = faulty(f"{point}:{action}:2")
+    first, second, third = (image(rows=512, columns=512) for _ in range(3))
+    assert store_once(served.host, served.port, first)[0] == 0
+    before = _files(served.data)
+    assert store_once(served.host, served.port, second)[0] == OUT_OF_RESOURCES
+    _until_ready(served)
+    assert _files(served.data) == before
+    assert store_once(served.host, served.port, second)[0] == 0
+    assert store_once(served.host, served.port, third)[0] == 0
+    assert len(_files(served.data)) == len(before) + 2
+
+
+def test_stow_says_503(faulty: Callable[[str], Served]) -> None:
+    served = faulty("file.sync:eio:1")
+    body = part10(image(rows=512, columns=512))
+    assert _stow(served, body) == 503
+    _until_ready(served)
+    assert _stow(served, body) == 200
+
+
+def test_a_failed_sync_makes_it_unready_until_the_probe_passes(faulty: Callable[[str], Served]) -> None:
+    served = faulty("file.sync:eio:1,probe:eio:1,probe:eio:2,probe:eio:3")
+    assert store_once(served.host, served.port, image())[0] == OUT_OF_RESOURCES
+    status, reasons = _ready(served)
+    assert status == 503 and reasons
+    _until_ready(served, 30)
+    assert store_once(served.host, served.port, image())[0] == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], capture_output=True).returncode:
+        missing("the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "sagittal.toml"
+    settings.write_text("[limits.archive]\nfree_bytes_min = 0\n")
+    served = serve(small_disk / "data", "--config", str(settings))
+    try:
+        answers = [store_once(served.host, served.port, image(rows=1024, columns=1024))[0] for _ in range(16)]
+        assert answers[0] == 0 and answers[-1] == OUT_OF_RESOURCES, answers
+        assert set(answers) == {0, OUT_OF_RESOURCES}
+        objects = [name for name in _files(served.data) if "/objects/" in name]
+        assert len(objects) == answers.count(0)
+        assert [name for name in _files(served.data) if "/staging/" in name] == []
+        ballast = small_disk / "ballast"
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+        assert not ballast.exists()
+        _until_ready(served, 30)
+        assert store_once(served.host, served.port, image(rows=1024, columns=1024))[0] == 0
+    finally:
+        served.stop()
+
+
+def test_refused_before_the_disk_is_full(small_disk: Path) -> None:
+    served = serve(small_disk / "data")  # less is free than free_bytes_min asks for
+    try:
+        assert store_once(served.host, served.port, image())[0] == OUT_OF_RESOURCES
+        status, reasons = _ready(served)
+        assert status == 503 and reasons
+    finally:
+        served.stop()
+
+
+def test_a_locked_index(server: Served) -> None:
+    assert store_once(server.host, server.port, image())[0] == 0
+    other = sqlite3.connect(server.data / "index.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    item = image()
+    status, _ = store_once(server.host, server.port, item)
+    other.execute("ROLLBACK")
+    other.close()
+    assert status == OUT_OF_RESOURCES
+    _until_ready(server)
+    assert store_once(server.host, server.port, item)[0] == 0
+
+
+def test_a_slow_disk_does_not_hold_up_others(
+    faulty: Callable[[str], Served], record_property: Callable[..., None]
+) -> None:
+    served = faulty("staging.write:delay=0.05")  # 256 KiB at a time: 5 MB/s
+    with echoing(served) as alone:
+        for _ in range(20):
+            echo(served)
+    with (
+        echoing(served) as echoes,
+        Wire(served.host, served.port, 120).associate((CT_IMAGE_STORAGE, [EXPLICIT_LE])) as wire,
+    ):
+        statuses = {wire.store(image(rows=2048, columns=2048))[0] for _ in range(3)}
+    assert statuses <= {0, OUT_OF_RESOURCES}
+    assert echoes.latencies and not echoes.failures
+    record_property("echo_p99_ms_alone", 1000 * alone.percentile(0.99))
+    record_property("echo_p99_ms_beside_a_slow_disk", 1000 * echoes.percentile(0.99))
