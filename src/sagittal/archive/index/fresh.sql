@@ -154,6 +154,7 @@ CREATE INDEX ix_study_accession_number ON study (store, accession_number);
 CREATE INDEX ix_study_patient ON study (patient);
 CREATE INDEX ix_study_patient_birth_date ON study (store, patient_birth_date);
 CREATE INDEX ix_study_patient_id ON study (store, patient_id);
+CREATE INDEX ix_study_patient_name_groups ON study (store, patient_name_search) WHERE instr(patient_name_search, '=') > 0;
 CREATE INDEX ix_study_patient_name_search ON study (store, patient_name_search);
 CREATE INDEX ix_study_referring_physician_name_search ON study (store, referring_physician_name_search);
 CREATE INDEX ix_study_study_date ON study (store, study_date);
@@ -186,13 +187,12 @@ CREATE TABLE series (
   created_at INTEGER NOT NULL, 
   changed_at INTEGER NOT NULL, 
   PRIMARY KEY (id), 
-  UNIQUE (store, study, series_instance_uid), 
+  UNIQUE (store, series_instance_uid, study), 
   FOREIGN KEY(study) REFERENCES study (id)
 );
 CREATE INDEX ix_series_modality ON series (store, modality, study);
 CREATE INDEX ix_series_performed ON series (store, performed_procedure_step_start_date);
 CREATE INDEX ix_series_study ON series (study);
-CREATE INDEX ix_series_uid ON series (store, series_instance_uid);
 CREATE TABLE instance (
   id INTEGER NOT NULL, 
   store INTEGER NOT NULL, 

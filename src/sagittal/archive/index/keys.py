@@ -16,7 +16,8 @@ class Key(NamedTuple):
     tag: int
     column: str
     kind: str = "text"  # see `matching`; "" cannot be matched
-    search: str = ""
+    search: str = ""  # the column that is matched
+    within: str = ""  # a condition around the one on that column, which goes to "@"
 
 
 _PATIENT_COLUMNS = (
@@ -40,12 +41,14 @@ def _of_patient(what: str) -> str:
     return f"(SELECT {what} FROM study s WHERE s.patient = patient.id AND s.number_of_instances > 0)"
 
 
-_OF_SERIES = "EXISTS (SELECT 1 FROM series c WHERE c.study = study.id AND c.number_of_instances > 0 AND $)"
+# The index on identifiers leads to the patient.
+_IDENTIFIED = "patient.id IN (SELECT i.patient FROM patient_identifier i WHERE i.store = 1 AND @)"
 
 # What a level adds to those above it; the row's own table first.
 OWN: dict[str, tuple[Key, ...]] = {
     "PATIENT": (
-        *_patient_keys("patient"),
+        *(key for key in _patient_keys("patient") if key.tag != 0x00100020),
+        Key(0x00100020, "patient.patient_id", "text", "i.value", _IDENTIFIED),
         Key(0x00201200, _of_patient("count(*)"), ""),
         Key(0x00201202, _of_patient("sum(s.number_of_series)"), ""),
         Key(0x00201204, _of_patient("sum(s.number_of_instances)"), ""),
@@ -60,7 +63,7 @@ OWN: dict[str, tuple[Key, ...]] = {
         Key(0x00080201, "study.timezone_offset_from_utc", ""),
         Key(0x00081030, "study.study_description"),
         Key(0x00200010, "study.study_id"),
-        Key(0x00080061, "study.modalities_in_study", "text", _OF_SERIES.replace("$", "c.modality @")),
+        Key(0x00080061, "study.modalities_in_study", "any"),
         Key(0x00080062, "study.sop_classes_in_study", "any"),
         Key(0x00201206, "study.number_of_series", "number"),
         Key(0x00201208, "study.number_of_instances", "number"),
@@ -102,7 +105,7 @@ OWN: dict[str, tuple[Key, ...]] = {
 
 
 def keys_at(level: str) -> dict[int, Key]:
-    """Every key of a level: its own, and those of the levels above it (below PATIENT, study rows tell of the patient)."""
+    """Every key of a level: its own, and those of the levels above it (a study row tells of its patient)."""
     if level == "PATIENT":
         return {key.tag: key for key in OWN["PATIENT"]}
     levels = LEVELS[1 : LEVELS.index(level) + 1]
@@ -110,3 +113,22 @@ def keys_at(level: str) -> dict[int, Key]:
 
 
 KEYS: dict[str, dict[int, Key]] = {level: keys_at(level) for level in LEVELS}
+
+# Columns that an index beginning with `store` answers for (a test compares this with the tables).
+INDEXED: dict[str, frozenset[str]] = {
+    "study": frozenset(
+        {
+            "accession_number",
+            "patient_birth_date",
+            "patient_id",
+            "patient_name_search",
+            "referring_physician_name_search",
+            "study_date",
+            "study_description",
+            "study_id",
+            "study_instance_uid",
+        }
+    ),
+    "series": frozenset({"performed_procedure_step_start_date", "series_instance_uid"}),
+    "instance": frozenset({"sop_instance_uid"}),
+}

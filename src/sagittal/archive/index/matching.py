@@ -54,11 +54,16 @@ def condition(shape: str, column: str) -> str:
     """The SQL condition of a shape on a column (an SQL expression of ours)."""
     if "|" in shape:
         return "(" + " OR ".join(condition(part, column) for part in shape.split("|")) + ")"
+    if shape in HALVES:
+        return "(" + " OR ".join(half.replace("$", column) for half in HALVES[shape]) + ")"
     return _TEMPLATES[shape].replace("$", column)
 
 
-# "$" is the column. `instr` before a group pattern lets the partial index on names with several groups serve.
+# "$" is the column. `instr` lets the partial index on names with several groups serve.
 _GROUPS = "(instr($, '=') > 0 AND '=' || $ || '=' GLOB ?)"
+# Two conditions that an index answers each; SQLite uses it only when they are asked one by one (see `select`).
+# Two conditions that an index answers each; SQLite uses it only when they are asked one by one (see `select`).
+HALVES = {"name": ("$ = ?", _GROUPS), "name-prefix": ("($ >= ? AND $ < ?)", _GROUPS)}
 _TEMPLATES = {
     "eq": "$ = ?",
     "in": "$ IN (SELECT value FROM json_each(?))",
@@ -70,8 +75,6 @@ _TEMPLATES = {
     "between": "$ BETWEEN ? AND ?",
     "within": "($ >= ? AND $ < ?)",
     "number": "($ <> '' AND CAST($ AS INTEGER) = ?)",
-    "name": f"($ = ? OR {_GROUPS})",
-    "name-prefix": f"(($ >= ? AND $ < ?) OR {_GROUPS})",
     "name-glob": f"($ GLOB ? OR {_GROUPS})",
     "name-groups": "($ GLOB ? OR $ GLOB ?)",
     "any": "'\\' || $ || '\\' GLOB ?",

@@ -144,6 +144,14 @@ study = Table(
     ),
 )
 
+Index(
+    "ix_study_patient_name_groups",  # names with ideographic or phonetic groups, which a key may match too
+    study.c.store,
+    study.c.patient_name_search,
+    sqlite_where=text("instr(patient_name_search, '=') > 0"),
+    postgresql_where=text("strpos(patient_name_search, '=') > 0"),
+)
+
 series = Table(
     "series",
     schema,
@@ -173,9 +181,8 @@ series = Table(
     _at("created_at"),
     _at("changed_at"),
     # Senders do use one Series Instance UID in two studies; both are kept.
-    UniqueConstraint("store", "study", "series_instance_uid"),
+    UniqueConstraint("store", "series_instance_uid", "study"),
     Index("ix_series_study", "study"),
-    Index("ix_series_uid", "store", "series_instance_uid"),
     Index("ix_series_modality", "store", "modality", "study"),
     Index("ix_series_performed", "store", "performed_procedure_step_start_date"),
 )
