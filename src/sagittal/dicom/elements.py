@@ -19,6 +19,7 @@ from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
 
 UNDEFINED = 0xFFFFFFFF
+LENGTH_SHORT_MAX = 0xFFFE  # the longest even value of a VR with 16-bit length
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 # PS3.5 6.2 and 7.1.2: every VR, whether its explicit length has 32 bits, and the byte that pads an odd value.
@@ -54,9 +55,9 @@ NUMBERS = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US
 WORDS = {"AT": 2, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4}
 WORDS |= {"US": 2, "UV": 8}  # bytes that change places with the byte order
 
-_CODES = {vr: vr.encode("ascii") for vr in LONG_VRS | SHORT_VRS}
-_VRS = {code: vr for vr, code in _CODES.items()}
-_PADDED_WITH_BLANK = TEXT_VRS | ASCII_VRS - {"UI"}
+CODES = {vr: vr.encode("ascii") for vr in LONG_VRS | SHORT_VRS}
+VRS_BY_CODE = {code: vr for vr, code in CODES.items()}
+PADDED_WITH_BLANK = TEXT_VRS | ASCII_VRS - {"UI"}
 _IMPLICIT_LE = struct.Struct("<HHI").pack
 _LENGTHS = {True: struct.Struct("<I"), False: struct.Struct(">I")}
 _TAGS = {True: struct.Struct("<HH"), False: struct.Struct(">HH")}
@@ -70,6 +71,17 @@ def _decode_text(value: bytes, charsets: Sequence[str], vr: str) -> str:
     from sagittal.dicom import charset  # its tables are not needed for ASCII
 
     return charset.decode(value, tuple(charsets), vr)
+
+
+def element_header(tag: int, vr: str, length: int, implicit: bool, little: bool) -> bytes:
+    """Tag, VR and length of an element. A VR with 16-bit length becomes UN when the length needs 32 (PS3.5 6.2.2)."""
+    if implicit:
+        return _TAGS[little].pack(tag >> 16, tag & 0xFFFF) + _LENGTHS[little].pack(length)
+    if vr in LONG_VRS:
+        return _LONG_HEADERS[little](tag >> 16, tag & 0xFFFF, CODES[vr], length)
+    if length > LENGTH_SHORT_MAX:
+        return _LONG_HEADERS[little](tag >> 16, tag & 0xFFFF, b"UN", length)
+    return _SHORT_HEADERS[little](tag >> 16, tag & 0xFFFF, CODES[vr], length)
 
 
 class Element(NamedTuple):
@@ -121,16 +133,16 @@ def encode(elements: Iterable[tuple[int, str, bytes]], syntax: TransferSyntax) -
     for tag, vr, value in sorted(elements):
         length = len(value)
         if length & 1:
-            value += b" " if vr in _PADDED_WITH_BLANK else b"\0"
+            value += b" " if vr in PADDED_WITH_BLANK else b"\0"
             length += 1
         if implicit:
             parts.append(_IMPLICIT_LE(tag >> 16, tag & 0xFFFF, length))
         elif vr in LONG_VRS:
-            parts.append(pack_long(tag >> 16, tag & 0xFFFF, _CODES[vr], length))
-        elif length > 0xFFFE:  # PS3.5 6.2.2: a value too long for its VR's 16-bit length goes as UN
+            parts.append(pack_long(tag >> 16, tag & 0xFFFF, CODES[vr], length))
+        elif length > LENGTH_SHORT_MAX:  # PS3.5 6.2.2: a value too long for its VR's 16-bit length goes as UN
             parts.append(pack_long(tag >> 16, tag & 0xFFFF, b"UN", length))
         else:
-            parts.append(pack_short(tag >> 16, tag & 0xFFFF, _CODES[vr], length))
+            parts.append(pack_short(tag >> 16, tag & 0xFFFF, CODES[vr], length))
         parts.append(value)
     encoded = b"".join(parts)
     return deflate(encoded) if syntax.deflated else encoded
@@ -177,11 +189,11 @@ def inflate(data: bytes, limits: ReaderLimits) -> bytes:
     try:
         found = unpacker.decompress(data, most)
     except zlib.error as error:
-        raise Malformed("deflate-broken", f"not a deflate stream: {error}") from None
+        raise Malformed("deflate-invalid", f"not a deflate stream: {error}") from None
     if unpacker.unconsumed_tail:
         raise LimitExceeded(f"inflates beyond inflate_ratio_max {limits.inflate_ratio_max}")
     if not unpacker.eof:
-        raise Malformed("deflate-broken", "the deflate stream ends early")
+        raise Malformed("truncated", "the deflate stream ends early")
     return found
 
 
@@ -199,7 +211,7 @@ class _Open:
 def _bound(start: int, length: int, limit: int) -> int:
     """The end of a value, checked against whatever encloses it."""
     if start + length > limit:
-        raise Malformed("length-beyond-end", f"a length of {length} reaches beyond what encloses it", start)
+        raise Malformed("length-over-long", f"a length of {length} reaches beyond what encloses it", start)
     return start + length
 
 
@@ -267,11 +279,11 @@ class _Decoder:
             self.stack.pop()
             return position + 8
         if group == 0xFFFE:
-            raise Malformed("delimiter-unexpected", f"a stray ({group:04X},{number:04X})", position)
+            raise Malformed("delimiter-stray", f"a stray ({group:04X},{number:04X})", position)
         vr, length, start = self.shape(position, tag, top.implicit)
         if vr == "SQ" or length == UNDEFINED:
             if vr not in ("SQ", "UN"):
-                raise Malformed("undefined-length", f"({group:04X},{number:04X}) {vr} of undefined length", position)
+                raise Malformed("length-undefined", f"({group:04X},{number:04X}) {vr} of undefined length", position)
             # PS3.5 6.2.2: UN of undefined length is a sequence in Implicit VR.
             frame = self.open(start, length, top.implicit or vr == "UN", None)
             elements[tag] = Element(tag, "SQ", frame.items, self.little)
@@ -285,7 +297,7 @@ class _Decoder:
         data = self.data
         if implicit:
             return vr_of(tag), self.lengths.unpack_from(data, position + 4)[0], position + 8
-        vr = _VRS.get(data[position + 4 : position + 6])
+        vr = VRS_BY_CODE.get(data[position + 4 : position + 6])
         if vr is None:
             raise Malformed("vr-unknown", f"unknown VR {data[position + 4 : position + 6]!r}", position)
         if vr not in LONG_VRS:
@@ -306,7 +318,11 @@ def decode_identifier(data: bytes, syntax: TransferSyntax, limits: ReaderLimits)
 def charsets_of(elements: dict[int, Element]) -> tuple[str, ...]:
     """Specific Character Set (0008,0005) of a decoded data set."""
     element = elements.get(0x00080005)
-    return tuple(element.text().split("\\")) if element is not None and element.value else ()
+    if element is None or not element.value:
+        return ()
+    from sagittal.dicom import charset
+
+    return charset.parse(element.text())[0]
 
 
 def walk(elements: dict[int, Element]) -> Iterator[Element]:

@@ -113,13 +113,13 @@ def test_un_of_undefined_length_is_an_implicit_sequence() -> None:
     ("data", "defect"),
     [
         (b"\x10\x00\x10\x00PN\x08", "truncated"),
-        (b"\x10\x00\x10\x00PN\x08\x00Doe", "length-beyond-end"),
+        (b"\x10\x00\x10\x00PN\x08\x00Doe", "length-over-long"),
         (b"\x10\x00\x10\x00ZZ\x02\x00Do", "vr-unknown"),
-        (b"\x08\x00\x40\x11SQ\0\0\x08\x00\0\0\xfe\xff\x00\xe0\x08\0\0\0" + b"x" * 8, "length-beyond-end"),
+        (b"\x08\x00\x40\x11SQ\0\0\x08\x00\0\0\xfe\xff\x00\xe0\x08\0\0\0" + b"x" * 8, "length-over-long"),
         (b"\x08\x00\x40\x11SQ\0\0\x08\x00\0\0\x08\0\x05\0CS\0\0", "item-expected"),
         (b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff", "truncated"),
-        (b"\x08\x00\x40\x11OB\0\0\xff\xff\xff\xff", "undefined-length"),
-        (b"\xfe\xff\x0d\xe0\0\0\0\0", "delimiter-unexpected"),
+        (b"\x08\x00\x40\x11OB\0\0\xff\xff\xff\xff", "length-undefined"),
+        (b"\xfe\xff\x0d\xe0\0\0\0\0", "delimiter-stray"),
     ],
 )
 def test_refused(data: bytes, defect: str) -> None:
