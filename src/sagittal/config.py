@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import ipaddress
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sagittal.errors import UsageError
 from sagittal.limits import Limits
+from sagittal.net.address import is_loopback, parse_peer
 
 # PS3.5 6.2, VR AE: no backslash, no control characters, spaces inside only
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[!-\[\]-~](?:[ -\[\]-~]*[!-\[\]-~])?$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
-LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
 class _Part(BaseModel):
@@ -111,33 +110,6 @@ class Settings(BaseSettings):
     def loopback(self) -> bool:
         """Whether both listeners can be reached from this machine only."""
         return is_loopback(self.host)
-
-
-class PeerAddress(NamedTuple):
-    aet: str
-    host: str
-    port: int
-
-
-def parse_peer(text: str) -> PeerAddress:
-    """`AET@host:port`, the host in brackets when it is an IPv6 address."""
-    aet, at, address = text.rpartition("@")
-    host, colon, port = address.rpartition(":")
-    if not (at and colon and aet.strip() and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise UsageError(f"{text!r} is not AET@host:port")
-    if len(aet) > 16 or not aet.isascii() or not aet.isprintable() or "\\" in aet:
-        raise UsageError(f"{aet!r} is not an AE title (1 to 16 characters, no backslash)")
-    return PeerAddress(aet.strip(), host.removeprefix("[").removesuffix("]"), int(port))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or one of the names of loopback."""
-    if host.lower() in LOOPBACK_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return False
 
 
 def limits_with(changes: object) -> Limits:

@@ -1,7 +1,7 @@
 """The identifiers of Query/Retrieve (PS3.4 C.4.1.1.3, C.4.2.1.4): level, unique keys, matching keys.
 
-Hierarchical rules only: relational queries are not negotiated, so every unique key above the level is wanted with one value
-and none below it may have a value. What breaks them is A900 with the key as offending element.
+Hierarchical rules only: relational queries are not negotiated, so every unique key above the level is wanted with one
+value and none below it may have a value. What breaks them is A900 with the key as offending element.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ CHARACTER_SET, LEVEL, RETRIEVE_AET, AVAILABILITY = 0x00080005, 0x00080052, 0x000
 PATIENT_ID, STUDY_UID, SERIES_UID, INSTANCE_UID = 0x00100020, 0x0020000D, 0x0020000E, 0x00080018
 UNIQUE_KEYS = {"PATIENT": PATIENT_ID, "STUDY": STUDY_UID, "SERIES": SERIES_UID, "IMAGE": INSTANCE_UID}
 STUDY_ROOT = ("STUDY", "SERIES", "IMAGE")
-
-_LIMITS = ReaderLimits(depth_max=16, elements_max=10_000)
 
 
 class KeyMismatch(IdentifierMismatch):
@@ -46,11 +44,11 @@ class Identifier:
         return [uid for uid in self.keys.get(UNIQUE_KEYS[level], "").split("\\") if uid]
 
 
-def read_identifier(request: Request, levels: Sequence[str]) -> Identifier:
-    """Decode the identifier of a C-FIND, C-MOVE or C-GET request and check its level and the unique keys above and below."""
+def read_identifier(request: Request, levels: Sequence[str], limits: ReaderLimits) -> Identifier:
+    """Decode the identifier of a request; check its level, and the unique keys above and below that."""
     if not request.identifier:
         raise KeyMismatch("no identifier", LEVEL)
-    elements = decode_identifier(request.identifier, syntax(request.context.transfer_syntax), _LIMITS)
+    elements = decode_identifier(request.identifier, syntax(request.context.transfer_syntax), limits)
     level = elements[LEVEL].text().upper() if LEVEL in elements else ""
     if level not in levels:
         raise KeyMismatch(f"Query/Retrieve Level is {level or 'missing'}, not one of {' '.join(levels)}", LEVEL)

@@ -1,14 +1,14 @@
 """Study Root Query/Retrieve FIND (PS3.4 C.4.1, C.6.2).
 
-Hierarchical queries at STUDY, SERIES and IMAGE level on the attributes of the index. No relational queries, fuzzy matching,
-timezone adjustment or enhanced multi-frame conversion: none of them is negotiated.
+Hierarchical queries at STUDY, SERIES and IMAGE level on the attributes of the index. No relational queries, fuzzy
+matching, timezone adjustment or enhanced multi-frame conversion: none of them is negotiated.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-from sagittal.archive.query import Query, Rows
+from sagittal.archive.query import Query, Row, Rows
 from sagittal.dicom.dictionary import vr_of
 from sagittal.dicom.elements import NUMBERS, encode, encode_numbers, encode_text
 from sagittal.dicom.sopclasses import STUDY_ROOT_FIND
@@ -35,9 +35,8 @@ def query(site: Site) -> Service:
 
     async def find(request: Request) -> AsyncIterator[Response]:
         try:
-            identifier = read_identifier(request, STUDY_ROOT)
-            wanted = Query(identifier.level, identifier.keys, frozenset(identifier.keys), None, 0)
-            rows = await site.archive.find(request.association.principal, wanted)
+            identifier = read_identifier(request, STUDY_ROOT, site.limits)
+            rows = await site.archive.find(request.association.principal, Query(identifier.level, identifier.keys))
         except SagittalError as error:
             yield failure(error)
             return
@@ -52,28 +51,25 @@ def query(site: Site) -> Service:
 
 
 def _matches(request: Request, identifier: Identifier, rows: Rows, aet: str) -> Iterator[Response]:
-    ignored = any(value for tag, value in identifier.keys.items() if tag not in rows.columns)
-    status = PENDING_KEY_IGNORED if ignored else PENDING
+    status = PENDING_KEY_IGNORED if rows.unmatched else PENDING
     encode_row = row_encoder(rows.columns, identifier, aet, syntax(request.context.transfer_syntax))
     for row in rows.rows:
         yield Response(status, encode_row(row))
 
 
-def row_encoder(
-    columns: Sequence[int], identifier: Identifier, aet: str, to: TransferSyntax
-) -> Callable[[Sequence[str | None]], bytes]:
+def row_encoder(columns: Sequence[int], identifier: Identifier, aet: str, to: TransferSyntax) -> Callable[[Row], bytes]:
     """A function from one row to the data set of one Pending response (PS3.4 C.4.1.1.3.2)."""
-    shown = [(place, tag, vr_of(tag)) for place, tag in enumerate(columns) if tag in identifier.keys]
+    vrs = [vr_of(tag) for tag in columns]
     fixed = [(LEVEL, "CS", identifier.level.encode("ascii")), (RETRIEVE_AET, "AE", aet.encode("ascii"))]
     fixed.append((AVAILABILITY, "CS", b"ONLINE"))
 
-    def encoded(row: Sequence[str | None]) -> bytes:
-        texts = [row[place] or "" for place, _, _ in shown]
+    def encoded(row: Row) -> bytes:
+        texts = ["" if value is None else str(value) for value in row]
         charsets = charsets_for("".join(texts), identifier.charsets)
         elements = fixed.copy()
         if charsets:
             elements.append((CHARACTER_SET, "CS", "\\".join(charsets).encode("ascii")))
-        for (_, tag, vr), text in zip(shown, texts, strict=True):
+        for tag, vr, text in zip(columns, vrs, texts, strict=True):
             elements.append((tag, vr, _value(vr, text, charsets, to)))
         return encode(elements, to)
 
@@ -81,7 +77,7 @@ def row_encoder(
 
 
 def charsets_for(text: str, requested: tuple[str, ...]) -> tuple[str, ...]:
-    """The Specific Character Set of a response: as requested if that can hold `text`, else ISO_IR 100, else ISO_IR 192."""
+    """Specific Character Set of a response: as requested if that can hold `text`, else ISO_IR 100, else ISO_IR 192."""
     if text.isascii():
         return ()
     if requested and _holds(text, requested):

@@ -1,7 +1,7 @@
 """Study Root Query/Retrieve MOVE and GET (PS3.4 C.4.2, C.4.3, C.6.2).
 
-At STUDY, SERIES and IMAGE level with lists of UIDs. C-MOVE goes to configured nodes only, over one association at a time. No
-relational retrieval, no frame level, no bulk data left out: none of them is negotiated.
+At STUDY, SERIES and IMAGE level with lists of UIDs. C-MOVE goes to configured nodes only, over one association at a
+time. No relational retrieval, no frame level, no bulk data left out: none of them is negotiated.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sagittal.archive.access import authorize
+from sagittal.archive.access import Principal, authorize
 from sagittal.archive.retrieve import InstanceRef
 from sagittal.dicom.sopclasses import STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
@@ -42,7 +42,7 @@ def get(site: Site) -> Service:
             if request.cancelled:
                 yield tally.cancelled(request)
                 return
-            await send_instance(site.archive, ref, accepted.get(ref.sop_class_uid, ()), request.store, tally)
+            await send_instance(site, ref, accepted.get(ref.sop_class_uid, ()), request.store, tally)
             if tally.remaining and pace.due():
                 yield tally.pending()
         yield tally.final(request)
@@ -77,15 +77,14 @@ def move(site: Site) -> Service:
 
 async def find_instances(site: Site, request: Request) -> list[InstanceRef]:
     """What the identifier asks for; no match is no error (PS3.4 C.4.2.2.1: a success without sub-operations)."""
-    identifier = read_identifier(request, STUDY_ROOT)
+    identifier = read_identifier(request, STUDY_ROOT, site.limits)
     check_retrieve(identifier)
     parents = {level: identifier.keys.get(UNIQUE_KEYS[level]) or None for level in STUDY_ROOT}
     found: list[InstanceRef] = []
     principal = request.association.principal
     if identifier.level == "IMAGE":
-        wanted = set(identifier.uids("IMAGE"))
-        refs = await _instances(site, principal, parents["STUDY"], parents["SERIES"])
-        return [ref for ref in refs if ref.sop_instance_uid in wanted]
+        uids = identifier.uids("IMAGE")
+        return await _instances(site, principal, parents["STUDY"], parents["SERIES"], uids)
     for uid in dict.fromkeys(identifier.uids(identifier.level)):
         study, series = (uid, None) if identifier.level == "STUDY" else (parents["STUDY"], uid)
         found += await _instances(site, principal, study, series)
@@ -165,7 +164,7 @@ class _Moving:
                 yield self._tally.cancelled(self._request)
                 return
             ref = refs.pop()
-            await send_instance(self._site.archive, ref, accepted.get(ref.sop_class_uid, ()), send, self._tally)
+            await send_instance(self._site, ref, accepted.get(ref.sop_class_uid, ()), send, self._tally)
             if self._tally.remaining and self._pace.due():
                 yield self._tally.pending()
 
@@ -176,8 +175,10 @@ class _Moving:
         return send
 
 
-async def _instances(site: Site, principal: object, study: str | None, series: str | None) -> list[InstanceRef]:
+async def _instances(
+    site: Site, principal: Principal, study: str | None, series: str | None, uids: list[str] | None = None
+) -> list[InstanceRef]:
     try:
-        return await site.archive.instances(principal, study_uid=study, series_uid=series)
+        return await site.archive.instances(principal, study_uid=study, series_uid=series, sop_instance_uids=uids)
     except NotFound:
         return []

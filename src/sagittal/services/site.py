@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sagittal.archive.archive import Archive
+from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Peer, Proposal
 
 DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
@@ -24,5 +25,6 @@ class Site:
     aet: str  # ours: Retrieve AE Title, and the calling one of C-MOVE's associations
     destination: Callable[[str], Peer | None]  # a node of the AE table, by its AE title
     connect: Connect
+    limits: ReaderLimits
     duplicates: Callable[[str], DuplicatePolicy] = lambda _calling_aet: "keep-first"
     kept_is_success: bool = False  # 0000 rather than B000 when the first version was kept

@@ -1,7 +1,8 @@
 """C-STORE sub-operations of C-MOVE and C-GET (PS3.4 C.4.2, C.4.3): what is sent, how it went, what is answered.
 
-An object goes out as it is stored if a presentation context for that was accepted. One stored uncompressed may be re-encoded to
-another uncompressed syntax; a compressed one is never decoded here: without its context the sub-operation fails.
+An object goes out as it is stored if a presentation context for that was accepted. One stored uncompressed may be
+re-encoded to another uncompressed syntax; a compressed one is never decoded here: without its context the
+sub-operation fails.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagittal.archive.archive import Archive
 from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.dicom.elements import encode
 from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.dimse.service import FileRegion, NoContext, Request, Response, Source
 from sagittal.errors import PeerError, SagittalError
+from sagittal.limits import ReaderLimits
+from sagittal.services.site import Site
 
 PENDING, CANCELLED, SUCCESS, SOME_FAILED, ALL_FAILED = 0xFF00, 0xFE00, 0x0000, 0xB000, 0xA702
 FAILED_UIDS = 0x00080058
@@ -96,7 +98,7 @@ class Pace:
         return True
 
 
-async def send_instance(archive: Archive, ref: InstanceRef, accepted: Iterable[str], send: Send, tally: Tally) -> None:
+async def send_instance(site: Site, ref: InstanceRef, accepted: Iterable[str], send: Send, tally: Tally) -> None:
     """One sub-operation; counts it whatever happens, but lets PeerError pass: the association is gone."""
     uid = ref.sop_instance_uid
     to = choose_syntax(ref.syntax_uid, accepted)
@@ -104,12 +106,12 @@ async def send_instance(archive: Archive, ref: InstanceRef, accepted: Iterable[s
         tally.count(uid, ALL_FAILED, f"no context accepted for {ref.syntax_uid}")
         return
     try:
-        opened = archive.open_object(ref)
+        opened = site.archive.open_object(ref)
     except (SagittalError, OSError) as error:
         tally.count(uid, ALL_FAILED, error.text if isinstance(error, SagittalError) else "the object can't be read")
         return
     try:
-        tally.count(uid, await send(ref.sop_class_uid, uid, to, source_for(ref, opened, to)))
+        tally.count(uid, await send(ref.sop_class_uid, uid, to, source_for(ref, opened, to, site.limits)))
     except PeerError as error:
         tally.count(uid, ALL_FAILED, error.text)
         raise
@@ -132,12 +134,12 @@ def choose_syntax(stored: str, accepted: Iterable[str]) -> str | None:
     return None
 
 
-def source_for(ref: InstanceRef, opened: OpenObject, to: str) -> Source:
+def source_for(ref: InstanceRef, opened: OpenObject, to: str, limits: ReaderLimits) -> Source:
     """The data set of a stored object in the syntax `to`."""
-    start, length = opened.offset + ref.header_length, opened.length - ref.header_length
+    start, length = opened.data_set_offset, ref.data_set_length
     if to == ref.syntax_uid:
         return FileRegion(opened.fd, start, length)
-    return reencode(_chunks(opened.fd, start, length), syntax(ref.syntax_uid), syntax(to))
+    return reencode(_chunks(opened.fd, start, length), syntax(ref.syntax_uid), syntax(to), limits)
 
 
 def _chunks(fd: int, offset: int, length: int) -> Iterator[bytes]:

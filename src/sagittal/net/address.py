@@ -1,0 +1,37 @@
+"""Addresses as people type them: `AET@host:port`. Opens nothing and resolves nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple
+
+from sagittal.errors import UsageError
+
+_LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
+
+
+class PeerAddress(NamedTuple):
+    aet: str
+    host: str
+    port: int
+
+
+def parse_peer(text: str) -> PeerAddress:
+    """`AET@host:port`, the host in brackets when it is an IPv6 address."""
+    aet, at, address = text.rpartition("@")
+    host, colon, port = address.rpartition(":")
+    if not (at and colon and aet.strip() and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise UsageError(f"{text!r} is not AET@host:port")
+    if len(aet) > 16 or not aet.isascii() or not aet.isprintable() or "\\" in aet:
+        raise UsageError(f"{aet!r} is not an AE title (1 to 16 characters, no backslash)")
+    return PeerAddress(aet.strip(), host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or one of the names of loopback."""
+    if host.lower() in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,245 @@
+"""The composition root: one archive, its DIMSE and HTTP listeners, from start to drain.
+
+Every part gets what it works with from here and finds nothing by itself. The DIMSE listener comes first and the HTTP
+stack is imported beside it, so that a modality is answered early. Deliberately not here: what any request means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import secrets
+import signal
+import ssl
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sagittal.archive.access import LOCAL, Principal
+from sagittal.archive.archive import Archive
+from sagittal.archive.nodes import Node, Token
+from sagittal.config import Settings
+from sagittal.errors import UsageError
+from sagittal.net.client import Association, Peer, Proposal, connect
+from sagittal.net.server import DimseServer
+from sagittal.services import ALL
+from sagittal.services.nodes import NodeTable
+from sagittal.services.site import Site
+
+if TYPE_CHECKING:
+    from sagittal.web.app import WebApp
+    from sagittal.web.server import HttpServer
+
+SERVER_FILE = "server.json"  # in the data directory: where the one process that owns it listens
+log = logging.getLogger("sagittal.serve")
+
+
+class Tokens(Mapping[str, Principal]):
+    """Who a bearer token (by its SHA-256) is; the one in `server.json` is the local operator.
+
+    It counts only the archive's: while there is none of those, loopback needs none.
+    """
+
+    def __init__(self, tokens: Sequence[Token], local_digest: str) -> None:
+        self._local_digest = local_digest
+        self._principals = {token.digest: Principal(token.name, "token", token.verbs) for token in tokens}
+
+    def __getitem__(self, digest: str) -> Principal:
+        return LOCAL if digest == self._local_digest else self._principals[digest]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._principals)
+
+    def __len__(self) -> int:
+        return len(self._principals)
+
+
+@dataclass
+class Running:
+    """A serving archive; `ready` is what the ready line says."""
+
+    settings: Settings
+    archive: Archive
+    nodes: NodeTable
+    tokens: Tokens
+    dimse: DimseServer | None = None
+    http: HttpServer | None = None
+    app: WebApp | None = None
+    local_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    draining: bool = False
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        assert self.dimse is not None and self.http is not None
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return {
+            "http": f"http://{host}:{self.http.port}",
+            "dimse": f"{host}:{self.dimse.port}",
+            "aet": self.settings.aet,
+            "data": str(self.settings.data.resolve()),
+        }
+
+    def reasons(self) -> list[str]:
+        """Why not ready, beside what the archive itself says."""
+        if self.draining:
+            return ["draining"]
+        return [] if self.dimse is not None and self.http is not None else ["the listeners are starting"]
+
+
+def check_bind(settings: Settings, nodes: int, tokens: int) -> None:
+    """Raise UsageError for a bind that is open by accident (exit status 2), with the lines to type."""
+    if settings.loopback:
+        return
+    if settings.durability == "off":
+        raise UsageError(f"durability off is for benchmarks on loopback; {settings.host} is not loopback")
+    lines = []
+    if not nodes:
+        lines.append(f"  sagittal nodes add AET@host:port --data {settings.data}")
+    if not tokens:
+        lines.append(f"  sagittal config token add NAME --data {settings.data}")
+    if lines:
+        what = " and ".join(name for name, count in (("nodes", nodes), ("tokens", tokens)) if not count)
+        raise UsageError(
+            f"{settings.host} is not loopback and there are no {what} yet. Type first:\n" + "\n".join(lines)
+        )
+
+
+async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. UsageError for an unsafe bind, OSError for a port that is taken."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    sys.setswitchinterval(1e-4)  # a busy thread must not keep the loop waiting for 5 ms at a time
+    if settings.durability == "off":
+        check_bind(settings, 1, 1)
+    archive = await Archive.open(settings.data, limits=settings.limits, durability=settings.durability)
+    try:
+        running = await _start(settings, archive)
+        try:
+            announce(running.ready)
+            log.info("ready", extra={"fields": {"pid": os.getpid(), **running.ready}})
+            await stop.wait()
+        finally:
+            await _drain(running)
+    finally:
+        await archive.close()
+
+
+async def _start(settings: Settings, archive: Archive) -> Running:
+    """Both listeners, DIMSE first; nothing is left open if one of them can't be."""
+    fixed = [Node(n.aet, n.host, n.port, n.tls, duplicates=n.duplicates or "") for n in settings.nodes]
+    nodes = NodeTable(archive, await archive.nodes(), fixed, settings.aet, settings.loopback)
+    local_token = secrets.token_urlsafe(32)
+    kept = [Token(t.name, t.sha256, frozenset(t.verbs)) for t in settings.tokens] + await archive.tokens()
+    tokens = Tokens(kept, hashlib.sha256(local_token.encode()).hexdigest())
+    check_bind(settings, len(nodes), len(tokens))
+    running = Running(settings, archive, nodes, tokens, local_token=local_token)
+    try:
+        running.dimse = dimse_server(settings, archive, nodes)
+        await running.dimse.start(settings.host, settings.dimse.port)
+        await _start_http(running, running.dimse)
+        write_server_file(running)
+    except BaseException:
+        await _drain(running)
+        raise
+    return running
+
+
+def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable) -> DimseServer:
+    """The DIMSE listener with every service."""
+
+    async def to_peer(peer: Peer, contexts: Sequence[Proposal]) -> Association:
+        return await connect(peer, settings.aet, contexts, limits=settings.limits.net)
+
+    site = Site(
+        archive=archive,
+        aet=settings.aet,
+        destination=nodes.destination,
+        connect=to_peer,
+        limits=settings.limits.reader,
+        duplicates=lambda aet: nodes.duplicates(aet, settings.dimse.duplicates),
+        kept_is_success=settings.dimse.kept_status == "success",
+    )
+    services = [make(site) for make in ALL]
+    return DimseServer(services, nodes.admit, settings.limits.net, settings.aet, tls_context(settings))
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """TLS for the DIMSE listener (PS3.15 B.12: 1.2 at least), mutual when authorities are given."""
+    dimse = settings.dimse
+    if dimse.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(dimse.tls_certificate, dimse.tls_key)
+        if dimse.tls_authorities is not None:
+            context.load_verify_locations(dimse.tls_authorities)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"dimse.tls_…: {error}") from None
+    return context
+
+
+async def _start_http(running: Running, dimse: DimseServer) -> None:
+    """Import the HTTP stack on a thread, since the DIMSE listener serves already, and listen."""
+    settings = running.settings
+    app_module, server_module, settings_module = await asyncio.to_thread(_import_web)
+    web = settings_module.Settings(
+        aet=settings.aet,
+        dimse_port=dimse.port,
+        loopback=settings.loopback,
+        hosts=frozenset(settings.web.hosts),
+        origins=frozenset(settings.web.origins),
+        public_url=settings.web.public_url,
+        tokens=lambda: running.tokens,
+        nodes=running.nodes,
+        ready=running.reasons,
+        durability=settings.durability,
+        limits=settings.limits.web,
+    )
+    running.app = app_module.create_app(running.archive, web)
+    server = server_module.HttpServer(
+        running.app, settings.host, settings.web.port, settings.limits.web, running.app.drain
+    )
+    await server.start()
+    running.http = server
+
+
+def _import_web() -> tuple[Any, Any, Any]:
+    from sagittal.web import app, server, settings
+
+    return app, server, settings
+
+
+async def _drain(running: Running) -> None:
+    """Take nothing new, let what is under way end within `drain_seconds_max`."""
+    running.draining = True
+    seconds = running.settings.limits.archive.drain_seconds_max
+    with contextlib.suppress(FileNotFoundError):
+        (running.settings.data / SERVER_FILE).unlink()
+    listeners = [listener for listener in (running.dimse, running.http) if listener is not None]
+    results = await asyncio.gather(*(listener.stop(seconds) for listener in listeners), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            log.error("a listener did not stop cleanly", exc_info=result)
+    if running.app is not None:
+        running.app.close()
+    log.info("stopped")
+
+
+def write_server_file(running: Running) -> None:
+    """Tell commands on this directory where we listen. Readable by our user only: it lets in as the local operator."""
+    path = running.settings.data / SERVER_FILE
+    beside = path.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(running.ready | {"pid": os.getpid(), "token": running.local_token}, file)
+    beside.replace(path)

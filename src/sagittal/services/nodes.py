@@ -1,0 +1,151 @@
+"""The AE table at work: who may open an association, as whom, and where C-MOVE may send to.
+
+On loopback every AE title may echo, store, find, get and ask for moves; beyond it only those who call us by our title,
+by a name of the table and from its address. User identity (PS3.7 D.3.3.7) is noted beside the AE title and never
+trusted: nothing here can verify it, so none is confirmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from sagittal.archive.access import Principal
+from sagittal.archive.nodes import NODE_VERBS, Node
+from sagittal.errors import UsageError
+from sagittal.net.address import parse_peer
+from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
+from sagittal.net.client import Peer
+from sagittal.services.site import DuplicatePolicy
+from sagittal.ul.pdu import UserIdentity
+
+CALLING_UNKNOWN, CALLED_UNKNOWN = 3, 7  # PS3.8 Table 9-21
+_RESOLVE_SECONDS = 60.0
+
+
+class NodeStore(Protocol):
+    """Where the table is kept."""
+
+    def put_node(self, principal: Principal, node: Node) -> Awaitable[None]: ...
+
+    def remove_node(self, principal: Principal, aet: str) -> Awaitable[None]: ...
+
+
+class NodeTable:
+    """The nodes of one archive: those it keeps, and fixed ones from the configuration."""
+
+    def __init__(
+        self, store: NodeStore, kept: Iterable[Node], fixed: Iterable[Node], aet: str, open_house: bool
+    ) -> None:
+        self._store, self._aet, self._open_house = store, aet, open_house
+        self._kept = {node.aet: node for node in kept}
+        self._fixed = {node.aet: node for node in fixed}
+        self._addresses: dict[str, tuple[float, frozenset[str]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept.keys() | self._fixed.keys())
+
+    def node(self, aet: str) -> Node | None:
+        """The node of this title; what the configuration fixes goes first."""
+        return self._fixed.get(aet) or self._kept.get(aet)
+
+    def destination(self, aet: str) -> Peer | None:
+        """Where C-MOVE sends to for this title."""
+        node = self.node(aet)
+        return None if node is None else Peer(node.aet, node.host, node.port, _tls_of(node))
+
+    def duplicates(self, aet: str, otherwise: DuplicatePolicy) -> DuplicatePolicy:
+        """What to do with other content under a held UID, from this sender."""
+        node = self.node(aet)
+        return cast(DuplicatePolicy, node.duplicates) if node is not None and node.duplicates else otherwise
+
+    def list(self) -> Sequence[Mapping[str, Any]]:
+        """Every node as `/api/nodes` and `sagittal nodes list` show it."""
+        nodes = {**self._kept, **self._fixed}
+        return [row_of(nodes[aet]) | {"fixed": aet in self._fixed} for aet in sorted(nodes)]
+
+    async def add(self, principal: Principal, peer: str, **more: Any) -> None:
+        """Add a node, or change the one of this title; in force with the next association."""
+        node = Node(*parse_peer(peer), **more)
+        await self._store.put_node(principal, node)
+        self._kept[node.aet] = node
+        self._addresses.pop(node.aet, None)
+
+    async def remove(self, principal: Principal, aet: str) -> bool:
+        """Remove a node; whether it was there."""
+        if aet in self._fixed:
+            raise UsageError(f"{aet} is fixed by the configuration")
+        await self._store.remove_node(principal, aet)
+        return self._kept.pop(aet, None) is not None
+
+    async def admit(self, info: AssociateInfo) -> Admission:
+        """PS3.8 9.3.4: in, or why not."""
+        node = self.node(info.calling_aet)
+        if not self._open_house:
+            if info.called_aet != self._aet:
+                return Reject(reason=CALLED_UNKNOWN, text=f"called AE title is not {self._aet}")
+            if node is None:
+                return Reject(reason=CALLING_UNKNOWN, text="calling AE title is not in the AE table")
+            if not await self._comes_from(node, info.peer_address):
+                return Reject(reason=CALLING_UNKNOWN, text=f"address is not that of {node.aet} in the AE table")
+        verbs = node.verbs if node is not None else NODE_VERBS
+        order = node.syntax_order if node is not None and node.syntax_order else None
+        return Accept(Principal(_name(info), "node", verbs), order)
+
+    async def _comes_from(self, node: Node, address: str) -> bool:
+        address = _plain(address)
+        now = asyncio.get_running_loop().time()
+        resolved_at, addresses = self._addresses.get(node.aet, (-_RESOLVE_SECONDS, frozenset()))
+        if address not in addresses and now - resolved_at >= _RESOLVE_SECONDS:
+            addresses = await _resolve(node.host)
+            self._addresses[node.aet] = now, addresses
+        return address in addresses
+
+
+def row_of(node: Node) -> dict[str, Any]:
+    """A node for a person or a program."""
+    row = node._asdict() | {"verbs": sorted(node.verbs), "syntax_order": list(node.syntax_order)}
+    return row | {"peer": str(node)}
+
+
+async def _resolve(host: str) -> frozenset[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return frozenset()
+    return frozenset(_plain(str(address[0])) for *_, address in found)
+
+
+def _plain(address: str) -> str:
+    """The usual form: IPv4 in IPv6 unwrapped, no zone."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
+
+
+def _name(info: AssociateInfo) -> str:
+    """The AE title, and the user that the peer claims."""
+    identity = info.user_identity
+    user = _user(identity) if identity is not None else ""
+    return f"{info.calling_aet} ({user}, unverified)" if user else info.calling_aet
+
+
+def _user(identity: UserIdentity) -> str:
+    if identity.kind not in (1, 2):  # the others are tickets and tokens, which belong in no log
+        return ""
+    text = identity.primary.decode("utf-8", "replace")[:64]
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _tls_of(node: Node) -> Any:
+    if not node.tls:
+        return None
+    import ssl
+
+    return ssl.create_default_context()
