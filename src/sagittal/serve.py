@@ -190,8 +190,8 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 async def _start_http(running: Running, dimse: DimseServer) -> None:
     """Import the HTTP stack on a thread, since the DIMSE listener serves already, and listen."""
     settings = running.settings
-    app_module, server_module, settings_module = await asyncio.to_thread(_import_web)
-    web = settings_module.Settings(
+    app_module, server_module = await asyncio.to_thread(_import_web)
+    web = app_module.Settings(
         aet=settings.aet,
         dimse_port=dimse.port,
         loopback=settings.loopback,
@@ -202,7 +202,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         nodes=running.nodes,
         ready=running.reasons,
         durability=settings.durability,
-        limits=settings.limits.web,
+        limits=settings.limits,
     )
     running.app = app_module.create_app(running.archive, web)
     server = server_module.HttpServer(
@@ -212,10 +212,10 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
     running.http = server
 
 
-def _import_web() -> tuple[Any, Any, Any]:
-    from sagittal.web import app, server, settings
+def _import_web() -> tuple[Any, Any]:
+    from sagittal.web import app, server
 
-    return app, server, settings
+    return app, server
 
 
 async def _drain(running: Running) -> None:

@@ -1,8 +1,8 @@
 """Media types and content negotiation: RFC 9110 12.5.1 and PS3.18 8.7.
 
-Reads `Content-Type` and `Accept` values (and the `accept` query parameter of PS3.18 8.3.3.1, which takes precedence) and
-chooses among what a resource can offer. It deliberately knows no archive and no codec: an offer is a media type and a
-transfer syntax that are there already.
+Reads `Content-Type` and `Accept` values (and the `accept` query parameter of PS3.18 8.3.3.1, which takes precedence)
+and chooses among what a resource can offer. It deliberately knows no archive and no codec: an offer is a media type
+and a transfer syntax that are there already.
 
 What is taken more kindly than PS3.18 says, because clients need it:
 - a missing `Accept` is `*/*` (PS3.18 8.7.7 would have 406), and `*/*` takes any transfer syntax;
@@ -186,8 +186,9 @@ def choose(
 ) -> Choice:
     """The first offer that the best range takes.
 
-    `single`: whether a single-part answer is possible. `*/*` (and a range such as `image/*`) gives multipart, the default
-    of PS3.18 10.4.4, where `multipart_default` says so. Raises `NotAcceptable`; the caller adds what would need a codec.
+    `single`: whether a single-part answer is possible. `*/*` (and a range such as `image/*`) gives multipart, the
+    default of PS3.18 10.4.4, where `multipart_default` says so. Raises `NotAcceptable`; the caller adds what would
+    need a codec.
     """
     offers = list(offers)
     for wanted in ranges:

@@ -1,15 +1,17 @@
 """The HTTP face of one archive: the table of routes, and the one place where an error becomes an HTTP answer.
 
-Errors answer as problem details (RFC 9457). It deliberately knows no clause of PS3.18: that is in `stow`, `wado`, `qido`.
+Errors answer as problem details (RFC 9457). It deliberately knows no clause of PS3.18: that is in `stow`, `wado`,
+`qido`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -18,15 +20,47 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 
 from sagittal.errors import SagittalError
+from sagittal.limits import Limits
 from sagittal.web.security import DEFAULT_HEADERS, Guard
-from sagittal.web.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
+    from sagittal.archive.access import Principal
     from sagittal.archive.archive import Archive
 
 log = logging.getLogger("sagittal.web")
+
+
+class Nodes(Protocol):
+    """The AE table as `/api/nodes` shows and changes it; each verb is authorized and audited by its maker."""
+
+    def list(self) -> Sequence[Mapping[str, Any]]: ...
+
+    def add(self, principal: Principal, peer: str) -> Awaitable[None]: ...
+
+    def remove(self, principal: Principal, aet: str) -> Awaitable[bool]: ...
+
+
+def _no_tokens() -> Mapping[str, Principal]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything but the archive itself."""
+
+    aet: str = "SAGITTAL"
+    dimse_port: int = 11112
+    loopback: bool = True  # bound to loopback: without tokens, the local principal may do all
+    hosts: frozenset[str] = frozenset()  # names browsers may use for us, beside loopback and the address connected to
+    origins: frozenset[str] = frozenset()  # `https://viewer.example`: pages that may write; none is the default
+    public_url: str | None = None  # what clients see in front of a proxy, without a slash at the end
+    tokens: Callable[[], Mapping[str, Principal]] = _no_tokens  # SHA-256 of a bearer token, hexadecimal -> who it is
+    nodes: Nodes | None = None
+    ready: Callable[[], Sequence[str]] = tuple  # reasons not to be ready, beside the archive's own
+    durability: str = "full"
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +77,7 @@ class WebApp:
     """The ASGI application."""
 
     def __init__(self, archive: Archive, settings: Settings) -> None:
-        readers = ThreadPoolExecutor(settings.limits.read_threads, thread_name_prefix="web-read")
+        readers = ThreadPoolExecutor(settings.limits.web.read_threads, thread_name_prefix="web-read")
         self.house = House(archive, settings, readers)
         self._inside = Guard(Router(routes(self.house), redirect_slashes=False), settings)
 

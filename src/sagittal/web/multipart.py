@@ -1,8 +1,8 @@
 """multipart/related (RFC 2387, RFC 2046 5.1) both ways: reading as a stream, and the framing of what we answer.
 
-Wraps python-multipart's `MultipartParser`, which finds the boundaries; here are the limits, the preamble and the headers of
-a part. Parts are handed on as memoryviews of the chunk that was fed and are never joined. It does no I/O, and doesn't know
-what a part is.
+Wraps python-multipart's `MultipartParser`, which finds the boundaries; here are the limits, the preamble and the
+headers of a part. Parts are handed on as memoryviews of the chunk that was fed and are never joined. It does no I/O,
+and doesn't know what a part is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who may ask what over HTTP, before any route sees the request: Host, Origin, bearer token (RFC 6750).
 
-The Host allow-list stops DNS rebinding, the Origin check stops pages of other sites from writing, and there is no CORS: no
-answer can be read from elsewhere. What a principal may do is decided in `archive.access` only. There are no sessions, no
-cookies and no passwords here.
+The Host allow-list stops DNS rebinding, the Origin check stops pages of other sites from writing, and there is no
+CORS: no answer can be read from elsewhere. What a principal may do is decided in `archive.access` only. There are no
+sessions, no cookies and no passwords here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from sagittal.archive.access import Principal
-
-    from sagittal.web.settings import Settings
+    from sagittal.web.app import Settings
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _SAFE_METHODS = frozenset({"GET", "HEAD"})

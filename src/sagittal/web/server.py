@@ -1,8 +1,8 @@
 """The HTTP listener: `uvicorn.Server` on uvloop and httptools, run inside a loop that is running already.
 
-What uvicorn leaves open is closed here: a deadline for the request head, a floor under the progress of a body, a ceiling on
-connections, an end to clients that take nothing of their answer, and a drain with a deadline. It installs no signal handler
-and knows no route.
+What uvicorn leaves open is closed here: a deadline for the request head, a floor under the progress of a body, a
+ceiling on connections, an end to clients that take nothing of their answer, and a drain with a deadline. It installs
+no signal handler and knows no route.
 """
 
 from __future__ import annotations

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sagittal.errors import BadRequest
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from sagittal.web.app import Settings
 
 # Leading zeros in a component break PS3.5 9.1, but objects with such UIDs are held and must be found.
 _UID = re.compile(r"[0-9.]{1,64}\Z")
@@ -30,6 +36,13 @@ class Addresses:
 
     def instance(self, study: str, series: str, instance: str) -> str:
         return f"{self.base}/studies/{study}/series/{series}/instances/{instance}"
+
+
+def addresses(request: Request, settings: Settings) -> Addresses:
+    """Addresses as the client named us (its Host has passed the allow-list), or as `public_url` says."""
+    if settings.public_url:
+        return Addresses(settings.public_url.rstrip("/") + PREFIX)
+    return Addresses(f"{request.scope['scheme']}://{request.headers['host']}{PREFIX}")
 
 
 def uid(text: str, what: str) -> str:

@@ -1,0 +1,177 @@
+"""The bytes of stored objects as answers need them: whole files, data sets, frames and single values, by region.
+
+In the stored syntax nothing is parsed. The slow paths are for what the index can't point into: Explicit VR Big
+Endian, whose words change places; deflated data sets, which are inflated; video, whose fragments are looked for. All
+of it runs on a reader thread and in flat memory. No codec is here.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sagittal.dicom.elements import WORDS
+from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, syntax
+from sagittal.errors import DamagedObject, NotFound
+from sagittal.limits import ReaderLimits
+
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
+    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.dicom.reader import Parsed
+
+Ranges = list[tuple[int, int]]  # (offset, length) in bits of the data set
+_ARRAY_CODES = {2: "H", 4: "I", 8: "Q"}
+_ITEM = b"\xfe\xff\x00\xe0"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Reads objects of one archive in chunks of `chunk_bytes`."""
+
+    archive: Archive
+    limits: ReaderLimits
+    chunk_bytes: int
+
+    def file(self, ref: InstanceRef, syntax_uid: str) -> Iterator[bytes]:
+        """The Part 10 file: as stored, or re-encoded when another uncompressed syntax is asked for."""
+        if syntax_uid == ref.syntax_uid:
+            with self._opened(ref) as (fd, start):
+                yield from self._region(fd, start - ref.header_length, ref.size)
+            return
+        from sagittal.dicom.part10 import meta_group
+
+        yield meta_group(ref.sop_class_uid, ref.sop_instance_uid, syntax_uid)
+        yield from self._reencoded(ref, syntax_uid)
+
+    def frames(self, ref: InstanceRef, found: Sequence[Ranges]) -> Iterator[Iterator[bytes]]:
+        """For each frame its bytes, to be taken one after another; native frames as Explicit VR Little Endian."""
+        with self._opened(ref) as (fd, start):
+            base = found[0][0][0] // 8
+            word = self._word(fd, start, base) if ref.syntax_uid == EXPLICIT_BE else 1
+            for ranges in found:
+                yield (piece for bits in ranges for piece in self._bits(fd, start, bits, base, word))
+
+    def value(self, ref: InstanceRef, offset: int, length: int) -> Iterator[bytes]:
+        """The value that bulk data of the metadata names by its place in the data set."""
+        if syntax(ref.syntax_uid).deflated:
+            yield from _slice(self._reencoded(ref, EXPLICIT_LE), offset, offset + length)
+            return
+        with self._opened(ref) as (fd, start):
+            word = self._word(fd, start, offset) if ref.syntax_uid == EXPLICIT_BE else 1
+            yield from self._bits(fd, start, (offset * 8, length * 8), offset, word)
+
+    def inflated_frames(self, ref: InstanceRef, numbers: Sequence[int]) -> Iterator[Iterator[bytes]]:
+        """Frames of a deflated object: inflated once to find them, and once for each."""
+        parsed = self._parsed(self._reencoded(ref, EXPLICIT_LE), EXPLICIT_LE)
+        if parsed.frames is None:
+            raise NotFound("the instance has no frames that can be told apart")
+        for number in numbers:
+            offset, length = parsed.frames.ranges(number)[0]
+            first, end = offset // 8, -(-(offset + length) // 8)
+            held = _slice(self._reencoded(ref, EXPLICIT_LE), first, end)
+            yield held if not (offset | length) & 7 else iter((aligned(b"".join(held), offset & 7, length),))
+
+    def code_stream(self, ref: InstanceRef) -> Iterator[bytes]:
+        """All fragments of encapsulated pixel data, one behind the other, as a video is."""
+        with self._opened(ref) as (fd, start):
+            length = ref.size - ref.header_length
+            parsed = self._parsed(self._region(fd, start, length), ref.syntax_uid)
+            if parsed.pixel_data is None:
+                raise NotFound("the instance has no pixel data")
+            at, extent = parsed.pixel_data
+            end, first = at + extent, True
+            while at + 8 <= end:
+                head = os.pread(fd, 8, start + at)
+                size = int.from_bytes(head[4:], "little")
+                if head[:4] != _ITEM:
+                    break
+                if not first:  # the first item is the Basic Offset Table (PS3.5 A.4)
+                    yield from self._region(fd, start + at + 8, size)
+                at, first = at + 8 + size, False
+
+    @contextmanager
+    def _opened(self, ref: InstanceRef) -> Iterator[tuple[int, int]]:
+        """The descriptor, and where in it the data set starts."""
+        opened = self.archive.open_object(ref)
+        try:
+            yield opened.fd, opened.data_set_offset
+        finally:
+            opened.close()
+
+    def _region(self, fd: int, offset: int, length: int) -> Iterator[bytes]:
+        while length > 0:
+            piece = os.pread(fd, min(length, self.chunk_bytes), offset)
+            if not piece:
+                raise DamagedObject("the stored file is shorter than the index says; run sagittal scrub")
+            offset += len(piece)
+            length -= len(piece)
+            yield piece
+
+    def _reencoded(self, ref: InstanceRef, syntax_uid: str) -> Iterator[bytes]:
+        from sagittal.dicom.reencode import reencode
+
+        with self._opened(ref) as (fd, start):
+            held = self._region(fd, start, ref.size - ref.header_length)
+            yield from reencode(held, syntax(ref.syntax_uid), syntax(syntax_uid), self.limits)
+
+    def _parsed(self, data_set: Iterator[bytes], syntax_uid: str) -> Parsed:
+        from sagittal.dicom.reader import Reader
+
+        reader = Reader(syntax(syntax_uid), wanted=frozenset(), limits=self.limits)
+        for piece in data_set:
+            reader.feed(piece)
+        return reader.finish()
+
+    def _bits(self, fd: int, start: int, bits: tuple[int, int], base: int, word: int) -> Iterator[bytes]:
+        """A range of bits; `word` octets change places, counted from `base`."""
+        offset, length = bits
+        if word == 1 and not (offset | length) & 7:
+            yield from self._region(fd, start + offset // 8, length // 8)
+            return
+        first, end = offset // 8, -(-(offset + length) // 8)
+        low, high = base + (first - base) // word * word, base - (base - end) // word * word
+        octets = b"".join(self._region(fd, start + low, high - low))
+        if word > 1:
+            octets = swapped(octets, word)[first - low : end - low]
+        yield octets if not (offset | length) & 7 else aligned(octets, offset & 7, length)
+
+    @staticmethod
+    def _word(fd: int, start: int, value: int) -> int:
+        """How many octets change places in the Big Endian value at `value`: its VR lies before it (PS3.5 7.1.2)."""
+        head = os.pread(fd, min(12, value), start + max(0, value - 12))
+        for vr in (head[-8:-6], head[-4:-2]):  # a length of 32 bits, of 16 bits
+            word = WORDS.get(vr.decode("latin-1"))
+            if word is not None:
+                return word
+        return 1
+
+
+def _slice(chunks: Iterator[bytes], first: int, end: int) -> Iterator[bytes]:
+    at = 0
+    for chunk in chunks:
+        piece = chunk[max(0, first - at) : max(0, end - at)]
+        if piece:
+            yield piece
+        at += len(chunk)
+        if at >= end:
+            return
+    raise NotFound("there is no such bulk data in this instance")
+
+
+def swapped(octets: bytes, word: int) -> bytes:
+    """Words of `word` octets in the other byte order; an incomplete last one stays."""
+    whole = len(octets) - len(octets) % word
+    words = array(_ARRAY_CODES[word], octets[:whole])
+    words.byteswap()
+    return words.tobytes() + octets[whole:]
+
+
+def aligned(octets: bytes, shift: int, length: int) -> bytes:
+    """`length` bits of `octets` from bit `shift` on, brought to begin at a byte; the rest of the last byte is 0."""
+    bits = (int.from_bytes(octets, "little") >> shift) & ((1 << length) - 1)
+    return bits.to_bytes(-(-length // 8), "little")
