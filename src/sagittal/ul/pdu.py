@@ -1,7 +1,6 @@
-"""The seven PDUs of PS3.8 section 9.3 and their user items (PS3.8 D.1, PS3.7 D.3.3): encode and decode.
+"""The PDUs of PS3.8 section 9.3 as values, with their user items (PS3.8 D.1, PS3.7 D.3.3).
 
-Decoding is for whole PDUs of the association phase, which are small and capped; P-DATA is never held whole, its headers
-are read in `stream`. Unknown items are skipped, as PS3.8 9.3.1 asks. Nothing here decides what to answer.
+`codec` encodes and decodes them. P-DATA-TF isn't among them: it is never held whole, `stream` reads its headers.
 """
 
 from __future__ import annotations
@@ -116,6 +115,16 @@ class AssociateRJ:
     result: int  # 1 permanent, 2 transient
     source: int  # 1 service user, 2 provider (ACSE), 3 provider (presentation)
     reason: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRQ:
+    """A-RELEASE-RQ (9.3.6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRP:
+    """A-RELEASE-RP (9.3.7)."""
 
 
 @dataclass(frozen=True, slots=True)
