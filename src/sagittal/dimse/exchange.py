@@ -1,7 +1,7 @@
 """Messages from and to presentation data values: PS3.7 section 6.3 and Annex F, PS3.8 Annex E.
 
-A message is a command set and, if that says so, a data set in the same context; messages don't interleave. The command set
-is collected, bounded; the data set's fragments pass through. Which message is expected when is not known here.
+A message is a command set and, if that says so, a data set in the same context; messages don't interleave. The command
+set is collected, bounded; the data set's fragments pass through. Which message is expected when is not known here.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
-from sagittal.dimse.commands import NO_DATA_SET, InvalidCommand, check, decode
+from sagittal.dimse.commands import NO_DATA_SET, InvalidCommand, Message, check, decode
 from sagittal.ul.stream import Run
 
 _DATA = Struct(">BxLLBB")
 _DATA_HEADER = 12  # P-DATA-TF and PDV headers together; 6 of them count into the PDU's length
+
+Buffer = bytes | memoryview
 
 
 class Arrived(NamedTuple):
@@ -22,7 +24,7 @@ class Arrived(NamedTuple):
 
     context_id: int
     command: Mapping[str, Any]
-    name: str
+    row: Message
     data_set: bool
 
 
@@ -60,7 +62,7 @@ class Exchange:
         command = decode(whole)
         row = check(command)
         self._expects_data = command["CommandDataSetType"] != NO_DATA_SET
-        return Arrived(run.context_id, command, row.name, self._expects_data)
+        return Arrived(run.context_id, command, row, self._expects_data)
 
     def data(self, run: Run) -> None:
         """Account for fragments of a data set, which the caller passes on."""
@@ -80,15 +82,13 @@ def header(context_id: int, length: int, *, command: bool = False, last: bool = 
     return _DATA.pack(4, length + 6, length + 2, context_id, command | last << 1)
 
 
-def encode_part(
-    context_id: int, data: bytes | memoryview, limit: int, *, command: bool
-) -> Sequence[bytes | memoryview]:
+def encode_part(context_id: int, data: Buffer, limit: int, *, command: bool) -> Sequence[Buffer]:
     """PDUs of a whole command set or data set: headers and pieces of `data` by turns, `limit` bytes each."""
     size = len(data)
     if size <= limit:
         return (header(context_id, size, command=command, last=True), data)
     view = memoryview(data)
-    parts: list[bytes | memoryview] = []
+    parts: list[Buffer] = []
     for start in range(0, size, limit):
         piece = view[start : start + limit]
         parts += (header(context_id, len(piece), command=command, last=start + limit >= size), piece)

@@ -1,4 +1,4 @@
-"""DIMSE statuses: PS3.7 Annex C, and the ranges services use (PS3.4 B.2.3, C.4). What a code means, in class and words."""
+"""DIMSE statuses: PS3.7 Annex C, and the ranges services use (PS3.4 B.2.3, C.4). What a code means, class and words."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def text(status: int) -> str:
 
 
 def is_pending(status: int) -> bool:
-    return status == PENDING or status == PENDING_WARNING
+    return status in (PENDING, PENDING_WARNING)
 
 
 def of_error(error: SagittalError) -> tuple[int, str]:

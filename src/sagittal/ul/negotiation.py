@@ -1,7 +1,7 @@
 """What is agreed when an association is opened: contexts, roles, operation windows (PS3.8 7.1.1.13, PS3.7 D.3.3).
 
-The acceptor's choice is made here from what `offers` tells about each abstract syntax; who may come in at all is not. SOP
-class extended items and user identity are carried, not interpreted.
+The acceptor's choice is made here from what `offers` tells about each abstract syntax; who may come in at all is not.
+SOP class extended items and user identity are carried, not interpreted.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from sagittal.ul.pdu import (
     UserInformation,
 )
 
-# What to choose first among the proposed ones; "*" stands for all others, in the requestor's order. Explicit VR first: it
-# loses nothing. Implicit VR drops the VR of private elements; deflated and big endian cost most to serve afterwards.
+# What to choose first among the proposed ones; "*" stands for all others, in the requestor's order. Explicit VR first:
+# it loses nothing. Implicit VR drops the VR of private elements; deflated and big endian cost most to serve afterwards.
 DEFAULT_ORDER = (EXPLICIT_LE, "*", IMPLICIT_LE, DEFLATED_LE, EXPLICIT_BE)
 
 
@@ -99,7 +99,7 @@ def _refused(context: ProposedContext, result: int) -> ContextResult:
 
 
 def window(proposed: tuple[int, int] | None, performed_max: int) -> tuple[int, int] | None:
-    """The acceptor's asynchronous operations window (D.3.3.3): what the requestor may invoke, and we do not more than one.
+    """The acceptor's asynchronous operations window (D.3.3.3): what the requestor may invoke; we, one.
 
     `proposed` is (invoked, performed) by the requestor, 0 meaning no limit; None: not negotiated, so one and one.
     """
