@@ -6,21 +6,19 @@ time. No relational retrieval, no frame level, no bulk data left out: none of th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.retrieve import InstanceRef
 from sagittal.dicom.sopclasses import STUDY_ROOT_GET, STUDY_ROOT_MOVE
-from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.dimse.service import Request, Response, Service, Source
 from sagittal.errors import NotFound, PeerError, SagittalError, UnknownDestination
-from sagittal.net.client import Association, Peer, Proposal
+from sagittal.net.client import Association, Peer
+from sagittal.net.sending import Batch, accepted_syntaxes, plan
 from sagittal.services.identifier import STUDY_ROOT, UNIQUE_KEYS, check_retrieve, failure, read_identifier
 from sagittal.services.site import Site
 from sagittal.services.suboperations import CANCELLED, Pace, Send, Tally, send_instance
 
-CONTEXTS_MAX = 128  # PS3.8 9.3.2.2: odd ids 1 to 255
 _LOST_MAX = 3  # associations that end under way before we give a destination up
 
 
@@ -33,10 +31,7 @@ def get(site: Site) -> Service:
         except SagittalError as error:
             yield failure(error)
             return
-        accepted: dict[str, list[str]] = {}
-        for context in request.association.contexts:
-            if context.peer_scp:
-                accepted.setdefault(context.abstract_syntax, []).append(context.transfer_syntax)
+        accepted = accepted_syntaxes(context for context in request.association.contexts if context.peer_scp)
         tally, pace = Tally(len(refs)), Pace()
         for ref in refs:
             if request.cancelled:
@@ -65,7 +60,7 @@ def move(site: Site) -> Service:
             yield failure(error)
             return
         tally = Tally(len(refs))
-        for batch in plan(refs):
+        for batch in plan(refs, _kind):
             async for response in _Moving(site, request, peer, tally).run(batch):
                 yield response
                 if response.status == CANCELLED:
@@ -91,39 +86,6 @@ async def find_instances(site: Site, request: Request) -> list[InstanceRef]:
     return found
 
 
-@dataclass
-class Batch:
-    """What goes over one association of a C-MOVE."""
-
-    proposals: list[Proposal] = field(default_factory=list)
-    refs: list[InstanceRef] = field(default_factory=list)
-
-
-def plan(refs: Sequence[InstanceRef]) -> list[Batch]:
-    """Instances by SOP class, as many classes to an association as its 128 presentation contexts hold."""
-    by_class: dict[str, list[InstanceRef]] = {}
-    for ref in refs:
-        by_class.setdefault(ref.sop_class_uid, []).append(ref)
-    batches: list[Batch] = []
-    for sop_class, members in by_class.items():
-        proposals = propose(sop_class, (ref.syntax_uid for ref in members))
-        if not batches or len(batches[-1].proposals) + len(proposals) > CONTEXTS_MAX:
-            batches.append(Batch())
-        batches[-1].proposals += proposals
-        batches[-1].refs += members
-    return batches
-
-
-def propose(sop_class: str, stored: Iterable[str]) -> list[Proposal]:
-    """One context for each stored syntax, and one with the plain syntaxes if something uncompressed might need them."""
-    syntaxes = list(dict.fromkeys(stored))[: CONTEXTS_MAX - 1]
-    proposals = [Proposal(sop_class, (uid,)) for uid in syntaxes]
-    plain = tuple(uid for uid in (EXPLICIT_LE, IMPLICIT_LE) if uid not in syntaxes)
-    if plain and any(syntax(uid).native for uid in syntaxes):
-        proposals.append(Proposal(sop_class, plain))
-    return proposals
-
-
 class _Moving:
     """One batch on its way to the destination."""
 
@@ -132,9 +94,9 @@ class _Moving:
         self._originator = (request.association.calling_aet, request.message_id)
         self._pace = Pace()
 
-    async def run(self, batch: Batch) -> AsyncIterator[Response]:
+    async def run(self, batch: Batch[InstanceRef]) -> AsyncIterator[Response]:
         """Pending responses, then perhaps the one to a C-CANCEL. An association that ends is opened again."""
-        refs, lost = list(reversed(batch.refs)), 0
+        refs, lost = list(reversed(batch.items)), 0
         while refs:
             try:
                 association = await self._site.connect(self._peer, batch.proposals)
@@ -155,9 +117,7 @@ class _Moving:
 
     async def _send(self, association: Association, refs: list[InstanceRef]) -> AsyncIterator[Response]:
         """Takes instances from the end of `refs` as they are sent."""
-        accepted: dict[str, list[str]] = {}
-        for context in association.info.contexts:
-            accepted.setdefault(context.abstract_syntax, []).append(context.transfer_syntax)
+        accepted = accepted_syntaxes(association.info.contexts)
         send = self._sender(association)
         while refs:
             if self._request.cancelled:
@@ -182,3 +142,7 @@ async def _instances(
         return await site.archive.instances(principal, study_uid=study, series_uid=series, sop_instance_uids=uids)
     except NotFound:
         return []
+
+
+def _kind(ref: InstanceRef) -> tuple[str, str]:
+    return ref.sop_class_uid, ref.syntax_uid

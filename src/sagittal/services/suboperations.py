@@ -8,24 +8,21 @@ sub-operation fails.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.retrieve import InstanceRef
 from sagittal.dicom.elements import encode
-from sagittal.dicom.reencode import reencode
-from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
-from sagittal.dimse.service import FileRegion, NoContext, Request, Response, Source
+from sagittal.dicom.syntaxes import syntax
+from sagittal.dimse.service import NoContext, Request, Response, Source
 from sagittal.errors import PeerError, SagittalError
-from sagittal.limits import ReaderLimits
+from sagittal.net.sending import choose_syntax, data_set_source
 from sagittal.services.site import Site
 
 PENDING, CANCELLED, SUCCESS, SOME_FAILED, ALL_FAILED = 0xFF00, 0xFE00, 0x0000, 0xB000, 0xA702
 FAILED_UIDS = 0x00080058
 _PENDING_SECONDS = 0.2  # a Pending response for every object would cost more than it tells
-_READ_BYTES = 1 << 16
 
 Send = Callable[[str, str, str, Source], Awaitable[int]]  # class, instance, syntax, data set → status
 
@@ -111,7 +108,9 @@ async def send_instance(site: Site, ref: InstanceRef, accepted: Iterable[str], s
         tally.count(uid, ALL_FAILED, error.text if isinstance(error, SagittalError) else "the object can't be read")
         return
     try:
-        tally.count(uid, await send(ref.sop_class_uid, uid, to, source_for(ref, opened, to, site.limits)))
+        at, length = opened.data_set_offset, ref.data_set_length
+        source = data_set_source(opened.fd, at, length, ref.syntax_uid, to, site.limits)
+        tally.count(uid, await send(ref.sop_class_uid, uid, to, source))
     except PeerError as error:
         tally.count(uid, ALL_FAILED, error.text)
         raise
@@ -119,34 +118,3 @@ async def send_instance(site: Site, ref: InstanceRef, accepted: Iterable[str], s
         tally.count(uid, ALL_FAILED, str(error))
     finally:
         opened.close()
-
-
-def choose_syntax(stored: str, accepted: Iterable[str]) -> str | None:
-    """The stored syntax if it was accepted, else an uncompressed one if the object is uncompressed."""
-    offered = set(accepted)
-    if stored in offered:
-        return stored
-    if not syntax(stored).native:
-        return None
-    for uid in (EXPLICIT_LE, IMPLICIT_LE, *sorted(offered)):
-        if uid in offered and syntax(uid).native:
-            return uid
-    return None
-
-
-def source_for(ref: InstanceRef, opened: OpenObject, to: str, limits: ReaderLimits) -> Source:
-    """The data set of a stored object in the syntax `to`."""
-    start, length = opened.data_set_offset, ref.data_set_length
-    if to == ref.syntax_uid:
-        return FileRegion(opened.fd, start, length)
-    return reencode(_chunks(opened.fd, start, length), syntax(ref.syntax_uid), syntax(to), limits)
-
-
-def _chunks(fd: int, offset: int, length: int) -> Iterator[bytes]:
-    end = offset + length
-    while offset < end:
-        data = os.pread(fd, min(_READ_BYTES, end - offset), offset)
-        if not data:
-            return
-        yield data
-        offset += len(data)

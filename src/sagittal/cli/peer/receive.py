@@ -1,0 +1,79 @@
+"""`sagittal receive`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import click
+
+from sagittal.cli.output import json_option, result, run, say
+from sagittal.cli.peer.folder import Folder
+from sagittal.dicom.sopclasses import VERIFICATION, may_be_storage
+from sagittal.dicom.syntaxes import syntax
+from sagittal.dimse.service import Request, Response, Service
+from sagittal.limits import NetLimits
+from sagittal.net.address import is_loopback
+from sagittal.net.admission import Accept, Admission, AssociateInfo
+from sagittal.net.server import DimseServer
+
+
+@click.command("receive")
+@click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder [.]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=11113, show_default=True, help="0 is a free one.")
+@click.option("--aet", default="SAGITTAL", show_default=True, help="Our AE title.")
+@click.option("-n", "--count", type=click.IntRange(1), help="End after so many instances.")
+@json_option
+def command(out: Path, host: str, port: int, aet: str, count: int | None, as_json: bool) -> int:
+    """Take C-STORE from anyone into a folder: no archive, no index, nothing synced."""
+    if not is_loopback(host):
+        say(f"everybody who reaches {host} can fill {out}")
+    try:
+        run(_receive(out, host, port, aet, count, as_json))
+    except OSError as error:
+        say(f"sagittal: cannot listen on {host}:{port}: {error.strerror or error}")
+        return 1
+    return 0
+
+
+async def _receive(out: Path, host: str, port: int, aet: str, count: int | None, as_json: bool) -> None:
+    stop, left = asyncio.Event(), count
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def arrived(path: Path, request: Request) -> None:
+        nonlocal left
+        uid = request.command["AffectedSOPInstanceUID"]
+        result(
+            as_json, {"file": str(path), "sop_instance_uid": uid, "from": request.association.calling_aet}, str(path)
+        )
+        if left is not None:
+            left -= 1
+            if left <= 0:
+                stop.set()
+
+    server = DimseServer(_services(Folder(out, arrived)), _admit, NetLimits(), aet)
+    await server.start(host, port)
+    if as_json:
+        result(True, {"dimse": f"{host}:{server.port}", "aet": aet})
+    say(f"{aet}@{host}:{server.port} takes instances into {out.resolve()}; Ctrl-C ends it")
+    await stop.wait()
+    await server.stop(10.0)
+
+
+def _services(folder: Folder) -> list[Service]:
+    async def echo(_request: Request) -> AsyncIterator[Response]:
+        yield Response(0x0000)
+
+    return [
+        Service("Verification", frozenset({VERIFICATION}), {0x0030: echo}),
+        Service("Storage", may_be_storage, store=folder.store, syntaxes=lambda uid: syntax(uid).storable),
+    ]
+
+
+def _admit(info: AssociateInfo) -> Admission:
+    return Accept(principal=info.calling_aet)
