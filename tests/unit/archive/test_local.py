@@ -70,7 +70,7 @@ def test_only_keys_of_ours_open_files(tmp_path: Path, key: str) -> None:
 def test_only_digests_name_objects(tmp_path: Path, digest: str) -> None:
     volume = LocalVolume(tmp_path)
     with pytest.raises(ValueError, match="SHA-256"):
-        volume.adopt(volume.stage(), digest)
+        volume.place(digest)
 
 
 @pytest.mark.parametrize(

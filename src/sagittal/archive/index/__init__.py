@@ -8,3 +8,5 @@ READER_VERSION = 1  # raised when the reader gives other rows or metadata for th
 
 # instance.state
 OTHER, CURRENT, DELETED = 0, 1, 2
+DELETED_OTHER = 3  # deleted when it was not current
+PURGING = 4  # deleted for good, its bytes are about to go

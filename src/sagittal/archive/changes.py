@@ -1,0 +1,101 @@
+"""The ordered change feed: what happened to instances, in the order it was committed.
+
+A cursor is a text that callers keep and hand back; what is in it is ours. Reading goes in bounded steps from the index,
+so a slow subscriber costs no memory. Deliberately not here: how the feed goes over the wire (server-sent events,
+webhooks).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from sagittal.archive.access import Principal, authorize
+from sagittal.archive.index.connection import Readers
+from sagittal.archive.index.feed import CHANGES, NEWEST
+from sagittal.errors import BadRequest
+
+_STEP = 500  # changes read at one time by a subscriber
+
+
+class Change(NamedTuple):
+    """One thing that happened to one instance."""
+
+    number: int
+    kind: str  # "stored" | "replaced" | "kept" | "deleted" | "undeleted" | "purged"
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    at: int  # microseconds UTC
+
+    @property
+    def cursor(self) -> str:
+        """The cursor that continues after this change."""
+        return encode_cursor(self.number)
+
+
+def encode_cursor(number: int) -> str:
+    """The cursor after change `number`; 0 is before all of them."""
+    return f"c{number:x}"
+
+
+def decode_cursor(cursor: str | None) -> int:
+    """The number in a cursor, 0 for None; BadRequest when it is none of ours."""
+    if not cursor:
+        return 0
+    try:
+        if cursor[0] != "c" or len(cursor) > 17:
+            raise ValueError
+        number = int(cursor[1:], 16)
+        if not 0 <= number < 1 << 63:
+            raise ValueError
+    except ValueError:
+        raise BadRequest("not a cursor of this archive") from None
+    return number
+
+
+class Feed:
+    """The change feed of one archive. Used on the loop; `wake` after every commit."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def wake(self) -> None:
+        """Something may have been committed."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
+
+    async def newest(self, principal: Principal) -> str:
+        """The cursor that continues with what happens from now on."""
+        authorize(principal, "find")
+        return encode_cursor(await self._readers.run(lambda connection: int(connection.execute(NEWEST).fetchone()[0])))
+
+    async def read(self, principal: Principal, since: str | None, limit: int) -> tuple[list[Change], str]:
+        """At most `limit` changes after the cursor `since` (None: from the first), and the cursor to go on with."""
+        authorize(principal, "find")
+        after = decode_cursor(since)
+
+        def select(connection: sqlite3.Connection) -> list[Change]:
+            return [Change._make(row) for row in connection.execute(CHANGES, (after, max(limit, 0)))]
+
+        found = await self._readers.run(select)
+        return found, found[-1].cursor if found else encode_cursor(after)
+
+    async def subscribe(self, principal: Principal, since: str | None) -> AsyncIterator[list[Change]]:
+        """Changes after the cursor, some at a time, waiting for more for ever; the caller closes the iterator."""
+        while True:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.add(waiting)  # before reading, so that no commit falls between
+            try:
+                found, since = await self.read(principal, since, _STEP)
+                if found:
+                    yield found
+                else:
+                    await waiting
+            finally:
+                self._waiting.discard(waiting)

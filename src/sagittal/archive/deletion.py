@@ -1,0 +1,147 @@
+"""Delete hides, undelete brings back, the collector removes bytes when the grace period is over.
+
+Deleting writes a tombstone (who, when, why) and touches no file. The collector first commits that versions can no
+longer come back; then, in a second transaction on the committer thread, it looks once more whether another version
+refers to the same file, unlinks, and takes the rows out. Dying between any two of these steps loses nothing that is
+referred to and leaves nothing behind: the next run goes on. Deliberately not here: who calls the collector and when.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+from sagittal.archive.access import Principal, authorize
+from sagittal.archive.index import removal
+from sagittal.archive.index.connection import Readers
+from sagittal.archive.index.removal import Target
+from sagittal.archive.index.writer import AuditRow
+from sagittal.archive.local import LocalVolume
+from sagittal.errors import BadRequest, NotFound
+
+_PURGE_STEP = 100  # versions a transaction: 100 unlinks keep the committer for some milliseconds
+
+
+class Act(Protocol):
+    """`Archive.act`: a function of the writing connection, in a transaction, with the row for the audit log."""
+
+    def __call__(self, run: Callable[[sqlite3.Connection], Any], audit: AuditRow | None = None) -> Awaitable[Any]: ...
+
+
+class Deleted(NamedTuple):
+    """What a delete did."""
+
+    tombstone: int
+    instances: int  # versions of instances
+
+
+class Tombstone(NamedTuple):
+    """A deletion: what, by whom, why, when; and whether it was undone or its bytes are gone."""
+
+    id: int
+    level: str
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    principal: str
+    reason: str
+    instances: int
+    at: int
+    undone_at: int | None
+    purged_at: int | None
+
+
+class Purged(NamedTuple):
+    """What one run of the collector removed."""
+
+    instances: int = 0
+    bytes: int = 0
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+async def delete(act: Act, principal: Principal, target: Target, reason: str) -> Deleted:
+    """Hide everything held under `target`; NotFound when nothing is, BadRequest without a target."""
+    authorize(principal, "delete")
+    if not any(target):
+        raise BadRequest("nothing is named to delete")
+
+    def run(connection: sqlite3.Connection) -> Deleted:
+        rows = removal.find_target(connection, target)
+        if not rows:
+            raise NotFound("nothing to delete")
+        tombstone = removal.hide(connection, target, rows, principal.name, reason, _now())
+        return Deleted(tombstone, len(rows))
+
+    done: Deleted = await act(run, _audit(principal, "delete", target, reason))
+    return done
+
+
+async def undelete(act: Act, principal: Principal, target: Target, tombstone: int | None = None) -> int:
+    """Bring back what deletions of exactly `target`, or one tombstone, cover; NotFound when nothing can come back."""
+    authorize(principal, "undelete")
+    if tombstone is None and not any(target):
+        raise BadRequest("nothing is named to undelete")
+
+    def run(connection: sqlite3.Connection) -> int:
+        numbers = [tombstone] if tombstone is not None else removal.tombstones_of(connection, target)
+        back = sum(removal.unhide(connection, number, _now()) for number in numbers)
+        if not back:
+            raise NotFound("nothing to undelete")
+        return back
+
+    back: int = await act(run, _audit(principal, "undelete", target, f"tombstone {tombstone}" if tombstone else ""))
+    return back
+
+
+async def tombstones(readers: Readers, principal: Principal, limit: int) -> list[Tombstone]:
+    """The latest deletions."""
+    authorize(principal, "find")
+    return await readers.run(
+        lambda connection: [Tombstone._make(row) for row in connection.execute(removal.TOMBSTONES, (limit,))]
+    )
+
+
+async def collect(
+    act: Act, volumes: Mapping[int, LocalVolume], principal: Principal, grace_seconds: float, now: int | None = None
+) -> Purged:
+    """Remove what was deleted more than `grace_seconds` before `now` (microseconds)."""
+    authorize(principal, "admin")
+    deleted_before = (_now() if now is None else now) - int(grace_seconds * 1e6)
+    total = Purged()
+    while True:
+        ids: list[int] = await act(lambda connection: removal.mark_due(connection, deleted_before, _PURGE_STEP))
+        if not ids:
+            return total
+        done: Purged = await act(partial(_purge, volumes, ids), _purge_audit(principal, len(ids)))
+        total = Purged(total.instances + done.instances, total.bytes + done.bytes)
+
+
+def _purge(volumes: Mapping[int, LocalVolume], ids: list[int], connection: sqlite3.Connection) -> Purged:
+    """Unlink and forget. On the committer thread, so that no file gets its name between the question and the unlink."""
+    rows = removal.purging(connection, ids, _now())
+    directories = set()
+    size = 0
+    for row in rows:
+        if removal.take_out(connection, row):
+            volumes[row.volume].delete(row.key)
+            directories.add((row.volume, row.key.partition("/")[0]))
+            size += row.length
+    for volume, directory in directories:
+        volumes[volume].sync_directory(directory)
+    removal.close_tombstones(connection, rows, _now())
+    return Purged(len(rows), size)
+
+
+def _audit(principal: Principal, verb: str, target: Target, detail: str) -> AuditRow:
+    uids = " ".join(uid for uid in (target.series_uid, target.sop_instance_uid) if uid)
+    return AuditRow(principal.name, principal.kind, verb, "done", "", target.study_uid, f"{uids} {detail}".strip())
+
+
+def _purge_audit(principal: Principal, count: int) -> AuditRow:
+    return AuditRow(principal.name, principal.kind, "purge", number_of_instances=count)

@@ -1,0 +1,22 @@
+"""Statements of the counts and the latest studies."""
+
+from __future__ import annotations
+
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, MAIN_STORE, OTHER
+
+STUDIES = (
+    "SELECT count(*), count(DISTINCT patient), coalesce(sum(number_of_series), 0), "
+    f"coalesce(sum(number_of_instances), 0) FROM study WHERE +store = {MAIN_STORE} AND number_of_instances > 0"
+)
+# Versions that are not current have a partial index; they are few.
+NOT_CURRENT = (
+    f"SELECT coalesce(sum(state = {OTHER}), 0), coalesce(sum(state IN ({DELETED}, {DELETED_OTHER})), 0) "
+    f"FROM instance WHERE store = {MAIN_STORE} AND state <> {CURRENT}"
+)
+NON_PATIENT = f"SELECT count(*) FROM instance WHERE series IS NULL AND state = {CURRENT} AND +store = {MAIN_STORE}"
+BYTES_SINCE = "SELECT coalesce(sum(length), 0), coalesce(max(id), ?) FROM instance WHERE id > ?"
+LATEST_STUDIES = (
+    "SELECT study_instance_uid, patient_id, patient_name, study_date, study_description, modalities_in_study, "
+    "number_of_series, number_of_instances, changed_at FROM study "
+    f"WHERE +store = {MAIN_STORE} AND number_of_instances > 0 ORDER BY id DESC LIMIT ?"
+)

@@ -1,0 +1,220 @@
+"""Statements and row work of delete, undelete and the collector. Every function is inside a transaction of the writer.
+
+A deleted version keeps its row until its bytes go: DELETED was current, DELETED_OTHER was not, PURGING can no longer
+come back. After any of these the writer's memory of studies is out of date (`Hierarchy.forget`). Deliberately not here:
+files, and who may.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, MAIN_STORE, OTHER, PURGING
+from sagittal.archive.index.hierarchy import recount
+
+_OF_STUDY = "study IN (SELECT id FROM study WHERE store = ? AND study_instance_uid = ?)"
+_OF_SERIES = f"series IN (SELECT id FROM series WHERE series.store = ? AND series_instance_uid = ? AND {_OF_STUDY})"
+_OF_INSTANCE = "store = ? AND sop_instance_uid = ?"
+_HIDE = (
+    f"UPDATE instance SET tombstone = ?, state = CASE state WHEN {CURRENT} THEN {DELETED} ELSE {DELETED_OTHER} END "
+    "WHERE id IN (SELECT value FROM json_each(?))"
+)
+_TOMBSTONE = (
+    "INSERT INTO tombstone (store, level, study_instance_uid, series_instance_uid, sop_instance_uid, principal, "
+    "reason, number_of_instances, at) VALUES (?,?,?,?,?,?,?,?,?)"
+)
+_CHANGE = (
+    "INSERT INTO change (store, kind, study_instance_uid, series_instance_uid, sop_instance_uid, instance, at) "
+    "SELECT instance.store, ?, coalesce(study_instance_uid, ''), coalesce(series_instance_uid, ''), sop_instance_uid, "
+    "instance.id, ? FROM instance LEFT JOIN series ON series.id = instance.series "
+    "LEFT JOIN study ON study.id = instance.study WHERE instance.id IN (SELECT value FROM json_each(?))"
+)
+TOMBSTONES = (
+    "SELECT id, level, study_instance_uid, series_instance_uid, sop_instance_uid, principal, reason, "
+    f"number_of_instances, at, undone_at, purged_at FROM tombstone WHERE store = {MAIN_STORE} ORDER BY id DESC LIMIT ?"
+)
+_DELETED_OF = (
+    "SELECT id, state, study, sop_instance_uid, digest FROM instance "
+    f"WHERE tombstone = ? AND state IN ({DELETED}, {DELETED_OTHER})"
+)
+_RIVAL = f"SELECT digest FROM instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT}"
+_DUE = (
+    "SELECT instance.id FROM tombstone CROSS JOIN instance ON instance.tombstone = tombstone.id "
+    f"WHERE tombstone.store = {MAIN_STORE} AND tombstone.purged_at IS NULL AND tombstone.at < ? "
+    f"AND instance.state IN ({DELETED}, {DELETED_OTHER}) LIMIT ?"
+)
+_PURGING = (
+    'SELECT id, sop_instance_uid, volume, "key", length, study, series, tombstone FROM instance '
+    "WHERE id IN (SELECT value FROM json_each(?)) AND state = ?"
+)
+# Only rows of one SOP Instance UID can share a file. Two halves, as each has its own partial index.
+_REFERRED = " UNION ALL ".join(
+    "SELECT 1 FROM instance WHERE store = ? AND sop_instance_uid = ? "
+    f'AND state {side} {CURRENT} AND volume = ? AND "key" = ? AND id <> ?'
+    for side in ("=", "<>")
+)
+
+
+class Purging(NamedTuple):
+    """A version on its way out."""
+
+    id: int
+    sop_instance_uid: str
+    volume: int
+    key: str
+    length: int
+    study: int | None
+    series: int | None
+    tombstone: int
+
+
+class Target(NamedTuple):
+    """What a delete names: a study, a series in a study, or an instance (in a series, when that is given)."""
+
+    study_uid: str = ""
+    series_uid: str = ""
+    sop_instance_uid: str = ""
+
+    @property
+    def level(self) -> str:
+        return "instance" if self.sop_instance_uid else "series" if self.series_uid else "study"
+
+
+def find_target(connection: sqlite3.Connection, target: Target) -> list[tuple[int, int | None]]:
+    """(instance, study) of the versions held under the target that are not deleted yet."""
+    where, values = [f"state IN ({OTHER}, {CURRENT})"], list[object]()
+    if target.sop_instance_uid:
+        where.append(_OF_INSTANCE)
+        values += [MAIN_STORE, target.sop_instance_uid]
+    if target.series_uid:
+        where.append(_OF_SERIES if target.study_uid else _OF_SERIES.partition(f" AND {_OF_STUDY}")[0] + ")")
+        values += [MAIN_STORE, target.series_uid]
+    if target.study_uid:
+        if not target.series_uid:
+            # series leads to its instances by an index, study does not
+            where.append(f"series IN (SELECT series.id FROM series WHERE {_OF_STUDY})")
+        values += [MAIN_STORE, target.study_uid]
+    return connection.execute(f"SELECT id, study FROM instance WHERE {' AND '.join(where)}", values).fetchall()
+
+
+def hide(
+    connection: sqlite3.Connection, target: Target, rows: list[tuple[int, int | None]], who: str, why: str, at: int
+) -> int:
+    """Delete the versions `rows` of `find_target` under a tombstone; gives its number."""
+    row = (MAIN_STORE, target.level, *target, who, why, len(rows), at)
+    tombstone = connection.execute(_TOMBSTONE, row).lastrowid
+    assert tombstone is not None
+    ids = _json([id for id, _ in rows])
+    connection.execute(_HIDE, (tombstone, ids))
+    connection.execute(_CHANGE, ("deleted", at, ids))
+    _recount({study for _, study in rows}, connection, at)
+    return tombstone
+
+
+def unhide(connection: sqlite3.Connection, tombstone: int, at: int) -> int:
+    """Bring back what a tombstone covers; gives the number of versions.
+
+    Where another version has become current meanwhile, the old one comes back beside it, unless it is the very same
+    file.
+    """
+    back: list[int] = []
+    studies: set[int | None] = set()
+    for id, state, study, uid, digest in connection.execute(_DELETED_OF, (tombstone,)).fetchall():
+        rival = connection.execute(_RIVAL, (MAIN_STORE, uid)).fetchone()
+        if rival is not None and rival[0] == digest:
+            continue
+        new = CURRENT if state == DELETED and rival is None else OTHER
+        connection.execute("UPDATE instance SET tombstone = NULL, state = ? WHERE id = ?", (new, id))
+        back.append(id)
+        studies.add(study)
+    if back:
+        connection.execute(_CHANGE, ("undeleted", at, _json(back)))
+        connection.execute("UPDATE tombstone SET undone_at = ? WHERE id = ?", (at, tombstone))
+        _recount(studies, connection, at)
+    return len(back)
+
+
+def tombstones_of(connection: sqlite3.Connection, target: Target) -> list[int]:
+    """Tombstones that can be undone and were made for exactly this target, newest first."""
+    uids = [(name, uid) for name, uid in zip(_TOMBSTONE_UIDS, target, strict=True) if uid]
+    where = " AND ".join(f"{name} = ?" for name, _ in uids)
+    rows = connection.execute(
+        f"SELECT id FROM tombstone WHERE store = ? AND level = ? AND {where} AND purged_at IS NULL ORDER BY id DESC",
+        (MAIN_STORE, target.level, *(uid for _, uid in uids)),
+    )
+    return [id for (id,) in rows]
+
+
+_TOMBSTONE_UIDS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
+
+
+def mark_due(connection: sqlite3.Connection, deleted_before: int, count_max: int) -> list[int]:
+    """Versions whose grace period is over, now PURGING; those that a collector which died had marked come first."""
+    left = [id for (id,) in connection.execute(f"SELECT id FROM instance WHERE tombstone > 0 AND state = {PURGING}")]
+    due = [id for (id,) in connection.execute(_DUE, (deleted_before, max(0, count_max - len(left))))]
+    connection.execute(
+        f"UPDATE instance SET state = {PURGING} WHERE id IN (SELECT value FROM json_each(?))", (_json(due),)
+    )
+    return left + due
+
+
+def purging(connection: sqlite3.Connection, ids: list[int], at: int) -> list[Purging]:
+    """The versions marked by `mark_due`; the change feed says that they go."""
+    connection.execute(_CHANGE, ("purged", at, _json(ids)))
+    return [Purging._make(row) for row in connection.execute(_PURGING, (_json(ids), PURGING))]
+
+
+def take_out(connection: sqlite3.Connection, row: Purging) -> bool:
+    """Take the row of a version out; gives whether no other version refers to its file."""
+    place = (MAIN_STORE, row.sop_instance_uid, row.volume, row.key, row.id)
+    referred = connection.execute(_REFERRED, place + place).fetchone() is not None
+    for statement in _TAKE_OUT:
+        connection.execute(statement, (row.id,))
+    return not referred
+
+
+_TAKE_OUT = (
+    "DELETE FROM metadata WHERE instance = ?",
+    "DELETE FROM frame_index WHERE instance = ?",
+    "UPDATE receipt SET instance = NULL WHERE instance = ?",
+    "DELETE FROM instance WHERE id = ?",
+)
+
+
+def close_tombstones(connection: sqlite3.Connection, rows: list[Purging], at: int) -> None:
+    """After `take_out`: mark tombstones that cover nothing any more, remove series, studies, patients without any."""
+    for tombstone in {row.tombstone for row in rows}:
+        if connection.execute("SELECT 1 FROM instance WHERE tombstone = ?", (tombstone,)).fetchone() is None:
+            connection.execute("UPDATE tombstone SET purged_at = ? WHERE id = ?", (at, tombstone))
+    _remove_empty(connection, {row.series for row in rows}, {row.study for row in rows})
+
+
+def _remove_empty(connection: sqlite3.Connection, series: set[int | None], studies: set[int | None]) -> None:
+    for id in series - {None}:
+        gone = connection.execute(
+            "DELETE FROM series WHERE id = ? AND NOT EXISTS (SELECT 1 FROM instance WHERE series = ?)", (id, id)
+        )
+        if gone.rowcount:
+            connection.execute("DELETE FROM discrepancy WHERE level = 'series' AND parent = ?", (id,))
+    for id in studies - {None}:
+        row = connection.execute("SELECT patient FROM study WHERE id = ?", (id,)).fetchone()
+        gone = connection.execute(
+            "DELETE FROM study WHERE id = ? AND NOT EXISTS (SELECT 1 FROM series WHERE study = ?)", (id, id)
+        )
+        if not gone.rowcount:
+            continue
+        connection.execute("DELETE FROM discrepancy WHERE level IN ('study', 'patient') AND parent = ?", (id,))
+        if connection.execute("SELECT 1 FROM study WHERE patient = ?", row).fetchone() is None:
+            connection.execute("DELETE FROM patient_identifier WHERE patient = ?", row)
+            connection.execute("DELETE FROM patient WHERE id = ?", row)
+
+
+def _recount(studies: set[int | None], connection: sqlite3.Connection, at: int) -> None:
+    for study in studies:
+        if study is not None:
+            recount(connection, study, at)
+
+
+def _json(ids: list[int]) -> str:
+    return "[" + ",".join(map(str, ids)) + "]"

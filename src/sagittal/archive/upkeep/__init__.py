@@ -1,0 +1,1 @@
+"""Upkeep of an archive: counts, scrub, reindex, backup, import, export. Nothing here is on the way of a request."""

@@ -1,0 +1,77 @@
+"""Counts for the page at `/`, the API and the metrics: from sums that ingest keeps, not by counting instances."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from sagittal.archive.access import Principal, authorize
+from sagittal.archive.index import counts
+from sagittal.archive.index.connection import Readers
+
+
+class Counts(NamedTuple):
+    """What is held."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int  # current ones of studies, and non-patient objects
+    other_versions: int
+    deleted: int  # versions that can still be undeleted
+    bytes: int  # of all versions
+
+
+class LatestStudy(NamedTuple):
+    """One of the studies that were made last."""
+
+    study_uid: str
+    patient_id: str
+    patient_name: str
+    study_date: str
+    study_description: str
+    modalities: str
+    series: int
+    instances: int
+    changed_at: int
+
+
+class Statistics:
+    """The counts of one archive. Bytes are summed once and then only for what is new; `recount` after a purge."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+        self._bytes = 0
+        self._until = 0  # the last instance that is in the sum
+
+    def recount(self) -> None:
+        """Versions were removed: sum anew at the next question."""
+        self._bytes = self._until = 0
+
+    async def counts(self, principal: Principal) -> Counts:
+        """What is held at the moment."""
+        authorize(principal, "find")
+        return await self._readers.run(self._counts)
+
+    async def latest(self, principal: Principal, limit: int) -> list[LatestStudy]:
+        """The studies made last, newest first."""
+        authorize(principal, "find")
+
+        def select(connection: sqlite3.Connection) -> list[LatestStudy]:
+            return [LatestStudy._make(row) for row in connection.execute(counts.LATEST_STUDIES, (limit,))]
+
+        return await self._readers.run(select)
+
+    def _counts(self, connection: sqlite3.Connection) -> Counts:
+        connection.execute("BEGIN")  # one moment for all of them
+        try:
+            studies, patients, series, instances = connection.execute(counts.STUDIES).fetchone()
+            others, deleted = connection.execute(counts.NOT_CURRENT).fetchone()
+            (without_study,) = connection.execute(counts.NON_PATIENT).fetchone()
+            until = self._until
+            new, last = connection.execute(counts.BYTES_SINCE, (until, until)).fetchone()
+        finally:
+            connection.execute("ROLLBACK")
+        if until == self._until:  # no other thread summed meanwhile
+            self._bytes, self._until = self._bytes + new, last
+        return Counts(patients, studies, series, instances + without_study, others, deleted, self._bytes)

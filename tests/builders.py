@@ -1,0 +1,135 @@
+"""Small synthetic objects: `build(…)` gives the bytes of a data set and of a Part 10 file, with what was put into them.
+
+UIDs come from names (`uid("study", 1)`), so that tests say who belongs to whom. Pixel data is made of the instance's
+own UID: no two objects share bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sagittal.dicom import elements, part10
+from sagittal.dicom.dictionary import tag_of, vr_of
+from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+MR = "1.2.840.10008.5.1.4.1.1.4"
+SC = "1.2.840.10008.5.1.4.1.1.7"
+
+
+def uid(*names: object) -> str:
+    """A UID under 2.25 for a name."""
+    digest = hashlib.sha256(repr(names).encode()).digest()
+    return f"2.25.{int.from_bytes(digest[:15], 'big')}"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A synthetic object."""
+
+    data: bytes  # the data set
+    study_uid: str
+    series_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    syntax_uid: str
+    frames: tuple[bytes, ...]  # the pixels, frame by frame
+
+    @property
+    def meta(self) -> bytes:
+        """What Part 10 puts before the data set."""
+        return part10.meta_group(self.sop_class_uid, self.sop_instance_uid, self.syntax_uid)
+
+    @property
+    def part10(self) -> bytes:
+        return self.meta + self.data
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the file as the archive keeps it."""
+        return hashlib.sha256(self.part10).hexdigest()
+
+
+def build(
+    number: int = 1,
+    *,
+    patient_id: str = "P1",
+    patient_name: str = "Doe^Jane",
+    study: object = 1,
+    series: object = 1,
+    study_uid: str | None = None,
+    series_uid: str | None = None,
+    sop_instance_uid: str | None = None,
+    sop_class_uid: str = CT,
+    modality: str = "CT",
+    study_date: str = "20260102",
+    frames: int = 1,
+    rows: int = 4,
+    columns: int = 4,
+    syntax_uid: str = EXPLICIT_LE,
+    charset: str = "",
+    extra: Mapping[str, str | bytes] | None = None,
+) -> Built:
+    """The object `number` of a series. `extra` adds or replaces elements by keyword; None-like "" leaves them empty."""
+    study_uid = uid("study", study) if study_uid is None else study_uid
+    series_uid = uid("series", study, series) if series_uid is None else series_uid
+    sop_instance_uid = uid("instance", study, series, number) if sop_instance_uid is None else sop_instance_uid
+    to = syntax(syntax_uid)
+    pixels = tuple(_pixels(sop_instance_uid, frame, rows * columns * 2) for frame in range(frames))
+    values: dict[str, str | bytes] = {
+        "SpecificCharacterSet": charset,
+        "SOPClassUID": sop_class_uid,
+        "SOPInstanceUID": sop_instance_uid,
+        "StudyDate": study_date,
+        "StudyTime": "101530",
+        "AccessionNumber": f"A{study}",
+        "Modality": modality,
+        "StudyDescription": f"Study {study}",
+        "SeriesDescription": f"Series {series}",
+        "ReferringPhysicianName": "Roe^Richard",
+        "PatientName": patient_name,
+        "PatientID": patient_id,
+        "PatientBirthDate": "19700101",
+        "PatientSex": "F",
+        "StudyInstanceUID": study_uid,
+        "SeriesInstanceUID": series_uid,
+        "StudyID": f"S{study}",
+        "SeriesNumber": "1",
+        "InstanceNumber": str(number),
+        "SamplesPerPixel": elements.encode_numbers("US", [1], to),
+        "PhotometricInterpretation": "MONOCHROME2",
+        "NumberOfFrames": str(frames) if frames > 1 else "",
+        "Rows": elements.encode_numbers("US", [rows], to),
+        "Columns": elements.encode_numbers("US", [columns], to),
+        "BitsAllocated": elements.encode_numbers("US", [16], to),
+        "BitsStored": elements.encode_numbers("US", [16], to),
+        "HighBit": elements.encode_numbers("US", [15], to),
+        "PixelRepresentation": elements.encode_numbers("US", [0], to),
+        **(extra or {}),
+    }
+    charsets = tuple(charset.split("\\")) if charset else ()
+    listed = []
+    for keyword, value in values.items():
+        tag = tag_of(keyword)
+        vr = vr_of(tag)
+        listed.append((tag, vr, value if isinstance(value, bytes) else elements.encode_text(vr, value, charsets)))
+    if "PixelData" not in values and not to.encapsulated:
+        listed.append((0x7FE00010, "OW", b"".join(pixels)))
+    data = elements.encode(listed, to)
+    if "PixelData" not in values and to.encapsulated:
+        data += _fragments(pixels)
+    return Built(data, study_uid, series_uid, sop_class_uid, sop_instance_uid, syntax_uid, pixels)
+
+
+def _pixels(name: str, frame: int, length: int) -> bytes:
+    seed = hashlib.sha256(f"{name} {frame}".encode()).digest()
+    return (seed * (length // len(seed) + 1))[:length]
+
+
+def _fragments(frames: tuple[bytes, ...]) -> bytes:
+    """Encapsulated Pixel Data, empty Basic Offset Table, one fragment a frame (PS3.5 A.4)."""
+    items = b"".join(b"\xfe\xff\x00\xe0" + len(frame).to_bytes(4, "little") + frame for frame in frames)
+    head = b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\x00\x00\x00\x00"
+    return head + items + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
