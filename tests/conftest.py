@@ -15,7 +15,7 @@ from programs import STRICT, corpus_folder
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With SAGITTAL_STRICT=1 a skipped test is a failed one, whatever skipped it; expected failures stay as they are."""
+    """With SAGITTAL_STRICT=1 a skipped test is a failed one, whatever skipped it; an expected failure is not."""
     report = yield
     if STRICT and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome, report.longrepr = "failed", f"{item.nodeid} was skipped in a strict run: {report.longrepr}"

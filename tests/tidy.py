@@ -61,9 +61,8 @@ def module_findings(path: Path) -> Iterator[str]:
     if tree.body and not ast.get_docstring(tree):
         yield f"{name}: no head saying what the module is"
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if body_lines(node) > FUNCTION_LINES_MAX:
-                yield f"{name}:{node.lineno}: {node.name}() has {body_lines(node)} lines, at most {FUNCTION_LINES_MAX}"
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and body_lines(node) > FUNCTION_LINES_MAX:
+            yield f"{name}:{node.lineno}: {node.name}() has {body_lines(node)} lines, at most {FUNCTION_LINES_MAX}"
 
 
 def room_findings() -> Iterator[str]:

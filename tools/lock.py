@@ -1,4 +1,4 @@
-"""Pins: writes requirements.lock (hashes, no index address) and `[tool.uv] constraint-dependencies` from one resolution.
+"""Pins: requirements.lock (hashes, no index address) and `[tool.uv] constraint-dependencies` from one resolution.
 
     python tools/lock.py            resolve anew; every pin moves to the newest version that fits
     python tools/lock.py --check    fail when the two differ, or a dependency of pyproject.toml is not pinned

@@ -1,0 +1,217 @@
+"""The archives that are compared: ours, Orthanc, DCMTK's storescp and dcmqrscp, pynetdicom's qrscp.
+
+Each on free loopback ports in a directory of its own, ended by its process group. TCP_NODELAY=1 for the peers: as
+Debian ships them Nagle costs 44 ms an operation, which would flatter us; the one row that wants it so says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.dimse import ECHO_RQ, VERIFICATION, Address, Association, command, pdv
+from bench.objects import Item
+
+START_SECONDS_MAX = 60.0
+DICOMWEB_PLUGINS = ("/usr/share/orthanc/plugins/libOrthancDicomWeb.so", "/usr/lib/orthanc/libOrthancDicomWeb.so")
+SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def echo(server: Address) -> None:
+    association = Association(server, [VERIFICATION])
+    association.sock.sendall(pdv(association.contexts[VERIFICATION], 3, command(VERIFICATION, ECHO_RQ, 1, empty=1)))
+    answer = association.message()
+    if answer is None or answer.status:
+        raise ConnectionError("C-ECHO failed")
+    association.release()
+
+
+class Server(Address):
+    """A running archive. `destination` is the port of the move destination BENCH."""
+
+    program = ""
+    aet_fixed = "BENCHSCP"
+
+    def __init__(self, destination: int = 0) -> None:
+        super().__init__(self.aet_fixed, free_port(), free_port())
+        self.folder = Path(tempfile.mkdtemp(prefix="sagittal-bench-"))
+        self.destination = destination
+        self.held: list[Item] = []  # what a long-lived server was loaded with
+        started = time.monotonic()
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, cwd=self.folder, env=self.environment(), start_new_session=True
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+        self.start_seconds = time.monotonic() - started
+
+    @classmethod
+    def available(cls) -> bool:
+        return shutil.which(cls.program, path=SBIN) is not None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"TCP_NODELAY": "1", "PATH": SBIN}
+
+    def _wait(self) -> None:
+        limit = time.monotonic() + START_SECONDS_MAX
+        while True:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.program} ended: {self.log().strip()[-300:]}")
+            try:
+                return echo(self)
+            except OSError:
+                if time.monotonic() > limit:
+                    raise
+                time.sleep(0.01)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    def memory(self) -> int:
+        """Bytes of memory of the process and its children, shared pages divided among them (PSS)."""
+        total, waiting = 0, [self.process.pid]
+        while waiting:
+            pid = waiting.pop()
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1]) * 1024
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    waiting += [int(child) for child in (task / "children").read_text().split()]
+        return total
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(15)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(5)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Ours(Server):
+    program = "sagittal"
+    aet_fixed = "SAGITTAL"
+    durability = "full"
+
+    @classmethod
+    def available(cls) -> bool:
+        return True
+
+    def command(self) -> list[str]:
+        call = [sys.executable, "-m", "sagittal", "serve", "--data", str(self.folder / "data")]
+        call += ["--http-port", str(self.http_port), "--dimse-port", str(self.dimse_port)]
+        if self.durability != "full":
+            call += ["--durability", self.durability]
+        return [*call, "--node", f"BENCH@127.0.0.1:{self.destination or 1}"]
+
+
+class OursUnsynced(Ours):
+    durability = "off"
+
+
+class Orthanc(Server):
+    program = "Orthanc"
+
+    @classmethod
+    def available(cls) -> bool:
+        return super().available() and any(Path(plugin).exists() for plugin in DICOMWEB_PLUGINS)
+
+    def command(self) -> list[str]:
+        node = {"AET": "BENCH", "Host": "127.0.0.1", "Port": self.destination or 1}
+        node |= {f"Allow{verb}": True for verb in ("Echo", "Find", "FindWorklist", "Get", "Move", "Store")}
+        settings = {
+            "StorageDirectory": str(self.folder / "storage"),
+            "IndexDirectory": str(self.folder / "index"),
+            "HttpPort": self.http_port,
+            "DicomPort": self.dimse_port,
+            "DicomAet": self.aet,
+            "DicomModalities": {"bench": node},
+            "Plugins": [plugin for plugin in DICOMWEB_PLUGINS if Path(plugin).exists()][:1],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+            "AuthenticationEnabled": False,
+            "RemoteAccessAllowed": False,
+            "StorageCompression": False,
+            "SyncStorageArea": True,
+            "DicomThreadsCount": 8,
+            "MaximumPduLength": 131_072,
+            "LimitFindResults": 0,
+            "LimitFindInstances": 0,
+        }
+        path = self.folder / "orthanc.json"
+        path.write_text(json.dumps(settings))
+        return ["Orthanc", str(path)]
+
+
+class StoreScp(Server):
+    """DCMTK's receiver: bit-preserving to disk, no index, no fsync."""
+
+    program = "storescp"
+
+    def command(self) -> list[str]:
+        (self.folder / "received").mkdir()
+        return ["storescp", "--fork", "+B", "-pdu", "131072", "-aet", self.aet, "-od", str(self.folder / "received"),
+                str(self.dimse_port)]  # fmt: skip
+
+
+class StoreScpAsShipped(StoreScp):
+    def environment(self) -> dict[str, str]:
+        return {name: value for name, value in super().environment().items() if name != "TCP_NODELAY"}
+
+
+class QrScpDcmtk(Server):
+    program = "dcmqrscp"
+
+    def command(self) -> list[str]:
+        (self.folder / "area").mkdir()
+        lines = ["NetworkType = 'tcp'", f"NetworkTCPPort = {self.dimse_port}", "MaxPDUSize = 131072"]
+        lines += ["MaxAssociations = 16", "HostTable BEGIN"]
+        lines += [f"bench = (BENCH, 127.0.0.1, {self.destination or 1})", "HostTable END"]
+        lines += ["VendorTable BEGIN", "VendorTable END", "AETable BEGIN"]
+        lines += [f"{self.aet} {self.folder / 'area'} RW (20000, 1024gb) ANY", "AETable END"]
+        path = self.folder / "dcmqrscp.cfg"
+        path.write_text("\n".join(lines).replace("'", '"') + "\n")
+        return ["dcmqrscp", "-c", str(path)]
+
+
+class QrScpPynetdicom(Server):
+    program = "python"
+
+    @classmethod
+    def available(cls) -> bool:
+        return True
+
+    def command(self) -> list[str]:
+        call = [sys.executable, "-m", "pynetdicom", "qrscp", "--port", str(self.dimse_port), "-aet", self.aet, "-ba",
+                "127.0.0.1"]  # fmt: skip
+        (self.folder / "instances").mkdir()
+        return [*call, "--database-location", str(self.folder / "db.sqlite"), "--instance-location",
+                str(self.folder / "instances")]  # fmt: skip
