@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sagittal.dicom import charset, frameindex
-from sagittal.dicom.coding import UNDEFINED, Coding
 from sagittal.dicom.frameindex import (
     DOUBLE_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
@@ -23,12 +22,16 @@ from sagittal.dicom.frameindex import (
     Fragments,
     FrameIndex,
 )
-from sagittal.dicom.memo import Memo
-from sagittal.dicom.scan import FRAGMENTS, ITEM, SEQUENCE_END, Element, Level, Scanner
+from sagittal.dicom.scanning.coding import UNDEFINED, Coding, Element
+from sagittal.dicom.scanning.levels import FRAGMENTS, Level
+from sagittal.dicom.scanning.memo import Memo
+from sagittal.dicom.scanning.scan import ITEM, SEQUENCE_END, Scanner
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.dicom.values import plain_text
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import KiB, ReaderLimits
+
+__all__ = ["Memo", "Parsed", "Reader"]
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 PIXEL_REPRESENTATION = 0x00280103
@@ -195,7 +198,8 @@ class Reader(Scanner):
             return self._character_set(element, raw)
         if tag == PIXEL_REPRESENTATION and raw:
             self.level.coding = self.level.coding.with_signed(raw[0 if self.level.coding.little_endian else -1] == 1)
-        return self.value(data, element)
+            return self.value(data, element, remember=not self.level.coding.implicit)
+        return self.value(data, element, remember=False)
 
     def _character_set(self, element: Element, raw: bytes) -> int:
         """(0008,0005), from here to the end of the data set or item. The metadata are Unicode, and say so."""
@@ -222,7 +226,7 @@ class Reader(Scanner):
         if not whole:
             return self.bulk(data, element, table)
         table += data[element.value : element.value + element.length]
-        return self.value(data, element)
+        return self.value(data, element, remember=False)
 
     def _pixel_data(self, data: bytes, element: Element, first: bool) -> int:
         if first:
@@ -248,7 +252,7 @@ class Reader(Scanner):
         seen = self._fragments if level is self._main else None
         if tag == SEQUENCE_END:
             self.check_delimiter(length)
-            self._leave_fragments(seen, at + 8)
+            self._leave(seen, at + 8)
             return pos + 8
         if tag != ITEM or length == UNDEFINED:
             raise Malformed("item-expected", "no fragment where encapsulated data has its next", at)
@@ -273,10 +277,10 @@ class Reader(Scanner):
         seen.add(length, begin[:length])
         return None
 
-    def _leave_fragments(self, seen: Fragments | None, end: int) -> None:
+    def _leave(self, seen: Fragments | None, end: int) -> None:
         if seen is not None:
             self._pixels_end = end
-        self.close()
+        self.close(end)
 
     # --- the end
 
@@ -305,7 +309,7 @@ class Reader(Scanner):
             self.warn("trailing-padding")
         if self._fragments is not None and self.level is self._main:
             self.warn("pixel-data-delimiter-missing")
-            self._leave_fragments(self._fragments, self._offset)
+            self._leave(self._fragments, self._offset)
         if self.stack:
             raise Malformed("truncated", "the data set ends inside a sequence", self._offset)
 

@@ -1,0 +1,152 @@
+"""How bytes are read at a place of a data set: VR encoding, byte order, character set (PS3.5 7.1, Annex A).
+
+An item can change the character set and the signedness of its pixel values, an element of VR UN and undefined length the
+VR encoding (PS3.5 6.2.2); `Coding` is immutable, so that leaving the item is taking the old one again. It reads the head of an
+element, tolerating a VR that nobody knows and a missing one, and values that are no sequences.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from sagittal.dicom.dictionary import VR_TEXTS, base_tag, vr_of
+from sagittal.dicom.scanning.memo import Entry, Extra, Memo, Table
+from sagittal.dicom.values import BINARY_VRS, STRING_VRS, members, plain_text
+
+UNDEFINED = 0xFFFFFFFF
+# PS3.5 7.1.2: these have 4 bytes of length after 2 reserved ones, those 2 bytes of length.
+_LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
+_SHORT = "AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US"
+_FORMS: dict[bytes, tuple[str, int]] = {
+    **{vr.encode(): (vr, 12) for vr in _LONG.split()},
+    **{vr.encode(): (vr, 8) for vr in _SHORT.split()},
+}
+_STRUCTS = {
+    True: (Struct("<HH2sH"), Struct("<HHI"), Struct("<I")),
+    False: (Struct(">HH2sH"), Struct(">HHI"), Struct(">I")),
+}
+
+
+class Element(NamedTuple):
+    """The head of an element at `at` (offset in the data set), and the place of its value in the block.
+
+    `vr` is "" for items and delimiters. With fewer than `head` bytes there, `length` isn't known yet.
+    """
+
+    at: int
+    tag: int
+    vr: str
+    length: int
+    head: int  # bytes of the head
+    value: int
+    defect: str = ""
+
+
+class Coding:
+    """VR encoding, byte order, character sets, signedness of pixel values, and the memo table for all of them."""
+
+    __slots__ = (
+        "_explicit",
+        "_implicit",
+        "_length",
+        "_memo_key",
+        "charsets",
+        "implicit",
+        "little_endian",
+        "memo",
+        "signed",
+        "table",
+    )
+
+    def __init__(
+        self,
+        memo: Memo,
+        memo_key: object,
+        implicit: bool,
+        little_endian: bool = True,
+        charsets: tuple[str, ...] = (),
+        signed: bool = False,
+    ) -> None:
+        self.implicit, self.little_endian, self.charsets, self.signed = implicit, little_endian, charsets, signed
+        self.memo, self._memo_key = memo, memo_key
+        self.table: Table = memo.table((implicit, little_endian, charsets, signed, memo_key))
+        self._explicit, self._implicit, self._length = _STRUCTS[little_endian]
+
+    def with_charsets(self, charsets: tuple[str, ...]) -> Coding:
+        return Coding(self.memo, self._memo_key, self.implicit, self.little_endian, charsets, self.signed)
+
+    def with_signed(self, signed: bool) -> Coding:
+        return Coding(self.memo, self._memo_key, self.implicit, self.little_endian, self.charsets, signed)
+
+    def as_implicit(self) -> Coding:
+        """PS3.5 6.2.2: the inside of UN with undefined length is Implicit VR Little Endian."""
+        return Coding(self.memo, self._memo_key, True, True, self.charsets, self.signed)
+
+    def element(self, data: bytes, pos: int, at: int) -> Element:
+        """The head of the element at `pos`, of which at least 8 bytes are there."""
+        if self.implicit:
+            group, number, length = self._implicit.unpack_from(data, pos)
+            tag = group << 16 | number
+            return Element(at, tag, "" if group == 0xFFFE else vr_of(tag, self.signed), length, 8, pos + 8)
+        group, number, code, length = self._explicit.unpack_from(data, pos)
+        tag = group << 16 | number
+        form = _FORMS.get(code)
+        if form is not None:
+            if form[1] == 8:
+                return Element(at, tag, form[0], length, 8, pos + 8)
+            return Element(at, tag, form[0], self.long_length(data, pos), 12, pos + 12)
+        if group == 0xFFFE:
+            return Element(at, tag, "", self._length.unpack_from(data, pos + 4)[0], 8, pos + 8)
+        if code.isalpha() and code.isupper():  # VRs to come have the long form (PS3.5 7.1.2)
+            return Element(at, tag, "UN", self.long_length(data, pos), 12, pos + 12, "vr-unknown")
+        vr, length = vr_of(tag, self.signed), self._length.unpack_from(data, pos + 4)[0]
+        return Element(at, tag, vr, length, 8, pos + 8, "vr-missing")
+
+    def item(self, data: bytes, pos: int) -> tuple[int, int]:
+        """Tag and length of an item or a delimiter, of which 8 bytes are there (PS3.5 7.5)."""
+        group, number, length = self._implicit.unpack_from(data, pos)
+        return group << 16 | number, length
+
+    def long_length(self, data: bytes, pos: int) -> int:
+        """The length after the first 8 bytes of a head of 12."""
+        return int.from_bytes(data[pos + 8 : pos + 12], "little" if self.little_endian else "big")
+
+    def read(self, element: Element, raw: bytes, wanted: bool, build: bool) -> Entry:
+        """The entry of an element `raw` that is no sequence. `wanted`: with its text; `build`: with its JSON."""
+        tag, vr = element.tag, element.vr
+        little, value = self.little_endian, raw[element.head :]
+        defects = [element.defect] if element.defect else []
+        if len(value) & 1:
+            defects.append("odd-length")
+        if _is_mismatch(tag, vr):
+            defects.append("vr-mismatch")
+        if vr == "UN" and (known := vr_of(tag, self.signed)) != "SQ" and known not in BINARY_VRS:
+            vr, little = known, True  # PS3.5 6.2.2: the value is as in Implicit VR Little Endian
+        json = ""
+        if build:
+            inside, defect = members(vr, value, self.charsets, little)
+            json = f',"{tag:08X}":{{"vr":"{vr}"{inside}}}'
+            if defect:
+                defects.append(defect)
+        text = plain_text(vr, value, self.charsets, little) if wanted else None
+        return tag, json, Extra(text, tuple(defects), 0, 0) if defects or wanted else None
+
+
+def _is_mismatch(tag: int, vr: str) -> bool:
+    """Whether a public element has another VR than PS3.6 gives it, or gave it in an earlier edition. UN fits all."""
+    printed = VR_TEXTS.get(tag)
+    if printed is None:
+        if vr == "UN" or tag & 0x00010000:
+            return False
+        printed = VR_TEXTS.get(base_tag(tag), vr)
+    return vr not in printed and vr != "UN" and vr not in _EARLIER.get(printed, ())
+
+
+_EARLIER = {
+    "UC": STRING_VRS,
+    "UT": frozenset(("LT", "ST", "LO")),
+    "UR": frozenset(("UT", "ST", "LO")),
+    "LT": frozenset(("ST", "LO")),
+    "LO": frozenset(("SH",)),
+}
