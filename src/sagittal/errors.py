@@ -122,6 +122,12 @@ class Busy(SagittalError):
     http_status = 503
 
 
+class DirectoryHeld(SagittalError):
+    """Another process has the data directory open."""
+
+    http_status = 503
+
+
 class UnknownDestination(SagittalError):
     """The move destination is not a configured node."""
 

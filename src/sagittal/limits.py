@@ -98,6 +98,10 @@ class ArchiveLimits:
     query_rows_max: int = 100_000
     free_bytes_min: int = 256 * MiB  # refuse before full
     delete_grace_seconds: int = 30 * 86_400
+    import_transfers: int = 8  # files of one import that are under way at one time, so that commits have batches
+    zip_members_max: int = 1_000_000  # their directory is held in memory, some 500 bytes each
+    zip_ratio_max: int = 200  # inflated to deflated bytes of one member beyond its first MiB; pixels reach 3-10
+    zip_bytes_max: int = 1 << 40  # inflated, of one zip file
     drain_seconds_max: float = 10.0
 
 

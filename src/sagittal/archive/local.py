@@ -96,6 +96,16 @@ class LocalVolume:
             self._failed("a staging file cannot be made", error)
         return Staged(name, fd)
 
+    def write(self, staged: Staged, data: bytes | memoryview) -> None:
+        """Append to a staging file; StorageUnavailable, and the volume unwell, when that fails."""
+        try:
+            self.faults.hit("staging.write")
+            written = os.write(staged.fd, data)
+            while written < len(data):
+                written += os.write(staged.fd, memoryview(data)[written:])
+        except OSError as error:
+            self._failed("an object cannot be written", error)
+
     def discard(self, staged: Staged) -> None:
         """Forget a staging file, whatever its state."""
         staged.close()
@@ -113,25 +123,32 @@ class LocalVolume:
             os.unlink(name, dir_fd=self._staging_fd)
         return len(names)
 
-    def adopt(self, staged: Staged, digest: str) -> str:
-        """Rename a staging file into the current directory; gives its key. Durable only after `sync_directory`."""
+    def place(self, digest: str) -> str:
+        """The key that an object will get: in the current directory, which is made when the one before is full."""
         if not _DIGEST.match(digest):
             raise ValueError("not a SHA-256")
         try:
             if not self._current or self._current_files >= self._directory_files_max:
                 self._roll_over()
+        except OSError as error:
+            self._failed("a directory of objects cannot be made", error)
+        self._current_files += 1  # one too many after a repair or a failure: the directory rolls over a little early
+        return f"{self._current}/{digest}"
+
+    def adopt(self, staged: Staged, key: str) -> None:
+        """Rename a staging file to the key that `place` gave. Durable only after `sync_directory`."""
+        directory, _, name = key.partition("/")
+        try:
             self.faults.hit("object.rename")
-            directory_fd = self._directory_fd(self._current)
-            os.rename(staged.name, digest, src_dir_fd=self._staging_fd, dst_dir_fd=directory_fd)
+            os.rename(staged.name, name, src_dir_fd=self._staging_fd, dst_dir_fd=self._directory_fd(directory))
         except OSError as error:
             self._failed("an object cannot be given its name", error)
-        self._current_files += 1  # one too many when a re-send repaired a file: the directory rolls over a little early
-        return f"{self._current}/{digest}"
 
     def put(self, staged: Staged, digest: str) -> str:
         """Sync, adopt, sync the directory: one object at a time, for everything that is not the committer."""
         self.sync_file(staged.fd)
-        key = self.adopt(staged, digest)
+        key = self.place(digest)
+        self.adopt(staged, key)
         staged.close()
         self.sync_directory(key.partition("/")[0])
         return key
@@ -214,9 +231,13 @@ class LocalVolume:
     def keys(self) -> Iterator[str]:
         """Every key, directory by directory; names that are not ours are left out (`strangers` lists them)."""
         for directory in self.directories():
-            for name in sorted(os.listdir(self._objects / directory)):
-                if _DIGEST.match(name):
-                    yield f"{directory}/{name}"
+            yield from self.keys_in(directory)
+
+    def keys_in(self, directory: str) -> Iterator[str]:
+        """The keys in one directory of objects."""
+        for name in sorted(os.listdir(self._objects / directory)):
+            if _DIGEST.match(name):
+                yield f"{directory}/{name}"
 
     def strangers(self) -> Iterator[str]:
         """Names below `objects/` that are no objects of ours."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from sagittal.archive.index import CURRENT, MAIN_STORE
+from sagittal.archive.index import CURRENT, MAIN_STORE, OTHER
 from sagittal.archive.index.keys import INDEXED, KEYS, Key
 from sagittal.archive.index.matching import HALVES, condition
 
@@ -115,4 +115,10 @@ FRAME_INDEX = "SELECT body FROM frame_index WHERE instance = ?"
 REVISIONS = (
     f"SELECT id, revision FROM study WHERE store = {MAIN_STORE} AND study_instance_uid = ?",
     f"SELECT id, revision FROM series WHERE store = {MAIN_STORE} AND series_instance_uid = ? AND study = ?",
+)
+# Versions that are not deleted, as files. Two halves, as each has its own partial index.
+FILES_OF_INSTANCE = " UNION ALL ".join(
+    "SELECT digest, sop_class_uid, sop_instance_uid, transfer_syntax_uid, length, header_length, volume, "
+    f'"key" FROM instance WHERE store = {MAIN_STORE} AND sop_instance_uid = ? AND {state}'
+    for state in (f"state = {CURRENT}", f"state <> {CURRENT} AND state = {OTHER}")
 )

@@ -1,7 +1,8 @@
 """The writing end of the index: everything that one batch of arrivals changes, in one transaction.
 
-Driver-level statements, gathered and run by `flush` with executemany: about 0.1 ms of Python for an object. Deliberately
-not here: which object becomes which version (`ingest.versions`), files, and when to commit (`ingest.committer`).
+Driver-level statements, gathered and run by `flush` with executemany: about 0.1 ms of Python for an object.
+Deliberately not here: which object becomes which version (`ingest.versions`), files, and when to commit
+(`ingest.committer`).
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ class IndexWriter:
     def move(self, sop_instance_uid: str, digest: str, key: str) -> None:
         """All versions of just this file lie at `key` now."""
         self.connection.execute(
-            f"UPDATE instance SET key = ? WHERE store = ? AND sop_instance_uid = ? AND digest = ? AND state <> {DELETED}",
+            f"UPDATE instance SET key = ? WHERE store = ? AND sop_instance_uid = ? AND digest = ? AND state < {DELETED}",
             (key, MAIN_STORE, sop_instance_uid, digest),
         )
 

@@ -1,0 +1,241 @@
+"""The archive: one data directory, opened by one process, and the verbs of the engine.
+
+Composes volume, index, ingest and readers, holds the lock, and hands each verb to its file. Deliberately not here: any
+protocol word, and deciding who may ask (`access`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from sagittal.archive import deletion, query, retrieve
+from sagittal.archive.access import LOCAL, Principal, authorize
+from sagittal.archive.changes import Change, Feed
+from sagittal.archive.deletion import Deleted, Purged, Tombstone
+from sagittal.archive.faults import Faults
+from sagittal.archive.index import schema
+from sagittal.archive.index.connection import Readers, open_writer
+from sagittal.archive.index.removal import Target
+from sagittal.archive.index.writer import AuditRow
+from sagittal.archive.ingest import Source
+from sagittal.archive.ingest.committer import Committer
+from sagittal.archive.ingest.recovery import recover
+from sagittal.archive.ingest.staging import Gauge
+from sagittal.archive.ingest.transfer import Ingest, Transfer
+from sagittal.archive.ingest.versions import Comparer
+from sagittal.archive.local import LocalVolume
+from sagittal.archive.query import Query, Rows
+from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.upkeep.statistics import Counts, LatestStudy, Statistics
+from sagittal.dicom.scanning.memo import Memo
+from sagittal.errors import DirectoryHeld
+from sagittal.limits import Limits
+
+T = TypeVar("T")
+
+INDEX, LOCK = "index.db", "lock"
+_MAIN_VOLUME = 1
+
+
+class Archive:
+    """An open archive. Everything is called on the loop that opened it."""
+
+    def __init__(self, path: Path, limits: Limits, durable: bool, faults: Faults, lock: int) -> None:
+        """Use `open`."""
+        self.path = path
+        self.limits = limits
+        self.durable = durable
+        self._lock = lock
+        bounds = limits.archive
+        self.volume = LocalVolume(
+            path,
+            directory_files_max=bounds.directory_files_max,
+            free_bytes_min=bounds.free_bytes_min,
+            durable=durable,
+            faults=faults,
+        )
+        self.volumes = {_MAIN_VOLUME: self.volume}
+        index = path / INDEX
+        connection = open_writer(index, durable=durable)
+        schema.prepare(connection, index)
+        recover(path, self.volume, connection, batch_max=bounds.commit_batch_max, durable=durable)
+        self.readers = Readers(index, bounds.query_threads)
+        self.feed = Feed(self.readers)
+        self._statistics = Statistics(self.readers)
+        self._gauge = Gauge(self.volume, bounds)
+        comparer = Comparer(index, self.volume, bounds.compared_metadata_bytes_max)
+        self._committer = Committer(connection, self.volume, bounds, comparer, self.feed.wake)
+        self._ingest = Ingest(limits, self._gauge, Memo(), self._committer)
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, limits: Limits | None = None, durability: str = "full", faults: Faults | None = None
+    ) -> Archive:
+        """Open or make the data directory `path`. DirectoryHeld when another process has it, UsageError when newer.
+
+        With `durability` "off" nothing is synced: for benchmarks.
+        """
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _hold(path)
+        try:
+            return cls(path, limits or Limits(), durability != "off", faults or Faults(), lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    async def close(self) -> None:
+        """Commit what was submitted, then let go of the directory."""
+        await self._committer.close()
+        self._gauge.threads.shutdown()
+        await asyncio.get_running_loop().run_in_executor(None, self.readers.close)
+        self.volume.close()
+        os.close(self._lock)
+
+    def ready(self) -> list[str]:
+        """Why nothing can be stored at the moment; empty when all is well."""
+        reasons = [self.volume.reason, self._committer.reason]
+        if self.volume.reason is None and self.volume.free_bytes() < self.limits.archive.free_bytes_min:
+            reasons.append("the volume is nearly full")
+        if self._committer.waiting >= self.limits.archive.commit_queue_max:
+            reasons.append("too many objects wait to be committed")
+        return [reason for reason in reasons if reason is not None]
+
+    # Writing
+
+    def store_begin(
+        self,
+        principal: Principal,
+        source: Source,
+        *,
+        syntax_uid: str,
+        sop_class_uid: str | None = None,
+        sop_instance_uid: str | None = None,
+    ) -> Transfer:
+        """Receive an object whose data set follows, as the command describes it."""
+        transfer = self._begin(principal, source)
+        transfer.expect_data_set(syntax_uid, sop_class_uid, sop_instance_uid)
+        return transfer
+
+    def store_begin_part10(self, principal: Principal, source: Source) -> Transfer:
+        """Receive an object whose Part 10 file follows."""
+        transfer = self._begin(principal, source)
+        transfer.expect_part10()
+        return transfer
+
+    def _begin(self, principal: Principal, source: Source) -> Transfer:
+        authorize(principal, "store")
+        self._committer.check()
+        return Transfer(self._ingest, principal, source)
+
+    async def act(self, run: Callable[[sqlite3.Connection], T], audit: AuditRow | None = None) -> T:
+        """`run(connection)` in a transaction on the committer thread, committed together with its audit row."""
+        return await self._committer.act(run, audit)
+
+    def audit(self, row: AuditRow) -> None:
+        """A row for the audit log about something that changed nothing; written with the next batch."""
+        self._committer.audit(row)
+
+    async def delete(self, principal: Principal, target: Target, reason: str = "") -> Deleted:
+        """Hide everything under `target`."""
+        return await deletion.delete(self.act, principal, target, reason)
+
+    async def undelete(self, principal: Principal, target: Target, tombstone: int | None = None) -> int:
+        """Bring back what was deleted."""
+        return await deletion.undelete(self.act, principal, target, tombstone)
+
+    async def tombstones(self, principal: Principal, limit: int = 100) -> list[Tombstone]:
+        """The latest deletions."""
+        return await deletion.tombstones(self.readers, principal, limit)
+
+    async def collect(self, principal: Principal = LOCAL, now: int | None = None) -> Purged:
+        """Remove what was deleted longer ago than the grace period."""
+        grace = self.limits.archive.delete_grace_seconds
+        purged = await deletion.collect(self.act, self.volumes, principal, grace, now)
+        self._statistics.recount()
+        return purged
+
+    # Reading
+
+    async def find(self, principal: Principal, asked: Query) -> Rows:
+        """The rows that match."""
+        return await query.find(self.readers, self.limits.archive.query_rows_max, principal, asked)
+
+    async def instances(
+        self,
+        principal: Principal,
+        *,
+        study_uid: str | None = None,
+        series_uid: str | None = None,
+        sop_instance_uids: Iterable[str] | None = None,
+        patient_id: str | None = None,
+    ) -> list[InstanceRef]:
+        """The current instances below what is named. NotFound, Gone."""
+        return await retrieve.instances(
+            self.readers,
+            principal,
+            study_uid=study_uid,
+            series_uid=series_uid,
+            sop_instance_uids=sop_instance_uids,
+            patient_id=patient_id,
+        )
+
+    async def versions(self, principal: Principal, sop_instance_uid: str) -> list[InstanceRef]:
+        """Every version held under a SOP Instance UID."""
+        return await retrieve.versions(self.readers, principal, sop_instance_uid)
+
+    def open_object(self, ref: InstanceRef) -> OpenObject:
+        """The file of an instance, open. DamagedObject."""
+        return retrieve.open_object(self.volumes, ref)
+
+    def metadata(self, principal: Principal, refs: Sequence[InstanceRef]) -> AsyncIterator[list[bytes]]:
+        """The DICOM JSON objects of instances, some at a time."""
+        return retrieve.metadata(self.readers, principal, refs)
+
+    def metadata_parts(self, principal: Principal, ref: InstanceRef) -> AsyncIterator[bytes]:
+        """The DICOM JSON object of one instance in pieces."""
+        return retrieve.metadata_parts(self.readers, principal, ref)
+
+    async def frame_ranges(self, ref: InstanceRef, frames: Sequence[int]) -> list[list[tuple[int, int]]]:
+        """Where frames lie in the data set."""
+        return await retrieve.frame_ranges(self.readers, ref, frames)
+
+    async def revision(self, study_uid: str, series_uid: str | None = None) -> int | None:
+        """What changes when the study or series does."""
+        return await retrieve.revision(self.readers, study_uid, series_uid)
+
+    async def changes(self, principal: Principal, since: str | None, limit: int) -> tuple[list[Change], str]:
+        """What happened after a cursor, and the next cursor."""
+        return await self.feed.read(principal, since, limit)
+
+    async def newest_change(self, principal: Principal) -> str:
+        """The cursor of now."""
+        return await self.feed.newest(principal)
+
+    def subscribe(self, principal: Principal, since: str | None) -> AsyncIterator[list[Change]]:
+        """What happens after a cursor, for ever."""
+        return self.feed.subscribe(principal, since)
+
+    async def statistics(self, principal: Principal) -> Counts:
+        """What is held."""
+        return await self._statistics.counts(principal)
+
+    async def latest_studies(self, principal: Principal, limit: int) -> list[LatestStudy]:
+        """The studies made last."""
+        return await self._statistics.latest(principal, limit)
+
+
+def _hold(path: Path) -> int:
+    """The lock of the data directory, which ends with the process."""
+    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise DirectoryHeld("another process has this data directory open") from None
+    return lock

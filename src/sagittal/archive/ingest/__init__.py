@@ -1,0 +1,40 @@
+"""Ingest: the one way by which objects come in, from the first byte to the answer.
+
+A `Transfer` takes the bytes of one object on the loop: hashed, read by the bounded reader and written to staging as
+they come. The committer thread makes objects durable and visible in batches. What it says here: where an object came
+from, and what became of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+POLICIES = ("keep-first", "replace", "refuse")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an object comes from, and what its sender's node says about duplicates."""
+
+    kind: str  # "dimse" | "stow" | "import"
+    calling_aet: str = ""
+    called_aet: str = ""
+    address: str = ""
+    policy: str = "keep-first"  # for other content under a SOP Instance UID that is held: one of POLICIES
+    issuer_of_patient_id: str = ""  # for objects that have none
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one object. In every case the archive holds it durably."""
+
+    status: (
+        str  # "stored" | "duplicate" (held already) | "kept" (the first stays current) | "replaced" (it is current now)
+    )
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+    study_uid: str
+    digest: str
+    warnings: tuple[str, ...] = ()
+    offending: int | None = None  # "kept", "replaced": an attribute in which the two differ

@@ -1,0 +1,218 @@
+"""One batch: from arrivals to durable, visible objects, or to nothing at all.
+
+The order holds for every object: file synced, renamed, directory synced, index committed. The rows are written while
+the files are synced; nothing is visible before the commit. A failure before the commit takes files and rows back at
+once. After a commit that failed nobody can know what a power cut would leave, so those files stay until a later
+commit has gone through (`settle_doubts`). Runs on the committer thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from sagittal.archive.index import CURRENT, OTHER
+from sagittal.archive.index.arrival import Arrival
+from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
+from sagittal.archive.ingest import Outcome
+from sagittal.archive.ingest.spool import Spool
+from sagittal.archive.ingest.staging import Pen
+from sagittal.archive.ingest.versions import Plan, Verdict, decide
+from sagittal.archive.local import LocalVolume
+from sagittal.errors import DuplicateInstance, SagittalError
+
+log = logging.getLogger("sagittal.archive")
+
+
+@dataclass(slots=True, eq=False)
+class Incoming:
+    """An arrival before its answer."""
+
+    arrival: Arrival
+    pen: Pen
+    spool: Spool
+    policy: str
+    answer: asyncio.Future[Outcome]
+    verdict: Verdict | None = None
+    plan: Plan = Plan.NEW
+    held: Held | None = None  # the version that is current, when there is one
+    beside: Held | None = None  # a version of just this file that is not
+    synced: Future[None] | None = None
+    adopted: bool = False
+
+    def discard(self) -> None:
+        self.pen.discard()
+        self.spool.discard()
+
+
+class Batch:
+    """Commits batches, one after the other."""
+
+    def __init__(self, index: IndexWriter, volume: LocalVolume, threads: ThreadPoolExecutor) -> None:
+        self._index = index
+        self._volume = volume
+        self._threads = threads
+        self._committing = False
+        self._doubts: list[tuple[str, str]] = []  # (SOP Instance UID, key) of files whose commit failed
+
+    def choose(self, waiting: list[Incoming]) -> tuple[list[Incoming], list[Incoming], list[Incoming]]:
+        """Plan what can be done now; gives that, what has to be compared first, and what has to wait for this batch."""
+        chosen, compare, later = [], [], []
+        seen: set[str] = set()
+        for incoming in waiting:
+            uid = incoming.arrival.sop_instance_uid
+            if uid in seen:
+                later.append(incoming)
+                continue
+            seen.add(uid)
+            held = incoming.held = self._index.current(uid)
+            if held is None:
+                incoming.plan = Plan.NEW
+            elif incoming.verdict is None or (incoming.verdict.held, incoming.verdict.key) != (held.id, held.key):
+                compare.append(incoming)
+                continue
+            else:
+                digest = incoming.arrival.digest
+                incoming.beside = self._index.other(uid, digest)
+                incoming.plan = decide(incoming.policy, digest, held, incoming.verdict, incoming.beside)
+            chosen.append(incoming)
+        return chosen, compare, later
+
+    def write(self, chosen: list[Incoming], audit: list[tuple[AuditRow, int]]) -> None:
+        """Everything up to and with the commit, inside the transaction that `choose` looked into."""
+        index, volume, faults = self._index, self._volume, self._volume.faults
+        files = [incoming for incoming in chosen if incoming.plan.has_file]
+        for incoming in files:
+            if incoming.synced is None:
+                incoming.arrival.key = volume.place(incoming.arrival.digest)
+                incoming.synced = self._threads.submit(self._sync, incoming)
+        for incoming in chosen:
+            self._row(incoming)
+        at = chosen[-1].arrival.received_at
+        for row, row_at in audit:
+            index.audit((row,), row_at)
+        index.audit(_audit(chosen), at)
+        index.flush(at)
+        for incoming in files:
+            if incoming.synced is not None:
+                incoming.synced.result()
+        for incoming in files:
+            if incoming.pen.staged is not None and not incoming.adopted:
+                volume.adopt(incoming.pen.staged, incoming.arrival.key)
+                incoming.adopted = True
+        for directory in {incoming.arrival.key.partition("/")[0] for incoming in files}:
+            volume.sync_directory(directory)
+        faults.hit("index.commit")
+        self._committing = True
+        index.commit()
+        self._committing = False
+
+    def after(self, chosen: list[Incoming]) -> list[Outcome | SagittalError]:
+        """The answers, after the commit; what is not needed any more goes."""
+        for incoming in chosen:
+            incoming.discard()
+            if incoming.plan is Plan.REPAIR and incoming.held is not None and incoming.held.key != incoming.arrival.key:
+                self._remove(incoming.arrival.sop_instance_uid, incoming.held.key)
+        return [_answer(incoming) for incoming in chosen]
+
+    def take_back(self, chosen: list[Incoming], *, keep_files: bool = False) -> None:
+        """Undo: the transaction, and the files unless they are to be tried again."""
+        for incoming in chosen:
+            if incoming.synced is not None:
+                incoming.synced.exception()  # waits: a sync thread may still hold the file
+        doubtful, self._committing = self._committing, False
+        try:
+            self._index.rollback()
+        except Exception:
+            log.exception("the index could not roll back")
+            doubtful = True
+        if keep_files and not doubtful:
+            return
+        for incoming in chosen:
+            incoming.discard()
+            if incoming.adopted:
+                uid, key = incoming.arrival.sop_instance_uid, incoming.arrival.key
+                if doubtful:
+                    self._doubts.append((uid, key))
+                else:
+                    self._remove(uid, key)
+
+    def settle_doubts(self) -> None:
+        """A commit has gone through: files of failed ones that no row refers to go."""
+        doubts, self._doubts = self._doubts, []
+        for uid, key in doubts:
+            self._remove(uid, key)
+
+    @property
+    def has_doubts(self) -> bool:
+        return bool(self._doubts)
+
+    def _remove(self, uid: str, key: str) -> None:
+        try:
+            if not self._index.is_referred_to(uid, key):
+                self._volume.delete(key)
+        except Exception:
+            log.exception("an object without a row could not be removed; it is tried again")
+            self._doubts.append((uid, key))
+
+    def _sync(self, incoming: Incoming) -> None:
+        staged = incoming.pen.settle()
+        self._volume.sync_file(staged.fd)
+        staged.close()
+
+    def _row(self, incoming: Incoming) -> None:
+        """The rows of one arrival."""
+        index, arrival, plan, held, beside = (
+            self._index, incoming.arrival, incoming.plan, incoming.held, incoming.beside,
+        )  # fmt: skip
+        at = arrival.received_at
+        instance = None if held is None else held.id
+        if plan in (Plan.REPAIR, Plan.PROMOTE):
+            index.move(arrival.sop_instance_uid, arrival.digest, arrival.key)
+        if plan in (Plan.REPLACE, Plan.PROMOTE) and held is not None:
+            index.demote(held, at)
+        if plan is Plan.PROMOTE and beside is not None:
+            index.promote(beside, at)
+        if plan in (Plan.NEW, Plan.REPLACE):
+            instance = index.add(arrival, CURRENT)
+        elif plan is Plan.KEEP:
+            instance = index.add(arrival, OTHER)
+        elif beside is not None:
+            instance = beside.id
+        index.receipt(arrival, instance, plan.status)
+        if instance is not None and plan in (Plan.NEW, Plan.KEEP, Plan.REPLACE, Plan.PROMOTE):
+            index.change(arrival, instance, plan.status)
+
+
+def _answer(incoming: Incoming) -> Outcome | SagittalError:
+    arrival, verdict, plan = incoming.arrival, incoming.verdict, incoming.plan
+    offending = None if verdict is None else verdict.offending
+    if plan is Plan.REFUSE:
+        where = "" if offending is None else f", differing in ({offending >> 16:04X},{offending & 0xFFFF:04X})"
+        return DuplicateInstance(f"another content is held under this SOP Instance UID{where}")
+    digest = incoming.held.digest if plan is Plan.DUPLICATE and incoming.held is not None else arrival.digest
+    return Outcome(
+        plan.status,
+        arrival.sop_class_uid,
+        arrival.sop_instance_uid,
+        arrival.series_uid,
+        arrival.study_uid,
+        digest,
+        arrival.defects,
+        offending,
+    )
+
+
+def _audit(chosen: list[Incoming]) -> list[AuditRow]:
+    """One row for each sender, study and outcome of the batch."""
+    counts: Counter[tuple[str, str, str, str, str]] = Counter()
+    for incoming in chosen:
+        arrival = incoming.arrival
+        counts[arrival.principal, arrival.principal_kind, incoming.plan.status, arrival.address, arrival.study_uid] += 1
+    return [
+        AuditRow(principal, kind, "store", outcome, address, study_uid, number_of_instances=count)
+        for (principal, kind, outcome, address, study_uid), count in counts.items()
+    ]

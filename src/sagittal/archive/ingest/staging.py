@@ -1,0 +1,139 @@
+"""Getting the bytes of one transfer to staging without stalling the loop.
+
+A small object is held in memory until it is complete. A larger one is written by the loop itself, because a write into
+the page cache costs less than a thread: until one write took longer than `slow_write_seconds`. From then on the volume
+counts as slow, a thread writes, and the transfer asks its sender to wait. Deliberately not here: syncs and names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+
+from sagittal.archive.local import LocalVolume, Staged
+from sagittal.errors import SagittalError
+from sagittal.limits import ArchiveLimits
+
+_QUICK_IN_A_ROW = 8  # so many quick writes of a thread and the volume counts as quick again
+
+
+class Gauge:
+    """Whether the volume is slow at the moment; one for all transfers."""
+
+    def __init__(self, volume: LocalVolume, limits: ArchiveLimits) -> None:
+        self.volume = volume
+        self.limits = limits
+        self.slow = False
+        self.threads = ThreadPoolExecutor(4, thread_name_prefix="slow-write")
+        self._quick = 0
+
+    def write(self, staged: Staged, data: bytes | memoryview) -> None:
+        """Write and take the time."""
+        start = perf_counter()
+        self.volume.write(staged, data)
+        if perf_counter() - start > self.limits.slow_write_seconds:
+            self.slow, self._quick = True, 0
+        elif self.slow:
+            self._quick += 1
+            if self._quick >= _QUICK_IN_A_ROW:
+                self.slow = False
+
+
+class Pen:
+    """Writes one transfer. `staged` is None while everything is still in memory."""
+
+    __slots__ = ("_closed", "_error", "_gauge", "_held", "_inline", "_pending", "_pending_bytes", "_running", "staged")
+
+    def __init__(self, gauge: Gauge) -> None:
+        self.staged: Staged | None = None
+        self._gauge = gauge
+        self._inline: list[bytes] = []
+        self._held = 0
+        self._pending: deque[bytes] = deque()
+        self._pending_bytes = 0
+        self._running: asyncio.Future[None] | None = None
+        self._error: SagittalError | None = None
+        self._closed = False
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes; the buffer is the caller's again afterwards. Raises StorageUnavailable."""
+        if self._held >= 0:
+            self._held += len(data)
+            if self._held <= self._gauge.limits.staging_inline_bytes_max:
+                self._inline.append(bytes(data))
+                return
+            data = b"".join((*self._inline, data))
+            self._inline.clear()
+            self._held = -1
+        if self._gauge.slow or self._running is not None:
+            self._write_later(bytes(data))
+            return
+        if self.staged is None:
+            self.staged = self._gauge.volume.stage()
+        self._gauge.write(self.staged, data)
+
+    def ready(self) -> Awaitable[None] | None:
+        """Something to wait for before more is written, when a thread is behind."""
+        if self._running is None or self._pending_bytes < self._gauge.limits.slow_write_pending_bytes_max:
+            return None
+        return asyncio.shield(self._running)
+
+    async def finish(self) -> None:
+        """Everything is in the file or in memory. Raises StorageUnavailable."""
+        while self._running is not None:
+            await asyncio.shield(self._running)
+        if self._error is not None:
+            raise self._error
+
+    def settle(self) -> Staged:
+        """The staging file, written from memory if it was not; on any thread, after `finish`."""
+        if self.staged is None:
+            self.staged = self._gauge.volume.stage()
+            self._gauge.volume.write(self.staged, b"".join(self._inline))
+            self._inline.clear()
+        return self.staged
+
+    def discard(self) -> None:
+        """Forget everything; a thread that is still writing does it when it ends."""
+        self._closed = True
+        self._inline.clear()
+        if self._running is None and self.staged is not None:
+            self._gauge.volume.discard(self.staged)
+            self.staged = None
+
+    # Slow writes
+
+    def _write_later(self, data: bytes) -> None:
+        if self._error is not None:
+            raise self._error
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        if self._running is None:
+            self._start()
+
+    def _start(self) -> None:
+        running = asyncio.get_running_loop().run_in_executor(self._gauge.threads, self._drain)
+        self._running = running
+        running.add_done_callback(self._drained)
+
+    def _drain(self) -> None:
+        try:
+            if self.staged is None and not self._closed:
+                self.staged = self._gauge.volume.stage()
+            while self._pending and not self._closed and self.staged is not None:
+                data = self._pending.popleft()
+                self._pending_bytes -= len(data)
+                self._gauge.write(self.staged, data)
+        except SagittalError as error:
+            self._error = error
+            self._pending.clear()
+
+    def _drained(self, ended: asyncio.Future[None]) -> None:
+        self._running = None
+        if self._closed:
+            self.discard()
+        elif self._pending and not ended.cancelled():
+            self._start()

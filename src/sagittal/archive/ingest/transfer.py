@@ -1,0 +1,261 @@
+"""One object coming in: its bytes are hashed, read and written to staging as they arrive, then handed to the committer.
+
+The file that is kept is our own meta group and the data set exactly as received (DESIGN 2.3). C-STORE names class,
+instance and syntax beforehand; a Part 10 file tells them in its head, and when that does not tell them, or tells others
+than the data set, the file is written anew once they are known. Deliberately not here: syncs, versions, the index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+
+from sagittal.archive.access import Principal
+from sagittal.archive.index.arrival import (
+    ISSUER_OF_PATIENT_ID,
+    PATIENT_ID,
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    WANTED,
+    Arrival,
+    storable,
+)
+from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.ingest.committer import Committer
+from sagittal.archive.ingest.spool import Spool
+from sagittal.archive.ingest.staging import Gauge, Pen
+from sagittal.dicom.scanning.memo import Memo
+from sagittal.dicom.part10 import Part10Head, meta_group
+from sagittal.dicom.reader import Parsed, Reader
+from sagittal.dicom.syntaxes import syntax
+from sagittal.errors import IdentifierMismatch, Malformed, SagittalError
+from sagittal.limits import Limits
+from sagittal.uid import is_uid
+
+_COPY_BYTES = 1 << 20
+
+# PS3.3 A: IODs without Patient, Study and Series modules.
+NON_PATIENT = frozenset(
+    {
+        "1.2.840.10008.5.1.4.38.1",  # Hanging Protocol
+        "1.2.840.10008.5.1.4.39.1",  # Color Palette
+        "1.2.840.10008.5.1.4.43.1",  # Generic Implant Template
+        "1.2.840.10008.5.1.4.44.1",  # Implant Assembly Template
+        "1.2.840.10008.5.1.4.45.1",  # Implant Template Group
+        "1.2.840.10008.5.1.4.1.1.200.1",  # CT Defined Procedure Protocol
+        "1.2.840.10008.5.1.4.1.1.200.3",  # Protocol Approval
+        "1.2.840.10008.5.1.4.1.1.200.7",  # XA Defined Procedure Protocol
+        "1.2.840.10008.5.1.4.1.1.201.1",  # Inventory
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """What all transfers of an archive share."""
+
+    limits: Limits
+    gauge: Gauge
+    memo: Memo
+    committer: Committer
+
+
+class Transfer:
+    """Write, then `commit` or `discard`; after an error only `discard`."""
+
+    __slots__ = (
+        "_digest", "_error", "_head", "_headed", "_header", "_ingest", "_pen", "_principal", "_promised", "_reader", "_source",
+        "_spool", "_syntax_uid", "_warnings",
+    )  # fmt: skip
+
+    def __init__(self, ingest: Ingest, principal: Principal, source: Source) -> None:
+        self._ingest = ingest
+        self._principal = principal
+        self._source = source
+        self._pen = Pen(ingest.gauge)
+        self._spool = Spool(ingest.gauge)
+        self._digest = hashlib.sha256()
+        self._header = b""
+        self._headed = ("", "")  # the class and instance of that header
+        self._promised: tuple[str | None, str | None] = (None, None)  # class and instance, as the command says
+        self._head: Part10Head | None = None
+        self._reader: Reader | None = None
+        self._error: SagittalError | None = None
+        self._warnings: tuple[str, ...] = ()
+
+    def expect_data_set(self, syntax_uid: str, sop_class_uid: str | None, sop_instance_uid: str | None) -> None:
+        """The bytes of a data set follow. With class and instance known, the data set has to say the same."""
+        self._promised = sop_class_uid, sop_instance_uid
+        self._open(syntax_uid, sop_class_uid, sop_instance_uid)
+
+    def expect_part10(self) -> None:
+        """The bytes of a Part 10 file follow."""
+        self._head = Part10Head(self._ingest.limits.reader)
+
+    def write(self, fragments: bytes | memoryview | Sequence[bytes | memoryview]) -> None:
+        """Take the next bytes, once per socket read; nothing of the buffers is kept. Raises a SagittalError."""
+        if self._error is not None:
+            raise self._error
+        if not isinstance(fragments, (bytes, memoryview)):
+            fragments = fragments[0] if len(fragments) == 1 else b"".join(fragments)
+        try:
+            if self._head is None:
+                self._take(fragments)
+            else:
+                self._head.feed(fragments)
+                if self._head.done:
+                    self._end_head(self._head)
+        except SagittalError as error:
+            self._error = error
+            self.discard()
+            raise
+        except BaseException:
+            self.discard()
+            raise
+
+    def ready(self) -> Awaitable[object] | None:
+        """None, or something to wait for before the next write: the disk or a processor is behind."""
+        return self._pen.ready() or self._spool.ready()
+
+    async def commit(self, expected_study_uid: str | None = None) -> Outcome:
+        """Make the object durable and visible. Raises a SagittalError; then nothing of it remains."""
+        if self._error is not None:
+            raise self._error
+        try:
+            arrival = await self._finish(expected_study_uid)
+        except BaseException:
+            self.discard()
+            raise
+        return await self._ingest.committer.submit(arrival, self._pen, self._spool, self._source.policy)
+
+    def discard(self) -> None:
+        """Forget the object."""
+        self._pen.discard()
+        self._spool.discard()
+
+    # Incoming bytes
+
+    def _open(self, syntax_uid: str, sop_class_uid: str | None, sop_instance_uid: str | None) -> None:
+        ingest = self._ingest
+        self._syntax_uid = syntax_uid
+        self._reader = Reader(
+            syntax(syntax_uid), wanted=WANTED, limits=ingest.limits.reader, memo=ingest.memo, metadata=self._spool.write
+        )
+        self._headed = sop_class_uid or "", sop_instance_uid or ""
+        if all(self._headed):
+            self._header = meta_group(*self._headed, syntax_uid)
+            self._digest.update(self._header)
+            self._pen.write(self._header)
+
+    def _end_head(self, head: Part10Head) -> None:
+        self._head = None
+        self._warnings = head.defects
+        # UIDs that are none go the way of missing ones: the data set decides.
+        class_uid, instance_uid = head.sop_class_uid, head.sop_instance_uid
+        self._open(head.syntax_uid, class_uid, instance_uid if is_uid(instance_uid or "") else None)
+        if head.rest:
+            self._take(head.rest)
+
+    def _take(self, data: bytes | memoryview) -> None:
+        assert self._reader is not None
+        self._reader.feed(data)
+        self._digest.update(data)
+        self._pen.write(data)
+
+    # The end
+
+    async def _finish(self, expected_study_uid: str | None) -> Arrival:
+        if self._head is not None:
+            self._head.finish()
+            self._end_head(self._head)
+        assert self._reader is not None
+        parsed = self._reader.finish()
+        if not parsed.size:
+            raise Malformed("empty", "the data set is empty")
+        await self._pen.finish()
+        await self._spool.finish()
+        arrival = self._arrival(parsed, expected_study_uid)
+        if self._headed != (arrival.sop_class_uid, arrival.sop_instance_uid):
+            await asyncio.get_running_loop().run_in_executor(self._ingest.gauge.threads, self._write_anew, arrival)
+        return arrival
+
+    def _arrival(self, parsed: Parsed, expected_study_uid: str | None) -> Arrival:
+        values = {tag: storable(value) for tag, value in parsed.values.items()}
+        uids = self._uids(values)
+        if expected_study_uid is not None and uids[2] != expected_study_uid:
+            raise IdentifierMismatch("Study Instance UID (0020,000D) is not that of the request")
+        source, principal = self._source, self._principal
+        if source.issuer_of_patient_id and values.get(PATIENT_ID) and not values.get(ISSUER_OF_PATIENT_ID):
+            values[ISSUER_OF_PATIENT_ID] = source.issuer_of_patient_id
+        return Arrival(
+            *uids,
+            syntax_uid=self._syntax_uid,
+            digest=self._digest.hexdigest(),
+            length=len(self._header) + parsed.size,
+            header_length=len(self._header),
+            values=values,
+            received_at=time.time_ns() // 1000,
+            kind=source.kind,
+            calling_aet=source.calling_aet,
+            called_aet=source.called_aet,
+            address=source.address,
+            principal=principal.name,
+            principal_kind=principal.kind,
+            defects=self._warnings + parsed.defects,
+            frames=None if parsed.frames is None else parsed.frames.encode(),
+            metadata=self._spool,
+        )
+
+    def _uids(self, values: dict[int, str]) -> tuple[str, str, str, str]:
+        """Class, instance, study and series, checked: PS3.4 B.2.3, A900."""
+        class_uid, instance_uid = self._promised
+        found = values.get(SOP_CLASS_UID, "")
+        if class_uid and found and found != class_uid:
+            raise IdentifierMismatch("SOP Class UID (0008,0016) differs from the command")
+        class_uid = found or class_uid or self._headed[0]
+        if not class_uid:
+            raise IdentifierMismatch("SOP Class UID (0008,0016) is missing")
+        found = _uid(values, SOP_INSTANCE_UID, "SOP Instance UID (0008,0018)")
+        if instance_uid and found != instance_uid:
+            raise IdentifierMismatch("SOP Instance UID (0008,0018) differs from the command")
+        if class_uid in NON_PATIENT and not values.get(STUDY_INSTANCE_UID):
+            return class_uid, found, "", ""
+        study_uid = _uid(values, STUDY_INSTANCE_UID, "Study Instance UID (0020,000D)")
+        return class_uid, found, study_uid, _uid(values, SERIES_INSTANCE_UID, "Series Instance UID (0020,000E)")
+
+    def _write_anew(self, arrival: Arrival) -> None:
+        """The file with the right meta group before the data set; on a thread."""
+        before = self._pen.settle()
+        pen, digest = Pen(self._ingest.gauge), hashlib.sha256()
+        start = arrival.header_length
+        self._header = meta_group(arrival.sop_class_uid, arrival.sop_instance_uid, self._syntax_uid)
+        pen.write(self._header)
+        digest.update(self._header)
+        try:
+            while data := os.pread(before.fd, _COPY_BYTES, start):
+                start += len(data)
+                digest.update(data)
+                self._ingest.gauge.volume.write(pen.settle(), data)
+        except BaseException:
+            pen.discard()
+            raise
+        self._pen.discard()
+        self._pen = pen
+        arrival.digest = digest.hexdigest()
+        arrival.length += len(self._header) - arrival.header_length
+        arrival.header_length = len(self._header)
+
+
+def _uid(values: dict[int, str], tag: int, name: str) -> str:
+    value = values.get(tag, "")
+    if not value:
+        raise IdentifierMismatch(f"{name} is missing or empty")
+    if not is_uid(value):
+        raise IdentifierMismatch(f"{name} is not a valid UID")
+    return value
