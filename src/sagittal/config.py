@@ -38,7 +38,7 @@ class NodeSettings(_Part):
     host: str
     port: Port
     tls: bool = False
-    duplicates: DuplicatePolicy | None = None  # None: as [dimse] says
+    duplicates: DuplicatePolicy | None = None  # None: as the archive's
 
 
 class TokenSettings(_Part):
@@ -53,7 +53,6 @@ class DimseSettings(_Part):
     """The DIMSE listener."""
 
     port: Port = 11112
-    duplicates: DuplicatePolicy = "keep-first"  # other content under a held SOP Instance UID
     kept_status: Literal["warning", "success"] = "warning"  # B000 or 0000 when the first version was kept
     prefer: tuple[str, ...] = ()  # transfer syntaxes chosen before the usual order
     tls_certificate: Path | None = None
@@ -81,6 +80,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     aet: AeTitle = "SAGITTAL"
     durability: Literal["full", "off"] = "full"
+    duplicates: DuplicatePolicy = "keep-first"  # other content under a held SOP Instance UID
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     dimse: DimseSettings = DimseSettings()
     web: WebSettings = WebSettings()

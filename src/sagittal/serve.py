@@ -163,7 +163,7 @@ def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable) -> Dims
         destination=nodes.destination,
         connect=to_peer,
         limits=settings.limits.reader,
-        duplicates=lambda aet: nodes.duplicates(aet, settings.dimse.duplicates),
+        duplicates=lambda aet: nodes.duplicates(aet, settings.duplicates),
         kept_is_success=settings.dimse.kept_status == "success",
     )
     services = [make(site) for make in ALL]
@@ -202,6 +202,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         nodes=running.nodes,
         ready=running.reasons,
         durability=settings.durability,
+        duplicates=settings.duplicates,
         limits=settings.limits,
     )
     running.app = app_module.create_app(running.archive, web)

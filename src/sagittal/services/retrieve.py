@@ -14,7 +14,7 @@ from sagittal.dicom.sopclasses import STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from sagittal.dimse.service import Request, Response, Service, Source
 from sagittal.errors import NotFound, PeerError, SagittalError, UnknownDestination
 from sagittal.net.client import Association, Peer
-from sagittal.net.sending import Batch, accepted_syntaxes, plan
+from sagittal.net.proposing import Batch, accepted_syntaxes, plan
 from sagittal.services.identifier import STUDY_ROOT, UNIQUE_KEYS, check_retrieve, failure, read_identifier
 from sagittal.services.site import Site
 from sagittal.services.suboperations import CANCELLED, Pace, Send, Tally, send_instance

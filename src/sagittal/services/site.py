@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from sagittal.archive.archive import Archive
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Peer, Proposal
+
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
 
 DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
 Connect = Callable[[Peer, Sequence[Proposal]], Awaitable[Association]]

@@ -6,13 +6,17 @@ whether it may be kept is for the archive; this file turns its outcome into a st
 
 from __future__ import annotations
 
-from sagittal.archive.archive import Outcome, Source, Transfer
+import logging
+
+from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.ingest.transfer import Transfer
 from sagittal.dicom.sopclasses import may_be_storage
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import Request, Response, Service, StoreSink
 from sagittal.services.site import Site
 
 SUCCESS, KEPT_FIRST = 0x0000, 0xB000  # B000: coercion of data elements, the nearest that B.2.3 has
+log = logging.getLogger("sagittal.storage")
 
 
 def storage(site: Site) -> Service:
@@ -48,7 +52,11 @@ class _Sink:
         self.write, self.ready, self.abort = transfer.write, transfer.ready, transfer.discard
 
     async def finish(self) -> Response:
-        return response_for(await self._transfer.commit(), self._kept_is_success)
+        outcome = await self._transfer.commit()
+        if outcome.warnings:
+            fields = {"instance": outcome.sop_instance_uid, "defects": " ".join(outcome.warnings)}
+            log.info("stored with defects", extra={"fields": fields})
+        return response_for(outcome, self._kept_is_success)
 
 
 def response_for(outcome: Outcome, kept_is_success: bool) -> Response:

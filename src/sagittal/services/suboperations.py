@@ -17,7 +17,7 @@ from sagittal.dicom.elements import encode
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import NoContext, Request, Response, Source
 from sagittal.errors import PeerError, SagittalError
-from sagittal.net.sending import choose_syntax, data_set_source
+from sagittal.net.proposing import choose_syntax, data_set_source
 from sagittal.services.site import Site
 
 PENDING, CANCELLED, SUCCESS, SOME_FAILED, ALL_FAILED = 0xFF00, 0xFE00, 0x0000, 0xB000, 0xA702

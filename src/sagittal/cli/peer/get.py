@@ -23,7 +23,7 @@ from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.dimse.service import Request
 from sagittal.errors import PeerError
 from sagittal.net.client import Peer, Proposal
-from sagittal.net.sending import CONTEXTS_MAX
+from sagittal.net.proposing import CONTEXTS_MAX
 
 STUDY_UID, SOP_CLASSES_IN_STUDY = 0x0020000D, 0x00080062
 _COMPRESSED = tuple(row.uid for row in SYNTAXES.values() if row.storable and not row.native)

@@ -16,7 +16,7 @@ from sagittal.dimse.service import NoContext, Response
 from sagittal.errors import Malformed, PeerError, SagittalError
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Peer
-from sagittal.net.sending import Batch, accepted_syntaxes, choose_syntax, data_set_source, plan
+from sagittal.net.proposing import Batch, accepted_syntaxes, choose_syntax, data_set_source, plan
 
 _LIMITS = ReaderLimits()
 

@@ -1,0 +1,141 @@
+"""A site without an archive or a network, and requests as `net` makes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.dicom.elements import decode_identifier, encode
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
+from sagittal.dimse.service import AssociationInfo, Context, Request, Response, Service
+from sagittal.errors import NotFound
+from sagittal.limits import ReaderLimits
+from sagittal.net.client import Peer
+from sagittal.services.site import Site
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+JPEG = "1.2.840.10008.1.2.4.50"
+
+
+def ref(number: int, sop_class: str = CT, syntax_uid: str = EXPLICIT_LE) -> InstanceRef:
+    return InstanceRef(
+        id=number,
+        study_uid="1.2",
+        series_uid="1.2.3",
+        sop_class_uid=sop_class,
+        sop_instance_uid=f"1.2.3.{number}",
+        syntax_uid=syntax_uid,
+        digest="",
+        size=20,
+        header_length=10,
+        frames=None,
+        volume=1,
+        key="",
+        offset=0,
+        state=1,
+        revision=1,
+    )
+
+
+class FakeArchive:
+    """Answers with what it is given."""
+
+    def __init__(self, folder: Path | None = None, refs: Sequence[InstanceRef] = (), rows: Any = None) -> None:
+        self.refs, self.rows, self.asked = list(refs), rows, []
+        if folder is not None:
+            (folder / "object").write_bytes(b"h" * 10 + b"d" * 10)
+        self.folder = folder
+
+    async def find(self, principal: Any, query: Any) -> Any:
+        self.asked.append(query)
+        return self.rows
+
+    async def instances(self, principal: Any, **wanted: Any) -> list[InstanceRef]:
+        self.asked.append(wanted)
+        uids = wanted.get("sop_instance_uids")
+        found = [one for one in self.refs if uids is None or one.sop_instance_uid in uids]
+        if not found:
+            raise NotFound("none")
+        return found
+
+    def open_object(self, one: InstanceRef) -> OpenObject:
+        import os
+
+        assert self.folder is not None
+        return OpenObject(os.open(self.folder / "object", os.O_RDONLY), 0, 20, 10)
+
+
+class FakeAssociation:
+    """Takes what is stored; accepts what it is told to, and answers with statuses in order (then 0000)."""
+
+    def __init__(self, contexts: Sequence[Any], accept: Any, answers: list[Any], sent: list[Any]) -> None:
+        offered = [(proposal.abstract_syntax, proposal.transfer_syntaxes[0]) for proposal in contexts]
+        accepted = tuple(Context(1, *kind) for kind in offered if accept(*kind))
+        self.info = AssociationInfo("SAGITTAL", "DEST", "127.0.0.1", 1, accepted)
+        self._answers, self._sent = answers, sent
+
+    async def __aenter__(self) -> FakeAssociation:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def store(self, sop_class: str, uid: str, syntax_uid: str, source: Any, originator: Any = None) -> Response:
+        answer = self._answers.pop(0) if self._answers else 0
+        if isinstance(answer, BaseException):
+            raise answer
+        self._sent.append((uid, syntax_uid, originator))
+        return Response(answer)
+
+
+class FakeNetwork:
+    """Where C-MOVE connects to."""
+
+    def __init__(self, accept: Any = lambda sop_class, syntax_uid: True, answers: Sequence[Any] = ()) -> None:
+        self.accept, self.answers, self.sent, self.opened = accept, list(answers), [], []
+
+    async def connect(self, peer: Peer, contexts: Sequence[Any]) -> FakeAssociation:
+        self.opened.append((peer, list(contexts)))
+        return FakeAssociation(contexts, self.accept, self.answers, self.sent)
+
+
+def site(archive: FakeArchive, network: FakeNetwork | None = None, **more: Any) -> Site:
+    network = network or FakeNetwork()
+    nodes = {"DEST": Peer("DEST", "127.0.0.1", 104)}
+    return Site(archive, "SAGITTAL", nodes.get, network.connect, ReaderLimits(), **more)  # type: ignore[arg-type]
+
+
+def request(
+    elements: Sequence[tuple[int, str, str]] = (),
+    command: Mapping[str, Any] | None = None,
+    contexts: Sequence[Context] = (),
+    store: Any = None,
+    syntax_uid: str = IMPLICIT_LE,
+    principal: Any = LOCAL,
+) -> Request:
+    info = AssociationInfo("TEST", "SAGITTAL", "127.0.0.1", 1, tuple(contexts), principal)
+    data = encode([(tag, vr, text.encode()) for tag, vr, text in elements], syntax(syntax_uid))
+    return Request(info, Context(1, "1.2", syntax_uid), {"MessageID": 7, **(command or {})}, data or None, store)
+
+
+def answers(service: Service, field: int, asked: Request, cancel_after: int | None = None) -> list[Response]:
+    """Every response of a handler; the request is cancelled after some Pending ones."""
+
+    async def collect() -> list[Response]:
+        found: list[Response] = []
+        async for response in service.handlers[field](asked):
+            found.append(response)
+            if len(found) == cancel_after:
+                asked.cancelled = True
+        return found
+
+    return asyncio.run(collect())
+
+
+def elements_of(response: Response, syntax_uid: str = IMPLICIT_LE) -> dict[int, Any]:
+    assert response.data_set is not None
+    return decode_identifier(response.data_set, syntax(syntax_uid), ReaderLimits())

@@ -1,0 +1,211 @@
+"""C-MOVE and C-GET: counts, failed lists, contexts, cancel."""
+
+from __future__ import annotations
+
+import pytest
+from service_fakes import CT, JPEG, FakeArchive, FakeNetwork, answers, elements_of, ref, request, site
+
+from sagittal.archive.access import Principal
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from sagittal.dimse.service import Context, FileRegion, NoContext
+from sagittal.errors import PeerRefused, PeerUnreachable
+from sagittal.net.proposing import choose_syntax, plan, propose
+from sagittal.services.retrieve import get, move
+
+LEVEL, STUDY, SERIES, INSTANCE = 0x00080052, 0x0020000D, 0x0020000E, 0x00080018
+FAILED_UIDS = 0x00080058
+ONE_STUDY = [(LEVEL, "CS", "STUDY"), (STUDY, "UI", "1.2")]
+
+
+def moved(folder, refs, network, elements=ONE_STUDY, destination="DEST", cancel_after=None, **more):
+    asked = request(elements, {"MoveDestination": destination}, **more)
+    return answers(move(site(FakeArchive(folder, refs), network)), 0x0021, asked, cancel_after)
+
+
+def counts(response):
+    names = ("Completed", "Failed", "Warning", "Remaining")
+    return tuple(response.extra.get(f"NumberOf{name}Suboperations") for name in names)
+
+
+def test_all_sent(tmp_path):
+    network = FakeNetwork()
+    responses = moved(tmp_path, [ref(1), ref(2), ref(3)], network)
+    assert responses[0].status == 0xFF00
+    assert counts(responses[0]) == (1, 0, 0, 2)
+    assert responses[-1].status == 0x0000
+    assert counts(responses[-1]) == (3, 0, 0, None)
+    assert network.sent == [(f"1.2.3.{n}", EXPLICIT_LE, ("TEST", 7)) for n in (1, 2, 3)]
+
+
+def test_some_failed(tmp_path):
+    responses = moved(tmp_path, [ref(n) for n in range(5)], FakeNetwork(answers=[0, 0xA700, 0xB000, 0xC000]))
+    assert responses[-1].status == 0xB000
+    assert counts(responses[-1]) == (2, 2, 1, None)
+    assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.1\\1.2.3.3"
+
+
+def test_all_failed(tmp_path):
+    responses = moved(tmp_path, [ref(1), ref(2)], FakeNetwork(answers=[0xA700, 0xA700]))
+    assert responses[-1].status == 0xA702
+    assert counts(responses[-1]) == (0, 2, 0, None)
+
+
+def test_only_warnings_are_a_warning(tmp_path):
+    responses = moved(tmp_path, [ref(1)], FakeNetwork(answers=[0xB007]))
+    assert responses[-1].status == 0xB000
+    assert responses[-1].data_set is None
+
+
+def test_nothing_matches(tmp_path):
+    network = FakeNetwork()
+    responses = moved(tmp_path, [], network)
+    assert [(r.status, counts(r)) for r in responses] == [(0x0000, (0, 0, 0, None))]
+    assert not network.opened
+
+
+def test_unknown_destination(tmp_path):
+    assert [r.status for r in moved(tmp_path, [ref(1)], FakeNetwork(), destination="ELSEWHERE")] == [0xA801]
+
+
+def test_not_authorized(tmp_path):
+    nobody = Principal("x", "node", frozenset({"echo"}))
+    assert [r.status for r in moved(tmp_path, [ref(1)], FakeNetwork(), principal=nobody)] == [0x0124]
+
+
+def test_unreachable(tmp_path):
+    class Dead(FakeNetwork):
+        async def connect(self, peer, contexts):
+            raise PeerUnreachable("no answer")
+
+    responses = moved(tmp_path, [ref(1), ref(2)], Dead())
+    assert responses[-1].status == 0xA702
+    assert responses[-1].comment == "no answer"
+    assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.1\\1.2.3.2"
+
+
+def test_an_association_that_ends_is_opened_again(tmp_path):
+    network = FakeNetwork(answers=[0, PeerRefused("aborted")])
+    responses = moved(tmp_path, [ref(n) for n in range(4)], network)
+    assert len(network.opened) == 2
+    assert counts(responses[-1]) == (3, 1, 0, None)
+    assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.1"
+
+
+def test_an_association_that_always_ends_is_given_up(tmp_path):
+    network = FakeNetwork(answers=[PeerRefused("aborted")] * 9)
+    responses = moved(tmp_path, [ref(n) for n in range(9)], network)
+    assert len(network.opened) == 3
+    assert counts(responses[-1]) == (0, 9, 0, None)
+
+
+def test_cancel(tmp_path):
+    responses = moved(tmp_path, [ref(n) for n in range(5)], FakeNetwork(answers=[0xA700]), cancel_after=1)
+    assert [r.status for r in responses] == [0xFF00, 0xFE00]
+    assert counts(responses[-1]) == (0, 1, 0, 4)
+    assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.0"
+
+
+def test_a_compressed_object_whose_syntax_is_not_accepted_fails(tmp_path):
+    network = FakeNetwork(accept=lambda sop_class, syntax_uid: syntax_uid != JPEG)
+    responses = moved(tmp_path, [ref(1, syntax_uid=JPEG), ref(2)], network)
+    assert responses[-1].status == 0xB000
+    assert counts(responses[-1]) == (1, 1, 0, None)
+    assert JPEG in responses[-1].comment
+
+
+def test_an_uncompressed_object_goes_in_another_uncompressed_syntax(tmp_path):
+    network = FakeNetwork(accept=lambda sop_class, syntax_uid: syntax_uid == IMPLICIT_LE)
+    moved(tmp_path, [ref(1)], network)
+    assert network.sent == [("1.2.3.1", IMPLICIT_LE, ("TEST", 7))]
+
+
+@pytest.mark.parametrize(
+    ("elements", "wanted"),
+    [
+        (ONE_STUDY, [{"study_uid": "1.2", "series_uid": None, "sop_instance_uids": None}]),
+        (
+            [(LEVEL, "CS", "STUDY"), (STUDY, "UI", "1.2\\1.3")],
+            [{"study_uid": uid, "series_uid": None, "sop_instance_uids": None} for uid in ("1.2", "1.3")],
+        ),
+        (
+            [(LEVEL, "CS", "SERIES"), (STUDY, "UI", "1.2"), (SERIES, "UI", "1.4\\1.5")],
+            [{"study_uid": "1.2", "series_uid": uid, "sop_instance_uids": None} for uid in ("1.4", "1.5")],
+        ),
+        (
+            [(LEVEL, "CS", "IMAGE"), (STUDY, "UI", "1.2"), (SERIES, "UI", "1.4"), (INSTANCE, "UI", "1.6\\1.7")],
+            [{"study_uid": "1.2", "series_uid": "1.4", "sop_instance_uids": ["1.6", "1.7"]}],
+        ),
+    ],
+)
+def test_what_the_archive_is_asked_for(elements, wanted):
+    archive = FakeArchive()
+    answers(get(site(archive)), 0x0010, request(elements))
+    assert archive.asked == wanted
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        [(LEVEL, "CS", "STUDY")],
+        [(LEVEL, "CS", "STUDY"), (STUDY, "UI", "1.*")],
+        [(LEVEL, "CS", "IMAGE"), (STUDY, "UI", "1.2"), (INSTANCE, "UI", "1.6")],
+    ],
+)
+def test_identifiers_that_name_nothing_are_a900(elements):
+    assert [r.status for r in answers(get(site(FakeArchive())), 0x0010, request(elements))] == [0xA900]
+
+
+def test_get_sends_on_the_contexts_in_which_the_peer_is_scp(tmp_path):
+    sent = []
+
+    async def store(sop_class, uid, syntax_uid, source, originator=None):
+        assert isinstance(source, FileRegion)
+        assert (source.offset, source.length) == (10, 10)
+        sent.append((uid, syntax_uid, originator))
+        return 0
+
+    contexts = [Context(3, CT, EXPLICIT_LE, peer_scp=True), Context(5, CT, JPEG, peer_scp=False)]
+    asked = request(ONE_STUDY, contexts=contexts, store=store)
+    refs = [ref(1), ref(2, syntax_uid=JPEG), ref(3, sop_class="1.9")]
+    responses = answers(get(site(FakeArchive(tmp_path, refs))), 0x0010, asked)
+    assert sent == [("1.2.3.1", EXPLICIT_LE, None)]
+    assert responses[-1].status == 0xB000
+    assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.2\\1.2.3.3"
+
+
+def test_get_without_a_context_after_all(tmp_path):
+    async def store(*_):
+        raise NoContext("none")
+
+    contexts = [Context(3, CT, EXPLICIT_LE, peer_scp=True)]
+    asked = request(ONE_STUDY, contexts=contexts, store=store)
+    assert answers(get(site(FakeArchive(tmp_path, [ref(1)]))), 0x0010, asked)[-1].status == 0xA702
+
+
+def test_proposals():
+    assert [p.transfer_syntaxes for p in propose(CT, [EXPLICIT_LE, EXPLICIT_LE])] == [(EXPLICIT_LE,), (IMPLICIT_LE,)]
+    assert [p.transfer_syntaxes for p in propose(CT, [JPEG])] == [(JPEG,)]
+    assert len(propose(CT, [JPEG, EXPLICIT_LE, IMPLICIT_LE])) == 3
+
+
+@pytest.mark.parametrize(("classes", "sizes"), [(63, [126]), (64, [128]), (65, [128, 2]), (150, [128, 128, 44])])
+def test_further_associations_past_128_contexts(classes, sizes):
+    refs = [ref(n, sop_class=f"1.{n}") for n in range(classes)]
+    batches = plan(refs, lambda one: (one.sop_class_uid, one.syntax_uid))
+    assert [len(batch.proposals) for batch in batches] == sizes
+    assert sum(len(batch.items) for batch in batches) == classes
+
+
+@pytest.mark.parametrize(
+    ("stored", "accepted", "chosen"),
+    [
+        (JPEG, [EXPLICIT_LE, JPEG], JPEG),
+        (JPEG, [EXPLICIT_LE], None),
+        (EXPLICIT_LE, [IMPLICIT_LE], IMPLICIT_LE),
+        (EXPLICIT_LE, [JPEG], None),
+        (IMPLICIT_LE, [], None),
+        ("1.2.3.4.5", [EXPLICIT_LE], None),
+    ],
+)
+def test_the_syntax_in_which_an_object_goes(stored, accepted, chosen):
+    assert choose_syntax(stored, accepted) == chosen
