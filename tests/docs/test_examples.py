@@ -1,0 +1,72 @@
+"""Every shell and Python example of the tutorial and the how-tos runs, in the order of its page, in an empty folder.
+
+A page says in a comment what it needs: `<!-- test: scans server -->`. A block "sh serve" starts an archive and leaves
+it running, as the reader's first terminal does. The pages' ports are replaced by free ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Served
+from programs import need
+from pydicom.data import get_testdata_file
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "docs/tutorial.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]
+BLOCK = re.compile(r"^```(sh|sh serve|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILES = ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm")
+PROGRAMS = ("curl", "dcmsend", "echoscu", "findscu")
+
+
+def scans(folder: Path) -> None:
+    folder.mkdir()
+    for name in FILES:
+        shutil.copy(str(get_testdata_file(name)), folder / name)
+
+
+def on_free_ports(text: str, served: Served | None) -> str:
+    if served is None:
+        return text
+    return text.replace("11112", str(served.port)).replace("8042", served.http.rpartition(":")[2])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_examples_run(page: Path, tmp_path: Path, start_server: Callable[..., Served]) -> None:
+    text = page.read_text()
+    needs = (re.findall(r"<!-- test: (.*?) -->", text) or [""])[0].split()
+    if "scans" in needs:
+        scans(tmp_path / "scans")
+    served = start_server(data=tmp_path / "sagittal-data") if "server" in needs else None
+    script = ""
+    for kind, body in BLOCK.findall(text):
+        for program in PROGRAMS:
+            if re.search(rf"\b{program}\b", body):
+                need(program)
+        if kind == "sh serve":
+            run(script, served, tmp_path)
+            assert body.strip() == "sagittal serve"
+            script, served = "", start_server(data=tmp_path / "sagittal-data")
+        elif kind == "python":
+            (tmp_path / f"{len(script)}.py").write_text(on_free_ports(body, served))
+            script += f"{sys.executable} {len(script)}.py\n"
+        else:
+            script += body
+    run(script, served, tmp_path)
+
+
+def run(script: str, served: Served | None, folder: Path) -> None:
+    """One page's blocks share their shell variables, so they are one script."""
+    if not script:
+        return
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    call = ["bash", "-euo", "pipefail", "-c", on_free_ports(script, served)]
+    ended = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, f"{script}\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"

@@ -1,0 +1,58 @@
+"""The pages say what is: links lead somewhere, commands and settings are listed, the README's lines are CI's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sagittal.cli import COMMANDS
+from sagittal.config import setting_names
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_command_and_setting_is_documented() -> None:
+    commands = (ROOT / "docs/reference/commands.md").read_text()
+    settings = (ROOT / "docs/reference/settings.md").read_text()
+    assert not [name for name in COMMANDS if f"## sagittal {name}\n" not in commands]
+    assert not [name for name in setting_names() if f"`{name.rpartition('.')[2]}`" not in settings]
+
+
+def test_commands_named_in_pages_exist() -> None:
+    for page in PAGES:
+        for name in re.findall(r"\bsagittal ([a-z]+)", page.read_text()):
+            assert name in COMMANDS, f"{page.name}: sagittal {name}"
+
+
+def test_reference_is_current() -> None:
+    ended = subprocess.run([sys.executable, ROOT / "tools/docs.py", "--check"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_readmes_name_the_lines_that_ci_runs() -> None:
+    for name in ("README.md", "README.es.md"):
+        text = (ROOT / name).read_text()
+        assert "pip install uv && uv run sagittal serve" in text
+        assert "uv run pytest\n" in text
+    assert "uv run pytest ||" in (ROOT / ".ci/run").read_text()
+
+
+def test_pins_agree() -> None:
+    ended = subprocess.run([sys.executable, ROOT / "tools/lock.py", "--check"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_architecture_is_short() -> None:
+    assert (ROOT / "ARCHITECTURE.md").read_text().count("\n") <= 200

@@ -1,0 +1,131 @@
+"""Writes docs/reference/*.md from the code: commands, settings and limits, transfer syntaxes, defects.
+
+    python tools/docs.py            write the pages
+    python tools/docs.py --check    fail when one is not current
+
+What a setting or limit is for stands as a comment beside it in the source; the pages quote that.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import io
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from sagittal import cli, config, limits
+from sagittal.dicom.syntaxes import SYNTAXES
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "reference"
+NOTE = "<!-- written by tools/docs.py; `make docs` -->\n"
+
+
+def comments(source: Path) -> dict[tuple[str, str], tuple[str, str]]:
+    """(class, field) -> (default as written, comment on its line)."""
+    text = source.read_text()
+    beside = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT
+    }
+    found = {}
+    for node in ast.parse(text).body:
+        for field in node.body if isinstance(node, ast.ClassDef) else []:
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                default = ast.unparse(field.value) if field.value else ""
+                found[node.name, field.target.id] = default, beside.get(field.lineno, "")  # type: ignore[attr-defined]
+    return found
+
+
+def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    page = "# Settings and limits\n\nOf `sagittal serve`. What comes later wins: these defaults, the TOML file of\n"
+    page += "`--config FILE`, the environment (`SAGITTAL_DIMSE__PORT=104`), the command line.\n"
+    page += "An unknown name is an error.\n"
+    beside = comments(ROOT / "src/sagittal/config.py")
+    parts = {name: field.annotation for name, field in config.Settings.model_fields.items()}
+    parts = {"": config.Settings} | parts | {"[nodes]": config.NodeSettings, "[tokens]": config.TokenSettings}
+    for name, part in parts.items():
+        if isinstance(part, type) and issubclass(part, config.BaseModel):
+            page += f"\n## {f'[{name}]' if name else 'Top level'}\n\n" + _fields(part, beside)
+    beside = comments(ROOT / "src/sagittal/limits.py")
+    page += "\n## [limits]\n\nOne flat list of names; every limit can be replaced.\n"
+    for limit in dataclasses.fields(limits.Limits):
+        part = getattr(limits.Limits(), limit.name)
+        page += f"\n### {type(part).__doc__}\n\n"
+        fields = [field.name for field in dataclasses.fields(part)]
+        rows = ((f"`{n}`", f"{getattr(part, n):,}", beside[type(part).__name__, n][1]) for n in fields)
+        page += table(("limit", "default", "why"), rows)
+    return page
+
+
+def _fields(part: type[config.BaseModel], beside: dict[tuple[str, str], tuple[str, str]]) -> str:
+    """The plain settings of one part; parts of their own and limits have their own tables."""
+    rows = []
+    for (owner, name), (default, comment) in beside.items():
+        if owner == part.__name__ and name in part.model_fields and not default.endswith("s()"):
+            default = default.removeprefix("Path(").removesuffix(")") if default.startswith("Path(") else default
+            rows.append((f"`{name}`", "required" if default[:6] in ("", "Field(") else f"`{default}`", comment))
+    return table(("setting", "default", "meaning"), iter(rows))
+
+
+def commands_page() -> str:
+    page = "# Commands\n\n" + (cli.__doc__ or "").partition("\n\n")[2].strip() + "\n"
+    group = cli.group
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        page += f"\n## sagittal {name}\n" + help_of(command, f"sagittal {name}")
+    return page
+
+
+def help_of(command: click.Command, name: str) -> str:
+    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    text = f"\n```text\n{command.get_help(context).rstrip()}\n```\n"
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            text += help_of(found, f"{name} {inner}")
+    return text
+
+
+def syntaxes_page() -> str:
+    page = "# Transfer syntaxes\n\nStored and sent as received; the table of `dicom/syntaxes.py`.\n"
+    page += "*Frames* says how they lie in Pixel Data, and so whether `/frames` can hand them out without decoding.\n\n"
+    rows = (
+        (s.uid, s.name, s.frames, "yes" if s.storable else "refused", "retired" if s.retired else "")
+        for s in SYNTAXES.values()
+    )
+    return page + table(("UID", "name", "frames", "storage", ""), rows)
+
+
+PAGES = {"commands": commands_page, "settings": settings_page, "transfer-syntaxes": syntaxes_page}
+
+
+def main() -> int:
+    check, stale = sys.argv[1:] == ["--check"], []
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, make in PAGES.items():
+        path, page = FOLDER / f"{name}.md", NOTE + make()
+        if check and (not path.exists() or path.read_text() != page):
+            stale.append(f"docs/reference/{name}.md is not current: run `make docs`")
+        if not check:
+            path.write_text(page)
+    print("\n".join(stale) or "reference pages: current")
+    return bool(stale)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
