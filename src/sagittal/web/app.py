@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ class Settings:
     nodes: Nodes | None = None
     ready: Callable[[], Sequence[str]] = tuple  # reasons not to be ready, beside the archive's own
     durability: str = "full"
+    duplicates: str = "keep-first"  # other content under a held SOP Instance UID: one of archive.ingest.POLICIES
     limits: Limits = field(default_factory=Limits)
 
 
@@ -71,6 +73,7 @@ class House:
     settings: Settings
     readers: ThreadPoolExecutor
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: Counter[int] = field(default_factory=Counter)  # HTTP status -> how often
 
 
 class WebApp:
@@ -98,6 +101,7 @@ class WebApp:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                self.house.answers[message["status"]] += 1
                 _add_headers(message)
             await send(message)
 
@@ -144,13 +148,13 @@ def create_app(archive: Archive, settings: Settings) -> WebApp:
 
 def routes(house: House) -> list[BaseRoute]:
     """Every route, in the order in which they are tried."""
+    from sagittal.web.api.events import Changes
+    from sagittal.web.api.health import Health
     from sagittal.web.api.lazy import LazyApi
-    from sagittal.web.events import Changes
     from sagittal.web.frames import Frames
-    from sagittal.web.health import Health
-    from sagittal.web.page import Page
     from sagittal.web.qido import Qido
     from sagittal.web.stow import Stow
+    from sagittal.web.ui.page import Page
     from sagittal.web.wado import Wado
 
     stow, wado, qido, frames = Stow(house), Wado(house), Qido(house), Frames(house)
@@ -181,7 +185,8 @@ def routes(house: House) -> list[BaseRoute]:
         Route("/metrics", health.metrics),
         Route("/", page.index),
         Route("/ui/{name}", page.asset),
-        Route("/summary.json", page.summary),
+        # Served without the sub-application, which the page must not need.
         Route("/api/changes", Changes(house).changes),
+        Route("/api/summary", page.summary),
         Mount("/api", LazyApi(house)),
     ]

@@ -8,6 +8,7 @@ part is read: so group commit works on one connection too. Nothing is held here 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ import orjson
 from starlette.responses import Response
 
 from sagittal.archive.access import Principal
+from sagittal.archive.ingest import Outcome, Source
+from sagittal.dicom.part10 import Part10Head
 from sagittal.errors import BadRequest, SagittalError, UnsupportedMedia
+from sagittal.limits import ReaderLimits
 from sagittal.web import uri
 from sagittal.web.accept import DICOM, DICOM_JSON
 from sagittal.web.multipart import Reader, boundary_of, content_type
@@ -25,11 +29,13 @@ from sagittal.web.multipart import Reader, boundary_of, content_type
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sagittal.archive.archive import Archive, Outcome, Source, Transfer
+    from sagittal.archive.archive import Archive
+    from sagittal.archive.ingest.transfer import Transfer
     from sagittal.web.app import House
 
 log = logging.getLogger("sagittal.web")
 _PROCESSING_FAILURE = 0x0110
+_BEGINNING_BYTES = 1024
 _COERCED = 0xB000  # Coercion of data elements: another content is held under this UID
 
 
@@ -37,10 +43,16 @@ _COERCED = 0xB000  # Coercion of data elements: another content is held under th
 class _Part:
     """One instance of the request and what became of it."""
 
-    sop_class_uid: str | None = None
-    sop_instance_uid: str | None = None
+    beginning: bytes = b""  # enough of it to tell, should it fail, which instance it was
     outcome: Outcome | None = None
     error: Exception | None = None
+
+    def uids(self) -> tuple[str | None, str | None]:
+        """SOP Class and SOP Instance UID by the meta group, as far as it can be read."""
+        head = Part10Head(ReaderLimits())
+        with contextlib.suppress(SagittalError):
+            head.feed(self.beginning)
+        return head.sop_class_uid, head.sop_instance_uid
 
     @property
     def reason(self) -> int:
@@ -74,8 +86,11 @@ class _Intake:
     def data(self, data: memoryview) -> None:
         if self.transfer is None:
             return
+        part = self.parts[-1]
+        if len(part.beginning) < _BEGINNING_BYTES:
+            part.beginning += bytes(data[: _BEGINNING_BYTES - len(part.beginning)])
         try:
-            self.transfer.write([data])
+            self.transfer.write(data)
         except SagittalError as error:
             self.fail(error)
 
@@ -89,20 +104,18 @@ class _Intake:
     def fail(self, error: Exception) -> None:
         """The part under way can't be stored; what follows of it is passed over."""
         if self.transfer is not None:
-            part = self.parts[-1]
-            part.error = error
-            part.sop_class_uid, part.sop_instance_uid = self.transfer.sop_class_uid, self.transfer.sop_instance_uid
+            self.parts[-1].error = error
             self.transfer.discard()
             self.transfer = None
 
     async def _commit(self, transfer: Transfer, part: _Part) -> None:
         try:
             part.outcome = await transfer.commit(self._study)
+            part.beginning = b""
         except Exception as error:
             if not isinstance(error, SagittalError):
                 log.exception("a part could not be committed")
             part.error = error
-        part.sop_class_uid, part.sop_instance_uid = transfer.sop_class_uid, transfer.sop_instance_uid
 
     async def breathe(self, outstanding_max: int) -> None:
         """Wait while the disk is behind, or too many commits are under way."""
@@ -145,11 +158,15 @@ class Stow:
         return _answer(intake.parts, uri.addresses(request, self._house.settings), study)
 
     def _intake(self, request: Request, study: str | None) -> _Intake:
-        from sagittal.archive.archive import Source
-
         principal: Principal = request.scope["principal"]
         address = request.client.host if request.client else ""
-        source = Source(kind="stow", calling_aet=principal.name, called_aet="", address=address, policy="keep-first")
+        source = Source(
+            kind="stow",
+            calling_aet=principal.name,
+            called_aet="",
+            address=address,
+            policy=self._house.settings.duplicates,
+        )
         return _Intake(self._house.archive, principal, source, study)
 
     async def _read(self, request: Request, intake: _Intake) -> None:
@@ -190,13 +207,13 @@ def _answer(parts: list[_Part], addresses: uri.Addresses, study: str | None) -> 
     body: dict[str, Any] = {}
     if study or len(studies) == 1:
         body["00081190"] = _value("UR", addresses.study(study or studies.pop()))
-    known = [p for p in failed if p.sop_instance_uid]
-    unknown = [p for p in failed if not p.sop_instance_uid]
-    for tag, items in (
-        ("00081198", [_failed(p) for p in known]),  # FailedSOPSequence
-        ("00081199", referenced),  # ReferencedSOPSequence
-        ("0008119A", [_failed(p) for p in unknown]),  # OtherFailuresSequence
-    ):
+    known: list[dict[str, Any]] = []
+    unknown: list[dict[str, Any]] = []
+    for part in failed:
+        item = _failed(part)
+        (known if "00081155" in item else unknown).append(item)
+    # FailedSOPSequence, ReferencedSOPSequence, OtherFailuresSequence
+    for tag, items in (("00081198", known), ("00081199", referenced), ("0008119A", unknown)):
         if items:
             body[tag] = {"vr": "SQ", "Value": items}
     warned = any("00081196" in item for item in referenced)
@@ -224,10 +241,9 @@ def _referenced(outcome: Outcome, addresses: uri.Addresses) -> dict[str, Any]:
 
 def _failed(part: _Part) -> dict[str, Any]:
     item: dict[str, Any] = {}
-    if part.sop_class_uid:
-        item["00081150"] = _value("UI", part.sop_class_uid)
-    if part.sop_instance_uid:
-        item["00081155"] = _value("UI", part.sop_instance_uid)
+    for tag, text in zip(("00081150", "00081155"), part.uids(), strict=True):
+        if text:
+            item[tag] = _value("UI", text)
     item["00081197"] = _value("US", part.reason)
     # Error Comment (0000,0902), as other archives do: FailureReason alone tells nobody what to mend.
     item["00000902"] = _value("LO", str(part.error)[:1024])

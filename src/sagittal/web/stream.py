@@ -7,7 +7,7 @@ little. It doesn't know what the bytes are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,7 @@ class Streamed(Response):
 class Pushed(Response):
     """An answer whose body is made on the loop by an asynchronous iterator."""
 
-    def __init__(self, chunks: AsyncIterable[bytes], content_type: str) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes], content_type: str) -> None:
         self._pushed = chunks
         self.status_code, self.background, self.body = 200, None, b""
         self.raw_headers = [(b"content-type", content_type.encode("latin-1"))]
@@ -88,6 +88,7 @@ class Pushed(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()
+            await self._pushed.aclose()
 
 
 async def until_disconnect(receive: Receive) -> None:

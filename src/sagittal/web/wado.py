@@ -10,7 +10,7 @@ Metadata is what ingest prepared: no file is opened for it. No pixel is decoded 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -159,7 +159,7 @@ def _absolute(text: bytes, replacement: bytes) -> bytes:
     return text.replace(_RELATIVE, replacement)
 
 
-async def _json_array(objects: AsyncIterator[tuple[bytes, bool]]) -> AsyncIterator[bytes]:
+async def _json_array(objects: AsyncIterator[tuple[bytes, bool]]) -> AsyncGenerator[bytes]:
     """The objects as one JSON array."""
     opening = b"["
     async for text, ends in objects:

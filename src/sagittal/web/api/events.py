@@ -1,0 +1,101 @@
+"""The change feed over HTTP: a page of JSON, or server-sent events that go on for ever (WHATWG HTML 9.2).
+
+An event's `id` is the cursor behind it, so that a client that comes back with Last-Event-ID misses nothing. This
+route is served without the OpenAPI sub-application, which the page must not need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import Response
+
+from sagittal.errors import BadRequest, Busy
+from sagittal.web.accept import accepted, accepts
+from sagittal.web.stream import Pushed
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from sagittal.archive.access import Principal
+    from sagittal.archive.changes import Change
+    from sagittal.web.app import House
+
+EVENT_STREAM = "text/event-stream"
+_LIMIT_DEFAULT, _LIMIT_MAX = 100, 10_000
+_HEARTBEAT_SECONDS = 20.0  # proxies close what is silent; and so we learn that a client has gone
+
+
+class Changes:
+    """GET /api/changes."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._streams = 0
+
+    async def changes(self, request: Request) -> Response:
+        since = request.query_params.get("since") or request.headers.get("last-event-id")
+        principal: Principal = request.scope["principal"]
+        ranges = accepted(
+            request.headers.getlist("accept"), ranges_max=self._house.settings.limits.web.accept_ranges_max
+        )
+        if accepts(ranges, "application/json", EVENT_STREAM) == EVENT_STREAM:
+            if self._streams >= self._house.settings.limits.web.event_streams_max:
+                raise Busy("too many event streams (limits.web.event_streams_max)")
+            if since == "now":
+                since = await self._house.archive.newest_change(principal)
+            return Pushed(self._events(principal, since), EVENT_STREAM)
+        limit = request.query_params.get("limit", str(_LIMIT_DEFAULT))
+        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _LIMIT_MAX):
+            raise BadRequest(f"limit is a number from 1 to {_LIMIT_MAX}")
+        return Response(orjson.dumps(await self.page(principal, since, int(limit))), media_type="application/json")
+
+    async def page(self, principal: Principal, since: str | None, limit: int) -> dict[str, Any]:
+        """At most `limit` changes after `since`, and where to go on."""
+        found, cursor = await self._house.archive.changes(principal, since, limit)
+        return {"changes": [change_row(change) for change in found], "cursor": cursor}
+
+    async def _events(self, principal: Principal, since: str | None) -> AsyncGenerator[bytes]:
+        self._streams += 1
+        feed = self._house.archive.subscribe(principal, since)
+        closing = asyncio.ensure_future(self._house.closing.wait())
+        coming: asyncio.Future[list[Change]] | None = None
+        try:
+            yield b": the change feed of this archive\n\n"
+            while not closing.done():
+                coming = coming or asyncio.ensure_future(anext(feed))
+                await asyncio.wait((coming, closing), timeout=_HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if coming.done():
+                    yield b"".join(map(_event, coming.result()))
+                    coming = None
+                elif not closing.done():
+                    yield b": still here\n\n"
+        finally:
+            self._streams -= 1
+            closing.cancel()
+            if coming is not None:
+                coming.cancel()
+                await asyncio.wait((coming,))
+            await feed.aclose()
+
+
+def change_row(change: Change) -> dict[str, Any]:
+    return {
+        "cursor": change.cursor,
+        "kind": change.kind,
+        "study": change.study_uid,
+        "series": change.series_uid,
+        "instance": change.sop_instance_uid,
+        "at": change.at,
+    }
+
+
+def _event(change: Change) -> bytes:
+    return b"event: %s\nid: %s\ndata: %s\n\n" % (
+        change.kind.encode(),
+        change.cursor.encode(),
+        orjson.dumps(change_row(change)),
+    )

@@ -1,0 +1,151 @@
+// The page at /: shows /api/summary, and again whenever /api/changes says that something happened.
+// All text goes in as text nodes; attributes of objects are never markup.
+import { WORDS } from "./words.js";
+
+const REFRESH_MILLISECONDS = 1000; // at most one refresh in this time, however many changes come
+const RETRY_MILLISECONDS = 3000;
+
+const at = (id) => document.getElementById(id);
+let language = localStorage.getItem("language") ?? document.documentElement.lang;
+let shown = null; // the last summary
+let known = null; // study UIDs that were in the list before
+
+const word = (key) => (WORDS[language] ?? WORDS.en)[key];
+
+function headers(more = {}) {
+  const token = sessionStorage.getItem("token");
+  return token ? { ...more, Authorization: `Bearer ${token}` } : more;
+}
+
+function translate() {
+  document.documentElement.lang = language;
+  at("language").value = language;
+  for (const element of document.querySelectorAll("[data-word]")) element.textContent = word(element.dataset.word);
+  if (shown) show(shown);
+}
+
+function state(kind, text) {
+  at("state").className = kind;
+  at("state-text").textContent = text;
+}
+
+function size(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  const power = bytes > 0 ? Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3)) : 0;
+  const number = new Intl.NumberFormat(language, { maximumFractionDigits: power ? 1 : 0 });
+  return `${number.format(bytes / 1000 ** power)} ${units[power]}`;
+}
+
+// DA as the reader's language writes dates; anything else as it is.
+function day(text) {
+  const match = /^(\d{4})(\d{2})(\d{2})$/.exec(text ?? "");
+  if (!match) return text ?? "";
+  return new Date(match[1], match[2] - 1, match[3]).toLocaleDateString(language, { dateStyle: "medium" });
+}
+
+// Family^Given^Middle^Prefix^Suffix of the first group.
+function person(text) {
+  const [family = "", given = "", middle = ""] = (text ?? "").split("=")[0].split("^");
+  return [family, [given, middle].filter(Boolean).join(" ")].filter(Boolean).join(", ");
+}
+
+function row(study) {
+  const element = document.createElement("tr");
+  const cells = [day(study.date), person(study.name), study.id, study.description,
+    (study.modalities ?? "").replaceAll("\\", ", "), new Intl.NumberFormat(language).format(study.instances ?? 0)];
+  for (const text of cells) element.appendChild(document.createElement("td")).textContent = text ?? "";
+  element.lastChild.className = "number";
+  element.title = study.study;
+  if (known && !known.has(study.study)) element.className = "new";
+  return element;
+}
+
+function show(summary) {
+  shown = summary;
+  const number = new Intl.NumberFormat(language);
+  at("aet").textContent = summary.aet;
+  at("dimse").textContent = summary.dimse_port;
+  at("web").textContent = `${location.origin}/dicom-web`;
+  at("dcmsend").textContent =
+    `dcmsend -aec ${summary.aet} ${summary.host} ${summary.dimse_port} +sd +r ${word("folder")}`;
+  const host = summary.host.includes(":") ? `[${summary.host}]` : summary.host;
+  at("store").textContent = `sagittal store ${summary.aet}@${host}:${summary.dimse_port} ${word("folder")}`;
+  for (const name of ["studies", "series", "instances"]) at(name).textContent = number.format(summary[name]);
+  at("bytes").textContent = size(summary.bytes);
+  at("warning").hidden = summary.durability === "full";
+  at("warning").textContent = word("notDurable");
+  at("latest").hidden = summary.latest.length === 0;
+  at("empty").hidden = summary.latest.length > 0;
+  at("latest").tBodies[0].replaceChildren(...summary.latest.map(row));
+  known = new Set(summary.latest.map((study) => study.study));
+  if (summary.ready.length) state("bad", `${word("notReady")}: ${summary.ready.join("; ")}`);
+  else state("good", word("ready"));
+}
+
+async function refresh() {
+  const answer = await fetch("/api/summary", { headers: headers() });
+  at("sign-in").hidden = answer.status !== 401;
+  if (answer.status === 401) {
+    state("bad", sessionStorage.getItem("token") ? word("refused") : word("token"));
+    return null;
+  }
+  if (!answer.ok) throw new Error(answer.status);
+  const summary = await answer.json();
+  show(summary);
+  return summary.cursor;
+}
+
+// fetch instead of EventSource: that one can't send a token.
+async function follow(cursor) {
+  const address = `/api/changes?since=${encodeURIComponent(cursor)}`;
+  const answer = await fetch(address, { headers: headers({ Accept: "text/event-stream" }) });
+  if (!answer.ok) throw new Error(answer.status);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let waiting = null;
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    if (!value.includes("data:") || waiting) continue;
+    waiting = setTimeout(() => { waiting = null; refresh().catch(() => {}); }, REFRESH_MILLISECONDS);
+  }
+}
+
+async function live() {
+  for (;;) {
+    try {
+      const cursor = await refresh();
+      if (cursor === null) return; // waits for the token
+      await follow(cursor);
+    } catch {
+      state("bad", word("away"));
+    }
+    await new Promise((resume) => setTimeout(resume, RETRY_MILLISECONDS));
+  }
+}
+
+at("language").addEventListener("change", (event) => {
+  language = event.target.value;
+  localStorage.setItem("language", language);
+  translate();
+});
+at("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("token", at("token").value);
+  at("token").value = "";
+  live();
+});
+for (const button of document.querySelectorAll(".copy")) {
+  button.addEventListener("click", async () => {
+    const line = at(button.dataset.copies);
+    try {
+      await navigator.clipboard.writeText(line.textContent);
+    } catch { // no clipboard without HTTPS, but on loopback: mark the line, for Ctrl+C
+      getSelection().selectAllChildren(line);
+      return;
+    }
+    button.textContent = word("copied");
+    setTimeout(() => { button.textContent = word("copy"); }, 1500);
+  });
+}
+translate();
+live();

@@ -1,0 +1,111 @@
+"""The page at `/`: fixed files of this folder, and the one route of JSON that it shows.
+
+No template and no build: text comes into the page as text nodes only (PAGE_POLICY allows no inline script). The
+language is chosen by Accept-Language, and by the switch on the page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import orjson
+from starlette.responses import Response
+
+from sagittal.errors import NotFound
+from sagittal.web.security import PAGE_POLICY, host_name
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from sagittal.archive.access import Principal
+    from sagittal.archive.upkeep.statistics import LatestStudy
+    from sagittal.web.app import House
+
+LANGUAGES = ("en", "es")
+ASSETS = {
+    "style.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "words.js": "text/javascript; charset=utf-8",
+    "api.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+_LATEST = 20
+
+
+class Page:
+    """GET of `/`, `/ui/…` and `/api/summary`."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def index(self, request: Request) -> Response:
+        language = language_of(request.headers.get("accept-language", ""))
+        text = read_asset("index.html").replace(b'<html lang="en">', f'<html lang="{language}">'.encode("ascii"), 1)
+        headers = {"content-security-policy": PAGE_POLICY, "vary": "accept-language"}
+        return Response(text, headers=headers, media_type="text/html; charset=utf-8")
+
+    async def asset(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in ASSETS:
+            raise NotFound("no such file of the page")
+        body = read_asset(name)
+        tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+        headers = {"etag": tag, "content-type": ASSETS[name]}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers)
+
+    async def summary(self, request: Request) -> Response:
+        principal: Principal = request.scope["principal"]
+        settings = self._house.settings
+        counts = await self._house.archive.statistics(principal)
+        body = {
+            "aet": settings.aet,
+            "host": host_name(request.headers["host"]).strip("[]"),
+            "dimse_port": settings.dimse_port,
+            "durability": settings.durability,
+            "ready": [*self._house.archive.ready(), *settings.ready()],
+            "studies": counts.studies,
+            "series": counts.series,
+            "instances": counts.instances,
+            "bytes": counts.bytes,
+            "cursor": await self._house.archive.newest_change(principal),
+            "latest": [_study(study) for study in await self._house.archive.latest_studies(principal, _LATEST)],
+        }
+        return Response(orjson.dumps(body), media_type="application/json")
+
+
+def _study(study: LatestStudy) -> dict[str, str | int]:
+    return {
+        "study": study.study_uid,
+        "date": study.study_date,
+        "name": study.patient_name,
+        "id": study.patient_id,
+        "modalities": study.modalities,
+        "description": study.study_description,
+        "instances": study.instances,
+    }
+
+
+def language_of(accept_language: str) -> str:
+    """The best of our languages (RFC 9110 12.5.4), English otherwise."""
+    best, best_quality = LANGUAGES[0], 0.0
+    for item in accept_language[:1000].split(","):
+        name, _, parameters = item.strip().lower().partition(";")
+        language = name.strip().partition("-")[0]
+        try:
+            quality = float(parameters.replace(" ", "").removeprefix("q=") or 1)
+        except ValueError:
+            continue
+        if language in LANGUAGES and quality > best_quality:
+            best, best_quality = language, quality
+    return best
+
+
+@cache
+def read_asset(name: str) -> bytes:
+    """A file of this folder; `name` is ours, never a request's."""
+    return files(__package__).joinpath(name).read_bytes()
