@@ -109,10 +109,10 @@ def move(server: Address, items: list[Item], destination: Destination) -> Probe:
 
 
 def wado_study(server: Address, items: list[Item]) -> Probe:
-    connection = Connection(server.http_port)
+    """A whole study; a connection each time, since Orthanc closes it after such an answer."""
 
     def probe() -> None:
-        answer = connection.get(study_of(items[0]), STORED)
+        answer = Connection(server.http_port).get(study_of(items[0]), STORED)
         expect("WADO-RS status", answer.status, 200)
         if answer.size < sum(item.size for item in items):
             raise Wrong(f"WADO-RS brought {answer.size} bytes only")
