@@ -135,8 +135,8 @@ class IndexWriter:
         numbers = [number(get(tag)) for tag in _NUMBER_TAGS]
         # fmt: off
         self._instances.append((
-            id, MAIN_STORE, study, series, arrival.sop_instance_uid, arrival.sop_class_uid, state, arrival.digest, _VOLUME,
-            arrival.key, arrival.length, arrival.header_length, arrival.syntax_uid, *texts, *numbers,
+            id, MAIN_STORE, study, series, arrival.sop_instance_uid, arrival.sop_class_uid, state, arrival.digest,
+            _VOLUME, arrival.key, arrival.length, arrival.header_length, arrival.syntax_uid, *texts, *numbers,
             " ".join(arrival.defects), READER_VERSION, arrival.received_at,
         ))
         # fmt: on
@@ -160,7 +160,8 @@ class IndexWriter:
     def move(self, sop_instance_uid: str, digest: str, key: str) -> None:
         """All versions of just this file lie at `key` now."""
         self.connection.execute(
-            f"UPDATE instance SET key = ? WHERE store = ? AND sop_instance_uid = ? AND digest = ? AND state < {DELETED}",
+            "UPDATE instance SET key = ? WHERE store = ? AND sop_instance_uid = ? AND digest = ? "
+            f"AND state < {DELETED}",
             (key, MAIN_STORE, sop_instance_uid, digest),
         )
 
@@ -212,7 +213,7 @@ class IndexWriter:
 
 
 def referred_keys(connection: sqlite3.Connection, keys: Iterable[str]) -> set[str]:
-    """Those of `keys` that some version refers to. Reads the newest rows first: asked for what a crash may have left."""
+    """Those of `keys` that some version refers to. Reads the newest rows first: it is about what a crash left."""
     missing, found = set(keys), set[str]()
     for (key,) in connection.execute("SELECT key FROM instance ORDER BY id DESC"):
         if key in missing:

@@ -57,7 +57,7 @@ class Version:
         return os.pread(self.fd, length, self.header_length + offset)
 
     def _inflate(self) -> Any:
-        plain = tempfile.TemporaryFile()
+        plain = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this version
         inflater, at = zlib.decompressobj(-15), self.header_length
         while data := os.pread(self.fd, _BLOCK, at):
             at += len(data)
@@ -93,7 +93,7 @@ def is_intact(volume: LocalVolume, key: str, length: int, digest: str) -> bool:
 
 
 def first_difference(new: Version, old: Version, metadata_bytes_max: int) -> tuple[bool, int | None]:
-    """(True, None) when both hold the same content; else False and the first top-level element that differs, if known."""
+    """(True, None) for the same content; else False and the first top-level element that differs, if known."""
     left, right = _load(new, metadata_bytes_max), _load(old, metadata_bytes_max)
     if left is None or right is None:
         return False, None
@@ -192,7 +192,7 @@ def _is_encapsulated(elements: dict[str, Any]) -> bool:
 
 
 def _same_tail(elements: dict[str, Any], new: Version, old: Version) -> bool:
-    """Encapsulated pixel data in one syntax: the same fragments, which here means the same bytes to the end of the file."""
+    """Encapsulated pixel data in one syntax: the same fragments, that is the same bytes to the end of the file."""
     at = _pixel_offset(new), _pixel_offset(old)
     if at[0] is None or at[1] is None or new.length - at[0] != old.length - at[1]:
         return False

@@ -30,9 +30,9 @@ from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.ingest.committer import Committer
 from sagittal.archive.ingest.spool import Spool
 from sagittal.archive.ingest.staging import Gauge, Pen
-from sagittal.dicom.scanning.memo import Memo
 from sagittal.dicom.part10 import Part10Head, meta_group
 from sagittal.dicom.reader import Parsed, Reader
+from sagittal.dicom.scanning.memo import Memo
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import IdentifierMismatch, Malformed, SagittalError
 from sagittal.limits import Limits
@@ -70,8 +70,8 @@ class Transfer:
     """Write, then `commit` or `discard`; after an error only `discard`."""
 
     __slots__ = (
-        "_digest", "_error", "_head", "_headed", "_header", "_ingest", "_pen", "_principal", "_promised", "_reader", "_source",
-        "_spool", "_syntax_uid", "_warnings",
+        "_digest", "_error", "_head", "_headed", "_header", "_ingest", "_pen", "_principal", "_promised", "_reader",
+        "_source", "_spool", "_syntax_uid", "_warnings",
     )  # fmt: skip
 
     def __init__(self, ingest: Ingest, principal: Principal, source: Source) -> None:

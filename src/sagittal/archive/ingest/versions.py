@@ -20,24 +20,39 @@ from sagittal.archive.local import LocalVolume
 
 
 class Plan(Enum):
-    """What to do with an arrival: (answered status, its file becomes an object)."""
+    """What to do with an arrival."""
 
-    NEW = ("stored", True)
-    DUPLICATE = ("duplicate", False)
-    REPAIR = ("duplicate", True)  # the stored file is missing or damaged, and this is the same file
-    KEEP = ("kept", True)  # a version beside the current one
-    KEPT = ("kept", False)  # that version is there already
-    REPLACE = ("replaced", True)
-    PROMOTE = ("replaced", True)  # a version held beside becomes current
-    REFUSE = ("refused", False)
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    REPAIR = "repair"  # the stored file is missing or damaged, and this is the same file
+    KEEP = "keep"  # a version beside the current one
+    KEPT = "kept"  # that version is there already
+    REPLACE = "replace"
+    PROMOTE = "promote"  # a version held beside becomes current
+    REFUSE = "refuse"
 
     @property
     def status(self) -> str:
-        return str(self.value[0])
+        """`Outcome.status`, and what receipts say."""
+        return _STATUS[self]
 
     @property
     def has_file(self) -> bool:
-        return bool(self.value[1])
+        """Whether the bytes that came become an object."""
+        return self in _WITH_FILE
+
+
+_STATUS = {
+    Plan.NEW: "stored",
+    Plan.DUPLICATE: "duplicate",
+    Plan.REPAIR: "duplicate",
+    Plan.KEEP: "kept",
+    Plan.KEPT: "kept",
+    Plan.REPLACE: "replaced",
+    Plan.PROMOTE: "replaced",
+    Plan.REFUSE: "refused",
+}
+_WITH_FILE = frozenset({Plan.NEW, Plan.REPAIR, Plan.KEEP, Plan.REPLACE, Plan.PROMOTE})
 
 
 @dataclass(frozen=True, slots=True)
