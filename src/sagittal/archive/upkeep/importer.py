@@ -1,0 +1,196 @@
+"""Import: files, folders and zip files into the archive, with an answer for every file.
+
+A file whose very bytes are held already is told by its digest and not stored again, so that an import that was
+interrupted goes on where it was when it is started anew. Files that are not objects are skipped, each with the reason.
+Several files are under way at one time, so that the committer has batches. Deliberately not here: progress bars, remote
+archives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from sagittal.archive.access import Principal, authorize
+from sagittal.archive.index.connection import Readers
+from sagittal.archive.index.select import FILES_OF_INSTANCE
+from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.local import LocalVolume
+from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates
+from sagittal.dicom.part10 import Part10Head, meta_group
+from sagittal.errors import DamagedObject, Malformed, SagittalError
+from sagittal.limits import Limits
+
+_READ_BYTES = 1 << 20
+_DICOMDIR = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
+
+
+class Transfer(Protocol):
+    """What `Archive.store_begin_part10` gives."""
+
+    def write(self, fragments: bytes) -> None: ...
+    def ready(self) -> Any: ...
+    async def commit(self) -> Outcome: ...
+    def discard(self) -> None: ...
+
+
+class Target(Protocol):
+    """What an import needs of an archive."""
+
+    readers: Readers
+    volumes: dict[int, LocalVolume]
+    limits: Limits
+
+    def store_begin_part10(self, principal: Principal, source: Source) -> Transfer: ...
+
+
+class Imported(NamedTuple):
+    """What became of one file: "stored", "duplicate", "kept", "replaced", "held", "skipped" or "failed"."""
+
+    name: str
+    status: str
+    reason: str = ""  # for "skipped" and "failed"; warnings otherwise
+    outcome: Outcome | None = None
+    size: int = 0
+
+    @property
+    def is_failure(self) -> bool:
+        return self.status == "failed"
+
+
+async def import_files(
+    target: Target, principal: Principal, paths: Sequence[Path], source: Source
+) -> AsyncIterator[Imported]:
+    """Import everything at or below `paths`; yields an answer for every file, in the order in which they come."""
+    authorize(principal, "store")
+    found = candidates(paths, target.limits.archive)
+    running: set[asyncio.Task[Imported]] = set()
+    over = False
+    try:
+        while running or not over:
+            while not over and len(running) < target.limits.archive.import_transfers:
+                candidate = await asyncio.to_thread(_next, found)
+                if candidate is None:
+                    over = True
+                else:
+                    running.add(asyncio.create_task(_import(target, principal, candidate, source)))
+            if running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def _next(found: Iterator[Candidate | Refusal]) -> Candidate | Refusal | None:
+    return next(found, None)
+
+
+async def _import(target: Target, principal: Principal, candidate: Candidate | Refusal, source: Source) -> Imported:
+    if isinstance(candidate, Refusal):
+        return Imported(candidate.name, "failed", candidate.reason)
+    name, size = candidate.name, candidate.size
+    try:
+        opened = await asyncio.to_thread(candidate.open)
+    except (OSError, RuntimeError, NotImplementedError, ValueError) as error:
+        if isinstance(candidate, Member):
+            candidate.abandon()
+        return Imported(name, "failed", getattr(error, "strerror", None) or str(error))
+    try:
+        return await _import_opened(target, principal, name, size, opened, source)
+    except Malformed as error:
+        status = "skipped" if error.defect in ("not-dicom", "empty") else "failed"
+        return Imported(name, status, error.text, size=size)
+    except SagittalError as error:
+        return Imported(name, "failed", error.text, size=size)
+    except OSError as error:
+        return Imported(name, "failed", error.strerror or str(error), size=size)
+    finally:
+        await asyncio.to_thread(opened.close)
+
+
+async def _import_opened(
+    target: Target, principal: Principal, name: str, size: int, opened: Opened, source: Source
+) -> Imported:
+    head = Part10Head(target.limits.reader)
+    first = await asyncio.to_thread(opened.read, _READ_BYTES)
+    if not first:
+        return Imported(name, "skipped", "empty")
+    head.feed(first)
+    if not head.done and len(first) < _READ_BYTES:
+        head.finish()
+    if head.sop_class_uid == _DICOMDIR:
+        return Imported(name, "skipped", "a DICOMDIR; the files it lists are imported on their own", size=size)
+    if head.done and head.sop_instance_uid:
+        held = await target.readers.run(lambda connection: _files_held(connection, head.sop_instance_uid or ""))
+        if held:
+            same: bool = await asyncio.to_thread(_is_held, target.volumes, held, head, opened)
+            if same:
+                return Imported(name, "held", size=size)
+            await asyncio.to_thread(opened.rewind)
+            first = await asyncio.to_thread(opened.read, _READ_BYTES)
+    transfer = target.store_begin_part10(principal, source)
+    try:
+        data = first
+        while data:
+            transfer.write(data)
+            waiting = transfer.ready()
+            if waiting is not None:
+                await waiting
+            # A short read of a file means its end, and most files are short: no second thread hop for those.
+            data = await asyncio.to_thread(opened.read, _READ_BYTES) if len(data) == _READ_BYTES else b""
+    except BaseException:
+        transfer.discard()
+        raise
+    outcome = await transfer.commit()
+    return Imported(name, outcome.status, "; ".join(outcome.warnings), outcome, size)
+
+
+class _Held(NamedTuple):
+    digest: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    syntax_uid: str
+    length: int
+    header_length: int
+    volume: int
+    key: str
+
+
+def _files_held(connection: sqlite3.Connection, sop_instance_uid: str) -> list[_Held]:
+    rows = connection.execute(FILES_OF_INSTANCE, (sop_instance_uid, sop_instance_uid))
+    return [_Held._make(row) for row in rows]
+
+
+def _is_held(volumes: dict[int, LocalVolume], held: list[_Held], head: Part10Head, opened: Opened) -> bool:
+    """Whether one of the files held has just the data set that follows `head`, and is there; reads to the end."""
+    digests = {
+        file: hashlib.sha256(meta_group(file.sop_class_uid, file.sop_instance_uid, file.syntax_uid))
+        for file in held
+        if file.syntax_uid == head.syntax_uid and _is_there(volumes, file)
+    }
+    if not digests:
+        return False
+    data, size = head.rest, 0
+    while data:
+        size += len(data)
+        for digest in digests.values():
+            digest.update(data)
+        data = opened.read(_READ_BYTES)
+    return any(
+        file.length - file.header_length == size and digest.hexdigest() == file.digest
+        for file, digest in digests.items()
+    )
+
+
+def _is_there(volumes: dict[int, LocalVolume], file: _Held) -> bool:
+    try:
+        return volumes[file.volume].size(file.key) >= file.length
+    except (DamagedObject, KeyError):
+        return False

@@ -1,0 +1,230 @@
+"""Files to import: those given, those below folders, and the members of zip files, one by one and never unpacked to
+disk.
+
+Nothing is believed about a zip: members are inflated as they are read, real bytes are counted against the limits, and a
+member's name is only ever shown. Everything here blocks; callers use a thread. Deliberately not here: what the files
+are.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+from sagittal.errors import LimitExceeded
+from sagittal.limits import ArchiveLimits
+
+_ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+_RATIO_FREE_BYTES = 1 << 20  # a small member may deflate to very little
+
+
+class Candidate(Protocol):
+    """A file that may be an object. `name` is for people; `size` what it says it has."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    def open(self) -> Opened: ...
+
+
+class Opened(Protocol):
+    """An open candidate. `rewind` starts over."""
+
+    def read(self, length: int) -> bytes: ...
+    def rewind(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that cannot even be opened as a candidate."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of its own."""
+
+    path: Path
+    size: int
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def open(self) -> _OpenFile:
+        return _OpenFile(self.path.open("rb", buffering=0))
+
+
+class _OpenFile:
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, length: int) -> bytes:
+        return self._file.read(length)
+
+    def rewind(self) -> None:
+        self._file.seek(0)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(slots=True)
+class _Zip:
+    """One zip file and what was inflated of it so far; members are opened one at a time or several, by any thread."""
+
+    archive: zipfile.ZipFile
+    limits: ArchiveLimits
+    inflated: int = 0
+    open_members: int = 0
+    over: bool = False
+
+    def release(self) -> None:
+        self.open_members -= 1
+        if self.over and not self.open_members:
+            self.archive.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a zip file."""
+
+    path: Path
+    info: zipfile.ZipInfo
+    zip: _Zip = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.path}!{self.info.filename}"
+
+    @property
+    def size(self) -> int:
+        return self.info.file_size
+
+    def open(self) -> _OpenMember:
+        return _OpenMember(self)
+
+    def abandon(self) -> None:
+        """The member will not be opened."""
+        self.zip.release()
+
+
+class _OpenMember:
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self._read = 0
+        self._closed = False
+        self._stream = member.zip.archive.open(member.info)
+
+    def read(self, length: int) -> bytes:
+        zip_, info = self._member.zip, self._member.info
+        try:
+            data = self._stream.read(length)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise OSError(f"the zip member is damaged: {error}") from None
+        self._read += len(data)
+        zip_.inflated += len(data)
+        if self._read > _RATIO_FREE_BYTES + info.compress_size * zip_.limits.zip_ratio_max:
+            raise LimitExceeded("the zip member inflates more than zip_ratio_max times")
+        if zip_.inflated > zip_.limits.zip_bytes_max:
+            raise LimitExceeded("the zip file inflates to more than zip_bytes_max bytes")
+        return data
+
+    def rewind(self) -> None:
+        self._stream.close()
+        self._stream = self._member.zip.archive.open(self._member.info)
+        self._read = 0
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._stream.close()
+            self._member.zip.release()
+
+
+def candidates(paths: Sequence[Path], limits: ArchiveLimits) -> Iterator[Candidate | Refusal]:
+    """Every file at or below `paths`, in the order of their names; zip files member by member."""
+    for path in paths:
+        if path.is_dir():
+            for folder, folders, names in os.walk(path):
+                folders.sort()
+                for name in sorted(names):
+                    yield from _file(Path(folder, name), limits)
+        else:
+            yield from _file(path, limits)
+
+
+def _file(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]:
+    try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            yield Refusal(str(path), "not a regular file")
+            return
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        yield Refusal(str(path), error.strerror or "cannot be opened")
+        return
+    if magic in _ZIP_MAGIC:
+        yield from _members(path, limits)
+    else:
+        yield File(path, state.st_size)
+
+
+def _members(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]:
+    try:
+        if entries_of(path) > limits.zip_members_max:
+            yield Refusal(str(path), f"more than {limits.zip_members_max} members (zip_members_max)")
+            return
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, struct.error) as error:
+        yield Refusal(str(path), f"not a readable zip file: {error}")
+        return
+    zip_ = _Zip(archive, limits, open_members=1)  # this walk itself counts as one
+    try:
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            if info.flag_bits & 1:
+                yield Refusal(f"{path}!{info.filename}", "encrypted")
+                continue
+            zip_.open_members += 1
+            yield Member(path, info, zip_)
+    finally:
+        zip_.over = True
+        zip_.release()
+
+
+def entries_of(path: Path) -> int:
+    """The number of members that the end of a zip file announces, before its directory is read into memory (APPNOTE
+    4.3).
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 65_557 - 20))
+        tail = file.read()
+        at = tail.rfind(b"PK\x05\x06")
+        if at < 0:
+            raise ValueError("no end of central directory")
+        count, directory_bytes = struct.unpack_from("<HI", tail, at + 10)
+        locator = at - 20
+        if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
+            (offset,) = struct.unpack_from("<Q", tail, locator + 8)
+            file.seek(offset)
+            record = file.read(56)
+            if record[:4] == b"PK\x06\x06":
+                count, directory_bytes = struct.unpack_from("<QQ", record, 32)
+    return int(
+        max(count, directory_bytes // 46)
+    )  # 46: the shortest entry; Python reads what the bytes hold, not the count
