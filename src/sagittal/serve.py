@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
-from sagittal.archive.nodes import Node, Token
+from sagittal.archive.nodes import Node, Token, read_nodes, read_tokens
 from sagittal.config import Settings
 from sagittal.errors import UsageError
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.server import DimseServer
+from sagittal.net.tls import ClientCertificate, server_context
 from sagittal.services import ALL
 from sagittal.services.nodes import NodeTable
 from sagittal.services.site import Site
@@ -134,9 +135,9 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
 async def _start(settings: Settings, archive: Archive) -> Running:
     """Both listeners, DIMSE first; nothing is left open if one of them can't be."""
     fixed = [Node(n.aet, n.host, n.port, n.tls, duplicates=n.duplicates or "") for n in settings.nodes]
-    nodes = NodeTable(archive, await archive.nodes(), fixed, settings.aet, settings.loopback)
+    nodes = NodeTable(archive, await read_nodes(archive.readers), fixed, settings.aet, settings.loopback)
     local_token = secrets.token_urlsafe(32)
-    kept = [Token(t.name, t.sha256, frozenset(t.verbs)) for t in settings.tokens] + await archive.tokens()
+    kept = [Token(t.name, t.sha256, frozenset(t.verbs)) for t in settings.tokens] + await read_tokens(archive.readers)
     tokens = Tokens(kept, hashlib.sha256(local_token.encode()).hexdigest())
     check_bind(settings, len(nodes), len(tokens))
     running = Running(settings, archive, nodes, tokens, local_token=local_token)
@@ -171,20 +172,12 @@ def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable) -> Dims
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """TLS for the DIMSE listener (PS3.15 B.12: 1.2 at least), mutual when authorities are given."""
+    """TLS for the DIMSE listener; client certificates are wanted when authorities are given."""
     dimse = settings.dimse
     if dimse.tls_certificate is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(dimse.tls_certificate, dimse.tls_key)
-        if dimse.tls_authorities is not None:
-            context.load_verify_locations(dimse.tls_authorities)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"dimse.tls_…: {error}") from None
-    return context
+    client: ClientCertificate = "required" if dimse.tls_authorities else "none"
+    return server_context(dimse.tls_certificate, dimse.tls_key, ca=dimse.tls_authorities, client=client)
 
 
 async def _start_http(running: Running, dimse: DimseServer) -> None:

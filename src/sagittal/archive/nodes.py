@@ -5,13 +5,14 @@ Deliberately not here: who may open an association (services) and which token a 
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sagittal.archive.access import VERBS, Principal, authorize
+from sagittal.archive.deletion import Act
 from sagittal.archive.index import nodes as statements
+from sagittal.archive.index.connection import Readers
+from sagittal.archive.index.writer import AuditRow
 from sagittal.errors import UsageError
 
 NODE_VERBS = frozenset({"echo", "store", "find", "get", "move"})
@@ -42,54 +43,54 @@ class Token(NamedTuple):
     expires_at: int | None = None
 
 
-Act = Callable[[sqlite3.Connection], None]
-
-
-def read_nodes(connection: sqlite3.Connection) -> list[Node]:
+async def read_nodes(readers: Readers) -> list[Node]:
     """The AE table, by title."""
+    rows = await readers.run(lambda connection: connection.execute(statements.NODES).fetchall())
     return [
         Node(aet, host, port, bool(tls), frozenset(verbs.split()), tuple(order.split()), policy)
-        for aet, host, port, tls, verbs, order, policy in connection.execute(statements.NODES)
+        for aet, host, port, tls, verbs, order, policy in rows
     ]
 
 
-def put_node(principal: Principal, node: Node) -> Act:
+async def put_node(act: Act, principal: Principal, node: Node) -> None:
     """Add a node, or change the one of this title."""
     authorize(principal, "admin")
     _check_verbs(node.verbs)
     if node.duplicates not in DUPLICATE_POLICIES:
         raise UsageError(f"{node.duplicates!r} is not one of {' '.join(DUPLICATE_POLICIES[1:])}")
-    row = (node.aet, node.host, node.port, int(node.tls), " ".join(sorted(node.verbs)), " ".join(node.syntax_order))
-    return lambda connection: _do(connection, statements.PUT_NODE, *row, node.duplicates, _now())
+    place = node.aet, node.host, node.port, int(node.tls)
+    row = *place, " ".join(sorted(node.verbs)), " ".join(node.syntax_order), node.duplicates, _now()
+    await _do(act, principal, statements.PUT_NODE, row, f"node {node} set")
 
 
-def remove_node(principal: Principal, aet: str) -> Act:
-    """Take a node out of the table; no error when it is not there."""
+async def remove_node(act: Act, principal: Principal, aet: str) -> bool:
+    """Take a node out of the table; whether it was there."""
     authorize(principal, "admin")
-    return lambda connection: _do(connection, statements.REMOVE_NODE, aet)
+    return await _do(act, principal, statements.REMOVE_NODE, (aet,), f"node {aet} removed")
 
 
-def read_tokens(connection: sqlite3.Connection) -> list[Token]:
+async def read_tokens(readers: Readers) -> list[Token]:
     """The bearer tokens that hold."""
-    now = _now()
+    rows = await readers.run(lambda connection: connection.execute(statements.TOKENS).fetchall())
     return [
-        Token(name, digest, frozenset(verbs.split()), expires)
-        for name, digest, verbs, expires in connection.execute(statements.TOKENS)
-        if expires is None or expires > now
+        Token(name, digest, frozenset(verbs.split()), expires_at)
+        for name, digest, verbs, expires_at in rows
+        if expires_at is None or expires_at > _now()
     ]
 
 
-def put_token(principal: Principal, name: str, digest: str, verbs: frozenset[str]) -> Act:
+async def put_token(act: Act, principal: Principal, token: Token) -> None:
     """Add a token, or replace the one of this name."""
     authorize(principal, "admin")
-    _check_verbs(verbs)
-    return lambda connection: _do(connection, statements.PUT_TOKEN, name, digest, " ".join(sorted(verbs)), _now())
+    _check_verbs(token.verbs)
+    row = token.name, token.digest, " ".join(sorted(token.verbs)), _now()
+    await _do(act, principal, statements.PUT_TOKEN, row, f"token {token.name} made")
 
 
-def revoke_token(principal: Principal, name: str) -> Act:
-    """End a token; no error when there is none of this name."""
+async def revoke_token(act: Act, principal: Principal, name: str) -> bool:
+    """End a token; whether there was one."""
     authorize(principal, "admin")
-    return lambda connection: _do(connection, statements.REVOKE_TOKEN, _now(), name)
+    return await _do(act, principal, statements.REVOKE_TOKEN, (_now(), name), f"token {name} revoked")
 
 
 def _check_verbs(verbs: frozenset[str]) -> None:
@@ -97,8 +98,10 @@ def _check_verbs(verbs: frozenset[str]) -> None:
         raise UsageError(f"unknown verb {unknown[0]!r}; verbs are {' '.join(sorted(VERBS))}")
 
 
-def _do(connection: sqlite3.Connection, statement: str, *values: object) -> None:
-    connection.execute(statement, values)
+async def _do(act: Act, principal: Principal, statement: str, values: tuple[Any, ...], what: str) -> bool:
+    """One statement and its audit row; whether it changed anything."""
+    audit = AuditRow(principal.name, principal.kind, "admin", detail=what)
+    return bool(await act(lambda connection: connection.execute(statement, values).rowcount, audit))
 
 
 def _now() -> int:

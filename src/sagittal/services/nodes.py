@@ -10,37 +10,35 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, cast
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
+from sagittal.archive import nodes
 from sagittal.archive.access import Principal
 from sagittal.archive.nodes import NODE_VERBS, Node
 from sagittal.errors import UsageError
 from sagittal.net.address import parse_peer
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.client import Peer
+from sagittal.net.tls import client_context
 from sagittal.services.site import DuplicatePolicy
 from sagittal.ul.pdu import UserIdentity
 
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
+
 CALLING_UNKNOWN, CALLED_UNKNOWN = 3, 7  # PS3.8 Table 9-21
 _RESOLVE_SECONDS = 60.0
-
-
-class NodeStore(Protocol):
-    """Where the table is kept."""
-
-    def put_node(self, principal: Principal, node: Node) -> Awaitable[None]: ...
-
-    def remove_node(self, principal: Principal, aet: str) -> Awaitable[None]: ...
 
 
 class NodeTable:
     """The nodes of one archive: those it keeps, and fixed ones from the configuration."""
 
     def __init__(
-        self, store: NodeStore, kept: Iterable[Node], fixed: Iterable[Node], aet: str, open_house: bool
+        self, archive: Archive, kept: Iterable[Node], fixed: Iterable[Node], aet: str, open_house: bool
     ) -> None:
-        self._store, self._aet, self._open_house = store, aet, open_house
+        self._archive, self._aet, self._open_house = archive, aet, open_house
         self._kept = {node.aet: node for node in kept}
         self._fixed = {node.aet: node for node in fixed}
         self._addresses: dict[str, tuple[float, frozenset[str]]] = {}
@@ -64,13 +62,13 @@ class NodeTable:
 
     def list(self) -> Sequence[Mapping[str, Any]]:
         """Every node as `/api/nodes` and `sagittal nodes list` show it."""
-        nodes = {**self._kept, **self._fixed}
-        return [row_of(nodes[aet]) | {"fixed": aet in self._fixed} for aet in sorted(nodes)]
+        rows = {**self._kept, **self._fixed}
+        return [row_of(rows[aet]) | {"fixed": aet in self._fixed} for aet in sorted(rows)]
 
     async def add(self, principal: Principal, peer: str, **more: Any) -> None:
         """Add a node, or change the one of this title; in force with the next association."""
         node = Node(*parse_peer(peer), **more)
-        await self._store.put_node(principal, node)
+        await nodes.put_node(self._archive.act, principal, node)
         self._kept[node.aet] = node
         self._addresses.pop(node.aet, None)
 
@@ -78,8 +76,8 @@ class NodeTable:
         """Remove a node; whether it was there."""
         if aet in self._fixed:
             raise UsageError(f"{aet} is fixed by the configuration")
-        await self._store.remove_node(principal, aet)
-        return self._kept.pop(aet, None) is not None
+        self._kept.pop(aet, None)
+        return await nodes.remove_node(self._archive.act, principal, aet)
 
     async def admit(self, info: AssociateInfo) -> Admission:
         """PS3.8 9.3.4: in, or why not."""
@@ -143,9 +141,5 @@ def _user(identity: UserIdentity) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _tls_of(node: Node) -> Any:
-    if not node.tls:
-        return None
-    import ssl
-
-    return ssl.create_default_context()
+def _tls_of(node: Node) -> ssl.SSLContext | None:
+    return client_context() if node.tls else None

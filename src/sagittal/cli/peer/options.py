@@ -25,6 +25,7 @@ from sagittal.errors import PeerRefused, UsageError
 from sagittal.limits import NetLimits, ReaderLimits
 from sagittal.net.address import parse_peer
 from sagittal.net.client import Association, Peer, Proposal, connect
+from sagittal.net.tls import client_context
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLAIN = (EXPLICIT_LE, IMPLICIT_LE)
@@ -62,13 +63,7 @@ def _peer(context: click.Context, _parameter: click.Parameter, value: str) -> Pe
 def _tls(tls: bool, tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> ssl.SSLContext | None:
     if not (tls or tls_ca or tls_cert):
         return None
-    try:
-        context = ssl.create_default_context(cafile=tls_ca)
-        if tls_cert:
-            context.load_cert_chain(tls_cert, tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"TLS: {error}") from None
-    return context
+    return client_context(ca=tls_ca, certificate=tls_cert, key=tls_key)
 
 
 async def open_association(peer: Peer, aet: str, contexts: Sequence[Proposal]) -> Association:
