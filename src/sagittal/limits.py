@@ -17,7 +17,7 @@ class ReaderLimits:
 
     depth_max: int = 128  # peers chose 100 and 256; real objects stay below 10
     elements_max: int = 20_000_000  # 200,000 per-frame items of ~60 elements
-    sequence_whole_bytes_max: int = 2 * KiB  # shorter elements and sequences of defined length are read, and remembered, whole
+    sequence_whole_bytes_max: int = 2 * KiB  # shorter elements and sequences are read, and remembered, whole
     value_text_bytes_max: int = 64 * KiB  # longer text and number values become bulk data in the metadata
     value_binary_bytes_max: int = 1 * KiB  # longer binary values become bulk data in the metadata
     value_held_bytes_max: int = 64 * KiB  # any value kept whole in memory while reading

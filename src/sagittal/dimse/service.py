@@ -138,7 +138,7 @@ class StoreSink(Protocol):
     def write(self, fragments: Sequence[memoryview]) -> None:
         """All fragments of one socket read. The views are invalid once this returns."""
 
-    def ready(self) -> Awaitable[None] | None:
+    def ready(self) -> Awaitable[object] | None:
         """None, or what to wait for before more is read from the socket. Asked after each `write`."""
 
     async def finish(self) -> Response:

@@ -1,93 +1,188 @@
-"""What to propose and what to send for objects that lie in files: presentation contexts, batches, data sets.
+"""Messages on their way out: small ones at once and many in one write, data sets in chunks with the peer's pace.
 
-One context for each SOP class and stored transfer syntax, and an uncompressed alternative where the object is
-uncompressed (re-encoded on the way, never decoded). Used by the SCU commands and by C-MOVE; nothing here opens an association.
+Message parts of one message are never mixed with another's; while a data set is going out, others wait behind it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from sagittal.dicom.reencode import reencode
-from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
-from sagittal.dimse.service import Context, FileRegion, Source
-from sagittal.limits import ReaderLimits
-from sagittal.net.client import Proposal
+from sagittal.dimse import commands
+from sagittal.dimse.exchange import Buffer, encode_part, fragment_bytes, header
+from sagittal.dimse.service import FileRegion, Source
+from sagittal.errors import DamagedObject, PeerError
 
-CONTEXTS_MAX = 128  # PS3.8 9.3.2.2: odd ids 1 to 255
-_READ_BYTES = 1 << 16
+if TYPE_CHECKING:
+    from sagittal.net.link import Link
 
-Item = TypeVar("Item")
-
-
-@dataclass
-class Batch(Generic[Item]):
-    """What goes over one association."""
-
-    proposals: list[Proposal] = field(default_factory=list)
-    items: list[Item] = field(default_factory=list)
+BATCH_BYTES = 512 * 1024  # read and written at once: ~1 ms of one core
+JOIN_BYTES = 64 * 1024  # below this, one joined buffer is cheaper than many
 
 
-def plan(items: Iterable[Item], kind: Callable[[Item], tuple[str, str]]) -> list[Batch[Item]]:
-    """Items by SOP class, as many to an association as it has contexts; `kind` gives class and syntax."""
-    by_class: dict[str, list[Item]] = {}
-    for item in items:
-        by_class.setdefault(kind(item)[0], []).append(item)
-    batches: list[Batch[Item]] = []
-    for sop_class, members in by_class.items():
-        proposals = propose(sop_class, (kind(item)[1] for item in members))
-        if not batches or len(batches[-1].proposals) + len(proposals) > CONTEXTS_MAX:
-            batches.append(Batch())
-        batches[-1].proposals += proposals
-        batches[-1].items += members
-    return batches
+class Sender:
+    """The sending half of a link."""
 
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._parts: list[Buffer] = []
+        self._bytes = 0
+        self._scheduled = False
+        self._busy = asyncio.Lock()  # held by the message whose data set is going out
+        self._limit = 0
 
-def propose(sop_class: str, stored: Iterable[str]) -> list[Proposal]:
-    """A context for each stored syntax, and one with the plain syntaxes if something uncompressed might need them."""
-    syntaxes = list(dict.fromkeys(stored))[: CONTEXTS_MAX - 1]
-    proposals = [Proposal(sop_class, (uid,)) for uid in syntaxes]
-    plain = tuple(uid for uid in (EXPLICIT_LE, IMPLICIT_LE) if uid not in syntaxes)
-    if plain and any(syntax(uid).native for uid in syntaxes):
-        proposals.append(Proposal(sop_class, plain))
-    return proposals
+    @property
+    def limit(self) -> int:
+        """Bytes of a message in one PDU."""
+        if not self._limit:
+            self._limit = fragment_bytes(self._link.info.peer_pdu_bytes_max, self._link.limits.pdu_receive_bytes_max)
+        return self._limit
 
+    def send(self, context_id: int, command: Mapping[str, Any], data: bytes | None, *, at_once: bool = True) -> None:
+        """A message with a small data set or none. `at_once=False`: it may wait for others of this turn of the loop."""
+        parts = self._parts
+        encoded = commands.encode(command)
+        parts += encode_part(context_id, encoded, self.limit, command=True)
+        self._bytes += len(encoded) + 24
+        if data is not None:
+            parts += encode_part(context_id, data, self.limit, command=False)
+            self._bytes += len(data)
+        if at_once or self._bytes > JOIN_BYTES:
+            self.flush()
+        elif not self._scheduled:
+            self._scheduled = True
+            self._link.loop.call_soon(self._flush_scheduled)
 
-def accepted_syntaxes(contexts: Iterable[Context]) -> dict[str, list[str]]:
-    """SOP class → transfer syntaxes of its accepted contexts."""
-    accepted: dict[str, list[str]] = {}
-    for context in contexts:
-        accepted.setdefault(context.abstract_syntax, []).append(context.transfer_syntax)
-    return accepted
+    def _flush_scheduled(self) -> None:
+        self._scheduled = False
+        self.flush()
 
+    def flush(self) -> None:
+        """Hand what is waiting to the transport, unless a data set is going out."""
+        if self._parts and not self._busy.locked():
+            parts, self._parts = self._parts, []
+            joined, self._bytes = self._bytes < 2 * JOIN_BYTES, 0
+            self._link.write([b"".join(parts)] if joined else parts)
 
-def choose_syntax(stored: str, accepted: Iterable[str]) -> str | None:
-    """The stored syntax if it was accepted, else an uncompressed one if the object is uncompressed, else None."""
-    offered = set(accepted)
-    if stored in offered:
-        return stored
-    if not syntax(stored).native:
-        return None
-    for uid in (EXPLICIT_LE, IMPLICIT_LE, *sorted(offered)):
-        if uid in offered and syntax(uid).native:
-            return uid
-    return None
-
-
-def data_set_source(fd: int, offset: int, length: int, stored: str, to: str, limits: ReaderLimits) -> Source:
-    """The data set at `offset` of an open file in the syntax `to`; the caller closes `fd` after the sending."""
-    if to == stored:
-        return FileRegion(fd, offset, length)
-    return reencode(_chunks(fd, offset, offset + length), syntax(stored), syntax(to), limits)
-
-
-def _chunks(fd: int, offset: int, end: int) -> Iterator[bytes]:
-    while offset < end:
-        data = os.pread(fd, min(_READ_BYTES, end - offset), offset)
-        if not data:
+    async def send_with_data(self, context_id: int, command: Mapping[str, Any], source: Source) -> None:
+        """A message whose data set comes from `source`. PeerError when the association ends meanwhile."""
+        if isinstance(source, bytes) and len(source) <= JOIN_BYTES:
+            self.send(context_id, command, source)
+            await self.writable()
             return
-        yield data
-        offset += len(data)
+        async with self._busy:
+            waiting, self._parts, self._bytes = self._parts, [], 0
+            self._link.write([*waiting, *encode_part(context_id, commands.encode(command), self.limit, command=True)])
+            try:
+                await self._send_pieces(context_id, source)
+            except BaseException:  # the message can't be completed, so nothing more can be said on this association
+                self._link.abort("a data set could not be read to its end")
+                raise
+        self.flush()
+
+    async def _send_pieces(self, context_id: int, source: Source) -> None:
+        held: Buffer | None = None  # one piece behind, as the last one must say so
+        async for piece in _pieces(source, self.limit):
+            if held is not None:
+                self._send_piece(context_id, held, last=False)
+                await self.writable()
+            held = piece
+        self._send_piece(context_id, held if held is not None else b"", last=True)
+        await self.writable()
+
+    def _send_piece(self, context_id: int, piece: Buffer, *, last: bool) -> None:
+        view, limit, size = memoryview(piece), self.limit, len(piece)
+        whole = header(context_id, min(limit, size))
+        parts: list[Buffer] = []
+        for start in range(0, size, limit):
+            parts += (whole, view[start : start + limit])
+        rest = size % limit or min(limit, size)
+        if not parts:
+            parts = [header(context_id, 0, last=last)]
+        elif last or rest != limit:
+            parts[-2] = header(context_id, rest, last=last)
+        self._link.write(parts)
+
+    async def writable(self) -> None:
+        """Return when the transport takes more. PeerError if the association is over."""
+        waiter = self._link.write_waiter
+        if waiter is not None:
+            await asyncio.shield(waiter)
+        if self._link.over:
+            raise PeerError(f"the association ended: {self._link.reason}")
+
+
+async def _pieces(source: Source, limit: int) -> AsyncIterator[Buffer]:
+    """Non-empty pieces of at least `limit` bytes, as far as there are so many."""
+    if isinstance(source, bytes):
+        if source:
+            yield source
+        return
+    small: list[bytes] = []
+    small_bytes = 0
+    async for part in _parts(source):
+        if isinstance(part, bytes) and small_bytes + len(part) < limit:
+            small.append(part)
+            small_bytes += len(part)
+            continue
+        if small:
+            yield b"".join(small)
+            small, small_bytes = [], 0
+        if isinstance(part, bytes):
+            yield part
+            continue
+        async for chunk in _chunks(part, limit):
+            yield chunk
+    if small_bytes:
+        yield b"".join(small)
+
+
+async def _parts(source: Source) -> AsyncIterator[bytes | FileRegion]:
+    if isinstance(source, bytes | FileRegion):
+        yield source
+    elif isinstance(source, AsyncIterable):
+        async for part in source:
+            yield part
+    else:
+        for part in source:
+            yield part
+
+
+async def _chunks(region: FileRegion, limit: int) -> AsyncIterator[Buffer]:
+    step = max(limit, BATCH_BYTES // limit * limit)
+    for start in range(0, region.length, step):
+        yield await _read(region.fd, region.offset + start, min(step, region.length - start))
+
+
+_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+
+
+async def _read(fd: int, offset: int, size: int) -> Buffer:
+    """`size` bytes at `offset`: at once if the page cache has them, else on a thread: the loop never waits."""
+    buffer = memoryview(bytearray(size))
+    got = 0
+    if _NOWAIT:
+        try:
+            got = os.preadv(fd, [buffer], offset, _NOWAIT)
+        except OSError:  # not cached, or a file system without RWF_NOWAIT: the thread's error is the one that counts
+            got = 0
+    while got < size:
+        read = await asyncio.get_running_loop().run_in_executor(None, _preadv, fd, buffer[got:], offset + got)
+        if not read:
+            raise DamagedObject("an object's file is shorter than the index says")
+        got += read
+    return buffer
+
+
+def _preadv(fd: int, buffer: memoryview, offset: int) -> int:
+    return os.preadv(fd, [buffer], offset)
+
+
+def write_all(transport: asyncio.Transport, parts: Sequence[Buffer]) -> None:
+    """One write or one gathered write."""
+    if len(parts) == 1:
+        transport.write(parts[0])
+    else:
+        transport.writelines(parts)

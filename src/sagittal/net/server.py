@@ -1,17 +1,25 @@
-"""The DIMSE listener: PS3.8 acceptor on asyncio, one for all services."""
+"""The DIMSE listener: acceptor of associations on asyncio, one for all services, with caps on what peers may hold open.
+
+Who may come in is decided by `admit`; what is accepted follows from the services.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Sequence
 
 from sagittal.dimse.service import Service
 from sagittal.limits import NetLimits
+from sagittal.net import log, watch
+from sagittal.net.acceptor import Acceptor
 from sagittal.net.admission import Admit
+from sagittal.ul.negotiation import DEFAULT_ORDER, Offer
 
 
 class DimseServer:
-    """Accepts associations for `services`; who may come in is decided by `admit`."""
+    """Accepts associations for `services`. `associations` and `connections` tell how many there are."""
 
     def __init__(
         self,
@@ -20,16 +28,127 @@ class DimseServer:
         limits: NetLimits,
         aet: str,
         tls: ssl.SSLContext | None = None,
+        syntax_order: tuple[str, ...] = DEFAULT_ORDER,
     ) -> None:
         self.services = tuple(services)
         self.aet = aet
         self.port = 0  # the bound port, once started
-        self._admit, self._limits, self._tls = admit, limits, tls
+        self.admit = admit
+        self.limits = limits
+        self.syntax_order = syntax_order
+        self.draining = False
+        self.associations: set[Acceptor] = set()
+        self._tls = tls
+        self._links: dict[Acceptor, watch.Watch] = {}
+        self._unassociated: dict[Acceptor, None] = {}  # oldest first
+        self._addresses: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._offers: dict[str, Service | None] = {}
+        self._server: asyncio.Server | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def connections(self) -> int:
+        """All open connections, associations included."""
+        return len(self._links)
 
     async def start(self, host: str, port: int) -> None:
         """Listen; port 0 takes a free one. OSError if the address is taken."""
-        raise NotImplementedError
+        loop = asyncio.get_running_loop()
+        buffer = memoryview(bytearray(self.limits.receive_buffer_bytes))  # one for all links: see `link`
+        self._server = await loop.create_server(
+            lambda: Acceptor(self, buffer, self._tasks),
+            host,
+            port,
+            backlog=1024,
+            ssl=self._tls,
+            ssl_handshake_timeout=self.limits.artim_seconds if self._tls is not None else None,
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._watching = loop.create_task(self._watch())
 
     async def stop(self, drain_seconds: float) -> None:
         """Take no more associations, let running operations end for at most `drain_seconds`, then abort the rest."""
-        raise NotImplementedError
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + drain_seconds
+        while self._links or self._tasks:
+            for link in [*self._links]:
+                if link.over or link.quiet:
+                    link.leave("the archive is shutting down")
+            if loop.time() >= deadline:
+                break
+            await asyncio.sleep(0.02)
+        for link in [*self._links]:
+            link.leave("the archive is shutting down")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._watching is not None:
+            self._watching.cancel()
+        await asyncio.sleep(0)  # connections just dropped are told so
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    async def _watch(self) -> None:
+        pause = watch.interval(self.limits)
+        while True:
+            await asyncio.sleep(pause)
+            now = asyncio.get_running_loop().time()
+            for link, seen in [*self._links.items()]:
+                seen.look(link, now)
+
+    # For the links
+
+    def opened(self, link: Acceptor) -> bool:
+        """A connection was accepted; False if its address has too many."""
+        address = link.info.peer_address
+        if self._addresses[address] >= self.limits.connections_per_address_max:
+            link.log(log.WARNING, "connection refused", reason="too many connections from this address")
+            return False
+        self._addresses[address] += 1
+        self._links[link] = watch.Watch()
+        self._unassociated[link] = None
+        # The oldest that still says nothing makes room, so that silent sockets never lock anybody out.
+        while len(self._unassociated) > self.limits.connections_unassociated_max:
+            oldest = next(iter(self._unassociated))
+            self._unassociated.pop(oldest)
+            oldest.drop("too many connections without an association")
+        return True
+
+    def associated(self, link: Acceptor) -> None:
+        """An association was accepted."""
+        self._unassociated.pop(link, None)
+        self.associations.add(link)
+
+    def disassociated(self, link: Acceptor) -> None:
+        """An association is over; its connection may last a little."""
+        if link in self.associations:
+            self.associations.discard(link)
+            if link in self._links:
+                self._unassociated[link] = None
+
+    def closed(self, link: Acceptor) -> None:
+        """A connection is gone."""
+        if self._links.pop(link, None) is not None:
+            self._unassociated.pop(link, None)
+            address = link.info.peer_address
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
+
+    def service_of(self, sop_class: str) -> Service | None:
+        """The first service that covers this class."""
+        if sop_class not in self._offers:
+            if len(self._offers) > 4096:  # private classes are a peer's choice: don't remember them without end
+                self._offers.clear()
+            found = (service for service in self.services if service.covers(sop_class))
+            self._offers[sop_class] = next(found, None)
+        return self._offers[sop_class]
+
+    def offer(self, sop_class: str) -> Offer | None:
+        """What is negotiated for this class."""
+        service = self.service_of(sop_class)
+        return None if service is None else Offer(service.scp, service.scu, service.syntaxes)

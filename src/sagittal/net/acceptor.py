@@ -1,0 +1,185 @@
+"""One accepted connection: the acceptor's side of opening an association (PS3.8 7.1, PS3.7 D.3.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, cast
+
+from sagittal.dimse.service import AssociationInfo, Context
+from sagittal.net import log
+from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
+from sagittal.net.link import Link
+from sagittal.ul import negotiation
+from sagittal.ul.association import Association
+from sagittal.ul.negotiation import Agreed
+from sagittal.ul.pdu import APPLICATION_CONTEXT, AssociateAC, AssociateRJ, AssociateRQ
+
+if TYPE_CHECKING:
+    from sagittal.net.server import DimseServer
+
+# PS3.8 Table 9-21
+UNKNOWN_APPLICATION_CONTEXT = Reject(1, 1, 2, "unknown application context name")
+TOO_MANY_CONTEXTS = Reject(1, 3, 2, "more presentation contexts than the limit")
+TOO_SMALL_PDUS = Reject(1, 3, 2, "the peer's Maximum Length is below the limit")
+LOCAL_LIMIT = Reject(2, 3, 2, "as many associations as the limit allows")
+DRAINING = Reject(2, 3, 1, "shutting down")
+FAILED = Reject(2, 1, 1, "the admission failed")
+
+
+class Acceptor(Link):
+    """A connection that somebody opened to us."""
+
+    def __init__(self, server: DimseServer, buffer: memoryview, tasks: set[asyncio.Task[None]]) -> None:
+        limits = server.limits
+        machine = Association(
+            requestor=False,
+            pdu_bytes_max=limits.pdu_receive_bytes_max,
+            associate_bytes_max=limits.associate_pdu_bytes_max,
+            artim_seconds=limits.artim_seconds,
+        )
+        super().__init__(machine, buffer, limits, tasks)
+        self._server = server
+        self._accepted = False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way: no association, or one between two operations."""
+        return not self._accepted or (self.performer.idle and not self.exchange.inside)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not self._server.opened(self):
+            self.drop("too many connections from this address")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._server.closed(self)
+
+    def association_requested(self, request: AssociateRQ) -> None:
+        """Reject by itself what no admission could change, then ask `admit`."""
+        user, host = request.user, self.info
+        self.info = AssociationInfo(
+            request.calling_aet,
+            request.called_aet,
+            host.peer_address,
+            host.peer_port,
+            peer_pdu_bytes_max=user.pdu_bytes_max,
+        )
+        obstacle = self._obstacle(request)
+        if obstacle is not None:
+            self._reject(obstacle)
+            return
+        asked = AssociateInfo(
+            request.calling_aet,
+            request.called_aet,
+            host.peer_address,
+            host.peer_port,
+            request.contexts,
+            user.identity,
+            user.implementation_class,
+            user.implementation_version,
+            cast("dict[str, Any] | None", self.transport and self.transport.get_extra_info("peercert")) or None,
+        )
+        try:
+            admission = self._server.admit(asked)
+        except Exception:
+            log.LOGGER.exception("the admission failed")
+            self._reject(FAILED)
+            return
+        if inspect.isawaitable(admission):
+            self.run(self._admit_later(request, admission))
+        else:
+            self._admitted(request, admission)
+
+    def _obstacle(self, request: AssociateRQ) -> Reject | None:
+        limits, server = self.limits, self._server
+        if request.application_context != APPLICATION_CONTEXT:
+            return UNKNOWN_APPLICATION_CONTEXT
+        if server.draining:
+            return DRAINING
+        if len(server.associations) >= limits.associations_max:
+            return LOCAL_LIMIT
+        if len(request.contexts) > limits.presentation_contexts_max:
+            return TOO_MANY_CONTEXTS
+        if 0 < request.user.pdu_bytes_max < limits.peer_pdu_bytes_min:
+            return TOO_SMALL_PDUS
+        return None
+
+    async def _admit_later(self, request: AssociateRQ, admission: Awaitable[Admission]) -> None:
+        try:
+            answer = await admission
+        except Exception:
+            log.LOGGER.exception("the admission failed")
+            answer = FAILED
+        if not self.over:  # the peer may have gone meanwhile
+            self._admitted(request, self._obstacle(request) or answer)
+
+    def _admitted(self, request: AssociateRQ, admission: Admission) -> None:
+        if isinstance(admission, Reject):
+            self._reject(admission)
+            return
+        order = admission.syntax_order or self._server.syntax_order
+        results, roles, agreed = negotiation.answer_contexts(request, self._server.offer, order)
+        answer = negotiation.acceptance(
+            request,
+            results,
+            roles,
+            pdu_bytes_max=self.limits.pdu_receive_bytes_max,
+            operations_max=self.limits.operations_max,
+            identity_response=admission.identity_response,
+        )
+        self._accept(request, answer, admission, agreed)
+
+    def _accept(self, request: AssociateRQ, answer: AssociateAC, admission: Accept, agreed: tuple[Agreed, ...]) -> None:
+        user = request.user
+        contexts = tuple(
+            Context(each.id, each.abstract_syntax, each.transfer_syntax, each.requestor_scu, each.requestor_scp)
+            for each in agreed
+        )
+        info = AssociationInfo(
+            request.calling_aet,
+            request.called_aet,
+            self.info.peer_address,
+            self.info.peer_port,
+            contexts,
+            admission.principal,
+            user.identity,
+            user.implementation_class,
+            user.implementation_version,
+            user.pdu_bytes_max,
+            dict(user.extended),
+        )
+        self.machine.accept(answer, self.loop.time())
+        self.established(info)
+        services = {context.id: (context, self._server.service_of(context.abstract_syntax)) for context in contexts}
+        self.performer.serve(services, (answer.user.asynchronous or (1, 1))[0])
+        self._accepted = True
+        self._server.associated(self)
+        self.log(log.INFO, "association accepted", contexts=f"{len(contexts)}/{len(request.contexts)}",
+                 implementation=user.implementation_version)  # fmt: skip
+        self.settle()
+
+    def _reject(self, answer: Reject) -> None:
+        codes = (answer.result, answer.source, answer.reason)
+        self.reason = f"rejected: {answer.text}"
+        self.log(log.WARNING, "association rejected", code="/".join(map(str, codes)), reason=answer.text)
+        self.over = True
+        self.machine.reject(AssociateRJ(*codes), self.loop.time())
+        self.settle()
+
+    def association_over(self) -> None:
+        self._server.disassociated(self)
+        if self._accepted:
+            level = log.INFO if self.reason == "released" else log.WARNING
+            self.log(level, "association ended", reason=self.reason, received_bytes=self.received_bytes)
+        elif self.received_bytes or self.machine.problem:
+            self.log(log.WARNING, "connection ended without an association", reason=self.reason)
+
+    def leave(self, text: str) -> None:
+        """Abort what is there, then close."""
+        if not self.over:
+            self.abort(text)
+        if self.transport is not None:
+            self.transport.close()

@@ -1,0 +1,74 @@
+"""When to give up on a peer: ARTIM, idleness, the progress floor inside a message, a stalled receiver.
+
+One look at every link a second or so, instead of timers that each read would have to move. The clock comes in as `now`.
+"""
+
+from __future__ import annotations
+
+from sagittal.limits import NetLimits
+from sagittal.net.link import Link
+
+
+def interval(limits: NetLimits) -> float:
+    """Seconds between two looks: a quarter of the shortest limit, one second at the most."""
+    shortest = min(
+        limits.artim_seconds, limits.idle_seconds_max, limits.progress_window_seconds, limits.send_stall_seconds_max
+    )
+    return max(0.01, min(1.0, shortest / 4))
+
+
+class Watch:
+    """What was seen of one link before."""
+
+    __slots__ = ("_bytes", "_since", "_stalled_bytes", "_stalled_since")
+
+    def __init__(self) -> None:
+        self._since: float | None = None  # a message is incomplete, and we read
+        self._bytes = 0
+        self._stalled_since: float | None = None
+        self._stalled_bytes = 0
+
+    def look(self, link: Link, now: float) -> None:
+        """Abort or close what has exceeded a limit."""
+        machine, limits = link.machine, link.limits
+        if machine.deadline is not None and now >= machine.deadline:
+            machine.expired(now)
+            link.settle()
+        elif link.over:
+            return
+        elif self._stalled(link, now):
+            link.drop(
+                f"the peer took no data for {limits.send_stall_seconds_max:g} s"
+            )  # an abort couldn't be sent either
+        elif self._too_slow(link, now):
+            floor = f"{limits.receive_bytes_per_second_min} bytes/s over {limits.progress_window_seconds:g} s"
+            link.abort(f"inside a message the peer sent less than {floor}")
+        elif machine.state != 2 and self._idle(link) and now - link.active_at > limits.idle_seconds_max:
+            link.abort(f"no traffic for {limits.idle_seconds_max:g} s")
+
+    @staticmethod
+    def _idle(link: Link) -> bool:
+        return not link.performer.working and not link.invoker.waiting and not link.holds and link.machine.state != 3
+
+    def _too_slow(self, link: Link, now: float) -> bool:
+        inside = link.machine.established and (link.exchange.inside or link.machine.inside_pdu) and not link.holds
+        if not inside:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since, self._bytes = now, link.received_bytes
+            return False
+        window = link.limits.progress_window_seconds
+        if now - self._since < window:
+            return False
+        least = link.limits.receive_bytes_per_second_min * (now - self._since)
+        slow = link.received_bytes - self._bytes < least
+        self._since, self._bytes = now, link.received_bytes
+        return slow
+
+    def _stalled(self, link: Link, now: float) -> bool:
+        waiting = link.transport.get_write_buffer_size() if link.transport is not None else 0
+        if not waiting or waiting != self._stalled_bytes or self._stalled_since is None:
+            self._stalled_bytes, self._stalled_since = waiting, now
+            return False
+        return now - self._stalled_since > link.limits.send_stall_seconds_max
