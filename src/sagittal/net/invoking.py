@@ -88,6 +88,11 @@ class Invoker:
         """Whether a response is outstanding."""
         return bool(self._calls)
 
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The requests without a final response."""
+        return tuple(self._calls.values())
+
     def begin(self, arrived: Arrived) -> None:
         """A response's command set."""
         if arrived.data_set:
