@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sagittal.dimse.address import is_loopback, parse_peer
 from sagittal.errors import UsageError
 from sagittal.limits import Limits
-from sagittal.net.address import is_loopback, parse_peer
 
 # PS3.5 6.2, VR AE: no backslash, no control characters, spaces inside only
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[!-\[\]-~](?:[ -\[\]-~]*[!-\[\]-~])?$")]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 from sagittal.archive import nodes
 from sagittal.archive.access import Principal
 from sagittal.archive.nodes import NODE_VERBS, Node
+from sagittal.dimse.address import parse_peer
 from sagittal.errors import UsageError
-from sagittal.net.address import parse_peer
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.client import Peer
 from sagittal.net.tls import client_context

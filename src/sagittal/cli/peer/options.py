@@ -20,10 +20,10 @@ from sagittal.dicom.elements import (
     encode_text,
 )
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
+from sagittal.dimse.address import parse_peer
 from sagittal.dimse.service import NoContext
 from sagittal.errors import PeerRefused, UsageError
 from sagittal.limits import NetLimits, ReaderLimits
-from sagittal.net.address import parse_peer
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.tls import client_context
 

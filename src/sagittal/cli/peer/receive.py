@@ -13,9 +13,9 @@ from sagittal.cli.output import json_option, result, run, say
 from sagittal.cli.peer.folder import Folder
 from sagittal.dicom.sopclasses import VERIFICATION, may_be_storage
 from sagittal.dicom.syntaxes import syntax
+from sagittal.dimse.address import is_loopback
 from sagittal.dimse.service import Request, Response, Service
 from sagittal.limits import NetLimits
-from sagittal.net.address import is_loopback
 from sagittal.net.admission import Accept, Admission, AssociateInfo
 from sagittal.net.server import DimseServer
 

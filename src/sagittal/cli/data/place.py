@@ -1,0 +1,122 @@
+"""Where an archive is: a data directory that nobody holds, one that a server holds, or a server's URL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from sagittal.errors import DirectoryHeld, PeerRefused, PeerUnreachable, UsageError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from sagittal.archive.archive import Archive
+    from sagittal.archive.index.connection import Readers
+    from sagittal.archive.local import LocalVolume
+
+F = TypeVar("F", bound=Callable[..., Any])
+SERVER_FILE = "server.json"
+_STARTING_SECONDS = 10.0  # a server holds its directory for a moment before it says where it listens
+
+
+def data_option(command: F) -> F:
+    """`--data DIR`."""
+    option = click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("sagittal-data"),
+        show_default=True,
+        help="Data directory.",
+    )
+    return option(command)
+
+
+def existing(data: Path) -> Path:
+    """A data directory that is there."""
+    if not (data / "index.db").is_file():
+        raise UsageError(f"{data} is not a data directory")
+    return data
+
+
+@asynccontextmanager
+async def open_archive(data: Path) -> AsyncIterator[Archive]:
+    """The archive of a directory; DirectoryHeld while a server has it."""
+    from sagittal.archive.archive import Archive
+
+    archive = await Archive.open(data)
+    try:
+        yield archive
+    finally:
+        await archive.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running archive, reached over HTTP."""
+
+    url: str
+    token: str
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[httpx.AsyncClient]:
+        """An HTTP client that shows the token; PeerUnreachable when nobody answers."""
+        import httpx
+
+        headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
+        timeout = httpx.Timeout(30.0, read=300.0, write=300.0)
+        try:
+            async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout) as client:
+                yield client
+        except httpx.TransportError as error:
+            raise PeerUnreachable(f"{self.url}: {error or type(error).__name__}") from None
+
+
+async def server_of(data: Path) -> Server:
+    """The server that holds a directory."""
+    deadline = asyncio.get_running_loop().time() + _STARTING_SECONDS
+    while True:
+        try:
+            told = json.loads((data / SERVER_FILE).read_text(encoding="utf-8"))
+            return Server(told["http"], told["token"])
+        except (FileNotFoundError, PermissionError) as error:
+            if isinstance(error, PermissionError) or asyncio.get_running_loop().time() > deadline:
+                raise DirectoryHeld(f"another process holds {data} and does not say where it listens") from None
+        await asyncio.sleep(0.1)
+
+
+def server_at(url: str) -> Server:
+    """A server by its URL; the token comes from SAGITTAL_TOKEN."""
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"{url!r} is not an http or https URL")
+    return Server(url.rstrip("/").removesuffix("/dicom-web"), os.environ.get("SAGITTAL_TOKEN", ""))
+
+
+def refused(response: httpx.Response) -> NoReturn:
+    """Say why a server refused, as it tells itself."""
+    try:
+        reason = response.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        reason = response.reason_phrase
+    raise PeerRefused(f"the server answered {response.status_code}: {reason}")
+
+
+@asynccontextmanager
+async def reading(data: Path) -> AsyncIterator[tuple[Readers, dict[int, LocalVolume]]]:
+    """Index and objects to read from, beside a server or without one."""
+    from sagittal.archive.index.connection import Readers
+    from sagittal.archive.local import LocalVolume
+
+    readers, volume = Readers(existing(data) / "index.db", 1), LocalVolume(data)
+    try:
+        yield readers, {1: volume}
+    finally:
+        readers.close()
+        volume.close()
