@@ -7,12 +7,19 @@ own UID: no two objects share bytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
+from sagittal.archive.faults import Faults
+from sagittal.archive.ingest import Outcome, Source
 from sagittal.dicom import elements, part10
 from sagittal.dicom.dictionary import tag_of, vr_of
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
+from sagittal.limits import Limits
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -133,3 +140,23 @@ def _fragments(frames: tuple[bytes, ...]) -> bytes:
     items = b"".join(b"\xfe\xff\x00\xe0" + len(frame).to_bytes(4, "little") + frame for frame in frames)
     head = b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\x00\x00\x00\x00"
     return head + items + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+
+
+@asynccontextmanager
+async def opened(path: Path, limits: Limits | None = None, faults: Faults | None = None) -> AsyncIterator[Archive]:
+    """An archive on `path`, closed afterwards."""
+    archive = await Archive.open(path, limits=limits, faults=faults, durability="off")
+    try:
+        yield archive
+    finally:
+        await archive.close()
+
+
+async def store(archive: Archive, *objects: Built, policy: str = "keep-first") -> list[Outcome]:
+    """Store objects one after the other, as an import would."""
+    outcomes = []
+    for built in objects:
+        transfer = archive.store_begin_part10(LOCAL, Source("import", policy=policy))
+        transfer.write(built.part10)
+        outcomes.append(await transfer.commit())
+    return outcomes

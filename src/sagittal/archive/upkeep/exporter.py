@@ -1,0 +1,123 @@
+"""Export: instances as Part 10 files into a folder or a zip file, every one checked against its digest on the way.
+
+Files get ordinal names (`0001/0002/000003.dcm`: study, series, instance): no attribute value enters a path, and the
+names work on any file system and in PS3.12 media. `index.csv` beside them says which UIDs they are. Nothing that exists
+is overwritten. Deliberately not here: DICOMDIR, choosing what to export.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.errors import DamagedObject, SagittalError, UsageError
+
+_COPY_BYTES = 1 << 20
+_INDEX = "index.csv"
+_COLUMNS = ("file", "study_instance_uid", "series_instance_uid", "sop_instance_uid", "sop_class_uid", "sha256")
+
+
+class Exported(NamedTuple):
+    """One instance: its file name below the target, or the reason why it is not there."""
+
+    ref: InstanceRef
+    name: str
+    error: str = ""
+
+
+def export_folder(
+    open_object: Callable[[InstanceRef], OpenObject], refs: Sequence[InstanceRef], folder: Path
+) -> Iterator[Exported]:
+    """Write `refs` below `folder`, which is made or must be empty. Blocks: for a thread."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if next(folder.iterdir(), None) is not None:
+        raise UsageError("the folder to export to is not empty")
+    with (folder / _INDEX).open("x", newline="", encoding="utf-8") as listing:
+        rows = csv.writer(listing)
+        rows.writerow(_COLUMNS)
+        for name, ref in names_of(refs):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("xb") as file:
+                    _copy(open_object, ref, file)
+            except (SagittalError, OSError) as error:
+                path.unlink(missing_ok=True)
+                yield Exported(ref, "", _reason(error))
+                continue
+            rows.writerow(_row(name, ref))
+            yield Exported(ref, name)
+
+
+def export_zip(
+    open_object: Callable[[InstanceRef], OpenObject], refs: Sequence[InstanceRef], target: Path | IO[bytes]
+) -> Iterator[Exported]:
+    """Write `refs` into a new zip file, or a stream that need not be seekable. Blocks: for a thread.
+
+    A damaged object leaves a member that is cut short, and has no row in `index.csv`.
+    """
+    listing = io.StringIO(newline="")
+    rows = csv.writer(listing)
+    rows.writerow(_COLUMNS)
+    file = target.open("xb") if isinstance(target, Path) else target
+    try:
+        # Objects hardly deflate and mostly are compressed already: stored, so that nothing but the disk is busy.
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name, ref in names_of(refs):
+                try:
+                    with archive.open(name, "w", force_zip64=True) as member:
+                        _copy(open_object, ref, member)
+                except SagittalError as error:
+                    yield Exported(ref, "", _reason(error))
+                    continue
+                rows.writerow(_row(name, ref))
+                yield Exported(ref, name)
+            archive.writestr(_INDEX, listing.getvalue())
+    finally:
+        if isinstance(target, Path):
+            file.close()
+
+
+def names_of(refs: Iterable[InstanceRef]) -> Iterator[tuple[str, InstanceRef]]:
+    """Ordinal names, in the order given; instances of one series may come in any order."""
+    studies: dict[str | None, int] = {}
+    series: dict[tuple[str | None, str | None], int] = {}
+    in_study: dict[str | None, int] = {}
+    in_series: dict[tuple[str | None, str | None], int] = {}
+    for ref in refs:
+        study = studies.setdefault(ref.study_uid, len(studies) + 1)
+        key = (ref.study_uid, ref.series_uid)
+        if key not in series:
+            in_study[ref.study_uid] = series[key] = in_study.get(ref.study_uid, 0) + 1
+        in_series[key] = number = in_series.get(key, 0) + 1
+        yield f"{study:04d}/{series[key]:04d}/{number:06d}.dcm", ref
+
+
+def _copy(open_object: Callable[[InstanceRef], OpenObject], ref: InstanceRef, to: IO[bytes]) -> None:
+    digest = hashlib.sha256()
+    with open_object(ref) as opened:
+        at, left = opened.offset, opened.length
+        while left:
+            data = os.pread(opened.fd, min(left, _COPY_BYTES), at)
+            if not data:
+                raise DamagedObject("the stored object is truncated")
+            digest.update(data)
+            to.write(data)
+            at, left = at + len(data), left - len(data)
+    if digest.hexdigest() != ref.digest:
+        raise DamagedObject("the stored object differs from what was received")
+
+
+def _row(name: str, ref: InstanceRef) -> tuple[str | None, ...]:
+    return name, ref.study_uid, ref.series_uid, ref.sop_instance_uid, ref.sop_class_uid, ref.digest
+
+
+def _reason(error: Exception) -> str:
+    return error.text if isinstance(error, SagittalError) else getattr(error, "strerror", None) or str(error)
