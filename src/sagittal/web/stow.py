@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.responses import Response
 
-from sagittal.archive.access import Principal
+from sagittal.archive.access import Principal, authorize
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.dicom.part10 import Part10Head
 from sagittal.errors import BadRequest, SagittalError, UnsupportedMedia
@@ -139,6 +139,7 @@ class Stow:
         study = request.path_params.get("study")
         if study is not None:
             uri.uid(study, "Study Instance UID")
+        authorize(request.scope["principal"], "store")  # once for all parts, as an answer of its own
         intake = self._intake(request, study)
         try:
             await self._read(request, intake)

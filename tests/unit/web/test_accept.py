@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG_2000_LOSSLESS, JPEG_BASELINE
+from sagittal.errors import BadRequest, NotAcceptable
+from sagittal.web.accept import DICOM, OCTET_STREAM, Offer, accepted, choose, media_type
+
+J2K = [Offer("image/jp2", JPEG_2000_LOSSLESS), Offer(OCTET_STREAM, JPEG_2000_LOSSLESS)]
+NATIVE = [Offer(OCTET_STREAM, EXPLICIT_LE)]
+OBJECT = [Offer(DICOM, IMPLICIT_LE), Offer(DICOM, EXPLICIT_LE, stored=False)]
+PLAIN = [Offer(DICOM, EXPLICIT_LE)]
+COMPRESSED = [Offer(DICOM, JPEG_BASELINE)]
+
+
+@pytest.mark.parametrize(
+    ("text", "type_", "parameters"),
+    [
+        ('multipart/related; type="application/dicom"; boundary=a', "multipart/related", {"type": "application/dicom", "boundary": "a"}),
+        ("Multipart/Related;Type=application/dicom", "multipart/related", {"type": "application/dicom"}),
+        ('multipart/related; boundary="a;b,c\\"d"', "multipart/related", {"boundary": 'a;b,c"d'}),
+        ("application/dicom", "application/dicom", {}),
+        ("text/html; charset=utf-8; charset=latin-1", "text/html", {"charset": "utf-8"}),
+    ],
+)  # fmt: skip
+def test_media_types(text: str, type_: str, parameters: dict[str, str]) -> None:
+    found = media_type(text)
+    assert (found.type, found.parameters) == (type_, parameters)
+
+
+@pytest.mark.parametrize("text", ["", "dicom", "a/b/c", "a b/c", "; type=x/y"])
+def test_what_is_no_media_type(text: str) -> None:
+    with pytest.raises(BadRequest):
+        media_type(text)
+
+
+def test_order_of_ranges() -> None:
+    ranges = accepted(['text/html;q=0.1, image/jp2;q=0, application/dicom+json, nonsense, */*;q=x, a/b;q=0.5'])
+    assert [r.type for r in ranges] == ["application/dicom+json", "a/b", "text/html"]
+    assert [r.type for r in accepted([])] == ["*/*"]
+    assert [r.type for r in accepted(["text/html"], ["image/jpeg"])] == ["image/jpeg"]
+    assert accepted([",".join(["a/b"] * 64)])
+    with pytest.raises(BadRequest):
+        accepted([",".join(["a/b"] * 65)])
+
+
+@pytest.mark.parametrize(
+    ("accept", "offers", "answer"),
+    [
+        # PS3.18 8.7.3: without transfer-syntax the default is Explicit VR Little Endian
+        ('multipart/related; type="application/dicom"', OBJECT, (EXPLICIT_LE, True)),
+        ('multipart/related; type="application/dicom"', PLAIN, (EXPLICIT_LE, True)),
+        ('multipart/related; type="application/dicom"', COMPRESSED, None),
+        ('multipart/related; type="application/dicom"; transfer-syntax=*', COMPRESSED, (JPEG_BASELINE, True)),
+        ('multipart/related; type="application/dicom"; transfer-syntax="*"', OBJECT, (IMPLICIT_LE, True)),
+        (f"multipart/related; type=application/dicom; transfer-syntax={JPEG_BASELINE}", COMPRESSED, (JPEG_BASELINE, True)),
+        (f"multipart/related; type=application/dicom; transfer-syntax={IMPLICIT_LE}", OBJECT, (IMPLICIT_LE, True)),
+        (f"application/dicom; transfer-syntax={JPEG_2000_LOSSLESS}", COMPRESSED, None),
+        (f"application/dicom; transfer-syntax={JPEG_2000_LOSSLESS}, application/dicom;q=0.9;transfer-syntax=*", COMPRESSED,
+         (JPEG_BASELINE, False)),
+        ("application/dicom", PLAIN, (EXPLICIT_LE, False)),
+        ("*/*", COMPRESSED, (JPEG_BASELINE, True)),
+        ("multipart/related", COMPRESSED, (JPEG_BASELINE, True)),
+        ("application/*", PLAIN, (EXPLICIT_LE, False)),
+        ("text/html", PLAIN, None),
+        # frames
+        ("multipart/related; type=application/octet-stream; transfer-syntax=*", J2K, (JPEG_2000_LOSSLESS, True)),  # OHIF
+        ("multipart/related; type=application/octet-stream", J2K, None),
+        ("multipart/related; type=application/octet-stream", NATIVE, (EXPLICIT_LE, True)),
+        ("multipart/related; type=application/octet-stream; transfer-syntax=*", NATIVE, (EXPLICIT_LE, True)),
+        (f"multipart/related; type=application/octet-stream; transfer-syntax={EXPLICIT_LE}", NATIVE, (EXPLICIT_LE, True)),
+        ('multipart/related; type="image/jp2"', J2K, (JPEG_2000_LOSSLESS, True)),
+        ('multipart/related; type="image/*"', J2K, (JPEG_2000_LOSSLESS, True)),
+        ('multipart/related; type="image/"', J2K, (JPEG_2000_LOSSLESS, True)),
+        ("image/jp2", J2K, (JPEG_2000_LOSSLESS, False)),
+        ("image/jpeg", J2K, None),
+        (f"image/jp2; transfer-syntax={JPEG_BASELINE}", J2K, None),
+        ("application/octet-stream", NATIVE, (EXPLICIT_LE, False)),
+    ],
+)  # fmt: skip
+def test_choice(accept: str, offers: list[Offer], answer: tuple[str, bool] | None) -> None:
+    ranges = accepted([accept])
+    if answer is None:
+        with pytest.raises(NotAcceptable):
+            choose(ranges, offers, single=True)
+    else:
+        choice = choose(ranges, offers, single=True)
+        assert (choice.offer.syntax, choice.multipart) == answer
+
+
+def test_several_parts_need_multipart() -> None:
+    with pytest.raises(NotAcceptable):
+        choose(accepted(["application/dicom"]), PLAIN, single=False)
+    assert choose(accepted(["*/*"]), PLAIN, single=False).multipart

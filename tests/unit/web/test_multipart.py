@@ -1,0 +1,126 @@
+"""The limits of multipart/related at cap-1, cap and cap+1, and hostile payloads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from sagittal.errors import BadRequest, LimitExceeded, UnsupportedMedia
+from sagittal.limits import WebLimits
+from sagittal.web.accept import media_type
+from sagittal.web.multipart import Reader, boundary_of, content_type
+
+LIMITS = replace(
+    WebLimits(), multipart_header_bytes_max=100, multipart_headers_max=3, parts_max=4, multipart_preamble_bytes_max=50
+)
+
+
+class Count:
+    def __init__(self) -> None:
+        self.parts = self.bytes = 0
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        self.parts += 1
+
+    def data(self, data: memoryview) -> None:
+        self.bytes += len(data)
+
+    def end(self) -> None:
+        pass
+
+
+def read(payload: bytes, step: int) -> Count:
+    count = Count()
+    reader = Reader(b"b", count, LIMITS)
+    for at in range(0, len(payload), step):
+        reader.feed(payload[at : at + step])
+    reader.finish()
+    return count
+
+
+@pytest.mark.parametrize("step", [1, 7, 100_000])
+@pytest.mark.parametrize("over", [-1, 0, 1])
+class TestCaps:
+    def outcome(self, payload: bytes, step: int, over: int) -> None:
+        if over > 0:
+            with pytest.raises(LimitExceeded):
+                read(payload, step)
+        else:
+            assert read(payload, step).parts
+
+    def test_header_bytes(self, step: int, over: int) -> None:
+        self.outcome(b"--b\r\nA:" + b"x" * (99 + over) + b"\r\n\r\nDATA\r\n--b--", step, over)
+
+    def test_header_bytes_of_all_headers(self, step: int, over: int) -> None:
+        self.outcome(b"--b\r\nA:" + b"x" * 49 + b"\r\nB:" + b"x" * (49 + over) + b"\r\n\r\nDATA\r\n--b--", step, over)
+
+    def test_headers(self, step: int, over: int) -> None:
+        self.outcome(b"--b\r\n" + b"A:x\r\n" * (3 + over) + b"\r\nDATA\r\n--b--", step, over)
+
+    def test_parts(self, step: int, over: int) -> None:
+        self.outcome(b"--b\r\n\r\nDATA\r\n" * (4 + over) + b"--b--", step, over)
+
+    def test_preamble(self, step: int, over: int) -> None:
+        self.outcome(b"x" * (48 + over) + b"\r\n--b\r\n\r\nDATA\r\n--b--", step, over)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"--b\r\n" + b"A" * 5_000,  # a header name without end
+        b"--b\r\nA:" + b" " * 5_000,  # blanks without end
+        b"--b\r\nA:" + b"x" * 5_000,
+        b"--b\r\n: x\r\n\r\nDATA\r\n--b--",
+        b"--b\r\nA\0B: x\r\n\r\nDATA\r\n--b--",
+        b"--b\r\nA: x\r\r\n\r\nDATA\r\n--b--",
+        b"--bb\r\n\r\nDATA\r\n--b--",
+        b"--b\r\n\r\nDATA",  # never closed
+        b"--b\r\n\r\nDATA\r\n--b-",
+        b"x" * 5_000,  # preamble without end
+        b"--" * 5_000,
+        b"\r\n" * 5_000,
+        b"",
+    ],
+)
+@pytest.mark.parametrize("step", [1, 100_000])
+def test_hostile_payloads(payload: bytes, step: int) -> None:
+    with pytest.raises((BadRequest, LimitExceeded)):
+        read(payload, step)
+
+
+def test_epilogue_is_nothing() -> None:
+    assert read(b"--b\r\n\r\nDATA\r\n--b--\r\nand more" + b"\r\n--b\r\n\r\nDATA" * 9, 3).parts == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "boundary"),
+    [
+        ('multipart/related; type="application/dicom"; boundary="0f3cf5c0-70e0-41ef-baef-c6f9f65ec3e1"', "0f3cf5c0-70e0-41ef-baef-c6f9f65ec3e1"),
+        ("multipart/related; type=application/dicom; boundary=----WebKitFormBoundary", "----WebKitFormBoundary"),
+        ("multipart/related;boundary=a=b", "a=b"),
+        ('multipart/related; boundary="gc0p4Jq0M:2Yt08jU534c0p"', "gc0p4Jq0M:2Yt08jU534c0p"),
+        ("multipart/related; boundary=" + "x" * 200, "x" * 200),
+    ],
+)  # fmt: skip
+def test_boundaries(text: str, boundary: str) -> None:
+    assert boundary_of(media_type(text), WebLimits()) == boundary.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("multipart/related", BadRequest),
+        ('multipart/related; boundary=""', BadRequest),
+        ('multipart/related; boundary="a\r\nb"', BadRequest),
+        ('multipart/related; boundary="\u00e4"', BadRequest),
+        ("multipart/related; boundary=" + "x" * 201, LimitExceeded),
+        ("multipart/form-data; boundary=a", UnsupportedMedia),
+        ("application/zip", UnsupportedMedia),
+        ("", UnsupportedMedia),
+    ],
+)
+def test_what_is_no_boundary(text: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        boundary_of(content_type(text), WebLimits())

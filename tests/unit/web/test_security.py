@@ -1,0 +1,153 @@
+"""Host, Origin and token: who is let in, before any route."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from sagittal.archive.access import LOCAL, Principal
+from sagittal.web.app import Settings
+
+READER = Principal("reader", "token", frozenset({"find", "get"}))
+TOKENS = {hashlib.sha256(b"sesame").hexdigest(): READER}
+
+
+def settings(**more: Any) -> Settings:
+    return Settings(hosts=frozenset({"pacs.example"}), origins=frozenset({"https://viewer.example"}), **more)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8042", 200),
+        ("127.0.0.1:8042", 200),
+        ("[::1]:8042", 200),
+        ("pacs.example", 200),
+        ("pacs.example:443", 200),
+        ("evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("evil.example:localhost", 403),
+        ("localhost@evil.example", 403),
+        ("192.0.2.1", 403),
+        ("[::2]", 403),
+        ("", 403),
+    ],
+)
+def test_hosts(web: Any, host: str, status: int) -> None:
+    web.settings = settings()
+    assert web.get("/dicom-web/studies", host=host).status_code == status
+
+
+def test_probes_take_any_host(web: Any) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert web.get(path, host="10.0.0.1:8042").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 400),
+        ({"origin": "http://localhost:8042"}, 400),
+        ({"origin": "HTTP://LOCALHOST:8042"}, 400),
+        ({"origin": "https://viewer.example"}, 400),
+        ({"origin": "https://pacs.public"}, 400),
+        ({"origin": "https://pacs.public.evil.example"}, 403),
+        ({"origin": "https://pacs.pub"}, 403),
+        ({"origin": "http://localhost"}, 403),
+        ({"origin": "http://localhost:8043"}, 403),
+        ({"origin": "https://localhost:8042"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 400),
+    ],
+)
+def test_origins_of_writes(web: Any, headers: dict[str, str], status: int) -> None:
+    web.settings = settings(public_url="https://pacs.public/sagittal")
+    headers["content-type"] = "multipart/related"  # without boundary: 400 once let in
+    assert web.request("POST", "/dicom-web/studies", headers=headers).status_code == status
+
+
+def test_reads_do_not_need_an_origin_but_give_no_cors(web: Any) -> None:
+    answer = web.get("/dicom-web/studies", origin="http://evil.example")
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert web.request("OPTIONS", "/dicom-web/studies", headers={"origin": "http://evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("tokens", "loopback", "authorization", "status"),
+    [
+        (False, True, "", 200),
+        (False, False, "", 401),
+        (True, True, "", 401),
+        (True, True, "Bearer sesame", 200),
+        (True, False, "bearer  sesame ", 200),
+        (True, True, "Bearer open", 401),
+        (True, True, "Bearer ", 401),
+        (True, True, "Basic c2VzYW1l", 401),
+        (False, True, "Bearer sesame", 401),
+    ],
+)
+def test_tokens(web: Any, tokens: bool, loopback: bool, authorization: str, status: int) -> None:
+    web.settings = settings(tokens=lambda: TOKENS if tokens else {}, loopback=loopback)
+    for path in ("/dicom-web/studies", "/api/summary", "/api/changes", "/metrics"):
+        answer = web.get(path, authorization=authorization)
+        assert answer.status_code == status, path
+        if status == 401:
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert answer.json()["status"] == 401
+    for path in ("/", "/ui/page.js", "/healthz"):
+        assert web.get(path, authorization=authorization).status_code == 200
+
+
+def test_a_token_may_not_do_more_than_its_verbs(web: Any) -> None:
+    web.settings = settings(tokens=lambda: TOKENS)
+    answer = web.request(
+        "POST",
+        "/dicom-web/studies",
+        content=b"x",
+        headers={"content-type": "application/dicom", "authorization": "Bearer sesame"},
+    )
+    assert answer.status_code == 403
+    assert answer.json()["detail"] == "reader may not store"
+
+
+def test_the_local_operator(web: Any) -> None:
+    web.request("POST", "/dicom-web/studies", content=b"x", headers={"content-type": "application/dicom"})
+    assert web.archive.principals == [LOCAL]
+
+
+def test_headers_of_every_answer(web: Any) -> None:
+    for path in ("/", "/dicom-web/studies", "/nothing", "/healthz", "/dicom-web/studies?limit=x"):
+        headers = web.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dicom-web/studies/..",
+        "/dicom-web/studies/%2e%2e/metadata",
+        "/dicom-web/studies/..%2f..%2fetc/series/1.2/instances/1.2",
+        "/dicom-web/studies//etc/passwd",
+        "/dicom-web/studies/1.2/series/%2fabs/metadata",
+        "/dicom-web/studies/1.2/series/1.2/instances/a.b/frames/1",
+        "/dicom-web/studies/1.2%00/metadata",
+        "/dicom-web/studies/" + "1" * 65,
+        "/dicom-web/studies/1.2/series/1.2/instances/1.2/bulkdata/../../../etc/passwd",
+        "/dicom-web/studies/1.2/series/1.2/instances/1.2/bulkdata/%2e%2e/7FE00010",
+        "/ui/..%2fapp.py",
+        "/ui/page.py",
+    ],
+)
+def test_addresses_that_lead_elsewhere(web: Any, path: str) -> None:
+    assert web.get(path).status_code in (400, 404)

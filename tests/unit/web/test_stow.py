@@ -1,0 +1,184 @@
+"""STOW-RS against a made-up archive: framing, statuses, and what the client is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from sagittal.dicom.part10 import meta_group
+from sagittal.errors import Busy, IdentifierMismatch, StorageUnavailable
+from sagittal.limits import Limits, WebLimits
+from sagittal.web.app import Settings
+
+TYPE = 'multipart/related; type="application/dicom"; boundary=b'
+CT = "1.2.840.10008.5.1.4.1.1.2"
+GOOD = meta_group(CT, "1.2.3.1", "1.2.840.10008.1.2.1") + b"data set"
+REFUSED = meta_group(CT, "1.2.3.9", "1.2.840.10008.1.2.1") + b"REFUSE"
+
+
+def payload(*contents: bytes, type_: bytes = b"application/dicom") -> bytes:
+    parts = b"".join(b"--b\r\nContent-Type: " + type_ + b"\r\n\r\n" + content + b"\r\n" for content in contents)
+    return parts + b"--b--\r\n"
+
+
+def post(web: Any, content: Any, type_: str = TYPE, path: str = "/dicom-web/studies", **headers: str) -> httpx.Response:
+    answer: httpx.Response = web.request("POST", path, content=content, headers={"content-type": type_, **headers})
+    return answer
+
+
+def reasons(answer: httpx.Response, tag: str) -> list[int]:
+    return [item["00081197"]["Value"][0] for item in answer.json().get(tag, {}).get("Value", [])]
+
+
+def test_all_stored(web: Any) -> None:
+    answer = post(web, payload(b"one", b"two\r\n--", b""))
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/dicom+json"
+    assert web.archive.received == [b"one", b"two\r\n--", b""]
+    body = answer.json()
+    assert body["00081190"]["Value"] == ["http://localhost:8042/dicom-web/studies/1.2.1"]
+    items = body["00081199"]["Value"]
+    assert [item["00081155"]["Value"] for item in items] == [["1.2.3.1"], ["1.2.3.2"], ["1.2.3.3"]]
+    assert items[0]["00081190"]["Value"][0].endswith("/studies/1.2.1/series/1.2.2/instances/1.2.3.1")
+    assert "00081198" not in body
+
+
+def test_addresses_behind_a_proxy(web: Any) -> None:
+    web.settings = Settings(public_url="https://pacs.example/sagittal/")
+    assert post(web, payload(b"one")).json()["00081190"]["Value"] == [
+        "https://pacs.example/sagittal/dicom-web/studies/1.2.1"
+    ]
+
+
+def test_some_stored(web: Any) -> None:
+    answer = post(web, payload(b"one", REFUSED, b"REFUSE", b"two"))
+    assert answer.status_code == 202
+    assert web.archive.received == [b"one", b"two"]
+    assert web.archive.discarded == 2
+    body = answer.json()
+    (failed,) = body["00081198"]["Value"]
+    assert failed["00081150"]["Value"] == [CT]
+    assert failed["00081155"]["Value"] == ["1.2.3.9"]
+    assert failed["00081197"]["Value"] == [0xA900]
+    assert "SOP Instance UID" in failed["00000902"]["Value"][0]
+    assert reasons(answer, "0008119A") == [0xA900]  # of which not even the UID is known
+
+
+def test_none_stored(web: Any) -> None:
+    answer = post(web, payload(REFUSED))
+    assert answer.status_code == 409
+    assert reasons(answer, "00081198") == [0xA900]
+
+
+def test_kept_beside_another_content(web: Any) -> None:
+    answer = post(web, payload(b"KEPT"))
+    assert answer.status_code == 202
+    assert answer.json()["00081199"]["Value"][0]["00081196"]["Value"] == [0xB000]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (StorageUnavailable("the volume is unwell"), 503, 0xA700),
+        (Busy(), 503, 0xA700),
+        (IdentifierMismatch("another study"), 409, 0xA900),
+        (ZeroDivisionError(), 500, 0x0110),
+    ],
+)
+def test_commits_that_fail(web: Any, error: Exception, status: int, reason: int) -> None:
+    web.archive.commit_error = error
+    answer = post(web, payload(GOOD, GOOD))
+    assert answer.status_code == status
+    assert reasons(answer, "00081198") == [reason, reason]
+    assert ("retry-after" in answer.headers) == (status == 503)
+
+
+def test_the_study_of_the_address(web: Any) -> None:
+    answer = post(web, payload(b"one"), path="/dicom-web/studies/1.2.77")
+    assert answer.json()["00081190"]["Value"] == ["http://localhost:8042/dicom-web/studies/1.2.77"]
+    assert post(web, payload(b"one"), path="/dicom-web/studies/x").status_code == 400
+
+
+def test_one_instance_alone(web: Any) -> None:
+    assert post(web, GOOD, "application/dicom").status_code == 200
+    assert web.archive.received == [GOOD]
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        "multipart/related; boundary=b",
+        "multipart/related; type=application/dicom; boundary=b",  # OHIF
+        'multipart/related; boundary="b"; type="application/dicom"',
+        "Multipart/Related; Boundary=b; Type=APPLICATION/DICOM",
+    ],
+)
+def test_forms_of_the_content_type(web: Any, type_: str) -> None:
+    assert post(web, b"\r\n" + payload(b"one"), type_).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("type_", "content", "headers", "status"),
+    [
+        ("application/zip", b"x", {}, 415),
+        ("", b"x", {}, 415),
+        ("multipart/form-data; boundary=b", payload(b"one"), {}, 415),
+        ('multipart/related; type="application/dicom+json"; boundary=b', payload(b"one"), {}, 415),
+        (TYPE, payload(b"one"), {"content-encoding": "gzip"}, 415),
+        ("multipart/related", payload(b"one"), {}, 400),
+        (TYPE, b"", {}, 400),
+        (TYPE, b"--b--", {}, 400),
+        (TYPE, b"nonsense", {}, 400),
+        (TYPE, b"x" * 10_000, {}, 413),
+    ],
+)
+def test_requests_that_are_none(web: Any, type_: str, content: bytes, headers: dict[str, str], status: int) -> None:
+    answer = post(web, content, type_, **headers)
+    assert answer.status_code == status
+    assert answer.json()["detail"]
+    assert not web.archive.received
+
+
+def test_a_part_of_another_type(web: Any) -> None:
+    answer = post(web, payload(b"one", type_=b"image/jpeg"))
+    assert answer.status_code == 409
+    assert web.archive.received == []
+
+
+def test_a_payload_that_breaks_off_tells_what_was_stored(web: Any) -> None:
+    answer = post(web, payload(b"one", GOOD)[:-12])
+    assert answer.status_code == 202
+    assert web.archive.received == [b"one"]
+    assert web.archive.discarded == 1
+    assert len(answer.json()["00081199"]["Value"]) == 1
+    assert reasons(answer, "00081198") == [0xC000]
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_parts(web: Any, over: int) -> None:
+    web.settings = Settings(limits=Limits(web=WebLimits(parts_max=5)))
+    answer = post(web, payload(*[b"one"] * (5 + over)))
+    assert answer.status_code == (202 if over > 0 else 200)
+    assert len(web.archive.received) == min(5, 5 + over)
+
+
+def test_any_split(web: Any) -> None:
+    whole = payload(b"one", b"two\r\n--c", b"three")
+
+    async def chunks() -> Any:
+        for at in range(len(whole)):
+            yield whole[at : at + 1]
+
+    async def act(client: httpx.AsyncClient) -> httpx.Response:
+        return await client.post("/dicom-web/studies", content=chunks(), headers={"content-type": TYPE})
+
+    assert web.run(act).status_code == 200
+    assert web.archive.received == [b"one", b"two\r\n--c", b"three"]
+
+
+def test_few_commits_are_under_way_at_once(web: Any) -> None:
+    web.settings = Settings(limits=Limits(web=WebLimits(commits_outstanding_max=2)))
+    assert post(web, payload(*[b"one"] * 50)).status_code == 200
+    assert len(web.archive.received) == 50
