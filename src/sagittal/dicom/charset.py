@@ -1,8 +1,8 @@
 """Specific Character Set: PS3.5 6.1 and PS3.3 C.12.1.1.2, with code extensions by ISO 2022, GB18030, GBK and UTF-8.
 
-`decode` reads what senders write, not only what they may write: defined terms misspelled in known ways, designations that
-the data set didn't declare, Korean and Chinese designations given once a value. What has no character becomes U+FFFD and is
-flagged; nothing is guessed. Not here: the VRs that are text (`values.TEXT_VRS`).
+`decode` reads what senders write, not only what they may write: defined terms misspelled in known ways, designations
+that the data set didn't declare, Korean and Chinese designations given once a value. What has no character becomes
+U+FFFD and is flagged; nothing is guessed. Not here: the VRs that are text (`scanning.values.TEXT_VRS`).
 """
 
 from __future__ import annotations
@@ -48,11 +48,15 @@ _REPLACEMENT = "\ufffd"
 _TERM = re.compile(r"(ISO_IR|ISO 2022 IR) (\d+)\Z")
 _MISSPELT = re.compile(r"ISO[ _-]*(2022)?[ _-]*(?:IR)?[ _-]*(\d+)\Z")
 _ALIASES = {
-    "UTF-8": UTF_8, "UTF8": UTF_8, "ISO 10646": UTF_8, "ISO_IR 192": UTF_8, "ISO 2022 GBK": "GBK", "ISO 2022 58": "ISO 2022 IR 58",
-    "GB2312": "ISO 2022 IR 58", "GB 18030": "GB18030", "ISO 2022 GB18030": "GB18030", "ASCII": "ISO_IR 6", "US-ASCII": "ISO_IR 6",
-    "LATIN1": "ISO_IR 100", "LATIN-1": "ISO_IR 100",
-}  # fmt: skip
-_PARTS_OF_8859 = {
+    **dict.fromkeys(("UTF-8", "UTF8", "ISO 10646"), UTF_8),
+    **dict.fromkeys(("GB2312", "ISO 2022 58"), "ISO 2022 IR 58"),
+    **dict.fromkeys(("GB 18030", "ISO 2022 GB18030"), "GB18030"),
+    **dict.fromkeys(("LATIN1", "LATIN-1"), "ISO_IR 100"),
+    **dict.fromkeys(("ASCII", "US-ASCII"), "ISO_IR 6"),
+    "ISO 2022 GBK": "GBK",
+}
+_PARTS_OF_8859 = {1: 100, 2: 101, 3: 109, 4: 110, 5: 144, 6: 127, 7: 126, 8: 138, 9: 148, 11: 166, 15: 203}
+_8859 = {
     "1": "100", "2": "101", "3": "109", "4": "110", "5": "144", "6": "127", "7": "126", "8": "138", "9": "148", "11": "166", "15": "203",
 }  # fmt: skip
 _8859 = re.compile(r"ISO[ _-]*8859[ _-]*(\d+)\Z")
@@ -71,8 +75,8 @@ def normalise(term: str) -> tuple[str, str]:
         return term, ""
     upper = term.upper().replace("ISO-IR", "ISO_IR")
     meant = _ALIASES.get(upper, "")
-    if not meant and (match := _8859.match(upper)) and match[1] in _PARTS_OF_8859:
-        meant = "ISO_IR " + _PARTS_OF_8859[match[1]]
+    if not meant and (match := _8859.match(upper)) and len(match[1]) < 3 and int(match[1]) in _PARTS_OF_8859:
+        meant = f"ISO_IR {_PARTS_OF_8859[int(match[1])]}"
     if not meant and (match := _MISSPELT.match(upper)):
         number = match[2]
         if number == "192":

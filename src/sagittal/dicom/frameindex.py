@@ -1,9 +1,9 @@
 """Where each frame lies in a data set: PS3.5 8.1.1 and 8.2 (native), A.4 (encapsulated), PS3.3 C.7.6.3.
 
-`build` makes the index from what the reader saw: geometry for native pixel data (in bits: frames of 1-bit pixels aren't
-byte-aligned); for fragments the Extended Offset Table, the Basic Offset Table, one fragment a frame, all fragments for one frame, or
-the marks at which code streams begin. It says None when the frames can't be told apart without decoding. Fragments
-lie one behind the other with 8 bytes of item header between, so that their lengths are all that is kept.
+`native` and `fragments` make the index from what the reader saw: geometry, in bits (frames of 1-bit pixels aren't
+byte-aligned); for fragments the Extended Offset Table, the Basic Offset Table, one fragment a frame, all fragments for
+one frame, or the marks at which code streams begin. They say None when the frames can't be told apart without decoding.
+Fragments lie one behind the other with 8 bytes of item header between, so that their lengths are all that is kept.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _HEAD = Struct(
 _NATIVE, _FRAGMENTS = b"sfN1", b"sfF1"
 ITEM_HEADER = 8
 
-# A code stream begins with one of these: JPEG and JPEG-LS SOI, JPEG 2000 SOC, its file format, JPEG XL stream and container.
+# A code stream begins with one of these: JPEG and JPEG-LS SOI, JPEG 2000 SOC, box formats, JPEG XL.
 _MARKS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0c", b"\xff\x0a")
 
 
@@ -44,8 +44,8 @@ _MARKS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0c", b"\xff\x0a")
 class FrameIndex:
     """Frames as ranges of bits of the data set (0 = its first bit).
 
-    native: frame n at `offset` bytes + n × `frame_bits`. fragments: `lengths` of all fragments, the first value at `offset`; `firsts` is
-    the number of each frame's first fragment, or None when every frame is one fragment.
+    native: the first at `offset` bytes, `frame_bits` each. fragments: `lengths` of all fragments, the first value at
+    `offset`; `firsts` is the number of each frame's first fragment, or None when every frame is one fragment.
     """
 
     kind: str  # "native" | "fragments"
@@ -176,7 +176,7 @@ def native(offset: int, length: int, frame_bits: int, frames: int, warn: Callabl
 def fragments(
     seen: Fragments, frames: int, extended: tuple[bytes, bytes], warn: Callable[[str], None]
 ) -> FrameIndex | None:
-    """The index of encapsulated pixel data, None when frames can't be told apart. Fewer fragments than frames: Malformed."""
+    """The index of encapsulated pixel data, None if frames can't be told apart; too few fragments: Malformed."""
     lengths = seen.lengths
     if len(lengths) < frames:
         text = f"Pixel Data has {len(lengths)} fragments for {frames} frames"

@@ -1,9 +1,9 @@
 """The incremental, bounded reader of data sets: every untrusted byte goes through here first (PS3.5 7, Annex A).
 
-`Reader.feed` takes the data set in any pieces and keeps none of them; `finish` gives the wanted attributes, where the frames lie and the
-tolerated defects, while the DICOM JSON object went to the metadata sink. What breaks the structure raises `Malformed`, what
-costs too much `LimitExceeded`; both follow `defects`. Memory doesn't depend on declared lengths. Pixels aren't looked at, and values aren't
-validated beyond being read.
+`Reader.feed` takes the data set in any pieces and keeps none of them; `finish` gives the wanted attributes, where the
+frames lie and the tolerated defects, while the DICOM JSON object went to the metadata sink. What breaks the structure
+raises `Malformed`, what costs too much `LimitExceeded`; which is which, `defects` says. Memory doesn't depend on declared
+lengths. Pixels aren't looked at, and values aren't validated beyond being read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sagittal.dicom.scanning.levels import FRAGMENTS, Level
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.dicom.scanning.scan import ITEM, SEQUENCE_END, Scanner
 from sagittal.dicom.syntaxes import TransferSyntax
-from sagittal.dicom.values import plain_text
+from sagittal.dicom.scanning.values import plain_text
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import KiB, ReaderLimits
 
@@ -80,6 +80,7 @@ class Reader(Scanner):
         self._offset = 0  # of what comes next, after inflating
         self._pending = bytearray()  # an incomplete element
         self._inflater = zlib.decompressobj(-15) if syntax.deflated else None
+        self._inflated_rest = 0  # bytes after the end of the deflate stream
         self._opened = False
         self._counted = self._characters = self._flush_at = 0
         self._pixels: Element | None = None
@@ -104,23 +105,29 @@ class Reader(Scanner):
             raise LimitExceeded(f"more than {self.limits.data_set_bytes_max} bytes (data_set_bytes_max)")
 
     def _inflate(self, data: bytes | memoryview) -> None:
-        inflater, limits = self._inflater, self.limits
-        while data and inflater is not None and not inflater.eof:
-            try:
-                out = inflater.decompress(data, _INFLATE_STEP)
-            except zlib.error as failure:
-                raise Malformed("deflate-invalid", f"the data set can't be inflated: {failure}", self._offset) from None
-            data = inflater.unconsumed_tail
-            self._read_on(out)
-            if self._offset > limits.inflate_bytes_max:
-                raise LimitExceeded(f"inflates to more than {limits.inflate_bytes_max} bytes (inflate_bytes_max)")
-            excess = self._offset - limits.inflate_ratio_free_bytes
-            if excess > 0 and self._offset > limits.inflate_ratio_max * self._size:
-                raise LimitExceeded(
-                    f"inflates to more than {limits.inflate_ratio_max} times its size (inflate_ratio_max)"
-                )
-        if data or (inflater is not None and len(inflater.unused_data) > 1):
-            self.warn("trailing-padding")
+        """PS3.5 A.5, in small steps both ways; a byte of padding may follow."""
+        inflater = self._inflater
+        assert inflater is not None
+        for at in range(0, len(data), _BLOCK):
+            rest: bytes | memoryview = data[at : at + _BLOCK]
+            while rest and not inflater.eof:
+                try:
+                    out = inflater.decompress(rest, _INFLATE_STEP)
+                except zlib.error as failure:
+                    text = f"the data set can't be inflated: {failure}"
+                    raise Malformed("deflate-invalid", text, self._offset) from None
+                rest = inflater.unconsumed_tail
+                self._read_on(out)
+                self._check_inflated()
+            self._inflated_rest += len(inflater.unused_data) if inflater.eof and not self._inflated_rest else len(rest)
+
+    def _check_inflated(self) -> None:
+        """The ratio is judged by what was fed until now."""
+        limits = self.limits
+        if self._offset > limits.inflate_bytes_max:
+            raise LimitExceeded(f"inflates to more than {limits.inflate_bytes_max} bytes (inflate_bytes_max)")
+        if self._offset > max(limits.inflate_ratio_free_bytes, limits.inflate_ratio_max * self._size):
+            raise LimitExceeded(f"inflates to more than {limits.inflate_ratio_max} times its size (inflate_ratio_max)")
 
     def _read_on(self, data: bytes | memoryview) -> None:
         pos, size = 0, len(data)
@@ -234,7 +241,7 @@ class Reader(Scanner):
             self._pixels_end = element.at + element.head + element.length
         if element.length != UNDEFINED:
             return self.bulk(data, element)
-        self.emit_bulk(element)
+        self.emit_bulk(element._replace(vr="OB"))
         self.open(FRAGMENTS, element.tag, self.level.limit, False, self.level.coding)
         if first:
             self._fragments, self._main = Fragments(), self.level
@@ -305,7 +312,7 @@ class Reader(Scanner):
         if self.skip or truncated or (self._pending and not padded):
             raise Malformed("truncated", "the data set ends inside an element", self._offset)
         self.scan(b"", self._offset)
-        if self._pending:
+        if self._pending or self._inflated_rest > 1:
             self.warn("trailing-padding")
         if self._fragments is not None and self.level is self._main:
             self.warn("pixel-data-delimiter-missing")

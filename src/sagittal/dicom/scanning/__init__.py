@@ -1,1 +1,1 @@
-"""The engine of `dicom.reader`: coding (how bytes are read), memo, levels (nesting and JSON), scan (the loop)."""
+"""The engine of `dicom.reader`: values, coding (how bytes are read), memo, levels (nesting, JSON), scan (the loop)."""

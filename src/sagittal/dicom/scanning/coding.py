@@ -1,8 +1,8 @@
 """How bytes are read at a place of a data set: VR encoding, byte order, character set (PS3.5 7.1, Annex A).
 
-An item can change the character set and the signedness of its pixel values, an element of VR UN and undefined length the
-VR encoding (PS3.5 6.2.2); `Coding` is immutable, so that leaving the item is taking the old one again. It reads the head of an
-element, tolerating a VR that nobody knows and a missing one, and values that are no sequences.
+An item can change the character set and the signedness of its pixel values, an element of VR UN and undefined length
+the VR encoding (PS3.5 6.2.2); `Coding` is immutable, so that leaving the item is taking the old one again. It reads the
+head of an element, tolerating a VR that nobody knows and a missing one, and values that are no sequences.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sagittal.dicom.dictionary import VR_TEXTS, base_tag, vr_of
 from sagittal.dicom.scanning.memo import Entry, Extra, Memo, Table
-from sagittal.dicom.values import BINARY_VRS, STRING_VRS, members, plain_text
+from sagittal.dicom.scanning.values import BINARY_VRS, STRING_VRS, members, plain_text
 
 UNDEFINED = 0xFFFFFFFF
 # PS3.5 7.1.2: these have 4 bytes of length after 2 reserved ones, those 2 bytes of length.
@@ -129,6 +129,8 @@ class Coding:
             json = f',"{tag:08X}":{{"vr":"{vr}"{inside}}}'
             if defect:
                 defects.append(defect)
+        if vr in BINARY_VRS and wanted:
+            vr = vr_of(tag, self.signed)  # a name sent as OB is still to be found
         text = plain_text(vr, value, self.charsets, little) if wanted else None
         return tag, json, Extra(text, tuple(defects), 0, 0) if defects or wanted else None
 

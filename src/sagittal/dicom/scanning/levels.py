@@ -1,7 +1,8 @@
 """Nesting while a data set is scanned: the stack of sequences and items, the JSON that opens and closes them, limits.
 
-What is emitted goes to `parts`, piece by piece, as members of the DICOM JSON object; a piece begins with a comma unless it is the
-first of its object. A sequence that is met whole can be captured on its way, for the memo. Nothing here reads bytes.
+What is emitted goes to `parts`, piece by piece, as members of the DICOM JSON object; a piece begins with a comma unless
+it is the first of its object. A sequence that is met whole can be captured on its way, for the memo. Nothing here reads
+bytes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """What the reader remembers between data sets: the bytes of elements, and what came of them.
 
-The headers of a series differ in a few elements only. An element whose bytes (tag, VR, length, value; a short sequence whole)
-were read before under the same encoding, character set and wanted attributes costs one slice and one look-up, and a run of
-such elements that was met before costs one comparison. A memo is bounded: when the young generation is full it becomes the
-old one, and what isn't asked for again goes with that. It holds attribute values, in memory only. One memo belongs to one
-thread. Whether bytes may be remembered is decided by `scan`.
+The headers of a series differ in a few elements only. An element whose bytes (tag, VR, length, value; a short sequence
+whole) were read before under the same encoding, character set and wanted attributes costs one slice and one look-up,
+and a run of such elements that was met before costs one comparison. A memo is bounded: when the young generation is full it
+becomes the old one, and what isn't asked for again goes with that. It holds attribute values, in memory only. One memo
+belongs to one thread. Whether bytes may be remembered is decided by `scan`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Table:
         self.memo = memo
         self.young: dict[bytes, Entry] = {}
         self.old: dict[bytes, Entry] = {}
-        # First 8 bytes -> bytes of the whole element; 0: the length follows them; UNDEFINED_KEY: none, but there are runs.
+        # First 8 bytes -> bytes of the whole element; 0: the length follows them; UNDEFINED_KEY: no length, but runs.
         self.heads: dict[bytes, int] = {}
         self.runs: dict[
             bytes, tuple[Run, ...]

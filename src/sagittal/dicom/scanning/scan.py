@@ -1,8 +1,8 @@
 """The loop of the reader: elements, sequences and items (PS3.5 7.1, 7.5), iteratively, out of one block at a time.
 
-`Scanner.scan` goes as far as the block allows and then says what it lacks: `need` bytes from the place where it stopped, or
-`skip` bytes of a value that nobody holds (copied to `sink` if that is set). The outcome doesn't depend on where blocks end.
-What elements mean for the object (pixel data, character sets) is the reader's.
+`Scanner.scan` goes as far as the block allows and then says what it lacks: `need` bytes from the place where it
+stopped, or `skip` bytes of a value that nobody holds (copied to `sink` if that is set). The outcome doesn't depend on
+where blocks end. What elements mean for the object (pixel data, character sets) is the reader's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from sagittal.dicom.scanning.coding import UNDEFINED, Coding, Element
 from sagittal.dicom.scanning.levels import ELEMENTS, FRAGMENTS, ITEMS, PADDING, Level, Levels
 from sagittal.dicom.scanning.memo import UNDEFINED_KEY, Entry, Run, Table
-from sagittal.dicom.values import BINARY_VRS
+from sagittal.dicom.scanning.values import BINARY_VRS
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
 
@@ -80,13 +80,12 @@ class Scanner(Levels):
 
     def _elements(self, data: bytes, pos: int, base: int, level: Level) -> int:
         """THE HOT LOOP: what was met before, by its bytes; all else by `_element`."""
-        coding, hard, whole = level.coding, level.limit - base, self._whole_max
-        table, append = coding.table, self.parts.append
+        coding, hard, whole, parts = level.coding, level.limit - base, self._whole_max, self.parts
+        table = coding.table
         total_of, known, runs = table.heads.get, table.young.get, table.runs
         stop = min(len(data), hard, pos + self._window)
-        first, last, begin = level.first, level.last, pos
-        streak: list[Entry] = []
-        start = b""
+        last, mark, begin, start = level.last, len(parts), pos, b""
+        streak: list[Entry] = []  # met one by one, from `begin`
         while pos < stop:
             total = total_of(data[pos : pos + 8], -1)
             if total == 0:
@@ -99,34 +98,39 @@ class Scanner(Levels):
                     entry, total = run.entry, run.size
                 else:
                     self._learn(table, start, data[begin:pos], streak)
-                    streak, begin = [], pos
+                    streak = []
                     if run is not None:
-                        append(run.part[1:] if first else run.part)
+                        parts.append(run.part)
                         self._take_run(run, level)
-                        first, last = False, run.last
-                        pos = begin = pos + run.size
+                        last, pos = run.last, pos + run.size
                         continue
             if entry is not None and entry[0] > last and pos + total <= hard:
                 last, part, extra = entry
-                pos += total
                 if extra is not None:
                     self.take(last, extra)
-                append(part[1:] if first else part)
-                first = False
                 if not streak:
-                    start = key
+                    start, begin = key, pos
+                parts.append(part)
                 streak.append(entry)
+                pos += total
                 continue
-            level.first, level.last = first, last
             self._learn(table, start, data[begin:pos], streak)
+            self._settle(level, last, mark)
             pos = self._element(data, pos, base, level)
             if self.level is not level or level.coding is not coding or level.kind == PADDING or self.need or self.skip:
                 return pos
-            known, runs = table.young.get, table.runs
-            first, last, streak, begin = level.first, level.last, [], pos
-        level.first, level.last = first, last
+            known, runs, streak = table.young.get, table.runs, []
+            last, mark = level.last, len(parts)
         self._learn(table, start, data[begin:pos], streak)
+        self._settle(level, last, mark)
         return pos
+
+    def _settle(self, level: Level, last: int, mark: int) -> None:
+        """Note in the level where the loop came to; the first member of an object has no comma before it."""
+        level.last = last
+        if level.first and len(self.parts) > mark:
+            level.first = False
+            self.parts[mark] = self.parts[mark][1:]
 
     def _learn(self, table: Table, key: bytes, raw: bytes, streak: list[Entry]) -> None:
         """Count the elements of `raw`, which were met one by one, and remember them as a run."""

@@ -1,9 +1,9 @@
 """Values as text: the DICOM JSON members of an element (PS3.18 F.2) and the plain text of an indexed attribute.
 
-`members` gives what follows `"vr":"XX"`. Where PS3.18 leaves a choice: text without its padding (PS3.5 6.2), empty values
-as null; DS and IS as numbers, verbatim when they are JSON numbers, and as strings when no number can be read; FL and FD that are
-no numbers as "NaN", "inf", "-inf"; SV and UV beyond 2^53 as strings (a browser would round them). Binary values are
-Little Endian. Bulk data and sequences are the reader's.
+`members` gives what follows `"vr":"XX"`. Where PS3.18 leaves a choice: text without its padding (PS3.5 6.2), empty
+values as null; DS and IS as numbers, verbatim when they are JSON numbers, and as strings when no number can be read;
+FL and FD that are no numbers as "NaN", "inf", "-inf"; SV and UV beyond 2^53 as strings (a browser would round them).
+Binary values are Little Endian. Bulk data and sequences are the reader's.
 """
 
 from __future__ import annotations
