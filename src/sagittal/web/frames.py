@@ -18,7 +18,7 @@ from sagittal.errors import BadRequest, NotAcceptable, NotFound
 from sagittal.web import uri
 from sagittal.web.accept import COMPRESSED_TYPES, OCTET_STREAM, Choice, MediaType, Offer, choose
 from sagittal.web.multipart import Framing
-from sagittal.web.objects import Ranges, Stored
+from sagittal.web.objects import Stored
 from sagittal.web.stream import Streamed, gathered
 from sagittal.web.wado import acceptable
 
@@ -52,8 +52,7 @@ class Frames:
         where = [f"{self._where(request, ref)}/frames/{n}" for n in numbers]
         if syntax(ref.syntax_uid).deflated:
             return self._answer(choice, self._stored.inflated_frames(ref, numbers), where, None)
-        found = await self._archive.frame_ranges(ref, numbers)
-        return self._answer(choice, self._stored.frames(ref, found), where, _sizes(found))
+        return await self._held(ref, choice, numbers, where)
 
     async def bulk_data(self, request: Request) -> Response:
         path = uri.tag_path(request.path_params["path"])
@@ -77,8 +76,13 @@ class Frames:
             return self._answer(choice, iter((self._stored.code_stream(ref),)), [where], None)
         if held.deflated:
             return self._answer(choice, self._stored.inflated_frames(ref, range(1, count + 1)), [where] * count, None)
-        found = await self._archive.frame_ranges(ref, list(range(1, count + 1)))
-        return self._answer(choice, self._stored.frames(ref, found), [where] * count, _sizes(found))
+        return await self._held(ref, choice, range(1, count + 1), [where] * count)
+
+    async def _held(self, ref: InstanceRef, choice: Choice, numbers: Sequence[int], where: Sequence[str]) -> Response:
+        """Frames out of the file, by the index."""
+        first, *found = await self._archive.frame_ranges(ref, [1, *numbers])
+        sizes = [sum(-(-length // 8) for _, length in ranges) for ranges in found]
+        return self._answer(choice, self._stored.frames(ref, found, first[0][0] // 8), where, sizes)
 
     async def _instance(self, request: Request) -> InstanceRef:
         study, series, instance = uri.uids(request.path_params)
@@ -105,10 +109,6 @@ class Frames:
         length = None if sizes is None else sum(map(len, heads)) + sum(sizes) + len(framing.close)
         pieces = gathered(_framed(heads, parts, framing.close), chunk_bytes)
         return Streamed(readers, pieces, framing.content_type, length)
-
-
-def _sizes(found: Sequence[Ranges]) -> list[int]:
-    return [sum(-(-length // 8) for _, length in ranges) for ranges in found]
 
 
 def _choice(ranges: Sequence[MediaType], ref: InstanceRef, single: bool) -> Choice:

@@ -48,10 +48,12 @@ class Stored:
         yield meta_group(ref.sop_class_uid, ref.sop_instance_uid, syntax_uid)
         yield from self._reencoded(ref, syntax_uid)
 
-    def frames(self, ref: InstanceRef, found: Sequence[Ranges]) -> Iterator[Iterator[bytes]]:
-        """For each frame its bytes, to be taken one after another; native frames as Explicit VR Little Endian."""
+    def frames(self, ref: InstanceRef, found: Sequence[Ranges], base: int) -> Iterator[Iterator[bytes]]:
+        """For each frame its bytes, to be taken one after another; native frames as Explicit VR Little Endian.
+
+        `base` is where the first frame of all begins, in bytes of the data set.
+        """
         with self._opened(ref) as (fd, start):
-            base = found[0][0][0] // 8
             word = self._word(fd, start, base) if ref.syntax_uid == EXPLICIT_BE else 1
             for ranges in found:
                 yield (piece for bits in ranges for piece in self._bits(fd, start, bits, base, word))

@@ -160,13 +160,13 @@ class Web:
     archive: MadeUpArchive
     settings: Settings = field(default_factory=Settings)
 
-    def run(self, act: Callable[[httpx.AsyncClient], Awaitable[Any]], **headers: str) -> Any:
+    def run(self, act: Callable[[httpx.AsyncClient], Awaitable[Any]], raise_errors: bool = False) -> Any:
         """`act` with a client, in a loop of its own."""
 
         async def inside() -> Any:
             app = self.app()
             try:
-                async with client_of(app, headers) as client:
+                async with client_of(app, raise_errors) as client:
                     return await act(client)
             finally:
                 app.close()
@@ -186,9 +186,9 @@ class Web:
         return self.request("GET", path, headers=headers)
 
 
-def client_of(app: WebApp, headers: dict[str, str]) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://localhost:8042", headers=headers)
+def client_of(app: WebApp, raise_errors: bool = False) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=raise_errors)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost:8042")
 
 
 @pytest.fixture
@@ -199,5 +199,3 @@ def archive(tmp_path: Path) -> MadeUpArchive:
 @pytest.fixture
 def web(archive: MadeUpArchive) -> Web:
     return Web(archive)
-
-

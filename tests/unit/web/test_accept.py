@@ -35,7 +35,7 @@ def test_what_is_no_media_type(text: str) -> None:
 
 
 def test_order_of_ranges() -> None:
-    ranges = accepted(['text/html;q=0.1, image/jp2;q=0, application/dicom+json, nonsense, */*;q=x, a/b;q=0.5'])
+    ranges = accepted(["text/html;q=0.1, image/jp2;q=0, application/dicom+json, nonsense, */*;q=x, a/b;q=0.5"])
     assert [r.type for r in ranges] == ["application/dicom+json", "a/b", "text/html"]
     assert [r.type for r in accepted([])] == ["*/*"]
     assert [r.type for r in accepted(["text/html"], ["image/jpeg"])] == ["image/jpeg"]

@@ -1,0 +1,180 @@
+"""The page, the probes, the metrics, the change feed and the REST, against a made-up archive."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import sagittal.web.ui.page as page
+from sagittal.archive.changes import Change
+from sagittal.limits import Limits, WebLimits
+from sagittal.web.app import Settings
+
+UI = Path(page.__file__).parent
+STORED = Change(3, "stored", "1.2", "1.3", "1.4", 5)
+
+
+class TestPage:
+    @pytest.mark.parametrize(
+        ("languages", "language"),
+        [
+            ("", "en"),
+            ("es", "es"),
+            ("es-MX,es;q=0.9,en;q=0.8", "es"),
+            ("en-GB, es;q=0.9", "en"),
+            ("de, es;q=0.5, en;q=0.4", "es"),
+            ("de", "en"),
+            ("es;q=0", "en"),
+            ("es;q=x", "en"),
+        ],
+    )
+    def test_language(self, web: Any, languages: str, language: str) -> None:
+        assert f'<html lang="{language}">' in web.get("/", **{"accept-language": languages}).text
+
+    def test_it_holds_no_script_and_nothing_from_elsewhere(self, web: Any) -> None:
+        answer = web.get("/")
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self'" in policy
+        for name in ("index.html", "api.html"):
+            text = (UI / name).read_text()
+            assert not re.search(r"<script(?![^>]*src=\"/ui/)|style=|\son\w+=|<style", text)
+        for path in UI.iterdir():
+            if path.suffix in {".html", ".css", ".js"}:
+                text = path.read_text()
+                assert "innerHTML" not in text and "insertAdjacentHTML" not in text
+                assert not re.findall(
+                    r"(?:https?:)?//(?!www\.w3\.org)[\w.]+\.\w", re.sub(r"^\s*//.*$", "", text, flags=re.M)
+                )
+
+    def test_files(self, web: Any) -> None:
+        for name in page.ASSETS:
+            answer = web.get(f"/ui/{name}")
+            assert answer.status_code == 200
+            again = web.get(f"/ui/{name}", **{"if-none-match": answer.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+        assert web.get("/ui/page.py").status_code == 404
+
+    def test_words_are_there_in_every_language(self) -> None:
+        text = (UI / "words.js").read_text()
+        languages = [re.findall(r"(\w+): \"", block) for block in re.findall(r"\w\w: \{(.*?)\n  \}", text, re.S)]
+        assert len(languages) == len(page.LANGUAGES)
+        assert set(languages[0]) == set(languages[1])
+        asked = set(re.findall(r'data-word="(\w+)"', (UI / "index.html").read_text()))
+        asked |= set(re.findall(r'word\("(\w+)"\)', (UI / "page.js").read_text()))
+        assert asked == set(languages[0])
+
+    def test_summary(self, web: Any) -> None:
+        web.settings = Settings(aet="PACS", dimse_port=104, durability="off")
+        body = web.get("/api/summary").json()
+        assert (body["aet"], body["host"], body["dimse_port"], body["durability"]) == ("PACS", "localhost", 104, "off")
+        assert (body["studies"], body["instances"], body["bytes"]) == (2, 4, 5)
+        assert body["latest"][0]["description"] == "<script>"
+        assert body["cursor"] == "c0"
+
+
+class TestProbes:
+    def test_ready(self, web: Any) -> None:
+        assert web.get("/healthz").status_code == 200
+        answer = web.get("/readyz")
+        assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": []})
+        web.archive.reasons = ["the volume is nearly full"]
+        web.settings = Settings(ready=lambda: ["draining"])
+        answer = web.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json() == {"ready": False, "reasons": ["the volume is nearly full", "draining"]}
+
+    def test_metrics(self, web: Any) -> None:
+        web.settings = Settings(durability="off")
+
+        async def act(client: httpx.AsyncClient) -> httpx.Response:
+            await client.get("/nothing")
+            return await client.get("/metrics")
+
+        text = web.run(act).text
+        assert "sagittal_instances 4.0" in text
+        assert 'sagittal_durability{mode="off"} 1.0' in text
+        assert 'sagittal_http_requests_total{status="404"} 1.0' in text
+        assert "sagittal_ready 1.0" in text
+
+
+class TestChanges:
+    def test_a_page_of_them(self, web: Any) -> None:
+        web.archive.feed = [[STORED]]
+        body = web.get("/api/changes?limit=1").json()
+        assert body["cursor"] == "c9"
+        assert body["changes"] == [
+            {"cursor": "c3", "kind": "stored", "study": "1.2", "series": "1.3", "instance": "1.4", "at": 5}
+        ]
+
+    @pytest.mark.parametrize("limit", ["0", "10001", "x", "-1", ""])
+    def test_limits_that_are_none(self, web: Any, limit: str) -> None:
+        assert web.get(f"/api/changes?limit={limit}").status_code == 400
+
+    def test_events(self, web: Any) -> None:
+        web.archive.feed = [[STORED], [STORED, STORED]]
+        sent: list[bytes] = []
+
+        async def inside() -> None:
+            app = web.app()
+            scope = {
+                "type": "http",
+                "method": "GET",
+                "scheme": "http",
+                "path": "/api/changes",
+                "root_path": "",
+                "query_string": b"since=now",
+                "headers": [(b"host", b"localhost"), (b"accept", b"text/event-stream")],
+                "server": ("127.0.0.1", 1),
+                "client": ("127.0.0.1", 2),
+            }
+
+            async def send(message: Any) -> None:
+                sent.append(message.get("body", b""))
+                if len(sent) == 4:
+                    app.drain()
+
+            async def receive() -> Any:
+                await asyncio.Event().wait()
+
+            await asyncio.wait_for(app(scope, receive, send), 5)
+            app.close()
+
+        asyncio.run(inside())
+        event = b'event: stored\nid: c3\ndata: {"cursor":"c3","kind":"stored","study":"1.2"'
+        assert b"".join(sent).count(event) == 3
+        assert sent[-1] == b""
+
+    def test_streams_at_once(self, web: Any) -> None:
+        web.settings = Settings(limits=Limits(web=WebLimits(event_streams_max=0)))
+        assert web.get("/api/changes", "text/event-stream").status_code == 503
+
+
+class TestRest:
+    def test_openapi(self, web: Any) -> None:
+        async def act(client: httpx.AsyncClient) -> list[httpx.Response]:
+            return [
+                await client.get(f"/api/{path}") for path in ("openapi.json", "docs", "statistics", "nodes", "nothing")
+            ]
+
+        openapi, docs, statistics, nodes, nothing = web.run(act)
+        paths = json.loads(openapi.content)["paths"]
+        assert {"/changes", "/statistics", "/nodes", "/studies/{study}", "/tombstones"} <= set(paths)
+        assert docs.headers["content-type"].startswith("text/html")
+        assert "script-src 'self'" in docs.headers["content-security-policy"]
+        assert statistics.json()["instances"] == 4
+        assert nodes.json() == []
+        assert nothing.status_code == 404
+
+    def test_it_is_imported_late(self, web: Any) -> None:
+        code = "import sagittal.web.app, sagittal.web.server, sys; print([m for m in ('fastapi', 'pydicom', 'numpy') if m in sys.modules])"
+        import subprocess
+
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == "[]"
