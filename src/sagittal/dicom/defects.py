@@ -59,7 +59,9 @@ POLICY: Mapping[str, Policy] = {
     "meta-not-explicit-le": _warn("a meta group that isn't in Explicit VR Little Endian"),
     "meta-duplicate": _warn("an element of the meta group comes twice; the first counts"),
     "syntax-guessed": _warn("no Transfer Syntax UID; it is the one that the first element shows"),
-    "syntax-wrong": _warn("the first element shows another uncompressed transfer syntax than the meta group says; it counts"),
+    "syntax-wrong": _warn(
+        "the first element shows another uncompressed transfer syntax than the meta group says; it counts"
+    ),
     # Identity (PS3.4 B.2.3), refused by the archive
     "sop-class-uid-missing": _refuse("SOP Class UID (0008,0016) is missing or empty", _DOES_NOT_MATCH),
     "sop-instance-uid-missing": _refuse("SOP Instance UID (0008,0018) is missing or empty", _DOES_NOT_MATCH),

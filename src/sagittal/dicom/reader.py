@@ -2,8 +2,8 @@
 
 `Reader.feed` takes the data set in any pieces and keeps none of them; `finish` gives the wanted attributes, where the
 frames lie and the tolerated defects, while the DICOM JSON object went to the metadata sink. What breaks the structure
-raises `Malformed`, what costs too much `LimitExceeded`; which is which, `defects` says. Memory doesn't depend on declared
-lengths. Pixels aren't looked at, and values aren't validated beyond being read.
+raises `Malformed`, what costs too much `LimitExceeded`; which is which, `defects` says. Memory doesn't depend on
+declared lengths. Pixels aren't looked at, and values aren't validated beyond being read.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from sagittal.dicom.scanning.coding import UNDEFINED, Coding, Element
 from sagittal.dicom.scanning.levels import FRAGMENTS, Level
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.dicom.scanning.scan import ITEM, SEQUENCE_END, Scanner
-from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.dicom.scanning.values import plain_text
+from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import KiB, ReaderLimits
 

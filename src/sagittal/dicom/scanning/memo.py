@@ -2,9 +2,9 @@
 
 The headers of a series differ in a few elements only. An element whose bytes (tag, VR, length, value; a short sequence
 whole) were read before under the same encoding, character set and wanted attributes costs one slice and one look-up,
-and a run of such elements that was met before costs one comparison. A memo is bounded: when the young generation is full it
-becomes the old one, and what isn't asked for again goes with that. It holds attribute values, in memory only. One memo
-belongs to one thread. Whether bytes may be remembered is decided by `scan`.
+and a run of such elements that was met before costs one comparison. A memo is bounded: when the young generation is
+full it becomes the old one, and what isn't asked for again goes with that. It holds attribute values, in memory only.
+One memo belongs to one thread. Whether bytes may be remembered is decided by `scan`.
 """
 
 from __future__ import annotations

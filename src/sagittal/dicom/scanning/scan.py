@@ -92,18 +92,14 @@ class Scanner(Levels):
                 total = 12 + coding.long_length(data, pos)
             key = data[pos : pos + (total if total <= whole else UNDEFINED_KEY)] if total > 0 else b""
             entry = known(key)
-            if key in runs:
-                run = _match(runs[key], data, pos, last, hard)
-                if run is not None and run.entry is not None:
-                    entry, total = run.entry, run.size
-                else:
-                    self._learn(table, start, data[begin:pos], streak)
-                    streak = []
-                    if run is not None:
-                        parts.append(run.part)
-                        self._take_run(run, level)
-                        last, pos = run.last, pos + run.size
-                        continue
+            run = _match(runs[key], data, pos, last, hard) if key in runs else None
+            if run is not None and run.entry is not None:
+                entry, total = run.entry, run.size
+            elif key in runs:
+                streak = self._learn(table, start, data[begin:pos], streak)
+                if run is not None:
+                    last, pos = self._take_run(run, level), pos + run.size
+                    continue
             if entry is not None and entry[0] > last and pos + total <= hard:
                 last, part, extra = entry
                 if extra is not None:
@@ -114,13 +110,12 @@ class Scanner(Levels):
                 streak.append(entry)
                 pos += total
                 continue
-            self._learn(table, start, data[begin:pos], streak)
+            streak = self._learn(table, start, data[begin:pos], streak)
             self._settle(level, last, mark)
             pos = self._element(data, pos, base, level)
             if self.level is not level or level.coding is not coding or level.kind == PADDING or self.need or self.skip:
                 return pos
-            known, runs, streak = table.young.get, table.runs, []
-            last, mark = level.last, len(parts)
+            known, runs, last, mark = table.young.get, table.runs, level.last, len(parts)
         self._learn(table, start, data[begin:pos], streak)
         self._settle(level, last, mark)
         return pos
@@ -132,13 +127,16 @@ class Scanner(Levels):
             level.first = False
             self.parts[mark] = self.parts[mark][1:]
 
-    def _learn(self, table: Table, key: bytes, raw: bytes, streak: list[Entry]) -> None:
-        """Count the elements of `raw`, which were met one by one, and remember them as a run."""
+    def _learn(self, table: Table, key: bytes, raw: bytes, streak: list[Entry]) -> list[Entry]:
+        """Count the elements of `raw`, which were met one by one, and remember them as a run; a new streak."""
         self.elements += len(streak)
         if len(streak) >= _RUN_ELEMENTS_MIN:
             table.add_run(key, raw, streak)
+        return []
 
-    def _take_run(self, run: Run, level: Level) -> None:
+    def _take_run(self, run: Run, level: Level) -> int:
+        """Take all that a run came to; its last tag."""
+        self.parts.append(run.part)
         self.elements += run.elements
         if run.texts and level is self.top:
             self.values.update(run.texts)
@@ -146,6 +144,7 @@ class Scanner(Levels):
             self.warn(defect)
         if run.depth:
             self.deepen(run.depth)
+        return run.last
 
     def _element(self, data: bytes, pos: int, base: int, level: Level) -> int:
         """One element of any kind; returns the place after it, or `pos` with `need` set."""
