@@ -240,10 +240,13 @@ class _Decoder:
         assert root is not None
         return root
 
-    def header(self, position: int, size: int) -> None:
+    def count_one(self, position: int) -> None:
         self.count += 1
         if self.count > self.limits.elements_max:
-            raise LimitExceeded(f"more than elements_max {self.limits.elements_max} elements")
+            raise LimitExceeded(f"more than {self.limits.elements_max} elements (elements_max)")
+        self.available(position, 8)
+
+    def available(self, position: int, size: int) -> None:
         if position + size > len(self.data):
             raise Malformed("truncated", "the data set ends inside an element header", position)
 
@@ -252,17 +255,18 @@ class _Decoder:
         end = -1 if length == UNDEFINED else _bound(position, length, top.limit)
         frame = _Open(end, top.limit if end < 0 else end, implicit, elements)
         if len(self.stack) > 2 * self.limits.depth_max:
-            raise LimitExceeded(f"sequences nested deeper than depth_max {self.limits.depth_max} (at byte {position})")
+            raise LimitExceeded(f"sequences are nested deeper than {self.limits.depth_max} (depth_max)")
         self.stack.append(frame)
         return frame
 
     def item(self, position: int, top: _Open) -> int:
-        self.header(position, 8)
+        self.count_one(position)
         group, number = self.tags.unpack_from(self.data, position)
         tag, (length,) = group << 16 | number, self.lengths.unpack_from(self.data, position + 4)
         position += 8
-        if tag == SEQUENCE_END and top.end < 0:
-            self.stack.pop()
+        if tag == SEQUENCE_END:
+            if top.end < 0:  # else it ends nothing
+                self.stack.pop()
             return position
         if tag != ITEM:
             raise Malformed("item-expected", f"({group:04X},{number:04X}) where an item was expected", position - 8)
@@ -272,14 +276,16 @@ class _Decoder:
         return position
 
     def element(self, position: int, top: _Open, elements: dict[int, Element]) -> int:
-        self.header(position, 8)
+        self.count_one(position)
         group, number = self.tags.unpack_from(self.data, position)
         tag = group << 16 | number
         if tag == ITEM_END and top.end < 0:
             self.stack.pop()
             return position + 8
+        if tag in (ITEM_END, SEQUENCE_END) and top.end >= 0:
+            return position + 8  # ends nothing
         if group == 0xFFFE:
-            raise Malformed("delimiter-stray", f"a stray ({group:04X},{number:04X})", position)
+            raise Malformed("item-stray", f"a stray ({group:04X},{number:04X})", position)
         vr, length, start = self.shape(position, tag, top.implicit)
         if vr == "SQ" or length == UNDEFINED:
             if vr not in ("SQ", "UN"):
@@ -297,16 +303,14 @@ class _Decoder:
         data = self.data
         if implicit:
             return vr_of(tag), self.lengths.unpack_from(data, position + 4)[0], position + 8
-        vr = VRS_BY_CODE.get(data[position + 4 : position + 6])
-        if vr is None:
-            raise Malformed("vr-unknown", f"unknown VR {data[position + 4 : position + 6]!r}", position)
+        code = data[position + 4 : position + 6]
+        vr = VRS_BY_CODE.get(code, "UN")  # VRs to come have the long form (PS3.5 7.1.2)
+        if vr == "UN" and not (code.isalpha() and code.isupper()):
+            return vr_of(tag), self.lengths.unpack_from(data, position + 4)[0], position + 8  # as in Implicit VR
         if vr not in LONG_VRS:
-            return (
-                vr,
-                int.from_bytes(data[position + 6 : position + 8], "little" if self.little else "big"),
-                position + 8,
-            )
-        self.header(position, 12)
+            length = int.from_bytes(data[position + 6 : position + 8], "little" if self.little else "big")
+            return vr, length, position + 8
+        self.available(position, 12)
         return vr, self.lengths.unpack_from(data, position + 8)[0], position + 12
 
 

@@ -213,7 +213,7 @@ class Part10Head:
         seen = guess_syntax(head)
         if declared is None:
             if self.elements:
-                self._defect("syntax-missing")
+                self._defect("syntax-guessed")
             if seen is None and head[4:6] in _CODES:
                 raise Malformed("syntax-missing", "no Transfer Syntax UID, and the data set shows none")
             return seen or IMPLICIT_LE  # PS3.5 10.1: the default

@@ -161,6 +161,8 @@ class Walk:
                     yield event
                     for _ in self.pieces():  # what the consumer left
                         pass
+        if len(self._stack) == 2 and self._stack[1].kind == "fragments":
+            yield self._close(data.offset)  # the delimiter after the last fragment is missing
         if len(self._stack) > 1:
             raise Malformed("truncated", "the data set ends inside a sequence", data.offset)
 

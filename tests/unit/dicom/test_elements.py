@@ -114,18 +114,29 @@ def test_un_of_undefined_length_is_an_implicit_sequence() -> None:
     [
         (b"\x10\x00\x10\x00PN\x08", "truncated"),
         (b"\x10\x00\x10\x00PN\x08\x00Doe", "length-over-long"),
-        (b"\x10\x00\x10\x00ZZ\x02\x00Do", "vr-unknown"),
         (b"\x08\x00\x40\x11SQ\0\0\x08\x00\0\0\xfe\xff\x00\xe0\x08\0\0\0" + b"x" * 8, "length-over-long"),
         (b"\x08\x00\x40\x11SQ\0\0\x08\x00\0\0\x08\0\x05\0CS\0\0", "item-expected"),
         (b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff", "truncated"),
         (b"\x08\x00\x40\x11OB\0\0\xff\xff\xff\xff", "length-undefined"),
-        (b"\xfe\xff\x0d\xe0\0\0\0\0", "delimiter-stray"),
+        (b"\xfe\xff\x00\xe0\0\0\0\0", "item-stray"),
     ],
 )
 def test_refused(data: bytes, defect: str) -> None:
     with pytest.raises(Malformed) as caught:
         decode_identifier(data, syntax(EXPLICIT_LE), LIMITS)
     assert caught.value.defect == defect
+
+
+@pytest.mark.parametrize(
+    ("data", "vr"),
+    [
+        (b"\x10\0\x20\0\x02\0\0\0ab", "LO"),  # no VR
+        (b"\x10\0\x20\0ZZ\0\0\x02\0\0\0ab", "UN"),  # one to come
+        (b"\xfe\xff\x0d\xe0\0\0\0\0\x10\0\x20\0LO\x02\0ab", "LO"),  # a delimiter that ends nothing
+    ],
+)
+def test_tolerated(data: bytes, vr: str) -> None:
+    assert decode_identifier(data, syntax(EXPLICIT_LE), LIMITS)[0x00100020] == Element(0x00100020, vr, b"ab")
 
 
 def nested(depth: int) -> bytes:

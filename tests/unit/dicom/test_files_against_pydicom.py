@@ -28,7 +28,7 @@ from sagittal.limits import ReaderLimits
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 LIMITS = ReaderLimits()
-BYTES_MAX = 1_500_000  # larger files add time, not cases
+BYTES_MAX = 300_000  # larger files add time, not cases
 
 # Refused by the head, read by pydicom under `force`.
 NOT_DICOM = {"*.gz", "*.icc", "*.dump", "README*", "no_meta.dcm"}  # no_meta.dcm begins with a stray byte
@@ -46,11 +46,12 @@ BROKEN = {
     "TC0405_*",
     "TC0709_*",
 }
-BROKEN |= {"TC071[1379]_*", "TC072[137]_*", "TC0913_*", "TC114[1357]_*", "TC1149_*", "TC115[137]_*"}
+BROKEN |= {"TC071[1379]_*", "TC072[13]_*", "TC0913_*", "TC114[1357]_*", "TC1149_*", "TC115[137]_*"}
 # Stray delimiters are left out of what is re-encoded; encapsulated pixel data under a plain syntax keeps its items.
-LEFT_OUT = {"TC0279_*", "TC0361_*", "TC0715_*", "TC0725_*"}
-# An element twice (pydicom keeps the last), zeros at the end (pydicom takes them for an element).
-OTHERWISE_LISTED = {"winter.dcm", "TC1155_*"}
+LEFT_OUT = {"TC0279_*", "TC0361_*", "TC0715_*", "TC0725_*", "TC0727_*"}
+# An element twice (pydicom keeps the last), zeros at the end (pydicom takes them for an element), no delimiter after the
+# last fragment (pydicom gives up).
+OTHERWISE_LISTED = {"winter.dcm", "TC1155_*", "*_too_short.dcm"}
 
 
 def named(path: Path, patterns: set[str]) -> bool:
@@ -105,16 +106,14 @@ def test_reencoded_elements(target: str) -> None:
             continue
         head = head_of(path)
         source = syntax(head.syntax_uid)
-        if not source.native or source.uid == target:
-            continue
+        if not source.native or {source.uid, target} <= {EXPLICIT_LE, DEFLATED_LE} or source.uid == target:
+            continue  # passed on as it is
         try:
             made = b"".join(reencode(iter([head.rest]), source, syntax(target), LIMITS))
         except (Malformed, LimitExceeded):
             assert named(path, BROKEN), path.name
             continue
-        if named(path, BROKEN):
-            assert {source.uid, target} == {EXPLICIT_LE, DEFLATED_LE}, path.name  # not looked into
-            continue
+        assert not named(path, BROKEN), path.name
         before = pydicom.dcmread(BytesIO(meta_group("1", "1", source.uid) + head.rest), force=True)
         after = pydicom.dcmread(BytesIO(meta_group("1", "1", target) + made), force=True)
         differences = list(compare(before, after))

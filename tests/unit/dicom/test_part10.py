@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
+from sagittal.dicom import part10
+from sagittal.dicom.defects import POLICY
 from sagittal.dicom.part10 import Part10Head, guess_syntax, meta_group
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from sagittal.errors import LimitExceeded, Malformed
@@ -126,7 +130,7 @@ def test_meta_in_another_encoding(order: str, explicit: bool) -> None:
 @pytest.mark.parametrize("uid", list(DATA_SETS))
 def test_missing_syntax_is_guessed(uid: str) -> None:
     head = read(meta(syntax=b"") + DATA_SETS[uid])
-    assert head.syntax_uid == uid and "syntax-missing" in head.defects
+    assert head.syntax_uid == uid and "syntax-guessed" in head.defects
 
 
 @pytest.mark.parametrize("declared", list(DATA_SETS))
@@ -190,6 +194,12 @@ def test_meta_element_of_4_gib_is_refused_at_once() -> None:
         read(meta(other=struct.pack("<HH2s2xI", 2, 0x102, b"OB", 0xFFFFFFFE)))
     with pytest.raises(LimitExceeded):
         read(meta(other=struct.pack("<HH2s2xI", 2, 0x102, b"SQ", 0xFFFFFFFF)) + bytes(70_000))
+
+
+def test_every_defect_is_in_the_policy_table() -> None:
+    names = set(re.findall(r'_defect\("([a-z-]+)"\)', Path(part10.__file__).read_text()))
+    assert {"no-preamble", "syntax-wrong"} <= names
+    assert {POLICY[name].action for name in names} == {"warn"}
 
 
 def test_guess_needs_8_bytes() -> None:
