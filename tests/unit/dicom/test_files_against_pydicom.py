@@ -38,7 +38,6 @@ NO_PREAMBLE = {"dcm4che__no_preamble_dicm_in_data"}
 # Structure broken: pydicom stops silently or guesses, this refuses (as the reader does, `dicom.defects`).
 BROKEN = {
     "*truncated*",
-    "*_too_short*",
     "DICOMDIR-nooffset",
     "TC0277_*",
     "TC0357_*",
@@ -49,7 +48,7 @@ BROKEN = {
 BROKEN |= {"TC071[1379]_*", "TC072[13]_*", "TC0913_*", "TC114[1357]_*", "TC1149_*", "TC115[137]_*"}
 # Stray delimiters are left out of what is re-encoded; encapsulated pixel data under a plain syntax keeps its items.
 LEFT_OUT = {"TC0279_*", "TC0361_*", "TC0715_*", "TC0725_*", "TC0727_*"}
-# An element twice (pydicom keeps the last), zeros at the end (pydicom takes them for an element), no delimiter after the
+# An element twice (pydicom keeps the last), zeros at the end (pydicom takes them for one), no delimiter after the
 # last fragment (pydicom gives up).
 OTHERWISE_LISTED = {"winter.dcm", "TC1155_*", "*_too_short.dcm"}
 
