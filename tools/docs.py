@@ -54,11 +54,9 @@ def settings_page() -> str:
     page += "`--config FILE`, the environment (`SAGITTAL_DIMSE__PORT=104`), the command line.\n"
     page += "An unknown name is an error.\n"
     beside = comments(ROOT / "src/sagittal/config.py")
-    parts = {name: field.annotation for name, field in config.Settings.model_fields.items()}
-    parts = {"": config.Settings} | parts | {"[nodes]": config.NodeSettings, "[tokens]": config.TokenSettings}
-    for name, part in parts.items():
-        if isinstance(part, type) and issubclass(part, config.BaseModel):
-            page += f"\n## {f'[{name}]' if name else 'Top level'}\n\n" + _fields(part, beside)
+    parts = {"Top level": config.Settings, "[dimse]": config.DimseSettings, "[web]": config.WebSettings}
+    for name, part in (parts | {"[[nodes]]": config.NodeSettings, "[[tokens]]": config.TokenSettings}).items():
+        page += f"\n## {name}\n\n" + _fields(part, beside)
     beside = comments(ROOT / "src/sagittal/limits.py")
     page += "\n## [limits]\n\nOne flat list of names; every limit can be replaced.\n"
     for limit in dataclasses.fields(limits.Limits):
@@ -70,13 +68,13 @@ def settings_page() -> str:
     return page
 
 
-def _fields(part: type[config.BaseModel], beside: dict[tuple[str, str], tuple[str, str]]) -> str:
+def _fields(part: type, beside: dict[tuple[str, str], tuple[str, str]]) -> str:
     """The plain settings of one part; parts of their own and limits have their own tables."""
     rows = []
     for (owner, name), (default, comment) in beside.items():
-        if owner == part.__name__ and name in part.model_fields and not default.endswith("s()"):
+        if owner == part.__name__ and not default.endswith("Settings()") and "default_factory" not in default:
             default = default.removeprefix("Path(").removesuffix(")") if default.startswith("Path(") else default
-            rows.append((f"`{name}`", "required" if default[:6] in ("", "Field(") else f"`{default}`", comment))
+            rows.append((f"`{name}`", f"`{default}`" if default else "required", comment))
     return table(("setting", "default", "meaning"), iter(rows))
 
 

@@ -2,109 +2,91 @@
 
 What comes later wins: defaults, `--config FILE`, `SAGITTAL_…` (`SAGITTAL_DIMSE__PORT=104`), command line. An unknown
 key is an error that names the nearest one. Nodes and tokens given here are added to those kept in the data directory
-(`sagittal nodes`, `sagittal config token`). Deliberately not here: anything that changes while the archive runs.
+(`sagittal nodes`, `sagittal config token`). The standard library only: a settings library would be half of the time it
+takes to start. Deliberately not here: anything that changes while the archive runs.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
+import os
+import re
 import tomllib
-from collections.abc import Iterable, Mapping
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from typing import Any, Literal
 
 from sagittal.dimse.address import is_loopback, parse_peer
 from sagittal.errors import UsageError
 from sagittal.limits import Limits
 
-# PS3.5 6.2, VR AE: no backslash, no control characters, spaces inside only
-AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[!-\[\]-~](?:[ -\[\]-~]*[!-\[\]-~])?$")]
-Port = Annotated[int, Field(ge=0, le=65535)]
 DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
+ENVIRONMENT = "SAGITTAL_"
+_NOT_SETTINGS = {"SAGITTAL_CORPUS", "SAGITTAL_STRICT", "SAGITTAL_TOKEN"}  # of the tests, of the commands
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NodeSettings(_Part):
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
     """A node of the AE table given in the configuration: `nodes = ["AET@host:port"]` or a table with these keys."""
 
-    aet: AeTitle
+    aet: str
     host: str
-    port: Port
+    port: int
     tls: bool = False
     duplicates: DuplicatePolicy | None = None  # None: as the archive's
 
 
-class TokenSettings(_Part):
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
     """A bearer token by its SHA-256; the token itself is printed once, when it is made, and kept nowhere."""
 
-    name: str = Field(min_length=1, max_length=64)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    name: str
+    sha256: str
     verbs: tuple[str, ...] = ("echo", "store", "find", "get", "move")
 
 
-class DimseSettings(_Part):
+@dataclass(frozen=True, slots=True)
+class DimseSettings:
     """The DIMSE listener."""
 
-    port: Port = 11112
+    port: int = 11112
     kept_status: Literal["warning", "success"] = "warning"  # B000 or 0000 when the first version was kept
     prefer: tuple[str, ...] = ()  # transfer syntaxes chosen before the usual order
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-    tls_authorities: Path | None = None
+    tls_authorities: Path | None = None  # of client certificates, which are then required
 
 
-class WebSettings(_Part):
+@dataclass(frozen=True, slots=True)
+class WebSettings:
     """The HTTP listener."""
 
-    port: Port = 8042
+    port: int = 8042
     hosts: tuple[str, ...] = ()  # names a browser may use for us, beside the bind address and loopback
     origins: tuple[str, ...] = ()  # pages that may write, as https://viewer.example
     public_url: str | None = None  # what clients see in front of a proxy
 
 
-class Settings(BaseSettings):
+@dataclass(frozen=True, slots=True)
+class Settings:
     """All settings of `sagittal serve`, with their defaults."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="SAGITTAL_", env_nested_delimiter="__", validate_default=False
-    )
-
-    data: Path = Path("sagittal-data")
-    host: str = "127.0.0.1"
-    aet: AeTitle = "SAGITTAL"
-    durability: Literal["full", "off"] = "full"
+    data: Path = Path("sagittal-data")  # made when missing
+    host: str = "127.0.0.1"  # beyond loopback only with nodes and tokens
+    aet: str = "SAGITTAL"
+    durability: Literal["full", "off"] = "full"  # off: nothing is synced, for benchmarks
     duplicates: DuplicatePolicy = "keep-first"  # other content under a held SOP Instance UID
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     dimse: DimseSettings = DimseSettings()
     web: WebSettings = WebSettings()
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     nodes: tuple[NodeSettings, ...] = ()
     tokens: tuple[TokenSettings, ...] = ()
-
-    @field_validator("limits", mode="before")
-    @classmethod
-    def _limits_by_name(cls, value: object) -> Limits:
-        return value if isinstance(value, Limits) else limits_with(value)
-
-    @field_validator("nodes", mode="before")
-    @classmethod
-    def _nodes_as_text(cls, value: object) -> object:
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple(parse_peer(node)._asdict() if isinstance(node, str) else node for node in value)
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, EnvSettingsSource(settings_cls)
 
     @property
     def loopback(self) -> bool:
@@ -112,57 +94,166 @@ class Settings(BaseSettings):
         return is_loopback(self.host)
 
 
-def limits_with(changes: object) -> Limits:
-    """The default limits with some replaced by name: `[limits]` has one flat list of names."""
-    if not isinstance(changes, Mapping):
-        raise UsageError("[limits] is a table of names and numbers")
-    parts = {part.name: getattr(Limits(), part.name) for part in dataclasses.fields(Limits)}
-    known = _limit_parts()
-    for key, value in changes.items():
-        if key not in known:
-            raise UsageError(_unknown(f"limits.{key}", [f"limits.{name}" for name in known]))
-        part = parts[known[key]]
-        kind = type(getattr(part, key))
-        try:
-            number = kind(value)
-        except (TypeError, ValueError):
-            raise UsageError(f"limits.{key} is not a number: {value!r}") from None
-        if isinstance(value, bool) or number < 0:
-            raise UsageError(f"limits.{key} is not a positive number: {value!r}")
-        parts[known[key]] = dataclasses.replace(part, **{key: number})
-    return Limits(**parts)
-
-
 def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read the settings; `overrides` (the command line) are nested like the file. UsageError names each fault."""
     given = _read(file) if file else {}
-    _merge(given, _environment())
+    _merge(given, _environment(os.environ))
     _merge(given, overrides or {})
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        raise UsageError("; ".join(_fault(fault) for fault in error.errors())) from None
+    faults: list[str] = []
+    settings = _make(Settings, given, "", faults)
+    if faults:
+        raise UsageError("; ".join(faults))
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def unknown_environment() -> list[str]:
+    """Variables that look like settings and are none; something else may have set them, so they are no error."""
+    known = {ENVIRONMENT + name.upper().replace(".", "__") for name in setting_names()} | _NOT_SETTINGS
+    return sorted(name for name in os.environ if name.startswith(ENVIRONMENT) and name not in known)
 
 
 def setting_names() -> list[str]:
     """Every key, dotted, as the configuration takes it."""
-    names = []
-    for name, field in Settings.model_fields.items():
-        part = field.annotation
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            names += [f"{name}.{inner}" for inner in part.model_fields]
-        elif part is Limits:
-            names += [f"limits.{limit}" for limit in _limit_parts()]
+    return [name for name, _ in _fields(Settings, "")]
+
+
+def limit_parts() -> dict[str, list[str]]:
+    """Limit name → the parts of `Limits` that have it."""
+    limits, found = Limits(), dict[str, list[str]]()
+    for part in dataclasses.fields(limits):
+        for limit in dataclasses.fields(getattr(limits, part.name)):
+            found.setdefault(limit.name, []).append(part.name)
+    return found
+
+
+def limits_with(changes: Mapping[str, Any]) -> Limits:
+    """The default limits with some replaced by name: `[limits]` is one flat list. Raises UsageError."""
+    parts = {part.name: getattr(Limits(), part.name) for part in dataclasses.fields(Limits)}
+    known = limit_parts()
+    for key, value in changes.items():
+        if key not in known:
+            raise UsageError(_unknown(f"limits.{key}", [f"limits.{name}" for name in known]))
+        for name in known[key]:
+            number = _number(f"limits.{key}", value, type(getattr(parts[name], key)))
+            parts[name] = dataclasses.replace(parts[name], **{key: number})
+    return Limits(**parts)
+
+
+def _number(key: str, value: object, kind: type[int] | type[float]) -> int | float:
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError
+        number = kind(value)
+    except ValueError:
+        number = -1
+    if number < 0 or number != number:
+        raise UsageError(f"{key}: not a positive number: {value!r}")
+    return number
+
+
+def _fields(kind: type, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Dotted name and type of each setting."""
+    hints = typing.get_type_hints(kind)
+    for name in (setting.name for setting in dataclasses.fields(kind)):
+        hint = hints[name]
+        if hint is Limits:
+            yield from ((f"{prefix}{name}.{limit}", hint) for limit in limit_parts())
+        elif dataclasses.is_dataclass(hint):
+            yield from _fields(typing.cast(type, hint), f"{prefix}{name}.")
         else:
-            names.append(name)
-    return names
+            yield prefix + name, hint
 
 
-def _limit_parts() -> dict[str, str]:
-    """Limit name -> the part of `Limits` that has it."""
-    limits = Limits()
-    names = [part.name for part in dataclasses.fields(limits)]
-    return {field.name: name for name in names for field in dataclasses.fields(getattr(limits, name))}
+def _make(kind: type, given: object, at: str, faults: list[str]) -> object:
+    """One part of the settings from a table; what is wrong is added to `faults`."""
+    if not isinstance(given, Mapping):
+        faults.append(f"{at.rstrip('.')}: a table is wanted")
+        return None
+    hints, values = typing.get_type_hints(kind), {}
+    for key, value in given.items():
+        if key not in hints:
+            near = setting_names() if kind is Settings or at in ("dimse.", "web.") else [at + name for name in hints]
+            faults.append(_unknown(at + str(key), near))
+            continue
+        try:
+            values[key] = _value(hints[key], value, at + key, faults)
+            if check := _CHECKS.get(key):
+                check(at + key, values[key])
+        except UsageError as error:
+            faults.append(error.text)
+    others = (f for f in dataclasses.fields(kind) if f.name not in given)
+    nothing = dataclasses.MISSING
+    faults += [f"{at}{f.name}: is missing" for f in others if f.default is nothing and f.default_factory is nothing]
+    return None if faults else kind(**values)
+
+
+def _value(hint: Any, value: Any, key: str, faults: list[str]) -> Any:
+    """A value as its type says; environment and command line give text."""
+    if hint is Limits:
+        return limits_with(value if isinstance(value, Mapping) else {str(value): None})
+    if dataclasses.is_dataclass(hint):
+        if hint is NodeSettings and isinstance(value, str):
+            value = parse_peer(value)._asdict()
+        return _make(typing.cast(type, hint), value, f"{key}.", faults)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return None if value is None or value == "" else _value(arguments[0], value, key, faults)
+    if origin is Literal:
+        if value not in arguments:
+            raise UsageError(f"{key}: {value!r} is not one of {' '.join(arguments)}")
+        return value
+    if origin is tuple:
+        return tuple(_value(arguments[0], each, f"{key}[{n}]", faults) for n, each in enumerate(_list(key, value)))
+    if hint is int:
+        return _number(key, value, int)
+    if hint is bool:
+        return _boolean(key, value)
+    if not isinstance(value, str | Path):
+        raise UsageError(f"{key}: text is wanted, not {value!r}")
+    return Path(value) if hint is Path else str(value)
+
+
+def _list(key: str, value: object) -> list[Any]:
+    """A list; text is JSON or values with commas between."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.lstrip().startswith("[") else [part for part in value.split(",") if part]
+        except ValueError:
+            value = None
+    if not isinstance(value, list | tuple):
+        raise UsageError(f"{key}: a list is wanted")
+    return list(value)
+
+
+def _boolean(key: str, value: object) -> bool:
+    found = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(str(value).lower())
+    if found is None:
+        raise UsageError(f"{key}: true or false is wanted, not {value!r}")
+    return found
+
+
+def _check_aet(key: str, value: str) -> None:
+    """PS3.5 6.2, VR AE: no backslash, no control characters, spaces inside only."""
+    if (
+        not (0 < len(value) <= 16 and value.isascii() and value.isprintable())
+        or "\\" in value
+        or value != value.strip()
+    ):
+        raise UsageError(f"{key}: {value!r} is not an AE title (1 to 16 characters, no backslash)")
+
+
+def _check_port(key: str, value: int) -> None:
+    if value > 65535:
+        raise UsageError(f"{key}: {value} is not a port")
+
+
+def _check_sha256(key: str, value: str) -> None:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise UsageError(f"{key}: not a SHA-256 in hexadecimal")
+
+
+_CHECKS: dict[str, Callable[[str, Any], None]] = {"aet": _check_aet, "port": _check_port, "sha256": _check_sha256}
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -174,10 +265,18 @@ def _read(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} is not TOML: {error}") from None
 
 
-def _environment() -> dict[str, Any]:
-    """What SAGITTAL_… says, before validation, so that it takes its place between the file and the command line."""
-    source = EnvSettingsSource(Settings)
-    return {key: value for key, value in source().items() if key in Settings.model_fields}
+def _environment(variables: Mapping[str, str]) -> dict[str, Any]:
+    """What SAGITTAL_… says, nested like the file."""
+    given: dict[str, Any] = {}
+    for name in setting_names():
+        text = variables.get(ENVIRONMENT + name.upper().replace(".", "__"))
+        if text is not None:
+            *path, last = name.split(".")
+            table = given
+            for part in path:
+                table = table.setdefault(part, {})
+            table[last] = _list(name, text) if name in ("nodes", "tokens") else text
+    return given
 
 
 def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -188,13 +287,6 @@ def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
             into[key] = [*into[key], *value]
         else:
             into[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _fault(fault: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return _unknown(key, setting_names())
-    return f"{key}: {fault['msg']}"
 
 
 def _unknown(key: str, names: Iterable[str]) -> str:

@@ -31,6 +31,7 @@ from sagittal.net.tls import ClientCertificate, server_context
 from sagittal.services import ALL
 from sagittal.services.nodes import NodeTable
 from sagittal.services.site import Site
+from sagittal.ul.negotiation import DEFAULT_ORDER
 
 if TYPE_CHECKING:
     from sagittal.web.app import WebApp
@@ -168,7 +169,8 @@ def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable) -> Dims
         kept_is_success=settings.dimse.kept_status == "success",
     )
     services = [make(site) for make in ALL]
-    return DimseServer(services, nodes.admit, settings.limits.net, settings.aet, tls_context(settings))
+    order = tuple(dict.fromkeys(settings.dimse.prefer + DEFAULT_ORDER))
+    return DimseServer(services, nodes.admit, settings.limits.net, settings.aet, tls_context(settings), order)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sagittal.archive.index.tables import MAIN_STORE
+from sagittal.archive.index import MAIN_STORE
 
 NODES = (
     "SELECT aet, host, port, tls, verbs, syntax_order, duplicate_policy FROM node "

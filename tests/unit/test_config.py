@@ -1,0 +1,106 @@
+"""The settings: where they come from, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from sagittal import config
+from sagittal.errors import UsageError
+from sagittal.limits import Limits
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    for name in config.setting_names():
+        monkeypatch.delenv(config.ENVIRONMENT + name.upper().replace(".", "__"), raising=False)
+
+
+def test_defaults():
+    settings = config.load()
+    assert (settings.aet, settings.dimse.port, settings.web.port) == ("SAGITTAL", 11112, 8042)
+    assert settings.loopback and settings.limits == Limits()
+
+
+def test_later_wins(tmp_path, monkeypatch):
+    file = tmp_path / "s.toml"
+    file.write_text(
+        'aet = "A"\nhost = "::1"\nnodes = ["N@localhost:104"]\n[dimse]\nport = 1\n[limits]\ndepth_max = 7\n'
+    )
+    monkeypatch.setenv("SAGITTAL_DIMSE__PORT", "2")
+    monkeypatch.setenv("SAGITTAL_AET", "B")
+    monkeypatch.setenv("SAGITTAL_LIMITS__ARTIM_SECONDS", "3")
+    monkeypatch.setenv("SAGITTAL_WEB__HOSTS", "one,two")
+    settings = config.load(file, {"aet": "C", "web": {"port": 0}, "nodes": ["M@[::1]:105"]})
+    assert (settings.aet, settings.host, settings.dimse.port, settings.web.port) == ("C", "::1", 2, 0)
+    assert (settings.limits.reader.depth_max, settings.limits.net.artim_seconds) == (7, 3.0)
+    assert settings.web.hosts == ("one", "two")
+    assert [(node.aet, node.host, node.port) for node in settings.nodes] == [("N", "localhost", 104), ("M", "::1", 105)]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"dimse": {"prot": 4}}, "did you mean dimse.port"),
+        ({"duplicate": "refuse"}, "did you mean duplicates"),
+        ({"limits": {"depth_mx": 4}}, "did you mean limits.depth_max"),
+        ({"limits": {"depth_max": "many"}}, "limits.depth_max: not a positive number"),
+        ({"limits": {"depth_max": -1}}, "limits.depth_max"),
+        ({"nodes": ["nowhere"]}, "AET@host:port"),
+        ({"nodes": [{"aet": "A", "host": "h"}]}, "port: is missing"),
+        ({"nodes": [{"aet": "A", "host": "h", "port": 1, "pot": 2}]}, "unknown setting nodes[0].pot"),
+        ({"aet": "x" * 17}, "AE title"),
+        ({"aet": "a\\b"}, "AE title"),
+        ({"aet": 5}, "text is wanted"),
+        ({"web": {"port": 65536}}, "not a port"),
+        ({"web": {"port": True}}, "not a positive number"),
+        ({"web": 5}, "a table is wanted"),
+        ({"durability": "some"}, "not one of full off"),
+        ({"tokens": [{"name": "a", "sha256": "zz"}]}, "SHA-256"),
+        ({"nodes": [{"aet": "A", "host": "h", "port": 1, "tls": "perhaps"}]}, "true or false"),
+    ],
+)
+def test_what_is_refused(given, told):
+    with pytest.raises(UsageError, match=told.replace("[", r"\[")):
+        config.load(None, given)
+
+
+def test_every_fault_is_told():
+    with pytest.raises(UsageError, match=r"aet.*durability"):
+        config.load(None, {"aet": "", "durability": ""})
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(UsageError, match="cannot read"):
+        config.load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("aet =")
+    with pytest.raises(UsageError, match="not TOML"):
+        config.load(tmp_path / "bad.toml")
+
+
+def test_every_limit_has_a_name():
+    parts = [getattr(Limits(), part.name) for part in dataclasses.fields(Limits)]
+    assert sum(map(len, config.limit_parts().values())) == sum(len(dataclasses.fields(part)) for part in parts)
+    changed = config.limits_with({"send_stall_seconds_max": 5})
+    assert changed.net.send_stall_seconds_max == changed.web.send_stall_seconds_max == 5
+
+
+@pytest.mark.parametrize("value", ["0.0.0.0", "192.0.2.1", "::", "archive.example"])
+def test_what_is_not_loopback(value):
+    assert not config.load(None, {"host": value}).loopback
+
+
+def test_variables_that_are_no_settings_are_told(monkeypatch):
+    monkeypatch.setenv("SAGITTAL_DISME__PORT", "1")
+    assert "SAGITTAL_DISME__PORT" in config.unknown_environment()
+
+
+def test_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.load().aet = "X"  # type: ignore[misc]
+
+
+def test_paths():
+    assert config.load(None, {"data": "x"}).data == Path("x")
