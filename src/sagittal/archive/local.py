@@ -218,6 +218,13 @@ class LocalVolume:
         except FileNotFoundError:
             raise DamagedObject("the stored object is missing") from None
 
+    def written_at(self, key: str) -> int | None:
+        """When the object was written, in nanoseconds; None when it is not there."""
+        try:
+            return os.stat(self._path(key)).st_mtime_ns
+        except FileNotFoundError:
+            return None
+
     def delete(self, key: str) -> None:
         """Remove the object; one that is not there is no error. Committer thread only."""
         try:

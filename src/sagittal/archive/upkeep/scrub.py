@@ -182,10 +182,11 @@ class Scrub:
 
     def _unreferred(self, number: int, volume: LocalVolume, keys: list[str]) -> Iterator[Finding]:
         suspects = checks.unreferred(self._connection, number, keys)
-        old = [key for key in suspects if (age := volume.age_seconds(key)) is not None and age > self._young_seconds]
+        before = time.time_ns() - int(self._young_seconds * 1e9)
+        old = [key for key in suspects if (written := volume.written_at(key)) is not None and written <= before]
         # Asked again after the age: what was committed or removed meanwhile is no stray.
         for key in checks.unreferred(self._connection, number, old):
-            if volume.age_seconds(key) is not None:
+            if volume.written_at(key) is not None:
                 yield Finding("stray", key, "", "no row refers to it")
 
     def _throttle(self) -> None:

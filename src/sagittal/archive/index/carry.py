@@ -1,0 +1,128 @@
+"""Statements of reindex: what the old index knows that objects can't tell, carried over into the new one.
+
+The old index is attached as `old`, read-only in effect; any of its tables may turn out to be damaged. Deliberately not
+here: reading objects.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, MAIN_STORE, OTHER, PURGING
+
+# In the order in which references need them. Not here: what objects tell, and what is made anew.
+TABLES = ("volume", "tombstone", "receipt", "change", "audit", "node", "token")
+_KEPT_SETTINGS = "INSERT OR IGNORE INTO main.setting SELECT * FROM old.setting WHERE name <> 'opened'"
+_VERSIONS = (
+    'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at FROM old.instance '
+    f"WHERE store = {MAIN_STORE} AND state <> {PURGING}"
+)
+
+
+class HeldVersion(NamedTuple):
+    """What the old index said about the version at a key."""
+
+    id: int
+    state: int
+    tombstone: int | None
+    received_at: int
+
+
+def attach(connection: sqlite3.Connection, old: Path) -> None:
+    """Attach the old index."""
+    connection.execute("ATTACH DATABASE ? AS old", (str(old),))
+
+
+def detach(connection: sqlite3.Connection) -> None:
+    """Let go of it."""
+    connection.execute("DETACH DATABASE old")
+
+
+def carry_tables(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Copy what can be copied; gives (table, error) for what can't."""
+    failed = []
+    for table in TABLES:
+        connection.execute("SAVEPOINT carry")
+        try:
+            ours = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
+            theirs = {row[1] for row in connection.execute(f"PRAGMA old.table_info({table})")}
+            columns = ", ".join(f'"{name}"' for name in ours if name in theirs)
+            if columns:
+                statement = f"INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM old.{table}"
+                connection.execute(statement)
+        except sqlite3.DatabaseError as error:
+            connection.execute("ROLLBACK TO carry")
+            failed.append((table, str(error)))
+        connection.execute("RELEASE carry")
+    return failed
+
+
+def carry_settings(connection: sqlite3.Connection) -> None:
+    """Settings, without the mark of the last opening: a rebuilt index must not remove what it does not know."""
+    connection.execute(_KEPT_SETTINGS)
+
+
+def carry_versions(connection: sqlite3.Connection) -> int:
+    """Prepare `held`; gives the first id that no version had."""
+    connection.execute(_VERSIONS)
+    connection.execute('CREATE INDEX temp.held_key ON held ("key")')
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM old.instance").fetchone()
+    return int(last) + 1
+
+
+def held(connection: sqlite3.Connection, key: str) -> list[HeldVersion]:
+    """The versions that lay at a key."""
+    rows = connection.execute(
+        'SELECT id, state, tombstone, received_at FROM temp.held WHERE "key" = ? ORDER BY id', (key,)
+    )
+    return [HeldVersion._make(row) for row in rows]
+
+
+def issuer_of(connection: sqlite3.Connection, study_uid: str) -> str:
+    """The issuer of the Patient ID that the study had in effect: it may have come from its sender's node."""
+    row = connection.execute(
+        "SELECT issuer_of_patient_id FROM old.study WHERE store = ? AND study_instance_uid = ?", (MAIN_STORE, study_uid)
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
+def carry_revisions(connection: sqlite3.Connection) -> None:
+    """Revisions go on from the old ones, so that no ETag comes to mean something else; so do the times of making."""
+    connection.execute(
+        "UPDATE main.study SET (revision, created_at) = (SELECT o.revision + main.study.revision, o.created_at "
+        "FROM old.study o WHERE o.store = main.study.store AND o.study_instance_uid = main.study.study_instance_uid) "
+        "WHERE EXISTS (SELECT 1 FROM old.study o WHERE o.store = main.study.store "
+        "AND o.study_instance_uid = main.study.study_instance_uid)"
+    )
+    connection.execute(
+        "UPDATE main.series SET revision = main.series.revision + coalesce((SELECT max(o.revision) FROM old.series o "
+        "WHERE o.store = main.series.store AND o.series_instance_uid = main.series.series_instance_uid), 0)"
+    )
+
+
+def bury(connection: sqlite3.Connection, instance: int, tombstone: int) -> None:
+    """The version stays deleted."""
+    connection.execute("UPDATE instance SET tombstone = ? WHERE id = ?", (tombstone, instance))
+
+
+def drop_dangling(connection: sqlite3.Connection) -> None:
+    """Receipts of versions whose object is gone stay, without the version."""
+    connection.execute(
+        "UPDATE receipt SET instance = NULL WHERE instance IS NOT NULL AND instance NOT IN (SELECT id FROM instance)"
+    )
+
+
+def has_current(connection: sqlite3.Connection, sop_instance_uid: str, has_old: bool) -> bool:
+    """Whether a current version is there, or was in the old index."""
+    return any(
+        connection.execute(
+            f"SELECT 1 FROM {schema}.instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT}",
+            (MAIN_STORE, sop_instance_uid),
+        ).fetchone()
+        for schema in (("main", "old") if has_old else ("main",))
+    )
+
+
+VERSION_STATES = frozenset({OTHER, CURRENT, DELETED, DELETED_OTHER})

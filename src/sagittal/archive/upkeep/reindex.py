@@ -1,0 +1,308 @@
+"""Reindex: the index anew from the objects alone, as they were received, through the same statements as ingest.
+
+The new index is written beside the old one and takes its place at the very end, so that a reindex that dies changes
+nothing. What objects can't tell (who sent them, what was deleted and why, nodes, tokens, the change feed, the audit
+log) is carried over from the old index as far as that can be read; without it, of several versions of an instance the
+oldest file is current. The data directory must not be open elsewhere. Deliberately not here: judging objects anew; they
+were accepted once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from sagittal.archive.index import CURRENT, DELETED, OTHER, carry, schema
+from sagittal.archive.index.arrival import (
+    ISSUER_OF_PATIENT_ID,
+    PATIENT_ID,
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    WANTED,
+    Arrival,
+    storable,
+)
+from sagittal.archive.index.connection import open_writer
+from sagittal.archive.index.writer import AuditRow, IndexWriter
+from sagittal.archive.local import LocalVolume
+from sagittal.dicom.part10 import Part10Head
+from sagittal.dicom.reader import Reader
+from sagittal.dicom.scanning.memo import Memo
+from sagittal.dicom.syntaxes import syntax
+from sagittal.errors import DamagedObject, SagittalError
+from sagittal.limits import Limits
+
+_READ_BYTES = 1 << 20
+_BATCH = 200  # objects a transaction
+_MEMO_BYTES = 16 << 20
+_NEW = "reindex.db"
+OLD = "index.before-reindex.db"
+
+
+class Indexed(NamedTuple):
+    """One object: indexed, or the reason why not; or, without a key, something of the old index that was lost."""
+
+    key: str
+    sop_instance_uid: str = ""
+    error: str = ""
+
+
+class _Parts:
+    """The metadata of one object, compressed in parts; large ones wait in a temporary file."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self._folder = folder
+        self._limits = limits.archive
+        self._pieces: list[str] = []
+        self._characters = 0
+        self._parts: list[bytes | int] = []  # compressed, or its length in the spill
+        self._held = 0
+        self._spill: IO[bytes] | None = None
+
+    def write(self, text: str) -> None:
+        self._pieces.append(text)
+        self._characters += len(text)
+        if self._characters >= self._limits.metadata_part_characters:
+            self._end_part()
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._pieces:
+            self._end_part()
+        if self._spill is not None:
+            self._spill.seek(0)
+        for part in self._parts:
+            if isinstance(part, bytes):
+                yield part
+            elif self._spill is not None:
+                yield self._spill.read(part)
+
+    def _end_part(self) -> None:
+        part = zlib.compress("".join(self._pieces).encode("utf-8", "replace"), 1)
+        self._pieces.clear()
+        self._characters = 0
+        self._held += len(part)
+        if self._held <= self._limits.metadata_held_bytes_max:
+            self._parts.append(part)
+            return
+        if self._spill is None:
+            self._spill = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed with the object
+        self._spill.write(part)
+        self._parts.append(len(part))
+
+
+class Reindex:
+    """One reindex of the data directory `path`, whose lock the caller holds. Blocks: for a thread or a process."""
+
+    def __init__(self, path: Path, volume: LocalVolume, limits: Limits, index_name: str, now: int) -> None:
+        self._path = path
+        self._volume = volume
+        self._limits = limits
+        self._index = path / index_name
+        self._new = path / _NEW
+        self._now = now
+        self._memo = Memo(_MEMO_BYTES)
+        self._attached = False
+        self._has_old = False
+        self._next_id = 1
+
+    def run(self) -> Iterator[Indexed]:
+        """Every object as it is indexed; the new index is in place when the iterator ends, and only then."""
+        _remove_index(self._new)
+        connection = open_writer(self._new, durable=False)
+        try:
+            schema.prepare(connection, self._new)
+            yield from self._take_old(connection)
+            writer = IndexWriter(connection)
+            yield from self._objects(writer)
+            self._finish(writer)
+        finally:
+            connection.close()
+        self._swap()
+
+    # The old index
+
+    def _take_old(self, connection: sqlite3.Connection) -> Iterator[Indexed]:
+        if not self._index.exists():
+            return
+        try:
+            carry.attach(connection, self._index)
+        except sqlite3.DatabaseError as error:
+            yield Indexed("", error=f"the old index cannot be read: {error}")
+            return
+        self._attached = True
+        connection.execute("BEGIN")
+        lost = carry.carry_tables(connection)
+        try:
+            carry.carry_settings(connection)
+            self._next_id = carry.carry_versions(connection)
+            self._has_old = True
+        except sqlite3.DatabaseError as error:
+            lost.append(("instance", str(error)))
+        connection.execute("COMMIT")
+        for table, error_text in lost:
+            yield Indexed("", error=f"the old index's table {table} cannot be read: {error_text}")
+
+    # Objects
+
+    def _objects(self, writer: IndexWriter) -> Iterator[Indexed]:
+        done: list[Indexed] = []
+        writer.begin()
+        for key in self._in_order():
+            try:
+                done.append(self._object(writer, key))
+            except (SagittalError, OSError) as error:
+                text = error.text if isinstance(error, SagittalError) else error.strerror or str(error)
+                done.append(Indexed(key, error=text))
+            if len(done) >= _BATCH:
+                writer.flush(self._now)
+                writer.commit()
+                yield from done
+                done.clear()
+                writer.begin()
+        writer.flush(self._now)
+        writer.commit()
+        yield from done
+
+    def _in_order(self) -> Iterator[str]:
+        """Oldest first: directories in the order they were made, their files by the time they were written."""
+        for directory in self._volume.directories():
+            for _, key in sorted((self._volume.written_at(key) or 0, key) for key in self._volume.keys_in(directory)):
+                yield key
+
+    def _object(self, writer: IndexWriter, key: str) -> Indexed:
+        arrival = self._read(key)
+        connection = writer.connection
+        held = carry.held(connection, key) if self._has_old else []
+        if self._has_old and arrival.values.get(PATIENT_ID) and not arrival.values.get(ISSUER_OF_PATIENT_ID):
+            issuer = carry.issuer_of(connection, arrival.study_uid)
+            arrival.values = {**arrival.values, ISSUER_OF_PATIENT_ID: issuer} if issuer else arrival.values
+        for version in held:
+            arrival.received_at = version.received_at
+            state = version.state if version.state in carry.VERSION_STATES else OTHER
+            writer.add(arrival, state, version.id)
+            if version.tombstone is not None and state >= DELETED:
+                writer.flush(self._now)
+                carry.bury(connection, version.id, version.tombstone)
+        if not held:
+            writer.flush(self._now)  # the question must see the objects before this one
+            has_current = carry.has_current(connection, arrival.sop_instance_uid, self._has_old)
+            state = OTHER if has_current else CURRENT
+            writer.add(arrival, state, self._next_id)
+            self._next_id += 1
+        return Indexed(key, arrival.sop_instance_uid)
+
+    def _read(self, key: str) -> Arrival:
+        """One pass over the file: its digest, its head, its data set."""
+        head, digest = Part10Head(self._limits.reader), hashlib.sha256()
+        parts = _Parts(self._path / "staging", self._limits)
+        reader: Reader | None = None
+        size = 0
+        fd = self._volume.open(key)
+        try:
+            while data := os.read(fd, _READ_BYTES):
+                size += len(data)
+                digest.update(data)
+                if reader is not None:
+                    reader.feed(data)
+                    continue
+                head.feed(data)
+                if head.done:
+                    reader = self._reader(head, parts)
+        finally:
+            written_at = int(os.fstat(fd).st_mtime * 1e6)
+            os.close(fd)
+        if digest.hexdigest() != key.rpartition("/")[2]:
+            raise DamagedObject("the bytes are not those that were received")
+        if reader is None:
+            head.finish()
+            reader = self._reader(head, parts)
+        parsed = reader.finish()
+        values = {tag: storable(value) for tag, value in parsed.values.items()}
+        return Arrival(
+            sop_class_uid=head.sop_class_uid or values.get(SOP_CLASS_UID, ""),
+            sop_instance_uid=values.get(SOP_INSTANCE_UID, "") or head.sop_instance_uid or "",
+            study_uid=values.get(STUDY_INSTANCE_UID, ""),
+            series_uid=values.get(SERIES_INSTANCE_UID, ""),
+            syntax_uid=head.syntax_uid,
+            digest=digest.hexdigest(),
+            length=size,
+            header_length=head.data_set_offset,
+            values=values,
+            received_at=written_at,
+            defects=parsed.defects,
+            frames=None if parsed.frames is None else parsed.frames.encode(),
+            key=key,
+            metadata=parts,
+        )
+
+    def _reader(self, head: Part10Head, parts: _Parts) -> Reader:
+        reader = Reader(
+            syntax(head.syntax_uid), wanted=WANTED, limits=self._limits.reader, memo=self._memo, metadata=parts.write
+        )
+        if head.rest:
+            reader.feed(head.rest)
+        return reader
+
+    # The end
+
+    def _finish(self, writer: IndexWriter) -> None:
+        connection = writer.connection
+        writer.begin()
+        if self._has_old:
+            carry.carry_revisions(connection)
+        carry.drop_dangling(connection)
+        writer.audit((AuditRow("local", "local", "reindex"),), self._now)
+        writer.flush(self._now)
+        writer.commit()
+        if self._attached:
+            carry.detach(connection)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _swap(self) -> None:
+        """The old index is kept under another name; its log must not be taken for the new one's."""
+        _sync(self._new)
+        self._volume.faults.hit("reindex.swap")
+        if self._index.exists():
+            _settle(self._index)
+            kept = self._path / OLD
+            kept.unlink(missing_ok=True)
+            os.link(self._index, kept)
+            for suffix in ("-wal", "-shm"):
+                log = self._index.with_name(self._index.name + suffix)
+                if log.exists():
+                    log.replace(kept.with_name(kept.name + suffix))
+        self._new.replace(self._index)
+        _sync(self._path)
+
+
+def _settle(index: Path) -> None:
+    """Bring what is in the log of an index into it, so that the log goes away; a damaged one keeps it."""
+    try:
+        connection = sqlite3.connect(index)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError:
+        return
+
+
+def _remove_index(path: Path) -> None:
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,151 @@
+"""Reindex: the same answers from the objects alone, and what only the old index knew stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from builders import build, opened, store, uid
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import INDEX
+from sagittal.archive.faults import Faults
+from sagittal.archive.index.keys import KEYS
+from sagittal.archive.index.removal import Target
+from sagittal.archive.local import LocalVolume
+from sagittal.archive.query import Query
+from sagittal.archive.upkeep.reindex import OLD, Indexed, Reindex
+from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, RLE_LOSSLESS
+from sagittal.limits import ArchiveLimits, Limits
+
+OBJECTS = [
+    build(1, study="a"),
+    build(2, study="a", extra={"StudyDescription": "Another"}),
+    build(1, study="a", series=2, modality="MR", syntax_uid=RLE_LOSSLESS, frames=3),
+    build(1, study="b", patient_id="P2", patient_name="Yamada^Tarou=山田^太郎", charset="ISO_IR 192"),
+    build(2, study="b", patient_id="P2", syntax_uid=EXPLICIT_BE),
+    build(3, study="b", patient_id="", syntax_uid=DEFLATED_LE),
+]
+
+
+def reindex(path: Path, faults: Faults | None = None, limits: Limits | None = None) -> list[Indexed]:
+    volume = LocalVolume(path, faults=faults)
+    try:
+        return list(Reindex(path, volume, limits or Limits(), INDEX, time.time_ns() // 1000).run())
+    finally:
+        volume.close()
+
+
+def fill(path: Path) -> None:
+    """Store OBJECTS; their files get times that tell the order, which a fast disk does not."""
+
+    async def run() -> None:
+        async with opened(path) as archive:
+            await store(archive, *OBJECTS)
+
+    asyncio.run(run())
+    for number, built in enumerate(OBJECTS):
+        os.utime(path / "objects" / "0001" / built.digest, (number, number))
+
+
+async def everything(path: Path) -> list[object]:
+    """All that queries and metadata tell."""
+    answers: list[object] = []
+    async with opened(path) as archive:
+        for level, keys in KEYS.items():
+            rows = await archive.find(LOCAL, Query(level, {}, frozenset(keys)))
+            answers.append(sorted(map(repr, rows.rows)))
+        for study in ("a", "b"):
+            refs = await archive.instances(LOCAL, study_uid=uid("study", study))
+            answers.append([ref._replace(id=0, revision=0) for ref in refs])
+            answers.append([text async for chunk in archive.metadata(LOCAL, refs) for text in chunk])
+            for ref in refs:
+                if ref.frames:
+                    answers.append(await archive.frame_ranges(ref, [1, ref.frames]))
+        answers.append(await archive.statistics(LOCAL))
+    return answers
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_answers_are_the_same(tmp_path: Path, keep: bool) -> None:
+    fill(tmp_path)
+    before = asyncio.run(everything(tmp_path))
+    if not keep:
+        (tmp_path / INDEX).unlink()
+    done = reindex(tmp_path)
+    assert [indexed.error for indexed in done] == [""] * len(OBJECTS)
+    assert asyncio.run(everything(tmp_path)) == before
+    assert (tmp_path / OLD).exists() == keep
+
+
+def test_what_objects_cannot_tell_is_carried_over(tmp_path: Path) -> None:
+    async def change() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, *OBJECTS)
+            other = build(1, study="a", extra={"StudyID": "changed"})
+            assert (await store(archive, other, policy="replace"))[0].status == "replaced"
+            await archive.delete(LOCAL, Target(uid("study", "b")), "wrong patient")
+
+    async def check() -> None:
+        async with opened(tmp_path) as archive:
+            assert (await archive.statistics(LOCAL)).other_versions == 1
+            [tombstone] = await archive.tombstones(LOCAL)
+            assert (tombstone.reason, tombstone.instances) == ("wrong patient", 3)
+            changes, _ = await archive.changes(LOCAL, None, 100)
+            assert [change.kind for change in changes].count("deleted") == 3
+            assert await archive.undelete(LOCAL, Target(uid("study", "b"))) == 3
+            [ref] = await archive.instances(LOCAL, sop_instance_uids=[OBJECTS[0].sop_instance_uid])
+            assert ref.digest == build(1, study="a", extra={"StudyID": "changed"}).digest
+            await store(archive, build(9, study="c"))
+
+    asyncio.run(change())
+    before = sqlite3.connect(tmp_path / INDEX).execute("SELECT * FROM receipt ORDER BY id").fetchall()
+    reindex(tmp_path)
+    assert sqlite3.connect(tmp_path / INDEX).execute("SELECT * FROM receipt ORDER BY id").fetchall() == before
+    asyncio.run(check())
+
+
+def test_damaged_objects_are_told_and_left_out(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / "objects" / "0001" / OBJECTS[1].digest).write_bytes(b"nonsense")
+    errors = {indexed.key: indexed.error for indexed in reindex(tmp_path) if indexed.error}
+    assert list(errors) == [f"0001/{OBJECTS[1].digest}"]
+
+
+def test_an_unreadable_index_is_no_hindrance(tmp_path: Path) -> None:
+    fill(tmp_path)
+    before = asyncio.run(everything(tmp_path))
+    (tmp_path / INDEX).write_bytes(b"this is no database, whatever its name says. " * 200)
+    (tmp_path / (INDEX + "-wal")).write_bytes(b"nor is this its log")
+    done = reindex(tmp_path)
+    assert "cannot be read" in done[0].error
+    assert asyncio.run(everything(tmp_path)) == before
+
+
+def test_dying_before_the_swap_changes_nothing(tmp_path: Path) -> None:
+    class Died(BaseException):
+        pass
+
+    def die(point: str) -> None:
+        if point == "reindex.swap":
+            raise Died
+
+    fill(tmp_path)
+    before = asyncio.run(everything(tmp_path))
+    with pytest.raises(Died):
+        reindex(tmp_path, Faults(die))
+    assert asyncio.run(everything(tmp_path)) == before
+    reindex(tmp_path)
+    assert asyncio.run(everything(tmp_path)) == before
+
+
+def test_metadata_in_many_parts_spills_and_comes_back_whole(tmp_path: Path) -> None:
+    fill(tmp_path)
+    before = asyncio.run(everything(tmp_path))
+    small = Limits(archive=ArchiveLimits(metadata_part_characters=100, metadata_held_bytes_max=200))
+    reindex(tmp_path, limits=small)
+    assert asyncio.run(everything(tmp_path)) == before
