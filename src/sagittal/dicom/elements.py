@@ -122,15 +122,15 @@ class Element(NamedTuple):
         return list(found)
 
 
-def encode(elements: Iterable[tuple[int, str, bytes]], syntax: TransferSyntax) -> bytes:
-    """A data set from (tag, VR, value) in any order. Values are in the byte order of `syntax`; odd ones are padded.
+def encode(elements: Iterable[tuple[int, str, bytes]], syntax: TransferSyntax, *, as_given: bool = False) -> bytes:
+    """A data set from (tag, VR, value) in any order (`as_given`: in that one).
 
-    The value of a sequence comes from `encode_sequence` with the same syntax.
+    Values are in the byte order of `syntax`; odd ones are padded. The value of a sequence comes from `encode_sequence` with the same syntax.
     """
     parts: list[bytes] = []
     little = syntax.little_endian
     implicit, pack_short, pack_long = syntax.implicit, _SHORT_HEADERS[little], _LONG_HEADERS[little]
-    for tag, vr, value in sorted(elements):
+    for tag, vr, value in elements if as_given else sorted(elements):
         length = len(value)
         if length & 1:
             value += b" " if vr in PADDED_WITH_BLANK else b"\0"

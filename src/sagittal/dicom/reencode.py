@@ -25,8 +25,9 @@ from sagittal.dicom.elements import (
     UNDEFINED,
     WORDS,
     element_header,
+    encode,
 )
-from sagittal.dicom.syntaxes import TransferSyntax
+from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax
 from sagittal.dicom.walk import PIECE_BYTES, Event, Walk, inflated
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
@@ -49,7 +50,7 @@ def reencode(
         raise NotAcceptable(f"{source.name} can't be re-encoded as {target.name or target.uid} without a codec")
     limits = limits or ReaderLimits()
     if (source.implicit, source.little_endian) != (target.implicit, target.little_endian):
-        plain = _written(Walk(chunks, source, limits), target)
+        plain = _written(Walk(chunks, source, limits, runs=True), target)
     else:
         plain = inflated(chunks, limits) if source.deflated else iter(chunks)
     return deflated(plain) if target.deflated else plain
@@ -91,6 +92,11 @@ def _written(walk: Walk, target: TransferSyntax) -> Iterator[bytes]:
 def _small(event: Event, walk: Walk, target: TransferSyntax) -> bytes:
     """What an event comes out as, with its value."""
     kind, little = event.kind, target.little_endian
+    if kind == "run":
+        run = event.run
+        if event.little != little:
+            run = [(tag, vr, _swapped(value, WORDS.get(vr, 1))) for tag, vr, value in run]
+        return encode(run, SYNTAXES[EXPLICIT_LE] if target.deflated else target, as_given=True)
     if kind == "element":
         if not event.tag & 0xFFFF and event.length == 4:
             return b""  # a group length

@@ -8,12 +8,13 @@ is faster.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.dictionary import VRS, vr_of
 from sagittal.dicom.elements import ITEM, ITEM_END, LONG_VRS, SEQUENCE_END, UNDEFINED, VRS_BY_CODE
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.errors import LimitExceeded, Malformed
@@ -25,14 +26,20 @@ _PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _PIXEL_DATA, _WAVEFORM_DATA = 0x7FE00010, 0x54001010
 _BITS_ALLOCATED, _PIXEL_REPRESENTATION, _WAVEFORM_BITS = 0x00280100, 0x00280103, 0x54001004
 _CONTEXT = frozenset((_BITS_ALLOCATED, _PIXEL_REPRESENTATION, _WAVEFORM_BITS))
+_OPEN = _CONTEXT | _PIXELS | {_WAVEFORM_DATA}  # elements that are never part of a run
+_RUN_VALUE_BYTES_MAX = 4096
+_SHORT_CODES = {code: vr for code, vr in VRS_BY_CODE.items() if vr not in LONG_VRS}
+_LONG_CODES = {code: vr for code, vr in VRS_BY_CODE.items() if vr in LONG_VRS and vr != "SQ"}
+_HEADS = {True: struct.Struct("<HH2sH").unpack_from, False: struct.Struct(">HH2sH").unpack_from}
 
-Kind = Literal["element", "sequence", "item", "fragments", "fragment", "end-item", "end-sequence"]
+Kind = Literal["element", "run", "sequence", "item", "fragments", "fragment", "end-item", "end-sequence"]
 
 
 class Event(NamedTuple):
     """What begins or ends. `element` and `fragment` have a value of `length` bytes, to be taken before the next event.
 
-    `length` of the others is as in the data set (UNDEFINED: up to a delimiter); `depth` counts sequences around.
+    `length` of the others is as in the data set (UNDEFINED: up to a delimiter); `depth` counts sequences around. `run`
+    stands for several elements of regular form: their tags, VRs and values.
     """
 
     kind: Kind
@@ -42,6 +49,7 @@ class Event(NamedTuple):
     at: int  # offset of its head in the data set (inflated if it is deflated)
     depth: int
     little: bool  # byte order of its value
+    run: list[tuple[int, str, bytes]] = []  # noqa: RUF012  (never changed)
 
 
 def inflated(chunks: Iterable[bytes], limits: ReaderLimits) -> Iterator[bytes]:
@@ -105,6 +113,15 @@ class _Input:
             count -= len(piece)
             yield piece
 
+    def held(self) -> tuple[bytes, int, int]:
+        """What is at hand, where its next byte is, and the offset of its first."""
+        return self._held, self._start, self.offset - self._start
+
+    def go_to(self, place: int) -> None:
+        """Passes over what is at hand before `place`."""
+        self.offset += place - self._start
+        self._start = place
+
     def drain(self) -> None:
         """Passes over all that is left."""
         while there := self.available(1) and len(self._held) - self._start:
@@ -133,7 +150,10 @@ class _Frame:
 class Walk:
     """One pass over one data set: iterate over `events()` once."""
 
-    def __init__(self, chunks: Iterable[bytes], syntax: TransferSyntax, limits: ReaderLimits) -> None:
+    def __init__(
+        self, chunks: Iterable[bytes], syntax: TransferSyntax, limits: ReaderLimits, *, runs: bool = False
+    ) -> None:
+        self._runs = runs  # short regular elements come together, which is three times as fast
         self._input = _Input(inflated(chunks, limits) if syntax.deflated else iter(chunks))
         self._limits, self._count, self._value_end = limits, 0, 0
         self._stack = [_Frame("elements", 0, -1, limits.data_set_bytes_max, syntax.implicit, syntax.little_endian)]
@@ -155,6 +175,8 @@ class Walk:
                 yield self._close(data.offset)
             elif not self._is_more():
                 break
+            elif self._runs and frame.kind == "elements" and (run := self._run(frame)):
+                yield Event("run", 0, "", 0, data.offset, len(self._stack) // 2, frame.little, run)
             else:
                 event = self._element(frame) if frame.kind == "elements" else self._item(frame)
                 if event is not None:
@@ -172,6 +194,33 @@ class Walk:
         if there and there < 8 and (len(self._stack) > 1 or self._input.peek(there).strip(b"\0")):
             raise Malformed("truncated", "the data set ends inside an element", self._input.offset)
         return there == 8
+
+    def _run(self, frame: _Frame) -> list[tuple[int, str, bytes]]:
+        """The elements from here whose heads are regular and whose values are short and at hand."""
+        held, pos, base = self._input.held()
+        end, limit = min(len(held), frame.limit - base), self._limits.elements_max - self._count
+        implicit, order, head = frame.implicit, frame.order, _HEADS[frame.little]
+        found: list[tuple[int, str, bytes]] = []
+        while pos + 12 <= end and len(found) < limit:
+            group, number, code, length = head(held, pos)
+            tag, start = group << 16 | number, pos + 8
+            vr: str | None
+            if implicit:
+                vr, length = VRS.get(tag) or vr_of(tag), int.from_bytes(held[pos + 4 : start], order)
+            else:
+                vr = _SHORT_CODES.get(code)
+                if vr is None:
+                    vr, start = _LONG_CODES.get(code), pos + 12
+                    length = int.from_bytes(held[pos + 8 : start], order)
+            if vr is None or vr == "SQ" or length > _RUN_VALUE_BYTES_MAX or start + length > end:
+                break
+            if tag in _OPEN or not number or group == 0xFFFE or (implicit and frame.signed and vr == "US"):
+                break
+            pos = start + length
+            found.append((tag, vr, held[start:pos]))
+        self._count += len(found)
+        self._input.go_to(pos)
+        return found
 
     def _head(self, frame: _Frame) -> tuple[int, bytes]:
         """The next tag, and the four bytes after it."""

@@ -226,3 +226,11 @@ def test_deflate_bomb_and_broken_streams() -> None:
     with pytest.raises(Malformed):
         list(inflated([b"".join(deflated([b"x" * 1000]))[:-4]], LIMITS))
     assert b"".join(inflated([b"".join(deflated([b"x" * 1000])), b"\0"], LIMITS)) == b"x" * 1000
+
+
+def test_order_and_repetition_are_kept() -> None:
+    data = b"\x10\0\x20\0LO\x02\0zz\x10\0\x20\0LO\x02\0aa\x10\0\x10\0PN\x02\0bb" + bytes(12)
+    assert through(data, EXPLICIT_LE, EXPLICIT_BE, piece=1) == through(data, EXPLICIT_LE, EXPLICIT_BE, piece=1000)
+    assert through(data, EXPLICIT_LE, IMPLICIT_LE, piece=1000) == (
+        b"\x10\0\x20\0\x02\0\0\0zz\x10\0\x20\0\x02\0\0\0aa\x10\0\x10\0\x02\0\0\0bb"
+    )
