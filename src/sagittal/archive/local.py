@@ -218,6 +218,13 @@ class LocalVolume:
         except FileNotFoundError:
             raise DamagedObject("the stored object is missing") from None
 
+    def link(self, key: str, target: Path) -> None:
+        """Give the object a second name on the same file system."""
+        try:
+            os.link(self._path(key), target)
+        except FileNotFoundError:
+            raise DamagedObject("the stored object is missing") from None
+
     def written_at(self, key: str) -> int | None:
         """When the object was written, in nanoseconds; None when it is not there."""
         try:

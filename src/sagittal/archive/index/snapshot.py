@@ -1,0 +1,70 @@
+"""A copy of the index as of one moment, and the objects that it names."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from sagittal.archive.index import DELETED, MAIN_STORE, PURGING
+
+# What the collector was about to remove may be gone: it does not belong to the copy.
+_FORGET = (
+    f"DELETE FROM metadata WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})",
+    f"DELETE FROM frame_index WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})",
+    f"UPDATE receipt SET instance = NULL WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})",
+    f"DELETE FROM instance WHERE state = {PURGING}",
+    # The copy and the objects beside it have never been opened together (`ingest.recovery`).
+    "DELETE FROM setting WHERE name = 'opened'",
+)
+
+
+class Stored(NamedTuple):
+    """One object of a snapshot."""
+
+    volume: int
+    key: str
+    length: int
+    digest: str
+    is_deleted: bool  # by all versions that lie there: the collector may remove it at any time
+
+
+def take(connection: sqlite3.Connection, to: Path) -> Path:
+    """Copy the index that `connection` reads to a new file, in one step and without a log beside it."""
+    to.unlink(missing_ok=True)
+    copy = sqlite3.connect(to, isolation_level=None)
+    try:
+        connection.backup(copy, pages=-1)
+        copy.execute("PRAGMA journal_mode=DELETE")
+        copy.execute("BEGIN")
+        for statement in _FORGET:
+            copy.execute(statement)
+        copy.execute("COMMIT")
+    finally:
+        copy.close()
+    return to
+
+
+def objects(connection: sqlite3.Connection) -> Iterator[Stored]:
+    """Every object that a version lies at, once."""
+    for volume, key, length, digest, deleted in connection.execute(
+        f'SELECT volume, "key", max(length), max(digest), min(state >= {DELETED}) FROM instance '
+        f'WHERE store = {MAIN_STORE} GROUP BY volume, "key" ORDER BY min(id)'
+    ):
+        yield Stored(volume, key, length, digest, bool(deleted))
+
+
+def forget(to: Path, objects: list[Stored]) -> None:
+    """Take versions out of a copy whose objects were removed while they were being copied."""
+    copy = sqlite3.connect(to, isolation_level=None)
+    try:
+        copy.execute("BEGIN")
+        for gone in objects:
+            place = (gone.volume, gone.key)
+            copy.execute('UPDATE instance SET state = ? WHERE volume = ? AND "key" = ?', (PURGING, *place))
+        for statement in _FORGET:
+            copy.execute(statement)
+        copy.execute("COMMIT")
+    finally:
+        copy.close()

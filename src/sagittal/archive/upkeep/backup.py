@@ -1,0 +1,244 @@
+"""Backup and restore: index and objects as of one moment, taken while the archive serves.
+
+First the index, by SQLite's own backup in one step (one snapshot, however busy the writer is); then every object that
+the snapshot names, copied or hard-linked, each checked against its digest; the manifest at the very end. Objects are
+immutable and removed only after a grace period, so that what a snapshot names is still there. A backup into the same
+folder again copies only what is new, and the one before stays whole until the new manifest is in its place.
+Deliberately not here: schedules, remote targets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sagittal.archive.faults import Faults
+from sagittal.archive.index import snapshot
+from sagittal.archive.index.snapshot import Stored
+from sagittal.archive.local import LocalVolume
+from sagittal.errors import DamagedObject, UsageError
+
+MANIFEST = "manifest.json"
+_VERSION = 1
+_COPY_BYTES = 1 << 20
+_OBJECTS = "objects"
+_OURS = re.compile(r"objects\Z|index[.-]|\.manifest\.json\.new\Z")  # what a first backup that died may have left
+
+
+class Copied(NamedTuple):
+    """One object: in the backup (or restored), or the reason why not."""
+
+    key: str
+    length: int
+    error: str = ""
+    is_new: bool = True
+
+
+@dataclass(slots=True)
+class _Totals:
+    objects: int = 0
+    bytes: int = 0
+    damaged: list[str] = field(default_factory=list)
+    gone: list[Stored] = field(default_factory=list)
+    directories: set[Path] = field(default_factory=set)  # to be synced at the end
+
+
+class Backup:
+    """One backup of an archive into `folder`. Blocks: for a thread or a process of its own."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        volumes: Mapping[int, LocalVolume],
+        folder: Path,
+        *,
+        now: int,
+        link: bool = False,
+        faults: Faults | None = None,
+    ) -> None:
+        """`connection` reads the index; `link` makes hard links instead of copies, on the same file system."""
+        self._connection = connection
+        self._volumes = volumes
+        self._folder = folder
+        self._now = now
+        self._link = link
+        self._faults = faults or Faults()
+
+    def run(self) -> Iterator[Copied]:
+        """Every object of the snapshot; the manifest is written when the iterator ends.
+
+        An object that is damaged in the archive is told and left out. OSError when the folder cannot be written.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = _manifest(self._folder) if (self._folder / MANIFEST).exists() else None
+        if before is None and any(not _OURS.match(path.name) for path in self._folder.iterdir()):
+            raise UsageError("the folder to back up to holds something else")
+        index = snapshot.take(self._connection, self._folder / "index.new.db")
+        totals = _Totals()
+        copy = sqlite3.connect(index)
+        try:
+            for stored in snapshot.objects(copy):
+                copied = self._object(stored, totals)
+                if copied is not None:
+                    yield copied
+        finally:
+            copy.close()
+        for directory in totals.directories:
+            _sync(directory)
+        if totals.gone:
+            snapshot.forget(index, totals.gone)
+        self._conclude(index, totals, before)
+
+    def _object(self, stored: Stored, totals: _Totals) -> Copied | None:
+        """Copy one object; None when it was purged meanwhile. OSError when the folder cannot be written."""
+        target = self._folder / _OBJECTS / stored.key
+        is_new = not (target.exists() and _digest(target) == stored.digest)
+        if is_new:
+            self._faults.hit("backup.object")
+            try:
+                self._copy(stored, target, totals)
+            except DamagedObject as error:
+                if stored.is_deleted:
+                    totals.gone.append(stored)
+                    return None
+                totals.damaged.append(stored.key)
+                return Copied(stored.key, stored.length, error.text)
+        totals.objects += 1
+        totals.bytes += stored.length
+        return Copied(stored.key, stored.length, is_new=is_new)
+
+    def _copy(self, stored: Stored, target: Path, totals: _Totals) -> None:
+        volume = self._volumes.get(stored.volume)
+        if volume is None:
+            raise DamagedObject("the volume of the object is not there")
+        if not target.parent.exists():
+            target.parent.mkdir(mode=0o700, parents=True)
+            totals.directories |= {target.parent.parent, self._folder}
+        totals.directories.add(target.parent)
+        target.unlink(missing_ok=True)
+        if self._link:
+            volume.link(stored.key, target)
+            digest = _digest(target)
+        else:
+            digest = _copy(volume.open(stored.key), target)
+        if digest != stored.digest:
+            target.unlink()
+            raise DamagedObject("the bytes are not those that were received")
+
+    def _conclude(self, index: Path, totals: _Totals, before: dict[str, Any] | None) -> None:
+        sha256 = _digest(index)
+        name = f"index-{sha256[:16]}.db"
+        _sync(index)
+        index.replace(self._folder / name)
+        _sync(self._folder)
+        self._faults.hit("backup.manifest")
+        manifest = {
+            "version": _VERSION,
+            "created_at": self._now,
+            "index": name,
+            "index_sha256": sha256,
+            "objects": totals.objects,
+            "bytes": totals.bytes,
+            "damaged": totals.damaged,  # in the archive already: a restore says so again
+        }
+        new = self._folder / f".{MANIFEST}.new"
+        new.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        _sync(new)
+        new.replace(self._folder / MANIFEST)
+        _sync(self._folder)
+        if before is not None and before["index"] != name:
+            (self._folder / str(before["index"])).unlink(missing_ok=True)
+
+
+def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
+    """Make the data directory `path`, which must be empty or missing, from a backup; the index comes last. Blocks."""
+    manifest = _manifest(folder)
+    source = folder / str(manifest["index"])
+    if _digest(source) != manifest["index_sha256"]:
+        raise DamagedObject("the index of the backup is damaged")
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if next(path.iterdir(), None) is not None:
+        raise UsageError("the data directory to restore to is not empty")
+    failed = 0
+    directories = {path, path / _OBJECTS}
+    (path / _OBJECTS).mkdir(mode=0o700)
+    connection = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    try:
+        for stored in snapshot.objects(connection):
+            target = path / _OBJECTS / stored.key
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            directories.add(target.parent)
+            error = _restore_object(folder / _OBJECTS / stored.key, target, stored.digest)
+            failed += bool(error)
+            yield Copied(stored.key, stored.length, error)
+    finally:
+        connection.close()
+    for directory in directories:
+        _sync(directory)
+    _copy(os.open(source, os.O_RDONLY | os.O_CLOEXEC), path / index_name)
+    _sync(path)
+    if failed:
+        raise DamagedObject(f"{failed} objects are damaged or missing in the backup; all others are restored")
+
+
+def _restore_object(source: Path, target: Path, digest: str) -> str:
+    try:
+        if _copy(os.open(source, os.O_RDONLY | os.O_CLOEXEC), target) != digest:
+            target.unlink()
+            return "the bytes are not those that were received"
+    except FileNotFoundError:
+        return "missing in the backup"
+    except DamagedObject as error:
+        return error.text
+    return ""
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["version"] != _VERSION or "/" in str(manifest["index"]):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError("no backup that this program can read") from None
+    return manifest
+
+
+def _copy(fd: int, target: Path) -> str:
+    """Copy what `fd` reads to a new file, synced; closes `fd`, gives the SHA-256."""
+    digest = hashlib.sha256()
+    try:
+        with target.open("xb", buffering=0) as file:
+            while data := _read(fd):
+                digest.update(data)
+                file.write(data)
+            os.fsync(file.fileno())
+    finally:
+        os.close(fd)
+    return digest.hexdigest()
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, _COPY_BYTES)
+    except OSError as error:  # trouble with one object's blocks, not with the folder that is written
+        raise DamagedObject(f"cannot be read: {error.strerror}") from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

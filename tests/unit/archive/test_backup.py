@@ -1,0 +1,167 @@
+"""Backup while serving, and restore: nothing acknowledged before is lost, damage is told, the backup before stays
+valid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from builders import build, opened, store, uid
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.faults import Faults
+from sagittal.archive.index.connection import open_reader
+from sagittal.archive.index.removal import Target
+from sagittal.archive.query import Query
+from sagittal.archive.upkeep.backup import MANIFEST, Backup, Copied, restore
+from sagittal.errors import DamagedObject, UsageError
+
+OBJECTS = [build(number, study=number % 2) for number in range(5)]
+
+
+def back_up(archive: Archive, folder: Path, faults: Faults | None = None, link: bool = False) -> list[Copied]:
+    connection = open_reader(archive.path / INDEX)
+    try:
+        now = time.time_ns() // 1000
+        return list(Backup(connection, archive.volumes, folder, now=now, faults=faults, link=link).run())
+    finally:
+        connection.close()
+
+
+async def digests(path: Path) -> set[str]:
+    async with opened(path) as archive:
+        found = set()
+        for row in (await archive.find(LOCAL, Query("IMAGE", {0x00080018: ""}))).rows:
+            for ref in await archive.instances(LOCAL, sop_instance_uids=[str(row[0])]):
+                with archive.open_object(ref) as file:
+                    assert file.read_data_set(0, ref.data_set_length)
+                found.add(ref.digest)
+        return found
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_what_was_there_comes_back(tmp_path: Path, link: bool) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS[:4])
+            copied = back_up(archive, tmp_path / "b", link=link)
+            assert [one.error for one in copied] == [""] * 4
+            await store(archive, OBJECTS[4])
+            again = back_up(archive, tmp_path / "b", link=link)
+            assert [one.is_new for one in again] == [False] * 4 + [True]
+
+    asyncio.run(run())
+    assert len(list((tmp_path / "b").glob("index*"))) == 1
+    restored = list(restore(tmp_path / "b", tmp_path / "c", INDEX))
+    assert [one.error for one in restored] == [""] * 5
+    assert asyncio.run(digests(tmp_path / "c")) == {built.digest for built in OBJECTS}
+
+
+def test_tombstones_come_back_too(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            await archive.delete(LOCAL, Target(uid("study", 1)), "test")
+            back_up(archive, tmp_path / "b")
+        list(restore(tmp_path / "b", tmp_path / "c", INDEX))
+        async with opened(tmp_path / "c") as archive:
+            assert await archive.undelete(LOCAL, Target(uid("study", 1))) == 2
+
+    asyncio.run(run())
+    assert asyncio.run(digests(tmp_path / "c")) == {built.digest for built in OBJECTS}
+
+
+def test_damage_in_the_archive_is_told_and_the_rest_is_saved(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            (tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest).write_bytes(b"rot")
+            (tmp_path / "a" / "objects" / "0001" / OBJECTS[1].digest).unlink()
+            copied = back_up(archive, tmp_path / "b")
+            assert [bool(one.error) for one in copied] == [True, True, False, False, False]
+
+    asyncio.run(run())
+    assert len(json.loads((tmp_path / "b" / MANIFEST).read_text())["damaged"]) == 2
+    with pytest.raises(DamagedObject, match="2 objects"):
+        list(restore(tmp_path / "b", tmp_path / "c", INDEX))
+
+
+def test_what_was_purged_meanwhile_is_left_out(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            await archive.delete(LOCAL, Target(uid("study", 1)), "test")
+            (tmp_path / "a" / "objects" / "0001" / OBJECTS[1].digest).unlink()
+            assert len(back_up(archive, tmp_path / "b")) == 4
+        assert len([one for one in restore(tmp_path / "b", tmp_path / "c", INDEX) if not one.error]) == 4
+
+    asyncio.run(run())
+
+
+def test_damage_in_the_backup_is_found(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            back_up(archive, tmp_path / "b")
+
+    asyncio.run(run())
+    (tmp_path / "b" / "objects" / "0001" / OBJECTS[2].digest).write_bytes(b"rot")
+    errors = []
+    with pytest.raises(DamagedObject, match="1 objects"):
+        errors.extend(one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX))
+    assert asyncio.run(held(tmp_path / "c")) == 5
+    index = next((tmp_path / "b").glob("index-*.db"))
+    index.write_bytes(index.read_bytes()[:-1] + b"?")
+    with pytest.raises(DamagedObject, match="index of the backup"):
+        list(restore(tmp_path / "b", tmp_path / "d", INDEX))
+
+
+async def held(path: Path) -> int:
+    async with opened(path) as archive:
+        return (await archive.statistics(LOCAL)).instances
+
+
+@pytest.mark.parametrize("point", ["backup.object", "backup.manifest"])
+def test_the_backup_before_survives_one_that_fails(tmp_path: Path, point: str) -> None:
+    def fail(name: str) -> None:
+        if name == point:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS[:4])
+            back_up(archive, tmp_path / "b")
+            await store(archive, OBJECTS[4])
+            with pytest.raises(OSError, match="space"):
+                back_up(archive, tmp_path / "b", Faults(fail))
+        list(restore(tmp_path / "b", tmp_path / "c", INDEX))
+        assert await held(tmp_path / "c") == 4
+        async with opened(tmp_path / "a") as archive:
+            back_up(archive, tmp_path / "b")
+        list(restore(tmp_path / "b", tmp_path / "d", INDEX))
+        assert await held(tmp_path / "d") == 5
+
+    asyncio.run(run())
+
+
+def test_folders_with_something_else_are_refused(tmp_path: Path) -> None:
+    async def run() -> None:
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b" / "letter.txt").write_text("dear")
+        async with opened(tmp_path / "a") as archive:
+            with pytest.raises(UsageError, match="something else"):
+                back_up(archive, tmp_path / "b")
+            back_up(archive, tmp_path / "c")
+        with pytest.raises(UsageError, match="not empty"):
+            list(restore(tmp_path / "c", tmp_path / "b", INDEX))
+        with pytest.raises(UsageError, match="no backup"):
+            list(restore(tmp_path / "b", tmp_path / "d", INDEX))
+
+    asyncio.run(run())
