@@ -1,0 +1,61 @@
+"""Command sets that break the rules, and responses made from requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from sagittal.dimse import commands, status
+from sagittal.dimse.commands import InvalidCommand
+from sagittal.errors import IdentifierMismatch, SagittalError
+
+
+@pytest.mark.parametrize("data", [b"\0", b"\0\0\2\0\4\0\0\0ab", b"\x08\0\x16\0\0\0\0\0", b"\0\0\2\0\xff\xff\xff\xff"])
+def test_bytes_that_are_no_command_set(data: bytes) -> None:
+    with pytest.raises(InvalidCommand):
+        commands.decode(data)
+
+
+def test_retired_and_unknown_elements_are_skipped() -> None:
+    data = commands.encode({"MessageID": 5}) + b"\0\0\x50\x03\4\0\0\0abcd"
+    assert commands.decode(data) == {"MessageID": 5}
+
+
+def test_texts_lose_padding_and_cannot_add_values() -> None:
+    data = commands.encode(
+        {"AffectedSOPClassUID": "1.2.3", "ErrorComment": "a\\b\n" + "x" * 99, "MoveDestination": "AE"}
+    )
+    decoded = commands.decode(data)
+    assert decoded["AffectedSOPClassUID"] == "1.2.3"
+    assert decoded["ErrorComment"] == "a?b?" + "x" * 60
+    assert decoded["MoveDestination"] == "AE"
+
+
+@pytest.mark.parametrize("command", [{}, {"CommandField": 0x4711}, {"CommandField": 0x30, "MessageID": 1}])
+def test_commands_that_cannot_be_answered(command: dict[str, int]) -> None:
+    with pytest.raises(InvalidCommand):
+        commands.check(command)
+
+
+def test_a_response_names_what_the_request_named() -> None:
+    request = {"RequestedSOPClassUID": "1.2", "RequestedSOPInstanceUID": "1.3", "CommandField": 0x130, "MessageID": 9,
+               "ActionTypeID": 2, "CommandDataSetType": 1}  # fmt: skip
+    assert commands.response_to(request, 0x0110, data_set=True) == {
+        "AffectedSOPClassUID": "1.2", "AffectedSOPInstanceUID": "1.3", "CommandField": 0x8130, "ActionTypeID": 2,
+        "MessageIDBeingRespondedTo": 9, "CommandDataSetType": 1, "Status": 0x0110,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "kind"), [
+    (0, "success"), (1, "warning"), (0xFF00, "pending"), (0xFF01, "pending"), (0xFE00, "cancel"), (0xB000, "warning"),
+    (0xB123, "warning"), (0xA700, "failure"), (0xA9FF, "failure"), (0xC123, "failure"), (0x0107, "warning"),
+    (0x0110, "failure"), (0x7777, "failure"),
+])  # fmt: skip
+def test_the_class_of_a_status(code: int, kind: str) -> None:
+    assert status.kind(code) == kind
+    assert f"{code:04X}H" in status.text(code)
+    assert status.is_pending(code) == (kind == "pending")
+
+
+def test_errors_become_statuses() -> None:
+    assert status.of_error(IdentifierMismatch("no UID")) == (0xA900, "no UID")
+    assert status.of_error(SagittalError("x"))[0] == 0x0110
