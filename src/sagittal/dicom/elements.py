@@ -125,7 +125,8 @@ class Element(NamedTuple):
 def encode(elements: Iterable[tuple[int, str, bytes]], syntax: TransferSyntax, *, as_given: bool = False) -> bytes:
     """A data set from (tag, VR, value) in any order (`as_given`: in that one).
 
-    Values are in the byte order of `syntax`; odd ones are padded. The value of a sequence comes from `encode_sequence` with the same syntax.
+    Values are in the byte order of `syntax`; odd ones are padded. The value of a sequence
+    comes from `encode_sequence` with the same syntax.
     """
     parts: list[bytes] = []
     little = syntax.little_endian
