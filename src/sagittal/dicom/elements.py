@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sagittal.dicom.dictionary import vr_of
@@ -198,15 +197,17 @@ def inflate(data: bytes, limits: ReaderLimits) -> bytes:
     return found
 
 
-@dataclass(slots=True)
 class _Open:
     """A data set, item or sequence being decoded."""
 
-    end: int  # -1: undefined length
-    limit: int  # the end of whatever has a defined length around
-    implicit: bool
-    elements: dict[int, Element] | None = field(default_factory=dict)  # None: a sequence
-    items: list[dict[int, Element]] = field(default_factory=list)
+    __slots__ = ("elements", "end", "implicit", "items", "limit")
+
+    def __init__(self, end: int, limit: int, implicit: bool, elements: dict[int, Element] | None) -> None:
+        self.end = end  # -1: undefined length
+        self.limit = limit  # the end of whatever has a defined length around
+        self.implicit = implicit
+        self.elements = elements  # None: a sequence
+        self.items: list[dict[int, Element]] = []
 
 
 def _bound(start: int, length: int, limit: int) -> int:
@@ -222,7 +223,7 @@ class _Decoder:
     def __init__(self, data: bytes, syntax: TransferSyntax, limits: ReaderLimits) -> None:
         self.data, self.limits, self.little = data, limits, syntax.little_endian
         self.tags, self.lengths = _TAGS[self.little], _LENGTHS[self.little]
-        self.stack = [_Open(len(data), len(data), syntax.implicit)]
+        self.stack = [_Open(len(data), len(data), syntax.implicit, {})]
         self.count = 0
 
     def run(self) -> dict[int, Element]:
