@@ -64,7 +64,8 @@ class Spool:
     async def finish(self) -> None:
         """All but the last part is compressed. Raises StorageUnavailable."""
         while self._running is not None:
-            await asyncio.shield(self._running)
+            await asyncio.wait((self._running,))
+            await asyncio.sleep(0)  # its callback may still be due, and comes before whoever waits anew
         if self._error is not None:
             raise self._error
 

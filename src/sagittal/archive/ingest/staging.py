@@ -84,7 +84,8 @@ class Pen:
     async def finish(self) -> None:
         """Everything is in the file or in memory. Raises StorageUnavailable."""
         while self._running is not None:
-            await asyncio.shield(self._running)
+            await asyncio.wait((self._running,))
+            await asyncio.sleep(0)  # its callback may still be due, and comes before whoever waits anew
         if self._error is not None:
             raise self._error
 
