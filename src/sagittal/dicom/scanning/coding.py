@@ -10,18 +10,14 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
-from sagittal.dicom.dictionary import VR_TEXTS, base_tag, vr_of
+from sagittal.dicom.dictionary import VR_TEXTS, VRS, base_tag, vr_of
 from sagittal.dicom.scanning.memo import Entry, Extra, Memo, Table
-from sagittal.dicom.scanning.values import BINARY_VRS, STRING_VRS, members, plain_text
+from sagittal.dicom.scanning.values import BINARY_VRS, STRING_VRS, WRITERS, plain_text
 
 UNDEFINED = 0xFFFFFFFF
 # PS3.5 7.1.2: these have 4 bytes of length after 2 reserved ones, those 2 bytes of length.
-_LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
-_SHORT = "AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US"
-_FORMS: dict[bytes, tuple[str, int]] = {
-    **{vr.encode(): (vr, 12) for vr in _LONG.split()},
-    **{vr.encode(): (vr, 8) for vr in _SHORT.split()},
-}
+_LONG = {vr.encode(): vr for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}  # noqa: SIM905
+_SHORT = {vr.encode(): vr for vr in "AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()}  # noqa: SIM905
 _STRUCTS = {
     True: (Struct("<HH2sH"), Struct("<HHI"), Struct("<I")),
     False: (Struct(">HH2sH"), Struct(">HHI"), Struct(">I")),
@@ -91,11 +87,12 @@ class Coding:
             return Element(at, tag, "" if group == 0xFFFE else vr_of(tag, self.signed), length, 8, pos + 8)
         group, number, code, length = self._explicit.unpack_from(data, pos)
         tag = group << 16 | number
-        form = _FORMS.get(code)
-        if form is not None:
-            if form[1] == 8:
-                return Element(at, tag, form[0], length, 8, pos + 8)
-            return Element(at, tag, form[0], self.long_length(data, pos), 12, pos + 12)
+        vr = _SHORT.get(code)
+        if vr is not None:
+            return Element(at, tag, vr, length, 8, pos + 8)
+        vr = _LONG.get(code)
+        if vr is not None:
+            return Element(at, tag, vr, self.long_length(data, pos), 12, pos + 12)
         if group == 0xFFFE:
             return Element(at, tag, "", self._length.unpack_from(data, pos + 4)[0], 8, pos + 8)
         if code.isalpha() and code.isupper():  # VRs to come have the long form (PS3.5 7.1.2)
@@ -112,23 +109,32 @@ class Coding:
         """The length after the first 8 bytes of a head of 12."""
         return int.from_bytes(data[pos + 8 : pos + 12], "little" if self.little_endian else "big")
 
-    def read(self, element: Element, raw: bytes, wanted: bool, build: bool) -> Entry:
+    def plain(self, data: bytes, pos: int) -> tuple[int, str, int]:
+        """Tag, VR and length of the element at `pos` if its head is of 8 bytes and its value plain; else VR ""."""
+        if self.implicit:
+            group, number, length = self._implicit.unpack_from(data, pos)
+            tag = group << 16 | number
+            vr = vr_of(tag, True) if self.signed else VRS.get(tag, "")
+            return tag, vr if vr != "SQ" and number and 2 < group < 0xFFFE else "", length
+        group, number, code, length = self._explicit.unpack_from(data, pos)
+        return group << 16 | number, _SHORT.get(code, "") if number and group > 2 else "", length
+
+    def read(self, tag: int, vr: str, raw: bytes, head: int, wanted: bool, build: bool, defect: str = "") -> Entry:
         """The entry of an element `raw` that is no sequence. `wanted`: with its text; `build`: with its JSON."""
-        tag, vr = element.tag, element.vr
-        little, value = self.little_endian, raw[element.head :]
-        defects = [element.defect] if element.defect else []
+        little, value = self.little_endian, raw[head:]
+        defects = [defect] if defect else []
         if len(value) & 1:
             defects.append("odd-length")
-        if _is_mismatch(tag, vr):
+        if VR_TEXTS.get(tag) != vr and _is_mismatch(tag, vr):
             defects.append("vr-mismatch")
         if vr == "UN" and (known := vr_of(tag, self.signed)) != "SQ" and known not in BINARY_VRS:
             vr, little = known, True  # PS3.5 6.2.2: the value is as in Implicit VR Little Endian
         json = ""
         if build:
-            inside, defect = members(vr, value, self.charsets, little)
+            inside, found = WRITERS[vr](vr, value, self.charsets, little)
             json = f',"{tag:08X}":{{"vr":"{vr}"{inside}}}'
-            if defect:
-                defects.append(defect)
+            if found:
+                defects.append(found)
         if vr in BINARY_VRS and wanted:
             vr = vr_of(tag, self.signed)  # a name sent as OB is still to be found
         text = plain_text(vr, value, self.charsets, little) if wanted else None

@@ -61,13 +61,15 @@ class Table:
     def add(self, raw: bytes, entry: Entry, long: bool) -> None:
         """Remember an element. `long`: the length isn't in the first 8 bytes but in the 4 after them."""
         self.young[raw] = entry
-        self._add_head(raw[:8], 0 if long else len(raw))
+        head = raw[:8]
+        if head not in self.heads:
+            self._add_head(head, 0 if long else len(raw))
         self.memo.spend(_COST + len(raw) + len(entry[1]))
 
     def again(self, raw: bytes) -> Entry | None:
-        """An entry, which is young again if it was old."""
+        """An entry that may be old; it is young again."""
         entry = self.young.get(raw)
-        if entry is None and (entry := self.old.get(raw)) is not None:
+        if entry is None and self.old and (entry := self.old.get(raw)) is not None:
             self.young[raw] = entry
             self.memo.spend(_COST + len(raw) + len(entry[1]))
         return entry
@@ -97,10 +99,9 @@ class Table:
         self.memo.spend(_COST + len(raw) + len(run.part))
 
     def _add_head(self, head: bytes, total: int) -> None:
-        if head not in self.heads:
-            if len(self.heads) >= self.memo.heads_max:
-                self.heads.clear()
-            self.heads[head] = total
+        if len(self.heads) >= self.memo.heads_max:
+            self.heads.clear()
+        self.heads.setdefault(head, total)
 
 
 UNDEFINED_KEY = 12  # bytes that are the key of a run whose first element has no length

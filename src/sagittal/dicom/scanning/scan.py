@@ -35,6 +35,7 @@ class Scanner(Levels):
         self._whole_max = limits.sequence_whole_bytes_max
         self._text_max = min(limits.value_text_bytes_max, limits.value_held_bytes_max)
         self._binary_max = min(limits.value_binary_bytes_max, limits.value_held_bytes_max)
+        self._plain_max = min(self._text_max, self._binary_max, self._whole_max - 8)
 
     def special(self, data: bytes, element: Element) -> int:
         """Handle an element of `specials`; returns the place after it."""
@@ -79,18 +80,35 @@ class Scanner(Levels):
         return pos
 
     def _elements(self, data: bytes, pos: int, base: int, level: Level) -> int:
-        """THE HOT LOOP: what was met before, by its bytes; all else by `_element`."""
-        coding, hard, whole, parts = level.coding, level.limit - base, self._whole_max, self.parts
+        """Elements of the data set or of an item: known ones, new plain ones, and all others by `_element`."""
+        coding, stop = level.coding, min(len(data), level.limit - base, pos + self._window)
+        while True:
+            pos = self._known(data, pos, stop, level.limit - base, level)
+            if pos >= stop:
+                return pos
+            begin = pos
+            pos = self._fresh(data, pos, level.limit - base, level)
+            if pos == begin:
+                pos = self._element(data, pos, base, level)
+                if self.level is not level or level.coding is not coding or self.need or self.skip:
+                    return pos
+                if level.kind == PADDING:
+                    return pos
+
+    def _known(self, data: bytes, pos: int, stop: int, hard: int, level: Level) -> int:
+        """THE HOT LOOP: what was met before, by its bytes. Stops at the first thing that wasn't."""
+        coding, whole, parts = level.coding, self._whole_max, self.parts
         table = coding.table
         total_of, known, runs = table.heads.get, table.young.get, table.runs
-        stop = min(len(data), hard, pos + self._window)
         last, mark, begin, start = level.last, len(parts), pos, b""
         streak: list[Entry] = []  # met one by one, from `begin`
         while pos < stop:
-            total = total_of(data[pos : pos + 8], -1)
+            total = total_of(data[pos : pos + 8])
+            if total is None:
+                break
             if total == 0:
                 total = 12 + coding.long_length(data, pos)
-            key = data[pos : pos + (total if total <= whole else UNDEFINED_KEY)] if total > 0 else b""
+            key = data[pos : pos + (total if total <= whole else UNDEFINED_KEY)]
             entry = known(key)
             run = _match(runs[key], data, pos, last, hard) if key in runs else None
             if run is not None and run.entry is not None:
@@ -100,29 +118,49 @@ class Scanner(Levels):
                 if run is not None:
                     last, pos = self._take_run(run, level), pos + run.size
                     continue
-            if entry is not None and entry[0] > last and pos + total <= hard:
-                last, part, extra = entry
-                if extra is not None:
-                    self.take(last, extra)
-                if not streak:
-                    start, begin = key, pos
-                parts.append(part)
-                streak.append(entry)
-                pos += total
-                continue
-            streak = self._learn(table, start, data[begin:pos], streak)
-            self._settle(level, last, mark)
-            pos = self._element(data, pos, base, level)
-            if self.level is not level or level.coding is not coding or level.kind == PADDING or self.need or self.skip:
-                return pos
-            known, runs, last, mark = table.young.get, table.runs, level.last, len(parts)
-        self._learn(table, start, data[begin:pos], streak)
-        self._settle(level, last, mark)
+            if entry is None or entry[0] <= last or pos + total > hard:
+                break
+            last, part, extra = entry
+            if extra is not None:
+                self.take(last, extra)
+            if not streak:
+                start, begin = key, pos
+            parts.append(part)
+            streak.append(entry)
+            pos += total
+        level.last = last
+        if streak:
+            self._learn(table, start, data[begin:pos], streak)
+        if level.first:
+            self._settle(level, mark)
         return pos
 
-    def _settle(self, level: Level, last: int, mark: int) -> None:
-        """Note in the level where the loop came to; the first member of an object has no comma before it."""
+    def _fresh(self, data: bytes, pos: int, hard: int, level: Level) -> int:
+        """New elements that need nothing but reading: the short way. Stops at the first that may need more."""
+        coding, table, last, end = level.coding, level.coding.table, level.last, min(len(data), hard)
+        begin, mark, wanted, count, plain = pos, len(self.parts), self.wanted, 0, coding.plain
+        while pos + 8 <= end:
+            tag, vr, length = plain(data, pos)
+            after = pos + 8 + length
+            if not vr or tag <= last or length > self._plain_max or after > end or tag in self.specials:
+                break
+            raw = data[pos:after]
+            if raw in table.young or raw in table.old:
+                break
+            entry = coding.read(tag, vr, raw, 8, tag in wanted, self.build)
+            if entry[2] is not None:
+                self.take(tag, entry[2])
+            table.add(raw, entry, False)
+            self.parts.append(entry[1])
+            count, last, pos = count + 1, tag, after
         level.last = last
+        self.elements += count
+        if level.first and pos > begin:
+            self._settle(level, mark)
+        return pos
+
+    def _settle(self, level: Level, mark: int) -> None:
+        """Members were emitted from `mark`; the first of an object has no comma before it."""
         if level.first and len(self.parts) > mark:
             level.first = False
             self.parts[mark] = self.parts[mark][1:]
@@ -168,7 +206,7 @@ class Scanner(Levels):
             return pos
         if length != UNDEFINED and at + head + length > level.limit:
             raise self.over_long(at)
-        if self.is_held(element) and there < head + length:
+        if there < head + length and self.is_held(element):
             self.need = head + length
             return pos
         if tag <= level.last:  # PS3.5 7.1; of several, the last one counts, as for every reader of JSON
@@ -195,15 +233,15 @@ class Scanner(Levels):
         """A value that is no sequence, of defined length."""
         if not self.is_held(element):
             return self.bulk(data, element)
-        coding, end = self.level.coding, element.value + element.length
-        raw = data[element.value - element.head : end]
+        coding, tag, head, end = self.level.coding, element.tag, element.head, element.value + element.length
+        raw = data[element.value - head : end]
         entry = coding.table.again(raw)
         if entry is None:
-            entry = coding.read(element, raw, element.tag in self.wanted, self.build)
+            entry = coding.read(tag, element.vr, raw, head, tag in self.wanted, self.build, element.defect)
             if remember and len(raw) <= self._whole_max:
-                coding.table.add(raw, entry, long=element.head == 12)
+                coding.table.add(raw, entry, head == 12)
         if entry[2] is not None:
-            self.take(element.tag, entry[2])
+            self.take(tag, entry[2])
         self.emit(entry[1])
         return end
 

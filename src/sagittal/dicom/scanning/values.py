@@ -36,7 +36,7 @@ _NUMBER_CHARACTERS_MAX = 64  # PS3.5 6.2 allows 16; longer digits are kept as a 
 
 def members(vr: str, raw: bytes, charsets: tuple[str, ...] = (), little_endian: bool = True) -> Members:
     """The JSON members of a value that isn't a sequence."""
-    return _WRITERS[vr](vr, raw, charsets, little_endian)
+    return WRITERS[vr](vr, raw, charsets, little_endian)
 
 
 def plain_text(vr: str, raw: bytes, charsets: tuple[str, ...] = (), little_endian: bool = True) -> str:
@@ -71,18 +71,21 @@ def _tags(raw: bytes, little_endian: bool) -> list[str]:
 
 def _write_text(vr: str, raw: bytes, charsets: tuple[str, ...], little_endian: bool) -> Members:
     """SH LO UC, ST LT UT, and with the default repertoire AE AS CS DA DT TM UI UR."""
-    text, good = decode_checked(raw, charsets if vr in TEXT_VRS else (), vr)
-    text = text.rstrip(_PADDING)
-    if "\\" in text and vr not in _ONE_VALUE:
-        values = [_quoted(value.strip(_PADDING)) for value in text.split("\\")]
-        value = ",".join(values)
-    else:
-        value = encode_basestring(text if vr in _ONE_VALUE else text.lstrip(" "))
-        if value == '""':
-            value = ""
+    good = raw.isascii() and b"\x1b" not in raw
     if good:
-        return (f',"Value":[{value}]' if value else ""), ""
-    return _undecodable(value, raw)
+        text = raw.decode("ascii").rstrip(_PADDING)
+    else:
+        text, good = decode_checked(raw, charsets if vr in TEXT_VRS else (), vr)
+        text = text.rstrip(_PADDING)
+    if not text:
+        return "", ""
+    if vr in _ONE_VALUE:
+        value = encode_basestring(text)
+    elif "\\" in text:
+        value = ",".join([_quoted(part.strip(_PADDING)) for part in text.split("\\")])
+    else:
+        value = encode_basestring(text.lstrip(" "))
+    return (f',"Value":[{value}]', "") if good else _undecodable(value, raw)
 
 
 def _quoted(text: str) -> str:
@@ -188,7 +191,7 @@ def little(vr: str, raw: bytes) -> bytes:
 
 
 _Writer = Callable[[str, bytes, tuple[str, ...], bool], Members]
-_WRITERS: dict[str, _Writer] = {
+WRITERS: dict[str, _Writer] = {
     **dict.fromkeys(STRING_VRS, _write_text),
     **dict.fromkeys(_NUMBERS, _write_numbers),
     **dict.fromkeys(BINARY_VRS, _write_binary),
