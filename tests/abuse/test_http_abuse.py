@@ -31,7 +31,7 @@ def _part(content: bytes, headers: bytes = b"Content-Type: application/dicom\r\n
 
 def test_slow_headers_end_and_hinder_nobody(start_server: Callable[..., Served], tmp_path: Path) -> None:
     settings = tmp_path / "sagittal.toml"
-    settings.write_text("[limits.web]\nheader_seconds_max = 1.0\n")
+    settings.write_text("[limits]\nheader_seconds_max = 1.0\n")
     served = start_server("--config", str(settings))
     address = urlsplit(served.http)
     sockets = [socket.create_connection((address.hostname or "", address.port or 0)) for _ in range(200)]

@@ -119,7 +119,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     settings = tmp_path / "sagittal.toml"
-    settings.write_text("[limits.archive]\nfree_bytes_min = 0\n")
+    settings.write_text("[limits]\nfree_bytes_min = 0\n")
     served = serve(small_disk / "data", "--config", str(settings))
     try:
         answers = [store_once(served.host, served.port, image(rows=1024, columns=1024))[0] for _ in range(16)]
