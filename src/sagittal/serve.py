@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sagittal.archive import faults
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.nodes import Node, Token, read_nodes, read_tokens
@@ -120,7 +121,12 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
     sys.setswitchinterval(1e-4)  # a busy thread must not keep the loop waiting for 5 ms at a time
     if settings.durability == "off":
         check_bind(settings, 1, 1)
-    archive = await Archive.open(settings.data, limits=settings.limits, durability=settings.durability)
+    archive = await Archive.open(
+        settings.data,
+        limits=settings.limits,
+        durability=settings.durability,
+        faults=faults.from_environment(os.environ),
+    )
     try:
         running = await _start(settings, archive)
         try:
