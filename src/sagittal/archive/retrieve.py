@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index import CURRENT, DELETED
 from sagittal.archive.index.connection import Readers
-from sagittal.archive.index.select import FRAME_INDEX, METADATA, REVISIONS, instances_statement
+from sagittal.archive.index.select import FRAME_INDEX, METADATA, METADATA_PART, REVISIONS, instances_statement
 from sagittal.archive.local import LocalVolume
 from sagittal.dicom.frameindex import FrameIndex
 from sagittal.errors import BadRequest, DamagedObject, Gone, NotFound
@@ -196,7 +196,7 @@ async def metadata_parts(readers: Readers, principal: Principal, ref: InstanceRe
 
 
 def _part(connection: sqlite3.Connection, instance: int, part: int) -> bytes | None:
-    row = connection.execute(f"{METADATA} LIMIT 1 OFFSET ?", (instance, part)).fetchone()
+    row = connection.execute(METADATA_PART, (instance, part)).fetchone()
     return None if row is None else zlib.decompress(row[0])
 
 

@@ -20,7 +20,7 @@ from sagittal.archive.local import LocalVolume
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep.reindex import OLD, Indexed, Reindex
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, RLE_LOSSLESS
-from sagittal.limits import ArchiveLimits, Limits
+from sagittal.limits import ArchiveLimits, Limits, ReaderLimits
 
 OBJECTS = [
     build(1, study="a"),
@@ -146,6 +146,8 @@ def test_dying_before_the_swap_changes_nothing(tmp_path: Path) -> None:
 def test_metadata_in_many_parts_spills_and_comes_back_whole(tmp_path: Path) -> None:
     fill(tmp_path)
     before = asyncio.run(everything(tmp_path))
-    small = Limits(archive=ArchiveLimits(metadata_part_characters=100, metadata_held_bytes_max=200))
-    reindex(tmp_path, limits=small)
+    bounds = ArchiveLimits(metadata_part_characters=100, metadata_held_bytes_max=200)
+    reindex(tmp_path, limits=Limits(reader=ReaderLimits(metadata_flush_characters=100), archive=bounds))
+    parts = sqlite3.connect(tmp_path / INDEX).execute("SELECT max(part) FROM metadata").fetchone()[0]
+    assert parts > 3
     assert asyncio.run(everything(tmp_path)) == before

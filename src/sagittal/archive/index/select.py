@@ -111,6 +111,7 @@ _BY = {
 }
 
 METADATA = "SELECT body FROM metadata WHERE instance = ? ORDER BY part"
+METADATA_PART = "SELECT body FROM metadata WHERE instance = ? AND part = ?"
 FRAME_INDEX = "SELECT body FROM frame_index WHERE instance = ?"
 REVISIONS = (
     f"SELECT id, revision FROM study WHERE store = {MAIN_STORE} AND study_instance_uid = ?",
