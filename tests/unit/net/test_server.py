@@ -1,0 +1,442 @@
+"""The listener with trivial services, over loopback sockets: operations, their order, cancelling, ending, draining."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from loopback import (
+    CT,
+    EXPLICIT_LE,
+    STUDY_FIND,
+    STUDY_GET,
+    VERIFICATION,
+    Raw,
+    Store,
+    echo_request,
+    message,
+    request,
+    services,
+    serving,
+    store_request,
+    until,
+)
+
+from sagittal.dimse.service import NoContext, Request, Response
+from sagittal.errors import IdentifierMismatch, StorageUnavailable
+from sagittal.net.admission import Accept, AssociateInfo, Reject
+from sagittal.net.server import DimseServer
+from sagittal.ul.codec import encode
+from sagittal.ul.pdu import Abort, AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ, Role, UserIdentity
+
+STORING = request((CT, EXPLICIT_LE))
+FINDING = request((STUDY_FIND, EXPLICIT_LE))
+FIND = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": 0x0020, "MessageID": 7, "Priority": 0}
+CANCEL = {"CommandField": 0x0FFF, "MessageIDBeingRespondedTo": 7}
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await test()
+
+    asyncio.run(bounded())
+
+
+def test_echo_and_release() -> None:
+    async def test() -> None:
+        async with serving() as server:
+            raw = await Raw.open(server.port, associate=request())
+            for message_id in (1, 65535):
+                raw.send(echo_request(message_id))
+                answer = await raw.command()
+                assert (answer["CommandField"], answer["Status"]) == (0x8030, 0)
+                assert answer["MessageIDBeingRespondedTo"] == message_id
+            raw.send(encode(ReleaseRQ()))
+            assert await raw.answer() == ReleaseRP()
+            raw.close()
+            await until(lambda: server.connections == 0)
+
+    run(test)
+
+
+@pytest.mark.parametrize("limit", [7, 100, 16378, 131066])
+def test_store_in_fragments_of_any_size(limit: int) -> None:
+    async def test() -> None:
+        store, data = Store(), bytes(range(256)) * (4 if limit == 7 else 2000)
+        async with serving(services(store)) as server:
+            raw = await Raw.open(server.port, associate=STORING)
+            for _ in range(2):
+                raw.send(store_request(data, limit=limit))
+                answer = await raw.command()
+                assert (answer["CommandField"], answer["Status"]) == (0x8001, 0)
+                assert answer["AffectedSOPInstanceUID"] == "1.2.3.4.5"
+            assert store.kept == [data, data]
+            seen = store.requests[0]
+            assert (seen.association.calling_aet, seen.association.principal) == ("RAW", "somebody")
+            assert seen.context.transfer_syntax == EXPLICIT_LE
+            raw.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("where", ["open_error", "write_error", "finish_error"])
+@pytest.mark.parametrize(("error", "code"), [(StorageUnavailable("full"), 0xA700), (IdentifierMismatch("x"), 0xA900),
+                                             (ZeroDivisionError(), 0x0110)])  # fmt: skip
+def test_errors_of_a_sink_become_statuses_and_the_association_goes_on(where: str, error: Exception, code: int) -> None:
+    async def test() -> None:
+        store = Store()
+        setattr(store, where, error)
+        async with serving(services(store)) as server:
+            raw = await Raw.open(server.port, associate=STORING)
+            raw.send(store_request(bytes(300_000)))
+            answer = await raw.command()
+            assert answer["Status"] == code
+            assert "ZeroDivision" not in answer["ErrorComment"]
+            assert store.aborted == (where == "write_error")
+            setattr(store, where, None)
+            raw.send(store_request(b"good"))
+            assert (await raw.command())["Status"] == 0
+            raw.close()
+
+    run(test)
+
+
+def test_what_is_no_storage_context_is_not_stored_to() -> None:
+    async def test() -> None:
+        async with serving() as server:
+            raw = await Raw.open(server.port, associate=request())
+            raw.send(store_request(b"abc"))
+            assert (await raw.command())["Status"] == 0x0211
+            raw.send(echo_request())
+            assert (await raw.command())["Status"] == 0
+            raw.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize(("missing", "code"), [("AffectedSOPInstanceUID", 0xA900), ("AffectedSOPClassUID", 0xA900)])
+def test_a_command_without_what_it_requires(missing: str, code: int) -> None:
+    async def test() -> None:
+        command: dict[str, Any] = {"AffectedSOPClassUID": CT, "CommandField": 1, "MessageID": 1,
+                                   "AffectedSOPInstanceUID": "1.2"}  # fmt: skip
+        del command[missing]
+        async with serving() as server:
+            raw = await Raw.open(server.port, associate=STORING)
+            raw.send(message(1, command, b"data"))
+            answer = await raw.command()
+            assert (answer["Status"], missing in answer["ErrorComment"]) == (code, True)
+            raw.close()
+
+    run(test)
+
+
+def test_backpressure_stops_reading_until_ready() -> None:
+    async def test() -> None:
+        store = Store()
+        store.gate = asyncio.get_running_loop().create_future()
+        async with serving(services(store)) as server:
+            raw = await Raw.open(server.port, associate=STORING)
+            raw.send(store_request(bytes(20_000_000)))
+            await until(lambda: any(link.holds for link in server.associations))
+            (link,) = server.associations
+            held = link.received_bytes
+            await asyncio.sleep(0)
+            assert link.received_bytes == held < 20_000_000
+            gate, store.gate = store.gate, None
+            gate.set_result(None)
+            assert (await raw.command())["Status"] == 0
+            assert len(store.kept[0]) == 20_000_000
+            raw.close()
+
+    run(test)
+
+
+async def many(request: Request) -> AsyncIterator[Response]:
+    for number in range(100):
+        yield Response(0xFF00, b"row %03d " % number)
+    yield Response(0)
+
+
+def test_pending_responses_in_order() -> None:
+    async def test() -> None:
+        async with serving(services(find=many)) as server:
+            raw = await Raw.open(server.port, associate=FINDING)
+            raw.send(message(1, FIND, b"keys"))
+            for number in range(100):
+                assert (await raw.command())["Status"] == 0xFF00
+                assert (await raw.pdu())[1][6:] == b"row %03d " % number
+            assert (await raw.command())["Status"] == 0
+            raw.close()
+
+    run(test)
+
+
+class Endless:
+    """A query that only a cancel ends; `rude` doesn't look whether there was one."""
+
+    def __init__(self, rude: bool) -> None:
+        self.rude, self.closed, self.identifier = rude, False, b""
+
+    async def __call__(self, request: Request) -> AsyncIterator[Response]:
+        self.identifier = request.identifier or b""
+        try:
+            while self.rude or not request.cancelled:
+                yield Response(0xFF00, extra={"NumberOfRemainingSuboperations": 4})
+                await asyncio.sleep(0.001)
+            yield Response(0xFE00, comment="as you wish")
+        finally:
+            self.closed = True
+
+
+@pytest.mark.parametrize("rude", [True, False])
+def test_cancel(rude: bool) -> None:
+    async def test() -> None:
+        find = Endless(rude)
+        async with serving(services(find=find)) as server:
+            raw = await Raw.open(server.port, associate=FINDING)
+            raw.send(message(1, FIND, b"keys"))
+            assert (await raw.command())["Status"] == 0xFF00
+            raw.send(message(1, CANCEL))
+            while (answer := await raw.command())["Status"] == 0xFF00:
+                pass
+            assert answer["Status"] == 0xFE00
+            assert answer.get("ErrorComment") == (None if rude else "as you wish")
+            assert answer.get("NumberOfRemainingSuboperations") == (4 if rude else None)
+            assert find.closed and find.identifier == b"keys"
+            raw.send(message(1, CANCEL))  # too late: no answer, no harm
+            raw.send(encode(ReleaseRQ()))
+            assert await raw.answer() == ReleaseRP()
+            raw.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("ending", [encode(Abort(0)), b"", b"garbage!"])
+def test_an_association_that_ends_stops_its_query(ending: bytes) -> None:
+    async def test() -> None:
+        find = Endless(True)
+        async with serving(services(find=find)) as server:
+            raw = await Raw.open(server.port, associate=FINDING)
+            raw.send(message(1, FIND, b"keys"))
+            await raw.command()
+            raw.send(ending)
+            if not ending:
+                raw.close()
+            await until(lambda: find.closed)
+            await until(lambda: not server.associations)
+            raw.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("ending", [encode(Abort(0)), encode(ReleaseRQ()), b"", b"garbage!"])
+def test_an_association_that_ends_inside_a_data_set_aborts_its_sink(ending: bytes) -> None:
+    async def test() -> None:
+        store = Store()
+        async with serving(services(store)) as server:
+            raw = await Raw.open(server.port, associate=STORING)
+            raw.send(store_request(bytes(100_000), limit=1000)[: -50 * 1012])  # up to the end of a PDU
+            await until(lambda: bool(store.requests))
+            raw.send(ending)
+            if not ending:
+                raw.close()
+            await until(lambda: store.aborted == 1)
+            await until(lambda: not server.associations)
+            assert store.kept == []
+            raw.close()
+
+    run(test)
+
+
+def test_a_release_during_an_operation_is_answered_after_it() -> None:
+    async def test() -> None:
+        store = Store()
+        store.finish_gate = asyncio.get_running_loop().create_future()
+        async with serving(services(store)) as server:
+            raw = await Raw.open(server.port, associate=STORING)
+            raw.send(store_request(b"abc") + encode(ReleaseRQ()))
+            await until(lambda: any(link.machine.state == 8 for link in server.associations))
+            store.finish_gate.set_result(None)
+            assert (await raw.command())["Status"] == 0
+            assert await raw.answer() == ReleaseRP()
+            raw.close()
+
+    run(test)
+
+
+def test_requests_sent_ahead_are_answered_in_order() -> None:
+    async def test() -> None:
+        store = Store()
+        store.finish_gate = asyncio.get_running_loop().create_future()
+        async with serving(services(store)) as server:
+            raw = await Raw.open(server.port, associate=STORING)
+            raw.send(b"".join(store_request(b"%d" % each, each) for each in range(1, 21)))
+            await until(lambda: any(link.holds for link in server.associations))
+            store.finish_gate.set_result(None)
+            answers = [(await raw.command())["MessageIDBeingRespondedTo"] for _ in range(20)]
+            assert answers == list(range(1, 21))
+            assert store.kept == [b"%d" % each for each in range(1, 21)]
+            raw.close()
+
+    run(test)
+
+
+def test_a_window_lets_operations_run_at_once() -> None:
+    async def test() -> None:
+        store = Store()
+        store.finish_gate = asyncio.get_running_loop().create_future()
+        wide = request((CT, EXPLICIT_LE), asynchronous=(0, 1))
+        async with serving(services(store), operations_max=3) as server:
+            raw = await Raw.open(server.port)
+            raw.send(encode(wide))
+            assert (await raw.answer()).user.asynchronous == (3, 1)
+            raw.send(b"".join(store_request(b"x", each) for each in (1, 2, 3)) + store_request(b"y", 3))
+            await until(lambda: any(link.holds for link in server.associations))  # the fourth must wait
+            assert len(store.requests) == 3
+            store.finish_gate.set_result(None)
+            answers = [await raw.command() for _ in range(4)]
+            assert sorted((each["MessageIDBeingRespondedTo"], each["Status"]) for each in answers) == [
+                (1, 0), (2, 0), (3, 0), (3, 0x0210),
+            ]  # fmt: skip
+            raw.close()
+
+    run(test)
+
+
+def test_sub_operations_on_the_same_association() -> None:
+    sent = bytes(range(256)) * 3000
+
+    async def get(request: Request) -> AsyncIterator[Response]:
+        try:
+            await request.store("1.2.3.4", "1.1", EXPLICIT_LE, b"")
+        except NoContext:
+            assert await request.store(CT, "1.2.3", EXPLICIT_LE, [sent[:100], sent[100:]], ("MOVER", 5)) == 0xB000
+            yield Response(0, extra={"NumberOfCompletedSuboperations": 1, "NumberOfFailedSuboperations": 1})
+
+    async def test() -> None:
+        asked = request((STUDY_GET, EXPLICIT_LE), (CT, EXPLICIT_LE), pdu_bytes_max=1000, roles=(Role(CT, False, True),))
+        async with serving(services(get=get)) as server:
+            raw = await Raw.open(server.port, associate=asked)
+            raw.send(message(1, FIND | {"CommandField": 0x10, "AffectedSOPClassUID": STUDY_GET}, b"keys"))
+            command = await raw.command()
+            assert (command["CommandField"], command["AffectedSOPInstanceUID"]) == (1, "1.2.3")
+            assert (command["MoveOriginatorApplicationEntityTitle"], command["MoveOriginatorMessageID"]) == ("MOVER", 5)
+            data, last = b"", False
+            while not last:
+                kind, body = await raw.pdu()
+                assert kind == 4 and len(body) <= 1000 and body[4] == 3
+                data, last = data + body[6:], bool(body[5] & 2)
+            assert data == sent
+            raw.send(
+                message(
+                    3, {"CommandField": 0x8001, "MessageIDBeingRespondedTo": command["MessageID"], "Status": 0xB000}
+                )
+            )
+            final = await raw.command()
+            assert (final["Status"], final["NumberOfCompletedSuboperations"]) == (0, 1)
+            raw.close()
+
+    run(test)
+
+
+def test_admission_sees_who_asks_and_may_take_its_time() -> None:
+    seen: list[AssociateInfo] = []
+
+    async def admit(info: AssociateInfo) -> Accept | Reject:
+        seen.append(info)
+        await asyncio.sleep(0)
+        return Reject(1, 1, 3, "unknown") if info.calling_aet != "RAW" else Accept("it", identity_response=b"hello")
+
+    async def test() -> None:
+        identity = UserIdentity(2, b"me", b"secret", True)
+        async with serving(admit=admit) as server:
+            raw = await Raw.open(server.port)
+            raw.send(encode(request(identity=identity)))
+            answer = await raw.answer()
+            assert isinstance(answer, AssociateAC) and answer.user.identity_response == b"hello"
+            assert (seen[0].called_aet, seen[0].peer_address, seen[0].user_identity) == (
+                "SAGITTAL",
+                "127.0.0.1",
+                identity,
+            )
+            raw.close()
+            other = request()
+            raw = await Raw.open(server.port)
+            raw.send(encode(type(other)("SAGITTAL", "OTHER", other.contexts)))
+            assert await raw.answer() == AssociateRJ(1, 1, 3)
+            raw.close()
+
+    run(test)
+
+
+def test_a_failing_admission_rejects() -> None:
+    def admit(info: AssociateInfo) -> Accept:
+        raise ZeroDivisionError
+
+    async def test() -> None:
+        async with serving(admit=admit) as server:
+            raw = await Raw.open(server.port)
+            raw.send(encode(request()))
+            assert await raw.answer() == AssociateRJ(2, 1, 1)
+            raw.close()
+
+    run(test)
+
+
+def test_no_context_is_still_an_association() -> None:
+    async def test() -> None:
+        async with serving() as server:
+            raw = await Raw.open(server.port)
+            raw.send(
+                encode(request(("1.2.840.99", EXPLICIT_LE), (CT, "1.2.840.10008.1.2.4.94"), (VERIFICATION, "1.2.9")))
+            )
+            answer = await raw.answer()
+            assert [each.result for each in answer.contexts] == [3, 4, 4]
+            raw.send(encode(ReleaseRQ()))
+            assert await raw.answer() == ReleaseRP()
+            raw.close()
+
+    run(test)
+
+
+def test_stop_lets_operations_end_and_aborts_the_idle() -> None:
+    async def test() -> None:
+        store = Store()
+        store.finish_gate = asyncio.get_running_loop().create_future()
+        async with serving(services(store)) as server:
+            busy, idle, silent = [await Raw.open(server.port, associate=STORING) for _ in range(2)] + [
+                await Raw.open(server.port)
+            ]
+            busy.send(store_request(b"abc"))
+            await until(lambda: bool(store.requests))
+            stopping = asyncio.ensure_future(server.stop(10))
+            assert await idle.answer() == Abort(0, 0)
+            assert await silent.ended()
+            assert not stopping.done()
+            store.finish_gate.set_result(None)
+            assert (await busy.command())["Status"] == 0
+            assert await busy.answer() == Abort(0, 0)
+            await stopping
+            assert server.connections == 0
+            with pytest.raises(OSError):
+                await Raw.open(server.port)
+
+    run(test)
+
+
+def test_stop_does_not_wait_for_ever() -> None:
+    async def test() -> None:
+        find = Endless(True)
+        server: DimseServer
+        async with serving(services(find=find)) as server:
+            raw = await Raw.open(server.port, associate=FINDING)
+            raw.send(message(1, FIND, b"keys"))
+            await raw.command()
+            await server.stop(0.05)
+            assert find.closed and server.connections == 0
+            raw.close()
+
+    run(test)
