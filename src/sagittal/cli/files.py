@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,21 +52,19 @@ def read_head(path: Path, limits: ReaderLimits) -> ObjectFile:
                 break
             head.feed(data)
         length = os.fstat(file.fileno()).st_size - head.data_set_offset
-        sop_class, instance = head.sop_class_uid, head.sop_instance_uid
-        if not (sop_class and instance):
-            file.seek(head.data_set_offset)
-            sop_class, instance = _from_data_set(file.read(_READ_BYTES), head.syntax_uid, limits)
+        file.seek(head.data_set_offset)
+        sop_class, instance = _uids(file.read(_READ_BYTES), head.syntax_uid, limits)
+    # What the data set says goes first, as the peer will compare it with the command.
+    sop_class, instance = sop_class or head.sop_class_uid or "", instance or head.sop_instance_uid or ""
     if not sop_class or not instance:
         raise Malformed("uid-missing", "no SOP Class UID or SOP Instance UID")
     return ObjectFile(path, sop_class, instance, head.syntax_uid, head.data_set_offset, length)
 
 
-def _from_data_set(start: bytes, syntax_uid: str, limits: ReaderLimits) -> tuple[str, str]:
-    """The UIDs from the first bytes of the data set, for a file whose meta group does not tell them."""
+def _uids(start: bytes, syntax_uid: str, limits: ReaderLimits) -> tuple[str, str]:
+    """SOP Class UID and SOP Instance UID from the first bytes of a data set."""
     reader = Reader(syntax(syntax_uid), wanted=frozenset({SOP_CLASS, SOP_INSTANCE}), limits=limits)
-    reader.feed(start)
-    try:
-        values = reader.finish().values
-    except SagittalError:  # cut where we stopped reading
-        values = reader.values
-    return values.get(SOP_CLASS, ""), values.get(SOP_INSTANCE, "")
+    with suppress(SagittalError):  # of what is wrong with it the peer is the judge; here it may also be cut
+        reader.feed(start)
+        reader.finish()
+    return reader.values.get(SOP_CLASS, ""), reader.values.get(SOP_INSTANCE, "")
