@@ -1,0 +1,198 @@
+"""Import: an answer for every file, zip files within limits, and a second run that skips what is held."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+from builders import build, opened
+
+from sagittal.archive.access import LOCAL, Principal
+from sagittal.archive.archive import Archive
+from sagittal.archive.ingest import Source
+from sagittal.archive.upkeep.importer import Imported, import_files
+from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE, RLE_LOSSLESS, syntax
+from sagittal.errors import NotAuthorized
+from sagittal.limits import ArchiveLimits, Limits
+
+SYNTAXES = (EXPLICIT_LE, IMPLICIT_LE, RLE_LOSSLESS, DEFLATED_LE)
+OBJECTS = [build(number, syntax_uid=SYNTAXES[number % 4]) for number in range(20)]
+SOURCE = Source("import")
+
+
+async def done(archive: Archive, *paths: Path) -> dict[str, Imported]:
+    return {one.name: one async for one in import_files(archive, LOCAL, paths, SOURCE)}
+
+
+def imported(path: Path, *paths: Path, limits: Limits | None = None) -> dict[str, Imported]:
+    async def run() -> dict[str, Imported]:
+        async with opened(path, limits) as archive:
+            return await done(archive, *paths)
+
+    return asyncio.run(run())
+
+
+def folder(path: Path) -> Path:
+    for number, built in enumerate(OBJECTS):
+        file = path / f"{number % 3}" / f"{number}.dcm"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(built.part10)
+    return path
+
+
+def zipped(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_folder_and_again(tmp_path: Path) -> None:
+    source = folder(tmp_path / "in")
+    first = imported(tmp_path / "a", source)
+    assert {one.status for one in first.values()} == {"stored"}
+    assert len(first) == len(OBJECTS)
+    second = imported(tmp_path / "a", source)
+    assert {one.status for one in second.values()} == {"held"}
+    assert second.keys() == first.keys()
+
+
+def test_an_interrupted_import_goes_on(tmp_path: Path) -> None:
+    source = folder(tmp_path / "in")
+
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            running = import_files(archive, LOCAL, [source], SOURCE)
+            for _ in range(5):
+                assert (await anext(running)).status == "stored"
+            await running.aclose()  # type: ignore[attr-defined]
+            rest = await done(archive, source)
+            assert {one.status for one in rest.values()} == {"held", "stored"}
+            assert (await archive.statistics(LOCAL)).instances == len(OBJECTS)
+        assert os.listdir(tmp_path / "a" / "staging") == []
+
+    asyncio.run(run())
+
+
+def test_every_file_has_an_answer(tmp_path: Path) -> None:
+    built = build()
+    source = tmp_path / "in"
+    source.mkdir()
+    files = {
+        "good.dcm": built.part10,
+        "no-preamble.dcm": build(2).data,
+        "empty": b"",
+        "letter.txt": b"Dear colleague, " * 50,
+        "DICOMDIR": build(3, sop_class_uid="1.2.840.10008.1.3.10").part10,
+        "short.dcm": build(4).part10[:-3],
+        "no-uid.dcm": build(5, sop_instance_uid="").part10,
+        "broken.zip": b"PK\x03\x04 and then nothing",
+    }
+    for name, data in files.items():
+        (source / name).write_bytes(data)
+    os.mkfifo(source / "pipe")
+    (source / "nowhere").symlink_to(tmp_path / "missing")
+    answers = {Path(name).name: one for name, one in imported(tmp_path / "a", source, tmp_path / "gone").items()}
+    status = {name: one.status for name, one in answers.items()}
+    assert status == {
+        "good.dcm": "stored",
+        "no-preamble.dcm": "stored",
+        "empty": "skipped",
+        "letter.txt": "skipped",
+        "DICOMDIR": "skipped",
+        "short.dcm": "failed",
+        "no-uid.dcm": "failed",
+        "broken.zip": "failed",
+        "pipe": "failed",
+        "nowhere": "failed",
+        "gone": "failed",
+    }
+    assert all(one.reason for one in answers.values() if one.status in ("skipped", "failed"))
+    assert [one.is_failure for one in answers.values()].count(True) == 7
+
+
+def test_zip_members_are_imported_and_held_the_second_time(tmp_path: Path) -> None:
+    members = {f"../../{number}.dcm": built.part10 for number, built in enumerate(OBJECTS)}
+    path = zipped(tmp_path / "in.zip", {**members, "folder/": b"", "readme.txt": b"not an object " * 40})
+    answers = imported(tmp_path / "a", path)
+    assert [one.status for one in answers.values()].count("stored") == len(OBJECTS)
+    assert answers[f"{path}!readme.txt"].status == "skipped"
+    assert {one.status for one in imported(tmp_path / "a", path).values()} == {"held", "skipped"}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "in.zip"]
+
+
+@pytest.mark.parametrize(("limit", "failed"), [(4, 3), (3, 0), (2, 3)])
+def test_the_number_of_zip_members_is_bounded(tmp_path: Path, limit: int, failed: int) -> None:
+    members = {f"{number}.dcm": OBJECTS[number].part10 for number in range(3)}
+    path = zipped(tmp_path / "in.zip", members)
+    answers = imported(tmp_path / "a", path, limits=Limits(archive=ArchiveLimits(zip_members_max=limit)))
+    if limit < 3:
+        [refused] = answers.values()
+        assert "zip_members_max" in refused.reason
+    else:
+        assert {one.status for one in answers.values()} == {"stored"}
+
+
+@pytest.mark.parametrize(("spare", "statuses"), [(0, {"stored"}), (1, {"stored"}), (-1, {"stored", "failed"})])
+def test_the_bytes_of_a_zip_file_are_bounded(tmp_path: Path, spare: int, statuses: set[str]) -> None:
+    members = {f"{number}.dcm": OBJECTS[number].part10 for number in range(3)}
+    path = zipped(tmp_path / "in.zip", members)
+    total = sum(map(len, members.values())) + spare
+    limits = Limits(archive=ArchiveLimits(zip_bytes_max=total, import_transfers=1))
+    answers = imported(tmp_path / "a", path, limits=limits)
+    assert {one.status for one in answers.values()} == statuses
+
+
+def test_a_zip_bomb_is_refused_by_what_it_inflates_to(tmp_path: Path) -> None:
+    bomb = build(1, extra={"PixelData": bytes(8 << 20)}, rows=2048, columns=2048)
+    path = zipped(tmp_path / "in.zip", {"bomb.dcm": bomb.part10, "good.dcm": build(2).part10})
+    answers = {name.rpartition("!")[2]: one for name, one in imported(tmp_path / "a", path).items()}
+    assert answers["bomb.dcm"].status == "failed"
+    assert "zip_ratio_max" in answers["bomb.dcm"].reason
+    assert answers["good.dcm"].status == "stored"
+
+
+def test_forged_and_damaged_members(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "in.zip", {"one.dcm": build(1).part10, "two.dcm": build(2).part10}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"DICM") + 300] ^= 1  # the checksum of the first member does not fit now
+    path.write_bytes(data)
+    answers = {name.rpartition("!")[2]: one for name, one in imported(tmp_path / "a", path).items()}
+    assert answers["one.dcm"].status == "failed"
+    assert answers["two.dcm"].status == "stored"
+
+
+def test_encrypted_members_are_told(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "in.zip", {"one.dcm": build(1).part10}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    [answer] = imported(tmp_path / "a", path).values()
+    assert (answer.status, answer.reason) == ("failed", "encrypted")
+
+
+def test_a_held_file_that_is_missing_is_repaired(tmp_path: Path) -> None:
+    file = tmp_path / "one.dcm"
+    file.write_bytes(OBJECTS[0].part10)
+    imported(tmp_path / "a", file)
+    (tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest).unlink()
+    assert [one.status for one in imported(tmp_path / "a", file).values()] == ["duplicate"]
+    assert (tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest).exists()
+
+
+def test_only_who_may_store_imports(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            with pytest.raises(NotAuthorized):
+                await anext(import_files(archive, Principal("x", "node", frozenset({"find"})), [tmp_path], SOURCE))
+
+    asyncio.run(run())
+
+
+def test_the_builder_makes_every_syntax() -> None:
+    assert all(syntax(built.syntax_uid) for built in OBJECTS)
+    assert io.BytesIO(OBJECTS[0].part10).read(132)[128:] == b"DICM"

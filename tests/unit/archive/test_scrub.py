@@ -1,0 +1,168 @@
+"""Scrub: every kind of damage is found, nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import build, opened, store
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import INDEX
+from sagittal.archive.index.connection import open_reader
+from sagittal.archive.index.removal import Target
+from sagittal.archive.local import LocalVolume
+from sagittal.archive.upkeep.scrub import Finding, Scrub
+from sagittal.dicom.syntaxes import DEFLATED_LE, RLE_LOSSLESS
+
+OBJECTS = [
+    build(1),
+    build(2, syntax_uid=RLE_LOSSLESS, frames=3),
+    build(3, syntax_uid=DEFLATED_LE),
+    build(1, study=2, patient_name="Yamada^Tarou=山田^太郎", charset="ISO_IR 192"),
+    build(9, study_uid="", series_uid="", sop_class_uid="1.2.840.10008.5.1.4.39.1"),
+    build(1, extra={"StudyID": "another version"}),
+]
+FIRST = OBJECTS[0]
+
+
+def filled(path: Path) -> None:
+    async def run() -> None:
+        async with opened(path) as archive:
+            await store(archive, *OBJECTS)
+            await archive.delete(LOCAL, Target(OBJECTS[3].study_uid))
+
+    asyncio.run(run())
+
+
+def scrub(path: Path, **options: float) -> list[Finding]:
+    volume, connection = LocalVolume(path), open_reader(path / INDEX)
+    try:
+        return list(Scrub(connection, {1: volume}, **{"young_seconds": 0, **options}).run())  # type: ignore[arg-type]
+    finally:
+        connection.close()
+        volume.close()
+
+
+def test_a_clean_archive_has_no_findings(tmp_path: Path) -> None:
+    filled(tmp_path)
+    assert scrub(tmp_path) == []
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.write_bytes(data)
+
+
+def flip_head(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[40] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind"),
+    [
+        (flip, "flipped"),
+        (flip_head, "flipped"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "truncated"),
+        (lambda file: file.write_bytes(b""), "truncated"),
+        (lambda file: file.write_bytes(file.read_bytes() + b"more"), "mismatch"),
+        (lambda file: file.unlink(), "missing"),
+    ],
+)
+@pytest.mark.parametrize("number", range(len(OBJECTS)))
+def test_damaged_files(tmp_path: Path, damage: Callable[[Path], None], kind: str, number: int) -> None:
+    filled(tmp_path)
+    damage(tmp_path / "objects" / "0001" / OBJECTS[number].digest)
+    [finding] = scrub(tmp_path)
+    assert (finding.kind, finding.sop_instance_uid) == (kind, OBJECTS[number].sop_instance_uid)
+
+
+def test_swapped_files_are_both_found(tmp_path: Path) -> None:
+    filled(tmp_path)
+    one, two = (tmp_path / "objects" / "0001" / built.digest for built in OBJECTS[:2])
+    data = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(data)
+    assert len({finding.sop_instance_uid for finding in scrub(tmp_path)}) == 2
+
+
+def test_strays_and_strangers(tmp_path: Path) -> None:
+    filled(tmp_path)
+    (tmp_path / "objects" / "0001" / ("ab" * 32)).write_bytes(b"?")
+    (tmp_path / "objects" / "0001" / "thumbs.db").write_bytes(b"?")
+    (tmp_path / "objects" / "readme").write_bytes(b"?")
+    assert sorted((finding.kind, finding.key) for finding in scrub(tmp_path)) == [
+        ("stray", "0001/" + "ab" * 32),
+        ("stray", "0001/thumbs.db"),
+        ("stray", "readme"),
+    ]
+    assert [finding.key for finding in scrub(tmp_path, young_seconds=60)] == ["0001/thumbs.db", "readme"]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        f"UPDATE instance SET sop_instance_uid = '1.2.3' WHERE digest = '{FIRST.digest}'",
+        f"UPDATE instance SET sop_class_uid = '1.2.3' WHERE digest = '{FIRST.digest}'",
+        f"UPDATE instance SET transfer_syntax_uid = '1.2.840.10008.1.2' WHERE digest = '{FIRST.digest}'",
+        f"UPDATE instance SET digest = '{'ab' * 32}' WHERE digest = '{FIRST.digest}'",
+        f"UPDATE instance SET header_length = header_length - 2 WHERE digest = '{FIRST.digest}'",
+        f"UPDATE instance SET study = study + 1 WHERE digest = '{FIRST.digest}'",
+        f"UPDATE study SET study_instance_uid = '1.2.3' WHERE study_instance_uid = '{FIRST.study_uid}'",
+        f"UPDATE series SET series_instance_uid = '1.2.3' WHERE series_instance_uid = '{FIRST.series_uid}'",
+        "UPDATE study SET number_of_instances = number_of_instances + 1",
+        "UPDATE study SET number_of_series = number_of_series + 1",
+        "UPDATE series SET number_of_instances = number_of_instances + 1",
+        "UPDATE study SET patient = 99",
+        "DELETE FROM metadata WHERE instance = 1",
+        "UPDATE metadata SET body = x'00' WHERE instance = 1",
+        "UPDATE metadata SET body = (SELECT body FROM metadata WHERE instance = 2) WHERE instance = 1",
+        "UPDATE metadata SET instance = 99 WHERE instance = 1",
+    ],
+)
+def test_edited_rows(tmp_path: Path, edit: str) -> None:
+    filled(tmp_path)
+    with sqlite3.connect(tmp_path / INDEX) as connection:
+        assert connection.execute(edit).rowcount
+    found = scrub(tmp_path)
+    assert {finding.kind for finding in found} == {"mismatch"}
+
+
+def test_a_damaged_row_does_not_open_other_files(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with sqlite3.connect(tmp_path / INDEX) as connection:
+        connection.execute("UPDATE instance SET \"key\" = '../index.db' WHERE id = 1")
+    assert {finding.kind for finding in scrub(tmp_path)} == {"missing", "stray"}
+
+
+def test_a_resend_repairs(tmp_path: Path) -> None:
+    filled(tmp_path)
+    flip(tmp_path / "objects" / "0001" / OBJECTS[1].digest)
+
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, OBJECTS[1])
+
+    asyncio.run(run())
+    assert scrub(tmp_path) == []
+
+
+def test_it_goes_on_where_it_was_and_keeps_to_its_rate(tmp_path: Path) -> None:
+    filled(tmp_path)
+    slept: list[float] = []
+    volume, connection = LocalVolume(tmp_path), open_reader(tmp_path / INDEX)
+    run = Scrub(connection, {1: volume}, bytes_per_second=100, sleep=slept.append, young_seconds=0)
+    assert list(run.run()) == []
+    assert run.progress.instances == len(OBJECTS)
+    assert len(slept) == len(OBJECTS)
+    rest = Scrub(connection, {1: volume}, after=run.progress.after - 2, young_seconds=0)
+    assert list(rest.run()) == []
+    assert rest.progress.instances == 2
+    connection.close()
+    volume.close()
