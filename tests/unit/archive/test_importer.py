@@ -73,7 +73,7 @@ def test_an_interrupted_import_goes_on(tmp_path: Path) -> None:
             rest = await done(archive, source)
             assert {one.status for one in rest.values()} == {"held", "stored"}
             assert (await archive.statistics(LOCAL)).instances == len(OBJECTS)
-        assert os.listdir(tmp_path / "a" / "staging") == []
+        assert list((tmp_path / "a" / "staging").iterdir()) == []
 
     asyncio.run(run())
 
@@ -112,7 +112,7 @@ def test_every_file_has_an_answer(tmp_path: Path) -> None:
         "gone": "failed",
     }
     assert all(one.reason for one in answers.values() if one.status in ("skipped", "failed"))
-    assert [one.is_failure for one in answers.values()].count(True) == 7
+    assert [one.is_failure for one in answers.values()].count(True) == 6
 
 
 def test_zip_members_are_imported_and_held_the_second_time(tmp_path: Path) -> None:
@@ -125,9 +125,9 @@ def test_zip_members_are_imported_and_held_the_second_time(tmp_path: Path) -> No
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "in.zip"]
 
 
-@pytest.mark.parametrize(("limit", "failed"), [(4, 3), (3, 0), (2, 3)])
-def test_the_number_of_zip_members_is_bounded(tmp_path: Path, limit: int, failed: int) -> None:
-    members = {f"{number}.dcm": OBJECTS[number].part10 for number in range(3)}
+@pytest.mark.parametrize("limit", [4, 3, 2])
+def test_the_number_of_zip_members_is_bounded(tmp_path: Path, limit: int) -> None:
+    members = {f"{'long' * 40}{number}.dcm": OBJECTS[number].part10 for number in range(3)}
     path = zipped(tmp_path / "in.zip", members)
     answers = imported(tmp_path / "a", path, limits=Limits(archive=ArchiveLimits(zip_members_max=limit)))
     if limit < 3:

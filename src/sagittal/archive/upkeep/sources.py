@@ -22,6 +22,7 @@ from sagittal.errors import LimitExceeded
 from sagittal.limits import ArchiveLimits
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+_ENTRY_BYTES = 1 << 10  # of a zip's directory, generously: the name alone may have 64 KiB
 _RATIO_FREE_BYTES = 1 << 20  # a small member may deflate to very little
 
 
@@ -184,12 +185,14 @@ def _file(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]:
 
 def _members(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]:
     try:
-        if entries_of(path) > limits.zip_members_max:
-            yield Refusal(str(path), f"more than {limits.zip_members_max} members (zip_members_max)")
-            return
-        archive = zipfile.ZipFile(path)
+        count, directory_bytes = directory_of(path)
+        too_many = max(count, directory_bytes // _ENTRY_BYTES) > limits.zip_members_max
+        archive = None if too_many else zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, struct.error) as error:
         yield Refusal(str(path), f"not a readable zip file: {error}")
+        return
+    if archive is None or len(archive.infolist()) > limits.zip_members_max:
+        yield Refusal(str(path), f"more than {limits.zip_members_max} members (zip_members_max)")
         return
     zip_ = _Zip(archive, limits, open_members=1)  # this walk itself counts as one
     try:
@@ -206,10 +209,8 @@ def _members(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]
         zip_.release()
 
 
-def entries_of(path: Path) -> int:
-    """The number of members that the end of a zip file announces, before its directory is read into memory (APPNOTE
-    4.3).
-    """
+def directory_of(path: Path) -> tuple[int, int]:
+    """Members and bytes of a zip's directory as its end announces them, before it is read into memory (APPNOTE 4.3)."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 65_557 - 20))
@@ -225,6 +226,4 @@ def entries_of(path: Path) -> int:
             record = file.read(56)
             if record[:4] == b"PK\x06\x06":
                 count, directory_bytes = struct.unpack_from("<QQ", record, 32)
-    return int(
-        max(count, directory_bytes // 46)
-    )  # 46: the shortest entry; Python reads what the bytes hold, not the count
+    return int(count), int(directory_bytes)
