@@ -77,9 +77,10 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     ["staging.create", "staging.write", "file.sync", "object.rename", "directory.sync", "index.begin", "index.commit"],
 )  # fmt: skip
 def test_one_failure_refuses_that_object_only(faulty: Callable[[str], Served], point: str, action: str) -> None:
-    served = faulty(f"{point}:{action}:2")
+    often = point == "staging.write"  # passed several times for one object; all others once
+    served = faulty(f"{point}:{action}:{1 if often else 2}")
     first, second, third = (image(rows=512, columns=512) for _ in range(3))
-    assert store_once(served.host, served.port, first)[0] == 0
+    assert often or store_once(served.host, served.port, first)[0] == 0
     before = _files(served.data)
     assert store_once(served.host, served.port, second)[0] == OUT_OF_RESOURCES
     _until_ready(served)
