@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from sagittal.dicom.syntaxes import EXPLICIT_LE as EXPLICIT_LE
+from sagittal.dicom.syntaxes import IMPLICIT_LE as IMPLICIT_LE
 from sagittal.dimse import commands
 from sagittal.dimse.exchange import encode_part
 from sagittal.dimse.service import Request, Response, Service, StoreSink
@@ -183,7 +184,3 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
-
-
-__all__ = ["CT", "EXPLICIT_LE", "IMPLICIT_LE", "STUDY_FIND", "STUDY_GET", "VERIFICATION", "Raw", "Store", "echo_request",
-           "message", "request", "services", "serving", "store_request", "until"]  # fmt: skip

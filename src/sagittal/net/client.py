@@ -7,6 +7,7 @@ matter.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -194,14 +195,23 @@ async def connect(
             )
     except TimeoutError:
         raise PeerUnreachable(f"{peer}: no connection within {limits.connect_seconds_max:g} s") from None
-    except (OSError, ssl.SSLError) as error:
-        raise PeerUnreachable(f"{peer}: {error.strerror or error}") from None
+    except OSError as error:
+        raise PeerUnreachable(f"{peer}: {_why(error)}") from None
     try:
         await link.opened(str(peer))
     except BaseException:
         link.close()
         raise
     return Association(link)
+
+
+def _why(error: OSError) -> str:
+    """The plain reason, without addresses and calls."""
+    if isinstance(error, ssl.SSLError):
+        return str(getattr(error, "verify_message", "") or error.reason or error)
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def _request(

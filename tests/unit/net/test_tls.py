@@ -1,0 +1,95 @@
+"""TLS on both sides, with a certificate authority made for the test."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from loopback import CT, EXPLICIT_LE, VERIFICATION, Store, services, serving
+from programs import need
+
+from sagittal.errors import PeerError, PeerUnreachable, UsageError
+from sagittal.net.admission import Accept, AssociateInfo
+from sagittal.net.client import Peer, connect
+from sagittal.net.tls import client_context, server_context
+
+ALL = [(VERIFICATION, [EXPLICIT_LE]), (CT, [EXPLICIT_LE])]
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One self-signed certificate for 127.0.0.1 that serves as its own authority, at both ends."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+               "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=sagittal-test",
+               "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def exchange(certificates: Path, client: str, context: ssl.SSLContext, seen: list[AssociateInfo], size: int) -> int:
+    async def test() -> int:
+        def admit(info: AssociateInfo) -> Accept:
+            seen.append(info)
+            return Accept()
+
+        cert, key = certificates / "cert.pem", certificates / "key.pem"
+        tls = server_context(cert, key, ca=cert, client=client)  # type: ignore[arg-type]
+        store = Store()
+        async with serving(services(store), admit, tls) as server:
+            peer = Peer("SAGITTAL", "127.0.0.1", server.port, context)
+            async with asyncio.timeout(20), await connect(peer, "CLIENT", ALL) as association:
+                assert await association.echo() == 0
+                await association.store(CT, "1.2.3", EXPLICIT_LE, bytes(size))
+        return len(store.kept[0])
+
+    return asyncio.run(test())
+
+
+@pytest.mark.parametrize("client", ["none", "optional", "required"])
+def test_store_over_tls(certificates: Path, client: str) -> None:
+    cert, key = certificates / "cert.pem", certificates / "key.pem"
+    seen: list[AssociateInfo] = []
+    context = client_context(ca=cert, certificate=cert, key=key)
+    assert exchange(certificates, client, context, seen, 3_000_000) == 3_000_000
+    assert bool(seen[0].certificate) == (client != "none")
+
+
+def test_without_a_certificate(certificates: Path) -> None:
+    context = client_context(ca=certificates / "cert.pem")
+    assert exchange(certificates, "optional", context, [], 10) == 10
+    with pytest.raises(PeerError):
+        exchange(certificates, "required", context, [], 10)
+
+
+def test_an_unknown_authority_is_refused(certificates: Path) -> None:
+    with pytest.raises(PeerUnreachable, match="certificate"):
+        exchange(certificates, "none", client_context(), [], 10)
+    assert exchange(certificates, "none", client_context(verify=False), [], 10) == 10
+
+
+def bad_server(folder: Path) -> None:
+    server_context(folder / "cert.pem", client="required")
+
+
+def missing_file(folder: Path) -> None:
+    server_context(folder / "nothing.pem")
+
+
+def missing_authority(folder: Path) -> None:
+    client_context(ca=folder / "nothing.pem")
+
+
+@pytest.mark.parametrize("make", [bad_server, missing_file, missing_authority])
+def test_settings_that_cannot_work(certificates: Path, make: Callable[[Path], None]) -> None:
+    with pytest.raises(UsageError) as error:
+        make(certificates)
+    assert str(certificates) not in str(error.value)
+
+
+def test_tls_1_1_is_not_spoken(certificates: Path) -> None:
+    assert server_context(certificates / "cert.pem", certificates / "key.pem").minimum_version == ssl.TLSVersion.TLSv1_2
