@@ -93,7 +93,7 @@ class FrameIndex:
         """From `encode`; ValueError for anything else."""
         try:
             magic, offset, bits, count, fragments, several = _HEAD.unpack_from(data)
-            body = zlib.decompress(data[_HEAD.size :]) if fragments else b""
+            body = zlib.decompress(data[_HEAD.size :]) if fragments else data[_HEAD.size :]
         except (error, zlib.error) as failure:
             raise ValueError("not a frame index") from failure
         if magic not in (_NATIVE, _FRAGMENTS) or len(body) != 4 * (fragments + (count if several else 0)):

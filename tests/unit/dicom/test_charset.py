@@ -1,0 +1,129 @@
+"""Specific Character Set against the examples of PS3.5 Annexes H, I, J and K, and round trips in every set."""
+
+from __future__ import annotations
+
+import pytest
+
+from sagittal.dicom.charset import decode, decode_checked, encode, normalise, parse
+
+SAMPLES = [
+    # (0008,0005), a person name that it can encode
+    (("ISO_IR 100",), "Buc^Jérôme"),
+    (("ISO_IR 101",), "Wałęsa"),
+    (("ISO_IR 109",), "Ĥo^ĵaŭdo"),
+    (("ISO_IR 110",), "Ķemeri^Ēriks"),
+    (("ISO_IR 144",), "Люкceмбypг"),
+    (("ISO_IR 127",), "قباني^لنزار"),
+    (("ISO_IR 126",), "Διονυσιος"),
+    (("ISO_IR 138",), "שרון^דבורה"),
+    (("ISO_IR 148",), "Çavuşoğlu"),
+    (("ISO_IR 203",), "Cœur^€"),
+    (("ISO_IR 166",), "นามสกุล"),
+    (("ISO_IR 13",), "ﾔﾏﾀﾞ^ﾀﾛｳ"),
+    (("ISO_IR 192",), "Wang^XiaoDong=王^小东=𝄞"),
+    (("GB18030",), "Wang^XiaoDong=王^小东=䶮"),
+    (("GBK",), "Wang^XiaoDong=王^小东"),
+    (("", "ISO 2022 IR 87"), "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    (("ISO 2022 IR 13", "ISO 2022 IR 87"), "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"),
+    (("", "ISO 2022 IR 87", "ISO 2022 IR 159"), "Ono=丂^太郎"),
+    (("", "ISO 2022 IR 149"), "Hong^Gildong=洪^吉洞=홍^길동"),
+    (("", "ISO 2022 IR 58"), "Zhang^XiaoDong=张^小东="),
+    (("ISO 2022 IR 100", "ISO 2022 IR 144"), "Äneas=Люк^Жук"),
+    (("ISO 2022 IR 6", "ISO 2022 IR 126", "ISO 2022 IR 203"), "Δι=œ"),
+]
+
+
+@pytest.mark.parametrize(("charsets", "text"), SAMPLES, ids=lambda value: "-".join(value).strip("-")[:40])
+def test_every_set_encodes_and_decodes(charsets: tuple[str, ...], text: str) -> None:
+    data = encode(text, charsets, "PN")
+    assert decode_checked(data, charsets, "PN") == (text, True)
+    several = encode(f"{text}\\{text}", charsets, "PN")
+    assert decode(several, charsets, "PN") == f"{text}\\{text}"
+
+
+@pytest.mark.parametrize(
+    ("charsets", "data", "text"),
+    [
+        (  # PS3.5 H.3.1
+            ("", "ISO 2022 IR 87"),
+            b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
+            "Yamada^Tarou=山田^太郎=やまだ^たろう",
+        ),
+        (  # PS3.5 H.3.2
+            ("ISO 2022 IR 13", "ISO 2022 IR 87"),
+            b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J=\x1b$B$d$^$@\x1b(J^\x1b$B$?$m$&\x1b(J",
+            "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
+        ),
+        (  # PS3.5 I.2
+            ("", "ISO 2022 IR 149"),
+            b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
+            "Hong^Gildong=洪^吉洞=홍^길동",
+        ),
+        (("ISO_IR 192",), b"Wang^XiaoDong=\xe7\x8e\x8b^\xe5\xb0\x8f\xe4\xb8\x9c=", "Wang^XiaoDong=王^小东="),  # J.3
+        (("GB18030",), b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab=", "Wang^XiaoDong=王^小东="),  # J.4
+        (  # PS3.5 K.2
+            ("", "ISO 2022 IR 58"),
+            b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=",
+            "Zhang^XiaoDong=张^小东=",
+        ),
+        # Designated once a value, not once a component: what many Korean senders write
+        (("", "ISO 2022 IR 149"), b"\x1b$)C\xfb\xf3^\xd1\xce\xd4\xd7", "洪^吉洞"),
+        # A backslash as the second byte of a character is no delimiter
+        (("GB18030",), "A\\誠\\B".encode("gb18030"), "A\\誠\\B"),
+        (("", "ISO 2022 IR 87"), "A\\ソ構".encode("iso2022_jp"), "A\\ソ構"),
+    ],
+)
+def test_what_senders_write(charsets: tuple[str, ...], data: bytes, text: str) -> None:
+    assert decode_checked(data, charsets, "PN") == (text, True)
+
+
+def test_the_initial_set_is_back_after_a_delimiter() -> None:
+    data = b"\xc4\x1b-L\xbb\xee\xda\\\xc4"
+    assert decode(data, ("ISO 2022 IR 100", "ISO 2022 IR 144"), "LO") == "ÄЛюк\\Ä"
+    assert decode(data.replace(b"\\", b"^"), ("ISO 2022 IR 100", "ISO 2022 IR 144"), "PN") == "ÄЛюк^Ä"
+
+
+@pytest.mark.parametrize(
+    ("charsets", "data"),
+    [
+        ((), b"M\xfcller"),
+        (("ISO_IR 192",), b"M\xfcller"),
+        (("ISO_IR 6",), b"M\xfcller"),
+        (("nobody knows",), b"M\xfcller"),
+    ],
+)
+def test_nothing_is_guessed(charsets: tuple[str, ...], data: bytes) -> None:
+    assert decode_checked(data, charsets, "LO") == ("M�ller", False)
+
+
+def test_what_a_set_lacks_becomes_a_question_mark() -> None:
+    assert encode("Łódź", ("ISO_IR 100",)) == b"?\xf3d?"
+    assert encode("Łódź") == b"??d?"
+
+
+@pytest.mark.parametrize(
+    ("term", "meant"),
+    [
+        ("ISO IR 100", "ISO_IR 100"),
+        ("ISO-IR 100", "ISO_IR 100"),
+        ("ISO_IR_100", "ISO_IR 100"),
+        ("ISO2022 IR 87", "ISO 2022 IR 87"),
+        ("ISO 2022 58", "ISO 2022 IR 58"),
+        ("ISO-8859-1", "ISO_IR 100"),
+        ("ISO 8859-15", "ISO_IR 203"),
+        ("UTF-8", "ISO_IR 192"),
+        ("utf8", "ISO_IR 192"),
+        ("ISO-IR 192", "ISO_IR 192"),
+        ("iso_ir 192", "ISO_IR 192"),
+        ("latin1", "ISO_IR 100"),
+    ],
+)
+def test_misspelt_terms_are_understood(term: str, meant: str) -> None:
+    assert normalise(term) == (meant, "charset-misspelt")
+
+
+def test_defined_terms_are_no_defects() -> None:
+    assert parse("") == ((), ())
+    assert parse("\\ISO 2022 IR 87") == (("", "ISO 2022 IR 87"), ())
+    assert parse("ISO_IR 100 ") == (("ISO_IR 100",), ())
+    assert parse("KLINGON") == (("KLINGON",), ("charset-unknown",))
