@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized
+from sagittal.web.uri import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from sagittal.archive.access import Principal
     from sagittal.web.app import Settings
 
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _PROBES = frozenset({"/healthz", "/readyz"})  # a prober names us by any address, and learns nothing
 _OPEN = ("/ui/",)  # the page itself; what it shows needs the token

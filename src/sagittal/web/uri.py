@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _UID = re.compile(r"[0-9.]{1,64}\Z")
 _TAG_PATH = re.compile(r"[0-9A-Fa-f]{8}(?:/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8})*\Z")
 PREFIX = "/dicom-web"
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,12 @@ def addresses(request: Request, settings: Settings) -> Addresses:
     """Addresses as the client named us (its Host has passed the allow-list), or as `public_url` says."""
     if settings.public_url:
         return Addresses(settings.public_url.rstrip("/") + PREFIX)
-    return Addresses(f"{request.scope['scheme']}://{request.headers['host']}{PREFIX}")
+    scope, host = request.scope, request.headers["host"]
+    own, port = scope.get("server") or ("", 0)
+    # dicomweb-client leaves the port out of Host. A name may be that of a proxy, but this address can't be without it.
+    if host in (own, f"[{own}]", *LOOPBACK_HOSTS) and port not in (0, 80):
+        host = f"{host}:{port}"
+    return Addresses(f"{scope['scheme']}://{host}{PREFIX}")
 
 
 def uid(text: str, what: str) -> str:

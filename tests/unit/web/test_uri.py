@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from sagittal.errors import BadRequest
+from sagittal.web import uri
+from sagittal.web.app import Settings
+
+
+@pytest.mark.parametrize(
+    ("host", "server", "public_url", "base"),
+    [
+        ("localhost:8042", ("127.0.0.1", 8042), None, "http://localhost:8042/dicom-web"),
+        ("pacs.example", ("10.0.0.1", 8042), None, "http://pacs.example/dicom-web"),
+        # dicomweb-client leaves the port out
+        ("localhost", ("127.0.0.1", 8042), None, "http://localhost:8042/dicom-web"),
+        ("10.0.0.1", ("10.0.0.1", 8042), None, "http://10.0.0.1:8042/dicom-web"),
+        ("[::1]", ("::1", 8042), None, "http://[::1]:8042/dicom-web"),
+        ("localhost", ("127.0.0.1", 80), None, "http://localhost/dicom-web"),
+        ("localhost:8042", ("127.0.0.1", 8042), "https://pacs.example/a/", "https://pacs.example/a/dicom-web"),
+    ],
+)
+def test_base(host: str, server: Any, public_url: str | None, base: str) -> None:
+    scope = {"type": "http", "scheme": "http", "headers": [(b"host", host.encode())], "server": server}
+    assert uri.addresses(Request(scope), Settings(public_url=public_url)).base == base
+
+
+@pytest.mark.parametrize("text", ["", "a", "1.2/3", "..x", "1" * 65, "1.2\n", "١.٢"])
+def test_what_is_no_uid(text: str) -> None:
+    with pytest.raises(BadRequest):
+        uri.uid(text, "UID")
+
+
+def test_tag_paths() -> None:
+    assert uri.tag_path("7fe00010") == "7FE00010"
+    assert uri.tag_path("52009229/1/00289145") == "52009229/1/00289145"
+    for text in ("", "7FE0001", "7FE00010/", "7FE00010/0/7FE00010", "7FE00010/7FE00010", "../7FE00010"):
+        with pytest.raises(BadRequest):
+            uri.tag_path(text)
