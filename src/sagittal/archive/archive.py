@@ -10,7 +10,8 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,7 +35,7 @@ from sagittal.archive.query import Query, Rows
 from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.archive.upkeep.statistics import Counts, LatestStudy, Statistics
 from sagittal.dicom.scanning.memo import Memo
-from sagittal.errors import DirectoryHeld
+from sagittal.errors import DirectoryHeld, NotAuthorized
 from sagittal.limits import Limits
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ class Archive:
             faults=faults,
         )
         self.volumes = {_MAIN_VOLUME: self.volume}
-        index = path / INDEX
+        self.index = index = path / INDEX
         connection = open_writer(index, durable=durable)
         schema.prepare(connection, index)
         recover(path, self.volume, connection, batch_max=bounds.commit_batch_max, durable=durable)
@@ -82,7 +83,7 @@ class Archive:
         With `durability` "off" nothing is synced: for benchmarks.
         """
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _hold(path)
+        lock = hold(path)
         try:
             return cls(path, limits or Limits(), durability != "off", faults or Faults(), lock)
         except BaseException:
@@ -129,7 +130,8 @@ class Archive:
         return transfer
 
     def _begin(self, principal: Principal, source: Source) -> Transfer:
-        authorize(principal, "store")
+        with self._audited(principal, "store"):
+            authorize(principal, "store")
         self._committer.check()
         return Transfer(self._ingest, principal, source)
 
@@ -141,13 +143,24 @@ class Archive:
         """A row for the audit log about something that changed nothing; written with the next batch."""
         self._committer.audit(row)
 
+    @contextmanager
+    def _audited(self, principal: Principal, verb: str) -> Iterator[None]:
+        """Somebody who may not is written down too."""
+        try:
+            yield
+        except NotAuthorized:
+            self.audit(AuditRow(principal.name, principal.kind, verb, "denied"))
+            raise
+
     async def delete(self, principal: Principal, target: Target, reason: str = "") -> Deleted:
         """Hide everything under `target`."""
-        return await deletion.delete(self.act, principal, target, reason)
+        with self._audited(principal, "delete"):
+            return await deletion.delete(self.act, principal, target, reason)
 
     async def undelete(self, principal: Principal, target: Target, tombstone: int | None = None) -> int:
         """Bring back what was deleted."""
-        return await deletion.undelete(self.act, principal, target, tombstone)
+        with self._audited(principal, "undelete"):
+            return await deletion.undelete(self.act, principal, target, tombstone)
 
     async def tombstones(self, principal: Principal, limit: int = 100) -> list[Tombstone]:
         """The latest deletions."""
@@ -164,7 +177,11 @@ class Archive:
 
     async def find(self, principal: Principal, asked: Query) -> Rows:
         """The rows that match."""
-        return await query.find(self.readers, self.limits.archive.query_rows_max, principal, asked)
+        with self._audited(principal, "find"):
+            rows = await query.find(self.readers, self.limits.archive.query_rows_max, principal, asked)
+        row = AuditRow(principal.name, principal.kind, "find", detail=asked.level, number_of_instances=len(rows.rows))
+        self.audit(row)
+        return rows
 
     async def instances(
         self,
@@ -176,14 +193,19 @@ class Archive:
         patient_id: str | None = None,
     ) -> list[InstanceRef]:
         """The current instances below what is named. NotFound, Gone."""
-        return await retrieve.instances(
-            self.readers,
-            principal,
-            study_uid=study_uid,
-            series_uid=series_uid,
-            sop_instance_uids=sop_instance_uids,
-            patient_id=patient_id,
-        )
+        with self._audited(principal, "get"):
+            refs = await retrieve.instances(
+                self.readers,
+                principal,
+                study_uid=study_uid,
+                series_uid=series_uid,
+                sop_instance_uids=sop_instance_uids,
+                patient_id=patient_id,
+            )
+        of = refs[0].study_uid or ""
+        row = AuditRow(principal.name, principal.kind, "get", study_uid=of, number_of_instances=len(refs))
+        self.audit(row)
+        return refs
 
     async def versions(self, principal: Principal, sop_instance_uid: str) -> list[InstanceRef]:
         """Every version held under a SOP Instance UID."""
@@ -230,7 +252,7 @@ class Archive:
         return await self._statistics.latest(principal, limit)
 
 
-def _hold(path: Path) -> int:
+def hold(path: Path) -> int:
     """The lock of the data directory, which ends with the process."""
     lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -24,6 +24,7 @@ from sagittal.errors import DamagedObject
 
 _READ_BYTES = 1 << 20
 _PAGE = 500  # rows read at one time
+_PROGRESS_SECONDS = 0.25
 _KEYS_HELD = 100_000  # names of files compared with the index at one time
 _YOUNG_SECONDS = 60.0  # a file this young may be waiting for its row
 _SECONDS_AHEAD_MAX = 0.05  # throttling: sleep when this far ahead of the rate
@@ -47,7 +48,7 @@ class Progress(NamedTuple):
 
 
 class Scrub:
-    """One scrub. Iterate `run`; `progress` tells how far it is. Blocks: for a thread or a process of its own."""
+    """One scrub: iterate `run`. Blocks: for a thread or a process of its own."""
 
     def __init__(
         self,
@@ -68,13 +69,14 @@ class Scrub:
         self._sleep = sleep
         self._started = time.monotonic()
 
-    def run(self) -> Iterator[Finding]:
-        """All findings, as they are found."""
+    def run(self) -> Iterator[Finding | Progress]:
+        """All findings as they are found, and now and then how far it is."""
         yield from self._versions()
         yield from self._rows()
         yield from self._strays()
 
-    def _versions(self) -> Iterator[Finding]:
+    def _versions(self) -> Iterator[Finding | Progress]:
+        told = time.monotonic()
         while True:
             page = [Row._make(row) for row in self._connection.execute(checks.VERSIONS, (self.progress.after, _PAGE))]
             if not page:
@@ -86,6 +88,9 @@ class Scrub:
                 done = self.progress
                 self.progress = Progress(row.id, done.instances + 1, done.bytes + row.length)
                 self._throttle()
+                if time.monotonic() - told > _PROGRESS_SECONDS:
+                    told = time.monotonic()
+                    yield self.progress
 
     def _version(self, row: Row) -> Iterator[Finding]:
         """One version: its file's length, digest and head, then what its row and metadata say."""

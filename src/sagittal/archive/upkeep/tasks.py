@@ -1,0 +1,136 @@
+"""The verbs of upkeep: with a principal, off the loop, and in the audit log.
+
+Each walks one of the iterators beside this file on a thread of its own, some steps at a time. Deliberately not here:
+the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
+
+from sagittal.archive.access import LOCAL, Principal, authorize
+from sagittal.archive.index.connection import open_reader
+from sagittal.archive.index.writer import AuditRow
+from sagittal.archive.local import LocalVolume
+from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.upkeep.backup import Backup, Copied
+from sagittal.archive.upkeep.exporter import Exported, export_folder, export_zip
+from sagittal.archive.upkeep.reindex import Indexed, Reindex
+from sagittal.archive.upkeep.scrub import Finding, Progress, Scrub
+from sagittal.limits import Limits
+
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
+
+T = TypeVar("T")
+_STEP_SECONDS = 0.25  # answers come at least this often, when there are any
+
+
+async def scrub(
+    archive: Archive, principal: Principal, *, bytes_per_second: int | None = None, after: int = 0
+) -> AsyncIterator[Finding | Progress]:
+    """Check every object and row of an open archive; tells now and then how far it is."""
+    authorize(principal, "admin")
+    connection = open_reader(archive.index)
+    run = Scrub(connection, archive.volumes, bytes_per_second=bytes_per_second, after=after)
+    findings = 0
+    try:
+        async for told in steps(run.run):
+            findings += isinstance(told, Finding)
+            yield told
+    finally:
+        connection.close()
+        detail = f"{findings} findings, {run.progress.bytes} bytes"
+        row = AuditRow(principal.name, principal.kind, "scrub", "findings" if findings else "done", detail=detail)
+        archive.audit(row._replace(number_of_instances=run.progress.instances))
+
+
+async def back_up(archive: Archive, principal: Principal, folder: Path, *, link: bool = False) -> AsyncIterator[Copied]:
+    """Back an open archive up into `folder`."""
+    authorize(principal, "admin")
+    connection = open_reader(archive.index)
+    run = Backup(connection, archive.volumes, folder, now=_now(), link=link, faults=archive.volume.faults)
+    copied, outcome = 0, "failed"
+    try:
+        async for one in steps(run.run):
+            copied += not one.error
+            yield one
+        outcome = "done"
+    finally:
+        connection.close()
+        archive.audit(AuditRow(principal.name, principal.kind, "backup", outcome, number_of_instances=copied))
+
+
+async def export(
+    archive: Archive, principal: Principal, refs: Sequence[InstanceRef], target: Path | IO[bytes]
+) -> AsyncIterator[Exported]:
+    """Write instances into a folder, or a zip file when the name ends in .zip or `target` is a stream."""
+    authorize(principal, "get")
+
+    def run() -> Iterator[Exported]:
+        if isinstance(target, Path) and target.suffix.lower() != ".zip":
+            return export_folder(archive.open_object, refs, target)
+        return export_zip(archive.open_object, refs, target)
+
+    exported = 0
+    try:
+        async for one in steps(run):
+            exported += not one.error
+            yield one
+    finally:
+        archive.audit(AuditRow(principal.name, principal.kind, "export", number_of_instances=exported))
+
+
+def reindex(path: Path, principal: Principal = LOCAL, limits: Limits | None = None) -> Iterator[Indexed]:
+    """Rebuild the index of a data directory that nobody has open. DirectoryHeld. Blocks."""
+    from sagittal.archive.archive import INDEX, hold
+
+    authorize(principal, "admin")
+    lock = hold(path)
+    try:
+        volume = LocalVolume(path)
+        try:
+            volume.clean_staging()
+            yield from Reindex(path, volume, limits or Limits(), INDEX, _now()).run()
+        finally:
+            volume.close()
+    finally:
+        os.close(lock)
+
+
+async def steps(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+    """What a blocking iterator gives, walked on one thread of its own; closing this closes it."""
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1, thread_name_prefix="upkeep") as thread:
+        iterator = await loop.run_in_executor(thread, make)
+        try:
+            while True:
+                found, over = await loop.run_in_executor(thread, _some, iterator)
+                for one in found:
+                    yield one
+                if over:
+                    return
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                await loop.run_in_executor(thread, close)
+
+
+def _some(iterator: Iterator[T]) -> tuple[list[T], bool]:
+    until = time.monotonic() + _STEP_SECONDS
+    found: list[T] = []
+    for one in iterator:
+        found.append(one)
+        if time.monotonic() > until:
+            return found, False
+    return found, True
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

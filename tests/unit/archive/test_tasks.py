@@ -1,0 +1,136 @@
+"""Upkeep through its verbs: who may, the audit log, and an archive that serves meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import build, opened, store
+
+from sagittal.archive.access import LOCAL, Principal
+from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.index.removal import Target
+from sagittal.archive.query import Query
+from sagittal.archive.upkeep import tasks
+from sagittal.archive.upkeep.backup import restore
+from sagittal.errors import DirectoryHeld, NotAuthorized
+
+READER = Principal("reader", "token", frozenset({"find", "get"}))
+NOBODY = Principal("nobody", "node", frozenset())
+OBJECTS = [build(number) for number in range(6)]
+
+
+async def every(answers: AsyncIterator[Any]) -> list[Any]:
+    return [answer async for answer in answers]
+
+
+def audited(path: Path) -> list[tuple[str, str, str, int]]:
+    statement = "SELECT principal, verb, outcome, number_of_instances FROM audit WHERE verb <> 'store' ORDER BY at"
+    return sqlite3.connect(path / INDEX).execute(statement).fetchall()
+
+
+def test_every_verb_is_in_the_audit_log(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            refs = await archive.instances(READER, study_uid=OBJECTS[0].study_uid)
+            await archive.find(READER, Query("STUDY"))
+            await every(tasks.scrub(archive, LOCAL))
+            (tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest).unlink()
+            await every(tasks.scrub(archive, LOCAL))
+            await every(tasks.export(archive, READER, refs, tmp_path / "out.zip"))
+            await every(tasks.back_up(archive, LOCAL, tmp_path / "b"))
+            await archive.delete(LOCAL, Target(OBJECTS[0].study_uid))
+            for denied in (
+                archive.find(NOBODY, Query("STUDY")),
+                archive.instances(NOBODY, study_uid="1"),
+                archive.delete(READER, Target("1")),
+            ):
+                with pytest.raises(NotAuthorized):
+                    await denied  # type: ignore[misc]
+
+    asyncio.run(run())
+    assert audited(tmp_path / "a") == [
+        ("reader", "get", "done", 6),
+        ("reader", "find", "done", 1),
+        ("local", "scrub", "done", 6),
+        ("local", "scrub", "findings", 6),
+        ("reader", "export", "done", 5),
+        ("local", "backup", "done", 5),
+        ("local", "delete", "done", 0),
+        ("nobody", "find", "denied", 0),
+        ("nobody", "get", "denied", 0),
+        ("reader", "delete", "denied", 0),
+    ]
+
+
+def test_who_may(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            for refused in (
+                tasks.scrub(archive, READER),
+                tasks.back_up(archive, READER, tmp_path / "b"),
+                tasks.export(archive, NOBODY, [], tmp_path / "c"),
+            ):
+                with pytest.raises(NotAuthorized):
+                    await anext(refused)
+        with pytest.raises(NotAuthorized):
+            next(tasks.reindex(tmp_path / "a", READER))
+
+    asyncio.run(run())
+
+
+def test_backup_while_objects_come_in_loses_nothing_that_was_there(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            more = [build(number, study=2) for number in range(30)]
+            sending = asyncio.create_task(store(archive, *more))
+            copied = await every(tasks.back_up(archive, LOCAL, tmp_path / "b"))
+            await sending
+            assert {f"0001/{built.digest}" for built in OBJECTS} <= {one.key for one in copied if not one.error}
+
+    asyncio.run(run())
+    assert not [one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX) if one.error]
+    findings: list[Any] = asyncio.run(scrubbed(tmp_path / "c"))
+    assert findings == []
+
+
+async def scrubbed(path: Path) -> list[Any]:
+    async with opened(path) as archive:
+        return await every(tasks.scrub(archive, LOCAL))
+
+
+def test_reindex_needs_the_directory_for_itself(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, *OBJECTS)
+            with pytest.raises(DirectoryHeld):
+                next(tasks.reindex(tmp_path))
+
+    asyncio.run(run())
+    assert len(list(tasks.reindex(tmp_path))) == len(OBJECTS)
+    assert audited(tmp_path)[-1] == ("local", "reindex", "done", 0)
+
+
+def test_leaving_early_ends_the_thread(tmp_path: Path) -> None:
+    ended: list[bool] = []
+
+    def endless() -> Any:
+        try:
+            while True:
+                yield 1
+        finally:
+            ended.append(True)
+
+    async def run(archive: Archive | None = None) -> None:
+        running = tasks.steps(endless)
+        assert await anext(running) == 1
+        await running.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(run())
+    assert ended == [True]
