@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,6 +31,7 @@ def main() -> int:
     if not rows:
         print("no such row; there are:", ", ".join(row.key for row in ROWS), file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the blocks that stop the servers
     figures: Figures = {}
     with destination() as target:
         bench = Bench(Factory(), target, arguments.quick, [])

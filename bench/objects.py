@@ -190,8 +190,9 @@ SLOTS = {
 
 
 def sequences() -> dict[int, bytes]:
-    scheduled = element(0x00400007, "LO", even("CT abdomen")) + element(0x00400009, "SH", even("SPS1"))
+    scheduled = element(0x00400007, "LO", even("CT abdomen"))
     scheduled += element(0x00400008, "SQ", sequence(code("P5-0808A", "SRT", "CT of abdomen")))
+    scheduled += element(0x00400009, "SH", even("SPS1"))
     region = code("T-D4000", "SRT", "Abdomen") + element(
         0x00082220, "SQ", sequence(code("R-FAB56", "SRT", "Whole"), code("G-A138", "SRT", "Coronal"))
     )

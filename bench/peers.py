@@ -16,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.dimse import ECHO_RQ, VERIFICATION, Address, Association, command, pdv
+from bench.dimse import ECHO_RQ, VERIFICATION, Address, Association, command, connect, pdv
 from bench.objects import Item
 
 START_SECONDS_MAX = 60.0
@@ -46,6 +47,7 @@ class Server(Address):
 
     program = ""
     aet_fixed = "BENCHSCP"
+    speaks_http = False
 
     def __init__(self, destination: int = 0) -> None:
         super().__init__(self.aet_fixed, free_port(), free_port())
@@ -58,11 +60,13 @@ class Server(Address):
                 self.command(), stdout=log, stderr=log, cwd=self.folder, env=self.environment(), start_new_session=True
             )
         try:
-            self._wait()
+            self._wait_for(lambda: echo(self))
+            self.start_seconds = time.monotonic() - started
+            if self.speaks_http:
+                self._wait_for(lambda: connect(self.http_port).close())
         except BaseException:
             self.stop()
             raise
-        self.start_seconds = time.monotonic() - started
 
     @classmethod
     def available(cls) -> bool:
@@ -74,13 +78,13 @@ class Server(Address):
     def environment(self) -> dict[str, str]:
         return os.environ | {"TCP_NODELAY": "1", "PATH": SBIN}
 
-    def _wait(self) -> None:
+    def _wait_for(self, answers: Callable[[], None]) -> None:
         limit = time.monotonic() + START_SECONDS_MAX
         while True:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.program} ended: {self.log().strip()[-300:]}")
             try:
-                return echo(self)
+                return answers()
             except OSError:
                 if time.monotonic() > limit:
                     raise
@@ -121,6 +125,7 @@ class Ours(Server):
     program = "sagittal"
     aet_fixed = "SAGITTAL"
     durability = "full"
+    speaks_http = True
 
     @classmethod
     def available(cls) -> bool:
@@ -140,6 +145,7 @@ class OursUnsynced(Ours):
 
 class Orthanc(Server):
     program = "Orthanc"
+    speaks_http = True
 
     @classmethod
     def available(cls) -> bool:

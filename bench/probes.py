@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -172,6 +173,7 @@ class Destination:
         self._child.start()
 
     def _accept(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         while not self._stop.is_set():
             sock, _ = self._sock.accept()
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

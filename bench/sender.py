@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ def stow(server: Address, items: list[Item], ready: Callable[[], None]) -> int:
 
 
 def _child(job: Job, server: Address, items: list[Item], barrier: Barrier, results: Queue[Any]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     started = [0.0]
 
     def ready() -> None:
