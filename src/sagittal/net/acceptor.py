@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.dimse.service import AssociationInfo, Context
-from sagittal.net import log
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
-from sagittal.net.link import Link
+from sagittal.net.link import LOGGER, Link
 from sagittal.ul import negotiation
 from sagittal.ul.association import Association
 from sagittal.ul.negotiation import Agreed
@@ -85,7 +85,7 @@ class Acceptor(Link):
         try:
             admission = self._server.admit(asked)
         except Exception:
-            log.LOGGER.exception("the admission failed")
+            LOGGER.exception("the admission failed")
             self._reject(FAILED)
             return
         if inspect.isawaitable(admission):
@@ -111,7 +111,7 @@ class Acceptor(Link):
         try:
             answer = await admission
         except Exception:
-            log.LOGGER.exception("the admission failed")
+            LOGGER.exception("the admission failed")
             answer = FAILED
         if not self.over:  # the peer may have gone meanwhile
             self._admitted(request, self._obstacle(request) or answer)
@@ -157,14 +157,14 @@ class Acceptor(Link):
         self.performer.serve(services, (answer.user.asynchronous or (1, 1))[0])
         self._accepted = True
         self._server.associated(self)
-        self.log(log.INFO, "association accepted", contexts=f"{len(contexts)}/{len(request.contexts)}",
+        self.log(logging.INFO, "association accepted", contexts=f"{len(contexts)}/{len(request.contexts)}",
                  implementation=user.implementation_version)  # fmt: skip
         self.settle()
 
     def _reject(self, answer: Reject) -> None:
         codes = (answer.result, answer.source, answer.reason)
         self.reason = f"rejected: {answer.text}"
-        self.log(log.WARNING, "association rejected", code="/".join(map(str, codes)), reason=answer.text)
+        self.log(logging.WARNING, "association rejected", code="/".join(map(str, codes)), reason=answer.text)
         self.over = True
         self.machine.reject(AssociateRJ(*codes), self.loop.time())
         self.settle()
@@ -172,10 +172,10 @@ class Acceptor(Link):
     def association_over(self) -> None:
         self._server.disassociated(self)
         if self._accepted:
-            level = log.INFO if self.reason == "released" else log.WARNING
+            level = logging.INFO if self.reason == "released" else logging.WARNING
             self.log(level, "association ended", reason=self.reason, received_bytes=self.received_bytes)
         elif self.received_bytes or self.machine.problem:
-            self.log(log.WARNING, "connection ended without an association", reason=self.reason)
+            self.log(logging.WARNING, "connection ended without an association", reason=self.reason)
 
     def leave(self, text: str) -> None:
         """Abort what is there, then close."""

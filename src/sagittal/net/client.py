@@ -100,14 +100,14 @@ class Association:
         context = self.context(sop_class, syntax)
         return await self._link.invoker.send_store(context, sop_class, sop_instance, source, move_originator)
 
-    def find(self, sop_class: str, identifier: bytes) -> AsyncIterator[Response]:
+    def find(self, sop_class: str, identifier: bytes) -> AsyncGenerator[Response, None]:
         """C-FIND: every response, the final one last. Closing the iterator early sends C-CANCEL.
 
         `identifier` is encoded in `context(sop_class).transfer_syntax`, and so are the responses' data sets.
         """
         return self._responses(sop_class, C_FIND_RQ, identifier)
 
-    def move(self, sop_class: str, identifier: bytes, destination: str) -> AsyncIterator[Response]:
+    def move(self, sop_class: str, identifier: bytes, destination: str) -> AsyncGenerator[Response, None]:
         """C-MOVE: Pending responses (counts in `extra`), the final one last. Closing early sends C-CANCEL."""
         return self._responses(sop_class, C_MOVE_RQ, identifier, MoveDestination=destination)
 

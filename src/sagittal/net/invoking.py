@@ -17,6 +17,7 @@ from sagittal.dimse.commands import (
     NO_DATA_SET,
     WITH_DATA_SET,
     InvalidCommand,
+    encode,
 )
 from sagittal.dimse.exchange import Arrived
 from sagittal.dimse.service import Context, NoContext, Response, Source
@@ -39,6 +40,11 @@ class Call:
         self._responses: deque[Response] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for the peer's answer."""
+        return self._waiter is not None
+
     def put(self, response: Response) -> None:
         """A response came."""
         self._responses.append(response)
@@ -52,22 +58,16 @@ class Call:
             self._waiter.set_result(None)
 
     async def next(self) -> Response:
-        """The next response. PeerError if the association ends or the peer says nothing for too long."""
-        link, patience = self._link, self._link.limits.response_seconds_max
+        """The next response. PeerError if the association ends; `watch` ends it if the peer is silent for too long."""
+        link = self._link
         while not self._responses:
             if link.over:
                 raise PeerError(f"the association ended: {link.reason}")
             self._waiter = link.loop.create_future()
-            left = link.active_at + patience - link.loop.time()
-            timer = link.loop.call_later(max(left, 0.001), self.wake)
             try:
                 await self._waiter
             finally:
-                timer.cancel()
                 self._waiter = None
-            if not self._responses and not link.over and link.loop.time() >= link.active_at + patience:
-                link.abort("no response in time")
-                raise PeerError(f"no response within {patience:g} s")
         if len(self._responses) == RESPONSES_HELD_MAX:
             link.unhold()
         return self._responses.popleft()
@@ -87,6 +87,11 @@ class Invoker:
     def waiting(self) -> bool:
         """Whether a response is outstanding."""
         return bool(self._calls)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for the peer to answer."""
+        return any(call.awaited for call in self._calls.values())
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -136,9 +141,9 @@ class Invoker:
         self._link.active_at = self._link.loop.time()
         try:
             if source is None:
-                self._link.sender.send(context.id, whole, None)
+                self._link.sender.send(context.id, encode(whole), None)
             else:
-                await self._link.sender.send_with_data(context.id, whole, source)
+                await self._link.sender.send_with_data(context.id, encode(whole), source)
         except BaseException:
             self.finished(call)
             raise
@@ -158,7 +163,7 @@ class Invoker:
     def cancel(self, call: Call) -> None:
         """C-CANCEL (PS3.7 9.3.2.3)."""
         command = {"CommandField": C_CANCEL_RQ, "MessageIDBeingRespondedTo": call.message_id}
-        self._link.sender.send(call.context.id, {**command, "CommandDataSetType": NO_DATA_SET}, None)
+        self._link.sender.send(call.context.id, encode({**command, "CommandDataSetType": NO_DATA_SET}), None)
 
     async def store(
         self,

@@ -8,6 +8,7 @@ messages through `sending`; when to give up on a peer is `watch`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Coroutine, Sequence
@@ -17,7 +18,6 @@ from sagittal.dimse.commands import RESPONSE, InvalidCommand
 from sagittal.dimse.exchange import Arrived, Buffer, Exchange
 from sagittal.dimse.service import AssociationInfo
 from sagittal.limits import NetLimits
-from sagittal.net import log
 from sagittal.net.invoking import Invoker
 from sagittal.net.performing import Performer
 from sagittal.net.sending import Sender, write_all
@@ -25,6 +25,7 @@ from sagittal.ul.association import Aborted, Association, Indication, Released, 
 from sagittal.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ
 from sagittal.ul.stream import Run
 
+LOGGER = logging.getLogger("sagittal.net")
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -94,7 +95,8 @@ class Link(asyncio.BufferedProtocol):
                 self._indicated(indication)
         if self._quickack is not None:
             self._quickack.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]  # set only if there
-        self.settle()
+        if not self.machine.established or self.machine.has_output:
+            self.settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._quickack is not None:
@@ -213,7 +215,7 @@ class Link(asyncio.BufferedProtocol):
         try:
             await ready
         except Exception:
-            log.LOGGER.exception("waiting for a sink failed")
+            LOGGER.exception("waiting for a sink failed")
         finally:
             self.unhold()
 
@@ -236,7 +238,16 @@ class Link(asyncio.BufferedProtocol):
             self.transport.abort()
 
     def log(self, level: int, what: str, **fields: object) -> None:
-        """One line with the peer's name."""
-        info = self.info
-        peer = f"{info.peer_address}:{info.peer_port}"
-        log.event(level, what, peer=peer, calling=info.calling_aet, called=info.called_aet, **fields)
+        """One line an event: what happened, with whom, then `key=value` pairs; empty ones are left out."""
+        if LOGGER.isEnabledFor(level):
+            info = self.info
+            peer = f"{info.peer_address}:{info.peer_port}"
+            fields = {"peer": peer, "calling": info.calling_aet, "called": info.called_aet, **fields}
+            pairs = " ".join(f"{name}={escape(value)}" for name, value in fields.items() if value not in (None, ""))
+            LOGGER.log(level, "%s %s", what, pairs)
+
+
+def escape(text: object) -> str:
+    """Printable, on one line; in quotes if it has spaces. No peer can break or forge a line of the log."""
+    shown = "".join(c if c.isprintable() and c != '"' else f"\\x{ord(c):02x}" for c in str(text))
+    return f'"{shown}"' if " " in shown or not shown else shown

@@ -8,6 +8,7 @@ error tree become statuses here.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,24 +18,25 @@ from sagittal.dimse.commands import C_CANCEL_RQ, C_STORE_RQ, InvalidCommand
 from sagittal.dimse.exchange import Arrived
 from sagittal.dimse.service import Context, Request, Response, Service, Source, StoreSink
 from sagittal.errors import LimitExceeded, SagittalError
-from sagittal.net import log
 
 if TYPE_CHECKING:
     from sagittal.net.link import Link
 
+LOGGER = logging.getLogger("sagittal.net")
 SLICE_SECONDS = 0.002  # responses made without a pause before others get a turn
 
 
 class Operation:
     """One request, from its command set to its last response."""
 
-    __slots__ = ("failure", "held", "request", "service", "sink", "task")
+    __slots__ = ("failure", "held", "plain", "request", "service", "sink", "task")
 
     def __init__(self, request: Request, service: Service | None) -> None:
         self.request = request
         self.service = service
         self.sink: StoreSink | None = None
         self.held: bytearray | None = None
+        self.plain: dict[int, bytes] = {}
         self.failure: Response | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -234,21 +236,27 @@ class Performer:
         if self._link.over:
             return
         request, data_set = operation.request, response.data_set
-        command = commands.response_to(request.command, response.status, data_set=data_set is not None)
-        if response.extra:
-            command.update(response.extra)
-        if response.comment:
-            command["ErrorComment"] = response.comment
-        self._link.sender.send(request.context.id, command, data_set, at_once=at_once)
+        plain = data_set is not None and not response.extra and not response.comment
+        encoded = operation.plain.get(response.status) if plain else None
+        if encoded is None:
+            command = commands.response_to(request.command, response.status, data_set=data_set is not None)
+            if response.extra:
+                command.update(response.extra)
+            if response.comment:
+                command["ErrorComment"] = response.comment
+            encoded = commands.encode(command)
+            if plain:
+                operation.plain[response.status] = encoded  # the command sets of a query's rows are all the same
+        self._link.sender.send(request.context.id, encoded, data_set, at_once=at_once)
 
     def _failure(self, operation: Operation, error: Exception) -> Response:
         """The response an error becomes; a mistake of ours is logged whole and told in general."""
         name = commands.MESSAGE[operation.request.command["CommandField"]].name
         if isinstance(error, SagittalError):
             code, text = status.of_error(error)
-            self._link.log(log.WARNING, "request refused", message=name, status=f"{code:04X}", reason=text)
+            self._link.log(logging.WARNING, "request refused", message=name, status=f"{code:04X}", reason=text)
             return Response(code, comment=text)
-        log.LOGGER.error("%s failed", name, exc_info=error)
+        LOGGER.error("%s failed", name, exc_info=error)
         return Response(status.PROCESSING_FAILURE, comment="internal error")
 
     def abandon(self) -> None:

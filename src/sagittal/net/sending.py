@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
-from sagittal.dimse import commands
 from sagittal.dimse.exchange import Buffer, encode_part, fragment_bytes, header
 from sagittal.dimse.service import FileRegion, Source
 from sagittal.errors import DamagedObject, PeerError
@@ -40,12 +39,11 @@ class Sender:
             self._limit = fragment_bytes(self._link.info.peer_pdu_bytes_max, self._link.limits.pdu_receive_bytes_max)
         return self._limit
 
-    def send(self, context_id: int, command: Mapping[str, Any], data: bytes | None, *, at_once: bool = True) -> None:
+    def send(self, context_id: int, command: bytes, data: bytes | None, *, at_once: bool = True) -> None:
         """A message with a small data set or none. `at_once=False`: it may wait for others of this turn of the loop."""
         parts = self._parts
-        encoded = commands.encode(command)
-        parts += encode_part(context_id, encoded, self.limit, command=True)
-        self._bytes += len(encoded) + 24
+        parts += encode_part(context_id, command, self.limit, command=True)
+        self._bytes += len(command) + 24
         if data is not None:
             parts += encode_part(context_id, data, self.limit, command=False)
             self._bytes += len(data)
@@ -66,7 +64,7 @@ class Sender:
             joined, self._bytes = self._bytes < 2 * JOIN_BYTES, 0
             self._link.write([b"".join(parts)] if joined else parts)
 
-    async def send_with_data(self, context_id: int, command: Mapping[str, Any], source: Source) -> None:
+    async def send_with_data(self, context_id: int, command: bytes, source: Source) -> None:
         """A message whose data set comes from `source`. PeerError when the association ends meanwhile."""
         if isinstance(source, bytes) and len(source) <= JOIN_BYTES:
             self.send(context_id, command, source)
@@ -74,7 +72,7 @@ class Sender:
             return
         async with self._busy:
             waiting, self._parts, self._bytes = self._parts, [], 0
-            self._link.write([*waiting, *encode_part(context_id, commands.encode(command), self.limit, command=True)])
+            self._link.write([*waiting, *encode_part(context_id, command, self.limit, command=True)])
             try:
                 await self._send_pieces(context_id, source)
             except BaseException:  # the message can't be completed, so nothing more can be said on this association

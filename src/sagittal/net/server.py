@@ -6,13 +6,14 @@ Who may come in is decided by `admit`; what is accepted follows from the service
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import Counter
 from collections.abc import Sequence
 
 from sagittal.dimse.service import Service
 from sagittal.limits import NetLimits
-from sagittal.net import log, watch
+from sagittal.net import watch
 from sagittal.net.acceptor import Acceptor
 from sagittal.net.admission import Admit
 from sagittal.ul.negotiation import DEFAULT_ORDER, Offer
@@ -106,7 +107,7 @@ class DimseServer:
         """A connection was accepted; False if its address has too many."""
         address = link.info.peer_address
         if self._addresses[address] >= self.limits.connections_per_address_max:
-            link.log(log.WARNING, "connection refused", reason="too many connections from this address")
+            link.log(logging.WARNING, "connection refused", reason="too many connections from this address")
             return False
         self._addresses[address] += 1
         self._links[link] = watch.Watch()

@@ -12,7 +12,11 @@ from sagittal.net.link import Link
 def interval(limits: NetLimits) -> float:
     """Seconds between two looks: a quarter of the shortest limit, one second at the most."""
     shortest = min(
-        limits.artim_seconds, limits.idle_seconds_max, limits.progress_window_seconds, limits.send_stall_seconds_max
+        limits.artim_seconds,
+        limits.idle_seconds_max,
+        limits.progress_window_seconds,
+        limits.send_stall_seconds_max,
+        limits.response_seconds_max,
     )
     return max(0.01, min(1.0, shortest / 4))
 
@@ -43,6 +47,8 @@ class Watch:
         elif self._too_slow(link, now):
             floor = f"{limits.receive_bytes_per_second_min} bytes/s over {limits.progress_window_seconds:g} s"
             link.abort(f"inside a message the peer sent less than {floor}")
+        elif link.invoker.awaited and now - link.active_at > limits.response_seconds_max:
+            link.abort(f"no response within {limits.response_seconds_max:g} s")
         elif machine.state != 2 and self._idle(link) and now - link.active_at > limits.idle_seconds_max:
             link.abort(f"no traffic for {limits.idle_seconds_max:g} s")
 

@@ -74,6 +74,10 @@ class Association:
         """Whether a PDU has begun to arrive and isn't complete."""
         return self._stream.inside
 
+    @property
+    def has_output(self) -> bool:
+        return bool(self._output)
+
     def take_output(self) -> bytes:
         """What to send now."""
         output = b"".join(self._output)

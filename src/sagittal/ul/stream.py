@@ -101,7 +101,7 @@ class PduStream:
         while position < end:
             if left < 0:
                 position, left, new_key = header(view, position)
-                if left < 0:
+                if left < 0:  # not all there, or another PDU
                     break
                 if new_key >> 1 != key >> 1 and run:
                     self._flush(pieces, key, run)

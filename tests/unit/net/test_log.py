@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 
-from sagittal.net import log
+from sagittal.net.link import escape
 
 
 @pytest.mark.parametrize(("text", "shown"), [
@@ -14,10 +12,4 @@ from sagittal.net import log
     ("x y\x00", '"x y\\x00"'),
 ])  # fmt: skip
 def test_escape(text: object, shown: str) -> None:
-    assert log.escape(text) == shown
-
-
-def test_event_leaves_out_what_is_empty(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "sagittal.net"):
-        log.event(logging.INFO, "happened", one=1, none=None, empty="", zero=0)
-    assert [record.getMessage() for record in caplog.records] == ["happened one=1 zero=0"]
+    assert escape(text) == shown

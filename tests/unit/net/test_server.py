@@ -1,4 +1,4 @@
-"""The listener with trivial services, over loopback sockets: operations, their order, cancelling, ending, draining."""
+"""The listener with trivial services, over loopback sockets: operations, their order, cancelling, ending."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from loopback import (
     EXPLICIT_LE,
     STUDY_FIND,
     STUDY_GET,
-    VERIFICATION,
     Raw,
     Store,
     echo_request,
@@ -26,10 +25,8 @@ from loopback import (
 
 from sagittal.dimse.service import NoContext, Request, Response
 from sagittal.errors import IdentifierMismatch, StorageUnavailable
-from sagittal.net.admission import Accept, AssociateInfo, Reject
-from sagittal.net.server import DimseServer
 from sagittal.ul.codec import encode
-from sagittal.ul.pdu import Abort, AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ, Role, UserIdentity
+from sagittal.ul.pdu import Abort, ReleaseRP, ReleaseRQ, Role
 
 STORING = request((CT, EXPLICIT_LE))
 FINDING = request((STUDY_FIND, EXPLICIT_LE))
@@ -337,106 +334,6 @@ def test_sub_operations_on_the_same_association() -> None:
             )
             final = await raw.command()
             assert (final["Status"], final["NumberOfCompletedSuboperations"]) == (0, 1)
-            raw.close()
-
-    run(test)
-
-
-def test_admission_sees_who_asks_and_may_take_its_time() -> None:
-    seen: list[AssociateInfo] = []
-
-    async def admit(info: AssociateInfo) -> Accept | Reject:
-        seen.append(info)
-        await asyncio.sleep(0)
-        return Reject(1, 1, 3, "unknown") if info.calling_aet != "RAW" else Accept("it", identity_response=b"hello")
-
-    async def test() -> None:
-        identity = UserIdentity(2, b"me", b"secret", True)
-        async with serving(admit=admit) as server:
-            raw = await Raw.open(server.port)
-            raw.send(encode(request(identity=identity)))
-            answer = await raw.answer()
-            assert isinstance(answer, AssociateAC) and answer.user.identity_response == b"hello"
-            assert (seen[0].called_aet, seen[0].peer_address, seen[0].user_identity) == (
-                "SAGITTAL",
-                "127.0.0.1",
-                identity,
-            )
-            raw.close()
-            other = request()
-            raw = await Raw.open(server.port)
-            raw.send(encode(type(other)("SAGITTAL", "OTHER", other.contexts)))
-            assert await raw.answer() == AssociateRJ(1, 1, 3)
-            raw.close()
-
-    run(test)
-
-
-def test_a_failing_admission_rejects() -> None:
-    def admit(info: AssociateInfo) -> Accept:
-        raise ZeroDivisionError
-
-    async def test() -> None:
-        async with serving(admit=admit) as server:
-            raw = await Raw.open(server.port)
-            raw.send(encode(request()))
-            assert await raw.answer() == AssociateRJ(2, 1, 1)
-            raw.close()
-
-    run(test)
-
-
-def test_no_context_is_still_an_association() -> None:
-    async def test() -> None:
-        async with serving() as server:
-            raw = await Raw.open(server.port)
-            raw.send(
-                encode(request(("1.2.840.99", EXPLICIT_LE), (CT, "1.2.840.10008.1.2.4.94"), (VERIFICATION, "1.2.9")))
-            )
-            answer = await raw.answer()
-            assert [each.result for each in answer.contexts] == [3, 4, 4]
-            raw.send(encode(ReleaseRQ()))
-            assert await raw.answer() == ReleaseRP()
-            raw.close()
-
-    run(test)
-
-
-def test_stop_lets_operations_end_and_aborts_the_idle() -> None:
-    async def test() -> None:
-        store = Store()
-        store.finish_gate = asyncio.get_running_loop().create_future()
-        async with serving(services(store)) as server:
-            busy, idle, silent = [await Raw.open(server.port, associate=STORING) for _ in range(2)] + [
-                await Raw.open(server.port)
-            ]
-            busy.send(store_request(b"abc"))
-            await until(lambda: bool(store.requests))
-            stopping = asyncio.ensure_future(server.stop(10))
-            assert await idle.answer() == Abort(0, 0)
-            assert await silent.ended()
-            assert not stopping.done()
-            store.finish_gate.set_result(None)
-            assert (await busy.command())["Status"] == 0
-            assert await busy.answer() == Abort(0, 0)
-            await stopping
-            assert server.connections == 0
-            with pytest.raises(OSError):
-                await Raw.open(server.port)
-
-    run(test)
-
-
-def test_stop_does_not_wait_for_ever() -> None:
-    async def test() -> None:
-        find = Endless(True)
-        server: DimseServer
-        async with serving(services(find=find)) as server:
-            raw = await Raw.open(server.port, associate=FINDING)
-            raw.send(message(1, FIND, b"keys"))
-            await raw.command()
-            await server.stop(0.05)
-            assert find.closed and server.connections == 0
             raw.close()
 
     run(test)

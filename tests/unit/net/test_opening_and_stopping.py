@@ -1,0 +1,158 @@
+"""How associations are let in, and how the listener stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from loopback import (
+    CT,
+    EXPLICIT_LE,
+    STUDY_FIND,
+    VERIFICATION,
+    Raw,
+    Store,
+    message,
+    request,
+    services,
+    serving,
+    store_request,
+    until,
+)
+
+from sagittal.dimse.service import Request, Response
+from sagittal.net.admission import Accept, AssociateInfo, Reject
+from sagittal.net.server import DimseServer
+from sagittal.ul.codec import encode
+from sagittal.ul.pdu import Abort, AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ, UserIdentity
+
+STORING = request((CT, EXPLICIT_LE))
+FINDING = request((STUDY_FIND, EXPLICIT_LE))
+FIND = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": 0x0020, "MessageID": 7, "Priority": 0}
+CANCEL = {"CommandField": 0x0FFF, "MessageIDBeingRespondedTo": 7}
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await test()
+
+    asyncio.run(bounded())
+
+
+class Endless:
+    """A query that only a cancel ends; `rude` doesn't look whether there was one."""
+
+    def __init__(self, rude: bool) -> None:
+        self.rude, self.closed, self.identifier = rude, False, b""
+
+    async def __call__(self, request: Request) -> AsyncIterator[Response]:
+        self.identifier = request.identifier or b""
+        try:
+            while self.rude or not request.cancelled:
+                yield Response(0xFF00, extra={"NumberOfRemainingSuboperations": 4})
+                await asyncio.sleep(0.001)
+            yield Response(0xFE00, comment="as you wish")
+        finally:
+            self.closed = True
+
+
+def test_admission_sees_who_asks_and_may_take_its_time() -> None:
+    seen: list[AssociateInfo] = []
+
+    async def admit(info: AssociateInfo) -> Accept | Reject:
+        seen.append(info)
+        await asyncio.sleep(0)
+        return Reject(1, 1, 3, "unknown") if info.calling_aet != "RAW" else Accept("it", identity_response=b"hello")
+
+    async def test() -> None:
+        identity = UserIdentity(2, b"me", b"secret", True)
+        async with serving(admit=admit) as server:
+            raw = await Raw.open(server.port)
+            raw.send(encode(request(identity=identity)))
+            answer = await raw.answer()
+            assert isinstance(answer, AssociateAC) and answer.user.identity_response == b"hello"
+            assert (seen[0].called_aet, seen[0].peer_address, seen[0].user_identity) == (
+                "SAGITTAL",
+                "127.0.0.1",
+                identity,
+            )
+            raw.close()
+            other = request()
+            raw = await Raw.open(server.port)
+            raw.send(encode(type(other)("SAGITTAL", "OTHER", other.contexts)))
+            assert await raw.answer() == AssociateRJ(1, 1, 3)
+            raw.close()
+
+    run(test)
+
+
+def test_a_failing_admission_rejects() -> None:
+    def admit(info: AssociateInfo) -> Accept:
+        raise ZeroDivisionError
+
+    async def test() -> None:
+        async with serving(admit=admit) as server:
+            raw = await Raw.open(server.port)
+            raw.send(encode(request()))
+            assert await raw.answer() == AssociateRJ(2, 1, 1)
+            raw.close()
+
+    run(test)
+
+
+def test_no_context_is_still_an_association() -> None:
+    async def test() -> None:
+        async with serving() as server:
+            raw = await Raw.open(server.port)
+            raw.send(
+                encode(request(("1.2.840.99", EXPLICIT_LE), (CT, "1.2.840.10008.1.2.4.94"), (VERIFICATION, "1.2.9")))
+            )
+            answer = await raw.answer()
+            assert [each.result for each in answer.contexts] == [3, 4, 4]
+            raw.send(encode(ReleaseRQ()))
+            assert await raw.answer() == ReleaseRP()
+            raw.close()
+
+    run(test)
+
+
+def test_stop_lets_operations_end_and_aborts_the_idle() -> None:
+    async def test() -> None:
+        store = Store()
+        store.finish_gate = asyncio.get_running_loop().create_future()
+        async with serving(services(store)) as server:
+            busy, idle, silent = [await Raw.open(server.port, associate=STORING) for _ in range(2)] + [
+                await Raw.open(server.port)
+            ]
+            busy.send(store_request(b"abc"))
+            await until(lambda: bool(store.requests))
+            stopping = asyncio.ensure_future(server.stop(10))
+            assert await idle.answer() == Abort(0, 0)
+            assert await silent.ended()
+            assert not stopping.done()
+            store.finish_gate.set_result(None)
+            assert (await busy.command())["Status"] == 0
+            assert await busy.answer() == Abort(0, 0)
+            await stopping
+            assert server.connections == 0
+            with pytest.raises(OSError):
+                await Raw.open(server.port)
+
+    run(test)
+
+
+def test_stop_does_not_wait_for_ever() -> None:
+    async def test() -> None:
+        find = Endless(True)
+        server: DimseServer
+        async with serving(services(find=find)) as server:
+            raw = await Raw.open(server.port, associate=FINDING)
+            raw.send(message(1, FIND, b"keys"))
+            await raw.command()
+            await server.stop(0.05)
+            assert find.closed and server.connections == 0
+            raw.close()
+
+    run(test)
