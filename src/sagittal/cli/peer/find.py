@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+
 import click
 
 from sagittal.cli.output import json_option, result, run, say
@@ -9,6 +11,7 @@ from sagittal.cli.peer.options import (
     LEVELS,
     PLAIN,
     identifier,
+    json_model,
     name_of_tag,
     open_association,
     parse_keys,
@@ -50,18 +53,29 @@ def command(
 async def _find(
     peer: Peer, aet: str, sop_class: str, level: str, keys: dict[int, str], limit: int | None, as_json: bool
 ) -> int:
-    count = 0
+    count, final = 0, 0
     async with await open_association(peer, aet, [Proposal(sop_class, PLAIN)]) as association:
         syntax_uid = syntax_for(association, sop_class)
-        async for response in association.find(sop_class, identifier(level, keys, syntax_uid)):
-            if response.status not in (0xFF00, 0xFF01):
-                return _ended(response.status, response.comment)
-            found = read_response(response.data_set, syntax_uid)
-            result(as_json, {name_of_tag(tag): value for tag, value in found.items() if as_json or tag not in _CONTROL})
-            count += 1
-            if count == limit:
-                break
-    return 0
+        responses = association.find(sop_class, identifier(level, keys, syntax_uid))
+        async with aclosing(responses):
+            async for response in responses:
+                if response.status not in (0xFF00, 0xFF01):
+                    final = _ended(response.status, response.comment)
+                    continue
+                count += 1
+                _show(response.data_set or b"", syntax_uid, as_json)
+                if count == limit:
+                    break
+    return final
+
+
+def _show(data: bytes, syntax_uid: str, as_json: bool) -> None:
+    """One match: the DICOM JSON Model (PS3.18 F), or its values for a person."""
+    if as_json:
+        click.echo(json_model(data, syntax_uid))
+        return
+    found = read_response(data, syntax_uid)
+    result(False, {name_of_tag(tag): value for tag, value in found.items() if tag not in _CONTROL})
 
 
 def _ended(status: int, comment: str) -> int:

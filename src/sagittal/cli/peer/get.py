@@ -26,7 +26,7 @@ from sagittal.net.client import Peer, Proposal
 from sagittal.net.proposing import CONTEXTS_MAX
 
 STUDY_UID, SOP_CLASSES_IN_STUDY = 0x0020000D, 0x00080062
-_COMPRESSED = tuple(row.uid for row in SYNTAXES.values() if row.storable and not row.native)
+_OTHERS = tuple(row.uid for row in SYNTAXES.values() if row.storable and row.uid not in PLAIN)
 
 
 @click.command("get")
@@ -77,14 +77,16 @@ async def _get(
 
 
 def proposals(classes: Iterable[str]) -> list[Proposal]:
-    """C-GET itself, each class uncompressed, then as many compressed syntaxes, one a context, as there is room for.
+    """C-GET itself, then each class in as many transfer syntaxes, one a context, as there is room for.
 
-    One context for each syntax, so that the peer can send what it stores as it is (it may not choose within a context).
+    One context for each syntax, so that the peer can send what it stores as it is: within a context it has no choice.
     """
     classes = list(classes) or sorted(STORAGE, key=lambda uid: WELL_KNOWN[uid].retired)
     found = [Proposal(STUDY_ROOT_GET, PLAIN)]
-    found += [Proposal(sop_class, PLAIN, "scp") for sop_class in classes]
-    found += [Proposal(sop_class, (uid,), "scp") for uid in _COMPRESSED for sop_class in classes]
+    if 2 * len(classes) >= CONTEXTS_MAX:
+        found += [Proposal(sop_class, PLAIN, "scp") for sop_class in classes]
+    else:
+        found += [Proposal(sop_class, (uid,), "scp") for uid in (*PLAIN, *_OTHERS) for sop_class in classes]
     return found[:CONTEXTS_MAX]
 
 

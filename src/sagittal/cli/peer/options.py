@@ -19,6 +19,7 @@ from sagittal.dicom.elements import (
     encode_numbers,
     encode_text,
 )
+from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.dimse.address import parse_peer
 from sagittal.dimse.service import NoContext
@@ -129,6 +130,15 @@ def read_response(data: bytes | None, syntax_uid: str) -> dict[int, str]:
     elements: dict[int, Element] = decode_identifier(data, syntax(syntax_uid), ReaderLimits())
     charsets = charsets_of(elements)
     return {tag: element.text(charsets) for tag, element in elements.items() if element.vr != "SQ"}
+
+
+def json_model(data: bytes, syntax_uid: str) -> str:
+    """A response as one DICOM JSON object, sequences included."""
+    pieces: list[str] = []
+    reader = Reader(syntax(syntax_uid), wanted=frozenset(), limits=ReaderLimits(), metadata=pieces.append)
+    reader.feed(data)
+    reader.finish()
+    return "".join(pieces)
 
 
 def name_of_tag(tag: int) -> str:
