@@ -28,6 +28,7 @@ from sagittal.errors import DamagedObject, UsageError
 MANIFEST = "manifest.json"
 _VERSION = 1
 _COPY_BYTES = 1 << 20
+_SYNC_GROUP = 200
 _OBJECTS = "objects"
 _OURS = re.compile(r"objects\Z|index[.-]|\.manifest\.json\.new\Z")  # what a first backup that died may have left
 
@@ -41,13 +42,41 @@ class Copied(NamedTuple):
     is_new: bool = True
 
 
+class _Written:
+    """What must be synced before it is relied on: files in groups, as one sync of a journal does for many of them."""
+
+    def __init__(self) -> None:
+        self._files: list[Path] = []
+        self._directories: set[Path] = set()
+
+    def file(self, path: Path) -> None:
+        self._files.append(path)
+        self._directories.add(path.parent)
+        if len(self._files) >= _SYNC_GROUP:
+            self._sync_files()
+
+    def directory(self, path: Path) -> None:
+        self._directories.add(path)
+
+    def settle(self) -> None:
+        self._sync_files()
+        for directory in self._directories:
+            _sync(directory)
+        self._directories.clear()
+
+    def _sync_files(self) -> None:
+        for path in self._files:
+            _sync(path)
+        self._files.clear()
+
+
 @dataclass(slots=True)
 class _Totals:
     objects: int = 0
     bytes: int = 0
     damaged: list[str] = field(default_factory=list)
     gone: list[Stored] = field(default_factory=list)
-    directories: set[Path] = field(default_factory=set)  # to be synced at the end
+    written: _Written = field(default_factory=lambda: _Written())
 
 
 class Backup:
@@ -90,8 +119,7 @@ class Backup:
                     yield copied
         finally:
             copy.close()
-        for directory in totals.directories:
-            _sync(directory)
+        totals.written.settle()
         if totals.gone:
             snapshot.forget(index, totals.gone)
         self._conclude(index, totals, before)
@@ -120,8 +148,8 @@ class Backup:
             raise DamagedObject("the volume of the object is not there")
         if not target.parent.exists():
             target.parent.mkdir(mode=0o700, parents=True)
-            totals.directories |= {target.parent.parent, self._folder}
-        totals.directories.add(target.parent)
+            totals.written.directory(target.parent.parent)
+            totals.written.directory(self._folder)
         target.unlink(missing_ok=True)
         if self._link:
             volume.link(stored.key, target)
@@ -131,6 +159,7 @@ class Backup:
         if digest != stored.digest:
             target.unlink()
             raise DamagedObject("the bytes are not those that were received")
+        totals.written.file(target)
 
     def _conclude(self, index: Path, totals: _Totals, before: dict[str, Any] | None) -> None:
         sha256 = _digest(index)
@@ -167,23 +196,25 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
     if next(path.iterdir(), None) is not None:
         raise UsageError("the data directory to restore to is not empty")
     failed = 0
-    directories = {path, path / _OBJECTS}
+    written = _Written()
     (path / _OBJECTS).mkdir(mode=0o700)
     connection = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         for stored in snapshot.objects(connection):
             target = path / _OBJECTS / stored.key
             target.parent.mkdir(mode=0o700, exist_ok=True)
-            directories.add(target.parent)
             error = _restore_object(folder / _OBJECTS / stored.key, target, stored.digest)
+            if not error:
+                written.file(target)
             failed += bool(error)
             yield Copied(stored.key, stored.length, error)
     finally:
         connection.close()
-    for directory in directories:
-        _sync(directory)
+    written.directory(path / _OBJECTS)
+    written.settle()
     _copy(os.open(source, os.O_RDONLY | os.O_CLOEXEC), path / index_name)
-    _sync(path)
+    written.file(path / index_name)
+    written.settle()
     if failed:
         raise DamagedObject(f"{failed} objects are damaged or missing in the backup; all others are restored")
 
@@ -211,14 +242,13 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _copy(fd: int, target: Path) -> str:
-    """Copy what `fd` reads to a new file, synced; closes `fd`, gives the SHA-256."""
+    """Copy what `fd` reads to a new file; closes `fd`, gives the SHA-256."""
     digest = hashlib.sha256()
     try:
         with target.open("xb", buffering=0) as file:
             while data := _read(fd):
                 digest.update(data)
                 file.write(data)
-            os.fsync(file.fileno())
     finally:
         os.close(fd)
     return digest.hexdigest()
