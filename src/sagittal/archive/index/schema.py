@@ -79,3 +79,7 @@ def generate() -> str:
         statements.extend(str(CreateIndex(index).compile(dialect=dialect)).strip() for index in indexes)
     statements.append("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
     return "".join(statement.replace("\t", "  ") + ";\n" for statement in statements)
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("fresh.sql").write_text(generate(), encoding="utf-8")

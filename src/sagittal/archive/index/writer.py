@@ -122,9 +122,10 @@ class IndexWriter:
 
     # Acts
 
-    def add(self, arrival: Arrival, state: int) -> int:
-        """A new version; CURRENT ones count. Gives its id."""
-        id = self.hierarchy.next_id("instance")
+    def add(self, arrival: Arrival, state: int, id: int | None = None) -> int:
+        """A new version; CURRENT ones count. Gives its id, a new one unless `id` is (a rebuilt index keeps ids)."""
+        if id is None:
+            id = self.hierarchy.next_id("instance")
         study = series = None
         if arrival.study_uid:
             study, series = self.hierarchy.place(arrival, id)

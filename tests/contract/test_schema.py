@@ -1,0 +1,104 @@
+"""One schema, told three times: the tables, the script for a fresh index, the migrations. They have to agree."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import opened
+from sqlalchemy import UniqueConstraint
+
+from sagittal.archive.index import SCHEMA_REVISION, schema, tables
+from sagittal.errors import UsageError
+
+Shape = dict[str, list[tuple[object, ...]]]
+
+
+def shape(path: Path) -> Shape:
+    """Columns and indexes of every table, as SQLite sees them."""
+    connection = sqlite3.connect(path)
+    try:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found: Shape = {}
+        for name in sorted(names):
+            found[name] = connection.execute(f"PRAGMA table_info({name})").fetchall()
+            for _, index, unique, origin, partial in sorted(
+                connection.execute(f"PRAGMA index_list({name})").fetchall()
+            ):
+                columns = [row[2] for row in connection.execute(f"PRAGMA index_info({index})")]
+                key = "" if index.startswith("sqlite_autoindex") else index
+                found[name].append((key, unique, origin, partial, *columns))
+            found[name].sort(key=repr)
+        return found
+    finally:
+        connection.close()
+
+
+def fresh(path: Path) -> Path:
+    connection = sqlite3.connect(path, isolation_level=None)
+    schema.prepare(connection, path)
+    connection.close()
+    return path
+
+
+def test_the_script_is_what_the_tables_say() -> None:
+    script = Path(schema.__file__).with_name("fresh.sql").read_text(encoding="utf-8")
+    assert script == schema.generate(), "run: python -m sagittal.archive.index.schema"
+
+
+def test_migrations_lead_to_the_same_schema(tmp_path: Path) -> None:
+    migrated = tmp_path / "migrated.db"
+    connection = sqlite3.connect(migrated)
+    connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    connection.commit()
+    assert schema.revision_of(connection) == ""
+    connection.close()
+    schema.upgrade(migrated, "")
+    connection = sqlite3.connect(migrated)
+    assert schema.revision_of(connection) == SCHEMA_REVISION
+    assert connection.execute("SELECT id, name FROM volume").fetchall() == [(1, "local")]
+    connection.close()
+    assert shape(migrated) == shape(fresh(tmp_path / "fresh.db"))
+
+
+def test_a_newer_index_is_refused(tmp_path: Path) -> None:
+    path = fresh(tmp_path / "index.db")
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+
+    async def main() -> None:
+        with pytest.raises(UsageError, match="9999"):
+            async with opened(tmp_path):
+                pass
+
+    asyncio.run(main())
+
+
+def test_every_unique_key_starts_with_the_store() -> None:
+    for table in tables.schema.tables.values():
+        if "store" not in table.c:
+            continue
+        keys = [c.columns.keys() for c in table.constraints if isinstance(c, UniqueConstraint)]
+        keys += [index.columns.keys() for index in table.indexes if index.unique]
+        assert all(key[0] == "store" for key in keys), table.name
+
+
+def test_opening_imports_neither_alembic_nor_sqlalchemy_nor_pydicom(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys; from pathlib import Path; from sagittal.archive.archive import Archive\n"
+        "async def main():\n"
+        "    archive = await Archive.open(Path(sys.argv[1])); await archive.close()\n"
+        "asyncio.run(main())\n"
+        "print(sorted({'alembic', 'sqlalchemy', 'pydicom', 'numpy'} & set(sys.modules)))"
+    )
+    for _ in range(2):  # fresh, and held
+        ran = subprocess.run(
+            [sys.executable, "-c", program, tmp_path / "data"], capture_output=True, text=True, env=dict(os.environ)
+        )
+        assert ran.stdout.strip() == "[]", ran.stderr

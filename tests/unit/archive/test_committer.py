@@ -1,0 +1,206 @@
+"""The committer: batches, failures of volume and index, other writers, the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from builders import Built, build, opened, store
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
+from sagittal.archive.faults import Faults
+from sagittal.archive.index.writer import AuditRow, IndexWriter
+from sagittal.archive.ingest import Outcome, Source
+from sagittal.errors import SagittalError, StorageUnavailable
+
+ON_THE_WAY = ("staging.create", "staging.write", "file.sync", "object.rename", "directory.sync", "index.begin",
+              "index.commit")  # fmt: skip
+
+
+class Switch:
+    """Fault points that fail while they are switched on."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, int] = {}
+        self.seen: list[str] = []
+
+    def __call__(self, point: str) -> None:
+        self.seen.append(point)
+        if point in self.points:
+            raise OSError(self.points[point], os.strerror(self.points[point]))
+
+
+async def send(archive: Archive, built: Built) -> Outcome:
+    transfer = archive.store_begin_part10(LOCAL, Source("dimse", "MODALITY"))
+    transfer.write(built.part10)
+    return await transfer.commit()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+def files(path: Path) -> list[str]:
+    return sorted(f.name for name in ("staging", "objects") for f in (path / name).rglob("*") if f.is_file())
+
+
+@contextmanager
+def index(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path / "index.db", isolation_level=None)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def test_the_order_of_acts(tmp_path: Path) -> None:
+    switch = Switch()
+
+    async def main() -> None:
+        async with opened(tmp_path, faults=Faults(switch)) as archive:
+            switch.seen.clear()
+            await store(archive, build())
+
+    asyncio.run(main())
+    order = [p for p in switch.seen if p in (*ON_THE_WAY, "index.committed", "answer") and p != "index.begin"]
+    assert order == ["staging.create", "staging.write", "file.sync", "object.rename", "directory.sync", "index.commit",
+                     "index.committed", "answer"]  # fmt: skip
+
+
+def test_what_piled_up_shares_one_commit(tmp_path: Path) -> None:
+    switch = Switch()
+
+    async def main() -> None:
+        async with opened(tmp_path, faults=Faults(switch)) as archive:
+            outcomes = await asyncio.gather(*(send(archive, build(n)) for n in range(40)))
+            assert {outcome.status for outcome in outcomes} == {"stored"}
+            assert (await archive.statistics(LOCAL)).instances == 40
+        assert switch.seen.count("directory.sync") < 20
+        assert len(files(tmp_path)) == 40
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("point", ON_THE_WAY)
+def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point: str, code: int) -> None:
+    switch = Switch()
+
+    async def main() -> None:
+        async with opened(tmp_path, faults=Faults(switch)) as archive:
+            await store(archive, build(1))
+            switch.points = {point: code}
+            results = await asyncio.gather(*(send(archive, build(n)) for n in range(2, 6)), return_exceptions=True)
+            assert {type(result) for result in results} == {StorageUnavailable}
+            assert archive.ready() != []
+            with pytest.raises(StorageUnavailable):
+                await send(archive, build(6))
+            assert (await archive.statistics(LOCAL)).instances == 1
+            switch.points = {}
+            await until(lambda: archive.ready() == [] and len(files(tmp_path)) == 1)
+            assert (await send(archive, build(2))).status == "stored"
+            assert (await archive.statistics(LOCAL)).instances == 2
+
+    asyncio.run(main())
+    assert files(tmp_path) == sorted(build(n).digest for n in (1, 2))
+
+
+def test_a_locked_index_refuses_until_the_lock_is_gone(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, build(1))
+            with index(tmp_path) as other:
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(StorageUnavailable, match="locked"):
+                    await send(archive, build(2))
+                assert any("locked" in reason for reason in archive.ready())
+                other.execute("ROLLBACK")
+            await until(lambda: archive.ready() == [])
+            assert (await send(archive, build(2))).status == "stored"
+        assert len(files(tmp_path)) == 2
+
+    asyncio.run(main())
+
+
+def test_one_object_that_cannot_be_indexed_does_not_take_others_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = build(13).sop_instance_uid
+    add = IndexWriter.add
+
+    def fail(self: IndexWriter, arrival: object, *rest: object, **named: object) -> int:
+        if getattr(arrival, "sop_instance_uid", "") == bad:
+            raise sqlite3.IntegrityError("constructed")
+        return add(self, arrival, *rest, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(IndexWriter, "add", fail)
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            results = await asyncio.gather(*(send(archive, build(n)) for n in range(10, 20)), return_exceptions=True)
+            assert [isinstance(result, SagittalError) for result in results] == [n == 13 for n in range(10, 20)]
+            assert (await archive.statistics(LOCAL)).instances == 9
+            assert archive.ready() == []
+        assert len(files(tmp_path)) == 9
+
+    asyncio.run(main())
+
+
+def test_acts_commit_with_their_audit_row_or_not_at_all(tmp_path: Path) -> None:
+    row = AuditRow("A", "node", "change", detail="tested")
+
+    def put(connection: sqlite3.Connection) -> int:
+        connection.execute("INSERT INTO setting (name, value) VALUES ('tested', '1')")
+        return 7
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            assert await archive.act(put, row) == 7
+            with pytest.raises(sqlite3.IntegrityError):
+                await archive.act(put, row)
+            assert archive.ready() == []
+            await store(archive, build())
+        with index(tmp_path) as connection:
+            assert connection.execute("SELECT count(*) FROM audit WHERE detail = 'tested'").fetchone() == (1,)
+
+    asyncio.run(main())
+
+
+def test_audit_rows_of_reads_are_written_soon_and_at_the_end(tmp_path: Path) -> None:
+    async def main() -> None:
+        with index(tmp_path) as connection:
+
+            def written() -> int:
+                found: int = connection.execute("SELECT count(*) FROM audit WHERE verb = 'find'").fetchone()[0]
+                return found
+
+            async with opened(tmp_path) as archive:
+                archive.audit(AuditRow("A", "node", "find"))
+                await until(lambda: written() == 1)
+                archive.audit(AuditRow("A", "node", "find"))
+            assert written() == 2
+
+    asyncio.run(main())
+
+
+def test_a_batch_is_audited_by_sender_study_and_outcome(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            await asyncio.gather(*(send(archive, build(n, study=n % 2)) for n in range(20)))
+        with index(tmp_path) as connection:
+            total = connection.execute(
+                "SELECT study_instance_uid, sum(number_of_instances) FROM audit WHERE verb = 'store' GROUP BY 1"
+            ).fetchall()
+            assert [count for _, count in total] == [10, 10]
+            assert connection.execute("SELECT count(*) FROM audit").fetchone()[0] < 20
+
+    asyncio.run(main())

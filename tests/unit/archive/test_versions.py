@@ -1,0 +1,203 @@
+"""Instance versions: a table of what comes under a SOP Instance UID that is held, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builders import Built, build, opened, store
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
+from sagittal.archive.index import CURRENT, OTHER
+from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.query import Query
+from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
+from sagittal.errors import DuplicateInstance
+
+RLE = "1.2.840.10008.1.2.5"
+JPEG_LS = "1.2.840.10008.1.2.4.80"
+
+
+def swapped(words: bytes) -> bytes:
+    return bytes(words[n ^ 1] for n in range(len(words)))
+
+
+FIRST = build()
+OTHER_NAME = build(patient_name="Doe^Joan")
+OTHER_PIXELS = build(extra={"PixelData": bytes(32)})
+
+
+def rows(path: Path, statement: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path / "index.db")
+    try:
+        return connection.execute(statement).fetchall()
+    finally:
+        connection.close()
+
+
+def objects(path: Path) -> set[str]:
+    return {file.name for file in (path / "objects").rglob("*") if file.is_file()}
+
+
+async def states(archive: Archive) -> list[tuple[str, int]]:
+    return [(ref.digest, ref.state) for ref in await archive.versions(LOCAL, FIRST.sop_instance_uid)]
+
+
+@pytest.mark.parametrize("policy", ["keep-first", "replace", "refuse"])
+@pytest.mark.parametrize(
+    "again",
+    [
+        FIRST,
+        build(syntax_uid=IMPLICIT_LE),
+        build(syntax_uid=EXPLICIT_BE, extra={"PixelData": swapped(FIRST.frames[0])}),
+        build(syntax_uid=DEFLATED_LE),
+        replace(FIRST, data=FIRST.data + b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0\0\0\0\0"),
+        replace(FIRST, data=b"\x08\0\0\0UL\4\0\xff\0\0\0" + FIRST.data),
+    ],
+    ids=["same", "implicit", "big-endian", "deflated", "trailing-padding", "group-length"],
+)
+def test_the_same_content_is_held_once(tmp_path: Path, again: Built, policy: str) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            first, second = await store(archive, FIRST, again, policy=policy)
+            assert (first.status, second.status, second.digest) == ("stored", "duplicate", FIRST.digest)
+            assert (await archive.statistics(LOCAL)).instances == 1
+            assert await states(archive) == [(FIRST.digest, CURRENT)]
+        assert objects(tmp_path) == {FIRST.digest}
+        assert rows(tmp_path, "SELECT outcome FROM receipt ORDER BY id") == [("stored",), ("duplicate",)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("other", "offending"),
+    [
+        (OTHER_NAME, 0x00100010),
+        (OTHER_PIXELS, 0x7FE00010),
+        (build(extra={"ImageComments": "new"}), 0x00204000),
+        (build(extra={"PixelData": bytes(range(32))}, syntax_uid=EXPLICIT_BE), 0x7FE00010),
+        (build(syntax_uid=RLE), 0x7FE00010),
+    ],
+    ids=["name", "pixels", "more", "pixels-swapped", "encapsulated"],
+)
+def test_other_content_is_kept_beside(tmp_path: Path, other: Built, offending: int) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            _, second, again = await store(archive, FIRST, other, other)
+            assert (second.status, second.offending) == (again.status, again.offending) == ("kept", offending)
+            assert await states(archive) == [(FIRST.digest, CURRENT), (other.digest, OTHER)]
+            (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
+            assert ref.digest == FIRST.digest
+        assert objects(tmp_path) == {FIRST.digest, other.digest}
+        kinds = rows(tmp_path, "SELECT kind FROM change ORDER BY id")
+        assert kinds == [("stored",), ("kept",)]
+
+    asyncio.run(main())
+
+
+def test_replace_makes_it_current_and_back_again(tmp_path: Path) -> None:
+    elsewhere = build(study=2, modality="MR", sop_instance_uid=FIRST.sop_instance_uid)
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            outcomes = await store(archive, FIRST, elsewhere, build(2, study=2), policy="replace")
+            assert [outcome.status for outcome in outcomes] == ["stored", "replaced", "stored"]
+            found = await archive.find(LOCAL, Query("STUDY", {0x0020000D: "", 0x00080061: "", 0x00201208: ""}))
+            assert found.rows == [("MR", elsewhere.study_uid, 2)]  # the first of the series said MR
+            (back,) = await store(archive, FIRST, policy="replace")
+            assert back.status == "replaced"
+            assert await states(archive) == [(FIRST.digest, CURRENT), (elsewhere.digest, OTHER)]
+            found = await archive.find(LOCAL, Query("STUDY", {0x0020000D: "", 0x00080061: "", 0x00201208: ""}))
+            assert sorted(found.rows) == sorted([("MR", elsewhere.study_uid, 1), ("CT", FIRST.study_uid, 1)])
+        assert rows(tmp_path, "SELECT kind FROM change ORDER BY id")[-1] == ("replaced",)
+
+    asyncio.run(main())
+
+
+def test_refuse_keeps_nothing_and_says_where(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, FIRST)
+            with pytest.raises(DuplicateInstance, match="0010,0010"):
+                await store(archive, OTHER_NAME, policy="refuse")
+            assert await states(archive) == [(FIRST.digest, CURRENT)]
+        assert objects(tmp_path) == {FIRST.digest}
+        assert list((tmp_path / "staging").iterdir()) == []
+        audit = rows(tmp_path, "SELECT verb, outcome FROM audit WHERE outcome = 'refused'")
+        assert audit == [("store", "refused")]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped", "truncated"])
+@pytest.mark.parametrize("later", [False, True])
+def test_a_resend_repairs_a_damaged_file(tmp_path: Path, damage: str, later: bool) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, FIRST, build(2))
+            file = tmp_path / "objects" / "0001" / FIRST.digest
+            if damage == "missing":
+                file.unlink()
+            elif damage == "truncated":
+                file.write_bytes(FIRST.part10[:-1])
+            else:
+                file.write_bytes(FIRST.part10[:-1] + b"!")
+            if later:  # another directory is the current one
+                archive.volume._current = "0007"
+                (tmp_path / "objects" / "0007").mkdir()
+            (outcome,) = await store(archive, FIRST)
+            assert outcome.status == "duplicate"
+            (ref,) = await archive.instances(LOCAL, sop_instance_uids=[FIRST.sop_instance_uid])
+            assert archive.volume.read_range(ref.key, 0, ref.size) == FIRST.part10
+            assert (await archive.statistics(LOCAL)).instances == 2
+        assert len(list((tmp_path / "objects").rglob(FIRST.digest))) == 1
+
+    asyncio.run(main())
+
+
+def test_other_content_takes_the_place_of_a_damaged_file(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, FIRST)
+            (tmp_path / "objects" / "0001" / FIRST.digest).unlink()
+            (outcome,) = await store(archive, OTHER_NAME)
+            assert outcome.status == "replaced"
+            (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
+            assert ref.digest == OTHER_NAME.digest
+
+    asyncio.run(main())
+
+
+def test_one_uid_many_times_at_once(tmp_path: Path) -> None:
+    """Twice the same bytes, and another content, in one batch: one instance, one version beside."""
+
+    async def one(archive: Archive, built: Built) -> Outcome:
+        transfer = archive.store_begin_part10(LOCAL, Source("dimse"))
+        transfer.write(built.part10)
+        return await transfer.commit()
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            outcomes = await asyncio.gather(*(one(archive, b) for b in (FIRST, FIRST, OTHER_NAME, FIRST, OTHER_NAME)))
+            assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept", "duplicate", "kept"]
+            assert await states(archive) == [(FIRST.digest, CURRENT), (OTHER_NAME.digest, OTHER)]
+        assert objects(tmp_path) == {FIRST.digest, OTHER_NAME.digest}
+
+    asyncio.run(main())
+
+
+def test_encapsulated_content_is_compared_by_its_bytes(tmp_path: Path) -> None:
+    first = build(syntax_uid=JPEG_LS)
+    padded = replace(first, data=b"\x08\0\0\0UL\4\0\xff\0\0\0" + first.data)
+    other = replace(first, data=first.data[:-12] + bytes(4) + first.data[-8:])
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            outcomes = await store(archive, first, padded, other)
+            assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept"]
+
+    asyncio.run(main())
