@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+
+import uvloop
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE as EXPLICIT_LE
 from sagittal.dicom.syntaxes import IMPLICIT_LE as IMPLICIT_LE
@@ -177,6 +179,21 @@ class Raw:
 
     def close(self) -> None:
         self.writer.transport.abort()
+
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+loop = "asyncio"  # set by a fixture of tests/unit/net
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """Run a test on the event loop that is its turn, for 30 seconds at most."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await test()
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(bounded())
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

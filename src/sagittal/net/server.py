@@ -84,6 +84,9 @@ class DimseServer:
             await asyncio.sleep(0.02)
         for link in [*self._links]:
             link.leave("the archive is shutting down")
+        await asyncio.sleep(0)  # the aborts go out
+        for link in [*self._links]:
+            link.drop("the archive is shutting down")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from loopback import (
@@ -16,6 +16,7 @@ from loopback import (
     echo_request,
     message,
     request,
+    run,
     services,
     serving,
     store_request,
@@ -30,14 +31,6 @@ from sagittal.ul.pdu import Abort, AssociateRJ, AssociateRQ, ProposedContext, Us
 
 STORING = request((CT, EXPLICIT_LE))
 FIND = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": 0x0020, "MessageID": 7, "Priority": 0}
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(30):
-            await test()
-
-    asyncio.run(bounded())
 
 
 @pytest.mark.parametrize(("size", "taken"), [(4095, True), (4096, True), (4097, False), (0x7FFFFFFF, False)])

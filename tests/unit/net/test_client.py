@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from loopback import CT, EXPLICIT_LE, STUDY_FIND, STUDY_GET, VERIFICATION, Store, services, serving, until
+from loopback import CT, EXPLICIT_LE, STUDY_FIND, STUDY_GET, VERIFICATION, Store, run, services, serving, until
 
 from sagittal.dimse.service import FileRegion, NoContext, Request, Response
 from sagittal.errors import DamagedObject, PeerError, PeerRefused, PeerUnreachable, UsageError
@@ -20,14 +20,6 @@ from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.server import DimseServer
 
 ALL = [(VERIFICATION, [EXPLICIT_LE]), (CT, [EXPLICIT_LE]), (STUDY_FIND, [EXPLICIT_LE])]
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(30):
-            await test()
-
-    asyncio.run(bounded())
 
 
 async def opened(server: DimseServer, contexts: list[tuple[str, list[str]]] = ALL, **limits: float) -> Association:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from loopback import (
@@ -15,6 +15,7 @@ from loopback import (
     Store,
     message,
     request,
+    run,
     services,
     serving,
     store_request,
@@ -31,14 +32,6 @@ STORING = request((CT, EXPLICIT_LE))
 FINDING = request((STUDY_FIND, EXPLICIT_LE))
 FIND = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": 0x0020, "MessageID": 7, "Priority": 0}
 CANCEL = {"CommandField": 0x0FFF, "MessageIDBeingRespondedTo": 7}
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(30):
-            await test()
-
-    asyncio.run(bounded())
 
 
 class Endless:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from loopback import (
     echo_request,
     message,
     request,
+    run,
     services,
     serving,
     store_request,
@@ -32,14 +33,6 @@ STORING = request((CT, EXPLICIT_LE))
 FINDING = request((STUDY_FIND, EXPLICIT_LE))
 FIND = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": 0x0020, "MessageID": 7, "Priority": 0}
 CANCEL = {"CommandField": 0x0FFF, "MessageIDBeingRespondedTo": 7}
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(30):
-            await test()
-
-    asyncio.run(bounded())
 
 
 def test_echo_and_release() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loopback import CT, EXPLICIT_LE, VERIFICATION, Store, services, serving
+from loopback import CT, EXPLICIT_LE, VERIFICATION, Store, run, services, serving
 from programs import need
 
 from sagittal.errors import PeerError, PeerUnreachable, UsageError
@@ -32,7 +32,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exchange(certificates: Path, client: str, context: ssl.SSLContext, seen: list[AssociateInfo], size: int) -> int:
-    async def test() -> int:
+    async def test() -> None:
         def admit(info: AssociateInfo) -> Accept:
             seen.append(info)
             return Accept()
@@ -45,9 +45,11 @@ def exchange(certificates: Path, client: str, context: ssl.SSLContext, seen: lis
             async with asyncio.timeout(20), await connect(peer, "CLIENT", ALL) as association:
                 assert await association.echo() == 0
                 await association.store(CT, "1.2.3", EXPLICIT_LE, bytes(size))
-        return len(store.kept[0])
+        kept.append(len(store.kept[0]))
 
-    return asyncio.run(test())
+    kept: list[int] = []
+    run(test)
+    return kept[0]
 
 
 @pytest.mark.parametrize("client", ["none", "optional", "required"])
