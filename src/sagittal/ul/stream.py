@@ -19,6 +19,8 @@ from sagittal.ul.pdu import ABORT, ASSOCIATE_AC, ASSOCIATE_RQ, P_DATA, InvalidPD
 _DATA = Struct(">BxLLBB")  # PDU type and length, PDV item length, presentation context id, message control header
 _PDU = Struct(">BxL")
 _PDV = Struct(">LBB")
+# The two bits of the message control header (PS3.8 E.2), last and command, change places: so `key >> 1` names a run.
+_KEY_BITS = (0, 2, 1, 3)
 
 
 class Run(NamedTuple):
@@ -96,11 +98,19 @@ class PduStream:
 
     def _data(self, view: memoryview, position: int, pieces: list[Piece]) -> int:
         """Follow P-DATA-TF PDUs as long as there are any: the loop that every stored byte passes."""
-        end, left, key, header = len(view), self._pdv_left, self._key, self._header
+        end, left, key, header, unpack = len(view), self._pdv_left, self._key, self._header, _DATA.unpack_from
         run: list[memoryview] = []
         while position < end:
             if left < 0:
-                position, left, new_key = header(view, position)
+                if self._pdu_left or end - position < 12:
+                    position, left, new_key = header(view, position)
+                else:
+                    kind, size, length, context_id, control = unpack(view, position)
+                    if kind == P_DATA and size == length + 4 <= self._data_max and length > 1:  # as nearly all are
+                        position, left = position + 12, length - 2
+                        new_key = (context_id << 2) | _KEY_BITS[control & 3]
+                    else:
+                        position, left, new_key = header(view, position)
                 if left < 0:  # not all there, or another PDU
                     break
                 if new_key >> 1 != key >> 1 and run:
@@ -144,8 +154,7 @@ class PduStream:
         if pdu_left > self._data_max or length < 2 or after < 0 or 0 < after < 6:
             raise InvalidPDU(f"P-DATA-TF of {pdu_left} bytes with a value of {length}; {self._data_max} were announced")
         self._pdu_left = after
-        # The two bits of the message control header (PS3.8 E.2) change places, so that `key >> 1` names the run.
-        return start, length - 2, (context_id << 2) | ((control & 1) << 1) | ((control & 2) >> 1)
+        return start, length - 2, (context_id << 2) | _KEY_BITS[control & 3]
 
     @staticmethod
     def _flush(pieces: list[Piece], key: int, run: list[memoryview]) -> None:
