@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
-from sagittal.archive.index.feed import CHANGES, NEWEST
+from sagittal.archive.index.upkeep.feed import CHANGES, NEWEST
 from sagittal.errors import BadRequest
 
 _STEP = 500  # changes read at one time by a subscriber

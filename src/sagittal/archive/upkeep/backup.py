@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sagittal.archive.faults import Faults
-from sagittal.archive.index import snapshot
-from sagittal.archive.index.snapshot import Stored
+from sagittal.archive.index.upkeep import snapshot
+from sagittal.archive.index.upkeep.snapshot import Stored
 from sagittal.archive.local import LocalVolume
 from sagittal.errors import DamagedObject, UsageError
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from sagittal.archive.index import CURRENT, DELETED, OTHER, carry, schema
+from sagittal.archive.index import CURRENT, DELETED, OTHER, schema
 from sagittal.archive.index.arrival import (
     ISSUER_OF_PATIENT_ID,
     PATIENT_ID,
@@ -31,6 +31,7 @@ from sagittal.archive.index.arrival import (
     storable,
 )
 from sagittal.archive.index.connection import open_writer
+from sagittal.archive.index.upkeep import carry
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.local import LocalVolume
 from sagittal.dicom.part10 import Part10Head
@@ -200,30 +201,11 @@ class Reindex:
         return Indexed(key, arrival.sop_instance_uid)
 
     def _read(self, key: str) -> Arrival:
-        """One pass over the file: its digest, its head, its data set."""
-        head, digest = Part10Head(self._limits.reader), hashlib.sha256()
+        """What one file tells."""
         parts = _Parts(self._path / "staging", self._limits)
-        reader: Reader | None = None
-        size = 0
-        fd = self._volume.open(key)
-        try:
-            while data := os.read(fd, _READ_BYTES):
-                size += len(data)
-                digest.update(data)
-                if reader is not None:
-                    reader.feed(data)
-                    continue
-                head.feed(data)
-                if head.done:
-                    reader = self._reader(head, parts)
-        finally:
-            written_at = int(os.fstat(fd).st_mtime * 1e6)
-            os.close(fd)
-        if digest.hexdigest() != key.rpartition("/")[2]:
+        digest, head, reader, written_at = self._pass(key, parts)
+        if digest != key.rpartition("/")[2]:
             raise DamagedObject("the bytes are not those that were received")
-        if reader is None:
-            head.finish()
-            reader = self._reader(head, parts)
         parsed = reader.finish()
         values = {tag: storable(value) for tag, value in parsed.values.items()}
         return Arrival(
@@ -232,8 +214,8 @@ class Reindex:
             study_uid=values.get(STUDY_INSTANCE_UID, ""),
             series_uid=values.get(SERIES_INSTANCE_UID, ""),
             syntax_uid=head.syntax_uid,
-            digest=digest.hexdigest(),
-            length=size,
+            digest=digest,
+            length=head.data_set_offset + parsed.size,
             header_length=head.data_set_offset,
             values=values,
             received_at=written_at,
@@ -242,6 +224,28 @@ class Reindex:
             key=key,
             metadata=parts,
         )
+
+    def _pass(self, key: str, parts: _Parts) -> tuple[str, Part10Head, Reader, int]:
+        """One pass over a file: digest, head, the reader after its last byte, when it was written."""
+        head, digest = Part10Head(self._limits.reader), hashlib.sha256()
+        reader: Reader | None = None
+        fd = self._volume.open(key)
+        try:
+            while data := os.read(fd, _READ_BYTES):
+                digest.update(data)
+                if reader is not None:
+                    reader.feed(data)
+                    continue
+                head.feed(data)
+                if head.done:
+                    reader = self._reader(head, parts)
+            written_at = int(os.fstat(fd).st_mtime * 1e6)
+        finally:
+            os.close(fd)
+        if reader is None:
+            head.finish()
+            reader = self._reader(head, parts)
+        return digest.hexdigest(), head, reader, written_at
 
     def _reader(self, head: Part10Head, parts: _Parts) -> Reader:
         reader = Reader(

@@ -16,8 +16,8 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from sagittal.archive.index import checks
-from sagittal.archive.index.checks import Row
+from sagittal.archive.index.upkeep import checks
+from sagittal.archive.index.upkeep.checks import Row
 from sagittal.archive.local import LocalVolume
 from sagittal.dicom.part10 import meta_group
 from sagittal.errors import DamagedObject

@@ -6,8 +6,8 @@ import sqlite3
 from typing import NamedTuple
 
 from sagittal.archive.access import Principal, authorize
-from sagittal.archive.index import counts
 from sagittal.archive.index.connection import Readers
+from sagittal.archive.index.upkeep import counts
 
 
 class Counts(NamedTuple):

@@ -1,0 +1,1 @@
+"""Statements of upkeep and of the feeds beside the archive's daily work."""
