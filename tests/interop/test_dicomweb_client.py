@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +47,25 @@ def client(shared_server: Served) -> Any:
     return DICOMwebClient(shared_server.http + "/dicom-web")
 
 
-def readable() -> Iterator[tuple[Path, Any]]:
+def readable() -> list[tuple[Path, Any]]:
     """Files that pydicom reads and writes again, with the UIDs that an object needs."""
     import pydicom
 
-    seen = set()
+    seen: set[str] = set()
+    found: list[tuple[Path, Any]] = []
     for folder in FOLDERS:
         for path in sorted((corpus_folder() / folder).iterdir()):
             if path.stat().st_size > BYTES_MAX or path.name in LEFT_OUT:
                 continue
-            try:
+            with contextlib.suppress(Exception):  # pydicom's own limits: not what this test is about
                 data_set = pydicom.dcmread(path)
                 uids = tuple(data_set.get(name) for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
                 encoded(data_set)
                 list(data_set.iterall())
-            except Exception:  # pydicom's own limits: not what this test is about
-                continue
-            if all(uids) and all(uid.is_valid for uid in uids) and uids[2] not in seen:
-                seen.add(uids[2])
-                yield path, data_set
+                if all(uids) and all(uid.is_valid for uid in uids) and uids[2] not in seen:
+                    seen.add(uids[2])
+                    found.append((path, data_set))
+    return found
 
 
 def encoded(data_set: Any) -> bytes:
@@ -91,7 +91,7 @@ def content(part10: bytes) -> bytes:
 def held(client: Any) -> list[tuple[Path, Any]]:
     """The corpus, stored through dicomweb-client: several instances to a request, as it does."""
     warnings.simplefilter("ignore")
-    files = list(readable())
+    files = readable()
     assert len(files) > 100
     for at in range(0, len(files), 10):
         answer = client.store_instances([data_set for _, data_set in files[at : at + 10]])

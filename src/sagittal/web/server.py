@@ -189,7 +189,7 @@ class HttpServer:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
+            await asyncio.sleep(min(_SWEEP_SECONDS, self._limits.header_seconds_max / 2))
             await self._uvicorn.on_tick(0)
             now = time.monotonic()
             for connection in list(self._uvicorn.server_state.connections):

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (one line a row)
 from __future__ import annotations
 
 import pytest

@@ -97,7 +97,7 @@ def test_epilogue_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "boundary"),
     [
-        ('multipart/related; type="application/dicom"; boundary="0f3cf5c0-70e0-41ef-baef-c6f9f65ec3e1"', "0f3cf5c0-70e0-41ef-baef-c6f9f65ec3e1"),
+        ('multipart/related; type="application/dicom"; boundary="0f3cf5c0-70e0-41ef"', "0f3cf5c0-70e0-41ef"),
         ("multipart/related; type=application/dicom; boundary=----WebKitFormBoundary", "----WebKitFormBoundary"),
         ("multipart/related;boundary=a=b", "a=b"),
         ('multipart/related; boundary="gc0p4Jq0M:2Yt08jU534c0p"', "gc0p4Jq0M:2Yt08jU534c0p"),

@@ -139,8 +139,9 @@ def test_rows_become_json(web: Any) -> None:
 
 def test_numbers_that_are_none(web: Any) -> None:
     web.archive.rows = Rows(
-        (INSTANCE_UID, STUDY_UID, SERIES_UID, 0x00200013, 0x00280010), [("1", "2", "3", "four", "512"), ("1", "2", "3", "+4", 7)]
-    )  # fmt: skip
+        (INSTANCE_UID, STUDY_UID, SERIES_UID, 0x00200013, 0x00280010),
+        [("1", "2", "3", "four", "512"), ("1", "2", "3", "+4", 7)],
+    )
     first, second = web.get("/dicom-web/instances").json()
     assert (first["00200013"]["Value"], first["00280010"]["Value"]) == (["four"], [512])
     assert (second["00200013"]["Value"], second["00280010"]["Value"]) == ([4], [7])

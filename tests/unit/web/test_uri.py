@@ -28,7 +28,7 @@ def test_base(host: str, server: Any, public_url: str | None, base: str) -> None
     assert uri.addresses(Request(scope), Settings(public_url=public_url)).base == base
 
 
-@pytest.mark.parametrize("text", ["", "a", "1.2/3", "..x", "1" * 65, "1.2\n", "١.٢"])
+@pytest.mark.parametrize("text", ["", "a", "1.2/3", "..x", "1" * 65, "1.2\n", "\u0661.\u0662"])
 def test_what_is_no_uid(text: str) -> None:
     with pytest.raises(BadRequest):
         uri.uid(text, "UID")

@@ -229,7 +229,7 @@ class TestBulkData:
         web.archive.hold(b"0123456789", EXPLICIT_LE)
         path = INSTANCE + "/bulkdata/52009229/1/00289145"
         assert web.get(path + "?offset=2&length=3", "application/octet-stream").content == b"234"
-        ((headers, data),) = parts(web.get(path + "?offset=9&length=1"))
+        ((_, data),) = parts(web.get(path + "?offset=9&length=1"))
         assert data == b"9"
         assert web.get(path + "?offset=9&length=2").status_code == 404
         assert web.get(path).status_code == 404

@@ -79,7 +79,8 @@ class Changes:
             if coming is not None:
                 coming.cancel()
                 await asyncio.wait((coming,))
-            await feed.aclose()
+            if isinstance(feed, AsyncGenerator):
+                await feed.aclose()
 
 
 def change_row(change: Change) -> dict[str, Any]:

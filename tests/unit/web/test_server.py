@@ -1,0 +1,202 @@
+"""The HTTP listener: deadlines, ceilings and drain, over real sockets on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import sagittal.web.server as server_module
+from sagittal.limits import WebLimits
+from sagittal.web.server import HttpServer
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+SOON = 10.0  # what must happen happens within this time, or the test fails
+
+
+async def hello(scope: Any, receive: Any, send: Any) -> None:
+    body = b""
+    if scope["path"] == "/reads":
+        while (message := await receive())["type"] == "http.request":
+            body += message["body"]
+            if not message["more_body"]:
+                break
+    if scope["path"] == "/waits":
+        await asyncio.Event().wait()
+    text = b"%d" % len(body)
+    headers = [(b"content-length", b"%d" % len(text))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+def served(act: Callable[[HttpServer], Awaitable[Any]], **limits: Any) -> Any:
+    async def inside() -> Any:
+        server = HttpServer(hello, "127.0.0.1", 0, replace(WebLimits(), **limits))
+        await server.start()
+        try:
+            return await asyncio.wait_for(act(server), SOON)
+        finally:
+            await server.stop(0.1)
+
+    return asyncio.run(inside())
+
+
+async def opened(server: HttpServer, text: bytes = b"") -> Streams:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(text)
+    return reader, writer
+
+
+async def asked(server: HttpServer, text: bytes) -> bytes:
+    """The answer until the connection closes."""
+    reader, writer = await opened(server, text)
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+
+def test_answers() -> None:
+    answer = served(lambda server: asked(server, GET + b"\r\n"))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nserver:" not in answer.lower()
+
+
+def test_silence_and_slow_heads_end() -> None:
+    async def act(server: HttpServer) -> list[bytes]:
+        return list(await asyncio.gather(asked(server, b""), asked(server, b"GET / HT")))
+
+    assert served(act, header_seconds_max=0.2) == [b"", b""]
+
+
+def test_a_head_that_dribbles_ends() -> None:
+    async def act(server: HttpServer) -> bytes:
+        reader, writer = await opened(server, b"GET / HTTP/1.1\r\nX: ")
+        ended = asyncio.ensure_future(reader.read())
+        while not ended.done():
+            writer.write(b"x")
+            await asyncio.wait((ended,), timeout=0.05)
+        writer.close()
+        return ended.result()
+
+    assert served(act, header_seconds_max=0.3) == b""
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_head_bytes(over: int) -> None:
+    used = len(b"/") + len(b"Hostx") + len(b"Connectionclose") + len(b"X")
+    request = GET + b"X: " + b"y" * (200 + over - used) + b"\r\n\r\n"
+    answer = served(lambda server: asked(server, request), request_line_and_headers_bytes_max=200)
+    assert answer.startswith(b"HTTP/1.1 431" if over > 0 else b"HTTP/1.1 200")
+
+
+def test_a_header_without_end() -> None:
+    answer = served(
+        lambda server: asked(server, b"GET / HTTP/1.1\r\nX: " + b"y" * 5_000), request_line_and_headers_bytes_max=200
+    )
+    assert answer.startswith(b"HTTP/1.1 431")
+
+
+def test_silent_connections_lock_nobody_out() -> None:
+    async def act(server: HttpServer) -> bytes:
+        silent = [await opened(server) for _ in range(8)]
+        answer = await asked(server, GET + b"\r\n")
+        assert server.connections <= 5
+        for _, writer in silent:
+            writer.close()
+        return answer
+
+    assert served(act, connections_max=4).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_connections_at_work(over: int) -> None:
+    async def act(server: HttpServer) -> bytes:
+        busy = [await opened(server, b"GET /waits HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(3 + over)]
+        while len(server._uvicorn.server_state.tasks) < 3 + over:
+            await asyncio.sleep(0)
+        answer = await asked(server, GET + b"\r\n")
+        for _, writer in busy:
+            writer.close()
+        return answer
+
+    answer = served(act, connections_max=4)
+    assert answer.startswith(b"HTTP/1.1 503" if over > 0 else b"HTTP/1.1 200")
+
+
+def test_a_body_that_makes_no_progress_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_FLOOR_WINDOW_SECONDS", 0.2)
+    head = b"POST /reads HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+
+    async def act(server: HttpServer) -> bytes:
+        reader, writer = await opened(server, head)
+        ended = asyncio.ensure_future(reader.read())
+        while not ended.done():
+            writer.write(b"x")
+            await asyncio.wait((ended,), timeout=0.05)
+        writer.close()
+        return ended.result()
+
+    assert served(act, header_seconds_max=0.2, body_bytes_per_second_min=1_000) == b""
+
+
+def test_an_answer_that_nobody_takes_ends() -> None:
+    class Flow:
+        read_paused = False
+
+    class Transport:
+        def get_write_buffer_size(self) -> int:
+            return 5
+
+    connection = object.__new__(server_module.Connection)
+    connection.limits = WebLimits()
+    connection.transport = Transport()  # type: ignore[assignment]
+    connection.flow = Flow()  # type: ignore[assignment]
+    connection.head_since, connection.receiving, connection.unsent, connection.unsent_since = None, False, 0, 0.0
+    assert not connection.overdue(100.0)
+    assert not connection.overdue(160.0)
+    assert connection.overdue(160.1)
+
+
+def test_drain_lets_requests_finish() -> None:
+    async def act(server: HttpServer) -> bytes:
+        reader, writer = await opened(server, b"POST /reads HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
+        while not server._uvicorn.server_state.tasks:
+            await asyncio.sleep(0)
+        stopping = asyncio.ensure_future(server.stop(5.0))
+        await asyncio.sleep(0)
+        writer.write(b"345")
+        answer = await reader.read()
+        await stopping
+        writer.close()
+        return answer
+
+    answer = served(act)
+    assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"5")
+
+
+def test_drain_has_an_end() -> None:
+    async def act(server: HttpServer) -> bytes:
+        reader, writer = await opened(server, b"GET /waits HTTP/1.1\r\nHost: x\r\n\r\n")
+        while not server._uvicorn.server_state.tasks:
+            await asyncio.sleep(0)
+        await server.stop(0.1)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    served(act)
+
+
+def test_a_port_that_is_taken() -> None:
+    async def act(server: HttpServer) -> None:
+        with pytest.raises(OSError):
+            await HttpServer(hello, "127.0.0.1", server.port, WebLimits()).start()
+
+    served(act)
