@@ -105,7 +105,11 @@ class Reader(Scanner):
             raise LimitExceeded(f"more than {self.limits.data_set_bytes_max} bytes (data_set_bytes_max)")
 
     def _inflate(self, data: bytes | memoryview) -> None:
-        """PS3.5 A.5, in small steps both ways; a byte of padding may follow."""
+        """PS3.5 A.5, in small steps both ways; a byte of padding may follow.
+
+        What comes just before the damage in a stream may be lost with it: the one case where the split of the bytes
+        decides which of two defects a refusal names.
+        """
         inflater = self._inflater
         assert inflater is not None
         for at in range(0, len(data), _BLOCK):
@@ -114,8 +118,7 @@ class Reader(Scanner):
                 try:
                     out = inflater.decompress(rest, _INFLATE_STEP)
                 except zlib.error as failure:
-                    text = f"the data set can't be inflated: {failure}"
-                    raise Malformed("deflate-invalid", text, self._offset) from None
+                    raise Malformed("deflate-invalid", f"the data set can't be inflated: {failure}") from None
                 rest = inflater.unconsumed_tail
                 self._read_on(out)
                 self._check_inflated()

@@ -87,7 +87,7 @@ class Scanner(Levels):
             if pos >= stop:
                 return pos
             begin = pos
-            pos = self._fresh(data, pos, level.limit - base, level)
+            pos = self._fresh(data, pos, stop, level.limit - base, level)
             if pos == begin:
                 pos = self._element(data, pos, base, level)
                 if self.level is not level or level.coding is not coding or self.need or self.skip:
@@ -135,11 +135,11 @@ class Scanner(Levels):
             self._settle(level, mark)
         return pos
 
-    def _fresh(self, data: bytes, pos: int, hard: int, level: Level) -> int:
+    def _fresh(self, data: bytes, pos: int, stop: int, hard: int, level: Level) -> int:
         """New elements that need nothing but reading: the short way. Stops at the first that may need more."""
         coding, table, last, end = level.coding, level.coding.table, level.last, min(len(data), hard)
         begin, mark, wanted, count, plain = pos, len(self.parts), self.wanted, 0, coding.plain
-        while pos + 8 <= end:
+        while pos < stop and pos + 8 <= end:
             tag, vr, length = plain(data, pos)
             after = pos + 8 + length
             if not vr or tag <= last or length > self._plain_max or after > end or tag in self.specials:
