@@ -16,12 +16,11 @@ import secrets
 import signal
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagittal.archive import faults
-from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.nodes import Node, Token, read_nodes, read_tokens
 from sagittal.config import Settings
@@ -32,6 +31,7 @@ from sagittal.net.tls import ClientCertificate, server_context
 from sagittal.services import ALL
 from sagittal.services.nodes import NodeTable
 from sagittal.services.site import Site
+from sagittal.services.tokens import TokenTable
 from sagittal.ul.negotiation import DEFAULT_ORDER
 
 if TYPE_CHECKING:
@@ -42,26 +42,6 @@ SERVER_FILE = "server.json"  # in the data directory: where the one process that
 log = logging.getLogger("sagittal.serve")
 
 
-class Tokens(Mapping[str, Principal]):
-    """Who a bearer token (by its SHA-256) is; the one in `server.json` is the local operator.
-
-    It counts only the archive's: while there is none of those, loopback needs none.
-    """
-
-    def __init__(self, tokens: Sequence[Token], local_digest: str) -> None:
-        self._local_digest = local_digest
-        self._principals = {token.digest: Principal(token.name, "token", token.verbs) for token in tokens}
-
-    def __getitem__(self, digest: str) -> Principal:
-        return LOCAL if digest == self._local_digest else self._principals[digest]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._principals)
-
-    def __len__(self) -> int:
-        return len(self._principals)
-
-
 @dataclass
 class Running:
     """A serving archive; `ready` is what the ready line says."""
@@ -69,7 +49,7 @@ class Running:
     settings: Settings
     archive: Archive
     nodes: NodeTable
-    tokens: Tokens
+    tokens: TokenTable
     dimse: DimseServer | None = None
     http: HttpServer | None = None
     app: WebApp | None = None
@@ -144,8 +124,9 @@ async def _start(settings: Settings, archive: Archive) -> Running:
     fixed = [Node(n.aet, n.host, n.port, n.tls, duplicates=n.duplicates or "") for n in settings.nodes]
     nodes = NodeTable(archive, await read_nodes(archive.readers), fixed, settings.aet, settings.loopback)
     local_token = secrets.token_urlsafe(32)
-    kept = [Token(t.name, t.sha256, frozenset(t.verbs)) for t in settings.tokens] + await read_tokens(archive.readers)
-    tokens = Tokens(kept, hashlib.sha256(local_token.encode()).hexdigest())
+    named = [Token(t.name, t.sha256, frozenset(t.verbs)) for t in settings.tokens]
+    digest = hashlib.sha256(local_token.encode()).hexdigest()
+    tokens = TokenTable(archive, await read_tokens(archive.readers), named, digest)
     check_bind(settings, len(nodes), len(tokens))
     running = Running(settings, archive, nodes, tokens, local_token=local_token)
     try:
@@ -201,6 +182,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         public_url=settings.web.public_url,
         tokens=lambda: running.tokens,
         nodes=running.nodes,
+        token_table=running.tokens,
         ready=running.reasons,
         durability=settings.durability,
         duplicates=settings.duplicates,

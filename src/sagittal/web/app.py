@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,6 +43,16 @@ class Nodes(Protocol):
     def remove(self, principal: Principal, aet: str) -> Awaitable[bool]: ...
 
 
+class TokenTable(Protocol):
+    """The bearer tokens as `/api/tokens` shows and changes them, by name; digests stay inside."""
+
+    def list(self) -> Sequence[Mapping[str, Any]]: ...
+
+    def add(self, principal: Principal, name: str, digest: str, verbs: Iterable[str]) -> Awaitable[None]: ...
+
+    def revoke(self, principal: Principal, name: str) -> Awaitable[bool]: ...
+
+
 def _no_tokens() -> Mapping[str, Principal]:
     return {}
 
@@ -59,6 +69,7 @@ class Settings:
     public_url: str | None = None  # what clients see in front of a proxy, without a slash at the end
     tokens: Callable[[], Mapping[str, Principal]] = _no_tokens  # SHA-256 of a bearer token, hexadecimal -> who it is
     nodes: Nodes | None = None
+    token_table: TokenTable | None = None
     ready: Callable[[], Sequence[str]] = tuple  # reasons not to be ready, beside the archive's own
     durability: str = "full"
     duplicates: str = "keep-first"  # other content under a held SOP Instance UID: one of archive.ingest.POLICIES

@@ -32,6 +32,14 @@ class NodeIn(BaseModel):
     peer: str = Field(examples=["SCANNER1@192.168.1.20:104"], max_length=300)
 
 
+class TokenIn(BaseModel):
+    """A bearer token, by the SHA-256 of its secret: the secret stays with who made it."""
+
+    name: str = Field(min_length=1, max_length=64)
+    digest: str = Field(pattern="^[0-9a-f]{64}$")
+    verbs: list[str] = Field(examples=[["find", "get"]], max_length=20)
+
+
 class Change(BaseModel):
     cursor: str
     kind: str
@@ -85,6 +93,7 @@ def create_api(house: House) -> FastAPI:
     api.add_exception_handler(SagittalError, refused)
     _add_feed(api, house)
     _add_nodes(api, house)
+    _add_tokens(api, house)
     _add_deletion(api, house)
     _add_docs(api)
     return api
@@ -126,6 +135,28 @@ def _add_nodes(api: FastAPI, house: House) -> None:
         authorize(asking, "admin")
         if nodes is None or not await nodes.remove(asking, aet):
             raise NotFound("there is no such node")
+
+
+def _add_tokens(api: FastAPI, house: House) -> None:
+    tokens = house.settings.token_table
+
+    @api.get("/tokens", summary="The bearer tokens, by name")
+    async def get_tokens(asking: Asking) -> list[dict[str, Any]]:
+        authorize(asking, "admin")
+        return [dict(token) for token in tokens.list()] if tokens else []
+
+    @api.post("/tokens", status_code=201, summary="Add a bearer token, or replace the one of this name")
+    async def post_token(asking: Asking, token: Annotated[TokenIn, Body()]) -> None:
+        authorize(asking, "admin")
+        if tokens is None:
+            raise NotFound("this archive keeps no tokens")
+        await tokens.add(asking, token.name, token.digest, token.verbs)
+
+    @api.delete("/tokens/{name}", status_code=204, summary="End a bearer token")
+    async def delete_token(asking: Asking, name: str) -> None:
+        authorize(asking, "admin")
+        if tokens is None or not await tokens.revoke(asking, name):
+            raise NotFound("there is no such token")
 
 
 def _add_deletion(api: FastAPI, house: House) -> None:

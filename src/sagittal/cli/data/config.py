@@ -1,0 +1,128 @@
+"""`sagittal config show|token`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from sagittal.cli.data.place import data_option, open_archive, refused, server_of
+from sagittal.cli.output import json_option, result, run, say
+from sagittal.errors import DirectoryHeld, NotFound, UsageError
+
+VERBS = ("find", "get", "store")  # what a token lets do when nothing is said
+
+
+@click.group("config")
+def command() -> None:
+    """Show the effective settings; make bearer tokens."""
+
+
+@command.command("show")
+@click.option("--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (TOML).")
+@json_option
+def show(file: Path | None, as_json: bool) -> None:
+    """The settings in force: defaults, file, environment."""
+    from sagittal import config
+
+    for name in config.unknown_environment():
+        say(f"{name} is not a setting")
+    settings = dataclasses.asdict(config.load(file))
+    settings["tokens"] = [{**token, "sha256": "…"} for token in settings["tokens"]]
+    if as_json:
+        result(True, json.loads(json.dumps(settings, default=str)))
+        return
+    for name, value in settings.items():
+        if name == "limits":
+            value = {limit: number for part in value.values() for limit, number in part.items()}
+        for key, inner in value.items() if isinstance(value, dict) else [("", value)]:
+            click.echo(f"{name}{'.' if key else ''}{key} = {json.dumps(inner, default=str)}")
+
+
+@command.group("token")
+def token() -> None:
+    """Bearer tokens for HTTP; in force at once, also beside a running server."""
+
+
+@token.command("add")
+@click.argument("name")
+@click.option("--verb", "verbs", multiple=True, help=f"What it lets do; repeatable [{' '.join(VERBS)}].")
+@data_option
+def add_token(name: str, verbs: tuple[str, ...], data: Path) -> None:
+    """Make a token, or a new one of this name; it is printed once and kept nowhere."""
+    if not name.isprintable() or not 0 < len(name) <= 64:
+        raise UsageError("a token needs a name of at most 64 printable characters")
+    secret = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    run(_put(data, {"name": name, "digest": digest, "verbs": sorted(set(verbs or VERBS))}))
+    click.echo(secret)
+    say(f"the token {name} is shown only here; clients send it as Authorization: Bearer …")
+
+
+@token.command("list")
+@data_option
+@json_option
+def list_tokens(data: Path, as_json: bool) -> None:
+    """The tokens that hold, by name."""
+    for row in run(_list(data)):
+        result(as_json, row, f"{row['name']}\t{' '.join(row['verbs'])}")
+
+
+@token.command("revoke")
+@click.argument("name")
+@data_option
+def revoke(name: str, data: Path) -> None:
+    """End a token."""
+    run(_revoke(data, name))
+    say(f"the token {name} holds no more")
+
+
+async def _put(data: Path, row: dict[str, Any]) -> None:
+    from sagittal.archive.access import LOCAL
+    from sagittal.archive.nodes import Token, put_token
+
+    try:
+        async with open_archive(data) as archive:
+            made = Token(row["name"], row["digest"], frozenset(row["verbs"]))
+            await put_token(archive.act, LOCAL, made)
+    except DirectoryHeld:
+        async with (await server_of(data)).client() as client:
+            response = await client.post("/api/tokens", json=row)
+            if response.is_error:
+                refused(response)
+
+
+async def _list(data: Path) -> list[dict[str, Any]]:
+    from sagittal.archive.nodes import read_tokens
+
+    try:
+        async with open_archive(data) as archive:
+            return [{"name": t.name, "verbs": sorted(t.verbs)} for t in await read_tokens(archive.readers)]
+    except DirectoryHeld:
+        async with (await server_of(data)).client() as client:
+            response = await client.get("/api/tokens")
+            if response.is_error:
+                refused(response)
+            rows: list[dict[str, Any]] = response.json()
+            return rows
+
+
+async def _revoke(data: Path, name: str) -> None:
+    from sagittal.archive.access import LOCAL
+    from sagittal.archive.nodes import revoke_token
+
+    try:
+        async with open_archive(data) as archive:
+            if not await revoke_token(archive.act, LOCAL, name):
+                raise NotFound(f"there is no token {name}")
+    except DirectoryHeld:
+        async with (await server_of(data)).client() as client:
+            response = await client.delete(f"/api/tokens/{quote(name, safe='')}")
+            if response.is_error:
+                refused(response)

@@ -1,0 +1,79 @@
+"""`sagittal export`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sagittal.cli.data.place import data_option, existing, open_archive, reading
+from sagittal.cli.output import json_option, progress, result, run, say
+from sagittal.errors import DirectoryHeld
+
+if TYPE_CHECKING:
+    from sagittal.archive.access import Principal
+    from sagittal.archive.index.connection import Readers
+    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.upkeep.exporter import Exported
+
+
+@click.command("export")
+@data_option
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="An empty folder, or a new .zip file."
+)
+@click.option("--study", "studies", multiple=True, metavar="UID", help="Only this study; repeatable [all].")
+@json_option
+def command(data: Path, out: Path, studies: tuple[str, ...], as_json: bool) -> int:
+    """Write instances of an archive as Part 10 files, each checked against its digest; also while serving."""
+    return run(_export(existing(data), out, studies, as_json))
+
+
+async def _export(data: Path, out: Path, studies: Sequence[str], as_json: bool) -> int:
+    done = failed = 0
+    with progress("Exporting", None) as advance:
+        async for exported in _exported(data, out, studies):
+            advance(1)
+            failed, done = failed + bool(exported.error), done + (not exported.error)
+            uid = exported.ref.sop_instance_uid
+            if as_json:
+                result(True, {"file": exported.name, "sop_instance_uid": uid, "error": exported.error})
+            elif exported.error:
+                say(f"{uid}: {exported.error}")
+    say(f"{done} instances exported to {out}, {failed} failed")
+    return 1 if failed else 0
+
+
+async def _exported(data: Path, out: Path, studies: Sequence[str]) -> AsyncIterator[Exported]:
+    from sagittal.archive.access import LOCAL
+    from sagittal.archive.retrieve import open_object
+    from sagittal.archive.upkeep.exporter import export_folder, export_zip
+    from sagittal.archive.upkeep.tasks import export, steps
+
+    try:
+        async with open_archive(data) as archive:
+            refs = await _refs(archive.readers, LOCAL, studies)
+            async for exported in export(archive, LOCAL, refs, out):
+                yield exported
+    except DirectoryHeld:  # objects are immutable: they can be read beside the server
+        async with reading(data) as (readers, volumes):
+            refs = await _refs(readers, LOCAL, studies)
+            to = export_zip if out.suffix.lower() == ".zip" else export_folder
+            async for exported in steps(lambda: to(lambda ref: open_object(volumes, ref), refs, out)):
+                yield exported
+
+
+async def _refs(readers: Readers, principal: Principal, studies: Sequence[str]) -> list[InstanceRef]:
+    """The current instances of these studies, or of all."""
+    from sagittal.archive.query import Query, find
+    from sagittal.archive.retrieve import instances
+
+    if not studies:
+        rows = await find(readers, 1 << 62, principal, Query("STUDY", {0x0020000D: ""}))
+        studies = [str(uid) for (uid,) in rows.rows]
+    found: list[InstanceRef] = []
+    for study in studies:
+        found += await instances(readers, principal, study_uid=study)
+    return found

@@ -1,0 +1,114 @@
+"""Import into a running archive: one STOW-RS request (PS3.18 10.5) a file, several at one time.
+
+One file a request, so that each file gets an answer of its own whatever its head says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sagittal.archive.upkeep.sources import Candidate, Opened, Refusal, candidates
+from sagittal.dicom.part10 import Part10Head
+from sagittal.errors import Malformed, SagittalError
+from sagittal.limits import ArchiveLimits, ReaderLimits
+
+if TYPE_CHECKING:
+    import httpx
+
+Answer = tuple[str, str, str, str]  # file, status, reason, SOP Instance UID
+_REQUESTS = 4
+_READ_BYTES = 1 << 18
+_BOUNDARY = "sagittal-import"
+_HEADERS = {
+    "content-type": f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}',
+    "accept": "application/dicom+json",
+}
+_HEAD = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+_TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
+
+
+async def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path]) -> AsyncIterator[Answer]:
+    """Everything at or below `paths`, with an answer for each file."""
+    found = candidates(paths, ArchiveLimits())
+    running: set[asyncio.Task[Answer]] = set()
+    over = False
+    try:
+        while running or not over:
+            while not over and len(running) < _REQUESTS:
+                candidate = await asyncio.to_thread(_next, found)
+                over = candidate is None
+                if candidate is not None:
+                    running.add(asyncio.create_task(_store(client, candidate)))
+            if running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+
+
+def _next(found: Iterator[Candidate | Refusal]) -> Candidate | Refusal | None:
+    return next(found, None)
+
+
+async def _store(client: httpx.AsyncClient, candidate: Candidate | Refusal) -> Answer:
+    if isinstance(candidate, Refusal):
+        return candidate.name, "failed", candidate.reason, ""
+    try:
+        opened = await asyncio.to_thread(candidate.open)
+    except (OSError, RuntimeError, ValueError) as error:
+        return candidate.name, "failed", str(error), ""
+    try:
+        head = await asyncio.to_thread(_read_head, opened)
+        response = await client.post("/dicom-web/studies", headers=_HEADERS, content=_body(opened))
+    except Malformed as error:
+        return candidate.name, "skipped" if error.defect in ("not-dicom", "empty") else "failed", error.text, ""
+    except (SagittalError, OSError) as error:
+        return candidate.name, "failed", str(error), ""
+    finally:
+        await asyncio.to_thread(opened.close)
+    return candidate.name, *_answer(response), head.sop_instance_uid or ""
+
+
+def _read_head(opened: Opened) -> Part10Head:
+    """Raises Malformed unless it is a DICOM file."""
+    head = Part10Head(ReaderLimits())
+    while not head.done:
+        data = opened.read(_READ_BYTES)
+        if not data:
+            head.finish()
+            break
+        head.feed(data)
+    opened.rewind()
+    return head
+
+
+async def _body(opened: Opened) -> AsyncIterator[bytes]:
+    yield _HEAD
+    while data := await asyncio.to_thread(opened.read, _READ_BYTES):
+        yield data
+    yield _TAIL
+
+
+def _answer(response: httpx.Response) -> tuple[str, str]:
+    """Status and reason from a STOW-RS response (PS3.18 10.5.3, PS3.18 I)."""
+    try:
+        told = response.json()
+    except ValueError:
+        return "failed", f"{response.status_code} {response.reason_phrase}"
+    if response.is_success:
+        warnings = [row["00081196"]["Value"][0] for row in _items(told, "00081199") if "00081196" in row]
+        return "stored", f"warning {warnings[0]:04X}" if warnings else ""
+    comments = [row["00000902"]["Value"][0] for row in _items(told, "00081198") if "00000902" in row]
+    reasons = [f"{row['00081197']['Value'][0]:04X}" for row in _items(told, "00081198") if "00081197" in row]
+    detail = told.get("detail") if isinstance(told, dict) else None
+    return "failed", str((comments or reasons or [detail or response.reason_phrase])[0])
+
+
+def _items(told: object, tag: str) -> list[dict[str, dict[str, list[int]]]]:
+    found = told.get(tag, {}).get("Value", []) if isinstance(told, dict) else []
+    return found if isinstance(found, list) else []
