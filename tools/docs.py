@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 from sagittal import cli, config, limits
+from sagittal.dicom.defects import POLICY
 from sagittal.dicom.syntaxes import SYNTAXES
 
 ROOT = Path(__file__).parents[1]
@@ -109,7 +110,22 @@ def syntaxes_page() -> str:
     return page + table(("UID", "name", "frames", "storage", ""), rows)
 
 
-PAGES = {"commands": commands_page, "settings": settings_page, "transfer-syntaxes": syntaxes_page}
+def defects_page() -> str:
+    page = "# Defects of objects\n\nWhat the archive does about each, as `dicom/defects.py` says.\n"
+    page += "*warn*: stored exactly as received and answered with success; the name stands in the log.\n\n"
+    rows = (
+        (f"`{name}`", row.action, f"{row.dimse_status:04X}", str(row.http_status), row.text)
+        for name, row in POLICY.items()
+    )
+    return page + table(("defect", "action", "DIMSE status", "HTTP status", "meaning"), rows)
+
+
+PAGES = {
+    "defects": defects_page,
+    "commands": commands_page,
+    "settings": settings_page,
+    "transfer-syntaxes": syntaxes_page,
+}
 
 
 def main() -> int:
