@@ -26,6 +26,8 @@ from sagittal.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ
 from sagittal.ul.stream import Run
 
 LOGGER = logging.getLogger("sagittal.net")
+TURN_SECONDS = 0.02  # what one read may cost before the peer has to wait as long
+FRAGMENTS_MAX = 1024  # handed on one by one, as many as one gathered write takes; more are joined
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -97,6 +99,10 @@ class Link(asyncio.BufferedProtocol):
             self._quickack.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]  # set only if there
         if not self.machine.established or self.machine.has_output:
             self.settle()
+        took = self.loop.time() - now
+        if took > TURN_SECONDS:  # thousands of tiny values or messages: as much time to the others as to this peer
+            self.hold()
+            self.loop.call_later(took, self.unhold)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._quickack is not None:
@@ -126,7 +132,10 @@ class Link(asyncio.BufferedProtocol):
                 self._arrived(arrived)
         else:
             self.exchange.data(run)
-            self._taker.data(run.fragments, run.last)
+            fragments = run.fragments
+            if len(fragments) > FRAGMENTS_MAX:
+                fragments = (memoryview(b"".join(fragments)),)
+            self._taker.data(fragments, run.last)
 
     def _arrived(self, arrived: Arrived) -> None:
         self._taker = self.invoker if arrived.command["CommandField"] & RESPONSE else self.performer

@@ -335,3 +335,20 @@ def test_200_silent_sockets_hinder_nobody() -> None:
             await until(lambda: server.connections == 0)
 
     run(test)
+
+
+def test_tiny_values_are_joined_and_wait_their_turn() -> None:
+    async def test() -> None:
+        store = Store()
+        async with serving(services(store)) as server:
+            raw, other = [await Raw.open(server.port, associate=STORING) for _ in range(2)]
+            data = bytes(range(256)) * 400
+            raw.send(store_request(data, limit=1))
+            other.send(store_request(b"other"))
+            assert (await other.command())["Status"] == 0
+            assert (await raw.command())["Status"] == 0
+            assert store.kept[1] == data
+            for each in (raw, other):
+                each.close()
+
+    run(test)
