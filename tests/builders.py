@@ -18,7 +18,7 @@ from sagittal.archive.faults import Faults
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.dicom import elements, part10
 from sagittal.dicom.dictionary import tag_of, vr_of
-from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
+from sagittal.dicom.syntaxes import EXPLICIT_LE, TransferSyntax, syntax
 from sagittal.limits import Limits
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -79,55 +79,47 @@ def build(
     charset: str = "",
     extra: Mapping[str, str | bytes] | None = None,
 ) -> Built:
-    """The object `number` of a series. `extra` adds or replaces elements by keyword; None-like "" leaves them empty."""
+    """The object `number` of a series. `extra` adds or replaces elements by keyword; "" is an empty value."""
     study_uid = uid("study", study) if study_uid is None else study_uid
     series_uid = uid("series", study, series) if series_uid is None else series_uid
     sop_instance_uid = uid("instance", study, series, number) if sop_instance_uid is None else sop_instance_uid
-    to = syntax(syntax_uid)
+    texts = dict(_TEXTS, SOPClassUID=sop_class_uid, SOPInstanceUID=sop_instance_uid, StudyInstanceUID=study_uid)
+    texts |= {"SeriesInstanceUID": series_uid, "PatientID": patient_id, "PatientName": patient_name}
+    texts |= {"StudyDate": study_date, "Modality": modality, "SpecificCharacterSet": charset}
+    texts |= {"InstanceNumber": str(number), "NumberOfFrames": str(frames) if frames > 1 else ""}
+    texts |= {"AccessionNumber": f"A{study}", "StudyID": f"S{study}", "StudyDescription": f"Study {study}"}
+    texts |= {"SeriesDescription": f"Series {series}"}
+    numbers = dict(_NUMBERS, Rows=rows, Columns=columns)
     pixels = tuple(_pixels(sop_instance_uid, frame, rows * columns * 2) for frame in range(frames))
-    values: dict[str, str | bytes] = {
-        "SpecificCharacterSet": charset,
-        "SOPClassUID": sop_class_uid,
-        "SOPInstanceUID": sop_instance_uid,
-        "StudyDate": study_date,
-        "StudyTime": "101530",
-        "AccessionNumber": f"A{study}",
-        "Modality": modality,
-        "StudyDescription": f"Study {study}",
-        "SeriesDescription": f"Series {series}",
-        "ReferringPhysicianName": "Roe^Richard",
-        "PatientName": patient_name,
-        "PatientID": patient_id,
-        "PatientBirthDate": "19700101",
-        "PatientSex": "F",
-        "StudyInstanceUID": study_uid,
-        "SeriesInstanceUID": series_uid,
-        "StudyID": f"S{study}",
-        "SeriesNumber": "1",
-        "InstanceNumber": str(number),
-        "SamplesPerPixel": elements.encode_numbers("US", [1], to),
-        "PhotometricInterpretation": "MONOCHROME2",
-        "NumberOfFrames": str(frames) if frames > 1 else "",
-        "Rows": elements.encode_numbers("US", [rows], to),
-        "Columns": elements.encode_numbers("US", [columns], to),
-        "BitsAllocated": elements.encode_numbers("US", [16], to),
-        "BitsStored": elements.encode_numbers("US", [16], to),
-        "HighBit": elements.encode_numbers("US", [15], to),
-        "PixelRepresentation": elements.encode_numbers("US", [0], to),
-        **(extra or {}),
-    }
-    charsets = tuple(charset.split("\\")) if charset else ()
-    listed = []
-    for keyword, value in values.items():
-        tag = tag_of(keyword)
-        vr = vr_of(tag)
-        listed.append((tag, vr, value if isinstance(value, bytes) else elements.encode_text(vr, value, charsets)))
-    if "PixelData" not in values and not to.encapsulated:
-        listed.append((0x7FE00010, "OW", b"".join(pixels)))
-    data = elements.encode(listed, to)
-    if "PixelData" not in values and to.encapsulated:
-        data += _fragments(pixels)
+    data = _data_set({**texts, **(extra or {})}, numbers, pixels, syntax(syntax_uid))
     return Built(data, study_uid, series_uid, sop_class_uid, sop_instance_uid, syntax_uid, pixels)
+
+
+_TEXTS = {
+    "StudyTime": "101530",
+    "ReferringPhysicianName": "Roe^Richard",
+    "PatientBirthDate": "19700101",
+    "PatientSex": "F",
+    "SeriesNumber": "1",
+    "PhotometricInterpretation": "MONOCHROME2",
+}
+_NUMBERS = {"SamplesPerPixel": 1, "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 0}
+
+
+def _data_set(
+    values: Mapping[str, str | bytes], numbers: Mapping[str, int], pixels: tuple[bytes, ...], to: TransferSyntax
+) -> bytes:
+    charset = values["SpecificCharacterSet"]
+    charsets = tuple(charset.split("\\")) if isinstance(charset, str) and charset else ()
+    listed = {tag_of(name): ("US", elements.encode_numbers("US", [value], to)) for name, value in numbers.items()}
+    for keyword, value in values.items():
+        vr = vr_of(tag := tag_of(keyword))
+        listed[tag] = (vr, value if isinstance(value, bytes) else elements.encode_text(vr, value, charsets))
+    own_pixels = "PixelData" not in values
+    if own_pixels and not to.encapsulated:
+        listed[0x7FE00010] = ("OW", b"".join(pixels))
+    data = elements.encode([(tag, *rest) for tag, rest in listed.items()], to)
+    return data + _fragments(pixels) if own_pixels and to.encapsulated else data
 
 
 def _pixels(name: str, frame: int, length: int) -> bytes:
