@@ -1,7 +1,8 @@
 """Every limit of the archive: name, unit in the name, default, and the reason beside it.
 
-Frozen and handed down from `serve`; the standard library only. A setting `[limits]` of the configuration replaces values by
-name. A limit that is exceeded raises `LimitExceeded` or `Malformed` (see the policy table in `dicom.defects`).
+Frozen and handed down from `serve`; the standard library only. A setting `[limits]` of the configuration replaces
+values by name. A limit that is exceeded raises `LimitExceeded` or `Malformed` (see the policy table in
+`dicom.defects`).
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class ArchiveLimits:
     staging_inline_bytes_max: int = 64 * KiB  # smaller objects get their file only when they are complete
     slow_write_seconds: float = 0.01  # one write that took longer: from now on a thread writes, the loop stays free
     slow_write_pending_bytes_max: int = 1 * MiB  # of one transfer, waiting for that thread
+    unsynced_bytes_max: int = 64 * MiB  # of one transfer; then a thread syncs, so that no commit waits for gigabytes
     metadata_part_characters: int = 512 * KiB  # metadata is compressed, kept and read in parts of this
     metadata_held_bytes_max: int = 1 * MiB  # compressed parts of one transfer in memory; more goes to staging
     compared_metadata_bytes_max: int = 16 * MiB  # a colliding instance with more counts as other content
@@ -99,8 +101,10 @@ class ArchiveLimits:
     sync_threads: int = 4
     query_threads: int = 2
     query_rows_max: int = 100_000
+    query_seconds_max: float = 10.0  # a query that no index answers holds a reader thread so long at the most
     free_bytes_min: int = 256 * MiB  # refuse before full
     delete_grace_seconds: int = 30 * 86_400
+    collect_every_seconds: float = 3_600.0  # how often bytes are removed whose grace period is over
     import_transfers: int = 8  # files of one import that are under way at one time, so that commits have batches
     zip_members_max: int = 1_000_000  # their directory is held in memory, some 500 bytes each
     zip_ratio_max: int = 200  # inflated to deflated bytes of one member beyond its first MiB; pixels reach 3-10

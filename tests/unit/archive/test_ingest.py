@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from builders import CT, Built, build, opened, store, uid
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
+from sagittal.archive.faults import Faults
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.query import Query
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
@@ -23,9 +25,11 @@ RLE = "1.2.840.10008.1.2.5"
 SOURCE = Source("dimse", "MODALITY", "SAGITTAL", "127.0.0.1")
 
 
-async def send(archive: Archive, built: Built, piece: int = 1 << 20, **command: str) -> Outcome:
+async def send(
+    archive: Archive, built: Built, piece: int = 1 << 20, command: Mapping[str, str] | None = None
+) -> Outcome:
     """As C-STORE does it: the command first, the data set in pieces of one reused buffer."""
-    given = {"sop_class_uid": built.sop_class_uid, "sop_instance_uid": built.sop_instance_uid, **command}
+    given = {"sop_class_uid": built.sop_class_uid, "sop_instance_uid": built.sop_instance_uid, **(command or {})}
     transfer = archive.store_begin(LOCAL, SOURCE, syntax_uid=built.syntax_uid, **given)
     buffer = bytearray(piece)
     for start in range(0, len(built.data), piece):
@@ -122,7 +126,7 @@ def test_a_uid_that_differs_from_the_command_is_refused(tmp_path: Path, command:
     async def main() -> None:
         async with opened(tmp_path) as archive:
             with pytest.raises(IdentifierMismatch, match="differs from the command"):
-                await send(archive, build(), **command)
+                await send(archive, build(), command=command)
         assert left(tmp_path) == []
 
     asyncio.run(main())
@@ -274,3 +278,16 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
     asyncio.run(main())
     (file,) = (tmp_path / "objects" / "0001").iterdir()
     assert hashlib.sha256(file.read_bytes()).hexdigest() == file.name
+
+
+def test_a_huge_object_is_synced_on_the_way(tmp_path: Path) -> None:
+    built = build(rows=512, columns=512)
+    seen: list[str] = []
+
+    async def main() -> None:
+        limits = Limits(archive=ArchiveLimits(unsynced_bytes_max=200_000, free_bytes_min=0))
+        async with opened(tmp_path, limits, Faults(seen.append)) as archive:
+            assert (await send(archive, built, 50_000)).digest == built.digest
+
+    asyncio.run(main())
+    assert seen.count("file.sync") > 2

@@ -102,6 +102,7 @@ class Batch:
         for incoming in files:
             if incoming.pen.staged is not None and not incoming.adopted:
                 volume.adopt(incoming.pen.staged, incoming.arrival.key)
+                incoming.pen.adopted()
                 incoming.adopted = True
         for directory in {incoming.arrival.key.partition("/")[0] for incoming in files}:
             volume.sync_directory(directory)

@@ -2,7 +2,8 @@
 
 A small object is held in memory until it is complete. A larger one is written by the loop itself, because a write into
 the page cache costs less than a thread: until one write took longer than `slow_write_seconds`. From then on the volume
-counts as slow, a thread writes, and the transfer asks its sender to wait. Deliberately not here: syncs and names.
+counts as slow, a thread writes, and the transfer asks its sender to wait. A huge object is synced on the way, so that
+the last sync is short. Deliberately not here: syncs and names.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ class Gauge:
 class Pen:
     """Writes one transfer. `staged` is None while everything is still in memory."""
 
-    __slots__ = ("_closed", "_error", "_gauge", "_held", "_inline", "_pending", "_pending_bytes", "_running", "staged")
+    __slots__ = (
+        "_closed", "_error", "_gauge", "_held", "_inline", "_pending", "_pending_bytes", "_running", "_unsynced",
+        "staged",
+    )  # fmt: skip
 
     def __init__(self, gauge: Gauge) -> None:
         self.staged: Staged | None = None
@@ -57,6 +61,7 @@ class Pen:
         self._running: asyncio.Future[None] | None = None
         self._error: SagittalError | None = None
         self._closed = False
+        self._unsynced = 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Take the next bytes; the buffer is the caller's again afterwards. Raises StorageUnavailable."""
@@ -68,7 +73,8 @@ class Pen:
             data = b"".join((*self._inline, data))
             self._inline.clear()
             self._held = -1
-        if self._gauge.slow or self._running is not None:
+        self._unsynced += len(data)
+        if self._gauge.slow or self._running is not None or self._unsynced > self._gauge.limits.unsynced_bytes_max:
             self._write_later(bytes(data))
             return
         if self.staged is None:
@@ -96,6 +102,10 @@ class Pen:
             self._gauge.volume.write(self.staged, b"".join(self._inline))
             self._inline.clear()
         return self.staged
+
+    def adopted(self) -> None:
+        """The staging file got its name among the objects."""
+        self.staged = None
 
     def discard(self) -> None:
         """Forget everything; a thread that is still writing does it when it ends."""
@@ -125,6 +135,9 @@ class Pen:
             if self.staged is None and not self._closed:
                 self.staged = self._gauge.volume.stage()
             while self._pending and not self._closed and self.staged is not None:
+                if self._unsynced > self._gauge.limits.unsynced_bytes_max:
+                    self._unsynced = 0
+                    self._gauge.volume.sync_file(self.staged.fd)
                 data = self._pending.popleft()
                 self._pending_bytes -= len(data)
                 self._gauge.write(self.staged, data)
