@@ -162,35 +162,11 @@ def routes(house: House) -> list[BaseRoute]:
     from sagittal.web.api.events import Changes
     from sagittal.web.api.health import Health
     from sagittal.web.api.lazy import LazyApi
-    from sagittal.web.frames import Frames
-    from sagittal.web.qido import Qido
-    from sagittal.web.stow import Stow
     from sagittal.web.ui.page import Page
-    from sagittal.web.wado import Wado
 
-    stow, wado, qido, frames = Stow(house), Wado(house), Qido(house), Frames(house)
     health, page = Health(house), Page(house)
-    instance = "/studies/{study}/series/{series}/instances/{instance}"
-    dicom_web: list[BaseRoute] = [
-        Route("/studies", stow.store, methods=["POST"]),
-        Route("/studies/{study}", stow.store, methods=["POST"]),
-        Route("/studies", qido.studies),
-        Route("/studies/{study}/series", qido.series),
-        Route("/studies/{study}/series/{series}/instances", qido.instances),
-        Route("/studies/{study}/instances", qido.instances),
-        Route("/series", qido.series),
-        Route("/instances", qido.instances),
-        Route(instance + "/frames/{frames}", frames.frames),
-        Route(instance + "/bulkdata/{path:path}", frames.bulk_data),
-        Route("/studies/{study}/metadata", wado.metadata),
-        Route("/studies/{study}/series/{series}/metadata", wado.metadata),
-        Route(instance + "/metadata", wado.metadata),
-        Route("/studies/{study}", wado.objects),
-        Route("/studies/{study}/series/{series}", wado.objects),
-        Route(instance, wado.objects),
-    ]
     return [
-        Mount("/dicom-web", routes=dicom_web),
+        Mount("/dicom-web", routes=_dicom_web(house)),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),
         Route("/metrics", health.metrics),
@@ -200,4 +176,31 @@ def routes(house: House) -> list[BaseRoute]:
         Route("/api/changes", Changes(house).changes),
         Route("/api/summary", page.summary),
         Mount("/api", LazyApi(house)),
+    ]
+
+
+def _dicom_web(house: House) -> list[BaseRoute]:
+    """PS3.18 10."""
+    from sagittal.web.frames import Frames
+    from sagittal.web.qido import Qido
+    from sagittal.web.stow import Stow
+    from sagittal.web.wado import Wado
+
+    stow, wado, qido, frames = Stow(house), Wado(house), Qido(house), Frames(house)
+    study = "/studies/{study}"
+    series = study + "/series/{series}"
+    instance = series + "/instances/{instance}"
+    return [
+        Route("/studies", stow.store, methods=["POST"]),
+        Route(study, stow.store, methods=["POST"]),
+        Route("/studies", qido.studies),
+        Route("/series", qido.series),
+        Route("/instances", qido.instances),
+        Route(study + "/series", qido.series),
+        Route(study + "/instances", qido.instances),
+        Route(series + "/instances", qido.instances),
+        Route(instance + "/frames/{frames}", frames.frames),
+        Route(instance + "/bulkdata/{path:path}", frames.bulk_data),
+        *(Route(level + "/metadata", wado.metadata) for level in (study, series, instance)),
+        *(Route(level, wado.objects) for level in (study, series, instance)),
     ]

@@ -1,4 +1,7 @@
+"""Media types and what is chosen among them: every form of Accept that real clients send."""
+
 # ruff: noqa: E501  (one line a row)
+
 from __future__ import annotations
 
 import pytest

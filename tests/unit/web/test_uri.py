@@ -1,3 +1,5 @@
+"""Addresses: the base of those we hand out, and the checks of those we get."""
+
 from __future__ import annotations
 
 from typing import Any

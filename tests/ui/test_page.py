@@ -1,0 +1,83 @@
+"""The page at `/` in a real browser: both languages, live, nothing from elsewhere, text as text."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import Served
+from programs import need
+
+from sagittal.dicom.elements import encode
+from sagittal.dicom.part10 import meta_group
+from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=need("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def store(server: Served, number: int, name: str) -> None:
+    texts = [
+        (0x00080016, "UI", CT),
+        (0x00080018, "UI", f"2.25.{number}3"),
+        (0x00080060, "CS", "CT"),
+        (0x00081030, "LO", "<img src=x onerror=alert(1)>"),
+        (0x00100010, "PN", name),
+        (0x00100020, "LO", "ID"),
+        (0x0020000D, "UI", f"2.25.{number}1"),
+        (0x0020000E, "UI", f"2.25.{number}2"),
+    ]
+    data_set = encode([(tag, vr, text.encode()) for tag, vr, text in texts], SYNTAXES[EXPLICIT_LE])
+    body = meta_group(CT, f"2.25.{number}3", EXPLICIT_LE) + data_set
+    request = urllib.request.Request(server.http + "/dicom-web/studies", body, {"content-type": "application/dicom"})
+    assert urllib.request.urlopen(request).status == 200
+
+
+@pytest.fixture
+def page(browser: Any, server: Served) -> Iterator[Any]:
+    page = browser.new_page(locale="es-MX")
+    page.complaints = []
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("request", lambda request: request.url.startswith(server.http) or page.complaints.append(request.url))
+    yield page
+    assert page.complaints == []
+    page.close()
+
+
+def test_the_page_lives(page: Any, server: Served) -> None:
+    page.goto(server.http + "/")
+    page.wait_for_selector("#state.good")
+    assert page.text_content("#state-text") == "Listo"
+    assert page.text_content("#dcmsend") == f"dcmsend -aec SAGITTAL {server.host} {server.port} +sd +r CARPETA"
+    assert page.is_visible("#empty")
+
+    store(server, 1, "Doe^Jane")
+    page.wait_for_selector("#latest tbody tr")
+    assert page.locator("#latest tbody tr").count() == 1
+    assert page.text_content("#instances") == "1"
+    row = page.text_content("#latest tbody tr")
+    assert "Doe, Jane" in row and "<img src=x onerror=alert(1)>" in row
+
+    page.select_option("#language", "en")
+    assert page.text_content("#latest-title") == "Latest studies"
+    store(server, 2, "Roe^Richard")
+    page.wait_for_selector("#latest tbody tr:nth-child(2)")
+    assert "Roe" in page.text_content("#latest tbody tr:first-child")
+
+
+def test_the_rest_is_described(page: Any, server: Served) -> None:
+    page.goto(server.http + "/api/docs")
+    page.wait_for_selector("#operations section")
+    assert "GET /api/changes" in page.text_content("#operations")
