@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sagittal.archive.upkeep.sources import Candidate, Opened, Refusal, candidates
 from sagittal.dicom.part10 import Part10Head
+from sagittal.dicom.sopclasses import MEDIA_STORAGE_DIRECTORY
 from sagittal.errors import Malformed, SagittalError
 from sagittal.limits import ArchiveLimits, ReaderLimits
 
@@ -64,6 +65,8 @@ async def _store(client: httpx.AsyncClient, candidate: Candidate | Refusal) -> A
         return candidate.name, "failed", str(error), ""
     try:
         head = await asyncio.to_thread(_read_head, opened)
+        if head.sop_class_uid == MEDIA_STORAGE_DIRECTORY:
+            return candidate.name, "skipped", "a DICOMDIR; the files it lists are imported on their own", ""
         response = await client.post("/dicom-web/studies", headers=_HEADERS, content=_body(opened))
     except Malformed as error:
         return candidate.name, "skipped" if error.defect in ("not-dicom", "empty") else "failed", error.text, ""
@@ -103,8 +106,9 @@ def _answer(response: httpx.Response) -> tuple[str, str]:
     if response.is_success:
         warnings = [row["00081196"]["Value"][0] for row in _items(told, "00081199") if "00081196" in row]
         return "stored", f"warning {warnings[0]:04X}" if warnings else ""
-    comments = [row["00000902"]["Value"][0] for row in _items(told, "00081198") if "00000902" in row]
-    reasons = [f"{row['00081197']['Value'][0]:04X}" for row in _items(told, "00081198") if "00081197" in row]
+    failed = [*_items(told, "00081198"), *_items(told, "0008119A")]  # the second: those without UIDs
+    comments = [row["00000902"]["Value"][0] for row in failed if "00000902" in row]
+    reasons = [f"{row['00081197']['Value'][0]:04X}" for row in failed if "00081197" in row]
     detail = told.get("detail") if isinstance(told, dict) else None
     return "failed", str((comments or reasons or [detail or response.reason_phrase])[0])
 

@@ -1,0 +1,50 @@
+"""`sagittal import` into a running archive: what it says of each file, by what the archive answers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from builders import build
+
+from sagittal.cli.data.stow import Answer, store_over_http
+from sagittal.dicom.part10 import meta_group
+from sagittal.dicom.sopclasses import MEDIA_STORAGE_DIRECTORY
+from sagittal.dicom.syntaxes import EXPLICIT_LE
+
+
+def imported(path: Path, answer: httpx.Response) -> Answer:
+    async def run() -> list[Answer]:
+        async def handle(request: httpx.Request) -> httpx.Response:
+            await request.aread()
+            return answer
+
+        transport = httpx.MockTransport(handle)
+        async with httpx.AsyncClient(transport=transport, base_url="http://archive") as client:
+            return [row async for row in store_over_http(client, [path])]
+
+    (row,) = asyncio.run(run())
+    return row
+
+
+def refusal(tag: str) -> httpx.Response:
+    item = {"00081197": {"vr": "US", "Value": [0xA900]}, "00000902": {"vr": "LO", "Value": ["no UID"]}}
+    return httpx.Response(409, json={tag: {"vr": "SQ", "Value": [item]}})
+
+
+@pytest.mark.parametrize("tag", ["00081198", "0008119A"])
+def test_the_reason_of_a_refusal_is_told(tmp_path: Path, tag: str) -> None:
+    """PS3.18 I: an instance without UIDs is in the Other Failures Sequence."""
+    path = tmp_path / "one.dcm"
+    path.write_bytes(build().part10)
+    assert imported(path, refusal(tag))[1:3] == ("failed", "no UID")
+
+
+def test_a_dicomdir_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "DICOMDIR"
+    path.write_bytes(meta_group(MEDIA_STORAGE_DIRECTORY, "1.2.3", EXPLICIT_LE))
+    status, reason = imported(path, httpx.Response(500))[1:3]
+    assert status == "skipped"
+    assert "DICOMDIR" in reason
