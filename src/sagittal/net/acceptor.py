@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.dimse.service import AssociationInfo, Context
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
-from sagittal.net.link import LOGGER, Link
+from sagittal.net.link import CLOSED, LOGGER, Link
 from sagittal.ul import negotiation
 from sagittal.ul.association import Association
 from sagittal.ul.negotiation import Agreed
@@ -174,7 +174,7 @@ class Acceptor(Link):
         if self._accepted:
             level = logging.INFO if self.reason == "released" else logging.WARNING
             self.log(level, "association ended", reason=self.reason, received_bytes=self.received_bytes)
-        elif self.received_bytes or self.machine.problem:
+        elif self.received_bytes or self.reason != CLOSED:  # a port scan that says nothing isn't worth a line
             self.log(logging.WARNING, "connection ended without an association", reason=self.reason)
 
     def leave(self, text: str) -> None:

@@ -26,6 +26,7 @@ from sagittal.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ
 from sagittal.ul.stream import Run
 
 LOGGER = logging.getLogger("sagittal.net")
+CLOSED = "the connection was closed"
 TURN_SECONDS = 0.02  # what one read may cost before the peer has to wait as long
 FRAGMENTS_MAX = 1024  # handed on one by one, as many as one gathered write takes; more are joined
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -111,7 +112,7 @@ class Link(asyncio.BufferedProtocol):
         for indication in self.machine.closed(self.loop.time()):
             self._indicated(indication)
         self.resume_writing()
-        self._end("the connection was closed" if exc is None else f"the connection was lost: {exc}")
+        self._end(CLOSED if exc is None else f"the connection was lost: {exc}")
 
     def pause_writing(self) -> None:
         self.write_waiter = self.loop.create_future()

@@ -17,7 +17,7 @@ from sagittal.errors import DamagedObject, PeerError
 if TYPE_CHECKING:
     from sagittal.net.link import Link
 
-BATCH_BYTES = 512 * 1024  # read and written at once: ~1 ms of one core
+BATCH_BYTES = 1 << 20  # read and written at once: ~1 ms of one core
 JOIN_BYTES = 64 * 1024  # below this, one joined buffer is cheaper than many
 
 

@@ -38,6 +38,8 @@ class Watch:
         if machine.deadline is not None and now >= machine.deadline:
             machine.expired(now)
             link.settle()
+            if link.transport is not None and link.transport.get_write_buffer_size():
+                link.transport.abort()  # a close would wait for a peer that takes nothing
         elif link.over:
             return
         elif self._stalled(link, now):

@@ -169,7 +169,7 @@ def test_associations_max() -> None:
     run(test)
 
 
-def test_connections_unassociated_max() -> None:
+def test_connections_unassociated_max(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         async with serving(connections_unassociated_max=2) as server:
             working = await Raw.open(server.port, associate=request())
@@ -185,7 +185,9 @@ def test_connections_unassociated_max() -> None:
             for each in (*silent, working, newcomer):
                 each.close()
 
-    run(test)
+    with caplog.at_level(logging.WARNING, "sagittal.net"):
+        run(test)
+    assert "too many connections without an association" in caplog.records[0].getMessage()
 
 
 def test_connections_per_address_max() -> None:
