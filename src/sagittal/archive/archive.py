@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -35,10 +36,11 @@ from sagittal.archive.query import Query, Rows
 from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.archive.upkeep.statistics import Counts, LatestStudy, Statistics
 from sagittal.dicom.scanning.memo import Memo
-from sagittal.errors import DirectoryHeld, NotAuthorized
+from sagittal.errors import DirectoryHeld, NotAuthorized, SagittalError
 from sagittal.limits import Limits
 
 T = TypeVar("T")
+log = logging.getLogger("sagittal.archive")
 
 INDEX, LOCK = "index.db", "lock"
 _MAIN_VOLUME = 1
@@ -72,6 +74,7 @@ class Archive:
         self._gauge = Gauge(self.volume, bounds)
         comparer = Comparer(index, self.volume, bounds.compared_metadata_bytes_max)
         self._committer = Committer(connection, self.volume, bounds, comparer, self.feed.wake)
+        self._collecting = asyncio.get_running_loop().create_task(self._collect_for_ever())
         self._ingest = Ingest(limits, self._gauge, Memo(), self._committer)
 
     @classmethod
@@ -92,6 +95,7 @@ class Archive:
 
     async def close(self) -> None:
         """Commit what was submitted, then let go of the directory."""
+        self._collecting.cancel()
         await self._committer.close()
         self._gauge.threads.shutdown()
         await asyncio.get_running_loop().run_in_executor(None, self.readers.close)
@@ -173,12 +177,21 @@ class Archive:
         self._statistics.recount()
         return purged
 
+    async def _collect_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.limits.archive.collect_every_seconds)
+            try:
+                await self.collect()
+            except SagittalError as error:
+                log.warning("what was deleted could not be removed: %s", error)
+
     # Reading
 
     async def find(self, principal: Principal, asked: Query) -> Rows:
         """The rows that match."""
         with self._audited(principal, "find"):
-            rows = await query.find(self.readers, self.limits.archive.query_rows_max, principal, asked)
+            bounds = self.limits.archive
+            rows = await query.find(self.readers, bounds.query_rows_max, principal, asked, bounds.query_seconds_max)
         row = AuditRow(principal.name, principal.kind, "find", detail=asked.level, number_of_instances=len(rows.rows))
         self.audit(row)
         return rows

@@ -7,9 +7,11 @@ are not matched.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
@@ -18,6 +20,7 @@ from sagittal.archive.index.matching import form_of
 from sagittal.archive.index.select import query_statement
 from sagittal.errors import BadRequest, LimitExceeded
 
+_STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's machine, some milliseconds
 _NO_LIMIT_OFFSET_MAX = 1 << 62
 
 
@@ -48,15 +51,26 @@ class Rows:
     unmatched: frozenset[int] = frozenset()
 
 
-async def find(readers: Readers, rows_max: int, principal: Principal, query: Query) -> Rows:
-    """The rows of a query. BadRequest for a key that cannot be read, LimitExceeded for more rows than the budget."""
+async def find(
+    readers: Readers, rows_max: int, principal: Principal, query: Query, seconds_max: float = math.inf
+) -> Rows:
+    """The rows of a query. BadRequest for a key that cannot be read, LimitExceeded beyond the budgets."""
     authorize(principal, "find")
     statement, values, columns, unmatched = _prepared(query)
     limit = rows_max + 1 if query.limit is None else min(max(query.limit, 0), rows_max + 1)
     offset = min(max(query.offset, 0), _NO_LIMIT_OFFSET_MAX)
 
     def select(connection: sqlite3.Connection) -> list[Row]:
-        return connection.execute(statement, (*values, limit, offset)).fetchall()
+        until = monotonic() + seconds_max
+        connection.set_progress_handler(lambda: monotonic() > until, _STEPS_BETWEEN_LOOKS)
+        try:
+            return connection.execute(statement, (*values, limit, offset)).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            raise LimitExceeded(f"the query took more than {seconds_max:g} seconds; narrow it") from None
+        finally:
+            connection.set_progress_handler(None, 0)
 
     rows = await readers.run(select)
     if len(rows) > rows_max:

@@ -16,6 +16,7 @@ from sagittal.archive.changes import decode_cursor
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.removal import Target
 from sagittal.errors import BadRequest, NotAuthorized, NotFound, StorageUnavailable
+from sagittal.limits import ArchiveLimits, Limits
 
 A, B = uid("study", "a"), uid("study", "b")
 OBJECTS = [build(1, study="a"), build(2, study="a"), build(1, study="a", series=2), build(1, study="b")]
@@ -115,6 +116,21 @@ def test_the_collector_waits_for_the_grace_period_and_leaves_nothing(tmp_path: P
     assert files(tmp_path) == {OBJECTS[3].digest}
     assert [rows(tmp_path, table) for table in ("instance", "metadata", "series", "study", "patient")] == [1] * 5
     assert rows(tmp_path, "receipt") == 4
+
+
+def test_the_collector_comes_round_by_itself(tmp_path: Path) -> None:
+    async def run() -> None:
+        limits = Limits(archive=ArchiveLimits(delete_grace_seconds=0, collect_every_seconds=0.01))
+        async with opened(tmp_path, limits) as archive:
+            feed = archive.subscribe(LOCAL, None)
+            await store(archive, *OBJECTS)
+            await archive.delete(LOCAL, Target(A))
+            kinds: list[str] = []
+            while kinds.count("purged") < 3:
+                kinds += [change.kind for change in await asyncio.wait_for(anext(feed), 10)]
+
+    asyncio.run(run())
+    assert files(tmp_path) == {OBJECTS[3].digest}
 
 
 def test_a_resend_after_a_delete_is_stored_anew_and_survives_the_collector(tmp_path: Path) -> None:

@@ -169,6 +169,28 @@ def test_the_row_budget(tmp_path: Path, held: int, refused: bool) -> None:
     asyncio.run(run())
 
 
+_MANY = (
+    "INSERT INTO study (store, patient, study_instance_uid, study_description, number_of_instances, created_at, "
+    "changed_at) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "
+    "SELECT 1, 1, '1.2.' || i, 'a long description of a study, whatever it may have been made for, and more', 1, 0, 0 "
+    "FROM n"
+)
+
+
+def test_the_time_budget(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path, Limits(archive=ArchiveLimits(query_seconds_max=0))) as archive:
+            await store(archive, *OBJECTS)
+            await archive.find(LOCAL, Query("STUDY"))  # over before anybody looks
+            wide = "\\".join(f"*{'?' * 50}{number}*" for number in range(100))
+            await archive.act(lambda connection: connection.execute(_MANY) and None)
+            with pytest.raises(LimitExceeded, match="0 seconds"):
+                await archive.find(LOCAL, Query("STUDY", {0x00081030: wide}))
+            await archive.find(LOCAL, Query("STUDY"))
+
+    asyncio.run(run())
+
+
 def test_refusals(tmp_path: Path) -> None:
     async def run() -> None:
         async with opened(tmp_path) as archive:
