@@ -41,7 +41,7 @@ def form_of(kind: str, text: str) -> Form | None:
         return _PARSERS[kind](text)
     values = [value for value in (part.strip() for part in text.split("\\")) if value]
     forms = [form for form in map(_PARSERS[kind], values) if form is not None]
-    if not forms:
+    if len(forms) < len(values) or not forms:  # one that matches all
         return None
     if all(form.shape == "eq" for form in forms):
         return Form("in", (json.dumps([form.values[0] for form in forms]),))
