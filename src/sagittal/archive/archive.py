@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from sagittal.archive.faults import Faults
 from sagittal.archive.index import schema
 from sagittal.archive.index.connection import Readers, open_writer
 from sagittal.archive.index.removal import Target
-from sagittal.archive.index.writer import AuditRow
+from sagittal.archive.index.writer import AuditRow, promote_version
 from sagittal.archive.ingest import Source
 from sagittal.archive.ingest.committer import Committer
 from sagittal.archive.ingest.recovery import recover
@@ -63,6 +64,8 @@ class Archive:
             durable=durable,
             faults=faults,
         )
+        if durable:
+            self.volume.probe()  # a volume that fails it is unwell from the start; `ready` says so
         self.volumes = {_MAIN_VOLUME: self.volume}
         self.index = index = path / INDEX
         connection = open_writer(index, durable=durable)
@@ -155,6 +158,12 @@ class Archive:
         except NotAuthorized:
             self.audit(AuditRow(principal.name, principal.kind, verb, "denied"))
             raise
+
+    async def promote(self, principal: Principal, ref: InstanceRef) -> None:
+        """Make a version that lies beside the current one the current one. NotFound."""
+        authorize(principal, "change")
+        row = AuditRow(principal.name, principal.kind, "promote", study_uid=ref.study_uid or "", number_of_instances=1)
+        await self.act(lambda connection: promote_version(connection, ref.id, time.time_ns() // 1000), row)
 
     async def delete(self, principal: Principal, target: Target, reason: str = "") -> Deleted:
         """Hide everything under `target`."""

@@ -16,7 +16,7 @@ from sagittal.archive.index import CURRENT, OTHER
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.query import Query
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
-from sagittal.errors import DuplicateInstance
+from sagittal.errors import DuplicateInstance, NotFound
 
 RLE = "1.2.840.10008.1.2.5"
 JPEG_LS = "1.2.840.10008.1.2.4.80"
@@ -199,5 +199,28 @@ def test_encapsulated_content_is_compared_by_its_bytes(tmp_path: Path) -> None:
         async with opened(tmp_path) as archive:
             outcomes = await store(archive, first, padded, other)
             assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept"]
+
+    asyncio.run(main())
+
+
+def test_a_version_beside_can_be_promoted(tmp_path: Path) -> None:
+    elsewhere = build(study=2, sop_instance_uid=FIRST.sop_instance_uid)
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, FIRST, elsewhere)
+            first, beside = await archive.versions(LOCAL, FIRST.sop_instance_uid)
+            await archive.promote(LOCAL, beside)
+            assert await states(archive) == [(FIRST.digest, OTHER), (elsewhere.digest, CURRENT)]
+            with pytest.raises(NotFound):
+                await archive.promote(LOCAL, beside)
+            found = await archive.find(LOCAL, Query("STUDY", {0x0020000D: "", 0x00201208: ""}))
+            assert found.rows == [(elsewhere.study_uid, 1)]
+            await archive.promote(LOCAL, first)
+            assert await states(archive) == [(FIRST.digest, CURRENT), (elsewhere.digest, OTHER)]
+            assert (await store(archive, build(2)))[0].status == "stored"
+        assert rows(tmp_path, "SELECT kind FROM change ORDER BY id") == [
+            ("stored",), ("kept",), ("replaced",), ("replaced",), ("stored",)
+        ]  # fmt: skip
 
     asyncio.run(main())

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sagittal.archive.index import CURRENT, DELETED, MAIN_STORE, OTHER, READER_VERSION
 from sagittal.archive.index.arrival import INSTANCE_NUMBERS, INSTANCE_TEXTS, Arrival, number
 from sagittal.archive.index.hierarchy import Hierarchy, recount
+from sagittal.errors import NotFound
 
 _VOLUME = 1
 _TEXT_TAGS, _NUMBER_TAGS = tuple(INSTANCE_TEXTS), tuple(INSTANCE_NUMBERS)
@@ -45,6 +46,13 @@ _SELECT_OTHER = (
 _KEY_REFERENCES = (
     f"SELECT 1 FROM instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT} AND key = ? UNION ALL "
     f"SELECT 1 FROM instance WHERE store = ? AND sop_instance_uid = ? AND state <> {CURRENT} AND key = ?"
+)
+
+
+_UIDS = (
+    "SELECT coalesce(study_instance_uid, ''), coalesce(series_instance_uid, ''), sop_instance_uid FROM instance "
+    "LEFT JOIN series ON series.id = instance.series LEFT JOIN study ON study.id = instance.study "
+    "WHERE instance.id = ?"
 )
 
 
@@ -211,6 +219,23 @@ class IndexWriter:
             )
             self._metadata.clear()
         self.hierarchy.flush(at)
+
+
+def promote_version(connection: sqlite3.Connection, instance: int, at: int) -> None:
+    """Make a version that lies beside the current one the current one. NotFound when there is no such version."""
+    row = connection.execute(f"SELECT sop_instance_uid FROM instance WHERE id = ? AND state = {OTHER}", (instance,))
+    found = row.fetchone()
+    if found is None:
+        raise NotFound("no version beside the current one has this number")
+    writer = IndexWriter(connection)
+    held = writer.current(found[0])
+    if held is not None:
+        writer.demote(held, at)
+    beside = Held(*connection.execute(f"{_HELD} WHERE id = ?", (instance,)).fetchone())
+    writer.promote(beside, at)
+    uids = connection.execute(_UIDS, (instance,)).fetchone()
+    row_of_change = (writer.hierarchy.next_id("change"), MAIN_STORE, "replaced", *uids, instance, at)
+    connection.execute(_INSERT_CHANGE, row_of_change)
 
 
 def referred_keys(connection: sqlite3.Connection, keys: Iterable[str]) -> set[str]:

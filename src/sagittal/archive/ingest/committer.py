@@ -186,8 +186,8 @@ class Committer:
         chosen, later = batch, list[Incoming]()
         audit, self._audit = self._audit, []
         try:
-            if self.reason is not None:
-                raise StorageUnavailable(self.reason)
+            if reason := self._volume.reason or self.reason:
+                raise StorageUnavailable(reason)
             self._volume.faults.hit("index.begin")
             self._index.begin()
             chosen, compare, later = self._batch.choose(batch)
