@@ -113,7 +113,7 @@ def test_damage_in_the_backup_is_found(tmp_path: Path) -> None:
 
     asyncio.run(run())
     (tmp_path / "b" / "objects" / "0001" / OBJECTS[2].digest).write_bytes(b"rot")
-    errors = []
+    errors: list[str] = []
     with pytest.raises(DamagedObject, match="1 objects"):
         errors.extend(one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX))
     assert asyncio.run(held(tmp_path / "c")) == 5

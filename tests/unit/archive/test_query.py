@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders import CT, MR, build, opened, store, uid
+from sqlalchemy import UniqueConstraint
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
@@ -221,9 +222,8 @@ def test_the_indexed_columns_are_those_of_the_schema() -> None:
     for name, columns in INDEXED.items():
         table = tables.schema.tables[name]
         led = [[column.name for column in index.columns] for index in table.indexes]
-        led += [
-            [column.name for column in c.columns] for c in table.constraints if type(c).__name__ == "UniqueConstraint"
-        ]
+        led_by = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
+        led += [[column.name for column in c.columns] for c in led_by]
         assert columns <= {names[1] for names in led if names[0] == "store" and len(names) > 1}
 
 

@@ -51,7 +51,7 @@ def test_every_verb_is_in_the_audit_log(tmp_path: Path) -> None:
                 archive.delete(READER, Target("1")),
             ):
                 with pytest.raises(NotAuthorized):
-                    await denied  # type: ignore[misc]
+                    await denied
 
     asyncio.run(run())
     assert audited(tmp_path / "a") == [
