@@ -70,9 +70,14 @@ class Pen:
             if self._held <= self._gauge.limits.staging_inline_bytes_max:
                 self._inline.append(bytes(data))
                 return
-            data = b"".join((*self._inline, data))
+            before = b"".join(self._inline)  # not joined with `data`: that would copy a whole socket read
             self._inline.clear()
             self._held = -1
+            if before:
+                self._write(before)
+        self._write(data)
+
+    def _write(self, data: bytes | memoryview) -> None:
         self._unsynced += len(data)
         if self._gauge.slow or self._running is not None or self._unsynced > self._gauge.limits.unsynced_bytes_max:
             self._write_later(bytes(data))
