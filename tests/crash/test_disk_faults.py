@@ -99,7 +99,7 @@ def test_stow_says_503(faulty: Callable[[str], Served]) -> None:
 
 
 def test_a_failed_sync_makes_it_unready_until_the_probe_passes(faulty: Callable[[str], Served]) -> None:
-    served = faulty("file.sync:eio:1,probe:eio:1,probe:eio:2,probe:eio:3")
+    served = faulty("file.sync:eio:1,probe:eio:2,probe:eio:3,probe:eio:4")
     assert store_once(served.host, served.port, image())[0] == OUT_OF_RESOURCES
     status, reasons = _ready(served)
     assert status == 503 and reasons
