@@ -1,4 +1,4 @@
-"""The policy table of defects against the code: every name that is raised or warned of has a row, and every row a use."""
+"""The policy table of defects against the code: every name raised or warned of has a row, and every row a use."""
 
 from __future__ import annotations
 

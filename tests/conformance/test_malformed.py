@@ -1,6 +1,7 @@
 """Every malformed file of the corpus has its row in malformed.csv: refused or warned of, and for which defect.
 
-`SAGITTAL_WRITE_TABLE=1 pytest tests/conformance/test_malformed.py` writes the table anew; read the difference before committing it.
+`SAGITTAL_WRITE_TABLE=1 pytest tests/conformance/test_malformed.py` writes the table anew; read the difference before
+committing it.
 """
 
 from __future__ import annotations

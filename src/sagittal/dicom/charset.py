@@ -68,7 +68,7 @@ def normalise(term: str) -> tuple[str, str]:
     if not term or term in _WHOLE:
         return term, ""
     match = _TERM.match(term)
-    if match and (match[2] in _G1 or (match[1] == "ISO 2022 IR" and (match[2] in _G0 or match[2] == "6"))):
+    if match and (match[2] in _G1 or match[2] == "6" or (match[1] == "ISO 2022 IR" and match[2] in _G0)):
         return term, ""
     upper = term.upper().replace("ISO-IR", "ISO_IR")
     meant = _ALIASES.get(upper, "")
@@ -174,10 +174,11 @@ def encode(text: str, charsets: tuple[str, ...] = (), vr: str = "LO") -> bytes:
     if text.isascii():
         return text.encode("ascii")
     first = charsets[0] if charsets else ""
-    if first in _WHOLE:
-        return text.encode(_WHOLE[first], "replace")
+    whole = next((_WHOLE[term] for term in charsets if term in _WHOLE), "")
+    if whole:
+        return text.encode(whole, "replace")
     numbers = [match[2] for match in map(_TERM.match, charsets) if match]
-    if len(numbers) == 1 and numbers[0] in _G1 and numbers[0] not in ("13", "149", "58"):
+    if len(charsets) == 1 and numbers and numbers[0] in _G1 and numbers[0] not in ("13", "149", "58"):
         return text.encode(_G1[numbers[0]][0], "replace")
     ends = "\\\\^=\n\f\r\t" if vr == "PN" else "\\\\\n\f\r\t"
     initial = first.rpartition(" ")[2]

@@ -1,5 +1,7 @@
 """Specific Character Set against the examples of PS3.5 Annexes H, I, J and K, and round trips in every set."""
 
+# ruff: noqa: RUF001  (names in every alphabet)
+
 from __future__ import annotations
 
 import pytest

@@ -120,9 +120,10 @@ def test_implicit_private_sequences_show_by_their_undefined_length() -> None:
 
 def test_big_endian() -> None:
     order = ">"
+    code = explicit(0x00080100, "SH", b"T-1 ", order=order)
     data = (
         explicit(0x00080018, "UI", b"1.2.3\0", order=order)
-        + explicit(SQ, "SQ", pack(">HHI", 0xFFFE, 0xE000, 12) + explicit(0x00080100, "SH", b"T-1 ", order=order), order=order)
+        + explicit(SQ, "SQ", pack(">HHI", 0xFFFE, 0xE000, 12) + code, order=order)
         + explicit(0x00280010, "US", b"\0\2", order=order)
         + explicit(0x00281201, "OW", b"\1\2", order=order)
     )  # fmt: skip
@@ -220,7 +221,7 @@ WARNED = [
     ("text-undecodable", explicit(0x00100020, "LO", b"\xff\xfe")),
     ("number-invalid", explicit(0x00200013, "IS", b"1a")),
     ("value-length-uneven", explicit(0x00280009, "AT", b"\1\2")),
-    ("number-of-frames-invalid", explicit(0x00280008, "IS", b"0 ") + image(1, 1, 8)[10:] + explicit(0x7FE00010, "OB", b"\0\0")),
+    ("number-of-frames-invalid", image(1, 1, 8, 0) + explicit(0x7FE00010, "OB", b"\0\0")),
 ]  # fmt: skip
 REFUSED = [
     ("truncated", NAME[:-1]),

@@ -16,6 +16,7 @@ from sagittal.limits import ReaderLimits
 
 ELEMENTS, ITEMS, FRAGMENTS, PADDING = range(4)
 NO_LIMIT = 1 << 62
+_REMEMBER_MAX = 4_000  # entries that one data set may add to the memo, so that 200,000 items don't wash out all else
 
 
 class Level:
@@ -62,6 +63,7 @@ class Levels:
         self.depth = 0  # sequences
         self.elements = 0
         self.capture: Capture | None = None
+        self.remember_left = _REMEMBER_MAX
 
     def warn(self, defect: str) -> None:
         """Note a defect that is tolerated."""
@@ -122,7 +124,7 @@ class Levels:
 
     def open_captured(self, element: Element, data: bytes, limit: int, defined: bool, coding: Coding) -> None:
         """As `open` for a sequence that may be all in `data`, where its head is."""
-        if self.capture is not None:
+        if self.capture is not None or self.remember_left <= 0:
             self.open(ITEMS, element.tag, limit, defined, coding)
             return
         mark, elements, depth, table = len(self.parts), self.elements, self.depth, self.level.coding.table
@@ -154,6 +156,7 @@ class Levels:
     def _remember(self, capture: Capture, end: int) -> None:
         """Put the sequence that ends here into the memo."""
         self.capture = None
+        self.remember_left -= 1
         part = "".join(self.parts[capture.mark :])
         if self.build and part[0] != ",":
             part = "," + part

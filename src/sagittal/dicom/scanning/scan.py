@@ -150,11 +150,13 @@ class Scanner(Levels):
             entry = coding.read(tag, vr, raw, 8, tag in wanted, self.build)
             if entry[2] is not None:
                 self.take(tag, entry[2])
-            table.add(raw, entry, False)
+            if count < self.remember_left:
+                table.add(raw, entry, False)
             self.parts.append(entry[1])
             count, last, pos = count + 1, tag, after
         level.last = last
         self.elements += count
+        self.remember_left -= count
         if level.first and pos > begin:
             self._settle(level, mark)
         return pos
@@ -168,7 +170,8 @@ class Scanner(Levels):
     def _learn(self, table: Table, key: bytes, raw: bytes, streak: list[Entry]) -> list[Entry]:
         """Count the elements of `raw`, which were met one by one, and remember them as a run; a new streak."""
         self.elements += len(streak)
-        if len(streak) >= _RUN_ELEMENTS_MIN:
+        if len(streak) >= _RUN_ELEMENTS_MIN and self.remember_left > 0:
+            self.remember_left -= 1
             table.add_run(key, raw, streak)
         return []
 
@@ -238,7 +241,8 @@ class Scanner(Levels):
         entry = coding.table.again(raw)
         if entry is None:
             entry = coding.read(tag, element.vr, raw, head, tag in self.wanted, self.build, element.defect)
-            if remember and len(raw) <= self._whole_max:
+            if remember and len(raw) <= self._whole_max and self.remember_left > 0:
+                self.remember_left -= 1
                 coding.table.add(raw, entry, head == 12)
         if entry[2] is not None:
             self.take(tag, entry[2])
