@@ -99,7 +99,7 @@ OWN: dict[str, tuple[Key, ...]] = {
         Key(0x00280011, "instance.columns", "number"),
         Key(0x00280100, "instance.bits_allocated", "number"),
         Key(0x00280008, "instance.number_of_frames", "number"),
-        Key(0x00083001, "instance.transfer_syntax_uid", "uid"),
+        Key(0x00083002, "instance.transfer_syntax_uid", "uid"),
     ),
 }
 
