@@ -82,11 +82,11 @@ class FrameIndex:
             len(self.lengths),
             self.firsts is not None,
         )
-        return (
-            head + zlib.compress(_little(self.lengths) + _little(self.firsts or array("I")), 1)
-            if self.lengths
-            else head
-        )
+        if not self.lengths:
+            return head
+        packer = zlib.compressobj(1)  # in pieces: a million fragments are not to be copied into one more buffer
+        return b"".join((head, *(packer.compress(_little(part)) for part in (self.lengths, self.firsts) if part),
+                         packer.flush()))  # fmt: skip
 
     @classmethod
     def decode(cls, data: bytes) -> FrameIndex:
@@ -103,8 +103,8 @@ class FrameIndex:
         return cls("native" if magic == _NATIVE else "fragments", count, offset, bits, lengths, firsts)
 
 
-def _little(numbers: array[int]) -> bytes:
-    return (numbers if sys.byteorder == "little" else _swapped(numbers)).tobytes()
+def _little(numbers: array[int]) -> array[int]:
+    return numbers if sys.byteorder == "little" else _swapped(numbers)
 
 
 def _swapped(numbers: array[int]) -> array[int]:
