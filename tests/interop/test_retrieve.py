@@ -1,11 +1,7 @@
-"""findscu, movescu, getscu and pynetdicom ask a served archive: a table of questions, and who gets which instances.
-
-The right answers come from the files by pydicom.
-"""
+"""movescu, getscu and pynetdicom retrieve from a served archive: who gets what, counts, lists of failed ones."""
 
 from __future__ import annotations
 
-import re
 import socket
 import subprocess
 import threading
@@ -16,45 +12,18 @@ import pydicom
 import pytest
 from conftest import Served, sagittal, serve
 from interop.corpus import data_set_of, read
+from interop.held import Held, associated, identifier, store_all
 from programs import corpus_folder, need
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ComputedRadiographyImageStorage,
     CTImageStorage,
     MRImageStorage,
-    StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-FOLDER = "dicomdir/pydicom-dicomdirtests"
-CHARSETS = ["CR/pydicom__chrJapMulti.dcm", "CR/pydicom__chrKoreanMulti.dcm"]
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
-
-
-class Held:
-    """What the archive of these tests holds, by pydicom."""
-
-    def __init__(self, folder: Path) -> None:
-        paths = sorted(path for path in (folder / FOLDER).rglob("*") if path.is_file() and "DICOMDIR" not in path.name)
-        read_ones = [(path, read(path)) for path in [*paths, *(folder / name for name in CHARSETS)]]
-        self.files: dict[str, tuple[Path, pydicom.Dataset]] = {}
-        for path, data_set in read_ones:
-            if data_set.get("StudyInstanceUID"):
-                self.files.setdefault(data_set.SOPInstanceUID, (path, data_set))
-
-    def values(self, keyword: str, where: Callable[[pydicom.Dataset], bool] = lambda _: True) -> set[str]:
-        return {str(data_set.get(keyword)) for _, data_set in self.files.values() if where(data_set)}
-
-    def study(self, size: int) -> str:
-        """A study with exactly `size` instances."""
-        for uid in sorted(self.values("StudyInstanceUID")):
-            if len(self.values("SOPInstanceUID", lambda d, uid=uid: uid == d.StudyInstanceUID)) == size:  # type: ignore[misc]
-                return uid
-        raise AssertionError(f"no study with {size} instances")
-
-    def instances(self, study: str) -> set[str]:
-        return self.values("SOPInstanceUID", lambda d: study == d.StudyInstanceUID)
 
 
 @pytest.fixture(scope="module")
@@ -76,109 +45,10 @@ def destination_port() -> int:
 @pytest.fixture(scope="module")
 def archive(held: Held, destination_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     nodes = ["--node", f"DEST@127.0.0.1:{destination_port}", "--node", "NOWHERE@127.0.0.1:1"]
-    served = serve(tmp_path_factory.mktemp("query") / "data", *nodes)
-    done = sagittal("store", served.peer, "-q", *(path for path, _ in held.files.values()))
-    assert done.returncode == 0, done.stderr
+    served = serve(tmp_path_factory.mktemp("retrieve") / "data", *nodes)
+    store_all(served, held)
     yield served
     served.stop()
-
-
-def patient_name(data_set: pydicom.Dataset) -> str:
-    return str(data_set.get("PatientName") or "")
-
-
-# (level, keys for findscu, the unique key, which instances match)
-Question = tuple[str, list[str], str, Callable[[pydicom.Dataset], bool]]
-QUESTIONS: dict[str, Question] = {
-    "all studies": ("STUDY", [], "StudyInstanceUID", lambda d: True),
-    "patient id": ("STUDY", ["PatientID=98890234"], "StudyInstanceUID", lambda d: d.PatientID == "98890234"),
-    "no such patient": ("STUDY", ["PatientID=none"], "StudyInstanceUID", lambda d: False),
-    "name wildcard": ("STUDY", ["PatientName=Doe*"], "StudyInstanceUID", lambda d: patient_name(d).startswith("Doe")),
-    "name in lower case": (
-        "STUDY",
-        ["PatientName=doe^pet*"],
-        "StudyInstanceUID",
-        lambda d: patient_name(d) == "Doe^Peter",
-    ),
-    "one letter": ("STUDY", ["PatientName=Doe^?eter"], "StudyInstanceUID", lambda d: patient_name(d) == "Doe^Peter"),
-    "a date": ("STUDY", ["StudyDate=20010101"], "StudyInstanceUID", lambda d: d.StudyDate == "20010101"),
-    "from a date": ("STUDY", ["StudyDate=20030505-"], "StudyInstanceUID", lambda d: str(d.StudyDate) >= "20030505"),
-    "to a date": ("STUDY", ["StudyDate=-20010101"], "StudyInstanceUID", lambda d: str(d.StudyDate) <= "20010101"),
-    "a range": (
-        "STUDY",
-        ["StudyDate=20010101-20030504"],
-        "StudyInstanceUID",
-        lambda d: "20010101" <= str(d.StudyDate) <= "20030504",
-    ),
-    "modality": ("STUDY", ["ModalitiesInStudy=MR"], "StudyInstanceUID", lambda d: d.Modality == "MR"),
-    "two keys": (
-        "STUDY",
-        ["PatientName=Doe*", "ModalitiesInStudy=CT"],
-        "StudyInstanceUID",
-        lambda d: patient_name(d).startswith("Doe") and d.Modality == "CT",
-    ),
-    "a name in another script": (
-        "STUDY",
-        ["SpecificCharacterSet=ISO_IR 192", "PatientName=やまだ*"],
-        "StudyInstanceUID",
-        lambda d: "やまだ" in patient_name(d),
-    ),
-}
-
-
-def findscu(archive: Served, level: str, keys: list[str]) -> list[str]:
-    """The text of every response."""
-    command = [need("findscu"), "-S", "-aec", archive.aet, "-k", f"QueryRetrieveLevel={level}"]
-    for key in keys:
-        command += ["-k", key]
-    done = subprocess.run([*command, archive.host, str(archive.port)], capture_output=True, timeout=60, check=True)
-    return done.stderr.decode("utf-8", "replace").split("Find Response: ")[1:]
-
-
-def value_in(response: str, keyword: str) -> str:
-    found = re.search(rf"\[([^\]]*)\] *#[^\n]* {keyword}\n", response)
-    return found[1].strip(" \0") if found else ""
-
-
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_findscu_gets_right_answers(name, held, archive):
-    level, keys, unique, matches = QUESTIONS[name]
-    found = [value_in(response, unique) for response in findscu(archive, level, [*keys, unique])]
-    assert sorted(found) == sorted(held.values(unique, matches))
-
-
-@pytest.mark.parametrize("size", [1, 2, 3])
-def test_findscu_below_a_study(size, held, archive):
-    study = held.study(size)
-    of_study = {uid: data_set for uid, (_, data_set) in held.files.items() if study == data_set.StudyInstanceUID}
-    series = findscu(archive, "SERIES", [f"StudyInstanceUID={study}", "SeriesInstanceUID", "Modality"])
-    assert {(value_in(r, "SeriesInstanceUID"), value_in(r, "Modality")) for r in series} == {
-        (d.SeriesInstanceUID, d.Modality) for d in of_study.values()
-    }
-    found = set()
-    for uid in {str(d.SeriesInstanceUID) for d in of_study.values()}:
-        keys = [f"StudyInstanceUID={study}", f"SeriesInstanceUID={uid}", "SOPInstanceUID", "InstanceNumber"]
-        for response in findscu(archive, "IMAGE", keys):
-            found.add((value_in(response, "SOPInstanceUID"), value_in(response, "InstanceNumber")))
-    assert found == {(uid, str(d.get("InstanceNumber", ""))) for uid, d in of_study.items()}
-
-
-def test_a_list_of_uids(held, archive):
-    studies = sorted(held.values("StudyInstanceUID"))[:2]
-    found = findscu(archive, "STUDY", ["StudyInstanceUID=" + "\\".join(studies)])
-    assert sorted(value_in(response, "StudyInstanceUID") for response in found) == studies
-
-
-def test_counts_of_a_study(held, archive):
-    study = held.study(3)
-    keys = [f"StudyInstanceUID={study}", "NumberOfStudyRelatedInstances", "NumberOfStudyRelatedSeries"]
-    (response,) = findscu(archive, "STUDY", keys)
-    assert value_in(response, "NumberOfStudyRelatedInstances") == "3"
-    series = held.values("SeriesInstanceUID", lambda d: study == d.StudyInstanceUID)
-    assert value_in(response, "NumberOfStudyRelatedSeries") == str(len(series))
-
-
-# Retrieving
 
 
 def same(folder: Path, held: Held, uids: set[str]) -> None:
@@ -241,38 +111,6 @@ def test_getscu(held, archive, tmp_path):
     command += ["-k", f"StudyInstanceUID={study}", archive.host, str(archive.port)]
     subprocess.run(command, capture_output=True, timeout=60, check=True)
     same(tmp_path, held, held.instances(study))
-
-
-def identifier(level: str, **keys: str) -> pydicom.Dataset:
-    data_set = pydicom.Dataset()
-    data_set.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(data_set, keyword, value)
-    return data_set
-
-
-def associated(archive: Served, ae: AE, **options: object):
-    association = ae.associate(archive.host, archive.port, ae_title=archive.aet, **options)
-    assert association.is_established
-    return association
-
-
-def test_pynetdicom_finds(held, archive):
-    ae = AE()
-    ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
-    association = associated(archive, ae)
-    asked = identifier("STUDY", StudyInstanceUID="", PatientName="", StudyDate="", NumberOfStudyRelatedInstances="")
-    responses = list(association.send_c_find(asked, StudyRootQueryRetrieveInformationModelFind))
-    association.release()
-    assert [status.Status for status, _ in responses] == [0xFF00] * (len(responses) - 1) + [0x0000]
-    found = {found.StudyInstanceUID: found for _, found in responses if found is not None}
-    assert found.keys() == held.values("StudyInstanceUID")
-    for uid, row in found.items():
-        first = next(data_set for _, data_set in held.files.values() if data_set.StudyInstanceUID == uid)
-        assert row.PatientName == first.get("PatientName", "")
-        assert row.StudyDate == first.get("StudyDate", "")
-        assert row.RetrieveAETitle == archive.aet
-        assert row.NumberOfStudyRelatedInstances == len(held.instances(uid))
 
 
 def test_pynetdicom_gets_with_counts(held, archive):
