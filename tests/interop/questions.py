@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import httpx
 from builders import CT, MR, SC, Built, build, uid
+from conftest import Served
 
 SR = "1.2.840.10008.5.1.4.1.1.88.11"
 UTF_8 = "ISO_IR 192"
@@ -86,6 +88,15 @@ def seeds() -> dict[str, Built]:
             extra = {name: value for layer in layers for name, value in layer.get("extra", {}).items()}
             made[f"{place}/{number}"] = build(number, study=study, series=place, extra=extra, **said)
     return made
+
+
+def store_seeds(served: Served) -> None:
+    """By STOW-RS, in one request."""
+    head = b"--an-edge\r\nContent-Type: application/dicom\r\n\r\n"
+    body = b"".join(head + built.part10 + b"\r\n" for built in seeds().values()) + b"--an-edge--\r\n"
+    type_ = 'multipart/related; type="application/dicom"; boundary=an-edge'
+    answer = httpx.post(f"{served.http}/dicom-web/studies", content=body, headers={"content-type": type_})
+    assert answer.status_code == 200, answer.text
 
 
 def uid_of(name: str) -> str:

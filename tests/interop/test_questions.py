@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from conftest import Served, serve
-from interop.questions import QUESTIONS, UTF_8, Question, seeds, uid_of
+from interop.questions import QUESTIONS, UTF_8, Question, store_seeds, uid_of
 from programs import need
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR
@@ -24,8 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
-_EDGE = "edge-of-a-part"
-_MULTIPART = {"content-type": f'multipart/related; type="application/dicom"; boundary={_EDGE}'}
 DIMSE = [question for question in QUESTIONS if question.of in ("both", "dimse")]
 QIDO = [question for question in QUESTIONS if question.of in ("both", "qido")]
 
@@ -35,10 +32,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Holds what `questions.seeds` makes."""
     served = serve(tmp_path_factory.mktemp("questions") / "data", "--durability", "off")
     try:
-        head = f"--{_EDGE}\r\nContent-Type: application/dicom\r\n\r\n".encode()
-        body = b"".join(head + built.part10 + b"\r\n" for built in seeds().values()) + f"--{_EDGE}--\r\n".encode()
-        answer = httpx.post(f"{served.http}/dicom-web/studies", content=body, headers=_MULTIPART)
-        assert answer.status_code == 200, answer.text
+        store_seeds(served)
         yield served
     finally:
         served.stop()

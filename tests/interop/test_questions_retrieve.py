@@ -1,0 +1,226 @@
+"""What a retrieve request at each level brings, by getscu, by pynetdicom's C-GET and by C-MOVE to pynetdicom and to
+movescu itself; identifiers that are refused; and C-GET cancelled.
+
+Statuses and lists of failed sub-operations are in `test_query_retrieve.py`. Here it is which instances come, and that
+their data sets are those that were stored.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from builders import Built
+from conftest import Served, serve
+from interop.corpus import data_set_of
+from interop.questions import seeds, store_seeds, uid_of
+from programs import need
+from pydicom import Dataset
+from pynetdicom import AE, build_role, evt
+from pynetdicom.association import Association
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+STUDY_ROOT_MOVE, STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"
+EXPLICIT_LE = "1.2.840.10008.1.2.1"
+CLASSES = sorted({built.sop_class_uid for built in seeds().values()})
+
+
+class Asked(NamedTuple):
+    """A retrieve request, by names, and the names of what has to come."""
+
+    level: str
+    study: str
+    series: str
+    image: str
+    found: str
+
+
+REQUESTS = (
+    Asked("STUDY", "S1", "", "", "S1/A/1 S1/A/2 S1/B/1 S1/C/1"),
+    Asked("STUDY", "S2 S3", "", "", "S2/A/1 S2/A/2 S2/A/3 S3/A/1"),
+    Asked("SERIES", "S1", "S1/A", "", "S1/A/1 S1/A/2"),
+    Asked("SERIES", "S1", "S1/A S1/C", "", "S1/A/1 S1/A/2 S1/C/1"),
+    Asked("IMAGE", "S2", "S2/A", "S2/A/2", "S2/A/2"),
+    Asked("IMAGE", "S2", "S2/A", "S2/A/1 S2/A/3", "S2/A/1 S2/A/3"),
+    Asked("SERIES", "S1", "S2/A", "", ""),  # a series of another study
+    Asked("STUDY", "S9", "", "", ""),
+)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+class House(NamedTuple):
+    """The archive of these tests, and the port that its node DEST has."""
+
+    served: Served
+    port: int
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    port = free_port()
+    options = ("--durability", "off", "--node", f"DEST@127.0.0.1:{port}")
+    served = serve(tmp_path_factory.mktemp("retrieve") / "data", *options)
+    try:
+        store_seeds(served)
+        yield House(served, port)
+    finally:
+        served.stop()
+
+
+class Received:
+    """Takes C-STORE for pynetdicom: the data set of each instance."""
+
+    def __init__(self) -> None:
+        self.data_sets: dict[str, bytes] = {}
+
+    def __call__(self, event: Any) -> int:
+        assert event.context.transfer_syntax == EXPLICIT_LE
+        self.data_sets[event.request.AffectedSOPInstanceUID] = event.request.DataSet.getvalue()
+        return 0x0000
+
+
+def keys_of(asked: Asked) -> dict[str, str]:
+    names = {"StudyInstanceUID": asked.study, "SeriesInstanceUID": asked.series, "SOPInstanceUID": asked.image}
+    keys = {keyword: "\\".join(map(uid_of, value.split())) for keyword, value in names.items() if value}
+    return {"QueryRetrieveLevel": asked.level, **keys}
+
+
+def identifier(keys: dict[str, str]) -> Dataset:
+    data_set = Dataset()
+    for keyword, value in keys.items():
+        setattr(data_set, keyword, value)
+    return data_set
+
+
+def expected(asked: Asked) -> dict[str, bytes]:
+    built: list[Built] = [seeds()[name] for name in asked.found.split()]
+    return {one.sop_instance_uid: one.data for one in built}
+
+
+def associated(house: House, stored: Callable[[Any], int] | None = None) -> Association:
+    ae = AE("ASKER")
+    for model in (STUDY_ROOT_GET, STUDY_ROOT_MOVE):
+        ae.add_requested_context(model)
+    for sop_class in CLASSES:
+        ae.add_requested_context(sop_class, EXPLICIT_LE)
+    association = ae.associate(
+        house.served.host,
+        house.served.port,
+        ae_title=house.served.aet,
+        ext_neg=[build_role(sop_class, scp_role=True) for sop_class in CLASSES],
+        evt_handlers=[(evt.EVT_C_STORE, stored)] if stored else [],
+    )
+    assert association.is_established
+    return association
+
+
+def of_files(folder: Path) -> list[bytes]:
+    return sorted(data_set_of(path.read_bytes()) for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("asked", REQUESTS, ids=str)
+def test_getscu(asked: Asked, house: House, tmp_path: Path) -> None:
+    command = [need("getscu"), "-S", "+B", "-od", str(tmp_path), "-aec", house.served.aet]
+    for keyword, value in keys_of(asked).items():
+        command += ["-k", f"{keyword}={value}"]
+    done = subprocess.run(
+        [*command, house.served.host, str(house.served.port)], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert of_files(tmp_path) == sorted(expected(asked).values())
+
+
+@pytest.mark.parametrize("asked", REQUESTS, ids=str)
+def test_get_by_pynetdicom(asked: Asked, house: House) -> None:
+    received = Received()
+    association = associated(house, received)
+    final, _ = list(association.send_c_get(identifier(keys_of(asked)), STUDY_ROOT_GET))[-1]
+    association.release()
+    assert final.Status == 0x0000
+    assert final.NumberOfCompletedSuboperations == len(expected(asked))
+    assert received.data_sets == expected(asked)
+
+
+@pytest.mark.parametrize("asked", REQUESTS, ids=str)
+def test_move_to_pynetdicom(asked: Asked, house: House) -> None:
+    received = Received()
+    ae = AE("DEST")
+    for sop_class in CLASSES:
+        ae.add_supported_context(sop_class, EXPLICIT_LE)
+    destination = ae.start_server(("127.0.0.1", house.port), block=False, evt_handlers=[(evt.EVT_C_STORE, received)])
+    assert destination is not None
+    try:
+        association = associated(house)
+        final, _ = list(association.send_c_move(identifier(keys_of(asked)), "DEST", STUDY_ROOT_MOVE))[-1]
+        association.release()
+    finally:
+        destination.shutdown()
+    assert (final.Status, final.NumberOfCompletedSuboperations) == (0x0000, len(expected(asked)))
+    assert received.data_sets == expected(asked)
+
+
+def test_movescu_to_itself(house: House, tmp_path: Path) -> None:
+    """movescu is a destination too, with a port of its own; with +B it writes where it is started (DCMTK 3.6.7)."""
+    asked = REQUESTS[3]
+    command = [need("movescu"), "-S", "+B", "+P", str(house.port), "-aet", "DEST", "-aem", "DEST"]
+    for keyword, value in keys_of(asked).items():
+        command += ["-k", f"{keyword}={value}"]
+    command += ["-aec", house.served.aet, house.served.host, str(house.served.port)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert of_files(tmp_path) == sorted(expected(asked).values())
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"QueryRetrieveLevel": "STUDY"},
+        {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2.*"},
+        {"QueryRetrieveLevel": "STUDY", "PatientID": "P-001"},
+        {"QueryRetrieveLevel": "SERIES", "SeriesInstanceUID": uid_of("S1/A")},
+        {"QueryRetrieveLevel": "IMAGE", "SOPInstanceUID": uid_of("S1/A/1")},
+        {"QueryRetrieveLevel": "PATIENT", "PatientID": "P-001"},
+    ],
+    ids=str,
+)
+def test_identifiers_without_the_unique_keys_are_refused(keys: dict[str, str], house: House) -> None:
+    association = associated(house)
+    got = [status.Status for status, _ in association.send_c_get(identifier(keys), STUDY_ROOT_GET)]
+    moved = [status.Status for status, _ in association.send_c_move(identifier(keys), "DEST", STUDY_ROOT_MOVE)]
+    association.release()
+    assert (got, moved) == ([0xA900], [0xA900])
+
+
+def test_an_unknown_destination(house: House) -> None:
+    association = associated(house)
+    asked = identifier(keys_of(REQUESTS[0]))
+    assert [status.Status for status, _ in association.send_c_move(asked, "NOBODY", STUDY_ROOT_MOVE)] == [0xA801]
+    association.release()
+
+
+def test_a_get_is_cancelled(house: House) -> None:
+    """The cancel goes out before the answer to the first sub-operation, so no second one may follow."""
+    received: list[str] = []
+
+    def cancel(event: Any) -> int:
+        received.append(event.request.AffectedSOPInstanceUID)
+        event.assoc.send_c_cancel(7, query_model=STUDY_ROOT_GET)
+        return 0x0000
+
+    association = associated(house, cancel)
+    asked = identifier(keys_of(REQUESTS[0]))
+    responses = [status for status, _ in association.send_c_get(asked, STUDY_ROOT_GET, msg_id=7)]
+    association.release()
+    final = responses[-1]
+    assert final.Status == 0xFE00
+    assert len(received) == 1
+    assert (final.NumberOfCompletedSuboperations, final.NumberOfRemainingSuboperations) == (1, 3)
