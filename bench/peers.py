@@ -94,13 +94,13 @@ class Server(Address):
         return (self.folder / "log").read_text(errors="replace")
 
     def memory(self) -> int:
-        """Bytes of memory of the process and its children, shared pages divided among them (PSS)."""
+        """Resident bytes of the process and its children; pages that they share count more than once."""
         total, waiting = 0, [self.process.pid]
         while waiting:
             pid = waiting.pop()
             with contextlib.suppress(OSError):
                 for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    if line.startswith("Pss:"):
+                    if line.startswith("Rss:"):
                         total += int(line.split()[1]) * 1024
                 for task in Path(f"/proc/{pid}/task").iterdir():
                     waiting += [int(child) for child in (task / "children").read_text().split()]
