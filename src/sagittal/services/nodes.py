@@ -68,6 +68,8 @@ class NodeTable:
     async def add(self, principal: Principal, peer: str, **more: Any) -> None:
         """Add a node, or change the one of this title; in force with the next association."""
         node = Node(*parse_peer(peer), **more)
+        if node.aet in self._fixed:
+            raise UsageError(f"{node.aet} is fixed by the configuration")
         await nodes.put_node(self._archive.act, principal, node)
         self._kept[node.aet] = node
         self._addresses.pop(node.aet, None)

@@ -15,6 +15,9 @@ from sagittal.dimse.address import parse_peer
 from sagittal.errors import DirectoryHeld, NotFound
 
 
+DUPLICATES = ("keep-first", "replace", "refuse")
+
+
 @click.group("nodes")
 def command() -> None:
     """List, add and remove the nodes (AE table) of an archive; in force at once, also beside a running server."""
@@ -31,11 +34,13 @@ def list_nodes(data: Path, as_json: bool) -> None:
 
 @command.command("add")
 @click.argument("peer", metavar="AET@host:port")
+@click.option("--tls", is_flag=True, help="We connect to it with TLS.")
+@click.option("--duplicates", type=click.Choice(DUPLICATES), help="Other content under a held UID [as the archive].")
 @data_option
-def add_node(peer: str, data: Path) -> None:
+def add_node(peer: str, tls: bool, duplicates: str | None, data: Path) -> None:
     """Add a node, or change the one of this AE title."""
     parse_peer(peer)
-    run(_add(data, peer))
+    run(_add(data, peer, tls, duplicates or ""))
     say(f"{peer} is a node")
 
 
@@ -64,16 +69,16 @@ async def _list(data: Path) -> Sequence[Mapping[str, Any]]:
             return rows
 
 
-async def _add(data: Path, peer: str) -> None:
+async def _add(data: Path, peer: str, tls: bool, duplicates: str) -> None:
     from sagittal.archive.access import LOCAL
     from sagittal.archive.nodes import Node, put_node
 
     try:
         async with open_archive(data) as archive:
-            await put_node(archive.act, LOCAL, Node(*parse_peer(peer)))
+            await put_node(archive.act, LOCAL, Node(*parse_peer(peer), tls=tls, duplicates=duplicates))
     except DirectoryHeld:
         async with (await server_of(data)).client() as client:
-            response = await client.post("/api/nodes", json={"peer": peer})
+            response = await client.post("/api/nodes", json={"peer": peer, "tls": tls, "duplicates": duplicates})
             if response.is_error:
                 refused(response)
 

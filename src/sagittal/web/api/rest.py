@@ -7,7 +7,7 @@ The verbs are the engine's, which authorizes and audits them; errors become answ
 from __future__ import annotations
 
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Body, Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -30,6 +30,8 @@ class NodeIn(BaseModel):
     """A node of the AE table."""
 
     peer: str = Field(examples=["SCANNER1@192.168.1.20:104"], max_length=300)
+    tls: bool = False
+    duplicates: Literal["", "keep-first", "replace", "refuse"] = Field("", description="empty: as the archive does")
 
 
 class TokenIn(BaseModel):
@@ -127,7 +129,7 @@ def _add_nodes(api: FastAPI, house: House) -> None:
         authorize(asking, "admin")
         if nodes is None:
             raise NotFound("this archive keeps no AE table")
-        await nodes.add(asking, node.peer)
+        await nodes.add(asking, node.peer, tls=node.tls, duplicates=node.duplicates)
         return node
 
     @api.delete("/nodes/{aet}", status_code=204, summary="Remove a node")
