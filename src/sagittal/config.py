@@ -137,7 +137,10 @@ def limits_with(changes: Mapping[str, Any]) -> Limits:
         for name in known[key]:
             number = _number(f"limits.{key}", value, type(getattr(parts[name], key)))
             parts[name] = dataclasses.replace(parts[name], **{key: number})
-    return Limits(**parts)
+    try:
+        return Limits(**parts)
+    except ValueError as error:
+        raise UsageError(f"limits: {error}") from None
 
 
 def _number(key: str, value: object, kind: type[int] | type[float]) -> int | float:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 
+BYTES_A_FRAGMENT = 12  # of the frame index: its length, the code stream that begins there, the frame that does
+METADATA_PARTS_HELD = 4  # being gathered, joined, and two that wait to be compressed
+
 
 @dataclass(frozen=True, slots=True)
 class ReaderLimits:
@@ -23,7 +26,7 @@ class ReaderLimits:
     value_binary_bytes_max: int = 1 * KiB  # longer binary values become bulk data in the metadata
     value_held_bytes_max: int = 64 * KiB  # any value kept whole in memory while reading
     metadata_flush_characters: int = 128 * KiB  # metadata text held before it goes to the sink
-    frames_max: int = 1_000_000  # 16 bytes a fragment: 16 MiB at the most
+    frames_max: int = 1_000_000  # fragments, of BYTES_A_FRAGMENT each
     meta_group_bytes_max: int = 64 * KiB
     inflate_ratio_max: int = 200  # deflate itself reaches 1032; real headers 3-10
     inflate_ratio_free_bytes: int = 64 * MiB  # the ratio counts beyond this: an empty segmentation reaches 1000
@@ -86,7 +89,7 @@ class WebLimits:
 class ArchiveLimits:
     """What the engine holds and how it commits."""
 
-    transfer_bytes_max: int = 16 * MiB  # memory for one transfer, whatever the object
+    transfer_bytes_max: int = 16 * MiB  # memory for one transfer, whatever the object: see `Limits.transfer_bytes`
     staging_inline_bytes_max: int = 64 * KiB  # smaller objects get their file only when they are complete
     slow_write_seconds: float = 0.01  # one write that took longer: from now on a thread writes, the loop stays free
     slow_write_pending_bytes_max: int = 1 * MiB  # of one transfer, waiting for that thread
@@ -94,7 +97,7 @@ class ArchiveLimits:
     metadata_part_characters: int = 512 * KiB  # metadata is compressed, kept and read in parts of this
     metadata_held_bytes_max: int = 1 * MiB  # compressed parts of one transfer in memory; more goes to staging
     compared_metadata_bytes_max: int = 16 * MiB  # a colliding instance with more counts as other content
-    audit_seconds_max: float = 1.0  # how long the audit row of a read may wait for the next batch
+    audit_seconds_max: float = 1.0  # an audit row waits so long for a batch; how often an idle committer looks around
     commit_batch_max: int = 256
     commit_queue_max: int = 2_000
     directory_files_max: int = 10_000
@@ -120,3 +123,18 @@ class Limits:
     net: NetLimits = NetLimits()
     web: WebLimits = WebLimits()
     archive: ArchiveLimits = ArchiveLimits()
+
+    def __post_init__(self) -> None:
+        """ValueError when the limits together allow one transfer more than `transfer_bytes_max`."""
+        if self.transfer_bytes > self.archive.transfer_bytes_max:
+            told = f"{self.transfer_bytes} bytes, more than transfer_bytes_max ({self.archive.transfer_bytes_max})"
+            raise ValueError(f"these limits allow one transfer {told}")
+
+    @property
+    def transfer_bytes(self) -> int:
+        """What one transfer may hold at one time, by the limits of its parts."""
+        archive = self.archive
+        metadata = METADATA_PARTS_HELD * archive.metadata_part_characters + archive.metadata_held_bytes_max
+        written = archive.staging_inline_bytes_max + archive.slow_write_pending_bytes_max
+        read = self.net.receive_buffer_bytes + self.reader.value_held_bytes_max
+        return self.reader.frames_max * BYTES_A_FRAGMENT + metadata + written + read

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import ssl
@@ -99,6 +100,7 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     sys.setswitchinterval(1e-4)  # a busy thread must not keep the loop waiting for 5 ms at a time
+    raise_open_files()
     if settings.durability == "off":
         check_bind(settings, 1, 1)
     archive = await Archive.open(
@@ -117,6 +119,16 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
             await _drain(running)
     finally:
         await archive.close()
+
+
+def raise_open_files() -> None:
+    """As many open files as the system allows us: the usual soft limit of 1,024 is less than `connections_max`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError) as error:  # macOS has a ceiling of its own below an unlimited hard limit
+            log.warning("open files stay limited to %d: %s", soft, error)
 
 
 async def _start(settings: Settings, archive: Archive) -> Running:

@@ -33,7 +33,6 @@ from sagittal.limits import ArchiveLimits
 T = TypeVar("T")
 log = logging.getLogger("sagittal.archive")
 
-_TICK_SECONDS = 1.0  # how often an idle or unwell committer looks around
 # Primary result codes that are the database's or the disk's fault, not the statement's.
 _INDEX_FAILURES = frozenset(
     {
@@ -117,7 +116,7 @@ class Committer:
         return result
 
     def audit(self, row: AuditRow) -> None:
-        """A row for the audit log, written with the next batch, or within a tick."""
+        """A row for the audit log, written with the next batch, or within `audit_seconds_max`."""
         self._audit.append((row, _now()))
 
     async def close(self) -> None:
@@ -137,7 +136,7 @@ class Committer:
         while running:
             batch: list[Incoming] = []
             acts: list[Act] = []
-            running = self._gather(batch, acts, _TICK_SECONDS)
+            running = self._gather(batch, acts, self._limits.audit_seconds_max)
             try:
                 self._turn(batch, acts)
             except Exception as error:  # one batch must not end the thread that every other one needs

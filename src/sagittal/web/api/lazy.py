@@ -1,12 +1,19 @@
-"""/api, imported when it is first asked for: FastAPI costs a second and 30 MB that most archives never need."""
+"""/api, imported when it is first asked for: FastAPI costs a second and 30 MB that most archives never need.
+
+A request's body is gathered here, since FastAPI reads it whole and without a bound.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
+
+from sagittal.errors import LimitExceeded
+
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from sagittal.web.app import House
 
@@ -23,9 +30,36 @@ class LazyApi:
             # On a thread: the import may take long, and associations go on meanwhile.
             self._made = asyncio.ensure_future(asyncio.to_thread(self._make))
         api = await asyncio.shield(self._made)
+        if scope["method"] not in ("GET", "HEAD"):
+            body = await _body(receive, self._house.settings.limits.web.json_body_bytes_max)
+            receive = _replay(body, receive)
         await api(scope, receive, send)
 
     def _make(self) -> ASGIApp:
         from sagittal.web.api.rest import create_api
 
         return create_api(self._house)
+
+
+async def _body(receive: Receive, bytes_max: int) -> bytes:
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > bytes_max:
+            raise LimitExceeded(f"the body has more than {bytes_max} bytes (limits.web.json_body_bytes_max)")
+    return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body once, then what comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return again

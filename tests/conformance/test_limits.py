@@ -1,0 +1,135 @@
+"""The table of limits: for each one of `limits.py` the tests that walk its boundary (cap-1, cap, cap+1).
+
+A limit without a row fails, and so does a row whose limit or test is not there: nothing is announced that nobody holds.
+Times are walked by a clock of the test's own, or with values of some milliseconds.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from sagittal.limits import Limits
+
+TESTS = Path(__file__).parents[1]
+READER, NET, TIMES = "unit/dicom/test_reader_limits.py", "unit/net/test_caps.py", "unit/net/test_time_limits.py"
+WEB, MULTIPART, ENGINE = "unit/web/test_limits.py", "unit/web/test_multipart.py", "unit/archive/test_limits.py"
+IMPORT, QUERY = "unit/archive/test_importer.py", "unit/archive/test_query.py"
+
+WALKED: dict[str, tuple[str, ...]] = {
+    "reader.depth_max": (f"{READER}::test_caps", f"{READER}::test_depth_counts_in_remembered_sequences_too"),
+    "reader.elements_max": (f"{READER}::test_caps", f"{READER}::test_elements_count_in_remembered_runs_too"),
+    "reader.sequence_whole_bytes_max": (f"{READER}::test_shorter_sequences_are_read_whole",),
+    "reader.value_text_bytes_max": (f"{READER}::test_longer_values_become_bulk_data",),
+    "reader.value_binary_bytes_max": (f"{READER}::test_longer_values_become_bulk_data",),
+    "reader.value_held_bytes_max": (f"{READER}::test_longer_values_become_bulk_data",),
+    "reader.metadata_flush_characters": (f"{READER}::test_metadata_is_given_in_pieces",),
+    "reader.frames_max": (f"{READER}::test_caps",),
+    "reader.meta_group_bytes_max": ("unit/dicom/test_part10.py::test_meta_group_limit_at_below_and_above",),
+    "reader.inflate_ratio_max": (f"{READER}::test_inflate_ratio",),
+    "reader.inflate_ratio_free_bytes": (f"{READER}::test_caps",),
+    "reader.inflate_bytes_max": (f"{READER}::test_caps",),
+    "reader.data_set_bytes_max": (f"{READER}::test_caps",),
+    "net.pdu_receive_bytes_max": (f"{NET}::test_pdu_receive_bytes_max",),
+    "net.associate_pdu_bytes_max": (f"{NET}::test_associate_pdu_bytes_max",),
+    "net.presentation_contexts_max": (f"{NET}::test_presentation_contexts_max",),
+    "net.receive_buffer_bytes": (f"{TIMES}::test_receive_buffer_bytes",),
+    "net.command_set_bytes_max": (f"{NET}::test_command_set_bytes_max",),
+    "net.identifier_bytes_max": (f"{NET}::test_identifier_bytes_max",),
+    "net.associations_max": (f"{NET}::test_associations_max",),
+    "net.connections_unassociated_max": (f"{NET}::test_connections_unassociated_max",),
+    "net.connections_per_address_max": (f"{NET}::test_connections_per_address_max",),
+    "net.artim_seconds": (f"{TIMES}::TestWatch::test_artim_seconds",),
+    "net.idle_seconds_max": (f"{TIMES}::TestWatch::test_idle_seconds_max",),
+    "net.receive_bytes_per_second_min": (f"{TIMES}::test_receive_bytes_per_second_min",),
+    "net.progress_window_seconds": (f"{TIMES}::TestWatch::test_progress_window_seconds",),
+    "net.send_stall_seconds_max": (f"{TIMES}::TestWatch::test_send_stall_seconds_max",),
+    "net.operations_max": ("unit/net/test_server.py::test_a_window_lets_operations_run_at_once",),
+    "net.peer_pdu_bytes_min": (f"{NET}::test_peer_pdu_bytes_min",),
+    "net.connect_seconds_max": (f"{TIMES}::test_connect_seconds_max",),
+    "net.response_seconds_max": (f"{TIMES}::TestWatch::test_response_seconds_max",),
+    "web.header_seconds_max": (f"{WEB}::test_header_seconds_max",),
+    "web.connections_max": ("unit/web/test_server.py::test_connections_at_work",),
+    "web.body_bytes_per_second_min": (f"{WEB}::test_body_bytes_per_second_min",),
+    "web.request_line_and_headers_bytes_max": ("unit/web/test_server.py::test_head_bytes",),
+    "web.multipart_header_bytes_max": (f"{MULTIPART}::TestCaps::test_header_bytes",),
+    "web.multipart_headers_max": (f"{MULTIPART}::TestCaps::test_headers",),
+    "web.parts_max": (f"{MULTIPART}::TestCaps::test_parts", "unit/web/test_stow.py::test_parts"),
+    "web.results_default": ("unit/web/test_qido.py::test_limit",),
+    "web.results_max": ("unit/web/test_qido.py::test_limit",),
+    "web.json_body_bytes_max": (f"{WEB}::test_json_body_bytes_max",),
+    "web.keep_alive_seconds_max": (f"{WEB}::test_keep_alive_seconds_max",),
+    "web.send_stall_seconds_max": ("unit/web/test_server.py::test_an_answer_that_nobody_takes_ends",),
+    "web.multipart_preamble_bytes_max": (f"{MULTIPART}::TestCaps::test_preamble",),
+    "web.multipart_boundary_bytes_max": (f"{MULTIPART}::test_boundaries", f"{MULTIPART}::test_what_is_no_boundary"),
+    "web.commits_outstanding_max": (f"{WEB}::test_commits_outstanding_max",),
+    "web.query_parameters_max": ("unit/web/test_qido.py::test_parameters",),
+    "web.accept_ranges_max": (f"{WEB}::test_accept_ranges_max",),
+    "web.frames_per_request_max": ("unit/web/test_wado.py::TestFrames::test_frames_at_once",),
+    "web.read_threads": (f"{WEB}::test_read_threads",),
+    "web.read_chunk_bytes": (f"{WEB}::test_read_chunk_bytes",),
+    "web.event_streams_max": (f"{WEB}::test_event_streams_max",),
+    "archive.transfer_bytes_max": (f"{ENGINE}::test_transfer_bytes_max",),
+    "archive.staging_inline_bytes_max": (f"{ENGINE}::test_staging_inline_bytes_max",),
+    "archive.slow_write_seconds": (f"{ENGINE}::test_slow_write_seconds",),
+    "archive.slow_write_pending_bytes_max": (f"{ENGINE}::test_slow_write_pending_bytes_max",),
+    "archive.unsynced_bytes_max": (f"{ENGINE}::test_unsynced_bytes_max",),
+    "archive.metadata_part_characters": (f"{ENGINE}::test_metadata_part_characters",),
+    "archive.metadata_held_bytes_max": (f"{ENGINE}::test_metadata_held_bytes_max",),
+    "archive.compared_metadata_bytes_max": (f"{ENGINE}::test_compared_metadata_bytes_max",),
+    "archive.audit_seconds_max": (f"{ENGINE}::test_audit_seconds_max",),
+    "archive.commit_batch_max": (f"{ENGINE}::test_commit_batch_max",),
+    "archive.commit_queue_max": ("unit/archive/test_ingest.py::test_a_full_queue_is_busy",),
+    "archive.directory_files_max": (f"{ENGINE}::test_directory_files_max",),
+    "archive.sync_threads": (f"{ENGINE}::test_query_threads_and_sync_threads",),
+    "archive.query_threads": (f"{ENGINE}::test_query_threads_and_sync_threads",),
+    "archive.query_rows_max": (f"{QUERY}::test_the_row_budget",),
+    "archive.query_seconds_max": (f"{QUERY}::test_the_time_budget",),
+    "archive.free_bytes_min": (f"{ENGINE}::test_free_bytes_min",),
+    "archive.delete_grace_seconds": (f"{ENGINE}::test_delete_grace_seconds",),
+    "archive.collect_every_seconds": ("unit/archive/test_deletion.py::test_the_collector_comes_round_by_itself",),
+    "archive.import_transfers": (f"{ENGINE}::test_import_transfers",),
+    "archive.zip_members_max": (f"{IMPORT}::test_the_number_of_zip_members_is_bounded",),
+    "archive.zip_ratio_max": (f"{ENGINE}::test_zip_ratio_max",),
+    "archive.zip_bytes_max": (f"{IMPORT}::test_the_bytes_of_a_zip_file_are_bounded",),
+    "archive.drain_seconds_max": ("unit/test_serve.py::test_drain_seconds_max",),
+}
+
+
+def limits() -> set[str]:
+    whole = Limits()
+    return {
+        f"{part.name}.{limit.name}"
+        for part in dataclasses.fields(whole)
+        for limit in dataclasses.fields(getattr(whole, part.name))
+    }
+
+
+@cache
+def names_in(file: str) -> frozenset[str]:
+    """The tests in a file, as pytest names them."""
+    found = set()
+    for node in ast.parse((TESTS / file).read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}::{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+    return frozenset(found)
+
+
+def test_every_limit_has_a_row() -> None:
+    assert limits() == set(WALKED)
+
+
+@pytest.mark.parametrize("limit", sorted(WALKED))
+def test_its_boundary_is_walked(limit: str) -> None:
+    assert WALKED[limit]
+    for node in WALKED[limit]:
+        file, _, test = node.partition("::")
+        assert test in names_in(file), node
+        name = test.rpartition("::")[2]
+        assert name.startswith("test_")

@@ -1,0 +1,140 @@
+"""Every limit of time on a connection, just before it, at it and beyond it, by a clock of the test's own."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from loopback import CT, EXPLICIT_LE, VERIFICATION, Raw, Store, request, run, services, serving, store_request
+
+from sagittal.errors import PeerUnreachable
+from sagittal.limits import NetLimits
+from sagittal.net.client import Peer, connect
+from sagittal.net.watch import Watch
+
+LIMITS = NetLimits()
+
+
+class Link:
+    """As much of a link as the watch looks at, with an association between two operations."""
+
+    def __init__(self) -> None:
+        self.limits = LIMITS
+        self.over = False
+        self.holds = self.received_bytes = self.unsent = 0
+        self.active_at = 0.0
+        self.transport = SimpleNamespace(get_write_buffer_size=lambda: self.unsent, abort=lambda: None)
+        self.machine = SimpleNamespace(deadline=None, state=6, established=True, inside_pdu=False, expired=self._expire)
+        self.exchange = SimpleNamespace(inside=False)
+        self.invoker = SimpleNamespace(awaited=False, waiting=False)
+        self.performer = SimpleNamespace(working=False)
+        self.ended = ""
+
+    def _expire(self, now: float) -> None:
+        self.ended = "ARTIM"
+
+    def settle(self) -> None:
+        pass
+
+    def abort(self, text: str) -> None:
+        self.ended = text
+
+    drop = abort
+
+
+@pytest.mark.parametrize("beyond", [-0.1, 0.0, 0.1])
+class TestWatch:
+    def look(self, link: Any, now: float, watch: Watch | None = None) -> None:
+        (watch or Watch()).look(link, now)
+
+    def test_idle_seconds_max(self, beyond: float) -> None:
+        link = Link()
+        self.look(link, LIMITS.idle_seconds_max + beyond)
+        assert bool(link.ended) == (beyond > 0)
+
+    def test_response_seconds_max(self, beyond: float) -> None:
+        link = Link()
+        link.invoker.awaited = link.invoker.waiting = True
+        self.look(link, LIMITS.response_seconds_max + beyond)
+        assert bool(link.ended) == (beyond > 0)
+
+    def test_artim_seconds(self, beyond: float) -> None:
+        link = Link()
+        link.machine.state, link.machine.deadline = 2, LIMITS.artim_seconds
+        self.look(link, LIMITS.artim_seconds + beyond)
+        assert bool(link.ended) == (beyond >= 0)
+
+    def test_send_stall_seconds_max(self, beyond: float) -> None:
+        link, watch = Link(), Watch()
+        link.unsent = 5
+        self.look(link, 0.0, watch)
+        self.look(link, LIMITS.send_stall_seconds_max + beyond, watch)
+        assert bool(link.ended) == (beyond > 0)
+
+    def test_progress_window_seconds(self, beyond: float) -> None:
+        link, watch = Link(), Watch()
+        link.exchange.inside = True
+        self.look(link, 0.0, watch)
+        self.look(link, LIMITS.progress_window_seconds + beyond, watch)
+        assert bool(link.ended) == (beyond >= 0)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_receive_bytes_per_second_min(more: int) -> None:
+    link: Any = Link()
+    watch = Watch()
+    link.exchange.inside = True
+    watch.look(link, 0.0)
+    link.received_bytes = int(LIMITS.receive_bytes_per_second_min * LIMITS.progress_window_seconds) + more
+    watch.look(link, LIMITS.progress_window_seconds)
+    assert bool(link.ended) == (more < 0)
+
+
+def test_connect_seconds_max() -> None:
+    """Against a listener whose backlog is full: its kernel answers no further connection."""
+
+    async def test() -> None:
+        with socket.socket() as full:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            waiting = [socket.socket() for _ in range(4)]
+            for each in waiting:
+                each.setblocking(False)
+                each.connect_ex(full.getsockname())
+            peer = Peer("FULL", *full.getsockname())
+            with pytest.raises(PeerUnreachable, match=r"no connection within 0\.05 s"):
+                await connect(
+                    peer, "CLIENT", [(VERIFICATION, [EXPLICIT_LE])], limits=NetLimits(connect_seconds_max=0.05)
+                )
+            for each in waiting:
+                each.close()
+        async with serving() as server:
+            peer = Peer("SAGITTAL", "127.0.0.1", server.port)
+            limits = NetLimits(connect_seconds_max=20)
+            async with await connect(peer, "CLIENT", [(VERIFICATION, [EXPLICIT_LE])], limits=limits) as association:
+                assert await association.echo() == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_receive_buffer_bytes(more: int) -> None:
+    """One read is never longer; what is longer comes in several."""
+
+    async def test() -> None:
+        store = Store()
+        async with serving(services(store), receive_buffer_bytes=4096) as server:
+            raw = await Raw.open(server.port, associate=request((CT, EXPLICIT_LE)))
+            (link,) = server.associations
+            assert len(link.get_buffer(-1)) == 4096
+            data = bytes(4096 - (len(store_request(b"ab")) - 2) + more)
+            whole = store_request(data)
+            assert len(whole) == 4096 + more
+            raw.send(whole)
+            assert (await raw.command())["Status"] == 0
+            assert store.kept == [data]
+            raw.close()
+
+    run(test)

@@ -1,0 +1,57 @@
+"""The composition root, as far as it can be asked without a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagittal import serve
+from sagittal.config import Settings
+from sagittal.limits import ArchiveLimits, Limits
+
+
+class Listener:
+    """Notes how long it was given to drain."""
+
+    def __init__(self) -> None:
+        self.given: list[float] = []
+
+    async def stop(self, seconds: float) -> None:
+        self.given.append(seconds)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 9.9, 10.0, 10.1])
+def test_drain_seconds_max(tmp_path: Path, seconds: float) -> None:
+    """Both listeners get the limit, no more and no less; how they end at it is in their own tests."""
+    settings = replace(Settings(data=tmp_path), limits=Limits(archive=ArchiveLimits(drain_seconds_max=seconds)))
+    nothing: Any = None
+    running = serve.Running(settings, nothing, nothing, nothing)
+    dimse: Any = Listener()
+    http: Any = Listener()
+    running.dimse, running.http = dimse, http
+    asyncio.run(serve._drain(running))
+    assert (dimse.given, http.given) == ([seconds], [seconds])
+    assert running.reasons() == ["draining"]
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(256, 4096), (4096, 4096), (1024, resource.RLIM_INFINITY)])
+def test_as_many_files_as_the_system_allows(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> None:
+    given: list[tuple[int, tuple[int, int]]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limit: given.append((which, limit)))
+    serve.raise_open_files()
+    assert given == ([] if soft == hard else [(resource.RLIMIT_NOFILE, (hard, hard))])
+
+
+def test_a_system_that_refuses_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(which: int, limit: tuple[int, int]) -> None:
+        raise ValueError("not allowed")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    serve.raise_open_files()

@@ -1,0 +1,167 @@
+"""The limits of the web room at cap-1, cap and cap+1; those of requests' forms have tests of theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from starlette.requests import Request
+
+from sagittal.archive.access import LOCAL
+from sagittal.dicom.syntaxes import EXPLICIT_LE
+from sagittal.errors import Busy
+from sagittal.limits import Limits, ReaderLimits, WebLimits
+from sagittal.web.api.events import Changes
+from sagittal.web.app import Settings
+from sagittal.web.objects import Stored
+from sagittal.web.server import _FLOOR_WINDOW_SECONDS, Connection, HttpServer
+from sagittal.web.stow import _Intake
+from sagittal.web.stream import gathered
+
+AROUND = pytest.mark.parametrize("more", [-1, 0, 1])
+
+
+def limited(**limits: Any) -> Settings:
+    return Settings(limits=Limits(web=WebLimits(**limits)))
+
+
+@AROUND
+def test_accept_ranges_max(web: Any, more: int) -> None:
+    web.settings = limited(accept_ranges_max=5)
+    accept = ", ".join(["application/dicom+json"] * (5 + more))
+    assert web.get("/dicom-web/studies", accept).status_code == (400 if more > 0 else 200)
+
+
+@AROUND
+def test_json_body_bytes_max(web: Any, more: int) -> None:
+    web.settings = limited(json_body_bytes_max=100)
+    body = b'{"peer": "SCANNER1@localhost:104"}'
+    body += b" " * (100 + more - len(body))
+
+    async def act(client: httpx.AsyncClient) -> list[int]:
+        async def pieces() -> Any:
+            for at in range(0, len(body), 7):
+                yield body[at : at + 7]
+
+        headers = {"content-type": "application/json"}
+        answers = [await client.post("/api/nodes", content=each, headers=headers) for each in (body, pieces())]
+        return [answer.status_code for answer in answers]
+
+    assert web.run(act) == ([413, 413] if more > 0 else [404, 404])  # this archive keeps no AE table
+
+
+@AROUND
+def test_event_streams_max(web: Any, more: int) -> None:
+    web.settings = limited(event_streams_max=3)
+
+    async def open_one() -> None:
+        app = web.app()
+        changes = Changes(app.house)
+        changes._streams = 2 + more  # that are open already
+        headers = [(b"accept", b"text/event-stream")]
+        scope = {"type": "http", "headers": headers, "query_string": b"", "principal": LOCAL}
+        try:
+            answer = await changes.changes(Request(scope))
+            assert answer.status_code == 200
+        finally:
+            app.close()
+
+    if more > 0:
+        with pytest.raises(Busy, match="event_streams_max"):
+            asyncio.run(open_one())
+    else:
+        asyncio.run(open_one())
+
+
+@AROUND
+def test_commits_outstanding_max(web: Any, more: int) -> None:
+    """With that many under way the next part is read; with more it waits for one."""
+
+    async def inside() -> None:
+        intake = _Intake(web.archive, LOCAL, SimpleNamespace(), None)  # type: ignore[arg-type]
+        commits = [asyncio.ensure_future(asyncio.Event().wait()) for _ in range(3 + more)]
+        intake.commits = set(commits)  # type: ignore[arg-type]
+        breathing = asyncio.ensure_future(intake.breathe(3))
+        await asyncio.sleep(0)
+        assert breathing.done() == (more <= 0)
+        for each in (breathing, *commits):
+            each.cancel()
+        await asyncio.gather(breathing, *commits, return_exceptions=True)
+
+    asyncio.run(inside())
+
+
+@AROUND
+def test_read_chunk_bytes(web: Any, more: int) -> None:
+    """One read, and one write to the socket."""
+    ref = web.archive.hold(b"", EXPLICIT_LE)
+    ref = web.archive.hold(bytes(1000 + more - ref.size), EXPLICIT_LE)
+    pieces = list(Stored(web.archive, ReaderLimits(), 1000).file(ref, EXPLICIT_LE))
+    assert [len(piece) for piece in pieces] == ([1000, more] if more > 0 else [1000 + more])
+    chunks = list(gathered([bytes(500), bytes(500 + more), bytes(500)], 1000))
+    assert [len(chunk) for chunk in chunks] == ([1000 + more, 500] if more >= 0 else [1500 + more])
+
+
+@AROUND
+def test_read_threads(web: Any, more: int) -> None:
+    web.settings = limited(read_threads=3)
+    release, lock = threading.Event(), threading.Lock()
+    running = most = 0
+
+    def job() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        release.wait(20)
+        with lock:
+            running -= 1
+
+    app = web.app()
+    for _ in range(3 + more):
+        app.house.readers.submit(job)
+    until = time.monotonic() + 0.05
+    while time.monotonic() < until and most < 3 + more:
+        time.sleep(0.002)
+    release.set()
+    app.close()
+    assert most == min(3, 3 + more)
+
+
+def connection(**state: Any) -> Connection:
+    """A connection without a socket, for the sweep to judge."""
+    made = object.__new__(Connection)
+    made.limits = WebLimits()
+    made.transport = SimpleNamespace(get_write_buffer_size=lambda: 0)  # type: ignore[assignment]
+    made.flow = SimpleNamespace(read_paused=False)  # type: ignore[assignment]
+    made.timeout_keep_alive_task = None
+    made.head_since, made.head_bytes, made.receiving = None, 0, False
+    made.unsent, made.unsent_since, made.window_since, made.window_bytes = 0, 0.0, 0.0, 0
+    for name, value in state.items():
+        setattr(made, name, value)
+    return made
+
+
+@pytest.mark.parametrize("beyond", [-0.1, 0.0, 0.1])
+def test_header_seconds_max(beyond: float) -> None:
+    assert connection(head_since=0.0).overdue(WebLimits().header_seconds_max + beyond) == (beyond > 0)
+
+
+@AROUND
+def test_body_bytes_per_second_min(more: int) -> None:
+    least = int(WebLimits().body_bytes_per_second_min * _FLOOR_WINDOW_SECONDS)
+    judged = connection(receiving=True, window_bytes=least + more)
+    assert not judged.overdue(_FLOOR_WINDOW_SECONDS - 0.1)
+    assert judged.overdue(_FLOOR_WINDOW_SECONDS) == (more < 0)
+
+
+@AROUND
+def test_keep_alive_seconds_max(more: int) -> None:
+    """uvicorn closes what is idle so long; whole seconds, one at the least."""
+    server = HttpServer(None, "127.0.0.1", 0, WebLimits(keep_alive_seconds_max=1 + more))
+    assert server._uvicorn.config.timeout_keep_alive == max(1, 1 + more)
