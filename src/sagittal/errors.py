@@ -1,8 +1,8 @@
 """The error tree.
 
-Every class carries the DIMSE status (PS3.7 Annex C, PS3.4 B.2.3) and the HTTP status (PS3.18) it answers with; the two are put on
-the wire in two places only (`dimse.status`, `web.app`). A text in an error is for a person at the other end: it names the
-element, the limit or the setting, and never a path of this machine.
+Every class carries the DIMSE status (PS3.7 Annex C, PS3.4 B.2.3) and the HTTP status (PS3.18) it answers with; the two
+are put on the wire in two places only (`dimse.status`, `web.app`). A text in an error is for a person at the other end:
+it names the element, the limit or the setting, and never a path of this machine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What to propose and what to send for objects that lie in files: presentation contexts, batches, data sets.
 
 One context for each SOP class and stored transfer syntax, and an uncompressed alternative where the object is
-uncompressed (re-encoded on the way, never decoded). Used by the SCU commands and by C-MOVE; nothing here opens an association.
+uncompressed (re-encoded on the way, never decoded). Used by the SCU commands and by C-MOVE; nothing here opens an
+association.
 """
 
 from __future__ import annotations

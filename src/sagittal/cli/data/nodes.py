@@ -14,7 +14,6 @@ from sagittal.cli.output import json_option, result, run, say
 from sagittal.dimse.address import parse_peer
 from sagittal.errors import DirectoryHeld, NotFound
 
-
 DUPLICATES = ("keep-first", "replace", "refuse")
 
 
