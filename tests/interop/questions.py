@@ -6,7 +6,7 @@ or of QIDO-RS alone says so; the rest is asked of both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import httpx
@@ -91,9 +91,13 @@ def seeds() -> dict[str, Built]:
 
 
 def store_seeds(served: Served) -> None:
-    """By STOW-RS, in one request."""
+    post(served, seeds().values())
+
+
+def post(served: Served, objects: Iterable[Built]) -> None:
+    """Store by STOW-RS, in one request."""
     head = b"--an-edge\r\nContent-Type: application/dicom\r\n\r\n"
-    body = b"".join(head + built.part10 + b"\r\n" for built in seeds().values()) + b"--an-edge--\r\n"
+    body = b"".join(head + built.part10 + b"\r\n" for built in objects) + b"--an-edge--\r\n"
     type_ = 'multipart/related; type="application/dicom"; boundary=an-edge'
     answer = httpx.post(f"{served.http}/dicom-web/studies", content=body, headers={"content-type": type_})
     assert answer.status_code == 200, answer.text

@@ -10,18 +10,23 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from builders import Built
+from builders import Built, build
 from conftest import Served, serve
 from interop.corpus import data_set_of
-from interop.questions import seeds, store_seeds, uid_of
+from interop.questions import post, seeds, store_seeds, uid_of
+from interop.ways import sagittal
 from programs import need
 from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
+
+from sagittal.dicom.sopclasses import STORAGE
+from sagittal.dicom.syntaxes import SYNTAXES
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -224,3 +229,18 @@ def test_a_get_is_cancelled(house: House) -> None:
     assert final.Status == 0xFE00
     assert len(received) == 1
     assert (final.NumberOfCompletedSuboperations, final.NumberOfRemainingSuboperations) == (1, 3)
+
+
+def test_sagittal_get_goes_on_past_128_contexts(house: House, tmp_path: Path) -> None:
+    """More SOP classes in a study than one association has contexts for, in the syntaxes that come last."""
+    classes = sorted(STORAGE)[:12]
+    syntaxes = [row.uid for row in SYNTAXES.values() if row.storable and row.encapsulated][-5:]
+    study = [
+        build(number, study="many", sop_class_uid=sop_class, syntax_uid=syntax_uid)
+        for number, (sop_class, syntax_uid) in enumerate(product(classes, [EXPLICIT_LE, *syntaxes]))
+    ]
+    assert len(classes) * len(SYNTAXES) > 3 * 128
+    post(house.served, study)
+    rows = sagittal("get", house.served.peer, "-k", f"StudyInstanceUID={study[0].study_uid}", "-o", tmp_path)
+    assert (rows[-1]["status"], rows[-1]["completed"], rows[-1]["failed"]) == ("0000", len(study), 0)
+    assert of_files(tmp_path) == sorted(one.data for one in study)

@@ -30,6 +30,22 @@ class Folder:
         return _FileSink(self._path / f"{name}.dcm", request, self._arrived)
 
 
+class Dropped:
+    """The sink for an instance that is there already: nothing of it is kept."""
+
+    def write(self, fragments: Sequence[memoryview]) -> None:
+        pass
+
+    def ready(self) -> Awaitable[None] | None:
+        return None
+
+    async def finish(self) -> Response:
+        return Response(0x0000)
+
+    def abort(self) -> None:
+        pass
+
+
 class _FileSink:
     """One file: written beside its place, renamed when complete."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sagittal.cli.output import json_option, progress, result, run
-from sagittal.cli.peer.folder import Folder
+from sagittal.cli.peer.folder import Dropped, Folder
 from sagittal.cli.peer.options import (
     PLAIN,
     identifier,
@@ -20,7 +20,7 @@ from sagittal.cli.peer.options import (
 from sagittal.cli.peer.retrieving import Outcome, key_options, keys_and_level
 from sagittal.dicom.sopclasses import STORAGE, STUDY_ROOT_FIND, STUDY_ROOT_GET, WELL_KNOWN
 from sagittal.dicom.syntaxes import SYNTAXES
-from sagittal.dimse.service import Request
+from sagittal.dimse.service import Request, StoreSink
 from sagittal.errors import PeerError
 from sagittal.net.client import Peer, Proposal
 from sagittal.net.proposing import CONTEXTS_MAX
@@ -63,31 +63,45 @@ async def _get(
     as_json: bool,
     outcome: Outcome,
 ) -> None:
+    received: set[str] = set()
+
     def arrived(path: Path, request: Request) -> None:
+        uid = request.command["AffectedSOPInstanceUID"]
+        received.add(uid)
         if as_json:
-            result(True, {"file": str(path), "sop_instance_uid": request.command["AffectedSOPInstanceUID"]})
+            result(True, {"file": str(path), "sop_instance_uid": uid})
+
+    def store(request: Request) -> StoreSink:
+        # Asked once more for what failed, a peer may send all it can in another syntax: the first stays.
+        return Dropped() if request.command["AffectedSOPInstanceUID"] in received else folder.store(request)
 
     classes = tuple(sop_classes) or await _classes_in(peer, aet, keys.get(STUDY_UID, ""))
     folder = Folder(out, arrived)
-    async with await open_association(peer, aet, proposals(classes)) as association:
-        syntax_uid = syntax_for(association, STUDY_ROOT_GET)
-        responses = association.get(STUDY_ROOT_GET, identifier(level, keys, syntax_uid), folder.store)
-        with progress("Receiving", None) as advance:
-            await outcome.follow(responses, syntax_uid, advance)
+    with progress("Receiving", None) as advance:
+        for number, contexts in enumerate(proposals(classes)):
+            part = outcome if number == 0 else Outcome()
+            async with await open_association(peer, aet, contexts) as association:
+                syntax_uid = syntax_for(association, STUDY_ROOT_GET)
+                responses = association.get(STUDY_ROOT_GET, identifier(level, keys, syntax_uid), store)
+                await part.follow(responses, syntax_uid, advance)
+            outcome.came_later(received)
+            if not outcome.failed_uids:
+                return
 
 
-def proposals(classes: Iterable[str]) -> list[Proposal]:
-    """C-GET itself, then each class in as many transfer syntaxes, one a context, as there is room for.
+def proposals(classes: Iterable[str]) -> list[list[Proposal]]:
+    """For each association: C-GET itself, then each class in each transfer syntax, one a context; uncompressed first.
 
     One context for each syntax, so that the peer can send what it stores as it is: within a context it has no choice.
+    Where the classes aren't known they are all proposed, uncompressed.
     """
     classes = list(classes) or sorted(STORAGE, key=lambda uid: WELL_KNOWN[uid].retired)
-    found = [Proposal(STUDY_ROOT_GET, PLAIN)]
     if 2 * len(classes) >= CONTEXTS_MAX:
-        found += [Proposal(sop_class, PLAIN, "scp") for sop_class in classes]
+        found = [Proposal(sop_class, PLAIN, "scp") for sop_class in classes]
     else:
-        found += [Proposal(sop_class, (uid,), "scp") for uid in (*PLAIN, *_OTHERS) for sop_class in classes]
-    return found[:CONTEXTS_MAX]
+        found = [Proposal(sop_class, (uid,), "scp") for uid in (*PLAIN, *_OTHERS) for sop_class in classes]
+    room = CONTEXTS_MAX - 1
+    return [[Proposal(STUDY_ROOT_GET, PLAIN), *found[at : at + room]] for at in range(0, len(found), room)]
 
 
 async def _classes_in(peer: Peer, aet: str, study_uids: str) -> tuple[str, ...]:

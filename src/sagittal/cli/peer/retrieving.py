@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from typing import Any, TypeVar
 
 import click
@@ -53,6 +53,15 @@ class Outcome:
                 self.status, self.comment = response.status, response.comment
                 failed = read_response(response.data_set, syntax_uid).get(FAILED_UIDS, "")
                 self.failed_uids = [uid for uid in failed.split("\\") if uid]
+
+    def came_later(self, received: Set[str]) -> None:
+        """What failed and has been received since is no failure any more."""
+        left = [uid for uid in self.failed_uids if uid not in received]
+        came = len(self.failed_uids) - len(left)
+        if came:
+            self.failed_uids, self.failed, self.completed = left, self.failed - came, self.completed + came
+            self.status = 0xB000 if self.failed or self.warnings else 0x0000
+            self.comment = self.comment if self.failed else ""
 
     def row(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,46 @@
+"""The presentation contexts of `sagittal get`, and how several associations make one outcome."""
+
+from __future__ import annotations
+
+from sagittal.cli.peer.get import proposals
+from sagittal.cli.peer.retrieving import Outcome
+from sagittal.dicom.sopclasses import STORAGE, STUDY_ROOT_GET
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES
+
+
+def test_every_class_in_every_syntax_over_as_many_associations_as_it_takes() -> None:
+    classes = sorted(STORAGE)[:10]
+    batches = proposals(classes)
+    assert {len(batch) for batch in batches[:-1]} == {128} and 1 < len(batches[-1]) <= 128
+    assert {batch[0].abstract_syntax for batch in batches} == {STUDY_ROOT_GET}
+    offered = [(one.abstract_syntax, one.transfer_syntaxes) for batch in batches for one in batch[1:]]
+    storable = [row.uid for row in SYNTAXES.values() if row.storable]
+    assert sorted(offered) == sorted((sop_class, (uid,)) for sop_class in classes for uid in storable)
+    assert offered[0][1] == (EXPLICIT_LE,)
+
+
+def test_unknown_classes_are_proposed_uncompressed() -> None:
+    offered = [one for batch in proposals([]) for one in batch[1:]]
+    assert {one.abstract_syntax for one in offered} == set(STORAGE)
+    assert {one.transfer_syntaxes for one in offered} == {(EXPLICIT_LE, IMPLICIT_LE)}
+
+
+def outcome() -> Outcome:
+    made = Outcome()
+    made.status, made.comment, made.completed, made.failed = 0xB000, "no context", 1, 2
+    made.failed_uids = ["1.2", "1.3"]
+    return made
+
+
+def test_what_comes_later_did_not_fail() -> None:
+    one = outcome()
+    one.came_later({"1.1", "1.2"})
+    assert (one.status, one.completed, one.failed, one.failed_uids) == (0xB000, 2, 1, ["1.3"])
+    one.came_later({"1.1", "1.2", "1.3"})
+    assert (one.status, one.completed, one.failed, one.failed_uids, one.comment) == (0x0000, 3, 0, [], "")
+
+
+def test_what_never_comes_failed() -> None:
+    one = outcome()
+    one.came_later({"1.1"})
+    assert (one.status, one.completed, one.failed, one.comment) == (0xB000, 1, 2, "no context")
