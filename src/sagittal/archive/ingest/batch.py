@@ -44,6 +44,9 @@ class Incoming:
     adopted: bool = False
 
     def discard(self) -> None:
+        """Forget the bytes; waits for a sync thread that still holds the file."""
+        if self.synced is not None:
+            self.synced.exception()
         self.pen.discard()
         self.spool.discard()
 
@@ -57,6 +60,10 @@ class Batch:
         self._threads = threads
         self._committing = False
         self._doubts: list[tuple[str, str]] = []  # (SOP Instance UID, key) of files whose commit failed
+
+    def start(self, incoming: Incoming) -> None:
+        """Begin to sync its file, whatever is decided about it later: called early, so that no thread waits to ask."""
+        incoming.synced = self._threads.submit(self._sync, incoming)
 
     def choose(self, waiting: list[Incoming]) -> tuple[list[Incoming], list[Incoming], list[Incoming]]:
         """Plan what can be done now; gives that, what has to be compared first, and what has to wait for this batch."""
@@ -86,9 +93,8 @@ class Batch:
         index, volume, faults = self._index, self._volume, self._volume.faults
         files = [incoming for incoming in chosen if incoming.plan.has_file]
         for incoming in files:
-            if incoming.synced is None:
+            if not incoming.arrival.key:
                 incoming.arrival.key = volume.place(incoming.arrival.digest)
-                incoming.synced = self._threads.submit(self._sync, incoming)
         for incoming in chosen:
             self._row(incoming)
         at = chosen[-1].arrival.received_at
@@ -121,9 +127,6 @@ class Batch:
 
     def take_back(self, chosen: list[Incoming], *, keep_files: bool = False) -> None:
         """Undo: the transaction, and the files unless they are to be tried again."""
-        for incoming in chosen:
-            if incoming.synced is not None:
-                incoming.synced.exception()  # waits: a sync thread may still hold the file
         doubtful, self._committing = self._committing, False
         try:
             self._index.rollback()
@@ -160,9 +163,7 @@ class Batch:
             self._doubts.append((uid, key))
 
     def _sync(self, incoming: Incoming) -> None:
-        staged = incoming.pen.settle()
-        self._volume.sync_file(staged.fd)
-        staged.close()
+        self._volume.sync_file(incoming.pen.settle().fd)
 
     def _row(self, incoming: Incoming) -> None:
         """The rows of one arrival."""

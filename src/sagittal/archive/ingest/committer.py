@@ -105,6 +105,7 @@ class Committer:
             raise
         self.waiting += 1
         incoming.answer.add_done_callback(self._answered)
+        self._batch.start(incoming)
         self._queue.put(incoming)
         return await asyncio.shield(incoming.answer)
 
@@ -169,7 +170,8 @@ class Committer:
         return False
 
     def _turn(self, batch: list[Incoming], acts: list[Act]) -> None:
-        if self._volume.reason is not None or self.reason is not None or self._batch.has_doubts:
+        unwell = self._volume.reason is not None or self.reason is not None or self._batch.has_doubts
+        if unwell and not batch:  # nothing is taken in while unwell, so this comes within `audit_seconds_max`
             self._recover()
         while batch:
             batch = self._store(batch)
@@ -236,6 +238,8 @@ class Committer:
         assert held is not None
 
         def version() -> Version:
+            if incoming.synced is not None:
+                incoming.synced.result()
             staged = incoming.pen.settle()
             length, header_length = arrival.length, arrival.header_length
             return Version(staged.fd, header_length, length, arrival.syntax_uid, arrival.digest, incoming.spool)

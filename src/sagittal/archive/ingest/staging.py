@@ -110,6 +110,8 @@ class Pen:
 
     def adopted(self) -> None:
         """The staging file got its name among the objects."""
+        if self.staged is not None:
+            self.staged.close()
         self.staged = None
 
     def discard(self) -> None:
