@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import socket
+import ssl
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -42,15 +44,45 @@ class Acceptor(Link):
         super().__init__(machine, buffer, limits, tasks)
         self._server = server
         self._accepted = False
+        self._counted = False
+        self._handshake: asyncio.Task[None] | None = None
 
     @property
     def quiet(self) -> bool:
         """Whether nothing is under way: no association, or one between two operations."""
         return not self._accepted or (self.performer.idle and not self.exchange.inside)
 
+    def secure(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
+        """Shake hands on a connection just accepted; it counts as open from now on."""
+        peer = accepted.getpeername() if accepted.family != socket.AF_UNIX else ("", 0)
+        self.info = AssociationInfo("", "", str(peer[0]), int(peer[1]))
+        self._counted = self._server.opened(self)
+        if self._counted:
+            self._handshake = self.run(self._shake_hands(accepted, context))
+        else:
+            accepted.close()
+
+    async def _shake_hands(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
+        why = "cut within the TLS handshake"
+        try:
+            seconds = self.limits.artim_seconds
+            await self.loop.connect_accepted_socket(lambda: self, accepted, ssl=context, ssl_handshake_timeout=seconds)
+        except OSError as error:  # SSLError is one, and so is a handshake that takes too long
+            why = f"the TLS handshake failed: {getattr(error, 'reason', None) or error}"
+        finally:
+            self._handshake = None
+            if self.transport is None:  # we were not told of a connection, and won't be
+                self._end(why)
+                self.connection_lost(None)
+
+    def drop(self, text: str) -> None:
+        super().drop(text)
+        if self._handshake is not None:
+            self._handshake.cancel()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if not self._server.opened(self):
+        if not self._counted and not self._server.opened(self):
             self.drop("too many connections from this address")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -179,6 +211,8 @@ class Acceptor(Link):
 
     def leave(self, text: str) -> None:
         """Abort what is there, then close."""
+        if self._handshake is not None:
+            self.drop(text)
         if not self.over:
             self.abort(text)
         if self.transport is not None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +19,10 @@ from sagittal.net import watch
 from sagittal.net.acceptor import Acceptor
 from sagittal.net.admission import Admit
 from sagittal.ul.negotiation import DEFAULT_ORDER, Offer
+
+_BACKLOG = 1024
+_ACCEPT_PAUSE_SECONDS = 0.1
+log = logging.getLogger("sagittal.net")
 
 
 class DimseServer:
@@ -46,6 +52,7 @@ class DimseServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._offers: dict[str, Service | None] = {}
         self._server: asyncio.Server | None = None
+        self._accepting: list[asyncio.Task[None]] = []
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -57,22 +64,39 @@ class DimseServer:
         """Listen; port 0 takes a free one. OSError if the address is taken."""
         loop = asyncio.get_running_loop()
         buffer = memoryview(bytearray(self.limits.receive_buffer_bytes))  # one for all links: see `link`
+        plain = self._tls is None
         self._server = await loop.create_server(
-            lambda: Acceptor(self, buffer, self._tasks),
-            host,
-            port,
-            backlog=1024,
-            ssl=self._tls,
-            ssl_handshake_timeout=self.limits.artim_seconds if self._tls is not None else None,
+            lambda: Acceptor(self, buffer, self._tasks), host, port, backlog=_BACKLOG, start_serving=plain
         )
         self.port = self._server.sockets[0].getsockname()[1]
+        if self._tls is not None:
+            for bound in self._server.sockets:
+                listening = socket.socket(fileno=os.dup(bound.fileno()))
+                listening.setblocking(False)
+                listening.listen(_BACKLOG)
+                self._accepting.append(loop.create_task(self._accept(listening, buffer, self._tls)))
         self._watching = loop.create_task(self._watch())
+
+    async def _accept(self, listening: socket.socket, buffer: memoryview, tls: ssl.SSLContext) -> None:
+        """Accept for TLS: asyncio would not tell of a connection before its handshake, and those have to count too."""
+        loop = asyncio.get_running_loop()
+        with listening:
+            while True:
+                try:
+                    accepted, _ = await loop.sock_accept(listening)
+                except OSError as error:  # it was reset before, or no descriptor is left
+                    log.warning("a connection could not be accepted: %s", error)
+                    await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
+                    continue
+                Acceptor(self, buffer, self._tasks).secure(accepted, tls)
 
     async def stop(self, drain_seconds: float) -> None:
         """Take no more associations, let running operations end for at most `drain_seconds`, then abort the rest."""
         self.draining = True
         if self._server is not None:
             self._server.close()
+        for each in self._accepting:
+            each.cancel()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + drain_seconds
         while self._links or self._tasks:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loopback import CT, EXPLICIT_LE, VERIFICATION, Store, run, services, serving
+from loopback import CT, EXPLICIT_LE, VERIFICATION, Raw, Store, run, services, serving, until
 from programs import need
 
 from sagittal.errors import PeerError, PeerUnreachable, UsageError
@@ -95,3 +96,79 @@ def test_settings_that_cannot_work(certificates: Path, make: Callable[[Path], No
 
 def test_tls_1_1_is_not_spoken(certificates: Path) -> None:
     assert server_context(certificates / "cert.pem", certificates / "key.pem").minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_handshakes_count_as_connections(certificates: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The oldest that doesn't finish makes room; who speaks TLS comes in beside them."""
+    tls = server_context(certificates / "cert.pem", certificates / "key.pem")
+
+    async def test() -> None:
+        async with serving(tls=tls, connections_unassociated_max=2, artim_seconds=20) as server:
+            silent = []
+            for count in (1, 2, 2, 2):
+                silent.append(await Raw.open(server.port))
+                await until(lambda wanted=count: server.connections == wanted)
+            assert await silent[0].ended() and await silent[1].ended()
+            peer = Peer("SAGITTAL", "127.0.0.1", server.port, client_context(ca=certificates / "cert.pem"))
+            async with await connect(peer, "CLIENT", ALL) as association:
+                assert await association.echo() == 0
+            assert await silent[2].ended()
+            for each in silent:
+                each.close()
+            await until(lambda: server.connections == 0)
+
+    with caplog.at_level(logging.WARNING, "sagittal.net"):
+        run(test)
+    assert "too many connections without an association" in caplog.records[0].getMessage()
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_handshakes_count_by_address(certificates: Path, beyond: int) -> None:
+    tls = server_context(certificates / "cert.pem", certificates / "key.pem")
+
+    async def test() -> None:
+        async with serving(tls=tls, connections_per_address_max=3) as server:
+            silent = [await Raw.open(server.port) for _ in range(3 + beyond)]
+            await until(lambda: server.connections == min(3, 3 + beyond))
+            if beyond > 0:
+                assert await silent[-1].ended()
+            for each in silent:
+                each.close()
+            await until(lambda: server.connections == 0)
+
+    run(test)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00"])
+def test_a_handshake_that_never_ends_is_ended(
+    certificates: Path, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    tls = server_context(certificates / "cert.pem", certificates / "key.pem")
+
+    async def test() -> None:
+        async with serving(tls=tls, artim_seconds=0.1) as server:
+            raw = await Raw.open(server.port)
+            raw.send(sent)
+            assert await raw.ended()
+            await until(lambda: server.connections == 0)
+            raw.close()
+
+    with caplog.at_level(logging.WARNING, "sagittal.net"):
+        run(test)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "sagittal.net"]
+    assert "handshake" in line
+
+
+def test_stopping_within_a_handshake(certificates: Path) -> None:
+    tls = server_context(certificates / "cert.pem", certificates / "key.pem")
+
+    async def test() -> None:
+        async with serving(tls=tls) as server:
+            raw = await Raw.open(server.port)
+            await until(lambda: server.connections == 1)
+            await server.stop(5)
+            assert server.connections == 0
+            assert await raw.ended()
+            raw.close()
+
+    run(test)
