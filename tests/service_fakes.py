@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sagittal.archive.access import LOCAL
+from sagittal.archive.access import LOCAL, authorize
 from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.dicom.elements import decode_identifier, encode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
@@ -49,6 +49,9 @@ class FakeArchive:
         if folder is not None:
             (folder / "object").write_bytes(b"h" * 10 + b"d" * 10)
         self.folder = folder
+
+    def permit(self, principal: Any, verb: str, detail: str = "") -> None:
+        authorize(principal, verb)
 
     async def find(self, principal: Any, query: Any) -> Any:
         self.asked.append(query)

@@ -98,6 +98,7 @@ class ArchiveLimits:
     metadata_held_bytes_max: int = 1 * MiB  # compressed parts of one transfer in memory; more goes to staging
     compared_metadata_bytes_max: int = 16 * MiB  # a colliding instance with more counts as other content
     audit_seconds_max: float = 1.0  # an audit row waits so long for a batch; how often an idle committer looks around
+    audit_rows_max: int = 100_000  # 40 MB; while the index cannot be written, nothing is done that would need more
     commit_batch_max: int = 256
     commit_queue_max: int = 2_000
     directory_files_max: int = 10_000

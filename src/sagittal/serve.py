@@ -195,6 +195,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         tokens=lambda: running.tokens,
         nodes=running.nodes,
         token_table=running.tokens,
+        listener=dimse,
         ready=running.reasons,
         durability=settings.durability,
         duplicates=settings.duplicates,

@@ -82,6 +82,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.metadata_held_bytes_max": (f"{ENGINE}::test_metadata_held_bytes_max",),
     "archive.compared_metadata_bytes_max": (f"{ENGINE}::test_compared_metadata_bytes_max",),
     "archive.audit_seconds_max": (f"{ENGINE}::test_audit_seconds_max",),
+    "archive.audit_rows_max": (f"{ENGINE}::test_audit_rows_max",),
     "archive.commit_batch_max": (f"{ENGINE}::test_commit_batch_max",),
     "archive.commit_queue_max": ("unit/archive/test_ingest.py::test_a_full_queue_is_busy",),
     "archive.directory_files_max": (f"{ENGINE}::test_directory_files_max",),

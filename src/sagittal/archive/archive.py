@@ -35,7 +35,7 @@ from sagittal.archive.ingest.versions import Comparer
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.query import Query, Rows
 from sagittal.archive.retrieve import InstanceRef, OpenObject
-from sagittal.archive.upkeep.statistics import Counts, LatestStudy, Statistics
+from sagittal.archive.upkeep.statistics import Counts, Discrepancy, Figures, LatestStudy, Statistics
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.errors import DirectoryHeld, NotAuthorized, SagittalError
 from sagittal.limits import Limits
@@ -45,6 +45,7 @@ log = logging.getLogger("sagittal.archive")
 
 INDEX, LOCK = "index.db", "lock"
 _MAIN_VOLUME = 1
+_DETAIL_CHARACTERS = 200  # of a row of the audit log
 
 
 class Archive:
@@ -114,6 +115,10 @@ class Archive:
             reasons.append("too many objects wait to be committed")
         return [reason for reason in reasons if reason is not None]
 
+    def figures(self) -> Figures:
+        """What was counted since it was opened."""
+        return Figures(dict(self._ingest.outcomes), self._committer.waiting, dict(self._committer.batch_sizes))
+
     # Writing
 
     def store_begin(
@@ -137,9 +142,13 @@ class Archive:
         return transfer
 
     def _begin(self, principal: Principal, source: Source) -> Transfer:
-        with self._audited(principal, "store"):
+        with self.audited(principal, "store"):
             authorize(principal, "store")
-        self._committer.check()
+        try:
+            self._committer.check()
+        except SagittalError as error:
+            self._ingest.refused(principal, source, error)
+            raise
         return Transfer(self._ingest, principal, source)
 
     async def act(self, run: Callable[[sqlite3.Connection], T], audit: AuditRow | None = None) -> T:
@@ -151,38 +160,51 @@ class Archive:
         self._committer.audit(row)
 
     @contextmanager
-    def _audited(self, principal: Principal, verb: str) -> Iterator[None]:
-        """Somebody who may not is written down too."""
+    def audited(self, principal: Principal, verb: str) -> Iterator[None]:
+        """What is denied or fails within is written down too; what is done writes its own row."""
         try:
             yield
-        except NotAuthorized:
-            self.audit(AuditRow(principal.name, principal.kind, verb, "denied"))
+        except SagittalError as error:
+            outcome = "denied" if isinstance(error, NotAuthorized) else "failed"
+            self.audit(AuditRow(principal.name, principal.kind, verb, outcome, detail=error.text[:_DETAIL_CHARACTERS]))
             raise
+
+    def permit(
+        self, principal: Principal, verb: str, detail: str = "", *, study_uid: str = "", number: int = 0
+    ) -> None:
+        """Raise NotAuthorized unless `principal` may do `verb`; either way it is written down, in one row."""
+        with self.audited(principal, verb):
+            authorize(principal, verb)
+        row = AuditRow(principal.name, principal.kind, verb, "done", "", study_uid, detail[:_DETAIL_CHARACTERS], number)
+        self.audit(row)
 
     async def promote(self, principal: Principal, ref: InstanceRef) -> None:
         """Make a version that lies beside the current one the current one. NotFound."""
-        authorize(principal, "change")
         row = AuditRow(principal.name, principal.kind, "promote", study_uid=ref.study_uid or "", number_of_instances=1)
-        await self.act(lambda connection: promote_version(connection, ref.id, time.time_ns() // 1000), row)
+        with self.audited(principal, "promote"):
+            authorize(principal, "change")
+            await self.act(lambda connection: promote_version(connection, ref.id, time.time_ns() // 1000), row)
 
     async def delete(self, principal: Principal, target: Target, reason: str = "") -> Deleted:
         """Hide everything under `target`."""
-        with self._audited(principal, "delete"):
+        with self.audited(principal, "delete"):
             return await deletion.delete(self.act, principal, target, reason)
 
     async def undelete(self, principal: Principal, target: Target, tombstone: int | None = None) -> int:
         """Bring back what was deleted."""
-        with self._audited(principal, "undelete"):
+        with self.audited(principal, "undelete"):
             return await deletion.undelete(self.act, principal, target, tombstone)
 
     async def tombstones(self, principal: Principal, limit: int = 100) -> list[Tombstone]:
         """The latest deletions."""
+        self.permit(principal, "find", "tombstones")
         return await deletion.tombstones(self.readers, principal, limit)
 
     async def collect(self, principal: Principal = LOCAL, now: int | None = None) -> Purged:
         """Remove what was deleted longer ago than the grace period."""
         grace = self.limits.archive.delete_grace_seconds
-        purged = await deletion.collect(self.act, self.volumes, principal, grace, now)
+        with self.audited(principal, "purge"):
+            purged = await deletion.collect(self.act, self.volumes, principal, grace, now)
         self._statistics.recount()
         return purged
 
@@ -198,7 +220,7 @@ class Archive:
 
     async def find(self, principal: Principal, asked: Query) -> Rows:
         """The rows that match."""
-        with self._audited(principal, "find"):
+        with self.audited(principal, "find"):
             bounds = self.limits.archive
             rows = await query.find(self.readers, bounds.query_rows_max, principal, asked, bounds.query_seconds_max)
         row = AuditRow(principal.name, principal.kind, "find", detail=asked.level, number_of_instances=len(rows.rows))
@@ -215,7 +237,7 @@ class Archive:
         patient_id: str | None = None,
     ) -> list[InstanceRef]:
         """The current instances below what is named. NotFound, Gone."""
-        with self._audited(principal, "get"):
+        with self.audited(principal, "get"):
             refs = await retrieve.instances(
                 self.readers,
                 principal,
@@ -231,6 +253,7 @@ class Archive:
 
     async def versions(self, principal: Principal, sop_instance_uid: str) -> list[InstanceRef]:
         """Every version held under a SOP Instance UID."""
+        self.permit(principal, "get", f"versions of {sop_instance_uid}")
         return await retrieve.versions(self.readers, principal, sop_instance_uid)
 
     def open_object(self, ref: InstanceRef) -> OpenObject:
@@ -239,38 +262,52 @@ class Archive:
 
     def metadata(self, principal: Principal, refs: Sequence[InstanceRef]) -> AsyncIterator[list[bytes]]:
         """The DICOM JSON objects of instances, some at a time."""
+        of = (refs[0].study_uid or "") if refs else ""
+        self.permit(principal, "get", "metadata", study_uid=of, number=len(refs))
         return retrieve.metadata(self.readers, principal, refs)
 
     def metadata_parts(self, principal: Principal, ref: InstanceRef) -> AsyncIterator[bytes]:
         """The DICOM JSON object of one instance in pieces."""
+        self.permit(principal, "get", "metadata", study_uid=ref.study_uid or "", number=1)
         return retrieve.metadata_parts(self.readers, principal, ref)
 
     async def frame_ranges(self, ref: InstanceRef, frames: Sequence[int]) -> list[list[tuple[int, int]]]:
         """Where frames lie in the data set."""
         return await retrieve.frame_ranges(self.readers, ref, frames)
 
-    async def revision(self, study_uid: str, series_uid: str | None = None) -> int | None:
+    async def revision(self, principal: Principal, study_uid: str, series_uid: str | None = None) -> int | None:
         """What changes when the study or series does."""
+        self.permit(principal, "find", "revision", study_uid=study_uid)
         return await retrieve.revision(self.readers, study_uid, series_uid)
 
     async def changes(self, principal: Principal, since: str | None, limit: int) -> tuple[list[Change], str]:
         """What happened after a cursor, and the next cursor."""
+        self.permit(principal, "find", "changes")
         return await self.feed.read(principal, since, limit)
 
     async def newest_change(self, principal: Principal) -> str:
         """The cursor of now."""
+        self.permit(principal, "find", "newest change")
         return await self.feed.newest(principal)
 
     def subscribe(self, principal: Principal, since: str | None) -> AsyncIterator[list[Change]]:
         """What happens after a cursor, for ever."""
+        self.permit(principal, "find", "changes, for ever")
         return self.feed.subscribe(principal, since)
 
     async def statistics(self, principal: Principal) -> Counts:
         """What is held."""
+        self.permit(principal, "find", "statistics")
         return await self._statistics.counts(principal)
+
+    async def discrepancies(self, principal: Principal, study_uid: str = "", limit: int = 100) -> list[Discrepancy]:
+        """The latest values that differ from the ones that are kept."""
+        self.permit(principal, "find", "discrepancies", study_uid=study_uid)
+        return await self._statistics.discrepancies(principal, study_uid, limit)
 
     async def latest_studies(self, principal: Principal, limit: int) -> list[LatestStudy]:
         """The studies made last."""
+        self.permit(principal, "find", "latest studies")
         return await self._statistics.latest(principal, limit)
 
 

@@ -196,7 +196,9 @@ class Acceptor(Link):
     def _reject(self, answer: Reject) -> None:
         codes = (answer.result, answer.source, answer.reason)
         self.reason = f"rejected: {answer.text}"
-        self.log(logging.WARNING, "association rejected", code="/".join(map(str, codes)), reason=answer.text)
+        code = "/".join(map(str, codes))
+        self._server.rejections[code] += 1
+        self.log(logging.WARNING, "association rejected", code=code, reason=answer.text)
         self.over = True
         self.machine.reject(AssociateRJ(*codes), self.loop.time())
         self.settle()

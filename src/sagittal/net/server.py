@@ -26,7 +26,9 @@ log = logging.getLogger("sagittal.net")
 
 
 class DimseServer:
-    """Accepts associations for `services`. `associations` and `connections` tell how many there are."""
+    """Accepts associations for `services`. `associations` and `connections` tell how many there are, `accepted` and
+    `rejections` how many there were.
+    """
 
     def __init__(
         self,
@@ -45,6 +47,8 @@ class DimseServer:
         self.syntax_order = syntax_order
         self.draining = False
         self.associations: set[Acceptor] = set()
+        self.accepted = 0
+        self.rejections: Counter[str] = Counter()  # by result/source/reason of PS3.8 Table 9-21
         self._tls = tls
         self._links: dict[Acceptor, watch.Watch] = {}
         self._unassociated: dict[Acceptor, None] = {}  # oldest first
@@ -150,6 +154,7 @@ class DimseServer:
         """An association was accepted."""
         self._unassociated.pop(link, None)
         self.associations.add(link)
+        self.accepted += 1
 
     def disassociated(self, link: Acceptor) -> None:
         """An association is over; its connection may last a little."""

@@ -70,7 +70,8 @@ class NodeTable:
         node = Node(*parse_peer(peer), **more)
         if node.aet in self._fixed:
             raise UsageError(f"{node.aet} is fixed by the configuration")
-        await nodes.put_node(self._archive.act, principal, node)
+        with self._archive.audited(principal, "admin"):
+            await nodes.put_node(self._archive.act, principal, node)
         self._kept[node.aet] = node
         self._addresses.pop(node.aet, None)
 
@@ -78,8 +79,10 @@ class NodeTable:
         """Remove a node; whether it was there."""
         if aet in self._fixed:
             raise UsageError(f"{aet} is fixed by the configuration")
+        with self._archive.audited(principal, "admin"):
+            removed = await nodes.remove_node(self._archive.act, principal, aet)
         self._kept.pop(aet, None)
-        return await nodes.remove_node(self._archive.act, principal, aet)
+        return removed
 
     async def admit(self, info: AssociateInfo) -> Admission:
         """PS3.8 9.3.4: in, or why not."""

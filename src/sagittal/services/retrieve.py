@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from sagittal.archive.access import Principal, authorize
+from sagittal.archive.access import Principal
 from sagittal.archive.retrieve import InstanceRef
 from sagittal.dicom.sopclasses import STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from sagittal.dimse.service import Request, Response, Service, Source
@@ -50,8 +50,8 @@ def move(site: Site) -> Service:
 
     async def handle(request: Request) -> AsyncIterator[Response]:
         try:
-            authorize(request.association.principal, "move")
             aet = str(request.command.get("MoveDestination", ""))
+            site.archive.permit(request.association.principal, "move", f"to {aet[:16]}")
             peer = site.destination(aet)
             if peer is None:
                 raise UnknownDestination(f"{aet[:16]} is not a configured node")

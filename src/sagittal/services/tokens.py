@@ -49,7 +49,8 @@ class TokenTable(Mapping[str, Principal]):
         if name in self._fixed:
             raise UsageError(f"the token {name} is fixed by the configuration")
         token = Token(name, digest, frozenset(verbs))
-        await nodes.put_token(self._archive.act, principal, token)
+        with self._archive.audited(principal, "admin"):
+            await nodes.put_token(self._archive.act, principal, token)
         self._kept[name] = token
         self._changed()
 
@@ -57,7 +58,8 @@ class TokenTable(Mapping[str, Principal]):
         """End a token; whether there was one."""
         if name in self._fixed:
             raise UsageError(f"the token {name} is fixed by the configuration")
-        ended = await nodes.revoke_token(self._archive.act, principal, name)
+        with self._archive.audited(principal, "admin"):
+            ended = await nodes.revoke_token(self._archive.act, principal, name)
         self._kept.pop(name, None)
         self._changed()
         return ended

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -53,6 +53,22 @@ class TokenTable(Protocol):
     def revoke(self, principal: Principal, name: str) -> Awaitable[bool]: ...
 
 
+class Listener(Protocol):
+    """What the DIMSE listener counts, for `/metrics`."""
+
+    @property
+    def associations(self) -> Collection[object]: ...
+
+    @property
+    def connections(self) -> int: ...
+
+    @property
+    def accepted(self) -> int: ...
+
+    @property
+    def rejections(self) -> Mapping[str, int]: ...
+
+
 def _no_tokens() -> Mapping[str, Principal]:
     return {}
 
@@ -70,6 +86,7 @@ class Settings:
     tokens: Callable[[], Mapping[str, Principal]] = _no_tokens  # SHA-256 of a bearer token, hexadecimal -> who it is
     nodes: Nodes | None = None
     token_table: TokenTable | None = None
+    listener: Listener | None = None
     ready: Callable[[], Sequence[str]] = tuple  # reasons not to be ready, beside the archive's own
     durability: str = "full"
     duplicates: str = "keep-first"  # other content under a held SOP Instance UID: one of archive.ingest.POLICIES

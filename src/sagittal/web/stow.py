@@ -139,7 +139,8 @@ class Stow:
         study = request.path_params.get("study")
         if study is not None:
             uri.uid(study, "Study Instance UID")
-        authorize(request.scope["principal"], "store")  # once for all parts, as an answer of its own
+        with self._house.archive.audited(request.scope["principal"], "store"):
+            authorize(request.scope["principal"], "store")  # once for all parts, as an answer of its own
         intake = self._intake(request, study)
         try:
             await self._read(request, intake)

@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +28,7 @@ from sagittal.archive.ingest.spool import Spool
 from sagittal.archive.ingest.staging import Gauge, Pen
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.upkeep import importer, sources
-from sagittal.errors import LimitExceeded, StorageUnavailable
+from sagittal.errors import Busy, LimitExceeded, StorageUnavailable
 from sagittal.limits import ArchiveLimits, Limits
 
 AROUND = pytest.mark.parametrize("more", [-1, 0, 1])
@@ -239,7 +240,9 @@ def test_import_transfers(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(importer, "_import", hold)
 
     async def run() -> None:
-        target: Any = SimpleNamespace(limits=Limits(archive=ArchiveLimits(import_transfers=3)))
+        target: Any = SimpleNamespace(
+            limits=Limits(archive=ArchiveLimits(import_transfers=3)), audited=lambda *_: nullcontext()
+        )
         found = [one async for one in importer.import_files(target, LOCAL, [tmp_path], Source("import"))]
         assert len(found) == 3 + more
 
@@ -300,3 +303,22 @@ def test_query_threads_and_sync_threads(tmp_path: Path, more: int) -> None:
 
 def pools(archive: Archive) -> list[Any]:
     return [archive.readers._threads, archive._committer._sync_threads]
+
+
+@AROUND
+def test_audit_rows_max(tmp_path: Path, more: int) -> None:
+    """So many wait while the committer doesn't take them; a read that would need one more is refused."""
+
+    async def run() -> None:
+        limits = Limits(archive=ArchiveLimits(audit_rows_max=5, audit_seconds_max=600.0, free_bytes_min=0))
+        async with opened(tmp_path, limits) as archive:
+            await asyncio.sleep(0.05)
+            for _ in range(4 + more):
+                archive.audit(AuditRow("A", "node", "tested"))
+            if more > 0:
+                with pytest.raises(Busy):
+                    await archive.statistics(LOCAL)
+            else:
+                await archive.statistics(LOCAL)
+
+    asyncio.run(run())

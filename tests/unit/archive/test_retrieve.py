@@ -142,15 +142,15 @@ def test_revisions_change_with_the_study(tmp_path: Path) -> None:
         async with opened(tmp_path) as archive:
             first, second, other = build(1), build(2), build(1, series=2)
             await store(archive, first)
-            study = await archive.revision(first.study_uid)
-            series = await archive.revision(first.study_uid, first.series_uid)
+            study = await archive.revision(LOCAL, first.study_uid)
+            series = await archive.revision(LOCAL, first.study_uid, first.series_uid)
             await store(archive, other)
-            assert await archive.revision(first.study_uid) != study
-            assert await archive.revision(first.study_uid, first.series_uid) == series
+            assert await archive.revision(LOCAL, first.study_uid) != study
+            assert await archive.revision(LOCAL, first.study_uid, first.series_uid) == series
             await store(archive, second)
-            assert await archive.revision(first.study_uid, first.series_uid) != series
-            assert await archive.revision("1.2.3") is None
-            assert await archive.revision(first.study_uid, "1.2.3") is None
+            assert await archive.revision(LOCAL, first.study_uid, first.series_uid) != series
+            assert await archive.revision(LOCAL, "1.2.3") is None
+            assert await archive.revision(LOCAL, first.study_uid, "1.2.3") is None
 
     asyncio.run(run())
 

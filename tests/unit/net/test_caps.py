@@ -159,6 +159,7 @@ def test_associations_max() -> None:
             third = await Raw.open(server.port)
             third.send(encode(request()))
             assert await third.answer() == AssociateRJ(2, 3, 2)
+            assert (server.accepted, server.rejections) == (2, {"2/3/2": 1})
             for each in (first, third):
                 each.close()
             await until(lambda: len(server.associations) == 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 
 import pytest
 
@@ -20,6 +21,9 @@ class Kept:
 
     def __init__(self) -> None:
         self.rows: list[str] = []
+
+    def audited(self, principal, verb):
+        return nullcontext()
 
     async def act(self, run, audit=None):
         self.rows.append(audit.detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sagittal.archive.changes import Change
 from sagittal.archive.ingest import Outcome
 from sagittal.archive.query import Query, Rows
 from sagittal.archive.retrieve import InstanceRef, OpenObject
-from sagittal.archive.upkeep.statistics import Counts, LatestStudy
+from sagittal.archive.upkeep.statistics import Counts, Figures, LatestStudy
 from sagittal.dicom.part10 import meta_group
 from sagittal.errors import IdentifierMismatch, NotFound
 from sagittal.web.app import Settings, WebApp, create_app
@@ -86,6 +87,15 @@ class MadeUpArchive:
 
     def ready(self) -> list[str]:
         return self.reasons
+
+    def audited(self, principal: Principal, verb: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def permit(self, principal: Principal, verb: str, detail: str = "") -> None:
+        authorize(principal, verb)
+
+    def figures(self) -> Figures:
+        return Figures({("dimse", "stored", 0): 7, ("stow", "refused", 0xA900): 2}, 3, {1: 4, 3: 1, 300: 1})
 
     def store_begin_part10(self, principal: Principal, source: Any) -> MadeUpTransfer:
         authorize(principal, "store")

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -103,6 +104,24 @@ class TestProbes:
         assert 'sagittal_durability{mode="off"} 1.0' in text
         assert 'sagittal_http_requests_total{status="404"} 1.0' in text
         assert "sagittal_ready 1.0" in text
+        assert 'sagittal_objects_total{outcome="stored",source="dimse",status="0000"} 7.0' in text
+        assert 'sagittal_objects_total{outcome="refused",source="stow",status="A900"} 2.0' in text
+        assert "sagittal_commit_queue 3.0" in text
+        assert 'sagittal_commit_batch_objects_bucket{le="2"} 4.0' in text
+        assert 'sagittal_commit_batch_objects_bucket{le="4"} 5.0' in text
+        assert 'sagittal_commit_batch_objects_bucket{le="256"} 5.0' in text
+        assert 'sagittal_commit_batch_objects_bucket{le="+Inf"} 6.0' in text
+        assert "sagittal_commit_batch_objects_sum 307.0" in text
+        assert "sagittal_associations" not in text
+
+    def test_metrics_of_associations(self, web: Any) -> None:
+        listener = SimpleNamespace(associations={1, 2}, connections=5, accepted=9, rejections={"1/1/3": 4})
+        web.settings = Settings(listener=listener)
+        text = web.get("/metrics").text
+        assert "sagittal_associations 2.0" in text
+        assert "sagittal_dimse_connections 5.0" in text
+        assert "sagittal_associations_accepted_total 9.0" in text
+        assert 'sagittal_associations_rejected_total{code="1/1/3"} 4.0' in text
 
 
 class TestChanges:

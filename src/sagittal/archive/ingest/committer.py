@@ -13,6 +13,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -81,7 +82,8 @@ class Committer:
         self._queue: queue.SimpleQueue[Incoming | Act | None] = queue.SimpleQueue()
         self._sync_threads = ThreadPoolExecutor(limits.sync_threads, thread_name_prefix="sync")
         self._batch = Batch(self._index, volume, self._sync_threads)
-        self._audit: list[tuple[AuditRow, int]] = []
+        self.batch_sizes: Counter[int] = Counter()  # objects that one commit took -> commits
+        self._audit: deque[tuple[AuditRow, int]] = deque()  # filled on the loop, emptied on the thread
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
@@ -117,7 +119,12 @@ class Committer:
         return result
 
     def audit(self, row: AuditRow) -> None:
-        """A row for the audit log, written with the next batch, or within `audit_seconds_max`."""
+        """A row for the audit log, written with the next batch, or within `audit_seconds_max`.
+
+        Busy when `audit_rows_max` wait: the index has not taken any for long.
+        """
+        if len(self._audit) >= self._limits.audit_rows_max:
+            raise Busy("too many rows wait for the audit log")
         self._audit.append((row, _now()))
 
     async def close(self) -> None:
@@ -185,7 +192,7 @@ class Committer:
     def _store(self, batch: list[Incoming]) -> list[Incoming]:
         """Commit and answer a batch; gives those that had to wait for it."""
         chosen, later = batch, list[Incoming]()
-        audit, self._audit = self._audit, []
+        audit = self._take_audit()
         try:
             if reason := self._volume.reason or self.reason:
                 raise StorageUnavailable(reason)
@@ -196,14 +203,15 @@ class Committer:
                 self._compare(incoming)
             if not chosen:
                 self._index.rollback()
-                self._audit = audit + self._audit
+                self._audit.extendleft(reversed(audit))
                 return later
             self._batch.write(chosen, audit)
         except Exception as error:
-            self._audit = audit + self._audit
+            self._audit.extendleft(reversed(audit))
             self._failed(chosen, error)
             return later
         self._volume.faults.hit("index.committed")
+        self.batch_sizes[len(chosen)] += 1
         answers = self._batch.after(chosen)
         self._volume.faults.hit("answer")
         self._answer([(incoming.answer, answer) for incoming, answer in zip(chosen, answers, strict=True)])
@@ -274,8 +282,11 @@ class Committer:
         self._volume.faults.hit("index.committed")
         self._answer([(act.answer, result)])
 
+    def _take_audit(self) -> list[tuple[AuditRow, int]]:
+        return [self._audit.popleft() for _ in range(len(self._audit))]
+
     def _write_audit(self) -> None:
-        rows, self._audit = self._audit, []
+        rows = self._take_audit()
         try:
             self._index.begin()
             for row, at in rows:
@@ -284,7 +295,7 @@ class Committer:
             self._index.commit()
         except Exception as error:
             self._index.rollback()
-            self._audit = rows + self._audit
+            self._audit.extendleft(reversed(rows))
             if self._meaning(error) is None:
                 raise
 

@@ -11,8 +11,9 @@ import asyncio
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sagittal.archive.access import Principal
 from sagittal.archive.index.arrival import (
@@ -26,6 +27,7 @@ from sagittal.archive.index.arrival import (
     Arrival,
     storable,
 )
+from sagittal.archive.index.writer import AuditRow
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.ingest.committer import Committer
 from sagittal.archive.ingest.spool import Spool
@@ -34,7 +36,7 @@ from sagittal.dicom.part10 import Part10Head, meta_group
 from sagittal.dicom.reader import Parsed, Reader
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.dicom.syntaxes import syntax
-from sagittal.errors import IdentifierMismatch, Malformed, SagittalError
+from sagittal.errors import Busy, DuplicateInstance, IdentifierMismatch, Malformed, SagittalError, StorageUnavailable
 from sagittal.limits import Limits
 from sagittal.uid import is_uid
 
@@ -64,6 +66,18 @@ class Ingest:
     gauge: Gauge
     memo: Memo
     committer: Committer
+    outcomes: Counter[tuple[str, str, int]] = field(default_factory=Counter)  # see `Figures`
+
+    def refused(self, principal: Principal, source: Source, error: SagittalError) -> None:
+        """Count an object that is not kept. What is wrong with it is audited here; a batch audits what it refuses."""
+        self.outcomes[source.kind, "refused", error.dimse_status] += 1
+        if not isinstance(error, StorageUnavailable | Busy | DuplicateInstance):
+            why = type(error).__name__
+            self.committer.audit(
+                AuditRow(principal.name, principal.kind, "store", "failed", source.address, detail=why)._replace(
+                    number_of_instances=1
+                )
+            )
 
 
 class Transfer:
@@ -113,6 +127,7 @@ class Transfer:
                     self._end_head(self._head)
         except SagittalError as error:
             self._error = error
+            self._ingest.refused(self._principal, self._source, error)
             self.discard()
             raise
         except BaseException:
@@ -128,11 +143,17 @@ class Transfer:
         if self._error is not None:
             raise self._error
         try:
-            arrival = await self._finish(expected_study_uid)
-        except BaseException:
-            self.discard()
+            try:
+                arrival = await self._finish(expected_study_uid)
+            except BaseException:
+                self.discard()
+                raise
+            outcome = await self._ingest.committer.submit(arrival, self._pen, self._spool, self._source.policy)
+        except SagittalError as error:
+            self._ingest.refused(self._principal, self._source, error)
             raise
-        return await self._ingest.committer.submit(arrival, self._pen, self._spool, self._source.policy)
+        self._ingest.outcomes[self._source.kind, outcome.status, 0] += 1
+        return outcome
 
     def discard(self) -> None:
         """Forget the object."""

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -45,6 +46,7 @@ class Target(Protocol):
     volumes: dict[int, LocalVolume]
     limits: Limits
 
+    def audited(self, principal: Principal, verb: str) -> AbstractContextManager[None]: ...
     def store_begin_part10(self, principal: Principal, source: Source) -> Transfer: ...
 
 
@@ -66,7 +68,8 @@ async def import_files(
     target: Target, principal: Principal, paths: Sequence[Path], source: Source
 ) -> AsyncIterator[Imported]:
     """Import everything at or below `paths`; yields an answer for every file, in the order in which they come."""
-    authorize(principal, "store")
+    with target.audited(principal, "store"):
+        authorize(principal, "store")
     found = candidates(paths, target.limits.archive)
     running: set[asyncio.Task[Imported]] = set()
     over = False

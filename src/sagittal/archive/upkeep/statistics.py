@@ -1,13 +1,16 @@
-"""Counts for the page at `/`, the API and the metrics: from sums that ingest keeps, not by counting instances."""
+"""Counts for the page at `/`, the API and the metrics, from sums that ingest keeps and not by counting instances; and
+discrepancies.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
-from sagittal.archive.index.upkeep import counts
+from sagittal.archive.index.upkeep import counts, discrepancies
 
 
 class Counts(NamedTuple):
@@ -22,6 +25,14 @@ class Counts(NamedTuple):
     bytes: int  # of all versions
 
 
+class Figures(NamedTuple):
+    """What an open archive counted since it was opened."""
+
+    outcomes: Mapping[tuple[str, str, int], int]  # (Source.kind, Outcome.status or "refused", DIMSE status) -> objects
+    waiting: int  # objects between their last byte and their answer
+    batch_sizes: Mapping[int, int]  # objects that one commit took -> commits
+
+
 class LatestStudy(NamedTuple):
     """One of the studies that were made last."""
 
@@ -34,6 +45,21 @@ class LatestStudy(NamedTuple):
     series: int
     instances: int
     changed_at: int
+
+
+class Discrepancy(NamedTuple):
+    """A value that differs from the one that came first and is kept for the study or series."""
+
+    id: int
+    level: str  # "patient" | "study" | "series"
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str  # the first instance that carries it
+    tag: int
+    kept: str
+    value: str
+    instances: int  # that carry it
+    at: int  # microseconds UTC
 
 
 class Statistics:
@@ -59,6 +85,16 @@ class Statistics:
 
         def select(connection: sqlite3.Connection) -> list[LatestStudy]:
             return [LatestStudy._make(row) for row in connection.execute(counts.LATEST_STUDIES, (limit,))]
+
+        return await self._readers.run(select)
+
+    async def discrepancies(self, principal: Principal, study_uid: str, limit: int) -> list[Discrepancy]:
+        """The latest discrepancies, of one study or ("") of all."""
+        authorize(principal, "find")
+
+        def select(connection: sqlite3.Connection) -> list[Discrepancy]:
+            rows = connection.execute(discrepancies.DISCREPANCIES, (study_uid, study_uid, limit))
+            return [Discrepancy._make(row) for row in rows]
 
         return await self._readers.run(select)
 

@@ -36,7 +36,8 @@ async def scrub(
     archive: Archive, principal: Principal, *, bytes_per_second: int | None = None, after: int = 0
 ) -> AsyncIterator[Finding | Progress]:
     """Check every object and row of an open archive; tells now and then how far it is."""
-    authorize(principal, "admin")
+    with archive.audited(principal, "scrub"):
+        authorize(principal, "admin")
     connection = open_reader(archive.index)
     run = Scrub(connection, archive.volumes, bytes_per_second=bytes_per_second, after=after)
     findings = 0
@@ -53,7 +54,8 @@ async def scrub(
 
 async def back_up(archive: Archive, principal: Principal, folder: Path, *, link: bool = False) -> AsyncIterator[Copied]:
     """Back an open archive up into `folder`."""
-    authorize(principal, "admin")
+    with archive.audited(principal, "backup"):
+        authorize(principal, "admin")
     connection = open_reader(archive.index)
     run = Backup(connection, archive.volumes, folder, now=_now(), link=link, faults=archive.volume.faults)
     copied, outcome = 0, "failed"
@@ -71,7 +73,8 @@ async def export(
     archive: Archive, principal: Principal, refs: Sequence[InstanceRef], target: Path | IO[bytes]
 ) -> AsyncIterator[Exported]:
     """Write instances into a folder, or a zip file when the name ends in .zip or `target` is a stream."""
-    authorize(principal, "get")
+    with archive.audited(principal, "export"):
+        authorize(principal, "get")
 
     def run() -> Iterator[Exported]:
         if isinstance(target, Path) and target.suffix.lower() != ".zip":

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
     from starlette.requests import Request
 
-    from sagittal.archive.upkeep.statistics import Counts
-    from sagittal.web.app import House
+    from sagittal.archive.upkeep.statistics import Counts, Figures
+    from sagittal.web.app import House, Listener
 
 # A field of `archive.upkeep.statistics.Counts` -> what it is.
 FIGURES: Mapping[str, str] = {
@@ -29,6 +29,7 @@ FIGURES: Mapping[str, str] = {
     "deleted": "Versions that can still be undeleted.",
     "bytes": "Bytes of all versions.",
 }
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Health:
@@ -60,6 +61,7 @@ class _Figures:
 
     def __init__(self, house: House, counts: Counts, started_at: float) -> None:
         self._counts, self._answers, self._started_at = counts, house.answers, started_at
+        self._figures, self._listener = house.archive.figures(), house.settings.listener
         self._durability, self._ready = house.settings.durability, not (house.archive.ready() or house.settings.ready())
 
     def collect(self) -> Iterator[Metric]:
@@ -67,6 +69,9 @@ class _Figures:
 
         for name, text in FIGURES.items():
             yield GaugeMetricFamily(f"sagittal_{name}", text, value=getattr(self._counts, name))
+        yield from _ingest(self._figures)
+        if self._listener is not None:
+            yield from _associations(self._listener)
         requests = CounterMetricFamily("sagittal_http_requests", "Answers by status.", labels=["status"])
         for status, count in sorted(self._answers.items()):
             requests.add_metric([str(status)], count)
@@ -77,3 +82,34 @@ class _Figures:
             durable.add_metric([mode], int(mode == self._durability))
         yield durable
         yield GaugeMetricFamily("sagittal_start_time_seconds", "When this process started.", value=self._started_at)
+
+
+def _ingest(figures: Figures) -> Iterator[Metric]:
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    text = "Objects by the way they came, what became of them, and the DIMSE status of a refusal."
+    objects = CounterMetricFamily("sagittal_objects", text, labels=["source", "outcome", "status"])
+    for (source, outcome, status), count in sorted(figures.outcomes.items()):
+        objects.add_metric([source, outcome, f"{status:04X}"], count)
+    yield objects
+    yield GaugeMetricFamily("sagittal_commit_queue", "Objects that wait for their commit.", value=figures.waiting)
+    sizes = figures.batch_sizes
+    buckets = [(str(top), float(sum(n for size, n in sizes.items() if size <= top))) for top in BATCH_SIZES]
+    buckets.append(("+Inf", float(sum(sizes.values()))))
+    total = float(sum(size * count for size, count in sizes.items()))
+    batches = HistogramMetricFamily("sagittal_commit_batch_objects", "Objects that one commit took.")
+    batches.add_metric([], buckets, total)
+    yield batches
+
+
+def _associations(listener: Listener) -> Iterator[Metric]:
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily("sagittal_associations", "Associations open.", value=len(listener.associations))
+    yield GaugeMetricFamily("sagittal_dimse_connections", "Open connections to it.", value=listener.connections)
+    yield CounterMetricFamily("sagittal_associations_accepted", "Associations accepted.", value=listener.accepted)
+    text = "Associations rejected, by result/source/reason (PS3.8 Table 9-21)."
+    rejected = CounterMetricFamily("sagittal_associations_rejected", text, labels=["code"])
+    for code, count in sorted(listener.rejections.items()):
+        rejected.add_metric([code], count)
+    yield rejected

@@ -13,7 +13,7 @@ from fastapi import Body, Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse
 
-from sagittal.archive.access import Principal, authorize
+from sagittal.archive.access import Principal
 from sagittal.archive.index.removal import Target
 from sagittal.errors import NotFound, SagittalError
 from sagittal.web import uri
@@ -121,12 +121,11 @@ def _add_nodes(api: FastAPI, house: House) -> None:
 
     @api.get("/nodes", summary="The AE table")
     async def get_nodes(asking: Asking) -> list[dict[str, Any]]:
-        authorize(asking, "find")
+        house.archive.permit(asking, "find", "nodes")
         return [dict(node) for node in nodes.list()] if nodes else []
 
     @api.post("/nodes", status_code=201, summary="Add a node, or change the one of this AE title")
     async def post_node(asking: Asking, node: Annotated[NodeIn, Body()]) -> NodeIn:
-        authorize(asking, "admin")
         if nodes is None:
             raise NotFound("this archive keeps no AE table")
         await nodes.add(asking, node.peer, tls=node.tls, duplicates=node.duplicates)
@@ -134,7 +133,6 @@ def _add_nodes(api: FastAPI, house: House) -> None:
 
     @api.delete("/nodes/{aet}", status_code=204, summary="Remove a node")
     async def delete_node(asking: Asking, aet: str) -> None:
-        authorize(asking, "admin")
         if nodes is None or not await nodes.remove(asking, aet):
             raise NotFound("there is no such node")
 
@@ -144,19 +142,17 @@ def _add_tokens(api: FastAPI, house: House) -> None:
 
     @api.get("/tokens", summary="The bearer tokens, by name")
     async def get_tokens(asking: Asking) -> list[dict[str, Any]]:
-        authorize(asking, "admin")
+        house.archive.permit(asking, "admin", "tokens")
         return [dict(token) for token in tokens.list()] if tokens else []
 
     @api.post("/tokens", status_code=201, summary="Add a bearer token, or replace the one of this name")
     async def post_token(asking: Asking, token: Annotated[TokenIn, Body()]) -> None:
-        authorize(asking, "admin")
         if tokens is None:
             raise NotFound("this archive keeps no tokens")
         await tokens.add(asking, token.name, token.digest, token.verbs)
 
     @api.delete("/tokens/{name}", status_code=204, summary="End a bearer token")
     async def delete_token(asking: Asking, name: str) -> None:
-        authorize(asking, "admin")
         if tokens is None or not await tokens.revoke(asking, name):
             raise NotFound("there is no such token")
 

@@ -1,0 +1,231 @@
+"""Every verb of the engine: it takes a principal, refuses one that may not, and leaves just one row in the audit log.
+
+A public method of `Archive` that stands in none of the tables below fails the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import Built, build, opened, store
+
+from sagittal.archive.access import VERBS, Principal
+from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.index.removal import Target
+from sagittal.archive.ingest import Source
+from sagittal.archive.nodes import Node, Token
+from sagittal.archive.query import Query
+from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.upkeep import tasks
+from sagittal.archive.upkeep.importer import import_files
+from sagittal.errors import DuplicateInstance, Malformed, NotAuthorized, NotFound, SagittalError
+from sagittal.services.nodes import NodeTable
+from sagittal.services.tokens import TokenTable
+
+FIRST, SECOND, BESIDE = build(1), build(2, study=2), build(1, patient_name="Doe^Joan")
+Row = tuple[str, str, str]  # principal, verb, outcome
+
+# What is no verb, and why.
+NO_VERBS = {
+    "open": "composition",
+    "close": "composition",
+    "ready": "for the prober, who learns nothing of patients",
+    "figures": "counters of this process, nothing of patients",
+    "act": "the way by which verbs commit, with their row",
+    "audit": "the log itself",
+    "audited": "the log itself",
+    "permit": "the log itself",
+}
+# Take an InstanceRef, which `instances` and `versions` alone give out, to who may `get`, and in one row.
+WITH_REF = {"open_object", "frame_ranges"}
+
+
+class Held:
+    """An archive that holds two studies, a version beside a current one, and a deletion."""
+
+    def __init__(self, archive: Archive, path: Path, ref: InstanceRef, beside: InstanceRef) -> None:
+        self.archive, self.path, self.ref, self.beside = archive, path, ref, beside
+
+
+async def send(held: Held, principal: Principal, built: Built, policy: str = "keep-first", part10: bool = True) -> None:
+    source = Source("dimse", "CT", policy=policy)
+    if part10:
+        transfer = held.archive.store_begin_part10(principal, source)
+        transfer.write(built.part10)
+    else:
+        transfer = held.archive.store_begin(principal, source, syntax_uid=built.syntax_uid)
+        transfer.write(built.data)
+    await transfer.commit()
+
+
+async def every(answers: Any) -> None:
+    async for _ in answers:
+        pass
+
+
+async def first(answers: Any) -> None:
+    await anext(answers)
+    await answers.aclose()
+
+
+async def file_of(held: Held, built: Built) -> list[Path]:
+    (held.path / "in.dcm").write_bytes(built.part10)
+    return [held.path / "in.dcm"]
+
+
+async def importing(held: Held, principal: Principal) -> None:
+    await every(import_files(held.archive, principal, await file_of(held, build(9)), Source("import")))
+
+
+def nodes(held: Held) -> NodeTable:
+    return NodeTable(held.archive, [Node("A", "localhost", 104)], [], "SAGITTAL", True)
+
+
+def tokens(held: Held) -> TokenTable:
+    return TokenTable(held.archive, [Token("t", "0" * 64, frozenset())], [], "1" * 64)
+
+
+async def purge(held: Held, principal: Principal) -> None:
+    await held.archive.collect(principal, now=1 << 60)
+
+
+async def as_coroutine(answer: object) -> None:
+    assert answer is not None
+
+
+Ask = Callable[[Held, Principal], Awaitable[object]]
+# name: (what principals need, the verb in the log, how it is asked)
+ASKED: dict[str, tuple[str, str, Ask]] = {
+    "store_begin": ("store", "store", lambda held, who: send(held, who, build(7), part10=False)),
+    "store_begin_part10": ("store", "store", lambda held, who: send(held, who, build(8))),
+    "find": ("find", "find", lambda held, who: held.archive.find(who, Query("STUDY"))),
+    "instances": ("get", "get", lambda held, who: held.archive.instances(who, study_uid=FIRST.study_uid)),
+    "versions": ("get", "get", lambda held, who: held.archive.versions(who, FIRST.sop_instance_uid)),
+    "metadata": ("get", "get", lambda held, who: every(held.archive.metadata(who, [held.ref]))),
+    "metadata_parts": ("get", "get", lambda held, who: every(held.archive.metadata_parts(who, held.ref))),
+    "revision": ("find", "find", lambda held, who: held.archive.revision(who, FIRST.study_uid)),
+    "changes": ("find", "find", lambda held, who: held.archive.changes(who, None, 10)),
+    "newest_change": ("find", "find", lambda held, who: held.archive.newest_change(who)),
+    "statistics": ("find", "find", lambda held, who: held.archive.statistics(who)),
+    "latest_studies": ("find", "find", lambda held, who: held.archive.latest_studies(who, 5)),
+    "tombstones": ("find", "find", lambda held, who: held.archive.tombstones(who)),
+    "discrepancies": ("find", "find", lambda held, who: held.archive.discrepancies(who)),
+    "promote": ("change", "promote", lambda held, who: held.archive.promote(who, held.beside)),
+    "delete": ("delete", "delete", lambda held, who: held.archive.delete(who, Target(FIRST.study_uid), "why")),
+    "undelete": ("undelete", "undelete", lambda held, who: held.archive.undelete(who, Target(SECOND.study_uid))),
+    "collect": ("admin", "purge", purge),
+}
+FEED: dict[str, tuple[str, str, Ask]] = {
+    "subscribe": ("find", "find", lambda held, who: first(held.archive.subscribe(who, None))),
+}
+BESIDE_IT: dict[str, tuple[str, str, Ask]] = {
+    "scrub": ("admin", "scrub", lambda held, who: every(tasks.scrub(held.archive, who))),
+    "back_up": ("admin", "backup", lambda held, who: every(tasks.back_up(held.archive, who, held.path / "backup"))),
+    "export": ("get", "export", lambda held, who: every(tasks.export(held.archive, who, [held.ref], held.path / "o"))),
+    "import_files": ("store", "store", importing),
+    "nodes.add": ("admin", "admin", lambda held, who: nodes(held).add(who, "B@localhost:104")),
+    "nodes.remove": ("admin", "admin", lambda held, who: nodes(held).remove(who, "A")),
+    "tokens.add": ("admin", "admin", lambda held, who: tokens(held).add(who, "n", "2" * 64, ["find"])),
+    "tokens.revoke": ("admin", "admin", lambda held, who: tokens(held).revoke(who, "t")),
+}
+ALL = ASKED | FEED | BESIDE_IT
+
+
+def asked(path: Path, act: Callable[[Held], Awaitable[object]]) -> list[Row]:
+    """What the log says after `act`, of those who are called "asking"."""
+
+    async def run() -> None:
+        async with opened(path / "a") as archive:
+            await store(archive, FIRST, SECOND, BESIDE)
+            ref, beside = await archive.versions(Principal("x", "local", VERBS), FIRST.sop_instance_uid)
+            await archive.delete(Principal("x", "local", VERBS), Target(SECOND.study_uid))
+            await act(Held(archive, path, ref, beside))
+
+    asyncio.run(run())
+    statement = "SELECT principal, verb, outcome FROM audit WHERE principal = 'asking' ORDER BY id"
+    return sqlite3.connect(path / "a" / INDEX).execute(statement).fetchall()
+
+
+def test_every_verb_stands_in_a_table() -> None:
+    public = {name for name, value in vars(Archive).items() if not name.startswith("_") and callable(value)}
+    public |= {name for name, value in vars(Archive).items() if isinstance(value, classmethod)}
+    assert public == set(ASKED) | set(FEED) | set(NO_VERBS) | WITH_REF
+    for name in set(ASKED) | set(FEED):
+        assert list(inspect.signature(getattr(Archive, name)).parameters)[1] == "principal", name
+    for name in WITH_REF:
+        assert list(inspect.signature(getattr(Archive, name)).parameters)[1] == "ref", name
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_who_may_is_written_down_once(tmp_path: Path, name: str) -> None:
+    need, verb, ask = ALL[name]
+    asking = Principal("asking", "token", frozenset({need}))
+    ((principal, logged, outcome),) = asked(tmp_path, lambda held: ask(held, asking))
+    assert (principal, logged) == ("asking", verb)
+    assert outcome in ("done", "stored")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_who_may_not_is_refused_and_written_down_once(tmp_path: Path, name: str) -> None:
+    need, verb, ask = ALL[name]
+    asking = Principal("asking", "token", VERBS - {need})
+
+    async def refused(held: Held) -> None:
+        with pytest.raises(NotAuthorized):
+            await ask(held, asking)
+
+    assert asked(tmp_path, refused) == [("asking", verb, "denied")]
+
+
+CUT = Built(FIRST.data[:-9], *(getattr(FIRST, name) for name in list(Built.__dataclass_fields__)[1:]))
+FAILING: dict[str, tuple[str, type[SagittalError], Ask, str]] = {
+    "delete": ("delete", NotFound, lambda held, who: held.archive.delete(who, Target("1.2")), "failed"),
+    "get": ("get", NotFound, lambda held, who: held.archive.instances(who, study_uid="1.2"), "failed"),
+    "promote": ("promote", NotFound, lambda held, who: held.archive.promote(who, held.ref), "failed"),
+    "store": ("store", Malformed, lambda held, who: send(held, who, CUT), "failed"),
+    "duplicate": ("store", DuplicateInstance, lambda held, who: send(held, who, BESIDE, "refuse"), "refused"),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_what_fails_is_written_down_once(tmp_path: Path, name: str) -> None:
+    verb, error, ask, outcome = FAILING[name]
+
+    async def failing(held: Held) -> None:
+        with pytest.raises(error):
+            await ask(held, Principal("asking", "token", VERBS))
+
+    assert asked(tmp_path, failing) == [("asking", verb, outcome)]
+
+
+def test_objects_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
+    asking = Principal("asking", "token", VERBS)
+
+    async def run(held: Held) -> None:
+        await send(held, asking, FIRST)
+        await send(held, asking, BESIDE)
+        await send(held, asking, build(3), "keep-first")
+        await send(held, asking, build(4))
+        for built, policy in ((CUT, ""), (build(4, patient_name="Roe"), "refuse")):
+            with pytest.raises(SagittalError):
+                await send(held, asking, built, policy)
+        figures = held.archive.figures()
+        assert figures.waiting == 0
+        assert sum(size * count for size, count in figures.batch_sizes.items()) == 3 + 5
+        assert figures.outcomes == {
+            ("import", "stored", 0): 2,
+            ("import", "kept", 0): 1,
+            ("dimse", "stored", 0): 2,
+            ("dimse", "duplicate", 0): 1,
+            ("dimse", "kept", 0): 1,
+            ("dimse", "refused", 0xC000): 1,
+            ("dimse", "refused", 0x0111): 1,
+        }
+
+    asked(tmp_path, run)
