@@ -1,4 +1,4 @@
-"""The archive's own REST, described by OpenAPI: changes, counts, the AE table, delete and undelete.
+"""The archive's own REST, described by OpenAPI: changes, counts, the AE table, tokens; with `deletion` and `versions`.
 
 Imported only when it is first asked for (see `lazy`). It takes no path of the server's disk and no address to fetch.
 The verbs are the engine's, which authorizes and audits them; errors become answers where all do, in `web.app`.
@@ -6,75 +6,22 @@ The verbs are the engine's, which authorizes and audits them; errors become answ
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Body, Depends, FastAPI, Query, Request, Response
-from pydantic import BaseModel, Field
+from fastapi import Body, FastAPI, Query, Request, Response
 from starlette.responses import HTMLResponse
 
-from sagittal.archive.access import Principal
-from sagittal.archive.index.removal import Target
 from sagittal.errors import NotFound, SagittalError
-from sagittal.web import uri
+from sagittal.web.api.deletion import add_deletion
 from sagittal.web.api.events import Changes
+from sagittal.web.api.models import Asking, ChangePage, NodeIn, Problem, TokenIn, as_dict
+from sagittal.web.api.versions import add_versions
 from sagittal.web.app import problem
 from sagittal.web.security import PAGE_POLICY
 from sagittal.web.ui.page import read_asset
 
 if TYPE_CHECKING:
     from sagittal.web.app import House
-
-
-class NodeIn(BaseModel):
-    """A node of the AE table."""
-
-    peer: str = Field(examples=["SCANNER1@192.168.1.20:104"], max_length=300)
-    tls: bool = False
-    duplicates: Literal["", "keep-first", "replace", "refuse"] = Field("", description="empty: as the archive does")
-
-
-class TokenIn(BaseModel):
-    """A bearer token, by the SHA-256 of its secret: the secret stays with who made it."""
-
-    name: str = Field(min_length=1, max_length=64)
-    digest: str = Field(pattern="^[0-9a-f]{64}$")
-    verbs: list[str] = Field(examples=[["find", "get"]], max_length=20)
-
-
-class Change(BaseModel):
-    cursor: str
-    kind: str
-    study: str
-    series: str
-    instance: str
-    at: int = Field(description="microseconds since 1970, UTC")
-
-
-class ChangePage(BaseModel):
-    changes: list[Change]
-    cursor: str = Field(description="hand it back as `since` to go on")
-
-
-class Deleted(BaseModel):
-    tombstone: int
-    instances: int
-
-
-class Problem(BaseModel):
-    """RFC 9457."""
-
-    status: int
-    title: str
-    detail: str
-
-
-def _principal(request: Request) -> Principal:
-    principal: Principal = request.scope["principal"]
-    return principal
-
-
-Asking = Annotated[Principal, Depends(_principal)]
 
 
 def create_api(house: House) -> FastAPI:
@@ -96,7 +43,8 @@ def create_api(house: House) -> FastAPI:
     _add_feed(api, house)
     _add_nodes(api, house)
     _add_tokens(api, house)
-    _add_deletion(api, house)
+    add_deletion(api, house)
+    add_versions(api, house)
     _add_docs(api)
     return api
 
@@ -157,43 +105,7 @@ def _add_tokens(api: FastAPI, house: House) -> None:
             raise NotFound("there is no such token")
 
 
-def _add_deletion(api: FastAPI, house: House) -> None:
-    @api.delete("/studies/{study}", summary="Hide a study; its bytes go after the grace period")
-    async def delete_study(asking: Asking, study: str, reason: Annotated[str, Query(max_length=1000)] = "") -> Deleted:
-        return await _delete(house, asking, Target(uri.uid(study, "Study Instance UID")), reason)
-
-    @api.delete("/studies/{study}/series/{series}", summary="Hide a series")
-    async def delete_series(
-        asking: Asking, study: str, series: str, reason: Annotated[str, Query(max_length=1000)] = ""
-    ) -> Deleted:
-        target = Target(uri.uid(study, "Study Instance UID"), uri.uid(series, "Series Instance UID"))
-        return await _delete(house, asking, target, reason)
-
-    @api.post("/studies/{study}/undelete", summary="Bring back what was deleted as this study")
-    async def undelete_study(asking: Asking, study: str) -> dict[str, int]:
-        target = Target(uri.uid(study, "Study Instance UID"))
-        return {"instances": await house.archive.undelete(asking, target)}
-
-    @api.get("/tombstones", summary="The latest deletions")
-    async def get_tombstones(asking: Asking, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[dict[str, Any]]:
-        return [as_dict(row) for row in await house.archive.tombstones(asking, limit)]
-
-    @api.post("/tombstones/{number}/undelete", summary="Bring back what one deletion hid")
-    async def undelete(asking: Asking, number: int) -> dict[str, int]:
-        return {"instances": await house.archive.undelete(asking, Target(), number)}
-
-
-async def _delete(house: House, asking: Principal, target: Target, reason: str) -> Deleted:
-    done = await house.archive.delete(asking, target, reason)
-    return Deleted(tombstone=done.tombstone, instances=done.instances)
-
-
 def _add_docs(api: FastAPI) -> None:
     @api.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(read_asset("api.html"), headers={"content-security-policy": PAGE_POLICY})
-
-
-def as_dict(row: Any) -> dict[str, Any]:
-    """A named tuple or data class by its names."""
-    return asdict(row) if is_dataclass(row) and not isinstance(row, type) else dict(row._asdict())

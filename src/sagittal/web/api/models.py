@@ -1,0 +1,101 @@
+"""What the REST takes and gives, as OpenAPI describes it; and who asks, as every operation gets it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, is_dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Query, Request
+from pydantic import BaseModel, Field
+
+from sagittal.archive.access import Principal
+
+
+class NodeIn(BaseModel):
+    """A node of the AE table."""
+
+    peer: str = Field(examples=["SCANNER1@192.168.1.20:104"], max_length=300)
+    tls: bool = False
+    duplicates: Literal["", "keep-first", "replace", "refuse"] = Field("", description="empty: as the archive does")
+
+
+class TokenIn(BaseModel):
+    """A bearer token, by the SHA-256 of its secret: the secret stays with who made it."""
+
+    name: str = Field(min_length=1, max_length=64)
+    digest: str = Field(pattern="^[0-9a-f]{64}$")
+    verbs: list[str] = Field(examples=[["find", "get"]], max_length=20)
+
+
+class Change(BaseModel):
+    cursor: str
+    kind: str
+    study: str
+    series: str
+    instance: str
+    at: int = Field(description="microseconds since 1970, UTC")
+
+
+class ChangePage(BaseModel):
+    changes: list[Change]
+    cursor: str = Field(description="hand it back as `since` to go on")
+
+
+class Deleted(BaseModel):
+    tombstone: int
+    instances: int
+
+
+class Undeleted(BaseModel):
+    instances: int
+
+
+class Version(BaseModel):
+    """One of the contents that came under a SOP Instance UID."""
+
+    id: int
+    state: str = Field(description="current, other, deleted (can be undeleted) or purged")
+    digest: str = Field(description="SHA-256 of the file")
+    size: int = Field(description="bytes of the file")
+    transfer_syntax: str
+    sop_class: str
+    study: str
+    series: str
+    frames: int | None
+
+
+class Discrepancy(BaseModel):
+    """A value that differs from the one that came first and is kept for the study, its patient or the series."""
+
+    level: str
+    study: str
+    series: str
+    instance: str = Field(description="the first that carries it")
+    tag: str = Field(examples=["00100010"])
+    kept: str
+    value: str
+    instances: int = Field(description="that carry it")
+    at: int = Field(description="microseconds since 1970, UTC")
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    status: int
+    title: str
+    detail: str
+
+
+def _principal(request: Request) -> Principal:
+    principal: Principal = request.scope["principal"]
+    return principal
+
+
+Asking = Annotated[Principal, Depends(_principal)]
+
+Reason = Annotated[str, Query(max_length=1000, description="kept in the tombstone")]
+
+
+def as_dict(row: Any) -> dict[str, Any]:
+    """A named tuple or data class by its names."""
+    return asdict(row) if is_dataclass(row) and not isinstance(row, type) else dict(row._asdict())

@@ -1,0 +1,139 @@
+"""Versions, discrepancies, delete and undelete over REST, on a real archive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from builders import build, opened, store
+
+from sagittal.archive.access import VERBS, Principal
+from sagittal.web.app import Settings, create_app
+
+FIRST, BESIDE, NEXT = build(1), build(1, patient_name="Doe^Joan"), build(2, patient_name="Doe^Jan")
+VERSIONS = f"/api/instances/{FIRST.sop_instance_uid}/versions"
+SERIES = f"/api/studies/{FIRST.study_uid}/series/{FIRST.series_uid}"
+INSTANCE = f"{SERIES}/instances/{FIRST.sop_instance_uid}"
+SECRET, DIGEST = "secret", "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
+
+
+def asked(path: Path, act: Callable[[httpx.AsyncClient], Awaitable[None]], verbs: frozenset[str] = VERBS) -> None:
+    async def inside() -> None:
+        async with opened(path) as archive:
+            await store(archive, FIRST, BESIDE, NEXT)
+            who = Principal("asking", "token", verbs)
+            app = create_app(archive, Settings(tokens=lambda: {DIGEST: who}))
+            headers = {"authorization": f"Bearer {SECRET}"}
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
+                await act(client)
+            app.close()
+
+    asyncio.run(inside())
+
+
+def test_versions_are_listed_read_and_promoted(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        first, beside = (await client.get(VERSIONS)).json()
+        assert (first["state"], beside["state"]) == ("current", "other")
+        assert (first["digest"], first["size"]) == (FIRST.digest, len(FIRST.part10))
+        assert first["study"] == FIRST.study_uid
+        for name in (beside["id"], beside["digest"]):
+            answer = await client.get(f"{VERSIONS}/{name}/file")
+            assert (answer.status_code, answer.content) == (200, BESIDE.part10)
+            assert answer.headers["content-type"] == "application/dicom"
+            assert answer.headers["content-length"] == str(len(BESIDE.part10))
+        again = (await client.post(f"{VERSIONS}/{beside['id']}/promote")).json()
+        assert [version["state"] for version in again] == ["other", "current"]
+        held = await client.get(
+            f"/dicom-web{INSTANCE.removeprefix('/api')}", headers={"accept": "application/dicom; transfer-syntax=*"}
+        )
+        assert held.content == BESIDE.part10
+        assert (await client.post(f"{VERSIONS}/{beside['id']}/promote")).status_code == 404
+
+    asked(tmp_path, act)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/instances/1.2.3/versions", 404),
+        ("GET", "/api/instances/../versions", 404),
+        ("GET", "/api/instances/x/versions", 400),
+        ("GET", f"{VERSIONS}/99/file", 404),
+        ("GET", f"{VERSIONS}/{'0' * 64}/file", 404),
+        ("GET", f"{VERSIONS}/x/file", 422),
+        ("POST", f"{VERSIONS}/99/promote", 404),
+        ("GET", "/api/discrepancies?study=x", 400),
+        ("GET", "/api/discrepancies?limit=0", 422),
+        ("DELETE", f"{SERIES}/instances/1.2.3", 404),
+        ("DELETE", f"{SERIES}/instances/x", 400),
+        ("POST", f"{INSTANCE}/undelete", 404),
+    ],
+)
+def test_what_is_not_there(tmp_path: Path, method: str, path: str, status: int) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        assert (await client.request(method, path)).status_code == status
+
+    asked(tmp_path, act)
+
+
+def test_who_may(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        beside = (await client.get(VERSIONS)).json()[1]
+        assert (await client.post(f"{VERSIONS}/{beside['id']}/promote")).status_code == 403
+        assert (await client.delete(INSTANCE)).status_code == 403
+        assert (await client.post(f"{INSTANCE}/undelete")).status_code == 403
+        assert (await client.get("/api/discrepancies")).status_code == 403
+
+    asked(tmp_path, act, frozenset({"get"}))
+
+
+@pytest.mark.parametrize("level", [INSTANCE, SERIES])
+def test_delete_and_undelete(tmp_path: Path, level: str) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        done = (await client.delete(level, params={"reason": "wrong patient"})).json()
+        assert done["instances"] == (2 if level == INSTANCE else 3)
+        first, beside = (await client.get(VERSIONS)).json()
+        assert {first["state"], beside["state"]} == {"deleted"}
+        assert (await client.get(f"{VERSIONS}/{first['id']}/file")).status_code == 410
+        (tombstone,) = (await client.get("/api/tombstones")).json()
+        assert (tombstone["reason"], tombstone["principal"]) == ("wrong patient", "asking")
+        assert (await client.post(f"{level}/undelete")).json() == {"instances": done["instances"]}
+        first, beside = (await client.get(VERSIONS)).json()
+        assert (first["state"], beside["state"]) == ("current", "other")
+
+    asked(tmp_path, act)
+
+
+def test_discrepancies(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        latest, *_ = found = (await client.get("/api/discrepancies")).json()
+        assert (latest["tag"], latest["kept"], latest["value"]) == ("00100010", "Doe^Jane", "Doe^Jan")
+        assert (latest["study"], latest["instance"]) == (FIRST.study_uid, NEXT.sop_instance_uid)
+        assert (await client.get(f"/api/discrepancies?study={FIRST.study_uid}")).json() == found
+        assert (await client.get("/api/discrepancies?study=1.2")).json() == []
+
+    asked(tmp_path, act)
+
+
+def test_openapi_lists_them(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        paths = (await client.get("/api/openapi.json")).json()["paths"]
+        instance = "/studies/{study}/series/{series}/instances/{instance}"
+        assert {
+            "/instances/{instance}/versions": {"get"},
+            "/instances/{instance}/versions/{version}/file": {"get"},
+            "/instances/{instance}/versions/{version}/promote": {"post"},
+            "/discrepancies": {"get"},
+            instance: {"delete"},
+            instance + "/undelete": {"post"},
+            "/studies/{study}/series/{series}/undelete": {"post"},
+        }.items() <= {path: set(operations) for path, operations in paths.items()}.items()
+        file = paths["/instances/{instance}/versions/{version}/file"]["get"]["responses"]["200"]
+        assert list(file["content"]) == ["application/dicom"]
+
+    asked(tmp_path, act)
