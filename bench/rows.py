@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import subprocess
 import tempfile
@@ -92,7 +93,7 @@ def stock_sender(server: Server, bench: Bench) -> float:
     started = time.monotonic()
     subprocess.run(call, check=True, capture_output=True, timeout=300)
     seconds = time.monotonic() - started
-    shutil.rmtree(folder)
+    atexit.register(shutil.rmtree, folder)
     return len(items) / seconds
 
 
