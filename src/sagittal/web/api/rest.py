@@ -15,7 +15,7 @@ from sagittal.errors import NotFound, SagittalError
 from sagittal.web.api.deletion import add_deletion
 from sagittal.web.api.events import Changes
 from sagittal.web.api.models import Asking, ChangePage, NodeIn, Problem, TokenIn, as_dict
-from sagittal.web.api.versions import add_versions
+from sagittal.web.api.versions import add_discrepancies, add_versions
 from sagittal.web.app import problem
 from sagittal.web.security import PAGE_POLICY
 from sagittal.web.ui.page import read_asset
@@ -45,6 +45,7 @@ def create_api(house: House) -> FastAPI:
     _add_tokens(api, house)
     add_deletion(api, house)
     add_versions(api, house)
+    add_discrepancies(api, house)
     _add_docs(api)
     return api
 

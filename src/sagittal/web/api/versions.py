@@ -26,6 +26,7 @@ Name = Annotated[str, Path(pattern="^([0-9]{1,18}|[0-9a-f]{64})$", description="
 
 
 def add_versions(api: FastAPI, house: House) -> None:
+    """List, read, promote."""
     limits = house.settings.limits
     stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
 
@@ -57,6 +58,10 @@ def add_versions(api: FastAPI, house: House) -> None:
     async def promote(asking: Asking, instance: str, version: Name) -> list[Version]:
         await house.archive.promote(asking, await find(asking, instance, version))
         return [_version(ref) for ref in await house.archive.versions(asking, instance)]
+
+
+def add_discrepancies(api: FastAPI, house: House) -> None:
+    """What did not fit into a study or series."""
 
     @api.get("/discrepancies", summary="The latest values that differ from the ones kept for a study or series")
     async def get_discrepancies(
