@@ -11,7 +11,7 @@ from sagittal.archive.access import LOCAL, authorize
 from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.dicom.elements import decode_identifier, encode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
-from sagittal.dimse.service import AssociationInfo, Context, Request, Response, Service
+from sagittal.dimse.service import AssociationInfo, Context, Matches, Request, Response, Service
 from sagittal.errors import NotFound
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Peer
@@ -126,14 +126,16 @@ def request(
 
 
 def answers(service: Service, field: int, asked: Request, cancel_after: int | None = None) -> list[Response]:
-    """Every response of a handler; the request is cancelled after some Pending ones."""
+    """Every response of a handler; the request is cancelled after so many Pending ones, or a few more."""
 
     async def collect() -> list[Response]:
         found: list[Response] = []
         async for response in service.handlers[field](asked):
-            found.append(response)
-            if len(found) == cancel_after:
-                asked.cancelled = True
+            if isinstance(response, Matches):
+                found += [Response(response.status, data_set) for data_set in response.data_sets]
+            else:
+                found.append(response)
+            asked.cancelled = cancel_after is not None and len(found) >= cancel_after
         return found
 
     return asyncio.run(collect())

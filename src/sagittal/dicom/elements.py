@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sagittal.dicom.dictionary import vr_of
@@ -81,6 +81,27 @@ def element_header(tag: int, vr: str, length: int, implicit: bool, little: bool)
     if length > LENGTH_SHORT_MAX:
         return _LONG_HEADERS[little](tag >> 16, tag & 0xFFFF, b"UN", length)
     return _SHORT_HEADERS[little](tag >> 16, tag & 0xFFFF, CODES[vr], length)
+
+
+def element_encoder(tag: int, vr: str, syntax: TransferSyntax) -> Callable[[bytes], bytes]:
+    """A function from a value to the bytes of this one element (not deflated), for many values of the same."""
+    implicit, little = syntax.implicit, syntax.little_endian
+    width = 2 if not implicit and vr not in LONG_VRS else 4
+    head = element_header(tag, vr, 0, implicit, little)[:-width]
+    order = "<" if little else ">"
+    pack, length_max = struct.Struct(f"{order}{'H' if width == 2 else 'I'}").pack, (1 << 8 * width) - 2
+    pad = b" " if vr in PADDED_WITH_BLANK else b"\0"
+
+    def encoded(value: bytes) -> bytes:
+        length = len(value)
+        if length & 1:
+            value += pad
+            length += 1
+        if length > length_max:
+            return element_header(tag, vr, length, implicit, little) + value
+        return head + pack(length) + value
+
+    return encoded
 
 
 class Element(NamedTuple):

@@ -6,7 +6,7 @@ set is collected, bounded; the data set's fragments pass through. Which message 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -92,4 +92,21 @@ def encode_part(context_id: int, data: Buffer, limit: int, *, command: bool) -> 
     for start in range(0, size, limit):
         piece = view[start : start + limit]
         parts += (header(context_id, len(piece), command=command, last=start + limit >= size), piece)
+    return parts
+
+
+def encode_matches(context_id: int, command: bytes, data_sets: Iterable[bytes], limit: int) -> list[Buffer]:
+    """PDUs of messages with one and the same command set, which is encoded once, as are headers for the same size."""
+    begin = b"".join(encode_part(context_id, command, limit, command=True))
+    heads: dict[int, bytes] = {}
+    parts: list[Buffer] = []
+    for data in data_sets:
+        size = len(data)
+        if size > limit:
+            parts += (begin, *encode_part(context_id, data, limit, command=False))
+            continue
+        head = heads.get(size)
+        if head is None:
+            head = heads[size] = begin + header(context_id, size, last=True)
+        parts += (head, data)
     return parts

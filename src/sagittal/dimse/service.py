@@ -34,6 +34,13 @@ class Response(NamedTuple):
     extra: Mapping[str, Any] = {}
 
 
+class Matches(NamedTuple):
+    """Pending responses that differ by their data sets only: as many as are made without a pause."""
+
+    status: int
+    data_sets: Sequence[bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class FileRegion:
     """Bytes `[offset, offset + length)` of an open file; whoever opened `fd` closes it after the sending."""
@@ -148,9 +155,9 @@ class StoreSink(Protocol):
         """The association ended, or the data set is refused: forget it. Never raises."""
 
 
-Handler = Callable[[Request], AsyncIterator[Response]]
-"""C-ECHO, C-FIND, C-MOVE, C-GET, N-*. Single-answer operations yield once. Errors of the error tree become a final
-response.
+Handler = Callable[[Request], AsyncIterator[Response | Matches]]
+"""C-ECHO, C-FIND, C-MOVE, C-GET, N-*. Single-answer operations yield once, queries `Matches`. Errors of the error
+tree become a final response.
 
 After a C-CANCEL `request.cancelled` is True. A handler that notices yields its own final status (FE00 with counts);
 one that yields another Pending is closed there, and FE00 goes out with that response's `extra`. When the association

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sagittal.dimse import commands, status
 from sagittal.dimse.commands import C_CANCEL_RQ, C_STORE_RQ, InvalidCommand
 from sagittal.dimse.exchange import Arrived
-from sagittal.dimse.service import Context, Request, Response, Service, Source, StoreSink
+from sagittal.dimse.service import Context, Matches, Request, Response, Service, Source, StoreSink
 from sagittal.errors import LimitExceeded, SagittalError
 
 if TYPE_CHECKING:
@@ -29,14 +29,13 @@ SLICE_SECONDS = 0.002  # responses made without a pause before others get a turn
 class Operation:
     """One request, from its command set to its last response."""
 
-    __slots__ = ("failure", "held", "plain", "request", "service", "sink", "task")
+    __slots__ = ("failure", "held", "request", "service", "sink", "task")
 
     def __init__(self, request: Request, service: Service | None) -> None:
         self.request = request
         self.service = service
         self.sink: StoreSink | None = None
         self.held: bytearray | None = None
-        self.plain: dict[int, bytes] = {}
         self.failure: Response | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -202,12 +201,15 @@ class Performer:
         turn_ends = loop.time() + SLICE_SECONDS
         try:
             async for response in responses:
-                if not status.is_pending(response.status):
+                if isinstance(response, Response) and not status.is_pending(response.status):
                     self.respond(operation, response)
                     return
                 if request.cancelled:
                     break
-                self.respond(operation, response, at_once=False)
+                if isinstance(response, Matches):
+                    self._respond_matches(operation, response)
+                else:
+                    self.respond(operation, response, at_once=False)
                 if self._link.write_waiter is not None:
                     await sender.writable()
                 if loop.time() > turn_ends:
@@ -220,7 +222,8 @@ class Performer:
             if close is not None:
                 await close()
         final = status.CANCEL if request.cancelled else status.SUCCESS
-        self.respond(operation, Response(final, None, "", response.extra))
+        counts = response.extra if isinstance(response, Response) else {}
+        self.respond(operation, Response(final, extra=counts))
 
     def _done(self, operation: Operation) -> None:
         self._running.pop(operation.request.message_id, None)
@@ -236,18 +239,18 @@ class Performer:
         if self._link.over:
             return
         request, data_set = operation.request, response.data_set
-        plain = data_set is not None and not response.extra and not response.comment
-        encoded = operation.plain.get(response.status) if plain else None
-        if encoded is None:
-            command = commands.response_to(request.command, response.status, data_set=data_set is not None)
-            if response.extra:
-                command.update(response.extra)
-            if response.comment:
-                command["ErrorComment"] = response.comment
-            encoded = commands.encode(command)
-            if plain:
-                operation.plain[response.status] = encoded  # the command sets of a query's rows are all the same
-        self._link.sender.send(request.context.id, encoded, data_set, at_once=at_once)
+        command = commands.response_to(request.command, response.status, data_set=data_set is not None)
+        if response.extra:
+            command.update(response.extra)
+        if response.comment:
+            command["ErrorComment"] = response.comment
+        self._link.sender.send(request.context.id, commands.encode(command), data_set, at_once=at_once)
+
+    def _respond_matches(self, operation: Operation, matches: Matches) -> None:
+        if not self._link.over:
+            request = operation.request
+            command = commands.encode(commands.response_to(request.command, matches.status, data_set=True))
+            self._link.sender.send_matches(request.context.id, command, matches.data_sets)
 
     def _failure(self, operation: Operation, error: Exception) -> Response:
         """The response an error becomes; a mistake of ours is logged whole and told in general."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from sagittal.dimse.exchange import Buffer, encode_part, fragment_bytes, header
+from sagittal.dimse.exchange import Buffer, encode_matches, encode_part, fragment_bytes, header
 from sagittal.dimse.service import FileRegion, Source
 from sagittal.errors import DamagedObject, PeerError
 
@@ -52,6 +52,13 @@ class Sender:
         elif not self._scheduled:
             self._scheduled = True
             self._link.loop.call_soon(self._flush_scheduled)
+
+    def send_matches(self, context_id: int, command: bytes, data_sets: Sequence[bytes]) -> None:
+        """Messages with one command set and small data sets, in one write: the peer begins with them meanwhile."""
+        parts = encode_matches(context_id, command, data_sets, self.limit)
+        self._parts += parts
+        self._bytes += sum(map(len, parts))
+        self.flush()
 
     def _flush_scheduled(self) -> None:
         self._scheduled = False

@@ -11,6 +11,7 @@ from sagittal.dicom.elements import (
     Element,
     charsets_of,
     decode_identifier,
+    element_encoder,
     encode,
     encode_numbers,
     encode_sequence,
@@ -177,3 +178,13 @@ def test_text_trims_and_joins() -> None:
     assert Element(0x00104000, "LT", b" kept  ").text() == " kept"
     assert Element(0x00081140, "SQ", []).text() == "" and Element(0x00081140, "SQ", []).numbers() == []
     assert encode_text("CS", "é") == b"?"
+
+
+@pytest.mark.parametrize("uid", PLAIN)
+@pytest.mark.parametrize(
+    ("tag", "vr"), [(0x00100010, "PN"), (0x0020000D, "UI"), (0x00204000, "UT"), (0x00090010, "UN")]
+)
+def test_an_element_at_a_time(uid: str, tag: int, vr: str) -> None:
+    one = element_encoder(tag, vr, syntax(uid))
+    for size in (0, 1, 4, 0xFFFD, 0xFFFE, 0xFFFF):
+        assert one(b"1" * size) == encode([(tag, vr, b"1" * size)], syntax(uid))

@@ -6,7 +6,7 @@ import pytest
 
 from sagittal.dimse import commands
 from sagittal.dimse.commands import InvalidCommand
-from sagittal.dimse.exchange import Exchange, encode_part, fragment_bytes, header
+from sagittal.dimse.exchange import Exchange, encode_matches, encode_part, fragment_bytes, header
 from sagittal.ul.stream import PduStream, Run
 
 ECHO = {"AffectedSOPClassUID": "1.2.840.10008.1.1", "CommandField": 0x30, "MessageID": 1, "CommandDataSetType": 0x0101}
@@ -79,6 +79,17 @@ def test_parts_come_back_whole(size: int) -> None:
     assert len(pieces) == 1 and isinstance(pieces[0], Run)
     assert (pieces[0].context_id, pieces[0].command, pieces[0].last) == (5, False, True)
     assert b"".join(pieces[0].fragments) == data
+
+
+@pytest.mark.parametrize("limit", [4, 11, 100])
+def test_matches_are_the_messages_one_by_one(limit: int) -> None:
+    data_sets = [b"row 1", b"", b"row 2", bytes(99), b"row 33"]
+    expected = [
+        part
+        for data in data_sets
+        for part in (*encode_part(3, b"command", limit, command=True), *encode_part(3, data, limit, command=False))
+    ]
+    assert b"".join(encode_matches(3, b"command", data_sets, limit)) == b"".join(expected)
 
 
 def test_the_header_counts_itself() -> None:

@@ -24,7 +24,7 @@ from loopback import (
     until,
 )
 
-from sagittal.dimse.service import NoContext, Request, Response
+from sagittal.dimse.service import Handler, Matches, NoContext, Request, Response
 from sagittal.errors import IdentifierMismatch, StorageUnavailable
 from sagittal.ul.codec import encode
 from sagittal.ul.pdu import Abort, ReleaseRP, ReleaseRQ, Role
@@ -144,15 +144,22 @@ def test_backpressure_stops_reading_until_ready() -> None:
     run(test)
 
 
-async def many(request: Request) -> AsyncIterator[Response]:
+async def one_by_one(request: Request) -> AsyncIterator[Response]:
     for number in range(100):
         yield Response(0xFF00, b"row %03d " % number)
     yield Response(0)
 
 
-def test_pending_responses_in_order() -> None:
+async def many_at_once(request: Request) -> AsyncIterator[Response | Matches]:
+    yield Response(0xFF00, b"row 000 ")
+    for start, end in ((1, 60), (60, 100)):
+        yield Matches(0xFF00, [b"row %03d " % number for number in range(start, end)])
+
+
+@pytest.mark.parametrize("find", [one_by_one, many_at_once])
+def test_pending_responses_in_order(find: Handler) -> None:
     async def test() -> None:
-        async with serving(services(find=many)) as server:
+        async with serving(services(find=find)) as server:
             raw = await Raw.open(server.port, associate=FINDING)
             raw.send(message(1, FIND, b"keys"))
             for number in range(100):

@@ -8,9 +8,11 @@ import pytest
 from service_fakes import FakeArchive, answers, elements_of, request, site
 
 from sagittal.archive.query import Rows
-from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, syntax
+from sagittal.dicom.elements import decode_identifier, encode
+from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
+from sagittal.limits import ReaderLimits
 from sagittal.services.identifier import Identifier
-from sagittal.services.query import charsets_for, query, row_encoder
+from sagittal.services.query import MATCHES_AT_ONCE, charsets_for, query, row_encoder
 
 LEVEL, STUDY, SERIES, INSTANCE = 0x00080052, 0x0020000D, 0x0020000E, 0x00080018
 NAME, ROWS = 0x00100010, 0x00280010
@@ -74,9 +76,9 @@ def test_an_identifier_that_cannot_be_read_is_cxxx():
 
 
 def test_cancel_ends_with_fe00():
-    rows = Rows((STUDY,), [("1.2",)] * 5)
-    _, responses = found(rows, (LEVEL, "CS", "STUDY"), (STUDY, "UI", ""), cancel_after=2)
-    assert [r.status for r in responses] == [0xFF00, 0xFF00, 0xFE00]
+    rows = Rows((STUDY,), [("1.2",)] * 5 * MATCHES_AT_ONCE)
+    _, responses = found(rows, (LEVEL, "CS", "STUDY"), (STUDY, "UI", ""), cancel_after=MATCHES_AT_ONCE + 1)
+    assert [r.status for r in responses] == [0xFF00] * 2 * MATCHES_AT_ONCE + [0xFE00]
 
 
 @pytest.mark.parametrize(
@@ -108,12 +110,31 @@ def test_names_arrive_in_the_character_set_that_is_told():
 def test_numbers_are_binary_where_their_vr_is(uid):
     identifier = Identifier("IMAGE", {ROWS: "", 0x00200013: ""}, {}, ())
     data = row_encoder((0x00200013, ROWS), identifier, "A", syntax(uid))((5, 512))
-    from sagittal.dicom.elements import decode_identifier
-    from sagittal.limits import ReaderLimits
-
     elements = decode_identifier(data, syntax(uid), ReaderLimits())
     assert elements[ROWS].numbers() == [512]
     assert elements[0x00200013].text() == "5"
+
+
+@pytest.mark.parametrize("uid", [IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE])
+@pytest.mark.parametrize("name", ["Doe^J", None, "Müller^J"])
+def test_a_row_is_what_its_elements_are_in_order(uid, name):
+    columns = (INSTANCE, LEVEL - 2, NAME, STUDY, ROWS)
+    encode_row = row_encoder(columns, Identifier("IMAGE", {}, {}, ()), "ME", syntax(uid))
+    rows_in_order = b"\2\0" if uid == EXPLICIT_BE else b"\0\2"
+    expected = [
+        (INSTANCE, "UI", b"1.2.3"),
+        (LEVEL - 2, "SH", b""),
+        (LEVEL, "CS", b"IMAGE"),
+        (0x00080054, "AE", b"ME"),
+        (0x00080056, "CS", b"ONLINE"),
+        (NAME, "PN", (name or "").encode("latin-1")),
+        (STUDY, "UI", b"1.2"),
+        (ROWS, "US", rows_in_order),
+    ]
+    if name and not name.isascii():
+        expected.append((0x00080005, "CS", b"ISO_IR 100"))
+    for _ in range(2):  # the second from what was remembered
+        assert encode_row(("1.2.3", "", name, "1.2", 512)) == encode(expected, syntax(uid))
 
 
 def test_a_hundred_studies_are_encoded_quickly():
