@@ -31,6 +31,9 @@ def main() -> int:
     if not rows:
         print("no such row; there are:", ", ".join(row.key for row in ROWS), file=sys.stderr)
         return 2
+    # pynetdicom's own `storescu` lies among Python's scripts; DCMTK's is meant.
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join(sorted(folders, key=lambda folder: folder == str(Path(sys.prefix) / "bin")))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the blocks that stop the servers
     figures: Figures = {}
     with destination() as target:

@@ -1,14 +1,21 @@
-"""System programs that tests need: found by name, or the test is skipped with that name (failed with SAGITTAL_STRICT=1)."""
+"""System programs that tests need: found by name, or the test is skipped with that name, failed in a strict run."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 STRICT = os.environ.get("SAGITTAL_STRICT") == "1"
+
+# Among Python's own scripts lie pynetdicom's `storescu`, `findscu` and so on: DCMTK's are meant, so those come last.
+_SCRIPTS = str(Path(sys.prefix) / "bin")
+os.environ["PATH"] = os.pathsep.join(
+    sorted(os.environ.get("PATH", os.defpath).split(os.pathsep), key=lambda folder: folder == _SCRIPTS)
+)
 _CORPUS_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 
 

@@ -66,7 +66,10 @@ def run(script: str, served: Served | None, folder: Path) -> None:
     """One page's blocks share their shell variables, so they are one script."""
     if not script:
         return
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    commands = folder / ".commands"  # only ours of Python's scripts: pynetdicom's `findscu` lies there too
+    commands.mkdir(exist_ok=True)
+    (commands / "sagittal").symlink_to(Path(sys.executable).parent / "sagittal")
+    environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
     call = ["bash", "-euo", "pipefail", "-c", on_free_ports(script, served)]
     ended = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, f"{script}\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
