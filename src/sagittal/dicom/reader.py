@@ -25,7 +25,7 @@ from sagittal.dicom.frameindex import (
 from sagittal.dicom.scanning.coding import UNDEFINED, Coding, Element
 from sagittal.dicom.scanning.levels import FRAGMENTS, Level
 from sagittal.dicom.scanning.memo import Memo
-from sagittal.dicom.scanning.scan import ITEM, SEQUENCE_END, Scanner
+from sagittal.dicom.scanning.scan import ITEM, SEQUENCE_END, STRAY_GROUPS, Scanner
 from sagittal.dicom.scanning.values import plain_text
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.errors import LimitExceeded, Malformed
@@ -197,8 +197,8 @@ class Reader(Scanner):
             return self._pixel_data(data, element, top and self._pixels is None)
         if element.length == UNDEFINED:
             raise Malformed("length-undefined", f"{element.vr} of undefined length", element.at)
-        if not tag & 0xFFFF or tag < 0x00030000 or tag == TRAILING_PADDING:
-            if tag < 0x00030000:
+        if not tag & 0xFFFF or tag >> 16 in STRAY_GROUPS or tag == TRAILING_PADDING:
+            if tag >> 16 in STRAY_GROUPS:
                 self.warn("group-stray")
             return self.bulk(data, element, shown=False)
         if tag in self._tables and top:

@@ -260,6 +260,13 @@ def test_refused(defect: str, data: bytes) -> None:
     assert read(data, pieces=cut(data, *range(len(data)))) == result
 
 
+@pytest.mark.parametrize("undefined", [False, True])
+def test_group_0001_is_no_command_and_no_meta_group(undefined: bool) -> None:
+    result = read(sequence(0x00011001, item(CODE), undefined=undefined) + NAME)
+    assert result.refused == "" and result.known.defects == ()
+    assert result.metadata["00011001"] == {"vr": "SQ", "Value": [CODE_JSON]}
+
+
 def test_of_duplicates_the_last_counts_everywhere() -> None:
     result = read(NAME + explicit(0x00100010, "PN", b"C^D "))
     assert result.known.values[0x00100010] == "C^D"

@@ -15,6 +15,7 @@ from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
 
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+STRAY_GROUPS = (0x0000, 0x0002)  # command sets and meta groups; they have no place in a data set
 _ZEROS = bytes(8)
 _RUN_ELEMENTS_MIN = 3
 
@@ -22,7 +23,7 @@ _RUN_ELEMENTS_MIN = 3
 class Scanner(Levels):
     """Scans one data set. The reader supplies `special`, `fragment` and `flush`."""
 
-    specials: frozenset[int] = frozenset()  # tags for `special`, at any level, besides groups below 0003 and lengths
+    specials: frozenset[int] = frozenset()  # tags for `special`, at any level, besides STRAY_GROUPS and lengths
 
     def __init__(self, coding: Coding, wanted: frozenset[int], limits: ReaderLimits, build: bool) -> None:
         super().__init__(coding, limits, build)
@@ -216,7 +217,7 @@ class Scanner(Levels):
             self.warn("element-duplicate" if tag == level.last else "tag-order")
         level.last = tag
         self.elements += 1
-        if tag in self.specials or not tag & 0xFFFF or tag < 0x00030000:
+        if tag in self.specials or not tag & 0xFFFF or tag >> 16 in STRAY_GROUPS:
             return self.special(data, element)
         if length == UNDEFINED:
             return self.open_undefined(data, element)
