@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Reader
@@ -15,7 +16,8 @@ from sagittal.errors import Malformed, SagittalError
 from sagittal.limits import ReaderLimits
 
 SOP_CLASS, SOP_INSTANCE = 0x00080016, 0x00080018
-_READ_BYTES = 1 << 16
+_READ_BYTES = 1 << 10  # the head and both UIDs are mostly in so many
+_START_BYTES_MAX = 1 << 16  # of a data set; UIDs that aren't there are taken from the head
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,7 @@ def read_head(path: Path, limits: ReaderLimits) -> ObjectFile:
                 break
             head.feed(data)
         length = os.fstat(file.fileno()).st_size - head.data_set_offset
-        file.seek(head.data_set_offset)
-        sop_class, instance = _uids(file.read(_READ_BYTES), head.syntax_uid, limits)
+        sop_class, instance = _uids(head.rest, file, head.syntax_uid, limits)
     # What the data set says goes first, as the peer will compare it with the command.
     sop_class, instance = sop_class or head.sop_class_uid or "", instance or head.sop_instance_uid or ""
     if not sop_class or not instance:
@@ -61,10 +62,14 @@ def read_head(path: Path, limits: ReaderLimits) -> ObjectFile:
     return ObjectFile(path, sop_class, instance, head.syntax_uid, head.data_set_offset, length)
 
 
-def _uids(start: bytes, syntax_uid: str, limits: ReaderLimits) -> tuple[str, str]:
-    """SOP Class UID and SOP Instance UID from the first bytes of a data set."""
-    reader = Reader(syntax(syntax_uid), wanted=frozenset({SOP_CLASS, SOP_INSTANCE}), limits=limits)
-    with suppress(SagittalError):  # of what is wrong with it the peer is the judge; here it may also be cut
-        reader.feed(start)
-        reader.finish()
+def _uids(start: bytes, file: BinaryIO, syntax_uid: str, limits: ReaderLimits) -> tuple[str, str]:
+    """SOP Class UID and SOP Instance UID of the data set that begins with `start` and goes on in `file`."""
+    wanted = frozenset({SOP_CLASS, SOP_INSTANCE})
+    reader, piece, taken = Reader(syntax(syntax_uid), wanted=wanted, limits=limits), start, 0
+    with suppress(SagittalError):  # of what is wrong with it the peer is the judge
+        while (piece := piece or file.read(_READ_BYTES)) and taken < _START_BYTES_MAX:
+            reader.feed(piece)
+            if reader.values.keys() >= wanted:
+                break
+            taken, piece = taken + len(piece), b""
     return reader.values.get(SOP_CLASS, ""), reader.values.get(SOP_INSTANCE, "")
