@@ -83,8 +83,15 @@ def test_the_others_have_four_bytes(kind: int, size: int, taken: bool) -> None:
     assert isinstance(piece, Invalid) != taken
 
 
-@pytest.mark.parametrize("head", ["04 00 00000005 00000001 01", "04 00 00000006 00000001 01 00",
-                                  "04 00 00000007 00000009 01 00 00", "04 00 0000000a 00000003 01 00 00 000000"])  # fmt: skip
+@pytest.mark.parametrize(
+    "head",
+    [
+        "04 00 00000005 00000001 01",
+        "04 00 00000006 00000001 01 00",
+        "04 00 00000007 00000009 01 00 00",
+        "04 00 0000000a 00000003 01 00 00 000000",
+    ],
+)
 def test_values_that_do_not_fit_their_pdu(head: str) -> None:
     assert isinstance(read(bytes.fromhex(head) + bytes(12))[-1], Invalid)
 
