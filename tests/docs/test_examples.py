@@ -67,8 +67,9 @@ def run(script: str, served: Served | None, folder: Path) -> None:
     if not script:
         return
     commands = folder / ".commands"  # only ours of Python's scripts: pynetdicom's `findscu` lies there too
-    commands.mkdir(exist_ok=True)
-    (commands / "sagittal").symlink_to(Path(sys.executable).parent / "sagittal")
+    if not commands.exists():
+        commands.mkdir()
+        (commands / "sagittal").symlink_to(Path(sys.executable).parent / "sagittal")
     environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
     call = ["bash", "-euo", "pipefail", "-c", on_free_ports(script, served)]
     ended = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
