@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sagittal.net.link import Link
 
 BATCH_BYTES = 1 << 20  # read and written at once: ~1 ms of one core
+FEW_BYTES = 4 * 1024  # of matches: not worth a write of their own
 JOIN_BYTES = 64 * 1024  # below this, one joined buffer is cheaper than many
 
 
@@ -47,18 +48,22 @@ class Sender:
         if data is not None:
             parts += encode_part(context_id, data, self.limit, command=False)
             self._bytes += len(data)
-        if at_once or self._bytes > JOIN_BYTES:
+        self._flush_beyond(0 if at_once else JOIN_BYTES)
+
+    def send_matches(self, context_id: int, command: bytes, data_sets: Sequence[bytes]) -> None:
+        """Messages with one command set and small data sets. Many go out now: the peer begins with them meanwhile."""
+        parts = encode_matches(context_id, command, data_sets, self.limit)
+        self._parts += parts
+        self._bytes += sum(map(len, parts))
+        self._flush_beyond(FEW_BYTES)
+
+    def _flush_beyond(self, bytes_max: int) -> None:
+        """Flush what is more than so many bytes; less may wait for other messages of this turn of the loop."""
+        if self._bytes > bytes_max:
             self.flush()
         elif not self._scheduled:
             self._scheduled = True
             self._link.loop.call_soon(self._flush_scheduled)
-
-    def send_matches(self, context_id: int, command: bytes, data_sets: Sequence[bytes]) -> None:
-        """Messages with one command set and small data sets, in one write: the peer begins with them meanwhile."""
-        parts = encode_matches(context_id, command, data_sets, self.limit)
-        self._parts += parts
-        self._bytes += sum(map(len, parts))
-        self.flush()
 
     def _flush_scheduled(self) -> None:
         self._scheduled = False
