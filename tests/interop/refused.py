@@ -33,8 +33,6 @@ DICOMDIR_BROKEN = DICOMDIR._replace(stow=0xC000)
 CUT = Refusal("C000", 0xC000, "failed", "the data set ends inside an element")
 # Its first byte is a stray 00.
 NOT_DICOM = Refusal("", 0xC000, "skipped", "not a DICOM file")
-# No UIDs either; the reader meets the sequence in group 0001 first.
-GROUP_1 = Refusal("", 0xC000, "failed", "")
 
 _FILE_SET = "dicomdir/pydicom-dicomdirtests"
 REFUSED: Mapping[str, Refusal] = {
@@ -68,7 +66,7 @@ REFUSED: Mapping[str, Refusal] = {
     "pydicom/MR_truncated.dcm": CUT,
     "pydicom/SC_rgb_jls_lossy_line.dcm": NO_STUDY,
     "pydicom/SC_rgb_jls_lossy_sample.dcm": NO_STUDY,
-    "pydicom/meta_missing_tsyntax.dcm": GROUP_1,
+    "pydicom/meta_missing_tsyntax.dcm": NO_UIDS,
     "pydicom/nested_priv_SQ.dcm": GROUP_1,
     "pydicom/no_meta.dcm": NOT_DICOM,
     "pydicom/priv_SQ.dcm": NO_INSTANCE,
