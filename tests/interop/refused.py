@@ -67,7 +67,7 @@ REFUSED: Mapping[str, Refusal] = {
     "pydicom/SC_rgb_jls_lossy_line.dcm": NO_STUDY,
     "pydicom/SC_rgb_jls_lossy_sample.dcm": NO_STUDY,
     "pydicom/meta_missing_tsyntax.dcm": NO_UIDS,
-    "pydicom/nested_priv_SQ.dcm": GROUP_1,
+    "pydicom/nested_priv_SQ.dcm": NO_UIDS,
     "pydicom/no_meta.dcm": NOT_DICOM,
     "pydicom/priv_SQ.dcm": NO_INSTANCE,
 }
