@@ -1,0 +1,59 @@
+"""Frames that the index can't tell: those of deflated objects, found by inflating; videos, answered whole."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from pathlib import Path
+
+import httpx
+from builders import Built, build, opened
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.ingest import Source
+from sagittal.dicom.syntaxes import DEFLATED_LE
+from sagittal.web.app import Settings, create_app
+
+MPEG2 = "1.2.840.10008.1.2.4.100"
+
+
+def _deflated(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(data) + packer.flush()
+    return packed + b"\0" * (len(packed) % 2)
+
+
+async def _answers(
+    folder: Path, held: Built, data: bytes, syntax: str, *paths: str, accept: str = "application/octet-stream"
+) -> list[httpx.Response]:
+    async with opened(folder) as archive:
+        transfer = archive.store_begin(LOCAL, Source("dimse"), syntax_uid=syntax)
+        transfer.write(data)
+        await transfer.commit()
+        app = create_app(archive, Settings())
+        base = (
+            f"http://127.0.0.1/dicom-web/studies/{held.study_uid}/series/{held.series_uid}"
+            f"/instances/{held.sop_instance_uid}"
+        )
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+            answers = [await client.get(f"{base}/{path}", headers={"Accept": accept}) for path in paths]
+        app.close()
+        return answers
+
+
+def test_frames_of_a_deflated_object(tmp_path: Path) -> None:
+    held = build(frames=3)
+    paths = ("frames/2", "frames/3", "frames/4")
+    two, three, four = asyncio.run(_answers(tmp_path, held, _deflated(held.data), DEFLATED_LE, *paths))
+    assert (two.content, three.content) == (held.frames[1], held.frames[2])
+    assert four.status_code == 404
+
+
+def test_a_video_is_answered_whole(tmp_path: Path) -> None:
+    held = build(frames=2, syntax_uid=MPEG2)
+    paths = ("frames/1", "bulkdata/7FE00010")
+    one, whole = asyncio.run(_answers(tmp_path, held, held.data, MPEG2, *paths, accept="video/mpeg"))
+    assert one.status_code == 406 and "bulkdata/7FE00010" in one.text
+    assert whole.status_code == 200
+    assert whole.headers["content-type"].startswith("video/mpeg")
+    assert whole.content == b"".join(held.frames)
