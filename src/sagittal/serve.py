@@ -184,8 +184,8 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 async def _start_http(running: Running, dimse: DimseServer) -> None:
     """Import the HTTP stack on a thread, since the DIMSE listener serves already, and listen."""
     settings = running.settings
-    app_module, server_module = await asyncio.to_thread(_import_web)
-    web = app_module.Settings(
+    app_module, house_module, server_module = await asyncio.to_thread(_import_web)
+    web = house_module.Settings(
         aet=settings.aet,
         dimse_port=dimse.port,
         loopback=settings.loopback,
@@ -209,10 +209,10 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
     running.http = server
 
 
-def _import_web() -> tuple[Any, Any]:
-    from sagittal.web import app, server
+def _import_web() -> tuple[Any, Any, Any]:
+    from sagittal.web import app, house, server
 
-    return app, server
+    return app, house, server
 
 
 async def _drain(running: Running) -> None:

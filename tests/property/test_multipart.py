@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sagittal.errors import SagittalError
 from sagittal.limits import WebLimits
-from sagittal.web.multipart import Framing, Reader
+from sagittal.web.wire.multipart import Framing, Reader
 
 LIMITS = WebLimits()
 BOUNDARY = b"ab-c"

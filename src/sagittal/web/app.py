@@ -1,107 +1,24 @@
-"""The HTTP face of one archive: the table of routes, and the one place where an error becomes an HTTP answer.
+"""The HTTP face of one archive: the table of routes.
 
-Errors answer as problem details (RFC 9457). It deliberately knows no clause of PS3.18: that is in `stow`, `wado`,
-`qido`.
+It deliberately knows no clause of PS3.18: those are in `search`, `retrieve`, `store`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-import orjson
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 
-from sagittal.errors import SagittalError
-from sagittal.limits import Limits
+from sagittal.web.house import House, Settings
+from sagittal.web.problems import problem
 from sagittal.web.security import DEFAULT_HEADERS, Guard
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-    from sagittal.archive.access import Principal
     from sagittal.archive.archive import Archive
-
-log = logging.getLogger("sagittal.web")
-
-
-class Nodes(Protocol):
-    """The AE table as `/api/nodes` shows and changes it; each verb is authorized and audited by its maker."""
-
-    def list(self) -> Sequence[Mapping[str, Any]]: ...
-
-    def add(self, principal: Principal, peer: str, **more: Any) -> Awaitable[None]: ...
-
-    def remove(self, principal: Principal, aet: str) -> Awaitable[bool]: ...
-
-
-class TokenTable(Protocol):
-    """The bearer tokens as `/api/tokens` shows and changes them, by name; digests stay inside."""
-
-    def list(self) -> Sequence[Mapping[str, Any]]: ...
-
-    def add(self, principal: Principal, name: str, digest: str, verbs: Iterable[str]) -> Awaitable[None]: ...
-
-    def revoke(self, principal: Principal, name: str) -> Awaitable[bool]: ...
-
-
-class Listener(Protocol):
-    """What the DIMSE listener counts, for `/metrics`."""
-
-    @property
-    def associations(self) -> Collection[object]: ...
-
-    @property
-    def connections(self) -> int: ...
-
-    @property
-    def accepted(self) -> int: ...
-
-    @property
-    def rejections(self) -> Mapping[str, int]: ...
-
-
-def _no_tokens() -> Mapping[str, Principal]:
-    return {}
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything but the archive itself."""
-
-    aet: str = "SAGITTAL"
-    dimse_port: int = 11112
-    loopback: bool = True  # bound to loopback: without tokens, the local principal may do all
-    hosts: frozenset[str] = frozenset()  # names browsers may use for us, beside loopback and the address connected to
-    origins: frozenset[str] = frozenset()  # `https://viewer.example`: pages that may write; none is the default
-    public_url: str | None = None  # what clients see in front of a proxy, without a slash at the end
-    tokens: Callable[[], Mapping[str, Principal]] = _no_tokens  # SHA-256 of a bearer token, hexadecimal -> who it is
-    nodes: Nodes | None = None
-    token_table: TokenTable | None = None
-    listener: Listener | None = None
-    ready: Callable[[], Sequence[str]] = tuple  # reasons not to be ready, beside the archive's own
-    durability: str = "full"
-    duplicates: str = "keep-first"  # other content under a held SOP Instance UID: one of archive.ingest.POLICIES
-    limits: Limits = field(default_factory=Limits)
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What the handlers share."""
-
-    archive: Archive
-    settings: Settings
-    readers: ThreadPoolExecutor
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
-    answers: Counter[int] = field(default_factory=Counter)  # HTTP status -> how often
 
 
 class WebApp:
@@ -149,26 +66,6 @@ def _add_headers(message: Message) -> None:
     headers.extend((name, value) for name, value in DEFAULT_HEADERS.items() if name not in present)
 
 
-def problem(error: Exception) -> Response:
-    """The answer for an error: the HTTP status its class carries, and its text."""
-    headers = {}
-    if isinstance(error, SagittalError):
-        status, text = error.http_status, error.text
-    elif isinstance(error, HTTPException):
-        status, text, headers = error.status_code, error.detail, dict(error.headers or {})
-    else:
-        log.exception("a request failed", exc_info=error)
-        status, text = 500, "the archive failed at this; its log says why"
-    if status == 401:
-        headers["www-authenticate"] = 'Bearer realm="sagittal"'
-    if status == 503:
-        headers["retry-after"] = "5"
-    body: dict[str, Any] = {"status": status, "title": type(error).__name__, "detail": text}
-    if isinstance(error, HTTPException):
-        body["title"] = error.detail
-    return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
-
-
 def create_app(archive: Archive, settings: Settings) -> WebApp:
     """The application for one archive; call it inside the loop that will serve it."""
     return WebApp(archive, settings)
@@ -198,10 +95,10 @@ def routes(house: House) -> list[BaseRoute]:
 
 def _dicom_web(house: House) -> list[BaseRoute]:
     """PS3.18 10."""
-    from sagittal.web.frames import Frames
-    from sagittal.web.qido import Qido
-    from sagittal.web.stow import Stow
-    from sagittal.web.wado import Wado
+    from sagittal.web.retrieve.frames import Frames
+    from sagittal.web.retrieve.wado import Wado
+    from sagittal.web.search.qido import Qido
+    from sagittal.web.store.stow import Stow
 
     stow, wado, qido, frames = Stow(house), Wado(house), Qido(house), Frames(house)
     study = "/studies/{study}"

@@ -11,13 +11,13 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized
-from sagittal.web.uri import LOOPBACK_HOSTS
+from sagittal.web.wire.uri import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from sagittal.archive.access import Principal
-    from sagittal.web.app import Settings
+    from sagittal.web.house import Settings
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _PROBES = frozenset({"/healthz", "/readyz"})  # a prober names us by any address, and learns nothing

@@ -21,7 +21,8 @@ from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.archive.upkeep.statistics import Counts, Figures, LatestStudy
 from sagittal.dicom.part10 import meta_group
 from sagittal.errors import IdentifierMismatch, NotFound
-from sagittal.web.app import Settings, WebApp, create_app
+from sagittal.web.app import WebApp, create_app
+from sagittal.web.house import Settings
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 

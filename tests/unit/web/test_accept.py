@@ -8,7 +8,7 @@ import pytest
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG_2000_LOSSLESS, JPEG_BASELINE
 from sagittal.errors import BadRequest, NotAcceptable
-from sagittal.web.accept import DICOM, OCTET_STREAM, Offer, accepted, choose, media_type
+from sagittal.web.wire.accept import DICOM, OCTET_STREAM, Offer, accepted, choose, media_type
 
 J2K = [Offer("image/jp2", JPEG_2000_LOSSLESS), Offer(OCTET_STREAM, JPEG_2000_LOSSLESS)]
 NATIVE = [Offer(OCTET_STREAM, EXPLICIT_LE)]

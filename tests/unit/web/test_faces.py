@@ -17,7 +17,7 @@ import pytest
 import sagittal.web.ui.page as page
 from sagittal.archive.changes import Change
 from sagittal.limits import Limits, WebLimits
-from sagittal.web.app import Settings
+from sagittal.web.house import Settings
 
 UI = Path(page.__file__).parent
 STORED = Change(3, "stored", "1.2", "1.3", "1.4", 5)

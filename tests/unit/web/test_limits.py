@@ -17,11 +17,11 @@ from sagittal.dicom.syntaxes import EXPLICIT_LE
 from sagittal.errors import Busy
 from sagittal.limits import Limits, ReaderLimits, WebLimits
 from sagittal.web.api.events import Changes
-from sagittal.web.app import Settings
-from sagittal.web.objects import Stored
+from sagittal.web.house import Settings
+from sagittal.web.retrieve.objects import Stored
 from sagittal.web.server import _FLOOR_WINDOW_SECONDS, Connection, HttpServer
-from sagittal.web.stow import _Intake
-from sagittal.web.stream import gathered
+from sagittal.web.store.stow import _Intake
+from sagittal.web.wire.stream import gathered
 
 AROUND = pytest.mark.parametrize("more", [-1, 0, 1])
 

@@ -9,8 +9,8 @@ import pytest
 
 from sagittal.errors import BadRequest, LimitExceeded, UnsupportedMedia
 from sagittal.limits import WebLimits
-from sagittal.web.accept import media_type
-from sagittal.web.multipart import Reader, boundary_of, content_type
+from sagittal.web.wire.accept import media_type
+from sagittal.web.wire.multipart import Reader, boundary_of, content_type
 
 LIMITS = replace(
     WebLimits(), multipart_header_bytes_max=100, multipart_headers_max=3, parts_max=4, multipart_preamble_bytes_max=50

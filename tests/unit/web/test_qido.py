@@ -9,8 +9,8 @@ import pytest
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Rows
 from sagittal.limits import Limits, WebLimits
-from sagittal.web.app import Settings
-from sagittal.web.qido import DEFAULTS, INSTANCE_UID, SERIES_UID, STUDY_UID
+from sagittal.web.house import Settings
+from sagittal.web.search.qido import DEFAULTS, INSTANCE_UID, SERIES_UID, STUDY_UID
 
 PATIENT_ID, PATIENT_NAME, STUDY_DATE, MODALITIES = 0x00100020, 0x00100010, 0x00080020, 0x00080061
 

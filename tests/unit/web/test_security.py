@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sagittal.archive.access import LOCAL, Principal
-from sagittal.web.app import Settings
+from sagittal.web.house import Settings
 
 READER = Principal("reader", "token", frozenset({"find", "get"}))
 TOKENS = {hashlib.sha256(b"sesame").hexdigest(): READER}

@@ -12,7 +12,8 @@ from builders import Built, build, opened
 from sagittal.archive.access import LOCAL
 from sagittal.archive.ingest import Source
 from sagittal.dicom.syntaxes import DEFLATED_LE
-from sagittal.web.app import Settings, create_app
+from sagittal.web.app import create_app
+from sagittal.web.house import Settings
 
 MPEG2 = "1.2.840.10008.1.2.4.100"
 

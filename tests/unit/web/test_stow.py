@@ -10,7 +10,7 @@ import pytest
 from sagittal.dicom.part10 import meta_group
 from sagittal.errors import Busy, IdentifierMismatch, StorageUnavailable
 from sagittal.limits import Limits, WebLimits
-from sagittal.web.app import Settings
+from sagittal.web.house import Settings
 
 TYPE = 'multipart/related; type="application/dicom"; boundary=b'
 CT = "1.2.840.10008.5.1.4.1.1.2"

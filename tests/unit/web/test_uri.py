@@ -8,8 +8,8 @@ import pytest
 from starlette.requests import Request
 
 from sagittal.errors import BadRequest
-from sagittal.web import uri
-from sagittal.web.app import Settings
+from sagittal.web.house import Settings
+from sagittal.web.wire import uri
 
 
 @pytest.mark.parametrize(

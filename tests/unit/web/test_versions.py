@@ -11,7 +11,8 @@ import pytest
 from builders import build, opened, store
 
 from sagittal.archive.access import VERBS, Principal
-from sagittal.web.app import Settings, create_app
+from sagittal.web.app import create_app
+from sagittal.web.house import Settings
 
 FIRST, BESIDE, NEXT = build(1), build(1, patient_name="Doe^Joan"), build(2, patient_name="Doe^Jan")
 VERSIONS = f"/api/instances/{FIRST.sop_instance_uid}/versions"

@@ -19,10 +19,10 @@ from sagittal.dicom.syntaxes import (
     JPEG_BASELINE,
 )
 from sagittal.limits import Limits, WebLimits
-from sagittal.web.accept import media_type
-from sagittal.web.app import Settings
-from sagittal.web.multipart import Reader
-from sagittal.web.objects import aligned
+from sagittal.web.house import Settings
+from sagittal.web.retrieve.objects import aligned
+from sagittal.web.wire.accept import media_type
+from sagittal.web.wire.multipart import Reader
 
 DICOM = 'multipart/related; type="application/dicom"'
 OCTETS = "multipart/related; type=application/octet-stream"

@@ -8,11 +8,11 @@ from fastapi import FastAPI, Query
 
 from sagittal.archive.access import Principal
 from sagittal.archive.index.removal import Target
-from sagittal.web import uri
 from sagittal.web.api.models import Asking, Deleted, Reason, Undeleted, as_dict
+from sagittal.web.wire import uri
 
 if TYPE_CHECKING:
-    from sagittal.web.app import House
+    from sagittal.web.house import House
 
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"

@@ -14,15 +14,15 @@ import orjson
 from starlette.responses import Response
 
 from sagittal.errors import BadRequest, Busy
-from sagittal.web.accept import accepted, accepts
-from sagittal.web.stream import Pushed
+from sagittal.web.wire.accept import accepted, accepts
+from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.access import Principal
     from sagittal.archive.changes import Change
-    from sagittal.web.app import House
+    from sagittal.web.house import House
 
 EVENT_STREAM = "text/event-stream"
 _LIMIT_DEFAULT, _LIMIT_MAX = 100, 10_000

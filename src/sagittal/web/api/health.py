@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.upkeep.statistics import Counts, Figures
-    from sagittal.web.app import House, Listener
+    from sagittal.web.house import House, Listener
 
 # A field of `archive.upkeep.statistics.Counts` -> what it is.
 FIGURES: Mapping[str, str] = {

@@ -15,7 +15,7 @@ from sagittal.errors import LimitExceeded
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from sagittal.web.app import House
+    from sagittal.web.house import House
 
 
 class LazyApi:

@@ -16,12 +16,12 @@ from sagittal.web.api.deletion import add_deletion
 from sagittal.web.api.events import Changes
 from sagittal.web.api.models import Asking, ChangePage, NodeIn, Problem, TokenIn, as_dict
 from sagittal.web.api.versions import add_discrepancies, add_versions
-from sagittal.web.app import problem
+from sagittal.web.problems import problem
 from sagittal.web.security import PAGE_POLICY
 from sagittal.web.ui.page import read_asset
 
 if TYPE_CHECKING:
-    from sagittal.web.app import House
+    from sagittal.web.house import House
 
 
 def create_api(house: House) -> FastAPI:

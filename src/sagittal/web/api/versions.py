@@ -11,14 +11,14 @@ from sagittal.archive.access import Principal
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER
 from sagittal.archive.retrieve import InstanceRef
 from sagittal.errors import Gone, NotFound
-from sagittal.web import uri
-from sagittal.web.accept import DICOM
 from sagittal.web.api.models import Asking, Discrepancy, Version
-from sagittal.web.objects import Stored
-from sagittal.web.stream import Streamed, gathered
+from sagittal.web.retrieve.objects import Stored
+from sagittal.web.wire import uri
+from sagittal.web.wire.accept import DICOM
+from sagittal.web.wire.stream import Streamed, gathered
 
 if TYPE_CHECKING:
-    from sagittal.web.app import House
+    from sagittal.web.house import House
 
 VERSIONS = "/instances/{instance}/versions"
 STATES = {CURRENT: "current", OTHER: "other", DELETED: "deleted", DELETED_OTHER: "deleted"}

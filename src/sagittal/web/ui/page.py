@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sagittal.archive.access import Principal
     from sagittal.archive.upkeep.statistics import LatestStudy
-    from sagittal.web.app import House
+    from sagittal.web.house import House
 
 LANGUAGES = ("en", "es")
 ASSETS = {

@@ -17,18 +17,18 @@ from starlette.responses import Response
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import NotAcceptable
-from sagittal.web import uri
-from sagittal.web.accept import DICOM, DICOM_JSON, Choice, MediaType, Offer, accepted, accepts, choose
-from sagittal.web.multipart import Framing
-from sagittal.web.objects import Stored
-from sagittal.web.stream import Pushed, Streamed, gathered
+from sagittal.web.retrieve.objects import Stored
+from sagittal.web.wire import uri
+from sagittal.web.wire.accept import DICOM, DICOM_JSON, Choice, MediaType, Offer, accepted, accepts, choose
+from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.stream import Pushed, Streamed, gathered
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.access import Principal
     from sagittal.archive.retrieve import InstanceRef
-    from sagittal.web.app import House
+    from sagittal.web.house import House
 
 _RELATIVE = b'"BulkDataURI":"'
 _MANY_FRAMES = 500  # metadata of such an instance may be long, and is passed on in the parts that ingest made

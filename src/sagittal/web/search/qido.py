@@ -22,13 +22,13 @@ from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Query
 from sagittal.dicom.dictionary import lookup, tag_of, vr_of
 from sagittal.errors import BadRequest, NotAcceptable
-from sagittal.web import uri
-from sagittal.web.accept import DICOM_JSON, accepted, accepts
+from sagittal.web.wire import uri
+from sagittal.web.wire.accept import DICOM_JSON, accepted, accepts
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sagittal.web.app import House
+    from sagittal.web.house import House
 
 STUDY_UID, SERIES_UID, INSTANCE_UID = 0x0020000D, 0x0020000E, 0x00080018
 

@@ -22,16 +22,16 @@ from sagittal.archive.ingest import Outcome, Source
 from sagittal.dicom.part10 import Part10Head
 from sagittal.errors import BadRequest, SagittalError, UnsupportedMedia
 from sagittal.limits import ReaderLimits
-from sagittal.web import uri
-from sagittal.web.accept import DICOM, DICOM_JSON
-from sagittal.web.multipart import Reader, boundary_of, content_type
+from sagittal.web.wire import uri
+from sagittal.web.wire.accept import DICOM, DICOM_JSON
+from sagittal.web.wire.multipart import Reader, boundary_of, content_type
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.archive import Archive
     from sagittal.archive.ingest.transfer import Transfer
-    from sagittal.web.app import House
+    from sagittal.web.house import House
 
 log = logging.getLogger("sagittal.web")
 _PROCESSING_FAILURE = 0x0110

@@ -14,7 +14,7 @@ from sagittal.errors import BadRequest
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sagittal.web.app import Settings
+    from sagittal.web.house import Settings
 
 # Leading zeros in a component break PS3.5 9.1, but objects with such UIDs are held and must be found.
 _UID = re.compile(r"[0-9.]{1,64}\Z")

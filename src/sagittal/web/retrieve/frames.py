@@ -15,18 +15,18 @@ from starlette.responses import Response
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import BadRequest, NotAcceptable, NotFound
-from sagittal.web import uri
-from sagittal.web.accept import COMPRESSED_TYPES, OCTET_STREAM, Choice, MediaType, Offer, choose
-from sagittal.web.multipart import Framing
-from sagittal.web.objects import Stored
-from sagittal.web.stream import Streamed, gathered
-from sagittal.web.wado import acceptable
+from sagittal.web.retrieve.objects import Stored
+from sagittal.web.retrieve.wado import acceptable
+from sagittal.web.wire import uri
+from sagittal.web.wire.accept import COMPRESSED_TYPES, OCTET_STREAM, Choice, MediaType, Offer, choose
+from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.stream import Streamed, gathered
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.retrieve import InstanceRef
-    from sagittal.web.app import House
+    from sagittal.web.house import House
 
 _PIXEL_DATA = "7FE00010"
 

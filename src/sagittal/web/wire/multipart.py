@@ -16,7 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
 from sagittal.errors import BadRequest, LimitExceeded, UnsupportedMedia
-from sagittal.web.accept import MULTIPART, MediaType, media_type
+from sagittal.web.wire.accept import MULTIPART, MediaType, media_type
 
 if TYPE_CHECKING:
     from sagittal.limits import WebLimits

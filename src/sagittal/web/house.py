@@ -1,0 +1,90 @@
+"""What every handler of the HTTP face shares: the archive, the settings, the reader threads.
+
+It deliberately knows no route and no clause of PS3.18.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sagittal.limits import Limits
+
+if TYPE_CHECKING:
+    from sagittal.archive.access import Principal
+    from sagittal.archive.archive import Archive
+
+
+class Nodes(Protocol):
+    """The AE table as `/api/nodes` shows and changes it; each verb is authorized and audited by its maker."""
+
+    def list(self) -> Sequence[Mapping[str, Any]]: ...
+
+    def add(self, principal: Principal, peer: str, **more: Any) -> Awaitable[None]: ...
+
+    def remove(self, principal: Principal, aet: str) -> Awaitable[bool]: ...
+
+
+class TokenTable(Protocol):
+    """The bearer tokens as `/api/tokens` shows and changes them, by name; digests stay inside."""
+
+    def list(self) -> Sequence[Mapping[str, Any]]: ...
+
+    def add(self, principal: Principal, name: str, digest: str, verbs: Iterable[str]) -> Awaitable[None]: ...
+
+    def revoke(self, principal: Principal, name: str) -> Awaitable[bool]: ...
+
+
+class Listener(Protocol):
+    """What the DIMSE listener counts, for `/metrics`."""
+
+    @property
+    def associations(self) -> Collection[object]: ...
+
+    @property
+    def connections(self) -> int: ...
+
+    @property
+    def accepted(self) -> int: ...
+
+    @property
+    def rejections(self) -> Mapping[str, int]: ...
+
+
+def _no_tokens() -> Mapping[str, Principal]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything but the archive itself."""
+
+    aet: str = "SAGITTAL"
+    dimse_port: int = 11112
+    loopback: bool = True  # bound to loopback: without tokens, the local principal may do all
+    hosts: frozenset[str] = frozenset()  # names browsers may use for us, beside loopback and the address connected to
+    origins: frozenset[str] = frozenset()  # `https://viewer.example`: pages that may write; none is the default
+    public_url: str | None = None  # what clients see in front of a proxy, without a slash at the end
+    tokens: Callable[[], Mapping[str, Principal]] = _no_tokens  # SHA-256 of a bearer token, hexadecimal -> who it is
+    nodes: Nodes | None = None
+    token_table: TokenTable | None = None
+    listener: Listener | None = None
+    ready: Callable[[], Sequence[str]] = tuple  # reasons not to be ready, beside the archive's own
+    durability: str = "full"
+    duplicates: str = "keep-first"  # other content under a held SOP Instance UID: one of archive.ingest.POLICIES
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the handlers share."""
+
+    archive: Archive
+    settings: Settings
+    readers: ThreadPoolExecutor
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: Counter[int] = field(default_factory=Counter)  # HTTP status -> how often
