@@ -227,6 +227,13 @@ class Archive:
         self.audit(row)
         return rows
 
+    async def count(self, principal: Principal, asked: Query) -> int:
+        """How many rows match."""
+        with self.audited(principal, "find"):
+            number = await query.count(self.readers, principal, asked, self.limits.archive.query_seconds_max)
+        self.audit(AuditRow(principal.name, principal.kind, "find", detail=f"count {asked.level}"))
+        return number
+
     async def instances(
         self,
         principal: Principal,

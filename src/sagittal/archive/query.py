@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from time import monotonic
+from typing import Any, NamedTuple
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
@@ -24,15 +26,32 @@ _STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's machine, some milliseconds
 _NO_LIMIT_OFFSET_MAX = 1 << 62
 
 
+class Private(NamedTuple):
+    """A private attribute: its creator, and its tag with the block's bits zeroed (0xggggxxEE as 0xgggg00EE)."""
+
+    creator: str
+    tag: int
+
+
+Tag = int | Private
+Keys = Mapping[Tag, "str | Keys"] | Mapping[int, str]  # a mapping's keys are invariant
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked: rows of `level` that match `keys` (tag to text, "" universal), with the attributes of `include`
-    too.
-    """
+    """What is asked: rows of `level` that match `keys`, with the attributes of `include` too."""
 
     level: str  # "PATIENT" | "STUDY" | "SERIES" | "IMAGE"
-    keys: Mapping[int, str] = field(default_factory=dict)
-    include: frozenset[int] = frozenset()
+    keys: Keys = field(default_factory=dict)  # text as asked, values joined by "\\"; "" universal; a mapping: sequence
+    include: frozenset[Tag | tuple[Tag, ...]] = frozenset()  # also returned; a tuple is a path in sequences
+    include_all: bool = False  # every attribute of the level's entity but large per-frame sequences
+    fuzzy: bool = False  # person names as they sound, or nearly so
+    combined_datetime: bool = False  # a date and its time matched as one (PS3.4 C.2.2.2.5)
+    timezone: str = ""  # the requestor's offset from UTC, "+0100"; "" as stored
+    empty_value: bool = False  # `""` matches what has no value (PS3.4 C.2.2.2.7)
+    multiple_value: bool = False  # any of several values (PS3.4 C.2.2.2.8)
+    order: tuple[tuple[int, bool], ...] = ()  # (tag, descending)
+    after: str = ""  # `Rows.next` of the page before
     limit: int | None = None
     offset: int = 0
 
@@ -42,13 +61,16 @@ Row = tuple[str | int | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The answer: `columns` are tags in ascending order; `unmatched` are keys with a value that the index does not
-    hold.
+    """The answer. `columns` are tags in ascending order; `extra` has the DICOM JSON members of each row that the index
+    does not hold, [] when none are asked; `unmatched` are keys with a value that were not matched.
     """
 
     columns: tuple[int, ...]
     rows: list[Row]
-    unmatched: frozenset[int] = frozenset()
+    unmatched: frozenset[Tag] = frozenset()
+    extra: list[dict[str, Any]] = field(default_factory=list)
+    next: str = ""  # for `Query.after`; "" at the end
+    more: bool = False
 
 
 async def find(
@@ -61,16 +83,8 @@ async def find(
     offset = min(max(query.offset, 0), _NO_LIMIT_OFFSET_MAX)
 
     def select(connection: sqlite3.Connection) -> list[Row]:
-        until = monotonic() + seconds_max
-        connection.set_progress_handler(lambda: monotonic() > until, _STEPS_BETWEEN_LOOKS)
-        try:
+        with _until(connection, seconds_max):
             return connection.execute(statement, (*values, limit, offset)).fetchall()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-                raise
-            raise LimitExceeded(f"the query took more than {seconds_max:g} seconds; narrow it") from None
-        finally:
-            connection.set_progress_handler(None, 0)
 
     rows = await readers.run(select)
     if len(rows) > rows_max:
@@ -78,23 +92,54 @@ async def find(
     return Rows(columns, rows, unmatched)
 
 
-def _prepared(query: Query) -> tuple[str, list[str | int], tuple[int, ...], frozenset[int]]:
+async def count(readers: Readers, principal: Principal, query: Query, seconds_max: float = math.inf) -> int:
+    """How many rows a query has. BadRequest for a key that cannot be read, LimitExceeded beyond the budget."""
+    authorize(principal, "find")
+    statement, values, _, _ = _prepared(replace(query, include=frozenset()))
+
+    def select(connection: sqlite3.Connection) -> int:
+        with _until(connection, seconds_max):
+            asked = (*values, _NO_LIMIT_OFFSET_MAX, 0)
+            return int(connection.execute(f"SELECT count(*) FROM ({statement})", asked).fetchone()[0])
+
+    return await readers.run(select)
+
+
+@contextmanager
+def _until(connection: sqlite3.Connection, seconds_max: float) -> Iterator[None]:
+    until = monotonic() + seconds_max
+    connection.set_progress_handler(lambda: monotonic() > until, _STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        raise LimitExceeded(f"the query took more than {seconds_max:g} seconds; narrow it") from None
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+def _prepared(query: Query) -> tuple[str, list[str | int], tuple[int, ...], frozenset[Tag]]:
     known = KEYS.get(query.level)
     if known is None:
         raise BadRequest("not a query level")
+    if any((query.include_all, query.fuzzy, query.combined_datetime, query.timezone, query.order, query.after)):
+        raise BadRequest("not supported")
+    if query.empty_value or query.multiple_value:
+        raise BadRequest("not supported")
     shape: list[tuple[int, str]] = []
     values: list[str | int] = []
-    unmatched = set()
-    for tag in sorted(query.keys):
-        text = query.keys[tag]
-        key = known.get(tag)
-        if key is None or not key.kind:
+    unmatched: set[Tag] = set()
+    for tag, text in sorted(query.keys.items(), key=str):
+        key = None if isinstance(tag, Private) else known.get(tag)
+        if key is None or not key.kind or not isinstance(text, str):
             if text:
                 unmatched.add(tag)
             continue
         form = form_of(key.kind, text)
         if form is not None:
-            shape.append((tag, form.shape))
+            shape.append((key.tag, form.shape))
             values.extend(form.values)
-    columns = tuple(sorted(tag for tag in query.include | query.keys.keys() if tag in known))
+    named = {tag for tag in (*query.include, *query.keys) if isinstance(tag, int)}
+    columns = tuple(sorted(tag for tag in named if tag in known))
     return query_statement(query.level, tuple(shape), columns), values, columns, frozenset(unmatched)

@@ -105,6 +105,7 @@ ASKED: dict[str, tuple[str, str, Ask]] = {
     "store_begin": ("store", "store", lambda held, who: send(held, who, build(7), part10=False)),
     "store_begin_part10": ("store", "store", lambda held, who: send(held, who, build(8))),
     "find": ("find", "find", lambda held, who: held.archive.find(who, Query("STUDY"))),
+    "count": ("find", "find", lambda held, who: held.archive.count(who, Query("STUDY"))),
     "instances": ("get", "get", lambda held, who: held.archive.instances(who, study_uid=FIRST.study_uid)),
     "versions": ("get", "get", lambda held, who: held.archive.versions(who, FIRST.sop_instance_uid)),
     "metadata": ("get", "get", lambda held, who: every(held.archive.metadata(who, [held.ref]))),

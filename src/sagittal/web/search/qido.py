@@ -163,7 +163,7 @@ class Asked:
             if _UIDS[above][-1] not in self.keys:
                 include |= DEFAULTS[above]
         known = KEYS[self.level].keys()
-        return Query(self.level, self.keys, frozenset(include & known), self.limit + 1, self.offset)
+        return Query(self.level, self.keys, frozenset(include & known), limit=self.limit + 1, offset=self.offset)
 
 
 def attribute(name: str) -> int:
