@@ -122,6 +122,12 @@ class Busy(SagittalError):
     http_status = 503
 
 
+class WorkerLost(SagittalError):
+    """The process that worked on this crashed or was ended; nothing else was harmed."""
+
+    http_status = 500
+
+
 class DirectoryHeld(SagittalError):
     """Another process has the data directory open."""
 

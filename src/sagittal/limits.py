@@ -117,6 +117,18 @@ class ArchiveLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """What the processes that decode, render and build long answers may take."""
+
+    workers: int = 0  # processes; 0: as many as there are processors
+    memory_bytes_max: int = 4 * GiB  # address space of one: a frame of a whole slide decodes within
+    seconds_max: float = 60.0  # one request; then its process is killed
+    waiting_max: int = 256  # requests that wait for a process; more are refused as busy
+    requests_max: int = 2_000  # then a process is replaced, whatever its libraries may have leaked
+    idle_seconds: float = 300.0  # without a request, then all of them end
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """All of them, as `serve` hands them down."""
 
@@ -124,6 +136,7 @@ class Limits:
     net: NetLimits = NetLimits()
     web: WebLimits = WebLimits()
     archive: ArchiveLimits = ArchiveLimits()
+    workers: WorkerLimits = WorkerLimits()
 
     def __post_init__(self) -> None:
         """ValueError when the limits together allow one transfer more than `transfer_bytes_max`."""

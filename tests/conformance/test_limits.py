@@ -18,6 +18,7 @@ from sagittal.limits import Limits
 TESTS = Path(__file__).parents[1]
 READER, NET, TIMES = "unit/dicom/test_reader_limits.py", "unit/net/test_caps.py", "unit/net/test_time_limits.py"
 WEB, MULTIPART, ENGINE = "unit/web/test_limits.py", "unit/web/test_multipart.py", "unit/archive/test_limits.py"
+POOL = "unit/workers/test_pool.py"
 IMPORT, QUERY = "unit/archive/test_importer.py", "unit/archive/test_query.py"
 
 WALKED: dict[str, tuple[str, ...]] = {
@@ -98,6 +99,12 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.zip_ratio_max": (f"{ENGINE}::test_zip_ratio_max",),
     "archive.zip_bytes_max": (f"{IMPORT}::test_the_bytes_of_a_zip_file_are_bounded",),
     "archive.drain_seconds_max": ("unit/test_serve.py::test_drain_seconds_max",),
+    "workers.workers": (f"{POOL}::test_waiting_is_bounded",),
+    "workers.memory_bytes_max": (f"{POOL}::test_memory_is_bounded",),
+    "workers.seconds_max": (f"{POOL}::test_a_hang_is_ended",),
+    "workers.waiting_max": (f"{POOL}::test_waiting_is_bounded",),
+    "workers.requests_max": (f"{POOL}::test_workers_are_replaced_after_so_many_requests_and_keep_no_files_open",),
+    "workers.idle_seconds": (f"{POOL}::test_idle_workers_end",),
 }
 
 

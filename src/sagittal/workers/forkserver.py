@@ -1,0 +1,42 @@
+"""The process that workers are forked from: `python -m sagittal.workers.forkserver FD MODULE…`.
+
+It imports what workers need once, then forks one for each message; so a worker starts in milliseconds with its modules
+shared, and the serving process, which has threads, never forks. It ends when its socket does. Deliberately not here:
+what a worker does (`worker`).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from sagittal.workers import worker
+from sagittal.workers.message import Incoming, receive, send
+
+
+def serve(control: socket.socket, modules: Sequence[str]) -> None:
+    """Fork a worker for every message; each comes with its socket and says its bounds."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the serving process, which ends us
+    for module in modules:
+        import_module(module)
+    gc.freeze()
+    incoming = Incoming()
+    while (received := receive(control, incoming)) is not None:
+        message, (fd,) = received
+        pid = os.fork()
+        if not pid:
+            control.close()
+            worker.work(socket.socket(fileno=fd), worker.Bounds(**message))
+            os._exit(0)
+        os.close(fd)
+        send(control, {"pid": pid})
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

@@ -1,0 +1,190 @@
+"""The pool of workers: answers, errors, and that a crash, a hang or a bomb costs one request only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from sagittal.errors import Busy, LimitExceeded, NotAcceptable, SagittalError, WorkerLost
+from sagittal.limits import MiB, WorkerLimits
+from sagittal.workers.pool import Pool
+from sagittal.workers.worker import Input
+
+T = TypeVar("T")
+
+
+@pytest.fixture(autouse=True)
+def _calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+def pooled(use: Callable[[Pool], Awaitable[T]], modules: tuple[str, ...] = (), **limits: Any) -> T:
+    async def main() -> T:
+        pool = Pool(WorkerLimits(**{"workers": 2, **limits}), modules)
+        try:
+            return await use(pool)
+        finally:
+            await pool.close()
+
+    return asyncio.run(main())
+
+
+def test_answers_bytes_of_ranges(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"0123456789")
+    (tmp_path / "b").write_bytes(b"abcdef")
+
+    async def use(pool: Pool) -> bytes:
+        with (tmp_path / "a").open("rb") as a, (tmp_path / "b").open("rb") as b:
+            inputs = [Input(a.fileno(), 2, 3), Input(b.fileno(), 0, 2), Input(a.fileno(), 9, 5)]
+            return bytes((await pool.run("calls:joined", inputs)).body)
+
+    assert pooled(use) == b"234|ab|9"
+
+
+def test_tells_and_gives_large_answers() -> None:
+    async def use(pool: Pool) -> Any:
+        told = await pool.run("calls:told", name="é", numbers=[1, 2])
+        large = await pool.run("calls:both", size=20 * MiB)
+        empty = await pool.run("calls:both", size=0)
+        return told, large.told, len(large.body), bytes(large.body[:2]), bytes(empty.body)
+
+    told, size, length, first, empty = pooled(use)
+    assert told.told["arguments"] == {"name": "é", "numbers": [1, 2]}
+    assert (size, length, first, empty) == ({"size": 20 * MiB}, 20 * MiB, b"\0\0", b"")
+
+
+def test_large_arguments_arrive() -> None:
+    async def use(pool: Pool) -> Any:
+        return (await pool.run("calls:told", text="x" * (3 * MiB))).told["arguments"]
+
+    assert pooled(use) == {"text": "x" * (3 * MiB)}
+
+
+def test_errors_of_the_tree_come_through_and_others_stay_inside() -> None:
+    async def use(pool: Pool) -> int:
+        with pytest.raises(NotAcceptable, match="no such representation"):
+            await pool.run("calls:refused")
+        with pytest.raises(SagittalError, match="KeyError") as failed:
+            await pool.run("calls:failing")
+        assert "secret" not in failed.value.text
+        return pool.lost
+
+    assert pooled(use) == 0
+
+
+def test_a_crash_costs_one_request() -> None:
+    async def use(pool: Pool) -> Any:
+        calls = ["calls:told"] * 6
+        calls[2] = "calls:crash"
+        results = await asyncio.gather(*map(pool.run, calls), return_exceptions=True)
+        return results, pool.lost, (await pool.run("calls:told", n=9)).told["arguments"]
+
+    results, lost, after = pooled(use)
+    assert [type(each).__name__ for each in results] == ["Answer", "Answer", "WorkerLost", "Answer", "Answer", "Answer"]
+    assert lost == 1
+    assert after == {"n": 9}
+
+
+def test_a_worker_that_dies_idle_is_replaced() -> None:
+    async def use(pool: Pool) -> tuple[int, int]:
+        first = (await pool.run("calls:told")).told["pid"]
+        os.kill(first, 9)
+        while Path(f"/proc/{first}").exists():
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return first, (await pool.run("calls:told")).told["pid"]
+
+    first, second = pooled(use, workers=1)
+    assert first != second
+
+
+def test_a_hang_is_ended() -> None:
+    async def use(pool: Pool) -> Any:
+        with pytest.raises(LimitExceeded, match="0.1 seconds"):
+            await pool.run("calls:hang")
+        with pytest.raises(LimitExceeded, match="0.05 seconds"):
+            await pool.run("calls:hang", seconds=0.05)
+        return (await pool.run("calls:told", seconds=30)).told["arguments"]
+
+    assert pooled(use, workers=1, seconds_max=0.1) == {}
+
+
+def test_memory_is_bounded() -> None:
+    async def use(pool: Pool) -> Any:
+        with pytest.raises(LimitExceeded, match="memory"):
+            await pool.run("calls:greedy", size=2048 * MiB)
+        return bytes((await pool.run("calls:greedy", size=1)).body), pool.lost
+
+    assert pooled(use, memory_bytes_max=1024 * MiB) == (b"\0", 0)
+
+
+def test_waiting_is_bounded() -> None:
+    async def use(pool: Pool) -> list[str]:
+        results = await asyncio.gather(*(pool.run("calls:told") for _ in range(5)), return_exceptions=True)
+        return [type(each).__name__ for each in results]
+
+    for waiting, refused in ((3, 1), (4, 0), (5, 0)):
+        answers = pooled(use, workers=1, waiting_max=waiting)
+        assert (answers.count("Answer"), answers.count("Busy")) == (5 - refused, refused)
+
+
+def test_workers_are_replaced_after_so_many_requests_and_keep_no_files_open(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+
+    async def use(pool: Pool) -> tuple[list[int], set[int]]:
+        pids, opened = [], set()
+        with (tmp_path / "a").open("rb") as file:
+            for _ in range(7):
+                pids.append((await pool.run("calls:told", [Input(file.fileno(), 0, 1)])).told["pid"])
+                opened.add((await pool.run("calls:open_files")).told["open"])
+        return pids, opened
+
+    pids, opened = pooled(use, workers=1, requests_max=4)
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 2, 1]
+    assert len(opened) == 1
+
+
+def test_idle_workers_end() -> None:
+    async def use(pool: Pool) -> tuple[int, int]:
+        pid = (await pool.run("calls:told")).told["pid"]
+        while Path(f"/proc/{pid}").exists():
+            await asyncio.sleep(0.01)
+        return pid, (await pool.run("calls:told")).told["pid"]
+
+    first, second = pooled(use, idle_seconds=0.05)
+    assert first != second
+
+
+def test_a_cancelled_request_frees_its_place() -> None:
+    async def use(pool: Pool) -> Any:
+        hanging = asyncio.create_task(pool.run("calls:hang"))
+        waiting = asyncio.create_task(pool.run("calls:told", n=1))
+        dropped = asyncio.create_task(pool.run("calls:told", n=2))
+        await asyncio.sleep(0)
+        dropped.cancel()
+        hanging.cancel()
+        return (await waiting).told["arguments"]
+
+    assert pooled(use, workers=1) == {"n": 1}
+
+
+def test_modules_that_cannot_be_imported_are_told() -> None:
+    async def use(pool: Pool) -> None:
+        with pytest.raises(WorkerLost, match="could be started"):
+            await pool.run("calls:told")
+
+    pooled(use, modules=("no_such_module",))
+
+
+def test_nothing_is_taken_after_the_end() -> None:
+    async def use(pool: Pool) -> None:
+        await pool.close()
+        with pytest.raises(Busy):
+            await pool.run("calls:told")
+
+    pooled(use)
