@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 
 from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
+from sagittal.web.routes import dicom_web
 from sagittal.web.security import DEFAULT_HEADERS, Guard
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def routes(house: House) -> list[BaseRoute]:
 
     health, page = Health(house), Page(house)
     return [
-        Mount("/dicom-web", routes=_dicom_web(house)),
+        Mount("/dicom-web", routes=dicom_web(house)),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),
         Route("/metrics", health.metrics),
@@ -90,31 +91,4 @@ def routes(house: House) -> list[BaseRoute]:
         Route("/api/changes", Changes(house).changes),
         Route("/api/summary", page.summary),
         Mount("/api", LazyApi(house)),
-    ]
-
-
-def _dicom_web(house: House) -> list[BaseRoute]:
-    """PS3.18 10."""
-    from sagittal.web.retrieve.frames import Frames
-    from sagittal.web.retrieve.wado import Wado
-    from sagittal.web.search.qido import Qido
-    from sagittal.web.store.stow import Stow
-
-    stow, wado, qido, frames = Stow(house), Wado(house), Qido(house), Frames(house)
-    study = "/studies/{study}"
-    series = study + "/series/{series}"
-    instance = series + "/instances/{instance}"
-    return [
-        Route("/studies", stow.store, methods=["POST"]),
-        Route(study, stow.store, methods=["POST"]),
-        Route("/studies", qido.studies),
-        Route("/series", qido.series),
-        Route("/instances", qido.instances),
-        Route(study + "/series", qido.series),
-        Route(study + "/instances", qido.instances),
-        Route(series + "/instances", qido.instances),
-        Route(instance + "/frames/{frames}", frames.frames),
-        Route(instance + "/bulkdata/{path:path}", frames.bulk_data),
-        *(Route(level + "/metadata", wado.metadata) for level in (study, series, instance)),
-        *(Route(level, wado.objects) for level in (study, series, instance)),
     ]

@@ -1,0 +1,67 @@
+"""The resources of PS3.18 below /dicom-web as one table: the router reads it, and so do the tests that walk them all.
+
+A handler is named `module:Class.verb` within this room, and imported when the application is made. Resources are tried
+in this order. Deliberately not here: what a resource does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from sagittal.web.house import House
+
+
+class Resource(NamedTuple):
+    method: str
+    path: str
+    handler: str
+
+
+STUDY = "/studies/{study}"
+SERIES = STUDY + "/series/{series}"
+INSTANCE = SERIES + "/instances/{instance}"
+_QIDO, _WADO, _FRAMES, _STOW = (
+    "search.qido:Qido",
+    "retrieve.wado:Wado",
+    "retrieve.frames:Frames",
+    "store.stow:Stow",
+)
+
+RESOURCES: tuple[Resource, ...] = (
+    # Store: 10.5
+    Resource("POST", "/studies", f"{_STOW}.store"),
+    Resource("POST", STUDY, f"{_STOW}.store"),
+    # Search: 10.6.
+    Resource("GET", "/studies", f"{_QIDO}.studies"),
+    Resource("GET", "/series", f"{_QIDO}.series"),
+    Resource("GET", "/instances", f"{_QIDO}.instances"),
+    Resource("GET", STUDY + "/series", f"{_QIDO}.series"),
+    Resource("GET", STUDY + "/instances", f"{_QIDO}.instances"),
+    Resource("GET", SERIES + "/instances", f"{_QIDO}.instances"),
+    # Retrieve: 10.4
+    Resource("GET", INSTANCE + "/frames/{frames}", f"{_FRAMES}.frames"),
+    Resource("GET", INSTANCE + "/bulkdata/{path:path}", f"{_FRAMES}.bulk_data"),
+    Resource("GET", STUDY + "/metadata", f"{_WADO}.metadata"),
+    Resource("GET", SERIES + "/metadata", f"{_WADO}.metadata"),
+    Resource("GET", INSTANCE + "/metadata", f"{_WADO}.metadata"),
+    Resource("GET", STUDY, f"{_WADO}.objects"),
+    Resource("GET", SERIES, f"{_WADO}.objects"),
+    Resource("GET", INSTANCE, f"{_WADO}.objects"),
+)
+
+
+def dicom_web(house: House) -> list[Route]:
+    """The table as routes; each class of handlers is made once."""
+    made: dict[str, object] = {}
+    found = []
+    for method, path, handler in RESOURCES:
+        where, _, verb = handler.rpartition(".")
+        if where not in made:
+            module, _, name = where.partition(":")
+            made[where] = getattr(import_module(f"sagittal.web.{module}"), name)(house)
+        found.append(Route(path, getattr(made[where], verb), methods=[method]))
+    return found
