@@ -69,6 +69,7 @@ class Context:
     transfer_syntax: str
     peer_scu: bool = True  # the peer may invoke the operations of this class
     peer_scp: bool = False  # the peer performs them: we may invoke them (C-STORE sub-operations of a C-GET)
+    extended: bytes | None = None  # service-class application information, as accepted (PS3.7 D.3.3.5); None: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,13 @@ class AssociationInfo:
 
 
 SubStore = Callable[[str, str, str, Source, "tuple[str, int] | None"], Awaitable[int]]
+EventReport = Callable[[Context, str, str, int, "bytes | None"], Awaitable["Response"]]
 
 
 class Request:
     """One request as a handler sees it."""
 
-    __slots__ = ("_store", "association", "cancelled", "command", "context", "identifier")
+    __slots__ = ("_report", "_store", "association", "cancelled", "command", "context", "identifier")
 
     def __init__(
         self,
@@ -103,6 +105,7 @@ class Request:
         command: Command,
         identifier: bytes | None = None,
         store: SubStore | None = None,
+        report: EventReport | None = None,
     ) -> None:
         self.association = association
         self.context = context
@@ -112,6 +115,7 @@ class Request:
         )
         self.cancelled = False  # a C-CANCEL came for this message
         self._store = store
+        self._report = report
 
     @property
     def message_id(self) -> int:
@@ -133,6 +137,25 @@ class Request:
         if self._store is None:
             raise NoContext("this request has no association to send on")
         return await self._store(sop_class, sop_instance, syntax, source, move_originator)
+
+    async def report(
+        self,
+        sop_instance: str,
+        event_type: int,
+        data_set: bytes | None = None,
+        *,
+        sop_class: str = "",
+        context: Context | None = None,
+    ) -> Response:
+        """N-EVENT-REPORT to the peer on this same association, with or after the answer to this request.
+
+        `sop_class` is that of the context unless given (an instance of a meta SOP class). The peer must be the SCU of
+        `context`, by default this request's. Raises NoContext otherwise, PeerError when the association ends.
+        """
+        context = context or self.context
+        if self._report is None or not context.peer_scu:
+            raise NoContext("this request has no association to report events on")
+        return await self._report(context, sop_class or context.abstract_syntax, sop_instance, event_type, data_set)
 
 
 class StoreSink(Protocol):
@@ -182,6 +205,8 @@ class Service:
     scp: bool = True  # we perform its operations
     scu: bool = False  # we invoke its operations on associations that others opened (C-GET's stores): role selection
     syntaxes: Callable[[str], bool] = _plain  # transfer syntaxes acceptable for it; storage: `storable`
+    # Extended negotiation: application information as proposed → as accepted (PS3.7 D.3.3.5); None: not answered
+    negotiate: Callable[[bytes], bytes] | None = None
     clause: str = ""
 
     def covers(self, sop_class: str) -> bool:

@@ -154,6 +154,7 @@ class Acceptor(Link):
             return
         order = admission.syntax_order or self._server.syntax_order
         results, roles, agreed = negotiation.answer_contexts(request, self._server.offer, order)
+        extended = self._extended(request, {each.abstract_syntax for each in agreed})
         answer = negotiation.acceptance(
             request,
             results,
@@ -161,13 +162,31 @@ class Acceptor(Link):
             pdu_bytes_max=self.limits.pdu_receive_bytes_max,
             operations_max=self.limits.operations_max,
             identity_response=admission.identity_response,
+            extended=extended,
         )
         self._accept(request, answer, admission, agreed)
 
+    def _extended(self, request: AssociateRQ, agreed: set[str]) -> dict[str, bytes]:
+        """What the services answer to the extended negotiation of classes that were accepted (PS3.7 D.3.3.5)."""
+        answered = {}
+        for sop_class, proposed in request.user.extended:
+            service = self._server.service_of(sop_class) if sop_class in agreed else None
+            if service is not None and service.negotiate is not None:
+                answered[sop_class] = service.negotiate(proposed)
+        return answered
+
     def _accept(self, request: AssociateRQ, answer: AssociateAC, admission: Accept, agreed: tuple[Agreed, ...]) -> None:
         user = request.user
+        answered = dict(answer.user.extended)
         contexts = tuple(
-            Context(each.id, each.abstract_syntax, each.transfer_syntax, each.requestor_scu, each.requestor_scp)
+            Context(
+                each.id,
+                each.abstract_syntax,
+                each.transfer_syntax,
+                each.requestor_scu,
+                each.requestor_scp,
+                answered.get(each.abstract_syntax),
+            )
             for each in agreed
         )
         info = AssociationInfo(

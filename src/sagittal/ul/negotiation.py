@@ -1,12 +1,12 @@
 """What is agreed when an association is opened: contexts, roles, operation windows (PS3.8 7.1.1.13, PS3.7 D.3.3).
 
 The acceptor's choice is made here from what `offers` tells about each abstract syntax; who may come in at all is not.
-SOP class extended items and user identity are carried, not interpreted.
+SOP class extended items and user identity are carried, not interpreted: a service answers the former.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +27,9 @@ from sagittal.ul.pdu import (
 # What to choose first among the proposed ones; "*" stands for all others, in the requestor's order. Explicit VR first:
 # it loses nothing. Implicit VR drops the VR of private elements; deflated and big endian cost most to serve afterwards.
 DEFAULT_ORDER = (EXPLICIT_LE, "*", IMPLICIT_LE, DEFLATED_LE, EXPLICIT_BE)
+
+
+UNLIMITED = 0xFFFF  # operations outstanding: message IDs have 16 bits
 
 
 class Offer(NamedTuple):
@@ -109,6 +112,13 @@ def window(proposed: tuple[int, int] | None, performed_max: int) -> tuple[int, i
     return invoked, 1
 
 
+def agreed_window(proposed: tuple[int, int] | None, answered: tuple[int, int] | None) -> int:
+    """How many operations the requestor may have outstanding: one, unless it proposed more and was answered."""
+    if proposed is None or answered is None:
+        return 1
+    return min(proposed[0] or answered[0], answered[0] or proposed[0]) or UNLIMITED
+
+
 def acceptance(
     request: AssociateRQ,
     results: tuple[ContextResult, ...],
@@ -117,8 +127,9 @@ def acceptance(
     pdu_bytes_max: int,
     operations_max: int,
     identity_response: bytes | None = None,
+    extended: Mapping[str, bytes] | None = None,
 ) -> AssociateAC:
-    """The A-ASSOCIATE-AC. Extended items are not answered: that means the default conditions (D.3.3.5)."""
+    """The A-ASSOCIATE-AC. `extended` are the answered items; one not answered means the defaults (D.3.3.5)."""
     wanted = request.user.identity is not None and request.user.identity.response_wanted
     user = UserInformation(
         pdu_bytes_max=pdu_bytes_max,
@@ -126,6 +137,7 @@ def acceptance(
         implementation_version=IMPLEMENTATION_VERSION,
         asynchronous=window(request.user.asynchronous, operations_max),
         roles=roles,
+        extended=tuple((extended or {}).items()),
         identity_response=(identity_response or b"") if wanted else None,
     )
     return AssociateAC(request.called_aet, request.calling_aet, results, user)
