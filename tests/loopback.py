@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
 STUDY_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+PRINTER = "1.2.840.10008.5.1.1.16"  # a class with N- services and an instance of its own
 
 
 class Sink:
@@ -90,6 +91,11 @@ def services(store: Store | None = None, **handlers: Any) -> list[Service]:
     stores = frozenset({CT, "1.2.3.4"})
     listed.append(Service("Storage", stores, store=store or Store(), scu=True, syntaxes=storable))
     return listed
+
+
+def n_service(handlers: Mapping[int, Any]) -> Service:
+    """N- services of one class in both roles, by command field."""
+    return Service("Printer", frozenset({PRINTER}), handlers, scu=True)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The requestor of an association and SCU of its operations: echo, store, find, move, get.
+"""The requestor of an association and SCU of its operations: echo, store, find, move, get, and the N- services.
 
 One association has at most 128 presentation contexts; who needs more opens further ones. Retrying is the caller's
 matter.
@@ -16,14 +16,26 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from sagittal.dimse import status
-from sagittal.dimse.commands import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, MEDIUM_PRIORITY
-from sagittal.dimse.service import Context, NoContext, Response, Service, Source, StoreHandler
+from sagittal.dimse.commands import (
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    MEDIUM_PRIORITY,
+    N_ACTION_RQ,
+    N_CREATE_RQ,
+    N_DELETE_RQ,
+    N_GET_RQ,
+    N_SET_RQ,
+)
+from sagittal.dimse.service import Context, Response, Service, Source, StoreHandler
 from sagittal.errors import PeerUnreachable, UsageError
 from sagittal.limits import NetLimits
-from sagittal.net.invoking import Call
+from sagittal.net.messages.invoking import Call
 from sagittal.net.requestor import Requestor
 from sagittal.uid import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
-from sagittal.ul.pdu import AssociateRQ, ProposedContext, Role, UserIdentity, UserInformation
+from sagittal.ul.negotiation import UNLIMITED
+from sagittal.ul.pdu import AssociateRQ, CommonExtended, ProposedContext, Role, UserIdentity, UserInformation
 
 VERIFICATION = "1.2.840.10008.1.1"
 
@@ -50,7 +62,11 @@ class Proposal(NamedTuple):
 
 
 class Association:
-    """An established association that we opened. One operation at a time. Leaving the `async with` releases it."""
+    """An established association that we opened. Leaving the `async with` releases it.
+
+    At most `window` operations are outstanding: further ones, of other tasks, wait for their turn. So as many tasks as
+    the window has places, each calling `store`, keep a pipeline full (PS3.7 D.3.3.3).
+    """
 
     def __init__(self, link: Requestor) -> None:
         self._link = link
@@ -75,18 +91,24 @@ class Association:
 
     def context(self, abstract_syntax: str, transfer_syntax: str | None = None) -> Context:
         """The accepted context for a class (and syntax), our role SCU. NoContext if there is none."""
-        for context in self.info.contexts:
-            fits = context.abstract_syntax == abstract_syntax and transfer_syntax in (None, context.transfer_syntax)
-            if fits and context.peer_scp:
-                return context
-        wanted = abstract_syntax if transfer_syntax is None else f"{abstract_syntax} in {transfer_syntax}"
-        raise NoContext(f"the peer accepted no context for {wanted}")
+        return self._link.invoker.context(abstract_syntax, transfer_syntax)
+
+    @property
+    def window(self) -> int:
+        """How many operations the peer lets us have outstanding; 1 unless `connect` asked for more and it agreed."""
+        return self._link.invoker.window
+
+    def perform(self, services: Sequence[Service]) -> None:
+        """Perform what the peer asks of us from now on: N-EVENT-REPORTs of an SCP, operations where we took that role.
+
+        A service performs in the contexts whose abstract syntax it covers; elsewhere requests are answered 0211.
+        """
+        self._link.perform(services)
 
     async def echo(self) -> int:
         """C-ECHO; the status."""
         command = {"AffectedSOPClassUID": VERIFICATION, "CommandField": C_ECHO_RQ}
-        async with self._call(self.context(VERIFICATION), command) as call:
-            return (await call.next()).status
+        return (await self._link.invoker.ask(self.context(VERIFICATION), command)).status
 
     async def store(
         self,
@@ -114,14 +136,71 @@ class Association:
     async def get(self, sop_class: str, identifier: bytes, on_store: StoreHandler) -> AsyncIterator[Response]:
         """C-GET; each C-STORE sub-operation of the peer goes to a sink that `on_store` makes. Otherwise as `move`."""
         receiving = Service("C-GET sub-operations", lambda uid: True, store=on_store)
-        contexts = {each.id: (each, receiving if each.peer_scu else None) for each in self.info.contexts}
-        self._link.performer.serve(contexts, 1)
+        performer = self._link.performer
+        before = performer.contexts
+        performer.serve(
+            {id: (each, receiving if each.peer_scu else service) for id, (each, service) in before.items()}, 1
+        )
         responses = self._responses(sop_class, C_GET_RQ, identifier)
         try:
             async for response in responses:
                 yield response
         finally:
             await responses.aclose()
+            performer.serve(before, 1)
+
+    # N- services (PS3.7 10): data sets in `context(sop_class).transfer_syntax`, the response with the status and,
+    # where there is one, the attribute list. `context_class` is another abstract syntax, of a meta SOP class.
+
+    async def n_event_report(
+        self, sop_class: str, sop_instance: str, event_type: int, data_set: bytes | None = None, context_class: str = ""
+    ) -> Response:
+        """N-EVENT-REPORT, where our role is SCP (`Proposal(…, role="scp")`)."""
+        context = self._link.invoker.context(context_class or sop_class, scu=False)
+        return await self._link.invoker.event_report(context, sop_class, sop_instance, event_type, data_set)
+
+    async def n_get(
+        self, sop_class: str, sop_instance: str, attributes: Sequence[int] = (), context_class: str = ""
+    ) -> Response:
+        """N-GET of these attributes (tags), all if there are none."""
+        more: dict[str, Any] = {"AttributeIdentifierList": list(attributes)} if attributes else {}
+        return await self._requested(N_GET_RQ, sop_class, sop_instance, None, context_class, **more)
+
+    async def n_set(self, sop_class: str, sop_instance: str, modification: bytes, context_class: str = "") -> Response:
+        """N-SET."""
+        return await self._requested(N_SET_RQ, sop_class, sop_instance, modification, context_class)
+
+    async def n_action(
+        self,
+        sop_class: str,
+        sop_instance: str,
+        action_type: int,
+        data_set: bytes | None = None,
+        context_class: str = "",
+    ) -> Response:
+        """N-ACTION."""
+        more = {"ActionTypeID": action_type}
+        return await self._requested(N_ACTION_RQ, sop_class, sop_instance, data_set, context_class, **more)
+
+    async def n_create(
+        self, sop_class: str, sop_instance: str = "", attributes: bytes | None = None, context_class: str = ""
+    ) -> Response:
+        """N-CREATE; without an instance UID the peer makes one: `extra["AffectedSOPInstanceUID"]`."""
+        command = {"AffectedSOPClassUID": sop_class, "CommandField": N_CREATE_RQ}
+        if sop_instance:
+            command["AffectedSOPInstanceUID"] = sop_instance
+        return await self._link.invoker.ask(self.context(context_class or sop_class), command, attributes)
+
+    async def n_delete(self, sop_class: str, sop_instance: str, context_class: str = "") -> Response:
+        """N-DELETE."""
+        return await self._requested(N_DELETE_RQ, sop_class, sop_instance, None, context_class)
+
+    async def _requested(
+        self, field: int, sop_class: str, sop_instance: str, data_set: bytes | None, context_class: str, **more: Any
+    ) -> Response:
+        uids = {"RequestedSOPClassUID": sop_class, "RequestedSOPInstanceUID": sop_instance}
+        command = {**uids, "CommandField": field, **more}
+        return await self._link.invoker.ask(self.context(context_class or sop_class), command, data_set)
 
     async def _responses(
         self, sop_class: str, field: int, identifier: bytes, **more: Any
@@ -151,7 +230,7 @@ class Association:
             self._link.invoker.finished(call)
 
     async def cancel(self) -> None:
-        """C-CANCEL for the operation under way; its final response still comes through its iterator."""
+        """C-CANCEL for the queries and retrievals under way; their final responses come through their iterators."""
         for call in self._link.invoker.calls:
             self._link.invoker.cancel(call)
 
@@ -172,8 +251,15 @@ async def connect(
     *,
     limits: NetLimits | None = None,
     user_identity: UserIdentity | None = None,
+    window: int = 1,
+    common_extended: Sequence[CommonExtended] = (),
+    extended: Mapping[str, bytes] | None = None,
+    services: Sequence[Service] = (),
 ) -> Association:
     """Open an association with at most 128 contexts (more: split by the caller).
+
+    `window` is how many operations we want to have outstanding at a time; `Association.window` is what the peer allows.
+    `services` perform what the peer asks of us, as by `Association.perform`, from the first message on.
 
     Raises PeerUnreachable (no connection, no answer) or PeerRefused (A-ASSOCIATE-RJ, A-ABORT; text with result, source
     and reason). An association of which no context was accepted is returned as it is: `context()` tells.
@@ -182,12 +268,32 @@ async def connect(
     proposals = [Proposal(*each) for each in contexts]
     if not 0 < len(proposals) <= 128:
         raise UsageError(f"{len(proposals)} presentation contexts; an association has 1 to 128")
-    request = _request(peer, calling_aet, proposals, limits, user_identity)
-    loop = asyncio.get_running_loop()
+    if not 0 < window <= UNLIMITED:
+        raise UsageError(f"a window of {window} operations; 1 to {UNLIMITED} are possible")
+    user = UserInformation(
+        pdu_bytes_max=limits.pdu_receive_bytes_max,
+        implementation_class=IMPLEMENTATION_CLASS,
+        implementation_version=IMPLEMENTATION_VERSION,
+        asynchronous=(window, 1) if window > 1 else None,
+        roles=_roles(proposals),
+        extended=tuple((extended or {}).items()),
+        common_extended=tuple(common_extended),
+        identity=user_identity,
+    )
+    link = await _open(peer, _request(peer, calling_aet, proposals, user), limits, services)
+    try:
+        await link.opened(str(peer))
+    except BaseException:
+        link.close()
+        raise
+    return Association(link)
+
+
+async def _open(peer: Peer, request: AssociateRQ, limits: NetLimits, services: Sequence[Service]) -> Requestor:
     try:
         async with asyncio.timeout(limits.connect_seconds_max):
-            _, link = await loop.create_connection(
-                lambda: Requestor(request, limits),
+            _, link = await asyncio.get_running_loop().create_connection(
+                lambda: Requestor(request, limits, services),
                 peer.host,
                 peer.port,
                 ssl=peer.tls,
@@ -197,12 +303,7 @@ async def connect(
         raise PeerUnreachable(f"{peer}: no connection within {limits.connect_seconds_max:g} s") from None
     except OSError as error:
         raise PeerUnreachable(f"{peer}: {_why(error)}") from None
-    try:
-        await link.opened(str(peer))
-    except BaseException:
-        link.close()
-        raise
-    return Association(link)
+    return link
 
 
 def _why(error: OSError) -> str:
@@ -214,21 +315,16 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _request(
-    peer: Peer, calling_aet: str, proposals: Sequence[Proposal], limits: NetLimits, identity: UserIdentity | None
-) -> AssociateRQ:
+def _roles(proposals: Sequence[Proposal]) -> tuple[Role, ...]:
     roles = {
         each.abstract_syntax: Role(each.abstract_syntax, each.role in ("scu", "both"), each.role in ("scp", "both"))
         for each in proposals
         if each.role != "scu"
     }
-    user = UserInformation(
-        pdu_bytes_max=limits.pdu_receive_bytes_max,
-        implementation_class=IMPLEMENTATION_CLASS,
-        implementation_version=IMPLEMENTATION_VERSION,
-        roles=tuple(roles.values()),
-        identity=identity,
-    )
+    return tuple(roles.values())
+
+
+def _request(peer: Peer, calling_aet: str, proposals: Sequence[Proposal], user: UserInformation) -> AssociateRQ:
     proposed = (
         ProposedContext(2 * number + 1, each.abstract_syntax, tuple(each.transfer_syntaxes))
         for number, each in enumerate(proposals)

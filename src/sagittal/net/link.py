@@ -18,9 +18,9 @@ from sagittal.dimse.commands import RESPONSE, InvalidCommand
 from sagittal.dimse.exchange import Arrived, Buffer, Exchange
 from sagittal.dimse.service import AssociationInfo
 from sagittal.limits import NetLimits
-from sagittal.net.invoking import Invoker
-from sagittal.net.performing import Performer
-from sagittal.net.sending import Sender, write_all
+from sagittal.net.messages.invoking import Invoker
+from sagittal.net.messages.performing import Performer
+from sagittal.net.messages.sending import Sender, write_all
 from sagittal.ul.association import Aborted, Association, Indication, Released, ReleaseRequested
 from sagittal.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ
 from sagittal.ul.stream import Run
@@ -49,8 +49,8 @@ class Link(asyncio.BufferedProtocol):
         self.write_waiter: asyncio.Future[None] | None = None
         self.exchange = Exchange(command_set_bytes_max=limits.command_set_bytes_max)
         self.sender = Sender(self)
-        self.performer = Performer(self, tasks)
-        self.invoker = Invoker(self)
+        self.invoker = Invoker(self, self.sender)
+        self.performer = Performer(self, self.sender, self.invoker, self.release_if_asked)
         self._buffer = buffer
         self._tasks = tasks
         self._taker: Performer | Invoker = self.performer

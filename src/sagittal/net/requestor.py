@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from sagittal.dimse.service import AssociationInfo, Context
+from sagittal.dimse.service import AssociationInfo, Context, Service
 from sagittal.errors import PeerRefused, PeerUnreachable
 from sagittal.limits import NetLimits
 from sagittal.net import watch
 from sagittal.net.link import Link
 from sagittal.ul.association import Association
-from sagittal.ul.negotiation import agreed_contexts
+from sagittal.ul.negotiation import agreed_contexts, agreed_window
 from sagittal.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ
 
 RESULTS = {1: "rejected permanently", 2: "rejected for now"}
@@ -39,7 +40,7 @@ def describe_rejection(answer: AssociateRJ) -> str:
 class Requestor(Link):
     """A connection that we opened, with its own clock hand."""
 
-    def __init__(self, request: AssociateRQ, limits: NetLimits) -> None:
+    def __init__(self, request: AssociateRQ, limits: NetLimits, services: Sequence[Service] = ()) -> None:
         machine = Association(
             requestor=True,
             pdu_bytes_max=limits.pdu_receive_bytes_max,
@@ -48,6 +49,7 @@ class Requestor(Link):
         )
         super().__init__(machine, memoryview(bytearray(limits.receive_buffer_bytes)), limits, set())
         self._request = request
+        self._services = services
         self._answered: asyncio.Future[None] = self.loop.create_future()
         self._closed: asyncio.Future[None] = self.loop.create_future()
         self._rejected = ""
@@ -95,9 +97,19 @@ class Requestor(Link):
                 implementation_class=user.implementation_class,
                 implementation_version=user.implementation_version,
                 peer_pdu_bytes_max=user.pdu_bytes_max,
+                extended=dict(user.extended),
             )
         )
-        self.performer.serve({context.id: (context, None) for context in contexts}, 1)
+        self.invoker.window = agreed_window(self._request.user.asynchronous, user.asynchronous)
+        self.perform(self._services)
+
+    def perform(self, services: Sequence[Service]) -> None:
+        """Perform what the peer asks of us: each service in the contexts whose abstract syntax it covers."""
+        performed = {
+            each.id: (each, next((service for service in services if service.covers(each.abstract_syntax)), None))
+            for each in self.info.contexts
+        }
+        self.performer.serve(performed, 1)
 
     def association_over(self) -> None:
         if not self._answered.done():

@@ -10,17 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 from sagittal.dimse import commands, status
-from sagittal.dimse.commands import C_CANCEL_RQ, C_STORE_RQ, InvalidCommand
+from sagittal.dimse.commands import C_CANCEL_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, InvalidCommand
 from sagittal.dimse.exchange import Arrived
-from sagittal.dimse.service import Context, Matches, Request, Response, Service, Source, StoreSink
+from sagittal.dimse.service import Context, Matches, Request, Response, Service, StoreSink
 from sagittal.errors import LimitExceeded, SagittalError
-
-if TYPE_CHECKING:
-    from sagittal.net.link import Link
+from sagittal.net.messages.carrier import Carrier
+from sagittal.net.messages.invoking import Invoker
+from sagittal.net.messages.sending import Sender
 
 LOGGER = logging.getLogger("sagittal.net")
 SLICE_SECONDS = 0.002  # responses made without a pause before others get a turn
@@ -49,13 +48,13 @@ class Operation:
 
 
 class Performer:
-    """The performing half of a link."""
+    """The performing half of a link; `settled` is called whenever nothing is left to perform."""
 
-    def __init__(self, link: Link, tasks: set[asyncio.Task[None]]) -> None:
-        self._link = link
+    def __init__(self, link: Carrier, sender: Sender, invoker: Invoker, settled: Callable[[], None]) -> None:
+        self._link, self._sender, self._settled = link, sender, settled
+        self._store, self._report = invoker.store, invoker.event_report
         self._contexts: Mapping[int, tuple[Context, Service | None]] = {}
         self._window = 1
-        self._store: Callable[[str, str, str, Source, tuple[str, int] | None], Awaitable[int]] | None = None
         self._receiving: Operation | None = None
         self._running: dict[int, Operation] = {}
         self._waiting: deque[Operation] = deque()
@@ -63,7 +62,16 @@ class Performer:
     def serve(self, contexts: Mapping[int, tuple[Context, Service | None]], window: int) -> None:
         """Perform, on these contexts, the operations of their services."""
         self._contexts, self._window = contexts, window
-        self._store = self._link.invoker.store
+
+    @property
+    def contexts(self) -> Mapping[int, tuple[Context, Service | None]]:
+        """What is performed in each context."""
+        return self._contexts
+
+    @property
+    def window(self) -> int:
+        """How many operations run at once."""
+        return self._window
 
     @property
     def idle(self) -> bool:
@@ -85,7 +93,8 @@ class Performer:
         if arrived.command["CommandField"] == C_CANCEL_RQ:
             self._cancel(arrived.command["MessageIDBeingRespondedTo"])
             return
-        operation = Operation(Request(self._link.info, context, arrived.command, None, self._store), service)
+        request = Request(self._link.info, context, arrived.command, None, self._store, self._report)
+        operation = Operation(request, service)
         failure = self._obstacle(operation, arrived)
         if failure is not None:
             operation.failure = failure
@@ -104,7 +113,8 @@ class Performer:
         service, context = operation.service, operation.request.context
         storing = field == C_STORE_RQ
         handled = service is not None and (service.store is not None if storing else field in service.handlers)
-        if not handled or not context.peer_scu:
+        # Events are told by the SCP of a class (PS3.7 10.1.1), everything else is asked by its SCU.
+        if not handled or not (context.peer_scp if field == N_EVENT_REPORT_RQ else context.peer_scu):
             return Response(status.UNRECOGNIZED_OPERATION, comment=f"{arrived.row.name} is not performed here")
         if message_id in self._running or any(each.request.message_id == message_id for each in self._waiting):
             return Response(status.DUPLICATE_INVOCATION, comment=f"message {message_id} is not answered yet")
@@ -177,7 +187,7 @@ class Performer:
     def _start(self, operation: Operation) -> None:
         if operation.failure is not None:
             self.respond(operation, operation.failure)
-            self._link.release_if_asked()
+            self._settled()
             return
         self._running[operation.request.message_id] = operation
         operation.task = self._link.run(self._perform(operation))
@@ -195,7 +205,7 @@ class Performer:
 
     async def _answer(self, operation: Operation) -> None:
         """Run a handler to its final response."""
-        request, sender, loop = operation.request, self._link.sender, self._link.loop
+        request, sender, loop = operation.request, self._sender, self._link.loop
         assert operation.service is not None
         responses = operation.service.handlers[request.command["CommandField"]](request)
         turn_ends = loop.time() + SLICE_SECONDS
@@ -232,7 +242,7 @@ class Performer:
             if not self._waiting:
                 self._link.unhold()
         if self.idle:
-            self._link.release_if_asked()
+            self._settled()
 
     def respond(self, operation: Operation, response: Response, *, at_once: bool = True) -> None:
         """Send a response."""
@@ -244,13 +254,13 @@ class Performer:
             command.update(response.extra)
         if response.comment:
             command["ErrorComment"] = response.comment
-        self._link.sender.send(request.context.id, commands.encode(command), data_set, at_once=at_once)
+        self._sender.send(request.context.id, commands.encode(command), data_set, at_once=at_once)
 
     def _respond_matches(self, operation: Operation, matches: Matches) -> None:
         if not self._link.over:
             request = operation.request
             command = commands.encode(commands.response_to(request.command, matches.status, data_set=True))
-            self._link.sender.send_matches(request.context.id, command, matches.data_sets)
+            self._sender.send_matches(request.context.id, command, matches.data_sets)
 
     def _failure(self, operation: Operation, error: Exception) -> Response:
         """The response an error becomes; a mistake of ours is logged whole and told in general."""

@@ -8,24 +8,26 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from typing import TYPE_CHECKING
 
 from sagittal.dimse.exchange import Buffer, encode_matches, encode_part, fragment_bytes, header
 from sagittal.dimse.service import FileRegion, Source
 from sagittal.errors import DamagedObject, PeerError
-
-if TYPE_CHECKING:
-    from sagittal.net.link import Link
+from sagittal.net.messages.carrier import Carrier
 
 BATCH_BYTES = 1 << 20  # read and written at once: ~1 ms of one core
 FEW_BYTES = 4 * 1024  # of matches: not worth a write of their own
 JOIN_BYTES = 64 * 1024  # below this, one joined buffer is cheaper than many
 
 
+def at_once(source: Source | None) -> bool:
+    """Whether a message with this data set goes out without waiting."""
+    return source is None or (isinstance(source, bytes) and len(source) <= JOIN_BYTES)
+
+
 class Sender:
     """The sending half of a link."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Carrier) -> None:
         self._link = link
         self._parts: list[Buffer] = []
         self._bytes = 0
@@ -78,7 +80,8 @@ class Sender:
 
     async def send_with_data(self, context_id: int, command: bytes, source: Source) -> None:
         """A message whose data set comes from `source`. PeerError when the association ends meanwhile."""
-        if isinstance(source, bytes) and len(source) <= JOIN_BYTES:
+        if at_once(source):
+            assert isinstance(source, bytes)
             self.send(context_id, command, source)
             await self.writable()
             return
