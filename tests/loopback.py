@@ -32,8 +32,8 @@ PRINTER = "1.2.840.10008.5.1.1.16"  # a class with N- services and an instance o
 class Sink:
     """Keeps what it is given; what it answers and when it is ready can be set."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, request: Request) -> None:
+        self.store, self.request = store, request
         self.parts: list[bytes] = []
 
     def write(self, fragments: Sequence[memoryview]) -> None:
@@ -45,8 +45,12 @@ class Sink:
         return self.store.gate
 
     async def finish(self) -> Response:
-        if self.store.finish_gate is not None:
-            await self.store.finish_gate
+        self.store.finishing += 1
+        self.store.finishing_most = max(self.store.finishing_most, self.store.finishing)
+        try:
+            await self.store.before_finish(self.request)
+        finally:
+            self.store.finishing -= 1
         if self.store.finish_error is not None:
             raise self.store.finish_error
         self.store.kept.append(b"".join(self.parts))
@@ -69,12 +73,18 @@ class Store:
         self.write_error: Exception | None = None
         self.finish_error: Exception | None = None
         self.open_error: Exception | None = None
+        self.finishing = self.finishing_most = 0  # data sets that are whole and not answered; how many at one time
+
+    async def before_finish(self, request: Request) -> None:
+        """What has to be waited for before the answer."""
+        if self.finish_gate is not None:
+            await self.finish_gate
 
     def __call__(self, request: Request) -> StoreSink:
         if self.open_error is not None:
             raise self.open_error
         self.requests.append(request)
-        return Sink(self)
+        return Sink(self, request)
 
 
 async def echo(request: Request) -> AsyncIterator[Response]:

@@ -12,6 +12,7 @@ from sagittal.dicom.tables.uids import UIDS
 Kind = Literal["T", "C", "M", "I", "S", "O"]  # as in tables/uids.py
 
 VERIFICATION = "1.2.840.10008.1.1"
+STORAGE_SERVICE = "1.2.840.10008.4.2"  # the service class, as requestors declare it (PS3.7 D.3.3.6)
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 STORAGE_COMMITMENT_PUSH = "1.2.840.10008.1.20.1"
 MODALITY_WORKLIST_FIND = "1.2.840.10008.5.1.4.31"

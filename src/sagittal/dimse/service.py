@@ -207,6 +207,7 @@ class Service:
     syntaxes: Callable[[str], bool] = _plain  # transfer syntaxes acceptable for it; storage: `storable`
     # Extended negotiation: application information as proposed → as accepted (PS3.7 D.3.3.5); None: not answered
     negotiate: Callable[[bytes], bytes] | None = None
+    service_class: str = ""  # UID of PS3.4's service class, by which requestors declare classes of their own
     clause: str = ""
 
     def covers(self, sop_class: str) -> bool:
@@ -214,3 +215,7 @@ class Service:
         if callable(self.sop_classes):
             return self.sop_classes(sop_class)
         return sop_class in self.sop_classes
+
+    def lists(self, sop_class: str) -> bool:
+        """Whether `sop_class` is of this family by its name, not by a guess about unknown ones."""
+        return not callable(self.sop_classes) and sop_class in self.sop_classes

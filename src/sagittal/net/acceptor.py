@@ -7,15 +7,15 @@ import inspect
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from sagittal.dimse.service import AssociationInfo, Context
+from sagittal.dimse.service import AssociationInfo, Context, Service
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.link import CLOSED, LOGGER, Link
 from sagittal.ul import negotiation
 from sagittal.ul.association import Association
-from sagittal.ul.negotiation import Agreed
+from sagittal.ul.negotiation import Agreed, Offer
 from sagittal.ul.pdu import APPLICATION_CONTEXT, AssociateAC, AssociateRJ, AssociateRQ
 
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ TOO_SMALL_PDUS = Reject(1, 3, 2, "the peer's Maximum Length is below the limit")
 LOCAL_LIMIT = Reject(2, 3, 2, "as many associations as the limit allows")
 DRAINING = Reject(2, 3, 1, "shutting down")
 FAILED = Reject(2, 1, 1, "the admission failed")
+
+
+def offers_of(services: Mapping[str, Service | None]) -> Callable[[str], Offer | None]:
+    """What is negotiated for each abstract syntax."""
+
+    def offer(sop_class: str) -> Offer | None:
+        service = services[sop_class]
+        return None if service is None else Offer(service.scp, service.scu, service.syntaxes)
+
+    return offer
 
 
 class Acceptor(Link):
@@ -153,8 +163,11 @@ class Acceptor(Link):
             self._reject(admission)
             return
         order = admission.syntax_order or self._server.syntax_order
-        results, roles, agreed = negotiation.answer_contexts(request, self._server.offer, order)
-        extended = self._extended(request, {each.abstract_syntax for each in agreed})
+        declared = {each.sop_class: each for each in request.user.common_extended}
+        proposed = dict.fromkeys(context.abstract_syntax for context in request.contexts)
+        services = {uid: self._server.service_of(uid, declared.get(uid)) for uid in proposed}
+        results, roles, agreed = negotiation.answer_contexts(request, offers_of(services), order)
+        extended = self._extended(request, services, {each.abstract_syntax for each in agreed})
         answer = negotiation.acceptance(
             request,
             results,
@@ -164,18 +177,30 @@ class Acceptor(Link):
             identity_response=admission.identity_response,
             extended=extended,
         )
-        self._accept(request, answer, admission, agreed)
+        self._accept(request, answer, admission, agreed, services)
 
-    def _extended(self, request: AssociateRQ, agreed: set[str]) -> dict[str, bytes]:
+    def _extended(
+        self, request: AssociateRQ, services: Mapping[str, Service | None], agreed: set[str]
+    ) -> dict[str, bytes]:
         """What the services answer to the extended negotiation of classes that were accepted (PS3.7 D.3.3.5)."""
         answered = {}
         for sop_class, proposed in request.user.extended:
-            service = self._server.service_of(sop_class) if sop_class in agreed else None
+            service = services[sop_class] if sop_class in agreed else None
             if service is not None and service.negotiate is not None:
-                answered[sop_class] = service.negotiate(proposed)
+                try:
+                    answered[sop_class] = service.negotiate(proposed)
+                except Exception:  # no answer means the default conditions
+                    LOGGER.exception("the extended negotiation of %s failed", service.name)
         return answered
 
-    def _accept(self, request: AssociateRQ, answer: AssociateAC, admission: Accept, agreed: tuple[Agreed, ...]) -> None:
+    def _accept(
+        self,
+        request: AssociateRQ,
+        answer: AssociateAC,
+        admission: Accept,
+        agreed: tuple[Agreed, ...],
+        services: Mapping[str, Service | None],
+    ) -> None:
         user = request.user
         answered = dict(answer.user.extended)
         contexts = tuple(
@@ -204,8 +229,8 @@ class Acceptor(Link):
         )
         self.machine.accept(answer, self.loop.time())
         self.established(info)
-        services = {context.id: (context, self._server.service_of(context.abstract_syntax)) for context in contexts}
-        self.performer.serve(services, (answer.user.asynchronous or (1, 1))[0])
+        performed = {context.id: (context, services[context.abstract_syntax]) for context in contexts}
+        self.performer.serve(performed, (answer.user.asynchronous or (1, 1))[0])
         self._accepted = True
         self._server.associated(self)
         self.log(logging.INFO, "association accepted", contexts=f"{len(contexts)}/{len(request.contexts)}",

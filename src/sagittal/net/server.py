@@ -13,12 +13,14 @@ import ssl
 from collections import Counter
 from collections.abc import Sequence
 
+from sagittal.dicom.sopclasses import WELL_KNOWN
 from sagittal.dimse.service import Service
 from sagittal.limits import NetLimits
 from sagittal.net import watch
 from sagittal.net.acceptor import Acceptor
 from sagittal.net.admission import Admit
-from sagittal.ul.negotiation import DEFAULT_ORDER, Offer
+from sagittal.ul.negotiation import DEFAULT_ORDER
+from sagittal.ul.pdu import CommonExtended
 
 _BACKLOG = 1024
 _ACCEPT_PAUSE_SECONDS = 0.1
@@ -172,16 +174,25 @@ class DimseServer:
             if not self._addresses[address]:
                 del self._addresses[address]
 
-    def service_of(self, sop_class: str) -> Service | None:
-        """The first service that covers this class."""
+    def service_of(self, sop_class: str, declared: CommonExtended | None = None) -> Service | None:
+        """The service of this class: the first that covers it.
+
+        Of a class unknown to us, private or newer than our tables, the requestor's word counts more than our guess:
+        the service class it `declared` (PS3.7 D.3.3.6), or, where that is unknown as well, the general SOP classes that
+        it is said to be a special case of. None if we have no such service.
+        """
+        found = self._covering(sop_class)
+        if declared is None or sop_class in WELL_KNOWN or (found is not None and found.lists(sop_class)):
+            return found
+        if declared.service_class in WELL_KNOWN:
+            return next((each for each in self.services if each.service_class == declared.service_class), None)
+        general = (self._covering(uid) for uid in declared.related if uid in WELL_KNOWN)
+        return next((each for each in general if each is not None), None)
+
+    def _covering(self, sop_class: str) -> Service | None:
         if sop_class not in self._offers:
             if len(self._offers) > 4096:  # private classes are a peer's choice: don't remember them without end
                 self._offers.clear()
             found = (service for service in self.services if service.covers(sop_class))
             self._offers[sop_class] = next(found, None)
         return self._offers[sop_class]
-
-    def offer(self, sop_class: str) -> Offer | None:
-        """What is negotiated for this class."""
-        service = self.service_of(sop_class)
-        return None if service is None else Offer(service.scp, service.scu, service.syntaxes)

@@ -10,7 +10,7 @@ import logging
 
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.ingest.transfer import Transfer
-from sagittal.dicom.sopclasses import may_be_storage
+from sagittal.dicom.sopclasses import STORAGE_SERVICE, may_be_storage
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import Request, Response, Service, StoreSink
 from sagittal.services.site import Site
@@ -35,7 +35,15 @@ def storage(site: Site) -> Service:
         )
         return _Sink(transfer, site.kept_is_success)
 
-    return Service("Storage", may_be_storage, store=begin, scu=True, syntaxes=_storable, clause="PS3.4 B")
+    return Service(
+        "Storage",
+        may_be_storage,
+        store=begin,
+        scu=True,
+        syntaxes=_storable,
+        service_class=STORAGE_SERVICE,
+        clause="PS3.4 B",
+    )
 
 
 def _storable(uid: str) -> bool:

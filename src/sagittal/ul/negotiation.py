@@ -138,7 +138,7 @@ def acceptance(
         asynchronous=window(request.user.asynchronous, operations_max),
         roles=roles,
         extended=tuple((extended or {}).items()),
-        identity_response=(identity_response or b"") if wanted else None,
+        identity_response=identity_response if wanted else None,
     )
     return AssociateAC(request.called_aet, request.calling_aet, results, user)
 
