@@ -1,0 +1,130 @@
+"""Reading an instance's DICOM JSON Model (PS3.18 F), with its bulk data by place in the data set.
+
+Deliberately not here: what attributes mean.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from sagittal.errors import BadRequest
+
+Fetch = Callable[[int, int], bytes]  # (offset, length) of the data set as stored
+_PLACE = re.compile(r"\?offset=(\d+)&length=(\d+)\Z")
+
+
+def _nothing(offset: int, length: int) -> bytes:
+    raise BadRequest("bulk data is not at hand here")
+
+
+class Attributes:
+    """The attributes of an instance or of an item; tags are integers. What is absent or empty is "", [] or None."""
+
+    __slots__ = ("_big_endian", "_fetch", "_members")
+
+    def __init__(self, members: Mapping[str, Any], fetch: Fetch = _nothing, *, big_endian: bool = False) -> None:
+        self._members, self._fetch, self._big_endian = members, fetch, big_endian
+
+    def __contains__(self, tag: int) -> bool:
+        return f"{tag:08X}" in self._members
+
+    def values(self, tag: int) -> list[Any]:
+        """All values as they are in the JSON."""
+        return [value for value in self._members.get(f"{tag:08X}", {}).get("Value", ()) if value is not None]
+
+    def text(self, tag: int) -> str:
+        """The first value as text; a person name as its first component group that has any."""
+        for value in self.values(tag):
+            if isinstance(value, dict):
+                value = next(iter(value.values()), "")
+            return str(value).strip()
+        return ""
+
+    def texts(self, tag: int) -> list[str]:
+        """All values as text."""
+        return [str(value).strip() for value in self.values(tag)]
+
+    def numbers(self, tag: int) -> list[float]:
+        """All values that are numbers."""
+        found = []
+        for value in self.values(tag):
+            try:
+                found.append(float(value))
+            except (TypeError, ValueError):
+                continue
+        return found or self._bulk_numbers(tag)
+
+    def number(self, tag: int) -> float | None:
+        """The first value that is a number."""
+        return next(iter(self.numbers(tag)), None)
+
+    def integer(self, tag: int, otherwise: int = 0) -> int:
+        """The first value that is a number, as an integer."""
+        number = self.number(tag)
+        return otherwise if number is None or number != number else int(number)
+
+    def items(self, tag: int) -> list[Attributes]:
+        """The items of a sequence."""
+        return [
+            Attributes(item, self._fetch, big_endian=self._big_endian)
+            for item in self.values(tag)
+            if isinstance(item, dict)
+        ]
+
+    def item(self, tag: int) -> Attributes:
+        """The first item of a sequence, or one without attributes."""
+        return next(iter(self.items(tag)), Attributes({}))
+
+    def octets(self, tag: int) -> bytes:
+        """A value of bytes, wherever it is; in the byte order of the data set."""
+        member = self._members.get(f"{tag:08X}", {})
+        if "InlineBinary" in member:
+            return base64.b64decode(member["InlineBinary"])
+        place = _PLACE.search(member.get("BulkDataURI", ""))
+        return self._fetch(int(place[1]), int(place[2])) if place else b""
+
+    def words(self, tag: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
+        """A value of 16-bit words as unsigned numbers, shape (count,): OW, or US and SS as LUT data comes too."""
+        held = self.values(tag)
+        if held:
+            return np.array([int(value) & 0xFFFF for value in held], np.uint16)
+        octets = self.octets(tag)
+        # JSON's InlineBinary is in little endian whatever the syntax (PS3.18 F.2.7); bulk data as it is stored.
+        inline = "InlineBinary" in self._members.get(f"{tag:08X}", {})
+        kind = ">u2" if self._big_endian and not inline else "<u2"
+        return np.frombuffer(octets[: len(octets) // 2 * 2], kind).astype(np.uint16)
+
+    def floats(self, tag: int, kind: str) -> np.ndarray[Any, np.dtype[Any]]:
+        """A value of floats (`f4` or `f8`), shape (count,)."""
+        octets = self.octets(tag)
+        order = ">" if self._big_endian and "InlineBinary" not in self._members.get(f"{tag:08X}", {}) else "<"
+        size = int(kind[1:])
+        return np.frombuffer(octets[: len(octets) // size * size], order + kind).astype(kind)
+
+    def _bulk_numbers(self, tag: int) -> list[float]:
+        member = self._members.get(f"{tag:08X}", {})
+        kind = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8"}.get(member.get("vr", ""))
+        if "BulkDataURI" not in member:
+            return []
+        if kind is None:
+            texts = self.octets(tag).decode("latin-1").split("\\") if member.get("vr") in ("DS", "IS") else []
+            return [float(text) for text in texts if text.strip()]
+        order = ">" if self._big_endian else "<"
+        octets, size = self.octets(tag), int(kind[1:])
+        return [float(value) for value in np.frombuffer(octets[: len(octets) // size * size], order + kind)]
+
+
+def functional_groups(instance: Attributes, frame: int, macro: int) -> Attributes:
+    """The first item of a functional group macro as it holds for a frame (1 is the first): its own, or the shared one.
+
+    PS3.3 C.7.6.16.
+    """
+    frames = instance.items(0x52009230)
+    if 0 < frame <= len(frames) and macro in frames[frame - 1]:
+        return frames[frame - 1].item(macro)
+    return instance.item(0x52009229).item(macro)

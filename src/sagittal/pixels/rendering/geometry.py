@@ -1,0 +1,92 @@
+"""Which part of an image a picture shows, how turned and how large (PS3.18 8.3.5.1.3, PS3.3 C.10.4, C.10.6).
+
+Deliberately not here: gray or color.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sagittal.errors import BadRequest
+
+Picture = np.ndarray[Any, np.dtype[np.uint8]]  # shape (rows, columns) or (rows, columns, 3)
+SIDE_MAX = 16_384  # pixels of a viewport
+
+
+@dataclass(frozen=True, slots=True)
+class Viewport:
+    """A width and height the picture must fit in, and the region of the image that it shows; None: all of it."""
+
+    width: int
+    height: int
+    left: float = 0.0
+    top: float = 0.0
+    region_width: float | None = None  # negative: flipped
+    region_height: float | None = None
+
+
+def viewport(text: str) -> Viewport:
+    """`vw,vh` or `vw,vh,sx,sy,sw,sh` of a request; sx, sy, sw and sh may be empty. BadRequest otherwise."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) not in (2, 6):
+        raise BadRequest("viewport is vw,vh or vw,vh,sx,sy,sw,sh")
+    try:
+        width, height = int(parts[0]), int(parts[1])
+        left, top, wide, high = (float(part) if part else None for part in (parts[2:] or [""] * 4))
+    except ValueError:
+        raise BadRequest("viewport has numbers: vw,vh or vw,vh,sx,sy,sw,sh") from None
+    if not (0 < width <= SIDE_MAX and 0 < height <= SIDE_MAX):
+        raise BadRequest(f"the viewport's sides are 1 to {SIDE_MAX} pixels")
+    if (
+        wide == 0
+        or high == 0
+        or any(number is not None and not np.isfinite(number) for number in (left, top, wide, high))
+    ):
+        raise BadRequest("the viewport shows no region of the image")
+    return Viewport(width, height, left or 0.0, top or 0.0, wide, high)
+
+
+def shown(picture: Picture, port: Viewport) -> Picture:
+    """The viewport's region of a picture, flipped as it asks, scaled to fit without changing its shape."""
+    rows, columns = picture.shape[:2]
+    wide = columns - port.left if port.region_width is None else port.region_width
+    high = rows - port.top if port.region_height is None else port.region_height
+    left, top = round(port.left), round(port.top)
+    right, bottom = round(port.left + abs(wide)), round(port.top + abs(high))
+    if left < 0 or top < 0 or right > columns or bottom > rows or right <= left or bottom <= top:
+        raise BadRequest(f"the viewport's region is not within the image of {columns} by {rows}")
+    region = picture[top:bottom, left:right]
+    if wide < 0:
+        region = region[:, ::-1]
+    if high < 0:
+        region = region[::-1]
+    return fitted(region, port.width, port.height)
+
+
+def fitted(picture: Picture, width: int, height: int) -> Picture:
+    """Scaled to fit into width and height, its shape kept."""
+    rows, columns = picture.shape[:2]
+    factor = min(width / columns, height / rows)
+    return scaled(picture, max(1, round(columns * factor)), max(1, round(rows * factor)))
+
+
+def scaled(picture: Picture, width: int, height: int) -> Picture:
+    """Resampled: averaged when smaller, bilinear when larger."""
+    from PIL import Image
+
+    if picture.shape[:2] == (height, width):
+        return picture
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    smaller = width < picture.shape[1] or height < picture.shape[0]
+    method = Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR
+    return np.asarray(image.resize((width, height), method))
+
+
+def turned(picture: Picture, rotation: int, flip: bool) -> Picture:
+    """Spatial Transformation (C.10.6): rotated clockwise by 0, 90, 180 or 270 degrees, then flipped left to right."""
+    turns = -(rotation // 90) % 4
+    made = np.rot90(picture, turns) if turns else picture
+    return made[:, ::-1] if flip else made

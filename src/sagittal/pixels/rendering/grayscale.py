@@ -1,0 +1,169 @@
+"""The grayscale transformations: modality, VOI and presentation LUT (PS3.3 C.11.1, C.11.2, C.11.4, C.11.6).
+
+Made once for all values a pixel can have where that is at most 16 bits, then looked up. Deliberately not here: which
+state or request decides what applies (`render`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from sagittal.errors import BadRequest
+from sagittal.pixels.rendering.attributes import Attributes, functional_groups
+from sagittal.pixels.rendering.tables import Table, lut_of
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Octets = np.ndarray[Any, np.dtype[np.uint8]]
+Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+_TABLE_VALUES_MAX = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Modality:
+    """Stored values to modality values (PS3.3 C.11.1): a table, or a line."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    table: Table | None = None
+
+    def apply(self, stored: np.ndarray[Any, Any]) -> Floats:
+        if self.table is not None:
+            return self.table.apply(stored).astype(np.float64)
+        return stored.astype(np.float64) * self.slope + self.intercept
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A VOI window (PS3.3 C.11.2.1.2)."""
+
+    center: float
+    width: float
+    function: Function = "LINEAR"
+
+    def apply(self, values: Floats) -> Floats:
+        """Outputs from 0 to 1."""
+        if self.function == "SIGMOID":
+            with np.errstate(over="ignore"):
+                return 1.0 / (1.0 + np.exp(-4.0 * (values - self.center) / self.width))
+        center, width = self.center, self.width
+        if self.function == "LINEAR":
+            center, width = center - 0.5, width - 1.0
+        if width <= 0:
+            return (values > center).astype(np.float64)
+        return np.clip((values - center) / width + 0.5, 0.0, 1.0)
+
+
+Voi = Window | Table
+
+
+def modality_of(item: Attributes, *, signed: bool) -> Modality:
+    """The modality transformation of an image, a state or a functional group item."""
+    for sequence in item.items(0x00283000):
+        table = lut_of(sequence, signed=signed)
+        if table is not None:
+            return Modality(table=table)
+    slope, intercept = item.number(0x00281053), item.number(0x00281052)
+    return Modality(slope or 1.0, intercept or 0.0)
+
+
+def frame_modality(instance: Attributes, frame: int, *, signed: bool) -> Modality:
+    """That of a frame: Pixel Value Transformation (C.7.6.16.2.9) of an enhanced image, or of the image."""
+    macro = functional_groups(instance, frame, 0x00289145)
+    return modality_of(macro if 0x00281053 in macro else instance, signed=signed)
+
+
+def voi_of(item: Attributes, *, signed: bool, place: int = 0) -> Voi | None:
+    """The VOI table or window at `place` among those an item offers; a table goes before a window."""
+    tables = [table for each in item.items(0x00283010) if (table := lut_of(each, signed=signed)) is not None]
+    if tables:
+        return tables[min(place, len(tables) - 1)]
+    centers, widths = item.numbers(0x00281050), item.numbers(0x00281051)
+    if not centers or not widths:
+        return None
+    place = min(place, len(centers) - 1, len(widths) - 1)
+    function = item.text(0x00281056).upper() or "LINEAR"
+    return window(centers[place], widths[place], function if function in FUNCTIONS else "LINEAR", strict=False)
+
+
+def frame_voi(instance: Attributes, frame: int, *, signed: bool) -> Voi | None:
+    """That of a frame: Frame VOI LUT (C.7.6.16.2.10) of an enhanced image, or of the image."""
+    macro = functional_groups(instance, frame, 0x00289132)
+    return voi_of(macro, signed=signed) or voi_of(instance, signed=signed)
+
+
+def window(center: float, width: float, function: str = "LINEAR", *, strict: bool = True) -> Window | None:
+    """A window. With `strict` BadRequest where C.11.2.1.2 forbids it, else None."""
+    if function not in FUNCTIONS:
+        raise BadRequest(f"the VOI LUT function is one of {', '.join(FUNCTIONS)}")
+    least = 1.0 if function == "LINEAR" else 0.0
+    valid = np.isfinite(center) and np.isfinite(width) and (width >= least if least else width > 0)
+    if not valid and strict:
+        raise BadRequest("the window width is at least 1 for LINEAR, and more than 0 for the other functions")
+    return Window(center, width, function) if valid else None  # type: ignore[arg-type]  # one of FUNCTIONS
+
+
+def full_range(values: Floats, padding: np.ndarray[Any, np.dtype[np.bool_]] | None) -> Window:
+    """The window from the least to the greatest value, when nobody says which; padding does not count."""
+    counted = values if padding is None or padding.all() else values[~padding]
+    counted = counted[np.isfinite(counted)]
+    low, high = (float(counted.min()), float(counted.max())) if counted.size else (0.0, 1.0)
+    return Window((low + high) / 2, max(high - low, 1e-9), "LINEAR_EXACT")
+
+
+def padding_of(
+    instance: Attributes, stored: np.ndarray[Any, Any], *, signed: bool
+) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+    """Where Pixel Padding Value, or the range up to Pixel Padding Range Limit, is (PS3.3 C.7.5.1.1.2)."""
+    value = instance.number(0x00280120)
+    if value is None:
+        return None
+    limit = instance.number(0x00280121)
+    ends = sorted(_as_stored(end, stored, signed=signed) for end in (value, value if limit is None else limit))
+    return (stored >= ends[0]) & (stored <= ends[1])
+
+
+def _as_stored(value: float, stored: np.ndarray[Any, Any], *, signed: bool) -> float:
+    bits = stored.dtype.itemsize * 8
+    return value - (1 << bits) if signed and stored.dtype.kind == "i" and value >= 1 << (bits - 1) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Stored values to P-values of 8 bits."""
+
+    modality: Modality
+    voi: Voi | None
+    presentation: Table | None = None
+    inverse: bool = False
+
+    def apply(self, stored: np.ndarray[Any, Any]) -> Octets:
+        """P-values from 0 (black) to 255 for one frame, shape (rows, columns)."""
+        if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2 and stored.size > 4096:
+            info = np.iinfo(stored.dtype)
+            inputs = np.arange(info.min, info.max + 1, dtype=np.int64)
+            table = self._octets(inputs)
+            found: Octets = table[stored.astype(np.int64) - info.min] if info.min else table[stored]
+            return found
+        return self._octets(stored)
+
+    def _octets(self, stored: np.ndarray[Any, Any]) -> Octets:
+        values = self.modality.apply(stored)
+        if isinstance(self.voi, Table):
+            shown = self.voi.apply(np.round(values)) / float((1 << self.voi.bits) - 1)
+        elif self.voi is not None:
+            shown = self.voi.apply(values)
+        else:
+            shown = full_range(values, None).apply(values)
+        shown = np.nan_to_num(np.clip(shown, 0.0, 1.0))
+        if self.presentation is not None:
+            table = self.presentation
+            places = np.round(shown * (len(table.entries) - 1)).astype(np.int64)
+            shown = table.entries[places] / float((1 << table.bits) - 1)
+        if self.inverse:
+            shown = 1.0 - shown
+        octets: Octets = np.round(np.clip(shown, 0.0, 1.0) * 255.0).astype(np.uint8)
+        return octets

@@ -1,0 +1,131 @@
+"""What lies over the picture: shutters, overlay planes, graphics, text (PS3.3 C.7.6.11, C.9, C.10.5; PS3.18 8.3.5.1.1).
+
+Masks are painted in pixels of the image, before it is cut and turned; lines and text after that, so that they stay
+sharp and upright. Deliberately not here: where graphics come from (`states`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sagittal.pixels.rendering.states import Graphic, Point, Shutter
+
+Picture = np.ndarray[Any, np.dtype[np.uint8]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Map = Callable[[Point], Point]
+_CIRCLE_POINTS = 72
+
+
+def painted(picture: Picture, mask: Mask, gray: int) -> Picture:
+    """The picture with a gray value where the mask is."""
+    made = picture.copy()
+    made[mask] = gray
+    return made
+
+
+def hidden(shutter: Shutter, shape: tuple[int, int], planes: dict[int, Mask]) -> Mask:
+    """What a shutter hides of an image of `shape`; its edges count from 1."""
+    rows, columns = np.ogrid[1 : shape[0] + 1, 1 : shape[1] + 1]
+    mask = np.zeros(shape, bool)
+    if shutter.rectangle is not None:
+        left, top, right, bottom = shutter.rectangle
+        mask |= (columns <= left) | (columns >= right) | (rows <= top) | (rows >= bottom)
+    if shutter.circle is not None:
+        row, column, radius = shutter.circle
+        mask |= (rows - row) ** 2 + (columns - column) ** 2 > radius**2
+    if shutter.polygon:
+        mask |= ~_inside(shutter.polygon, shape)
+    if shutter.overlay_group in planes:
+        mask |= planes[shutter.overlay_group]
+    return mask
+
+
+def drawn(
+    picture: Picture,
+    graphics: Iterable[Graphic],
+    to_picture: Map,
+    levels: dict[str, int],
+    corners: Sequence[Sequence[str]] = (),
+) -> Picture:
+    """The picture with graphics and text, and with lines of text in its upper left and upper right corners."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    graphics = list(graphics)
+    if not graphics and not any(corners):
+        return picture
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    draw = ImageDraw.Draw(image)
+    width, height = image.size
+    font = ImageFont.load_default(max(8, min(width, height) // 32))
+    color = (lambda gray: (gray,) * 3) if picture.ndim == 3 else (lambda gray: gray)
+    for graphic in graphics:
+        ink = color(levels.get(graphic.layer, 255))
+        if graphic.display:
+            points = [(x * (width - 1), y * (height - 1)) for x, y in graphic.points]
+        else:
+            points = [to_picture(point) for point in graphic.points]
+        if graphic.kind == "TEXT":
+            draw.multiline_text(points[0], graphic.text.replace("\r\n", "\n"), ink, font)
+            continue
+        line = _line(graphic.kind, points)
+        if len(line) == 1:
+            x, y = line[0]
+            draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=ink)
+        elif graphic.filled and len(line) > 2:
+            draw.polygon(line, fill=ink, outline=ink)
+        elif len(line) > 1:
+            draw.line(line, ink, width=max(1, min(width, height) // 512))
+    for place, lines in enumerate(corners):
+        text = "\n".join(lines)
+        if text:
+            left = 4 if not place else width - 4 - draw.multiline_textbbox((0, 0), text, font)[2]
+            draw.multiline_text((left, 4), text, color(255), font, stroke_width=1, stroke_fill=color(0))
+    return np.asarray(image)
+
+
+def _line(kind: str, points: list[Point]) -> list[Point]:
+    """The points of the line that draws a graphic."""
+    if kind == "CIRCLE" and len(points) >= 2:
+        (x, y), (edge_x, edge_y) = points[:2]
+        radius = float(np.hypot(edge_x - x, edge_y - y))
+        return _round((x, y), (radius, 0.0), (0.0, radius))
+    if kind == "ELLIPSE" and len(points) >= 4:
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[:4]
+        center = (ax + bx) / 2, (ay + by) / 2
+        return _round(center, ((bx - ax) / 2, (by - ay) / 2), ((dx - cx) / 2, (dy - cy) / 2))
+    if kind == "INTERPOLATED" and len(points) > 2:
+        return _spline(points)
+    return points
+
+
+def _round(center: Point, first: Point, second: Point) -> list[Point]:
+    angles = np.linspace(0.0, 2 * np.pi, _CIRCLE_POINTS + 1)
+    return [
+        (
+            float(center[0] + np.cos(a) * first[0] + np.sin(a) * second[0]),
+            float(center[1] + np.cos(a) * first[1] + np.sin(a) * second[1]),
+        )
+        for a in angles
+    ]
+
+
+def _spline(points: list[Point]) -> list[Point]:
+    """A smooth line through all points (Catmull-Rom)."""
+    through = np.array([points[0], *points, points[-1]], float)
+    steps = np.linspace(0.0, 1.0, 12, endpoint=False)[:, None]
+    parts = []
+    for p0, p1, p2, p3 in zip(through, through[1:], through[2:], through[3:], strict=False):
+        bent = 2 * p1 + (p2 - p0) * steps + (2 * p0 - 5 * p1 + 4 * p2 - p3) * steps**2
+        parts.append(0.5 * (bent + (3 * p1 - p0 - 3 * p2 + p3) * steps**3))
+    return [*((float(x), float(y)) for x, y in np.concatenate(parts)), points[-1]]
+
+
+def _inside(polygon: Sequence[Point], shape: tuple[int, int]) -> Mask:
+    from PIL import Image, ImageDraw
+
+    image = Image.new("1", (shape[1], shape[0]))
+    ImageDraw.Draw(image).polygon([(x - 1, y - 1) for x, y in polygon], fill=1, outline=1)
+    return np.asarray(image)

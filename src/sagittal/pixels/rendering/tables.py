@@ -1,0 +1,119 @@
+"""Lookup tables as data sets hold them: descriptors, 8 and 16 bit data, palettes plain and segmented.
+
+PS3.3 C.7.6.3.1.5, C.7.9.2, C.11.1.1.1, C.11.2.1.1. Deliberately not here: where in the pipeline a table applies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sagittal.errors import Malformed
+from sagittal.pixels.rendering.attributes import Attributes
+
+Words = np.ndarray[Any, np.dtype[np.uint16]]
+ENTRIES_MAX = 1 << 16  # a descriptor's first value has 16 bits, 0 standing for this
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A lookup table: input `first` maps to the first of `entries`, inputs beyond its ends to the end's entry."""
+
+    first: int
+    entries: Words  # shape (count,)
+    bits: int
+
+    def apply(self, values: np.ndarray[Any, Any]) -> Words:
+        """Outputs for integer inputs of any shape."""
+        places = np.clip(values.astype(np.int64) - self.first, 0, len(self.entries) - 1)
+        found: Words = self.entries[places]
+        return found
+
+
+def lut_of(item: Attributes, *, signed: bool) -> Table | None:
+    """The table of an item of a Modality, VOI or Presentation LUT Sequence; None when it holds none."""
+    described = [int(number) for number in item.numbers(0x00283002)]
+    if len(described) < 3:
+        return None
+    count, first, bits = described[0] & 0xFFFF or ENTRIES_MAX, described[1], described[2]
+    entries = _entries(item.words(0x00283006), count, bits)
+    return Table(_first(first, signed), entries, bits) if len(entries) else None
+
+
+def palette_of(instance: Attributes) -> tuple[Table, Table, Table] | None:
+    """The red, green and blue tables of a PALETTE COLOR image or of a pseudo-color state; None without them."""
+    found = []
+    for n in range(3):
+        described = [int(number) for number in instance.numbers(0x00281101 + n)]
+        if len(described) < 3:
+            return None
+        count, first, bits = described[0] & 0xFFFF or ENTRIES_MAX, described[1], described[2]
+        words = instance.words(0x00281201 + n)
+        if not len(words):
+            words = expanded(instance.words(0x00281221 + n), count)
+            entries = words
+        else:
+            entries = _entries(words, count, bits)
+        if not len(entries):
+            return None
+        found.append(Table(_first(first, signed=instance.integer(0x00280103) == 1), entries, bits))
+    return found[0], found[1], found[2]
+
+
+def to_octets(table: Table) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The entries as 8-bit colors. 16-bit tables whose data has 8 significant bits are met too."""
+    entries = table.entries
+    if table.bits > 8 and (len(entries) == 0 or int(entries.max()) > 255):
+        return (entries >> 8).astype(np.uint8)
+    return entries.astype(np.uint8)
+
+
+def expanded(segments: Words, count_max: int) -> Words:
+    """Segmented palette data made plain (PS3.3 C.7.9.2): discrete, linear and indirect segments."""
+    data = segments.tolist()
+    made: list[int] = []
+    _expand(data, 0, len(data), made, count_max, indirect=True)
+    return np.array(made[:count_max], np.uint16)
+
+
+def _expand(data: list[int], at: int, end: int, made: list[int], count_max: int, *, indirect: bool) -> None:
+    while at + 1 < end and len(made) < count_max:
+        opcode, length = data[at], data[at + 1]
+        if opcode == 0:
+            made += data[at + 2 : at + 2 + length]
+            at += 2 + length
+        elif opcode == 1:
+            if not made or at + 2 >= end:
+                raise Malformed("palette", "a linear segment of the palette has no beginning or end")
+            start, stop = made[-1], data[at + 2]
+            made += [start + round((stop - start) * n / length) for n in range(1, length + 1)] if length else []
+            at += 3
+        elif opcode == 2 and indirect and at + 3 < end:
+            place = data[at + 2] | data[at + 3] << 16
+            _segments(data, place, length, made, count_max)
+            at += 4
+        else:
+            raise Malformed("palette", f"segment type {opcode} of the palette is unknown")
+
+
+def _segments(data: list[int], at: int, count: int, made: list[int], count_max: int) -> None:
+    """An indirect segment copies `count` segments from an earlier place, which are not indirect."""
+    for _ in range(count):
+        if at + 1 >= len(data):
+            raise Malformed("palette", "an indirect segment of the palette leads outside it")
+        end = at + (2 + data[at + 1] if data[at] == 0 else 3)
+        _expand(data, at, end, made, count_max, indirect=False)
+        at = end
+
+
+def _entries(words: Words, count: int, bits: int) -> Words:
+    """LUT data is one entry a word, or two 8-bit entries a word, low octet first."""
+    if bits <= 8 and len(words) < count:
+        return words.view(np.uint8)[:count].astype(np.uint16)
+    return words[:count]
+
+
+def _first(value: int, signed: bool) -> int:
+    return value - 0x10000 if signed and value > 0x7FFF else value

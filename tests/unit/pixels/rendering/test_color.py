@@ -1,0 +1,130 @@
+"""Palettes plain and segmented, YBR, ICC profiles."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from sagittal.errors import Malformed, NotAcceptable
+from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.color import convert_profile, profile, rgb_of
+from sagittal.pixels.rendering.tables import expanded
+
+
+def palette(
+    count: int, first: int, bits: int, *data: bytes, segmented: bool = False, big_endian: bool = False
+) -> Attributes:
+    """The three tables as bulk data one behind the other, as the data set would hold them."""
+    members, places = {}, b""
+    for n, octets in enumerate(data):
+        members[f"{0x00281101 + n:08X}"] = {"vr": "US", "Value": [count, first, bits]}
+        tag = (0x00281221 if segmented else 0x00281201) + n
+        members[f"{tag:08X}"] = {"vr": "OW", "BulkDataURI": f"{tag:08X}?offset={len(places)}&length={len(octets)}"}
+        places += octets
+    return Attributes(members, lambda offset, length: places[offset : offset + length], big_endian=big_endian)
+
+
+def words(*numbers: int, order: str = "<") -> bytes:
+    return struct.pack(f"{order}{len(numbers)}H", *numbers)
+
+
+def test_a_palette_of_16_bits_clamps_at_its_ends() -> None:
+    held = palette(3, 10, 16, words(0, 0x8000, 0xFFFF), words(0x1000, 0x2000, 0x3000), words(0, 0, 0xFF00))
+    shown = rgb_of(held, np.array([[0, 10, 11, 12, 200]], np.uint8), "PALETTE COLOR", 8)
+    assert shown.tolist() == [[[0, 16, 0], [0, 16, 0], [128, 32, 0], [255, 48, 255], [255, 48, 255]]]
+
+
+def test_big_endian_palettes() -> None:
+    tables = [words(0, 0xFF00, order=">")] * 3
+    shown = rgb_of(palette(2, 0, 16, *tables, big_endian=True), np.array([[0, 1]]), "PALETTE COLOR", 8)
+    assert shown.tolist() == [[[0] * 3, [255] * 3]]
+
+
+def test_entries_of_8_bits_two_in_a_word_and_one_in_a_word() -> None:
+    for data in (bytes((1, 2, 3, 4)), words(1, 2, 3, 4)):
+        shown = rgb_of(palette(4, 0, 8, data, data, data), np.array([[0, 1, 2, 3]]), "PALETTE COLOR", 8)
+        assert shown[0, :, 0].tolist() == [1, 2, 3, 4]
+
+
+def test_16_bit_tables_that_hold_8_significant_bits() -> None:
+    data = words(0, 100, 255)
+    shown = rgb_of(palette(3, 0, 16, data, data, data), np.array([[0, 1, 2]]), "PALETTE COLOR", 8)
+    assert shown[0, :, 0].tolist() == [0, 100, 255]
+
+
+def test_segmented_palettes() -> None:
+    # discrete 0 0x100 0x200; linear in 4 steps to 0x600; indirect: both again
+    segments = (0, 3, 0, 0x100, 0x200, 1, 4, 0x600, 2, 2, 0, 0)
+    plain = [0, 0x100, 0x200, 0x300, 0x400, 0x500, 0x600]
+    assert expanded(np.array(segments, np.uint16), 100).tolist() == plain * 2
+    held = palette(14, 0, 16, *[words(*segments)] * 3, segmented=True)
+    assert rgb_of(held, np.array([[6, 13]]), "PALETTE COLOR", 8)[0, :, 2].tolist() == [6, 6]
+
+
+@pytest.mark.parametrize("segments", [(1, 4, 9), (7, 1, 1), (2, 1, 9000, 0), (2, 1, 0, 0), (0, 1, 5, 2, 1, 3, 0, 1)])
+def test_broken_segments_are_refused_or_end(segments: tuple[int, ...]) -> None:
+    try:
+        assert len(expanded(np.array(segments, np.uint16), 50)) <= 50
+    except Malformed as error:
+        assert "palette" in error.text
+
+
+def test_a_missing_palette_is_told() -> None:
+    with pytest.raises(NotAcceptable, match="palette"):
+        rgb_of(Attributes({}), np.zeros((1, 1), np.uint8), "PALETTE COLOR", 8)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "stored", "rgb"),
+    [
+        ("RGB", (10, 20, 30), (10, 20, 30)),
+        ("YBR_FULL", (76, 85, 255), (254, 0, 0)),  # red by BT.601
+        ("YBR_FULL_422", (150, 44, 21), (0, 255, 1)),
+        ("YBR_PARTIAL_420", (235, 128, 128), (255, 255, 255)),
+        ("YBR_PARTIAL_422", (16, 128, 128), (0, 0, 0)),
+        ("YBR_RCT", (1, 2, 3), (1, 2, 3)),
+        ("HSV", (85, 255, 255), (0, 255, 0)),
+        ("CMYK", (255, 0, 0, 0), (0, 255, 255)),
+        ("ARGB", (9, 1, 2, 3), (1, 2, 3)),
+    ],
+)
+def test_photometric_interpretations(photometric: str, stored: tuple[int, ...], rgb: tuple[int, ...]) -> None:
+    shown = rgb_of(Attributes({}), np.array([[stored]], np.uint8), photometric, 8)
+    assert np.abs(shown[0, 0].astype(int) - rgb).max() <= 1
+
+
+def test_colors_of_16_bits() -> None:
+    shown = rgb_of(Attributes({}), np.array([[[0, 0x8000, 0xFFFF]]], np.uint16), "RGB", 16)
+    assert shown.tolist() == [[[0, 128, 255]]]
+
+
+def test_icc_profiles() -> None:
+    rgb = np.full((2, 2, 3), 100, np.uint8)
+    assert convert_profile(rgb, b"", "no") == (rgb, None)
+    assert convert_profile(rgb, b"mine", "yes")[1] == b"mine"
+    unchanged, attached = convert_profile(rgb, profile("srgb"), "srgb")
+    assert attached == profile("srgb") and np.abs(unchanged.astype(int) - 100).max() <= 1
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    assert lab.profile.profile_description
+    with pytest.raises(NotAcceptable):
+        convert_profile(rgb, b"", "adobergb")
+
+
+def test_an_unusable_profile_is_told() -> None:
+    from sagittal.errors import BadRequest
+
+    with pytest.raises(BadRequest, match="ICC"):
+        convert_profile(np.zeros((1, 1, 3), np.uint8), b"no profile", "srgb")
+
+
+def test_the_profile_goes_into_the_picture() -> None:
+    from sagittal.pixels.rendering.pictures import picture
+
+    rgb = np.zeros((4, 4, 3), np.uint8)
+    for kind in ("image/png", "image/jpeg", "image/webp"):
+        opened = Image.open(io.BytesIO(picture(kind, rgb, None, profile("srgb"))))
+        assert opened.info["icc_profile"] == profile("srgb")

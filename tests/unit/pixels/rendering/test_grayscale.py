@@ -1,0 +1,127 @@
+"""The grayscale transformations, against numbers worked out from PS3.3 C.11."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sagittal.errors import BadRequest
+from sagittal.pixels.description import Description
+from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Window, padding_of, window
+from sagittal.pixels.rendering.render import Frame, Options, render
+
+
+def attributes(**members: Any) -> Attributes:
+    """By tags as `t00281050=[40]`; sequences as lists of dicts of the same kind."""
+
+    def member(value: list[Any]) -> dict[str, Any]:
+        return {"vr": "XX", "Value": [item(each) if isinstance(each, dict) else each for each in value]}
+
+    def item(found: dict[str, Any]) -> dict[str, Any]:
+        return {name[1:].upper(): member(value) for name, value in found.items()}
+
+    return Attributes(item(members))
+
+
+def gray(values: list[int], instance: Attributes, *, photometric: str = "MONOCHROME2", **more: Any) -> list[int]:
+    stored = np.array([values], np.int16 if more.get("signed") else np.uint16)
+    description = Description(1, len(values), photometric=photometric, **more)
+    shown, _ = render(Frame(instance, 1, stored, description), Options())
+    return shown[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("function", "center", "width", "value", "expected"),
+    [
+        ("LINEAR", 2048, 4096, 0, 0.0),  # the worked example of C.11.2.1.2.1: 0 is the minimum, 4095 the maximum
+        ("LINEAR", 2048, 4096, 4095, 1.0),
+        ("LINEAR", 2048, 1, 2047, 0.0),
+        ("LINEAR", 2048, 1, 2048, 1.0),
+        ("LINEAR", 0, 100, -50, 0.0),
+        ("LINEAR", 0, 100, 49, 1.0),
+        ("LINEAR_EXACT", 2048, 4096, 0, 0.0),
+        ("LINEAR_EXACT", 2048, 4096, 2048, 0.5),
+        ("LINEAR_EXACT", 2048, 4096, 4096, 1.0),
+        ("SIGMOID", 100, 40, 100, 0.5),
+        ("SIGMOID", 100, 40, 110, 1 / (1 + np.exp(-1))),
+    ],
+)
+def test_windows(function: Any, center: float, width: float, value: float, expected: float) -> None:
+    assert Window(center, width, function).apply(np.array([float(value)]))[0] == pytest.approx(expected)
+
+
+def test_window_widths_that_the_standard_forbids() -> None:
+    for function, width in (("LINEAR", 0.5), ("LINEAR_EXACT", 0.0), ("SIGMOID", -1.0), ("CUBIC", 5.0)):
+        with pytest.raises(BadRequest):
+            window(10, width, function)
+
+
+def test_rescaled_and_windowed() -> None:
+    instance = attributes(t00281053=[2], t00281052=[-1000], t00281050=[40], t00281051=[401])
+    # modality 2*480-1000 = -40 -> (-40-39.5)/400+0.5; the ends of the window are -160.5 and 239.5
+    assert gray([0, 480, 520, 700], instance) == [0, round(255 * 0.30125), round(255 * 0.50125), 255]
+
+
+def test_the_first_of_several_windows_and_a_sigmoid() -> None:
+    instance = attributes(t00281050=[100, 5], t00281051=[40, 1], t00281056=["SIGMOID"])
+    assert gray([100], instance) == [128]
+
+
+def test_a_window_of_width_nought_is_ignored() -> None:
+    assert gray([5, 10], attributes(t00281050=[0], t00281051=[0])) == [0, 255]
+
+
+def test_monochrome1_is_inverse_and_shape_inverse_not_twice() -> None:
+    assert gray([0, 100], attributes(), photometric="MONOCHROME1") == [255, 0]
+    assert gray([0, 100], attributes(t20500020=["INVERSE"]), photometric="MONOCHROME1") == [255, 0]
+    assert gray([0, 100], attributes(t20500020=["INVERSE"])) == [255, 0]
+    assert gray([0, 100], attributes(t20500020=["IDENTITY"])) == [0, 255]
+
+
+def test_padding_does_not_count_for_the_range() -> None:
+    assert gray([63536 - 65536, 0, 50, 100], attributes(t00280120=[-2000]), signed=True) == [0, 0, 128, 255]
+
+
+def test_padding_as_unsigned_number_of_signed_pixels() -> None:
+    stored = np.array([-2000, 5], np.int16)
+    mask = padding_of(attributes(t00280120=[63536]), stored, signed=True)
+    assert mask is not None and mask.tolist() == [True, False]
+
+
+def test_a_modality_table_goes_before_the_line() -> None:
+    table = {"t00283002": [3, 10, 16], "t00283006": [7, 8, 30]}
+    instance = attributes(t00283000=[table], t00281053=[99], t00281052=[0], t00281050=[15.5], t00281051=[32])
+    assert gray([0, 10, 11, 12, 50], instance) == [round(255 * (v - 15) / 31 + 127.5) for v in (7, 7, 8, 30, 30)]
+
+
+def test_a_voi_table_goes_before_the_window() -> None:
+    table = {"t00283002": [4, 100, 8], "t00283006": [0, 85, 170, 255]}
+    instance = attributes(t00283010=[table], t00281050=[1], t00281051=[1])
+    assert gray([0, 100, 101, 102, 103, 999], instance) == [0, 0, 85, 170, 255, 255]
+
+
+def test_functional_groups_of_the_frame_go_before_shared_ones() -> None:
+    def windowed(center: int) -> dict[str, Any]:
+        return {"t00289132": [{"t00281050": [center], "t00281051": [1]}]}
+
+    instance = attributes(t52009229=[windowed(5)], t52009230=[windowed(100), {}])
+    stored, description = np.array([[50, 150]], np.uint16), Description(1, 2, frames=2)
+    shown = [render(Frame(instance, number, stored, description), Options())[0].tolist() for number in (1, 2)]
+    assert shown == [[[0, 255]], [[255, 255]]]
+
+
+def test_large_frames_by_table_as_small_ones_by_number() -> None:
+    pipeline = Pipeline(Modality(0.5, -100), Window(40, 400))
+    stored = np.arange(-4000, 4000, dtype=np.int16).reshape(80, 100)
+    whole = pipeline.apply(stored)
+    assert (whole[::8] == np.stack([pipeline.apply(row) for row in stored[::8]])).all()
+
+
+def test_floats_and_constant_frames() -> None:
+    description = Description(1, 3, bits_allocated=32, bits_stored=32, high_bit=31, kind="float")
+    frame = Frame(attributes(), 1, np.array([[0.0, np.nan, 2.5]], np.float32), description)
+    assert render(frame, Options())[0].tolist() == [[0, 0, 255]]
+    assert gray([7, 7], attributes()) == [128, 128]

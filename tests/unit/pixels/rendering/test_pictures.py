@@ -1,0 +1,255 @@
+"""File formats, viewports, overlays, presentation states."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from sagittal.errors import BadRequest, NotAcceptable
+from sagittal.pixels.description import Description
+from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.geometry import shown, viewport
+from sagittal.pixels.rendering.pictures import ANIMATED, SINGLE, moving, picture
+from sagittal.pixels.rendering.render import Frame, Options, render
+from sagittal.pixels.rendering.states import COLOR, GRAYSCALE, PSEUDO_COLOR, references, state_for
+
+RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8)
+
+
+def made(**members: Any) -> Attributes:
+    def member(value: Any) -> dict[str, Any]:
+        if isinstance(value, bytes):
+            import base64
+
+            return {"vr": "OW", "InlineBinary": base64.b64encode(value).decode()}
+        return {"vr": "XX", "Value": [item(each) if isinstance(each, dict) else each for each in value]}
+
+    def item(found: dict[str, Any]) -> dict[str, Any]:
+        return {name[1:].upper(): member(value) for name, value in found.items()}
+
+    return Attributes(item(members))
+
+
+@pytest.mark.parametrize("media_type", SINGLE)
+@pytest.mark.parametrize("shape", [(16, 24), (16, 24, 3)])
+def test_every_format_holds_the_picture(media_type: str, shape: tuple[int, ...]) -> None:
+    pixels = np.linspace(0, 255, int(np.prod(shape))).astype(np.uint8).reshape(shape)
+    data = picture(media_type, pixels)
+    if media_type == "image/jxl":
+        held = imagecodecs.jpegxl_decode(data)
+    else:
+        held = np.asarray(Image.open(io.BytesIO(data)).convert("RGB" if len(shape) == 3 else "L"))
+    assert held.shape == shape
+    worst = {"image/jpeg": 16, "image/gif": 40}.get(media_type, 0)
+    assert np.abs(held.astype(int) - pixels).max() <= worst
+
+
+def test_quality_makes_smaller_files() -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (64, 64), np.uint8)
+    for media_type in ("image/jpeg", "image/webp", "image/jxl"):
+        assert len(picture(media_type, pixels, 20)) < len(picture(media_type, pixels, 95))
+
+
+def test_what_can_not_be_made_is_told() -> None:
+    for call in (lambda: picture("image/x-xcf", RAMP), lambda: moving("image/png", [RAMP], 0.1)):
+        with pytest.raises(NotAcceptable):
+            call()
+
+
+@pytest.mark.parametrize("media_type", [each for each in ANIMATED if each.startswith("image")])
+def test_moving_pictures(media_type: str) -> None:
+    frames = [np.full((16, 16), level, np.uint8) for level in (0, 128, 255)]
+    opened = Image.open(io.BytesIO(moving(media_type, frames, 0.25)))
+    assert getattr(opened, "n_frames", 1) == 3
+    levels = []
+    for n in range(3):
+        opened.seek(n)
+        levels.append(int(np.asarray(opened.convert("L"))[8, 8]))
+    assert np.abs(np.array(levels) - (0, 128, 255)).max() <= 4
+
+
+def test_mp4() -> None:
+    av = pytest.importorskip("av")
+    frames = [np.full((17, 33), level, np.uint8) for level in (0, 128, 255)]
+    with av.open(io.BytesIO(moving("video/mp4", frames, 0.5))) as container:
+        held = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    assert [frame.shape for frame in held] == [(16, 32)] * 3
+    assert [int(frame[8, 8]) for frame in held] == pytest.approx([0, 128, 255], abs=6)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8,6", RAMP),
+        ("4,3,0,0,4,3", RAMP[:3, :4]),
+        ("4,3,4,3,4,3", RAMP[3:, 4:]),
+        ("8,6,0,0,-8,6", RAMP[:, ::-1]),
+        ("8,6,0,0,8,-6", RAMP[::-1]),
+        ("2,2,6,,,2", RAMP[:2, 6:]),
+    ],
+)
+def test_viewports(text: str, expected: Any) -> None:
+    assert shown(RAMP, viewport(text)).tolist() == expected.tolist()
+
+
+def test_viewports_keep_the_shape() -> None:
+    assert shown(RAMP, viewport("4,100")).shape == (3, 4)
+    assert shown(RAMP, viewport("100,12")).shape == (12, 16)
+    assert shown(np.zeros((1000, 2), np.uint8), viewport("10,10")).shape == (10, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8", "8,6,1", "a,b", "0,5", "5,-1", "99999999,1", "8,6,0,0,0,6", "8,6,nan,0,4,4", "8,6,0,0,inf,6"]
+)
+def test_viewports_that_are_none(text: str) -> None:
+    with pytest.raises(BadRequest):
+        viewport(text)
+
+
+@pytest.mark.parametrize("text", ["8,6,4,0,8,6", "8,6,0,-1,8,6", "8,6,8,0,,"])
+def test_regions_outside_the_image(text: str) -> None:
+    with pytest.raises(BadRequest, match="region"):
+        shown(RAMP, viewport(text))
+
+
+def flat(instance: Attributes, raw: Any = None, frames: int = 1) -> Frame:
+    return Frame(
+        instance, 1, np.zeros((4, 6), np.uint16), Description(4, 6, frames=frames, bits_stored=12, high_bit=11), raw
+    )
+
+
+def overlay(rows: int, columns: int, bits: list[int], row: int = 1, column: int = 1) -> dict[str, Any]:
+    data = np.packbits(np.array(bits, np.uint8), bitorder="little").tobytes()
+    return {
+        "t60000010": [rows], "t60000011": [columns], "t60000040": ["G"], "t60000050": [row, column],
+        "t60000100": [1], "t60000102": [0], "t60003000": data,
+    }  # fmt: skip
+
+
+def test_overlay_planes_lie_at_their_origin() -> None:
+    picture_, _ = render(flat(made(**overlay(2, 2, [1, 0, 0, 1], 3, 6))), Options())
+    assert np.argwhere(picture_ == 255).tolist() == [[2, 5]]
+    picture_, _ = render(flat(made(**overlay(2, 2, [1, 0, 0, 1], 0, 0))), Options())
+    assert np.argwhere(picture_ == 255).tolist() == [[0, 0]]
+    assert not (render(flat(made(**overlay(2, 2, [1, 1, 1, 1]))), Options(overlays=False))[0] == 255).any()
+
+
+def test_overlay_bits_within_the_pixels() -> None:
+    raw = np.zeros((4, 6), np.uint16)
+    raw[1, 2] = 0x8000
+    held = made(t60000010=[4], t60000011=[6], t60000040=["G"], t60000050=[1, 1], t60000100=[16], t60000102=[15])
+    assert np.argwhere(render(flat(held, raw), Options())[0] == 255).tolist() == [[1, 2]]
+
+
+def test_overlays_of_several_frames() -> None:
+    held = made(**overlay(1, 2, [0, 1, 1, 0]), t60000015=[2], t60000051=[1])
+    places = []
+    for number in (1, 2, 3):
+        frame = Frame(held, number, np.zeros((4, 6), np.uint16), Description(4, 6, frames=3))
+        places.append(np.argwhere(render(frame, Options())[0] == 255).tolist())
+    assert places == [[[0, 1]], [[0, 0]], []]
+
+
+def ramp_frame(instance: Attributes = made()) -> Frame:  # noqa: B008
+    return Frame(instance, 1, RAMP.astype(np.uint16), Description(6, 8))
+
+
+def state(kind: str = GRAYSCALE, **members: Any) -> Any:
+    return state_for(made(t00080016=[kind], **members), "1.2.3", 1, signed=False)
+
+
+def test_a_state_turns_and_flips() -> None:
+    window = {"t00281050": [23.5], "t00281051": [47], "t00281056": ["LINEAR_EXACT"]}
+    plain, _ = render(ramp_frame(made(**window)), Options())
+    for rotation, turns in ((0, 0), (90, 3), (180, 2), (270, 1)):
+        for flip in ("N", "Y"):
+            held = state(t00700042=[rotation], t00700041=[flip], t00283110=[window], t20500020=["IDENTITY"])
+            turned, _ = render(ramp_frame(), Options(), held)
+            expected = np.rot90(plain, turns)
+            assert turned.tolist() == (expected[:, ::-1] if flip == "Y" else expected).tolist()
+
+
+def test_a_state_is_for_the_images_it_names() -> None:
+    named = {"t00080016": [GRAYSCALE], "t00283110": [
+        {"t00081140": [{"t00081155": ["9.9"]}], "t00281050": [1], "t00281051": [1]},
+        {"t00081140": [{"t00081155": ["1.2.3"], "t00081160": [2]}], "t00281050": [2], "t00281051": [2]},
+        {"t00081140": [{"t00081155": ["1.2.3"], "t00081160": [1]}], "t00281050": [3], "t00281051": [3]},
+    ]}  # fmt: skip
+    assert state_for(made(**named), "1.2.3", 1, signed=False).voi.center == 3
+    assert state_for(made(**named), "1.2.3", 2, signed=False).voi.center == 2
+    assert state_for(made(**named), "9.9", 7, signed=False).voi.center == 1
+
+
+def test_inverse_ignores_the_photometric_interpretation_of_the_image() -> None:
+    frame = Frame(made(), 1, np.array([[0, 9]], np.uint16), Description(1, 2, photometric="MONOCHROME1"))
+    assert render(frame, Options(), state(t20500020=["INVERSE"]))[0].tolist() == [[255, 0]]
+    assert render(frame, Options(), state(t20500020=["IDENTITY"]))[0].tolist() == [[0, 255]]
+
+
+def test_displayed_area_shutter_and_graphics() -> None:
+    held = state(
+        t0070005a=[{"t00700052": [3, 2], "t00700053": [6, 5]}],
+        t00181600=["RECTANGULAR"], t00181602=[2], t00181604=[7], t00181606=[1], t00181608=[5], t00181622=[0],
+        t00700001=[{"t00700002": ["L"], "t00700009": [
+            {"t00700005": ["PIXEL"], "t00700023": ["POLYLINE"], "t00700022": [3, 2, 6, 2], "t00700021": [2]},
+        ]}],
+        t00700060=[{"t00700002": ["L"], "t00700066": [0xC000]}],
+    )  # fmt: skip
+    frame = Frame(made(), 1, np.full((6, 8), 5, np.uint16), Description(6, 8))
+    cut, _ = render(frame, Options(), held)
+    assert cut.shape == (4, 4)
+    assert cut[0].tolist() == [0xC0] * 4
+    assert cut[3].tolist() == [0] * 4  # row 5 lies under the shutter
+    assert cut[1].tolist() == [128] * 4
+
+
+def test_circles_and_polygons_hide_their_outside() -> None:
+    frame = Frame(made(), 1, np.full((20, 20), 5, np.uint16), Description(20, 20))
+    round_, _ = render(frame, Options(), state(t00181600=["CIRCULAR"], t00181610=[10, 10], t00181612=[4]))
+    assert round_[9, 9] == 128 and round_[0, 0] == 0 and round_[9, 15] == 0
+    square, _ = render(frame, Options(), state(t00181600=["POLYGONAL"], t00181620=[5, 5, 5, 15, 15, 15, 15, 5]))
+    assert square[9, 9] == 128 and square[2, 9] == 0
+
+
+def test_pseudo_color() -> None:
+    data = {f"t0028120{n}": np.array([0, 0x8000, 0xFFFF], "<u2").tobytes() for n in (1, 2)}
+    data["t00281203"] = np.array([0, 0, 0], "<u2").tobytes()
+    tables = {f"t0028110{n}": [3, 0, 16] for n in (1, 2, 3)}
+    held = state(PSEUDO_COLOR, **tables, **data)
+    frame = Frame(made(), 1, np.array([[0, 5, 10]], np.uint16), Description(1, 3))
+    assert render(frame, Options(), held)[0].tolist() == [[[0, 0, 0], [128, 128, 0], [255, 255, 0]]]
+
+
+def test_a_color_state_leaves_the_window_alone() -> None:
+    held = state(COLOR, t00700042=[180], t00283110=[{"t00281050": [1], "t00281051": [1]}])
+    frame = Frame(
+        made(), 1, np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8), Description(1, 2, 3, 8, 8, 7, photometric="RGB")
+    )
+    assert render(frame, Options(), held)[0].tolist() == [[[4, 5, 6], [1, 2, 3]]]
+
+
+def test_other_states_are_not_rendered() -> None:
+    with pytest.raises(NotAcceptable):
+        state("1.2.840.10008.5.1.4.1.1.11.4")
+
+
+def test_references_in_order() -> None:
+    image = {"t00081150": ["1.2"], "t00081155": ["1.2.3"], "t00081160": [1, 3]}
+    found = references(made(t00081115=[{"t0020000e": ["5"], "t00081140": [image]}]))
+    assert [(each.series_uid, each.sop_instance_uid, each.frames) for each in found] == [("5", "1.2.3", (1, 3))]
+
+
+def test_annotations_are_drawn_only_when_asked_for() -> None:
+    name = {"vr": "PN", "Value": [{"Alphabetic": "DOE^JANE"}]}
+    instance = Attributes({"00100010": name, "00080060": {"vr": "CS", "Value": ["CT"]}})
+    frame = Frame(instance, 1, np.zeros((120, 200), np.uint16), Description(120, 200))
+    plain = render(frame, Options())[0]
+    patient = render(frame, Options(annotations=frozenset({"patient"})))[0]
+    technique = render(frame, Options(annotations=frozenset({"technique"})))[0]
+    assert (plain != patient)[:40, :100].any() and not (plain != patient)[:, 120:].any()
+    assert (plain != technique)[:40, 120:].any() and not (plain != technique)[:, :100].any()
