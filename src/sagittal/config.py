@@ -18,6 +18,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +71,7 @@ class WebSettings:
     hosts: tuple[str, ...] = ()  # names a browser may use for us, beside the bind address and loopback
     origins: tuple[str, ...] = ()  # pages that may write, as https://viewer.example
     public_url: str | None = None  # what clients see in front of a proxy
+    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-Proto, -Host, -Prefix are believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +258,20 @@ def _check_sha256(key: str, value: str) -> None:
         raise UsageError(f"{key}: not a SHA-256 in hexadecimal")
 
 
-_CHECKS: dict[str, Callable[[str, Any], None]] = {"aet": _check_aet, "port": _check_port, "sha256": _check_sha256}
+def _check_networks(key: str, value: Iterable[str]) -> None:
+    for text in value:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            raise UsageError(f"{key}: {error}") from None
+
+
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "aet": _check_aet,
+    "port": _check_port,
+    "sha256": _check_sha256,
+    "trusted_proxies": _check_networks,
+}
 
 
 def _read(file: Path) -> dict[str, Any]:

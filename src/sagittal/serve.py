@@ -19,6 +19,7 @@ import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from sagittal.archive import faults
@@ -192,6 +193,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         hosts=frozenset(settings.web.hosts),
         origins=frozenset(settings.web.origins),
         public_url=settings.web.public_url,
+        trusted_proxies=tuple(map(ip_network, settings.web.trusted_proxies)),
         tokens=lambda: running.tokens,
         nodes=running.nodes,
         token_table=running.tokens,

@@ -57,6 +57,7 @@ def test_later_wins(tmp_path, monkeypatch):
         ({"web": {"port": 65536}}, "not a port"),
         ({"web": {"port": True}}, "not a positive number"),
         ({"web": 5}, "a table is wanted"),
+        ({"web": {"trusted_proxies": ["10.0.0.0/8", "10.0.0.1/8"]}}, "web.trusted_proxies: 10.0.0.1/8 has host bits"),
         ({"durability": "some"}, "not one of full off"),
         ({"tokens": [{"name": "a", "sha256": "zz"}]}, "SHA-256"),
         ({"nodes": [{"aet": "A", "host": "h", "port": 1, "tls": "perhaps"}]}, "true or false"),

@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized
+from sagittal.web.wire import forwarded
 from sagittal.web.wire.uri import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ class Guard:
                 raise NotAuthorized("a page of another site may not change anything here")
             return
         if origin == f"{scope['scheme']}://{host}" or origin in self._settings.origins:
+            return
+        seen = forwarded.origin(scope, self._settings.trusted_proxies)
+        if seen and origin == f"{seen[0]}://{seen[1]}":
             return
         public = (self._settings.public_url or "").lower()
         if public == origin or public.startswith(origin + "/"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -70,6 +71,21 @@ def test_probes_take_any_host(web: Any) -> None:
 def test_origins_of_writes(web: Any, headers: dict[str, str], status: int) -> None:
     web.settings = settings(public_url="https://pacs.public/sagittal")
     headers["content-type"] = "multipart/related"  # without boundary: 400 once let in
+    assert web.request("POST", "/dicom-web/studies", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("trusted", "origin", "status"),
+    [
+        ("127.0.0.0/8", "https://pacs.example", 400),
+        ("127.0.0.0/8", "https://evil.example", 403),
+        ("10.0.0.0/8", "https://pacs.example", 403),
+    ],
+)
+def test_origins_of_writes_through_a_trusted_proxy(web: Any, trusted: str, origin: str, status: int) -> None:
+    web.settings = Settings(trusted_proxies=(ip_network(trusted),))
+    told = {"x-forwarded-proto": "https", "x-forwarded-host": "pacs.example"}
+    headers = {"origin": origin, "content-type": "multipart/related", **told}
     assert web.request("POST", "/dicom-web/studies", headers=headers).status_code == status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -28,6 +29,36 @@ from sagittal.web.wire import uri
 def test_base(host: str, server: Any, public_url: str | None, base: str) -> None:
     scope = {"type": "http", "scheme": "http", "headers": [(b"host", host.encode())], "server": server}
     assert uri.addresses(Request(scope), Settings(public_url=public_url)).base == base
+
+
+PROXY = (ip_network("10.0.0.0/24"), ip_network("::1"))
+
+
+@pytest.mark.parametrize(
+    ("client", "told", "base"),
+    [
+        ("10.0.0.9", {"proto": "https", "host": "pacs.example"}, "https://pacs.example/dicom-web"),
+        ("::1", {"proto": "HTTPS", "host": "pacs.example:8443"}, "https://pacs.example:8443/dicom-web"),
+        (
+            "10.0.0.9",
+            {"proto": "https", "host": "PACS.example", "prefix": "/a/b/"},
+            "https://pacs.example/a/b/dicom-web",
+        ),
+        ("10.0.0.9", {"host": "evil.example, pacs.example"}, "http://pacs.example/dicom-web"),
+        ("10.0.0.9", {"host": "[::2]:1"}, "http://[::2]:1/dicom-web"),
+        # what is no host, scheme or path is left alone
+        ("10.0.0.9", {"proto": "gopher", "host": "a/b"}, "http://held.example/dicom-web"),
+        ("10.0.0.9", {"host": 'x"><script>', "prefix": "//evil.example/"}, "http://held.example/dicom-web"),
+        # nobody else is believed
+        ("10.0.1.9", {"proto": "https", "host": "evil.example"}, "http://held.example/dicom-web"),
+        ("testclient", {"proto": "https", "host": "evil.example"}, "http://held.example/dicom-web"),
+    ],
+)
+def test_base_that_a_proxy_tells(client: str, told: dict[str, str], base: str) -> None:
+    headers = [(b"host", b"held.example"), *((f"x-forwarded-{n}".encode(), v.encode()) for n, v in told.items())]
+    scope = {"type": "http", "scheme": "http", "headers": headers, "server": ("10.0.0.1", 80), "client": (client, 9)}
+    assert uri.addresses(Request(scope), Settings(trusted_proxies=PROXY)).base == base
+    assert uri.addresses(Request(scope), Settings()).base == "http://held.example/dicom-web"
 
 
 @pytest.mark.parametrize("text", ["", "a", "1.2/3", "..x", "1" * 65, "1.2\n", "\u0661.\u0662"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sagittal.errors import BadRequest
+from sagittal.web.wire import forwarded
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -40,10 +41,13 @@ class Addresses:
 
 
 def addresses(request: Request, settings: Settings) -> Addresses:
-    """Addresses as the client named us (its Host has passed the allow-list), or as `public_url` says."""
+    """As the client named us (its Host has passed the allow-list), as `public_url` or a trusted proxy says."""
     if settings.public_url:
         return Addresses(settings.public_url.rstrip("/") + PREFIX)
     scope, host = request.scope, request.headers["host"]
+    if seen := forwarded.origin(scope, settings.trusted_proxies):
+        scheme, host, prefix = seen
+        return Addresses(f"{scheme}://{host}{prefix}{PREFIX}")
     own, port = scope.get("server") or ("", 0)
     # dicomweb-client leaves the port out of Host. A name may be that of a proxy, but this address can't be without it.
     if host in (own, f"[{own}]", *LOOPBACK_HOSTS) and port not in (0, 80):
