@@ -1,0 +1,1 @@
+"""From DICOM objects to other forms, and back."""

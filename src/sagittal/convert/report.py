@@ -1,0 +1,122 @@
+"""Structured reports as HTML: the content tree of PS3.3 C.17.3, readable, and nothing that a browser would run.
+
+Every value is escaped; no script, no address from the report. Deliberately not here: templates (TID) and their layouts,
+graphics of spatial coordinates (they are listed as numbers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from html import escape
+
+from sagittal.pixels.rendering.attributes import Attributes
+
+Link = Callable[[str, str], str]  # (SOP class, SOP instance) → address, "" for none
+SR_DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."  # PS3.4 B.5: every SR storage class begins so
+KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
+_STYLE = (
+    "body{font:16px/1.45 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color:#111;"
+    "background:#fff}"
+    "header{border-bottom:1px solid #999;margin-bottom:1rem}dl{display:grid;grid-template-columns:max-content 1fr;"
+    "gap:.1rem 1rem;margin:.5rem 0}dt{color:#555}dd{margin:0;white-space:pre-wrap}section{margin-left:1rem}"
+    "h1{font-size:1.5rem}h2{font-size:1.2rem}h3,h4,h5,h6{font-size:1rem}p{margin:.3rem 0;white-space:pre-wrap}"
+    "b{font-weight:600}ul{margin:.1rem 0 .1rem 1.2rem;padding:0}"
+)
+_HEAD = (
+    ("Patient", 0x00100010), ("Patient ID", 0x00100020), ("Born", 0x00100030), ("Sex", 0x00100040),
+    ("Study", 0x00081030), ("Study date", 0x00080020), ("Accession number", 0x00080050), ("Content date", 0x00080023),
+    ("Completion", 0x0040A491), ("Verification", 0x0040A493),
+)  # fmt: skip
+_PLAIN = {  # value type -> the attribute that has the value
+    "TEXT": 0x0040A160, "DATETIME": 0x0040A120, "DATE": 0x0040A121, "TIME": 0x0040A122, "UIDREF": 0x0040A124,
+    "PNAME": 0x0040A123,
+}  # fmt: skip
+_REFERENCES = frozenset({"IMAGE", "COMPOSITE", "WAVEFORM"})
+
+
+def html(report: Attributes, link: Link = lambda sop_class, sop_instance: "") -> str:
+    """The report as one HTML page; `link` gives addresses of objects that it refers to."""
+    title = _concept(report) or "Report"
+    language = report.item(0x00080006).text(0x00080100) or "en"
+    rows = "".join(
+        f"<dt>{name}<dd>{escape(_person(report.text(tag)))}" for name, tag in _HEAD if report.text(tag)
+    ) + "".join(
+        f"<dt>Verified by<dd>{escape(_person(each.text(0x0040A075)))} {escape(each.text(0x0040A030))}"
+        for each in report.items(0x0040A073)
+    )
+    body = "".join(_content(report, link, 2))
+    return (
+        f'<!doctype html><html lang="{escape(language, quote=True)}"><meta charset="utf-8">'
+        f"<title>{escape(title)}</title>"
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f"<header><h1>{escape(title)}</h1><dl>{rows}</dl></header><main>{body}</main></html>"
+    )
+
+
+def _content(parent: Attributes, link: Link, level: int) -> Iterator[str]:
+    """The content items below one; depth is bounded by the reader's."""
+    for item in parent.items(0x0040A730):
+        kind, name = item.text(0x0040A040), _concept(item)
+        if kind == "CONTAINER":
+            heading = f"h{min(level, 6)}"
+            yield f"<section><{heading}>{escape(name)}</{heading}>" if name else "<section>"
+            yield from _content(item, link, level + 1)
+            yield "</section>"
+            continue
+        reference = item.text(0x0040DB73)
+        value = _value(item, kind, link) if kind else f"see item {escape(reference)}" if reference else ""
+        yield f"<p><b>{escape(name)}</b> {value}</p>" if name else f"<p>{value}</p>"
+        below = "".join(_content(item, link, level + 1))
+        if below:
+            yield f"<section>{below}</section>"
+
+
+def _value(item: Attributes, kind: str, link: Link) -> str:
+    """One value as HTML."""
+    if kind in _PLAIN:
+        text = "; ".join(item.texts(_PLAIN[kind])) if kind != "PNAME" else item.text(_PLAIN[kind])
+        return escape(_person(text) if kind == "PNAME" else text)
+    if kind == "CODE":
+        return escape(_meaning(item.item(0x0040A168)))
+    if kind == "NUM":
+        measured = item.item(0x0040A300)
+        number, units = measured.text(0x0040A30A), measured.item(0x004008EA)
+        shown = units.text(0x00080100)
+        if not number:
+            return escape(_meaning(item.item(0x0040A301)))
+        return escape(number if shown in ("", "1") else f"{number} {_units(units)}")
+    if kind in _REFERENCES:
+        return ", ".join(_reference(each, link) for each in item.items(0x00081199))
+    if kind in ("SCOORD", "SCOORD3D"):
+        points = " ".join(f"{number:g}" for number in item.numbers(0x00700022))
+        return escape(f"{item.text(0x00700023)} {points}")
+    if kind == "TCOORD":
+        places = item.texts(0x0040A132) or item.texts(0x0040A138) or item.texts(0x0040A13A)
+        return escape(f"{item.text(0x0040A130)} {' '.join(places)}")
+    return escape(kind)
+
+
+def _reference(item: Attributes, link: Link) -> str:
+    sop_class, sop_instance = item.text(0x00081150), item.text(0x00081155)
+    frames = " ".join(f"{number:g}" for number in item.numbers(0x00081160))
+    text = escape(sop_instance + (f" frames {frames}" if frames else ""))
+    address = link(sop_class, sop_instance)
+    return f'<a href="{escape(address, quote=True)}">{text}</a>' if address else text
+
+
+def _concept(item: Attributes) -> str:
+    return _meaning(item.item(0x0040A043))
+
+
+def _meaning(code: Attributes) -> str:
+    return code.text(0x00080104) or code.text(0x00080100)
+
+
+def _units(code: Attributes) -> str:
+    """UCUM's own sign where it is short, as people write it."""
+    value = code.text(0x00080100)
+    return value if value and len(value) <= 8 and not value.startswith("{") else _meaning(code)
+
+
+def _person(name: str) -> str:
+    return " ".join(part for part in name.replace("=", " ").split("^") if part)

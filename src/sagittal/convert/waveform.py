@@ -1,0 +1,149 @@
+"""Waveforms as SVG: electrocardiograms on their usual paper, 25 mm a second and 10 mm a millivolt (PS3.3 C.10.9).
+
+Channels lie one under the other. What is not a voltage is scaled to the height of its row. Deliberately not here:
+measurements, audio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from sagittal.errors import NotAcceptable
+from sagittal.pixels.rendering.attributes import Attributes
+
+MM_A_SECOND, MM_A_MILLIVOLT = 25.0, 10.0
+_ROW_MM, _LEFT_MM, _TOP_MM = 30.0, 14.0, 16.0
+_POINTS_A_MM = 12  # more cannot be seen; extremes of what lies between are kept
+_KINDS = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
+_MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "nV": 1e-6}
+Samples = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel in its units, shape (samples,); `units` as the object says."""
+
+    label: str
+    units: str
+    samples: Samples
+    frequency: float
+
+
+def channels(group: Attributes, *, big_endian: bool = False) -> list[Channel]:
+    """The channels of one multiplex group (an item of Waveform Sequence). NotAcceptable for audio codings."""
+    count, samples = group.integer(0x003A0005), group.integer(0x003A0010)
+    interpretation = group.text(0x54001006)
+    if interpretation not in _KINDS:
+        raise NotAcceptable(f"waveform samples of kind {interpretation[:4]!r} are not drawn")
+    kind = np.dtype(_KINDS[interpretation]).newbyteorder(">" if big_endian else "<")
+    data = group.octets(0x54001010)
+    whole = min(samples, len(data) // max(1, kind.itemsize * count)) if count else 0
+    if not whole:
+        raise NotAcceptable("the waveform has no samples")
+    held = np.frombuffer(data, kind, whole * count).reshape(whole, count).astype(np.float64)
+    padding = group.octets(0x5400100A)
+    if len(padding) >= kind.itemsize:
+        held[held == float(np.frombuffer(padding, kind, 1)[0])] = np.nan
+    frequency = group.number(0x003A001A) or 1.0
+    definitions = group.items(0x003A0200)
+    return [
+        _channel(definitions[n] if n < len(definitions) else Attributes({}), held[:, n], frequency, n)
+        for n in range(count)
+    ]
+
+
+def _channel(definition: Attributes, samples: Samples, frequency: float, place: int) -> Channel:
+    sensitivity = definition.number(0x003A0210)
+    scaled = samples
+    if sensitivity is not None:
+        correction = definition.number(0x003A0212)
+        scaled = samples * sensitivity * (1.0 if correction is None else correction)
+        scaled = scaled + (definition.number(0x003A0213) or 0.0)
+    source = definition.item(0x003A0208)
+    label = definition.text(0x003A0203) or source.text(0x00080104) or f"channel {place + 1}"
+    units = definition.item(0x003A0211).text(0x00080100) if sensitivity is not None else ""
+    return Channel(label.removeprefix("Lead ").partition(" (")[0].strip(), units, scaled, frequency)
+
+
+def svg(instance: Attributes, *, big_endian: bool = False) -> str:
+    """The first multiplex group with samples, which is the rhythm; title and scale above it."""
+    problem = NotAcceptable("the object has no waveforms")
+    for group in instance.items(0x54000100):
+        try:
+            found = channels(group, big_endian=big_endian)
+        except NotAcceptable as error:
+            problem = error
+            continue
+        return _drawing(instance, found)
+    raise problem
+
+
+def _drawing(instance: Attributes, found: list[Channel]) -> str:
+    seconds = len(found[0].samples) / found[0].frequency
+    width = _LEFT_MM + seconds * MM_A_SECOND + 4
+    height = _TOP_MM + len(found) * _ROW_MM + 4
+    name = " ".join(part for part in instance.text(0x00100010).split("^") if part)
+    about = [name, instance.text(0x00100020), instance.text(0x0008002A) or instance.text(0x00080020)]
+    title = " · ".join(text for text in about if text)
+    rows = [_row(channel, _TOP_MM + n * _ROW_MM) for n, channel in enumerate(found)]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.1f}mm" height="{height:.1f}mm" '
+        f'viewBox="0 0 {width:.1f} {height:.1f}" font-family="sans-serif" font-size="3.2">'
+        f"<title>{escape(title)}</title>{_grid(width, height)}"
+        f'<text x="2" y="6">{escape(title)}</text>'
+        f'<text x="2" y="11">{MM_A_SECOND:g} mm/s, {MM_A_MILLIVOLT:g} mm/mV</text>{"".join(rows)}</svg>'
+    )
+
+
+def _grid(width: float, height: float) -> str:
+    return (
+        '<defs><pattern id="mm" width="1" height="1" patternUnits="userSpaceOnUse"><path d="M1 0H0V1" fill="none" '
+        'stroke="#f6cfcf" stroke-width=".1"/></pattern><pattern id="cm" width="5" height="5" '
+        'patternUnits="userSpaceOnUse"><rect width="5" height="5" fill="url(#mm)"/><path d="M5 0H0V5" fill="none" '
+        'stroke="#eba5a5" stroke-width=".2"/></pattern></defs>'
+        f'<rect width="{width:.1f}" height="{height:.1f}" fill="#fff"/>'
+        f'<rect width="{width:.1f}" height="{height:.1f}" fill="url(#cm)"/>'
+    )
+
+
+def _row(channel: Channel, top: float) -> str:
+    middle = top + _ROW_MM / 2
+    factor = _MILLIVOLTS.get(channel.units, 0.0) * MM_A_MILLIVOLT
+    values, shift = channel.samples, 0.0
+    if not factor:
+        counted = values[np.isfinite(values)]
+        span = float(np.ptp(counted)) if counted.size else 0.0
+        factor = (_ROW_MM - 6) / span if span else 1.0
+        shift = float(counted.max() + counted.min()) / 2 if counted.size else 0.0
+    x, y = _thinned(values, channel.frequency)
+    points, lines = [], []
+    for at, value in zip(x, y, strict=True):
+        if np.isfinite(value):
+            points.append(f"{_LEFT_MM + at:.2f},{middle - (value - shift) * factor:.2f}")
+        elif points:
+            lines.append(points)
+            points = []
+    drawn = "".join(
+        f'<polyline points="{" ".join(each)}" fill="none" stroke="#000" stroke-width=".25"/>'
+        for each in (*lines, points)
+        if each
+    )
+    return f'<text x="2" y="{middle:.1f}">{escape(channel.label[:12])}</text>{drawn}'
+
+
+def _thinned(values: Samples, frequency: float) -> tuple[Samples, Samples]:
+    """Places in mm and values, with the least and greatest of every stretch too short to be seen."""
+    x: Samples = np.arange(len(values)) * np.float64(MM_A_SECOND / frequency)
+    step = int(frequency / (MM_A_SECOND * _POINTS_A_MM)) // 2 * 2
+    if step < 4:
+        return x, values
+    whole = len(values) // step * step
+    parts = values[:whole].reshape(-1, step)
+    first = np.arange(0, whole, step)
+    lows, highs = first + np.argmin(parts, axis=1), first + np.argmax(parts, axis=1)
+    places = np.sort(np.concatenate([lows, highs, np.arange(whole, len(values))]))
+    return x[places], values[places]

@@ -1,0 +1,99 @@
+"""Waveforms as SVG: scale, units, padding, and what can't be drawn."""
+
+from __future__ import annotations
+
+import base64
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sagittal.convert.waveform import channels, svg
+from sagittal.errors import NotAcceptable
+from sagittal.pixels.rendering.attributes import Attributes
+
+
+def member(*values: Any) -> dict[str, Any]:
+    return {"vr": "XX", "Value": list(values)}
+
+
+def group(
+    samples: Any, *, units: str = "mV", sensitivity: float | None = 0.001, kind: str = "SS", **more: Any
+) -> dict[str, Any]:
+    data = np.asarray(samples)
+    definition: dict[str, Any] = {"003A0208": member({"00080104": member("Lead II (Einthoven)")})}
+    if sensitivity is not None:
+        definition |= {"003A0210": member(sensitivity), "003A0212": member(2), "003A0213": member(0.5)}
+        definition["003A0211"] = member({"00080100": member(units)})
+    return {
+        "003A0005": member(data.shape[1]), "003A0010": member(data.shape[0]), "003A001A": member(100),
+        "54001006": member(kind), "003A0200": member(*[definition] * data.shape[1]),
+        "54001010": {"vr": "OW", "InlineBinary": base64.b64encode(data.tobytes()).decode()},
+    } | more  # fmt: skip
+
+
+def drawn(instance: dict[str, Any]) -> list[list[tuple[float, float]]]:
+    root = ET.fromstring(svg(Attributes(instance)))
+    lines = root.findall(".//{*}polyline")
+    return [[tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()] for line in lines]  # type: ignore[misc]
+
+
+def test_sensitivity_correction_and_baseline() -> None:
+    (channel,) = channels(Attributes(group(np.array([[0], [1000], [-500]], "<i2"))))
+    assert channel.samples.tolist() == [0.5, 2.5, -0.5]
+    assert (channel.label, channel.units, channel.frequency) == ("II", "mV", 100.0)
+
+
+def test_a_millivolt_is_ten_millimeters_and_a_second_twenty_five() -> None:
+    samples = np.zeros((101, 1), "<i2")
+    samples[100] = 500  # 1 mV by sensitivity and correction
+    (line,) = drawn({"54000100": member(group(samples))})
+    (first_x, first_y), (last_x, last_y) = line[0], line[-1]
+    assert last_x - first_x == pytest.approx(25)
+    assert first_y - last_y == pytest.approx(10, abs=0.02)
+
+
+def test_microvolts_are_drawn_at_the_same_scale() -> None:
+    samples = np.array([[0], [500]], "<i2")
+    (line,) = drawn({"54000100": member(group(samples, units="uV", sensitivity=1.0))})
+    assert line[0][1] - line[1][1] == pytest.approx(10, abs=0.02)
+
+
+def test_other_units_fill_their_row() -> None:
+    (line,) = drawn({"54000100": member(group(np.array([[0], [7], [3]], "<i2"), units="mm[Hg]"))})
+    heights = [y for _, y in line]
+    assert max(heights) - min(heights) == pytest.approx(24, abs=0.02)
+
+
+def test_padding_breaks_the_line() -> None:
+    padding = {"5400100A": {"vr": "OW", "InlineBinary": base64.b64encode(b"\x00\x80").decode()}}
+    samples = np.array([[1], [2], [-32768], [3]], "<i2")
+    assert [len(line) for line in drawn({"54000100": member(group(samples, **padding))})] == [2, 1]
+
+
+def test_long_records_keep_their_extremes() -> None:
+    samples = np.zeros((200_000, 1), "<i2")
+    samples[123_457] = 500
+    held = group(samples) | {"003A001A": member(10_000)}
+    (line,) = drawn({"54000100": member(held)})
+    assert len(line) < 20_000
+    assert max(y for _, y in line) - min(y for _, y in line) == pytest.approx(10, abs=0.02)
+
+
+def test_big_endian_samples() -> None:
+    held = group(np.array([[256]], ">i2"))
+    place = held["54001010"]["InlineBinary"]
+    (channel,) = channels(Attributes(held), big_endian=True)
+    assert place and channel.samples.tolist() == [pytest.approx(256 * 0.002 + 0.5)]
+
+
+@pytest.mark.parametrize("change", [{"54001006": member("MB")}, {"54001010": {"vr": "OW"}}, {"003A0005": member(0)}])
+def test_what_can_not_be_drawn_is_told(change: dict[str, Any]) -> None:
+    with pytest.raises(NotAcceptable):
+        svg(Attributes({"54000100": member(group(np.array([[1]], "<i2")) | change)}))
+
+
+def test_objects_without_waveforms() -> None:
+    with pytest.raises(NotAcceptable, match="no waveforms"):
+        svg(Attributes({}))
