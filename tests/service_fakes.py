@@ -10,6 +10,7 @@ from typing import Any
 from sagittal.archive.access import LOCAL, authorize
 from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.dicom.elements import decode_identifier, encode
+from sagittal.dicom.sopclasses import STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.dimse.service import AssociationInfo, Context, Matches, Request, Response, Service
 from sagittal.errors import NotFound
@@ -113,16 +114,22 @@ def site(archive: FakeArchive, network: FakeNetwork | None = None, **more: Any) 
 
 
 def request(
-    elements: Sequence[tuple[int, str, str]] = (),
+    elements: Sequence[tuple[int, str, str | bytes]] = (),
     command: Mapping[str, Any] | None = None,
     contexts: Sequence[Context] = (),
     store: Any = None,
     syntax_uid: str = IMPLICIT_LE,
     principal: Any = LOCAL,
+    abstract_syntax: str = STUDY_ROOT_FIND,
+    extended: bytes | None = None,
 ) -> Request:
     info = AssociationInfo("TEST", "SAGITTAL", "127.0.0.1", 1, tuple(contexts), principal)
-    data = encode([(tag, vr, text.encode()) for tag, vr, text in elements], syntax(syntax_uid))
-    return Request(info, Context(1, "1.2", syntax_uid), {"MessageID": 7, **(command or {})}, data or None, store)
+    data = encode(
+        [(tag, vr, text if isinstance(text, bytes) else text.encode()) for tag, vr, text in elements],
+        syntax(syntax_uid),
+    )
+    context = Context(1, abstract_syntax, syntax_uid, extended=extended)
+    return Request(info, context, {"MessageID": 7, **(command or {})}, data or None, store)
 
 
 def answers(service: Service, field: int, asked: Request, cancel_after: int | None = None) -> list[Response]:

@@ -1,24 +1,36 @@
-"""Study Root Query/Retrieve MOVE and GET (PS3.4 C.4.2, C.4.3, C.6.2).
+"""Query/Retrieve MOVE and GET of Patient Root, Study Root and Patient/Study Only (PS3.4 C.4.2, C.4.3, C.6).
 
-At STUDY, SERIES and IMAGE level with lists of UIDs. C-MOVE goes to configured nodes only, over one association at a
-time. No relational retrieval, no frame level, no bulk data left out: none of them is negotiated.
+With lists of UIDs, and relational retrieval where negotiated. C-MOVE goes to configured nodes only, over one
+association at a time. Enhanced multi-frame conversion is never granted.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
-from sagittal.archive.access import Principal
 from sagittal.archive.retrieve import InstanceRef
-from sagittal.dicom.sopclasses import STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from sagittal.dicom.sopclasses import (
+    LEVELS,
+    PATIENT_ROOT_GET,
+    PATIENT_ROOT_MOVE,
+    PATIENT_STUDY_ONLY_GET,
+    PATIENT_STUDY_ONLY_MOVE,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+)
 from sagittal.dimse.service import Request, Response, Service, Source
 from sagittal.errors import NotFound, PeerError, SagittalError, UnknownDestination
 from sagittal.net.client import Association, Peer
 from sagittal.net.proposing import Batch, accepted_syntaxes, plan
-from sagittal.services.identifier import STUDY_ROOT, UNIQUE_KEYS, check_retrieve, failure, read_identifier
+from sagittal.services.extended import negotiate_retrieve, retrieve_terms
+from sagittal.services.identifier import UNIQUE_KEYS, check_retrieve, failure, read_identifier
 from sagittal.services.site import Site
 from sagittal.services.suboperations import CANCELLED, Pace, Send, Tally, send_instance
 
+GET = frozenset({PATIENT_ROOT_GET, STUDY_ROOT_GET, PATIENT_STUDY_ONLY_GET})
+MOVE = frozenset({PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, PATIENT_STUDY_ONLY_MOVE})
+_ARGUMENTS = {"PATIENT": "patient_id", "STUDY": "study_uid", "SERIES": "series_uid"}  # of `Archive.instances`
 _LOST_MAX = 3  # associations that end under way before we give a destination up
 
 
@@ -42,7 +54,7 @@ def get(site: Site) -> Service:
                 yield tally.pending()
         yield tally.final(request)
 
-    return Service("Study Root Get", frozenset({STUDY_ROOT_GET}), {0x0010: handle}, clause="PS3.4 C.6.2")
+    return Service("Get", GET, {0x0010: handle}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
 
 
 def move(site: Site) -> Service:
@@ -67,22 +79,27 @@ def move(site: Site) -> Service:
                     return
         yield tally.final(request)
 
-    return Service("Study Root Move", frozenset({STUDY_ROOT_MOVE}), {0x0021: handle}, clause="PS3.4 C.6.2")
+    return Service("Move", MOVE, {0x0021: handle}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
 
 
 async def find_instances(site: Site, request: Request) -> list[InstanceRef]:
     """What the identifier asks for; no match is no error (PS3.4 C.4.2.2.1: a success without sub-operations)."""
-    identifier = read_identifier(request, STUDY_ROOT, site.limits)
+    levels = LEVELS[request.context.abstract_syntax]
+    relational = retrieve_terms(request.context.extended).relational
+    charsets = site.charsets(request.association.calling_aet)
+    identifier = read_identifier(request, levels, site.limits, relational=relational, charsets=charsets)
     check_retrieve(identifier)
-    parents = {level: identifier.keys.get(UNIQUE_KEYS[level]) or None for level in STUDY_ROOT}
+    level, place = identifier.level, levels.index(identifier.level)
+    wanted: dict[str, Any] = {}
+    for above in levels[:place]:
+        if value := identifier.value(UNIQUE_KEYS[above]):
+            wanted[_ARGUMENTS[above]] = value
+    uids = list(dict.fromkeys(identifier.uids(level)))
+    if level == "IMAGE":
+        return await _instances(site, request, sop_instance_uids=uids, **wanted)
     found: list[InstanceRef] = []
-    principal = request.association.principal
-    if identifier.level == "IMAGE":
-        uids = identifier.uids("IMAGE")
-        return await _instances(site, principal, parents["STUDY"], parents["SERIES"], uids)
-    for uid in dict.fromkeys(identifier.uids(identifier.level)):
-        study, series = (uid, None) if identifier.level == "STUDY" else (parents["STUDY"], uid)
-        found += await _instances(site, principal, study, series)
+    for uid in uids:
+        found += await _instances(site, request, **wanted, **{_ARGUMENTS[level]: uid})
     return found
 
 
@@ -135,11 +152,9 @@ class _Moving:
         return send
 
 
-async def _instances(
-    site: Site, principal: Principal, study: str | None, series: str | None, uids: list[str] | None = None
-) -> list[InstanceRef]:
+async def _instances(site: Site, request: Request, **wanted: Any) -> list[InstanceRef]:
     try:
-        return await site.archive.instances(principal, study_uid=study, series_uid=series, sop_instance_uids=uids)
+        return await site.archive.instances(request.association.principal, **wanted)
     except NotFound:
         return []
 

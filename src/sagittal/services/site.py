@@ -29,4 +29,5 @@ class Site:
     connect: Connect
     limits: ReaderLimits
     duplicates: Callable[[str], DuplicatePolicy] = lambda _calling_aet: "keep-first"
+    charsets: Callable[[str], tuple[str, ...]] = lambda _calling_aet: ()  # of identifiers without a good one
     kept_is_success: bool = False  # 0000 rather than B000 when the first version was kept

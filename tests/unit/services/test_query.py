@@ -7,15 +7,17 @@ import time
 import pytest
 from service_fakes import FakeArchive, answers, elements_of, request, site
 
-from sagittal.archive.query import Rows
-from sagittal.dicom.elements import decode_identifier, encode
+from sagittal.archive.query import Private, Rows
+from sagittal.dicom.elements import charsets_of, decode_identifier, encode, encode_sequence
+from sagittal.dicom.sopclasses import PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.limits import ReaderLimits
 from sagittal.services.identifier import Identifier
-from sagittal.services.query import MATCHES_AT_ONCE, charsets_for, query, row_encoder
+from sagittal.services.matches import charsets_for, row_encoder
+from sagittal.services.query import MATCHES_AT_ONCE, query
 
 LEVEL, STUDY, SERIES, INSTANCE = 0x00080052, 0x0020000D, 0x0020000E, 0x00080018
-NAME, ROWS = 0x00100010, 0x00280010
+NAME, ROWS, PATIENT = 0x00100010, 0x00280010, 0x00100020
 
 
 def found(rows: Rows, *elements: tuple[int, str, str], cancel_after: int | None = None):
@@ -90,6 +92,7 @@ def test_cancel_ends_with_fe00():
         ("Müller", ("ISO_IR 192",), ("ISO_IR 192",)),
         ("Люксембург", ("ISO_IR 144",), ("ISO_IR 144",)),
         ("Люксембург", ("ISO_IR 100",), ("ISO_IR 192",)),
+        ("Müller", ("ISO_IR 144",), ("ISO_IR 192",)),
         ("山田", (), ("ISO_IR 192",)),
         ("Yamada^Tarou=山田^太郎", ("", "ISO 2022 IR 87"), ("", "ISO 2022 IR 87")),
     ],
@@ -108,8 +111,8 @@ def test_names_arrive_in_the_character_set_that_is_told():
 
 @pytest.mark.parametrize("uid", [EXPLICIT_LE, EXPLICIT_BE])
 def test_numbers_are_binary_where_their_vr_is(uid):
-    identifier = Identifier("IMAGE", {ROWS: "", 0x00200013: ""}, {}, ())
-    data = row_encoder((0x00200013, ROWS), identifier, "A", syntax(uid))((5, 512))
+    identifier = Identifier("IMAGE", {ROWS: "", 0x00200013: ""})
+    data = row_encoder((0x00200013, ROWS), identifier, "A", syntax(uid))((5, 512), {})
     elements = decode_identifier(data, syntax(uid), ReaderLimits())
     assert elements[ROWS].numbers() == [512]
     assert elements[0x00200013].text() == "5"
@@ -119,7 +122,7 @@ def test_numbers_are_binary_where_their_vr_is(uid):
 @pytest.mark.parametrize("name", ["Doe^J", None, "Müller^J"])
 def test_a_row_is_what_its_elements_are_in_order(uid, name):
     columns = (INSTANCE, LEVEL - 2, NAME, STUDY, ROWS)
-    encode_row = row_encoder(columns, Identifier("IMAGE", {}, {}, ()), "ME", syntax(uid))
+    encode_row = row_encoder(columns, Identifier("IMAGE"), "ME", syntax(uid))
     rows_in_order = b"\2\0" if uid == EXPLICIT_BE else b"\0\2"
     expected = [
         (INSTANCE, "UI", b"1.2.3"),
@@ -134,18 +137,147 @@ def test_a_row_is_what_its_elements_are_in_order(uid, name):
     if name and not name.isascii():
         expected.append((0x00080005, "CS", b"ISO_IR 100"))
     for _ in range(2):  # the second from what was remembered
-        assert encode_row(("1.2.3", "", name, "1.2", 512)) == encode(expected, syntax(uid))
+        assert encode_row(("1.2.3", "", name, "1.2", 512), {}) == encode(expected, syntax(uid))
+
+
+def found_with(rows: Rows, asked, **more):
+    archive = FakeArchive(rows=rows)
+    responses = answers(query(site(archive, **more.pop("site", {}))), 0x0020, asked)
+    return archive.asked, responses
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "extended", "elements", "offending"),
+    [
+        (PATIENT_ROOT_FIND, None, [(LEVEL, "CS", "PATIENT"), (PATIENT, "LO", "")], None),
+        (PATIENT_ROOT_FIND, None, [(LEVEL, "CS", "STUDY"), (PATIENT, "LO", "P1"), (STUDY, "UI", "")], None),
+        (PATIENT_ROOT_FIND, None, [(LEVEL, "CS", "STUDY"), (STUDY, "UI", "")], PATIENT),
+        (PATIENT_ROOT_FIND, b"\1", [(LEVEL, "CS", "STUDY"), (STUDY, "UI", "")], None),
+        (PATIENT_ROOT_FIND, b"\0\1\1", [(LEVEL, "CS", "STUDY"), (STUDY, "UI", "")], PATIENT),
+        (STUDY_ROOT_FIND, b"\1", [(LEVEL, "CS", "IMAGE"), (INSTANCE, "UI", "")], None),
+        (STUDY_ROOT_FIND, b"\1", [(LEVEL, "CS", "STUDY"), (SERIES, "UI", "1.2")], None),
+        (STUDY_ROOT_FIND, b"\1", [(LEVEL, "CS", "PATIENT")], LEVEL),
+        (PATIENT_STUDY_ONLY_FIND, None, [(LEVEL, "CS", "STUDY"), (PATIENT, "LO", "P1")], None),
+        (PATIENT_STUDY_ONLY_FIND, b"\1", [(LEVEL, "CS", "SERIES"), (PATIENT, "LO", "P1")], LEVEL),
+    ],
+)
+def test_the_levels_and_the_hierarchy_of_each_root(sop_class, extended, elements, offending):
+    asked = request(elements, abstract_syntax=sop_class, extended=extended)
+    _, responses = found_with(Rows((), []), asked)
+    assert [response.extra.get("OffendingElement") for response in responses] == [offending and [offending]]
+    assert responses[0].status == (0xA900 if offending else 0x0000)
+
+
+def test_what_is_granted_of_extended_negotiation():
+    negotiate = query(site(FakeArchive())).negotiate
+    assert negotiate(b"\1\1\1\1\1") == b"\1\0\0\0\0"
+    assert negotiate(b"\1") == b"\1"
+    assert negotiate(b"\0\1\2\0\0\1") == b"\0\0\0\0\0"
+    assert negotiate(b"") == b""
+
+
+@pytest.mark.parametrize("granted", [b"\1\1\1\1\0", b"\0\0\0\0\0", None])
+def test_the_engine_is_told_what_was_granted(granted):
+    elements = [(LEVEL, "CS", "STUDY"), (STUDY, "UI", ""), (0x00080201, "SH", "+0100")]
+    asked, _ = found_with(Rows((STUDY,), []), request(elements, extended=granted))
+    terms = (asked[0].combined_datetime, asked[0].fuzzy, asked[0].timezone)
+    assert terms == ((True, True, "+0100") if granted and granted[0] else (False, False, ""))
+    assert asked[0].keys == {STUDY: ""}
+
+
+def test_sequences_and_private_keys_go_to_the_engine():
+    item = encode([(0x00080100, "SH", b"T-A"), (0x00080104, "LO", b"")], syntax(IMPLICIT_LE))
+    elements = [
+        (LEVEL, "CS", "STUDY"),
+        (0x00081032, "SQ", encode_sequence([item], syntax(IMPLICIT_LE))),
+        (0x00081110, "SQ", b""),
+        (0x00090010, "LO", "ACME"),
+        (0x00091042, "LO", "x*"),
+        (0x000B1042, "LO", "y"),
+    ]
+    asked, responses = found_with(Rows((), [()]), request(elements))
+    assert asked[0].keys == {
+        0x00081032: {0x00080100: "T-A", 0x00080104: ""},
+        0x00081110: "",
+        Private("ACME", 0x00090042): "x*",
+    }
+    assert [response.status for response in responses] == [0xFF01, 0x0000]  # (000B,1042) has no creator
+    answer = elements_of(responses[0])
+    assert answer[0x00090010].text() == "ACME"
+    assert {tag: answer[tag].value for tag in (0x00091042, 0x000B1042)} == {0x00091042: b"", 0x000B1042: b""}
+    assert answer[0x00081032].items == answer[0x00081110].items == []
+
+
+@pytest.mark.parametrize("uid", [IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE])
+def test_attributes_outside_the_index_are_answered_from_metadata(uid):
+    to = syntax(uid)
+    plain = syntax(EXPLICIT_LE) if to.deflated else to
+    nested = encode_sequence([encode([(0x00080100, "SH", b""), (0x00080104, "LO", b"")], plain)], plain)
+    elements = [(LEVEL, "CS", "STUDY"), (NAME, "PN", ""), (0x00081032, "SQ", nested), (0x00081110, "SQ", b"")]
+    elements += [(0x00090010, "LO", "ACME"), (0x00091042, "LO", ""), (0x00189073, "FD", b""), (0x00104000, "LT", "")]
+    elements += [(0x00280009, "AT", b""), (0x00283010, "SQ", b""), (0x0040A043, "SQ", b"")]
+    more = {
+        "00081032": {"vr": "SQ", "Value": [{
+            "00080100": {"vr": "SH", "Value": ["T"]}, "00080102": {"vr": "SH", "Value": ["left out"]},
+            "00080104": {"vr": "LO", "Value": ["Größe", None]}}]},
+        "00081110": {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": ["1.2"]}}, {}]},
+        "00090011": {"vr": "LO", "Value": ["ACME"]},
+        "00091142": {"vr": "LO", "Value": ["Привет"]},
+        "00189073": {"vr": "FD", "Value": [1.5]},
+        "00280009": {"vr": "AT", "Value": ["00181063"]},
+        "00283010": {"vr": "SQ", "BulkDataURI": "elsewhere"},
+    }  # fmt: skip
+    rows = Rows((NAME,), [("Doe^J",), ("Roe^J",)], extra=[more, {}])
+    _, responses = found_with(rows, request(elements, syntax_uid=uid))
+    answer = elements_of(responses[0], uid)
+    utf_8 = charsets_of(answer)
+    assert utf_8 == ("ISO_IR 192",)
+    assert [response.status for response in responses] == [0xFF00, 0xFF00, 0x0000]
+    (item,) = answer[0x00081032].items
+    assert {tag: element.text(utf_8) for tag, element in item.items()} == {0x00080100: "T", 0x00080104: "Größe\\"}
+    assert [sorted(item) for item in answer[0x00081110].items] == [[0x00081155], []]
+    assert answer[0x00090010].text() == "ACME"
+    value = answer[0x00091042].value
+    assert isinstance(value, bytes) and value.decode().strip() == "Привет"
+    assert answer[0x00189073].numbers() == [1.5]
+    assert answer[0x00280009].numbers() == [0x00181063]
+    assert answer[0x00104000].value == b""
+    assert answer[0x00283010].items == answer[0x0040A043].items == []
+    assert list(answer) == sorted(answer)
+    second = elements_of(responses[1], uid)
+    assert second.keys() == answer.keys() - {0x00080005}
+    assert second[0x00091042].value == b""
+
+
+@pytest.mark.parametrize(
+    ("declared", "raw", "otherwise", "text"),
+    [
+        ("", "Müller".encode("latin-1"), ("ISO_IR 100",), "Müller"),
+        ("NO SUCH SET", "Müller".encode("latin-1"), ("ISO_IR 100",), "Müller"),
+        ("ISO_IR 192", "Müller".encode("latin-1"), ("ISO_IR 100",), "Müller"),
+        ("ISO_IR 192", "Müller".encode(), ("ISO_IR 100",), "Müller"),
+        ("ISO_IR 144", "Иван".encode("iso8859_5"), ("ISO_IR 100",), "Иван"),
+        ("", "Иван".encode("iso8859_5"), ("ISO_IR 144",), "Иван"),
+    ],
+)
+def test_the_character_set_of_an_identifier(declared, raw, otherwise, text):
+    elements = [(LEVEL, "CS", "STUDY"), (NAME, "PN", raw), (0x00080005, "CS", declared)]
+    asked, responses = found_with(
+        Rows((NAME,), [("Müller",)]), request(elements), site={"charsets": {"TEST": otherwise}.__getitem__}
+    )
+    assert asked[0].keys == {NAME: text}
+    assert responses[0].status == 0xFF00
 
 
 def test_a_hundred_studies_are_encoded_quickly():
     tags = (0x00080020, 0x00080030, 0x00080050, 0x00080061, 0x00081030, NAME, 0x00100020, 0x00100030, STUDY, 0x00200010)
     row = ("20260101", "101112", "ACC1", "CT\\SR", "CHEST", "Doe^Jane", "4711", "19700101", "1.2.3.4.5.6", "1")
-    identifier = Identifier("STUDY", dict.fromkeys(tags, ""), {}, ())
+    identifier = Identifier("STUDY", dict.fromkeys(tags, ""))
     encode_row = row_encoder(tags, identifier, "SAGITTAL", syntax(EXPLICIT_LE))
     best = 1.0
     for _ in range(20):
         begun = time.perf_counter()
         for _ in range(100):
-            encode_row(row)
+            encode_row(row, {})
         best = min(best, time.perf_counter() - begun)
     assert best < 0.02  # 1.5 ms on an idle machine; this only sees a mistake of kind

@@ -6,6 +6,7 @@ import pytest
 from service_fakes import CT, JPEG, FakeArchive, FakeNetwork, answers, elements_of, ref, request, site
 
 from sagittal.archive.access import Principal
+from sagittal.dicom.sopclasses import PATIENT_ROOT_GET, PATIENT_STUDY_ONLY_GET, STUDY_ROOT_GET
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from sagittal.dimse.service import Context, FileRegion, NoContext
 from sagittal.errors import PeerRefused, PeerUnreachable
@@ -122,14 +123,14 @@ def test_an_uncompressed_object_goes_in_another_uncompressed_syntax(tmp_path):
 @pytest.mark.parametrize(
     ("elements", "wanted"),
     [
-        (ONE_STUDY, [{"study_uid": "1.2", "series_uid": None, "sop_instance_uids": None}]),
+        (ONE_STUDY, [{"study_uid": "1.2"}]),
         (
             [(LEVEL, "CS", "STUDY"), (STUDY, "UI", "1.2\\1.3")],
-            [{"study_uid": uid, "series_uid": None, "sop_instance_uids": None} for uid in ("1.2", "1.3")],
+            [{"study_uid": uid} for uid in ("1.2", "1.3")],
         ),
         (
             [(LEVEL, "CS", "SERIES"), (STUDY, "UI", "1.2"), (SERIES, "UI", "1.4\\1.5")],
-            [{"study_uid": "1.2", "series_uid": uid, "sop_instance_uids": None} for uid in ("1.4", "1.5")],
+            [{"study_uid": "1.2", "series_uid": uid} for uid in ("1.4", "1.5")],
         ),
         (
             [(LEVEL, "CS", "IMAGE"), (STUDY, "UI", "1.2"), (SERIES, "UI", "1.4"), (INSTANCE, "UI", "1.6\\1.7")],
@@ -209,3 +210,44 @@ def test_further_associations_past_128_contexts(classes, sizes):
 )
 def test_the_syntax_in_which_an_object_goes(stored, accepted, chosen):
     assert choose_syntax(stored, accepted) == chosen
+
+
+PATIENT = 0x00100020
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "extended", "elements", "wanted"),
+    [
+        (PATIENT_ROOT_GET, None, [(LEVEL, "CS", "PATIENT"), (PATIENT, "LO", "P 1")], [{"patient_id": "P 1"}]),
+        (
+            PATIENT_ROOT_GET,
+            None,
+            [(LEVEL, "CS", "STUDY"), (PATIENT, "LO", "P1"), (STUDY, "UI", "1.2\\1.3")],
+            [{"patient_id": "P1", "study_uid": uid} for uid in ("1.2", "1.3")],
+        ),
+        (PATIENT_STUDY_ONLY_GET, None, [(LEVEL, "CS", "PATIENT"), (PATIENT, "LO", "P1")], [{"patient_id": "P1"}]),
+        (STUDY_ROOT_GET, b"\1\0", [(LEVEL, "CS", "SERIES"), (SERIES, "UI", "1.4")], [{"series_uid": "1.4"}]),
+        (PATIENT_ROOT_GET, b"\1", [(LEVEL, "CS", "IMAGE"), (INSTANCE, "UI", "1.6")], [{"sop_instance_uids": ["1.6"]}]),
+        (PATIENT_ROOT_GET, None, [(LEVEL, "CS", "STUDY"), (STUDY, "UI", "1.2")], PATIENT),
+        (PATIENT_ROOT_GET, None, [(LEVEL, "CS", "PATIENT")], PATIENT),
+        (PATIENT_ROOT_GET, b"\1", [(LEVEL, "CS", "PATIENT"), (PATIENT, "LO", "P1\\P2")], PATIENT),
+        (PATIENT_STUDY_ONLY_GET, b"\1", [(LEVEL, "CS", "SERIES"), (SERIES, "UI", "1.2")], LEVEL),
+        (STUDY_ROOT_GET, b"\0\1", [(LEVEL, "CS", "SERIES"), (SERIES, "UI", "1.4")], STUDY),
+    ],
+)
+def test_what_each_root_asks_the_archive_for(sop_class, extended, elements, wanted):
+    archive = FakeArchive(refs=[ref(1)])
+    responses = answers(get(site(archive)), 0x0010, request(elements, abstract_syntax=sop_class, extended=extended))
+    if isinstance(wanted, int):
+        assert responses[0].status == 0xA900
+        assert responses[0].extra["OffendingElement"] == [wanted]
+    else:
+        assert archive.asked == wanted
+
+
+def test_what_is_granted_of_extended_negotiation():
+    negotiate = get(site(FakeArchive())).negotiate
+    assert [negotiate(asked) for asked in (b"\1\1", b"\1", b"\0\0", b"", b"\2\1", b"\1\1\1")] == [
+        b"\1\0", b"\1", b"\0\0", b"", b"\0\0", b"\1\0"
+    ]  # fmt: skip
+    assert move(site(FakeArchive())).negotiate(b"\1\1") == b"\1\0"

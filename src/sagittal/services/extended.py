@@ -1,0 +1,49 @@
+"""SOP Class Extended Negotiation of Query/Retrieve: PS3.4 C.5.1.1 (FIND), C.5.2.1 and C.5.3.1 (MOVE, GET).
+
+One byte says one thing: 1 wants or grants it, anything else doesn't. Enhanced Multi-frame conversion is declined.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class FindTerms(NamedTuple):
+    """What was granted for queries, in the order of the bytes."""
+
+    relational: bool = False
+    combined_datetime: bool = False
+    fuzzy: bool = False
+    timezone: bool = False
+    enhanced_conversion: bool = False
+
+
+class RetrieveTerms(NamedTuple):
+    """What was granted for retrievals, in the order of the bytes."""
+
+    relational: bool = False
+    enhanced_conversion: bool = False
+
+
+FIND_GRANTED = FindTerms(relational=True)
+RETRIEVE_GRANTED = RetrieveTerms(True, False)
+
+
+def negotiate_find(proposed: bytes) -> bytes:
+    """The answer to application information of a FIND class: as many bytes as were asked that are known here."""
+    return bytes(asked == 1 and granted for asked, granted in zip(proposed, FIND_GRANTED, strict=False))
+
+
+def negotiate_retrieve(proposed: bytes) -> bytes:
+    """The same of a MOVE or GET class."""
+    return bytes(asked == 1 and granted for asked, granted in zip(proposed, RETRIEVE_GRANTED, strict=False))
+
+
+def find_terms(accepted: bytes | None) -> FindTerms:
+    """The terms of a context from its accepted application information."""
+    return FindTerms(*(byte == 1 for byte in (accepted or b"")[: len(FindTerms._fields)]))
+
+
+def retrieve_terms(accepted: bytes | None) -> RetrieveTerms:
+    """The same of a MOVE or GET class."""
+    return RetrieveTerms(*(byte == 1 for byte in (accepted or b"")[: len(RetrieveTerms._fields)]))
