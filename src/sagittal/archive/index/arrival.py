@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
 MODALITY = 0x00080060
+TIMEZONE_OFFSET_FROM_UTC = 0x00080201
 PATIENT_ID, ISSUER_OF_PATIENT_ID, PATIENT_NAME = 0x00100020, 0x00100021, 0x00100010
 
 # Attribute -> column. The first value wins within the study or series; another one is listed as a discrepancy.
@@ -25,7 +26,7 @@ STUDY_COLUMNS: Mapping[int, str] = {
     **PATIENT_COLUMNS,
     0x00080020: "study_date",
     0x00080030: "study_time",
-    0x00080201: "timezone_offset_from_utc",
+    TIMEZONE_OFFSET_FROM_UTC: "timezone_offset_from_utc",
     0x00080050: "accession_number",
     0x00200010: "study_id",
     0x00081030: "study_description",
@@ -91,6 +92,7 @@ class Arrival:
     address: str = ""
     principal: str = ""
     principal_kind: str = ""
+    character_set: str = ""  # in which it was read because it names none; "": it does, or the default repertoire
     defects: tuple[str, ...] = ()
     frames: bytes | None = None
     key: str = ""

@@ -51,6 +51,8 @@ CREATE TABLE node (
   issuer_of_patient_id TEXT DEFAULT '' NOT NULL, 
   timezone_offset_from_utc TEXT DEFAULT '' NOT NULL, 
   created_at INTEGER NOT NULL, 
+  name TEXT DEFAULT '' NOT NULL, 
+  addresses TEXT DEFAULT '' NOT NULL, 
   PRIMARY KEY (id), 
   UNIQUE (store, aet)
 );
@@ -252,6 +254,7 @@ CREATE TABLE receipt (
   called_aet TEXT DEFAULT '' NOT NULL, 
   address TEXT DEFAULT '' NOT NULL, 
   at INTEGER NOT NULL, 
+  character_set TEXT DEFAULT '' NOT NULL, 
   PRIMARY KEY (id), 
   FOREIGN KEY(instance) REFERENCES instance (id)
 );

@@ -271,6 +271,7 @@ receipt = Table(
     _text("called_aet"),
     _text("address"),
     _at(),
+    _text("character_set"),  # in which it was read because it names none
     Index("ix_receipt_instance", "instance"),
 )
 
@@ -353,6 +354,8 @@ node = Table(
     _text("issuer_of_patient_id"),
     _text("timezone_offset_from_utc"),
     _at("created_at"),
+    _text("name"),  # for people
+    _text("addresses"),  # where it calls from: addresses and networks joined by a space; "" = those of `host`
     UniqueConstraint("store", "aet"),
 )
 

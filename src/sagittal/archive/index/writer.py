@@ -27,8 +27,8 @@ _INSERT_INSTANCE = (
     f"INSERT INTO instance ({_INSTANCE_COLUMNS}) VALUES ({','.join('?' * (_INSTANCE_COLUMNS.count(',') + 1))})"
 )
 _INSERT_RECEIPT = (
-    "INSERT INTO receipt (id, store, instance, outcome, kind, calling_aet, called_aet, address, at) "
-    "VALUES (?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO receipt (id, store, instance, outcome, kind, calling_aet, called_aet, address, at, character_set) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?)"
 )
 _INSERT_CHANGE = (
     "INSERT INTO change (id, store, kind, study_instance_uid, series_instance_uid, sop_instance_uid, instance, at) "
@@ -183,7 +183,7 @@ class IndexWriter:
         # fmt: off
         self._receipts.append((
             self.hierarchy.next_id("receipt"), MAIN_STORE, instance, outcome, arrival.kind, arrival.calling_aet,
-            arrival.called_aet, arrival.address, arrival.received_at,
+            arrival.called_aet, arrival.address, arrival.received_at, arrival.character_set,
         ))
         # fmt: on
 

@@ -22,6 +22,8 @@ class Source:
     address: str = ""
     policy: str = "keep-first"  # for other content under a SOP Instance UID that is held: one of POLICIES
     issuer_of_patient_id: str = ""  # for objects that have none
+    character_set: str = ""  # defined terms of (0008,0005), for objects that name none or one that nobody knows
+    timezone: str = ""  # offset from UTC, "+0100", for objects that have none
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from sagittal.archive.index.arrival import (
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
     STUDY_INSTANCE_UID,
+    TIMEZONE_OFFSET_FROM_UTC,
     WANTED,
     Arrival,
     storable,
@@ -166,7 +167,12 @@ class Transfer:
         ingest = self._ingest
         self._syntax_uid = syntax_uid
         self._reader = Reader(
-            syntax(syntax_uid), wanted=WANTED, limits=ingest.limits.reader, memo=ingest.memo, metadata=self._spool.write
+            syntax(syntax_uid),
+            wanted=WANTED,
+            limits=ingest.limits.reader,
+            memo=ingest.memo,
+            metadata=self._spool.write,
+            character_set=self._source.character_set,
         )
         self._headed = sop_class_uid or "", sop_instance_uid or ""
         if all(self._headed):
@@ -214,6 +220,8 @@ class Transfer:
         source, principal = self._source, self._principal
         if source.issuer_of_patient_id and values.get(PATIENT_ID) and not values.get(ISSUER_OF_PATIENT_ID):
             values[ISSUER_OF_PATIENT_ID] = source.issuer_of_patient_id
+        if source.timezone and not values.get(TIMEZONE_OFFSET_FROM_UTC):
+            values[TIMEZONE_OFFSET_FROM_UTC] = source.timezone
         return Arrival(
             *uids,
             syntax_uid=self._syntax_uid,
@@ -228,6 +236,7 @@ class Transfer:
             address=source.address,
             principal=principal.name,
             principal_kind=principal.kind,
+            character_set=source.character_set if parsed.character_set_assumed else "",
             defects=self._warnings + parsed.defects,
             frames=None if parsed.frames is None else parsed.frames.encode(),
             metadata=self._spool,

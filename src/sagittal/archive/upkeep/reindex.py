@@ -14,7 +14,7 @@ import os
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -26,6 +26,7 @@ from sagittal.archive.index.arrival import (
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
     STUDY_INSTANCE_UID,
+    TIMEZONE_OFFSET_FROM_UTC,
     WANTED,
     Arrival,
     storable,
@@ -179,12 +180,11 @@ class Reindex:
                 yield key
 
     def _object(self, writer: IndexWriter, key: str) -> Indexed:
-        arrival = self._read(key)
         connection = writer.connection
         held = carry.held(connection, key) if self._has_old else []
-        if self._has_old and arrival.values.get(PATIENT_ID) and not arrival.values.get(ISSUER_OF_PATIENT_ID):
-            issuer = carry.issuer_of(connection, arrival.study_uid)
-            arrival.values = {**arrival.values, ISSUER_OF_PATIENT_ID: issuer} if issuer else arrival.values
+        arrival = self._read(key, carry.character_set_of(connection, held[0].id) if held else "")
+        if self._has_old:
+            arrival.values = _with_senders(arrival.values, *carry.in_effect(connection, arrival.study_uid))
         for version in held:
             arrival.received_at = version.received_at
             state = version.state if version.state in carry.VERSION_STATES else OTHER
@@ -200,10 +200,10 @@ class Reindex:
             self._next_id += 1
         return Indexed(key, arrival.sop_instance_uid)
 
-    def _read(self, key: str) -> Arrival:
-        """What one file tells."""
+    def _read(self, key: str, character_set: str) -> Arrival:
+        """What one file tells; `character_set` was assumed when it came."""
         parts = _Parts(self._path / "staging", self._limits)
-        digest, head, reader, written_at = self._pass(key, parts)
+        digest, head, reader, written_at = self._pass(key, parts, character_set)
         if digest != key.rpartition("/")[2]:
             raise DamagedObject("the bytes are not those that were received")
         parsed = reader.finish()
@@ -225,7 +225,7 @@ class Reindex:
             metadata=parts,
         )
 
-    def _pass(self, key: str, parts: _Parts) -> tuple[str, Part10Head, Reader, int]:
+    def _pass(self, key: str, parts: _Parts, character_set: str) -> tuple[str, Part10Head, Reader, int]:
         """One pass over a file: digest, head, the reader after its last byte, when it was written."""
         head, digest = Part10Head(self._limits.reader), hashlib.sha256()
         reader: Reader | None = None
@@ -238,18 +238,23 @@ class Reindex:
                     continue
                 head.feed(data)
                 if head.done:
-                    reader = self._reader(head, parts)
+                    reader = self._reader(head, parts, character_set)
             written_at = int(os.fstat(fd).st_mtime * 1e6)
         finally:
             os.close(fd)
         if reader is None:
             head.finish()
-            reader = self._reader(head, parts)
+            reader = self._reader(head, parts, character_set)
         return digest.hexdigest(), head, reader, written_at
 
-    def _reader(self, head: Part10Head, parts: _Parts) -> Reader:
+    def _reader(self, head: Part10Head, parts: _Parts, character_set: str) -> Reader:
         reader = Reader(
-            syntax(head.syntax_uid), wanted=WANTED, limits=self._limits.reader, memo=self._memo, metadata=parts.write
+            syntax(head.syntax_uid),
+            wanted=WANTED,
+            limits=self._limits.reader,
+            memo=self._memo,
+            metadata=parts.write,
+            character_set=character_set,
         )
         if head.rest:
             reader.feed(head.rest)
@@ -285,6 +290,15 @@ class Reindex:
                     log.replace(kept.with_name(kept.name + suffix))
         self._new.replace(self._index)
         _sync(self._path)
+
+
+def _with_senders(values: Mapping[int, str], issuer: str, timezone: str) -> Mapping[int, str]:
+    """Values with what their sender's node gave where the object has none."""
+    if issuer and values.get(PATIENT_ID) and not values.get(ISSUER_OF_PATIENT_ID):
+        values = {**values, ISSUER_OF_PATIENT_ID: issuer}
+    if timezone and not values.get(TIMEZONE_OFFSET_FROM_UTC):
+        values = {**values, TIMEZONE_OFFSET_FROM_UTC: timezone}
+    return values
 
 
 def _settle(index: Path) -> None:

@@ -80,10 +80,20 @@ def held(connection: sqlite3.Connection, key: str) -> list[HeldVersion]:
     return [HeldVersion._make(row) for row in rows]
 
 
-def issuer_of(connection: sqlite3.Connection, study_uid: str) -> str:
-    """The issuer of the Patient ID that the study had in effect: it may have come from its sender's node."""
+def in_effect(connection: sqlite3.Connection, study_uid: str) -> tuple[str, str]:
+    """The issuer of the Patient ID and the offset from UTC of the study: they may have come from its sender's node."""
     row = connection.execute(
-        "SELECT issuer_of_patient_id FROM old.study WHERE store = ? AND study_instance_uid = ?", (MAIN_STORE, study_uid)
+        "SELECT issuer_of_patient_id, timezone_offset_from_utc FROM old.study "
+        "WHERE store = ? AND study_instance_uid = ?",
+        (MAIN_STORE, study_uid),
+    ).fetchone()
+    return (str(row[0]), str(row[1])) if row else ("", "")
+
+
+def character_set_of(connection: sqlite3.Connection, instance: int) -> str:
+    """The character set that was assumed for a version when it came; receipts have been carried over."""
+    row = connection.execute(
+        "SELECT character_set FROM main.receipt WHERE instance = ? AND character_set <> '' ORDER BY id", (instance,)
     ).fetchone()
     return str(row[0]) if row else ""
 
