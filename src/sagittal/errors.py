@@ -72,6 +72,12 @@ class UnsupportedMedia(SagittalError):
     http_status = 415
 
 
+class RangeNotSatisfiable(SagittalError):
+    """The range that is asked for lies outside of what there is."""
+
+    http_status = 416
+
+
 class LimitExceeded(SagittalError):
     """A limit of `limits.py` was exceeded."""
 

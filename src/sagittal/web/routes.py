@@ -24,10 +24,12 @@ class Resource(NamedTuple):
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
-_QIDO, _WADO, _FRAMES, _STOW = (
+_LEVELS = (STUDY, SERIES, INSTANCE)
+_QIDO, _WADO, _FRAMES, _BULK, _STOW = (
     "search.qido:Qido",
     "retrieve.wado:Wado",
     "retrieve.frames:Frames",
+    "retrieve.bulkdata:BulkData",
     "store.stow:Stow",
 )
 
@@ -44,13 +46,11 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("GET", SERIES + "/instances", f"{_QIDO}.instances"),
     # Retrieve: 10.4
     Resource("GET", INSTANCE + "/frames/{frames}", f"{_FRAMES}.frames"),
-    Resource("GET", INSTANCE + "/bulkdata/{path:path}", f"{_FRAMES}.bulk_data"),
-    Resource("GET", STUDY + "/metadata", f"{_WADO}.metadata"),
-    Resource("GET", SERIES + "/metadata", f"{_WADO}.metadata"),
-    Resource("GET", INSTANCE + "/metadata", f"{_WADO}.metadata"),
-    Resource("GET", STUDY, f"{_WADO}.objects"),
-    Resource("GET", SERIES, f"{_WADO}.objects"),
-    Resource("GET", INSTANCE, f"{_WADO}.objects"),
+    Resource("GET", INSTANCE + "/bulkdata/{path:path}", f"{_BULK}.value"),
+    *(Resource("GET", level + "/bulkdata", f"{_BULK}.all") for level in _LEVELS),
+    *(Resource("GET", level + "/pixeldata", f"{_BULK}.pixel_data") for level in _LEVELS),
+    *(Resource("GET", level + "/metadata", "retrieve.metadata:Metadata.metadata") for level in _LEVELS),
+    *(Resource("GET", level, f"{_WADO}.objects") for level in _LEVELS),
 )
 
 

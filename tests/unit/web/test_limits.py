@@ -21,7 +21,7 @@ from sagittal.web.house import Settings
 from sagittal.web.retrieve.objects import Stored
 from sagittal.web.server import _FLOOR_WINDOW_SECONDS, Connection, HttpServer
 from sagittal.web.store.stow import _Intake
-from sagittal.web.wire.stream import gathered
+from sagittal.web.wire.stream import batched
 
 AROUND = pytest.mark.parametrize("more", [-1, 0, 1])
 
@@ -103,8 +103,8 @@ def test_read_chunk_bytes(web: Any, more: int) -> None:
     ref = web.archive.hold(bytes(1000 + more - ref.size), EXPLICIT_LE)
     pieces = list(Stored(web.archive, ReaderLimits(), 1000).file(ref, EXPLICIT_LE))
     assert [len(piece) for piece in pieces] == ([1000, more] if more > 0 else [1000 + more])
-    chunks = list(gathered([bytes(500), bytes(500 + more), bytes(500)], 1000))
-    assert [len(chunk) for chunk in chunks] == ([1000 + more, 500] if more >= 0 else [1500 + more])
+    batches = list(batched([bytes(500), bytes(500 + more), bytes(500)], 1000))
+    assert [len(b"".join(batch)) for batch in batches] == ([1000 + more, 500] if more >= 0 else [1500 + more])
 
 
 @AROUND

@@ -44,9 +44,9 @@ def to_xml(obj: Object) -> bytes:
     return HEAD + b"".join(attributes(obj)) + TAIL
 
 
-def attributes(obj: Object, depth_max: int = 128) -> Iterator[bytes]:
-    """One DicomAttribute after the other. LimitExceeded for sequences nested deeper than `depth_max`."""
-    for tag in sorted(obj):
+def attributes(obj: Object, depth_max: int = 128, only: str = "") -> Iterator[bytes]:
+    """One DicomAttribute after the other, or `only` one. LimitExceeded for sequences deeper than `depth_max`."""
+    for tag in (only,) if only else sorted(obj):
         yield "".join(_attribute(tag, obj[tag], obj, depth_max)).encode()
 
 

@@ -15,7 +15,7 @@ from sagittal.web.api.models import Asking, Discrepancy, Version
 from sagittal.web.retrieve.objects import Stored
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM
-from sagittal.web.wire.stream import Streamed, gathered
+from sagittal.web.wire.stream import Streamed
 
 if TYPE_CHECKING:
     from sagittal.web.house import House
@@ -51,8 +51,7 @@ def add_versions(api: FastAPI, house: House) -> None:
         ref = await find(asking, instance, version)
         if ref.state not in (CURRENT, OTHER):
             raise Gone("this version was deleted")
-        pieces = gathered(stored.file(ref, ref.syntax_uid), limits.web.read_chunk_bytes)
-        return Streamed(house.readers, pieces, DICOM, ref.size)
+        return Streamed(house.readers, stored.file(ref, ref.syntax_uid), DICOM, ref.size)
 
     @api.post(VERSIONS + "/{version}/promote", summary="Make a version that lies beside the current one current")
     async def promote(asking: Asking, instance: str, version: Name) -> list[Version]:

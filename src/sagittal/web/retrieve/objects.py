@@ -48,6 +48,11 @@ class Stored:
         yield meta_group(ref.sop_class_uid, ref.sop_instance_uid, syntax_uid)
         yield from self._reencoded(ref, syntax_uid)
 
+    def stored_part(self, ref: InstanceRef, first: int, length: int) -> Iterator[bytes]:
+        """`length` bytes of the file as stored, from `first` on."""
+        with self._opened(ref) as (fd, start):
+            yield from self._region(fd, start - ref.header_length + first, length)
+
     def frames(self, ref: InstanceRef, found: Sequence[Ranges], base: int) -> Iterator[Iterator[bytes]]:
         """For each frame its bytes, to be taken one after another; native frames as Explicit VR Little Endian.
 
@@ -58,14 +63,15 @@ class Stored:
             for ranges in found:
                 yield (piece for bits in ranges for piece in self._bits(fd, start, bits, base, word))
 
-    def value(self, ref: InstanceRef, offset: int, length: int) -> Iterator[bytes]:
-        """The value that bulk data of the metadata names by its place in the data set."""
+    def value(self, ref: InstanceRef, offset: int, first: int, length: int) -> Iterator[bytes]:
+        """`length` bytes, from `first` on, of the value that metadata names by its `offset` in the data set."""
+        at = offset + first
         if syntax(ref.syntax_uid).deflated:
-            yield from _slice(self._reencoded(ref, EXPLICIT_LE), offset, offset + length)
+            yield from sliced(self._reencoded(ref, EXPLICIT_LE), at, at + length)
             return
         with self._opened(ref) as (fd, start):
             word = self._word(fd, start, offset) if ref.syntax_uid == EXPLICIT_BE else 1
-            yield from self._bits(fd, start, (offset * 8, length * 8), offset, word)
+            yield from self._bits(fd, start, (at * 8, length * 8), offset, word)
 
     def inflated_frames(self, ref: InstanceRef, numbers: Sequence[int]) -> Iterator[Iterator[bytes]]:
         """Frames of a deflated object: inflated once to find them, and once for each."""
@@ -75,26 +81,48 @@ class Stored:
         for number in numbers:
             offset, length = parsed.frames.ranges(number)[0]
             first, end = offset // 8, -(-(offset + length) // 8)
-            held = _slice(self._reencoded(ref, EXPLICIT_LE), first, end)
+            held = sliced(self._reencoded(ref, EXPLICIT_LE), first, end)
             yield held if not (offset | length) & 7 else iter((aligned(b"".join(held), offset & 7, length),))
 
-    def code_stream(self, ref: InstanceRef) -> Iterator[bytes]:
-        """All fragments of encapsulated pixel data, one behind the other, as a video is."""
+    def code_stream(self, ref: InstanceRef, first: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """All fragments of encapsulated pixel data, one behind the other, as a video is; or bytes of that."""
+        at = 0
         with self._opened(ref) as (fd, start):
-            length = ref.size - ref.header_length
-            parsed = self._parsed(self._region(fd, start, length), ref.syntax_uid)
-            if parsed.pixel_data is None:
-                raise NotFound("the instance has no pixel data")
-            at, extent = parsed.pixel_data
-            end, first = at + extent, True
-            while at + 8 <= end:
-                head = os.pread(fd, 8, start + at)
-                size = int.from_bytes(head[4:], "little")
-                if head[:4] != _ITEM:
-                    break
-                if not first:  # the first item is the Basic Offset Table (PS3.5 A.4)
-                    yield from self._region(fd, start + at + 8, size)
-                at, first = at + 8 + size, False
+            for offset, length in self._fragments(fd, start, ref):
+                low = max(0, first - at)
+                high = length if end is None else min(length, end - at)
+                if low < high:
+                    yield from self._region(fd, start + offset + low, high - low)
+                at += length
+                if end is not None and at >= end:
+                    return
+
+    def code_stream_length(self, ref: InstanceRef) -> int:
+        """How many bytes `code_stream` gives."""
+        with self._opened(ref) as (fd, start):
+            return sum(length for _, length in self._fragments(fd, start, ref))
+
+    def _fragments(self, fd: int, start: int, ref: InstanceRef) -> Iterator[tuple[int, int]]:
+        """Offset in the data set and length of each fragment; the object is parsed as far as its pixel data only."""
+        from sagittal.dicom.reader import Reader
+
+        reader = Reader(syntax(ref.syntax_uid), wanted=frozenset(), limits=self.limits)
+        for piece in self._region(fd, start, ref.size - ref.header_length):
+            reader.feed(piece)
+            if reader.pixel_data_at is not None:
+                break
+        at = reader.pixel_data_at
+        if at is None:
+            raise NotFound("the instance has no pixel data")
+        first = True
+        while at + 8 <= ref.size - ref.header_length:
+            head = os.pread(fd, 8, start + at)
+            size = int.from_bytes(head[4:], "little")
+            if head[:4] != _ITEM:
+                break
+            if not first:  # the first item is the Basic Offset Table (PS3.5 A.4)
+                yield at + 8, size
+            at, first = at + 8 + size, False
 
     @contextmanager
     def _opened(self, ref: InstanceRef) -> Iterator[tuple[int, int]]:
@@ -153,7 +181,7 @@ class Stored:
         return 1
 
 
-def _slice(chunks: Iterator[bytes], first: int, end: int) -> Iterator[bytes]:
+def sliced(chunks: Iterator[bytes], first: int, end: int) -> Iterator[bytes]:
     at = 0
     for chunk in chunks:
         piece = chunk[max(0, first - at) : max(0, end - at)]

@@ -1,16 +1,16 @@
-"""WADO-RS: instances and metadata of a study, series or instance (PS3.18 10.4).
+"""WADO-RS: the instances of a study, a series, or one (PS3.18 10.4.1.1.1 to 10.4.1.1.3), as parts, alone, or zipped.
 
 Which transfer syntax is answered:
 - `transfer-syntax=*`, the stored syntax by its UID, `*/*` or no Accept at all: the file as stored, nothing touched;
 - no parameter: Explicit VR Little Endian, the default of PS3.18 8.7.3. Uncompressed objects are re-encoded on the way
-  out when
-  they are held in another syntax. Compressed ones would need a codec: 406, with the text that says what to ask for.
-Metadata is what ingest prepared: no file is opened for it. No pixel is decoded here.
+  out when they are held in another syntax. Compressed ones would need a codec: 406, with the text that says what to
+  ask for.
+A zip file holds the files as stored. No pixel is decoded here.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -18,43 +18,64 @@ from starlette.responses import Response
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import NotAcceptable
 from sagittal.web.retrieve.objects import Stored
+from sagittal.web.retrieve.packaging import Packaging, acceptable
+from sagittal.web.retrieve.zipped import ZIP, zip_length, zip_pieces
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM, DICOM_JSON, Choice, MediaType, Offer, accepted, accepts, choose
+from sagittal.web.wire.accept import ANY_SYNTAX, DICOM, Choice, MediaType, Offer, accepts, choose
+from sagittal.web.wire.conditions import Header, entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.stream import Pushed, Streamed, gathered
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sagittal.archive.access import Principal
     from sagittal.archive.retrieve import InstanceRef
     from sagittal.web.house import House
 
-_RELATIVE = b'"BulkDataURI":"'
-_MANY_FRAMES = 500  # metadata of such an instance may be long, and is passed on in the parts that ingest made
-
 
 class Wado:
-    """GET of studies, series and instances, and of their /metadata."""
+    """GET of studies, series and instances."""
 
     def __init__(self, house: House) -> None:
         self._house, self._archive = house, house.archive
         limits = house.settings.limits
         self._limits = limits.web
+        self._packaging = Packaging(house)
         self._stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
 
     async def objects(self, request: Request) -> Response:
-        refs = await self._instances(request)
+        study, series, instance = uri.uids(request.path_params)
+        refs = await self._archive.instances(
+            request.scope["principal"],
+            study_uid=study,
+            series_uid=series,
+            sop_instance_uids=None if instance is None else [instance],
+        )
         choices = _choices(acceptable(request, self._limits.accept_ranges_max), refs)
-        if choices[0].multipart:
-            return self._multipart(refs, [choice.offer for choice in choices])
-        ref, offer = refs[0], choices[0].offer
-        answer = self._streamed(self._stored.file(ref, offer.syntax), DICOM, ref.size if offer.stored else None)
-        name = f'attachment; filename="{ref.sop_instance_uid}.dcm"'.encode("ascii", "replace")
-        answer.raw_headers.append((b"content-disposition", name))
-        return answer
+        made_of = [f"{ref.digest} {ref.revision}" for ref in refs]
+        if choices is None:
+            tag = entity_tag(ZIP, *made_of)
+            return unchanged(request, tag) or self._zip(refs, instance or series or study, headers(tag))
+        multipart = choices[0].multipart
+        tag = entity_tag(*made_of, *(choice.offer.syntax for choice in choices), weak=multipart)
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+        if multipart:
+            return self._multipart(refs, [choice.offer for choice in choices], headers(tag))
+        return self.alone(request, refs[0], choices[0].offer, tag)
 
-    def _multipart(self, refs: Sequence[InstanceRef], offers: Sequence[Offer]) -> Response:
+    def alone(self, request: Request, ref: InstanceRef, offer: Offer, tag: str) -> Response:
+        """One instance, in the stored syntax by ranges too."""
+        name = f'attachment; filename="{ref.sop_instance_uid}.dcm"'.encode("ascii", "replace")
+        more = [*headers(tag), (b"content-disposition", name)]
+        if not offer.stored:
+            return self._packaging.streamed(self._stored.file(ref, offer.syntax), DICOM, None, more)
+
+        def cut(first: int, length: int) -> Iterator[bytes]:
+            return self._stored.stored_part(ref, first, length)
+
+        return self._packaging.alone(request, DICOM, ref.size, cut, tag, more)
+
+    def _multipart(self, refs: Sequence[InstanceRef], offers: Sequence[Offer], more: list[Header]) -> Response:
         framing = Framing(DICOM)
         heads = [framing.head(f"{DICOM};transfer-syntax={offer.syntax}") for offer in offers]
         length: int | None = None
@@ -67,68 +88,43 @@ class Wado:
                 yield from self._stored.file(ref, offer.syntax)
             yield framing.close
 
-        return self._streamed(pieces(), framing.content_type, length)
+        return self._packaging.streamed(pieces(), framing.content_type, length, more)
 
-    def _streamed(self, pieces: Iterator[bytes], type_: str, length: int | None) -> Streamed:
-        return Streamed(self._house.readers, gathered(pieces, self._limits.read_chunk_bytes), type_, length)
-
-    async def metadata(self, request: Request) -> Response:
-        ranges = acceptable(request, self._limits.accept_ranges_max)
-        type_ = accepts(ranges, DICOM_JSON, "application/json")
-        if type_ is None:
-            raise NotAcceptable(f"metadata is answered as {DICOM_JSON}")
-        refs = await self._instances(request)
-        addresses = uri.addresses(request, self._house.settings)
-        objects = self._objects(request.scope["principal"], refs, addresses)
-        return Pushed(_json_array(objects), type_)
-
-    async def _objects(
-        self, principal: Principal, refs: Sequence[InstanceRef], addresses: uri.Addresses
-    ) -> AsyncIterator[tuple[bytes, bool]]:
-        """The metadata of each instance in pieces, each with whether an object ends with it."""
-        plain = [ref for ref in refs if (ref.frames or 1) < _MANY_FRAMES]
-        following = iter(plain)
-        async for texts in self._archive.metadata(principal, plain):
-            whole = [_absolute(text, _bulk_data(next(following), addresses)) for text in texts]
-            if whole:
-                yield b",".join(whole), True
-        for ref in refs:
-            if (ref.frames or 1) < _MANY_FRAMES:
-                continue
-            where, held = _bulk_data(ref, addresses), b""
-            async for part in self._archive.metadata_parts(principal, ref):
-                text = _absolute(held + part, where)
-                # What is replaced may lie across two parts.
-                held = text[-len(_RELATIVE) :]
-                yield text[: -len(_RELATIVE)], False
-            yield held, True
-
-    async def _instances(self, request: Request) -> list[InstanceRef]:
-        study, series, instance = uri.uids(request.path_params)
-        return await self._archive.instances(
-            request.scope["principal"],
-            study_uid=study,
-            series_uid=series,
-            sop_instance_uids=None if instance is None else [instance],
-        )
+    def _zip(self, refs: Sequence[InstanceRef], name: str, more: list[Header]) -> Response:
+        more.append((b"content-disposition", f'attachment; filename="{name}.zip"'.encode("ascii", "replace")))
+        return self._packaging.streamed(zip_pieces(self._stored, refs), ZIP, zip_length(refs), more)
 
 
-def acceptable(request: Request, ranges_max: int) -> list[MediaType]:
-    """What the client takes: the `accept` query parameter goes before the header (PS3.18 8.3.3.1)."""
-    return accepted(request.headers.getlist("accept"), request.query_params.getlist("accept"), ranges_max)
+def _choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> list[Choice] | None:
+    """One choice for each instance, all of one packaging; None for a zip file. NotAcceptable names the first that has
+    none.
+    """
+    at = next((at for at, wanted in enumerate(ranges) if wanted.type == ZIP), None)
+    if at is None:
+        return _parts_choices(ranges, refs)
+    try:
+        return _parts_choices(ranges[:at], refs)
+    except NotAcceptable:
+        pass
+    wanted = ranges[at].syntax
+    if wanted in (None, ANY_SYNTAX) or {ref.syntax_uid for ref in refs} == {wanted}:
+        return None
+    if len(ranges) > at + 1:
+        return _parts_choices(ranges[at + 1 :], refs)
+    raise NotAcceptable(f"zip files hold objects as they are stored: {ZIP}; transfer-syntax=*")
 
 
-def _choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> list[Choice]:
-    """One choice for each instance, all of one packaging; NotAcceptable names the first that has none."""
+def _parts_choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> list[Choice]:
     single = len(refs) == 1
     made: dict[str, Choice] = {}
     for ref in refs:
         if ref.syntax_uid not in made:
-            made[ref.syntax_uid] = _choice(ranges, ref.syntax_uid, single)
+            made[ref.syntax_uid] = object_choice(ranges, ref.syntax_uid, single)
     return [made[ref.syntax_uid] for ref in refs]
 
 
-def _choice(ranges: Sequence[MediaType], syntax_uid: str, single: bool) -> Choice:
+def object_choice(ranges: Sequence[MediaType], syntax_uid: str, single: bool) -> Choice:
+    """The packaging and syntax of an instance that is held in `syntax_uid`; NotAcceptable."""
     held = syntax(syntax_uid)
     offers = [Offer(DICOM, syntax_uid)]
     if held.native and syntax_uid != EXPLICIT_LE:
@@ -138,31 +134,12 @@ def _choice(ranges: Sequence[MediaType], syntax_uid: str, single: bool) -> Choic
     except NotAcceptable:
         pass
     if not any(accepts([MediaType(wanted.root)], DICOM) for wanted in ranges):
-        text = f'objects are answered as multipart/related; type="{DICOM}"'
+        text = f'objects are answered as multipart/related; type="{DICOM}", or as {ZIP}'
     elif not single and not any(wanted.multipart for wanted in ranges):
-        text = f'several instances are answered as multipart/related; type="{DICOM}"'
+        text = f'several instances are answered as multipart/related; type="{DICOM}", or as {ZIP}'
     else:
         text = (
             f"an instance is held in {held.name} ({syntax_uid}); another transfer syntax would need a codec. "
             f'It is answered as stored: multipart/related; type="{DICOM}"; transfer-syntax=*'
         )
     raise NotAcceptable(text)
-
-
-def _bulk_data(ref: InstanceRef, addresses: uri.Addresses) -> bytes:
-    where = addresses.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
-    return b"%s%s/bulkdata/" % (_RELATIVE, where.encode("ascii"))
-
-
-def _absolute(text: bytes, replacement: bytes) -> bytes:
-    # Within a JSON text the quotes would be escaped, so that only members of that name match.
-    return text.replace(_RELATIVE, replacement)
-
-
-async def _json_array(objects: AsyncIterator[tuple[bytes, bool]]) -> AsyncGenerator[bytes]:
-    """The objects as one JSON array."""
-    opening = b"["
-    async for text, ends in objects:
-        yield opening + text
-        opening = b"," if ends else b""
-    yield b"[]" if opening == b"[" else b"]"

@@ -1,7 +1,7 @@
-"""Answers that are longer than memory should hold: chunks made on a reader thread, one ahead of the socket.
+"""Answers that are longer than memory should hold: batches made on a reader thread, one ahead of the socket.
 
-A chunk is about `read_chunk_bytes`, many small objects to one, so that a thread is entered seldom and the loop copies
-little. It doesn't know what the bytes are.
+A batch is about `chunk_bytes`, however many pieces it has, so that a thread is entered seldom; large pieces go to the
+socket as they are, without another copy, and small ones are joined. It doesn't know what the bytes are.
 """
 
 from __future__ import annotations
@@ -16,51 +16,75 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from sagittal.web.wire.conditions import Header
 
-def gathered(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[bytes]:
-    """The same bytes in chunks of about `chunk_bytes`."""
-    held: list[bytes] = []
+_SMALL_BYTES = 32 << 10  # joining costs less than one more call
+
+
+def batched(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[list[bytes]]:
+    """The same bytes in lists of about `chunk_bytes`, small neighbours joined."""
+    batch: list[bytes] = []
+    small: list[bytes] = []
     size = 0
     for piece in pieces:
-        held.append(piece)
         size += len(piece)
+        if len(piece) <= _SMALL_BYTES:
+            small.append(piece)
+        else:
+            if small:
+                batch.append(b"".join(small))
+                small = []
+            batch.append(piece)
         if size >= chunk_bytes:
-            yield b"".join(held) if len(held) > 1 else piece
-            held, size = [], 0
-    if held:
-        yield b"".join(held)
+            yield [*batch, b"".join(small)] if small else batch
+            batch, small, size = [], [], 0
+    if small:
+        batch.append(b"".join(small))
+    if batch:
+        yield batch
 
 
 class Streamed(Response):
-    """An answer whose body is an iterator, run on `readers`; errors before the first chunk still become an answer."""
+    """An answer whose body is an iterator, run on `readers`; errors before the first bytes still become an answer."""
 
     def __init__(
-        self, readers: ThreadPoolExecutor, chunks: Iterator[bytes], content_type: str, length: int | None = None
+        self,
+        readers: ThreadPoolExecutor,
+        pieces: Iterator[bytes],
+        content_type: str,
+        length: int | None = None,
+        *,
+        chunk_bytes: int = 1 << 20,
+        status: int = 200,
+        headers: Iterable[Header] = (),
     ) -> None:
-        self._readers, self._chunks = readers, chunks
-        self.status_code, self.background, self.body = 200, None, b""
-        self.raw_headers = [(b"content-type", content_type.encode("latin-1"))]
+        self._readers, self._pieces = readers, pieces
+        self._batches = batched(pieces, chunk_bytes)
+        self.status_code, self.background, self.body = status, None, b""
+        self.raw_headers = [(b"content-type", content_type.encode("latin-1")), *headers]
         if length is not None:
             self.raw_headers.append((b"content-length", b"%d" % length))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        ahead = loop.run_in_executor(self._readers, next, self._chunks, None)
+        ahead = loop.run_in_executor(self._readers, next, self._batches, None)
         gone = asyncio.ensure_future(until_disconnect(receive))
         try:
-            chunk = await ahead
+            batch = await ahead
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            while chunk is not None and not gone.done() and scope["method"] != "HEAD":
-                ahead = loop.run_in_executor(self._readers, next, self._chunks, None)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                chunk = await ahead
+            while batch is not None and not gone.done() and scope["method"] != "HEAD":
+                ahead = loop.run_in_executor(self._readers, next, self._batches, None)
+                for piece in batch:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                batch = await ahead
             if not gone.done():
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()
             if not ahead.done():
                 await asyncio.wait([ahead])
-            close = getattr(self._chunks, "close", None)
+            self._batches.close()  # type: ignore[attr-defined]  # a generator
+            close = getattr(self._pieces, "close", None)
             if close is not None:
                 close()
 
@@ -68,10 +92,10 @@ class Streamed(Response):
 class Pushed(Response):
     """An answer whose body is made on the loop by an asynchronous iterator."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes], content_type: str) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes], content_type: str, headers: Iterable[Header] = ()) -> None:
         self._pushed = chunks
         self.status_code, self.background, self.body = 200, None, b""
-        self.raw_headers = [(b"content-type", content_type.encode("latin-1"))]
+        self.raw_headers = [(b"content-type", content_type.encode("latin-1")), *headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(until_disconnect(receive))
@@ -89,6 +113,15 @@ class Pushed(Response):
         finally:
             gone.cancel()
             await self._pushed.aclose()
+
+
+async def drawn(readers: ThreadPoolExecutor, pieces: Iterator[bytes], chunk_bytes: int) -> AsyncGenerator[bytes]:
+    """The pieces as an asynchronous iterator on the loop, made on `readers`."""
+    loop = asyncio.get_running_loop()
+    batches = batched(pieces, chunk_bytes)
+    while (batch := await loop.run_in_executor(readers, next, batches, None)) is not None:
+        for piece in batch:
+            yield piece
 
 
 async def until_disconnect(receive: Receive) -> None:

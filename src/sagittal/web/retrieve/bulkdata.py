@@ -1,0 +1,256 @@
+"""WADO-RS bulk data and pixel data: PS3.18 10.4.1.1.5 and 10.4.1.1.7, of a study, a series, an instance, or one value.
+
+What there is, the metadata tells: it names each value that it leaves out by its place in the data set, so that no
+object is parsed here. Native values are one part each, encapsulated pixel data is a part for each frame without the
+framing of fragments (8.7.3.3.2), a video is one part. A value alone can be had by ranges. Values that metadata holds
+inline are not bulk data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from starlette.responses import Response
+
+from sagittal.dicom.syntaxes import syntax
+from sagittal.errors import BadRequest, NotFound
+from sagittal.web.retrieve.objects import Ranges, Stored
+from sagittal.web.retrieve.packaging import NATIVE, Packaging, acceptable, pixel_choice
+from sagittal.web.wire import uri
+from sagittal.web.wire.accept import Choice, MediaType, choose
+from sagittal.web.wire.conditions import entity_tag, headers, unchanged
+from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.stream import Pushed, drawn
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from sagittal.archive.access import Principal
+    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.web.house import House
+
+_PIXEL_DATA = "7FE00010"
+_PIXELS = frozenset({_PIXEL_DATA, "7FE00008", "7FE00009"})  # and Float and Double Float Pixel Data
+_NAMED = re.compile(rb'"BulkDataURI":"([0-9A-F/]+)(?:\?offset=(\d+)&length=(\d+))?"')
+_NAMED_BYTES_MAX = 2048  # what names a value, at 128 levels of items
+_MANY_FRAMES = 500  # metadata of such an instance may be long, and is looked through in parts
+
+
+class Value(NamedTuple):
+    """A value that is bulk data: the path of its tag, and where it lies in the data set unless it is encapsulated."""
+
+    path: str
+    bounds: tuple[int, int] | None
+
+    @property
+    def query(self) -> str:
+        return f"?offset={self.bounds[0]}&length={self.bounds[1]}" if self.bounds else ""
+
+
+class BulkData:
+    """GET of …/bulkdata, …/bulkdata/{tags} and …/pixeldata."""
+
+    def __init__(self, house: House) -> None:
+        self._house, self._archive = house, house.archive
+        limits = house.settings.limits
+        self._limits = limits.web
+        self._packaging = Packaging(house)
+        self._stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
+
+    async def value(self, request: Request) -> Response:
+        path = uri.tag_path(request.path_params["path"])
+        (ref,) = await self._instances(request)
+        bounds = _bounds(request, ref)
+        if bounds is None and path != _PIXEL_DATA:
+            raise NotFound("bulk data is found by the offset and length that the metadata gives with its address")
+        return await self._one(request, ref, Value(path, bounds))
+
+    async def all(self, request: Request) -> Response:
+        return await self._below(request, None)
+
+    async def pixel_data(self, request: Request) -> Response:
+        return await self._below(request, _PIXELS)
+
+    async def _instances(self, request: Request) -> list[InstanceRef]:
+        study, series, instance = uri.uids(request.path_params)
+        named = None if instance is None else [instance]
+        principal = request.scope["principal"]
+        return await self._archive.instances(principal, study_uid=study, series_uid=series, sop_instance_uids=named)
+
+    async def _one(self, request: Request, ref: InstanceRef, value: Value) -> Response:
+        ranges = acceptable(request, self._limits.accept_ranges_max)
+        where = f"{self._address(request, ref)}/bulkdata/{value.path}"
+        if value.bounds is None:
+            return await self._encapsulated(request, ref, ranges, where)
+        offset, length = value.bounds
+        choice = choose(ranges, [NATIVE], single=True)
+        tag = entity_tag("value", ref.digest, value, where, weak=choice.multipart)
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+
+        def cut(first: int, count: int) -> Iterator[bytes]:
+            return self._stored.value(ref, offset, first, count)
+
+        if choice.multipart:
+            return self._packaging.parts(choice, iter((cut(0, length),)), [where], [length], headers(tag))
+        return self._packaging.alone(request, choice.offer.type, length, cut, tag, headers(tag))
+
+    async def _encapsulated(
+        self, request: Request, ref: InstanceRef, ranges: Sequence[MediaType], where: str
+    ) -> Response:
+        held, count = syntax(ref.syntax_uid), ref.frames or 1
+        choice = pixel_choice(ranges, ref, single=held.video or count == 1)
+        tag = entity_tag("pixels", ref.digest, choice.offer, where, weak=choice.multipart)
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+        if held.deflated:
+            parts = self._stored.inflated_frames(ref, range(1, count + 1))
+            return self._packaging.parts(choice, parts, [where] * count, None, headers(tag))
+        if held.video and not choice.multipart:
+            loop = asyncio.get_running_loop()
+            size = await loop.run_in_executor(self._house.readers, self._stored.code_stream_length, ref)
+
+            def cut(first: int, length: int) -> Iterator[bytes]:
+                return self._stored.code_stream(ref, first, first + length)
+
+            return self._packaging.alone(request, choice.offer.type, size, cut, tag, headers(tag))
+        if held.video:
+            return self._packaging.parts(choice, iter((self._stored.code_stream(ref),)), [where], None, headers(tag))
+        base, found = await self._frames(ref)
+        sizes = [sum(-(-length // 8) for _, length in bits) for bits in found]
+        return self._packaging.parts(
+            choice, self._stored.frames(ref, found, base), [where] * count, sizes, headers(tag)
+        )
+
+    async def _frames(self, ref: InstanceRef) -> tuple[int, list[Ranges]]:
+        """Where the first frame begins, in bytes of the data set, and the ranges of all."""
+        found = await self._archive.frame_ranges(ref, range(1, (ref.frames or 1) + 1))
+        return found[0][0][0] // 8, found
+
+    async def _below(self, request: Request, wanted: frozenset[str] | None) -> Response:
+        """All values, or those of the `wanted` tags."""
+        refs = await self._instances(request)
+        principal = request.scope["principal"]
+        if len(refs) == 1:
+            values = [value async for _, found in self._named(principal, refs, wanted) for value in found]
+            if not values:
+                raise NotFound("the instance has no such bulk data")
+            if len(values) == 1:
+                return await self._one(request, refs[0], values[0])
+        ranges = acceptable(request, self._limits.accept_ranges_max)
+        choices = {ref.syntax_uid: pixel_choice(ranges, ref, single=False) for ref in _one_of_each_syntax(refs)}
+        root = next(iter(choices.values())).offer.type
+        base = [self._address(request, ref) for ref in refs[:1]]
+        tag = entity_tag(wanted, *(ref.digest for ref in refs), *choices.values(), *base, weak=True)
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+        framing = Framing(root)
+        body = self._body(request, principal, refs, wanted, choices, framing)
+        return Pushed(body, framing.content_type, headers(tag))
+
+    async def _body(
+        self,
+        request: Request,
+        principal: Principal,
+        refs: Sequence[InstanceRef],
+        wanted: frozenset[str] | None,
+        choices: Mapping[str, Choice],
+        framing: Framing,
+    ) -> AsyncGenerator[bytes]:
+        empty = True
+        async for ref, values in self._named(principal, refs, wanted):
+            frames: tuple[int, list[Ranges]] = (0, [])
+            if any(value.bounds is None for value in values) and not syntax(ref.syntax_uid).video:
+                frames = await self._frames(ref)
+            address = self._address(request, ref)
+            pieces = self._parts_of(ref, values, frames, choices[ref.syntax_uid], framing, address)
+            async for piece in drawn(self._house.readers, pieces, self._limits.read_chunk_bytes):
+                empty = False
+                yield piece
+        if empty:
+            raise NotFound("there is no such bulk data")
+        yield framing.close
+
+    def _parts_of(
+        self,
+        ref: InstanceRef,
+        values: Sequence[Value],
+        frames: tuple[int, list[Ranges]],
+        choice: Choice,
+        framing: Framing,
+        address: str,
+    ) -> Iterator[bytes]:
+        """The parts of one instance."""
+        for value in values:
+            where = f"{address}/bulkdata/{value.path}{value.query}"
+            offer = NATIVE if value.bounds else choice.offer
+            type_ = f"{offer.type};transfer-syntax={offer.syntax}"
+            if value.bounds:
+                yield framing.head(type_, where)
+                yield from self._stored.value(ref, value.bounds[0], 0, value.bounds[1])
+            elif syntax(ref.syntax_uid).video:
+                yield framing.head(type_, where)
+                yield from self._stored.code_stream(ref)
+            else:
+                for part in self._stored.frames(ref, frames[1], frames[0]):
+                    yield framing.head(type_, where)
+                    yield from part
+
+    async def _named(
+        self, principal: Principal, refs: Sequence[InstanceRef], wanted: frozenset[str] | None
+    ) -> AsyncIterator[tuple[InstanceRef, list[Value]]]:
+        """Each instance with the values that its metadata names."""
+        plain = [ref for ref in refs if (ref.frames or 1) < _MANY_FRAMES]
+        following = iter(plain)
+        if plain:
+            async for texts in self._archive.metadata(principal, plain):
+                for text in texts:
+                    yield next(following), _values(text, wanted)[0]
+        for ref in refs:
+            if (ref.frames or 1) < _MANY_FRAMES:
+                continue
+            values: list[Value] = []
+            held = b""
+            async for part in self._archive.metadata_parts(principal, ref):
+                found, rest = _values(held + part, wanted)
+                values += found
+                held = rest
+            yield ref, values
+
+    def _address(self, request: Request, ref: InstanceRef) -> str:
+        addresses = uri.addresses(request, self._house.settings)
+        return addresses.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
+
+
+def _one_of_each_syntax(refs: Sequence[InstanceRef]) -> list[InstanceRef]:
+    return list({ref.syntax_uid: ref for ref in reversed(refs)}.values())[::-1]
+
+
+def _values(text: bytes, wanted: frozenset[str] | None) -> tuple[list[Value], bytes]:
+    """The values that a piece of metadata names, and the end of it, where one more may begin."""
+    found: list[Value] = []
+    end = 0
+    for match in _NAMED.finditer(text):  # within a text of the JSON the quotes would be escaped
+        end = match.end()
+        path = match[1].decode("ascii")
+        encapsulated = match[2] is None
+        if (wanted is not None and path not in wanted) or (encapsulated and path != _PIXEL_DATA):
+            continue
+        found.append(Value(path, None if encapsulated else (int(match[2]), int(match[3]))))
+    return found, text[max(end, len(text) - _NAMED_BYTES_MAX) :]
+
+
+def _bounds(request: Request, ref: InstanceRef) -> tuple[int, int] | None:
+    """`offset` and `length` of the address, in bytes of the data set (of the inflated one when it is deflated)."""
+    texts = [request.query_params.get(name) for name in ("offset", "length")]
+    if texts == [None, None]:
+        return None
+    if not all(text and text.isascii() and text.isdigit() and len(text) <= 18 for text in texts):
+        raise BadRequest("offset and length are numbers of bytes")
+    offset, length = (int(text or 0) for text in texts)
+    if not syntax(ref.syntax_uid).deflated and offset + length > ref.size - ref.header_length:
+        raise NotFound("there is no such bulk data in this instance")
+    return offset, length

@@ -1,0 +1,169 @@
+"""WADO-RS metadata of a study, series or instance: PS3.18 10.4.1.1.4, as DICOM JSON or as Native DICOM Model XML.
+
+It is what ingest prepared: no file is opened for it. JSON is passed on as it is held, with addresses made absolute;
+XML is made of it an element at a time, with pauses for the loop. Neither is ever whole in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from sagittal.errors import NotAcceptable
+from sagittal.web.retrieve.packaging import acceptable
+from sagittal.web.wire import uri
+from sagittal.web.wire.accept import DICOM_JSON, MediaType, Offer, accepts, choose
+from sagittal.web.wire.conditions import entity_tag, headers, unchanged
+from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.stream import Pushed
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from sagittal.archive.access import Principal
+    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.web.house import House
+
+DICOM_XML = "application/dicom+xml"
+_RELATIVE = b'"BulkDataURI":"'
+_MANY_FRAMES = 500  # metadata of such an instance may be long, and is passed on in the parts that ingest made
+_SLICE_SECONDS = 0.002  # of making XML, before other requests have their turn
+_CHUNK_BYTES = 64 << 10
+
+
+class Metadata:
+    """GET of …/metadata."""
+
+    def __init__(self, house: House) -> None:
+        self._house, self._archive = house, house.archive
+        self._limits = house.settings.limits.web
+
+    async def metadata(self, request: Request) -> Response:
+        ranges = acceptable(request, self._limits.accept_ranges_max)
+        study, series, instance = uri.uids(request.path_params)
+        json_type = _json_type(ranges)
+        if json_type is None:
+            _refuse_all_but_xml(ranges)
+        principal = request.scope["principal"]
+        named = None if instance is None else [instance]
+        refs = await self._archive.instances(principal, study_uid=study, series_uid=series, sop_instance_uids=named)
+        addresses = uri.addresses(request, self._house.settings)
+        multipart = json_type is None and _multipart(ranges, single=len(refs) == 1)
+        made_of = [f"{ref.digest} {ref.revision}" for ref in refs]
+        tag = entity_tag("metadata", json_type or DICOM_XML, addresses.base, *made_of, weak=multipart)
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+        objects = self._objects(principal, refs, addresses)
+        if json_type is not None:
+            return Pushed(_json_array(objects), json_type, headers(tag))
+        framing = Framing(DICOM_XML) if multipart else None
+        body = self._documents(objects, framing)
+        return Pushed(body, framing.content_type if framing else DICOM_XML, headers(tag))
+
+    async def _objects(
+        self, principal: Principal, refs: Sequence[InstanceRef], addresses: uri.Addresses
+    ) -> AsyncIterator[tuple[list[bytes], bool]]:
+        """The metadata of the instances: some whole objects, or a piece of one; and whether an object ends with it."""
+        plain = [ref for ref in refs if (ref.frames or 1) < _MANY_FRAMES]
+        following = iter(plain)
+        if plain:
+            async for texts in self._archive.metadata(principal, plain):
+                if texts:
+                    yield [_absolute(text, _bulk_data(next(following), addresses)) for text in texts], True
+        for ref in refs:
+            if (ref.frames or 1) < _MANY_FRAMES:
+                continue
+            where, held = _bulk_data(ref, addresses), b""
+            async for part in self._archive.metadata_parts(principal, ref):
+                text = _absolute(held + part, where)
+                # What is replaced may lie across two parts.
+                held = text[-len(_RELATIVE) :]
+                yield [text[: -len(_RELATIVE)]], False
+            yield [held], True
+
+    async def _documents(
+        self, objects: AsyncIterator[tuple[list[bytes], bool]], framing: Framing | None
+    ) -> AsyncGenerator[bytes]:
+        """An XML document for each object, as parts of `framing` or the one alone."""
+        from sagittal.dicom.models.xmlstream import XmlStream
+
+        held_max = self._limits.json_body_bytes_max
+        stream, decoder = XmlStream(held_max), codecs.getincrementaldecoder("utf-8")()
+        opening = True
+        async for texts, ends in objects:
+            for text in texts:
+                if opening and framing is not None:
+                    yield framing.head(DICOM_XML)
+                opening = ends
+                async for chunk in _paced(stream.feed(decoder.decode(text))):
+                    yield chunk
+                if ends:
+                    yield b"".join(stream.finish())
+                    stream = XmlStream(held_max)
+        if framing is not None:
+            yield framing.close
+
+
+def _json_type(ranges: Sequence[MediaType]) -> str | None:
+    """The JSON type, when a range takes it that is not behind one that takes XML."""
+    for wanted in ranges:
+        if wanted.root == DICOM_XML:
+            return None
+        if (found := accepts([wanted], DICOM_JSON, "application/json")) is not None:
+            return found
+    return None
+
+
+def _refuse_all_but_xml(ranges: Sequence[MediaType]) -> None:
+    if not any(wanted.root == DICOM_XML for wanted in ranges):
+        raise NotAcceptable(f'metadata is answered as {DICOM_JSON} or as multipart/related; type="{DICOM_XML}"')
+
+
+def _multipart(ranges: Sequence[MediaType], single: bool) -> bool:
+    wanted = [each for each in ranges if each.root == DICOM_XML]
+    try:
+        return choose(wanted, [Offer(DICOM_XML, "")], single=single).multipart
+    except NotAcceptable:
+        text = f'metadata of several instances is answered as multipart/related; type="{DICOM_XML}"'
+        raise NotAcceptable(text) from None
+
+
+def _bulk_data(ref: InstanceRef, addresses: uri.Addresses) -> bytes:
+    where = addresses.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
+    return b"%s%s/bulkdata/" % (_RELATIVE, where.encode("ascii"))
+
+
+def _absolute(text: bytes, replacement: bytes) -> bytes:
+    # Within a JSON text the quotes would be escaped, so that only members of that name match.
+    return text.replace(_RELATIVE, replacement)
+
+
+async def _json_array(objects: AsyncIterator[tuple[list[bytes], bool]]) -> AsyncGenerator[bytes]:
+    """The objects as one JSON array."""
+    opening = b"["
+    async for texts, ends in objects:
+        yield opening + b",".join(texts)
+        opening = b"," if ends else b""
+    yield b"[]" if opening == b"[" else b"]"
+
+
+async def _paced(pieces: Iterable[bytes]) -> AsyncGenerator[bytes]:
+    """The pieces in chunks; the loop has its turn between slices of `_SLICE_SECONDS`."""
+    held: list[bytes] = []
+    size, until = 0, monotonic() + _SLICE_SECONDS
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= _CHUNK_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+        if monotonic() > until:
+            await asyncio.sleep(0)
+            until = monotonic() + _SLICE_SECONDS
+    if held:
+        yield b"".join(held)

@@ -1,0 +1,111 @@
+"""How values and frames are answered: in a multipart answer, or one alone, whole or a range of it (PS3.18 8.7, 8.6).
+
+Native frames are Explicit VR Little Endian octets, compressed ones are as they are stored: under their own media
+type, or as octets where the client takes that syntax. Nothing is decoded; what would need a codec is 406.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
+from sagittal.errors import NotAcceptable, RangeNotSatisfiable
+from sagittal.web.problems import problem
+from sagittal.web.wire.accept import COMPRESSED_TYPES, OCTET_STREAM, Choice, MediaType, Offer, accepted, choose
+from sagittal.web.wire.conditions import Cut, Header, content_range, span
+from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.stream import Streamed
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.web.house import House
+
+NATIVE = Offer(OCTET_STREAM, EXPLICIT_LE)
+
+
+def acceptable(request: Request, ranges_max: int) -> list[MediaType]:
+    """What the client takes: the `accept` query parameter goes before the header (PS3.18 8.3.3.1)."""
+    return accepted(request.headers.getlist("accept"), request.query_params.getlist("accept"), ranges_max)
+
+
+class Packaging:
+    """Makes the answers of one application."""
+
+    def __init__(self, house: House) -> None:
+        self._readers = house.readers
+        self._chunk_bytes = house.settings.limits.web.read_chunk_bytes
+
+    def streamed(
+        self, pieces: Iterator[bytes], type_: str, length: int | None, headers: Iterable[Header] = (), status: int = 200
+    ) -> Streamed:
+        """`pieces` as a body, made on a reader thread."""
+        return Streamed(
+            self._readers, pieces, type_, length, chunk_bytes=self._chunk_bytes, status=status, headers=headers
+        )
+
+    def parts(
+        self,
+        choice: Choice,
+        parts: Iterator[Iterator[bytes]],
+        where: Sequence[str],
+        sizes: Sequence[int] | None,
+        headers: Iterable[Header] = (),
+    ) -> Response:
+        """Parts that lie at the addresses `where`; `sizes`, when they are known before the parts are."""
+        offer = choice.offer
+        if not choice.multipart:
+            alone = (piece for part in parts for piece in part)
+            return self.streamed(alone, offer.type, None if sizes is None else sizes[0], headers)
+        framing = Framing(offer.type)
+        heads = [framing.head(f"{offer.type};transfer-syntax={offer.syntax}", address) for address in where]
+        length = None if sizes is None else sum(map(len, heads)) + sum(sizes) + len(framing.close)
+        return self.streamed(_framed(heads, parts, framing.close), framing.content_type, length, headers)
+
+    def alone(
+        self, request: Request, type_: str, size: int, cut: Cut, tag: str, headers: Sequence[Header] = ()
+    ) -> Response:
+        """One representation of `size` bytes, or the range of it that is asked for (RFC 9110 14)."""
+        headers = [*headers, (b"accept-ranges", b"bytes")]
+        try:
+            asked = span(request, size, tag)
+        except RangeNotSatisfiable as error:
+            answer = problem(error)
+            answer.headers["content-range"] = f"bytes */{size}"
+            return answer
+        status = 200
+        if not asked.whole:
+            status = 206
+            headers.append(content_range(asked, size))
+        return self.streamed(cut(asked.first, asked.length), type_, asked.length, headers, status)
+
+
+def _framed(heads: Sequence[bytes], parts: Iterator[Iterator[bytes]], close: bytes) -> Iterator[bytes]:
+    for head, part in zip(heads, parts, strict=True):
+        yield head
+        yield from part
+    yield close
+
+
+def pixel_choice(ranges: Sequence[MediaType], ref: InstanceRef, single: bool) -> Choice:
+    """The media type of the frames of an instance, without decoding any."""
+    held = syntax(ref.syntax_uid)
+    if not held.encapsulated:
+        offers = [NATIVE]
+    else:
+        offers = [Offer(OCTET_STREAM, ref.syntax_uid)]
+        if ref.syntax_uid in COMPRESSED_TYPES:
+            offers.insert(0, Offer(COMPRESSED_TYPES[ref.syntax_uid], ref.syntax_uid))
+    try:
+        return choose(ranges, offers, single=single)
+    except NotAcceptable:
+        pass
+    what = " or ".join(f"{offer.type}; transfer-syntax={offer.syntax}" for offer in offers)
+    text = f"the frames are held in {held.name} and can be had as {what}; another form would need a codec"
+    if not single and not any(wanted.multipart for wanted in ranges):
+        text = f'several of them are answered as multipart/related; type="{offers[0].type}"'
+    raise NotAcceptable(text)

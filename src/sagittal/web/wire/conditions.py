@@ -1,0 +1,92 @@
+"""Entity tags, conditional requests and byte ranges: RFC 9110 8.8.3, 13 and 14.
+
+A tag is a digest of what the answer is made of, never of its bytes: so it is there before anything is read. It is
+strong where the bytes are the same each time, weak where only a boundary differs. Several ranges in one request are
+answered whole, as 14.2 allows. Deliberately not here: dates; revisions and digests say more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from starlette.responses import Response
+
+from sagittal.errors import RangeNotSatisfiable
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+Header = tuple[bytes, bytes]
+Cut = Callable[[int, int], Iterator[bytes]]  # offset and length -> those bytes of the representation
+VARY: Header = (b"vary", b"accept")
+
+
+class Span(NamedTuple):
+    """The bytes of a representation that are asked for; `whole` without a range."""
+
+    first: int
+    length: int
+    whole: bool
+
+
+def entity_tag(*parts: object, weak: bool = False) -> str:
+    """The tag of a representation that is made of `parts`."""
+    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
+    return f'{"W/" if weak else ""}"{digest}"'
+
+
+def headers(tag: str) -> list[Header]:
+    """What goes with an answer that may be asked for again."""
+    return [(b"etag", tag.encode("ascii")), VARY]
+
+
+def unchanged(request: Request, tag: str) -> Response | None:
+    """304 when the client holds this representation already (RFC 9110 13.1.2, compared weakly)."""
+    asked = ",".join(request.headers.getlist("if-none-match"))
+    held = {item.strip().removeprefix("W/") for item in asked.split(",")}
+    if "*" not in held and tag.removeprefix("W/") not in held:
+        return None
+    answer = Response(status_code=304)
+    answer.raw_headers = headers(tag)
+    return answer
+
+
+def span(request: Request, length: int, tag: str) -> Span:
+    """The range asked for; all of it when there is none, or If-Range names another representation."""
+    everything = Span(0, length, True)
+    asked = request.headers.get("range")
+    if asked is None or request.method != "GET":
+        return everything
+    condition = request.headers.get("if-range")
+    if condition is not None and (condition.strip() != tag or tag.startswith("W/")):  # compared strongly (13.1.5)
+        return everything
+    unit, _, text = asked.partition("=")
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    if unit.strip().lower() != "bytes" or not dash or "," in text or not _number(first) or not _number(last):
+        return everything  # an invalid header is ignored (14.2)
+    if not first and not last:
+        return everything
+    return _within(first, last, length, everything)
+
+
+def _number(text: str) -> bool:
+    return not text or (text.isascii() and text.isdigit() and len(text) <= 18)
+
+
+def _within(first: str, last: str, length: int, everything: Span) -> Span:
+    if not first:
+        count = min(int(last), length)
+        start, end = length - count, length
+    else:
+        start, end = int(first), min(int(last) + 1, length) if last else length
+        if last and int(last) < start:
+            return everything
+    if start >= end:
+        raise RangeNotSatisfiable(f"there are {length} bytes")
+    return Span(start, end - start, False)
+
+
+def content_range(of: Span, length: int) -> Header:
+    return b"content-range", b"bytes %d-%d/%d" % (of.first, of.first + of.length - 1, length)

@@ -1,0 +1,85 @@
+"""The web application on a real archive that holds what a test builds, asked over an in-process transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from builders import Built, opened
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
+from sagittal.archive.ingest import Source
+from sagittal.web.app import create_app
+from sagittal.web.house import Settings
+
+BASE = "http://127.0.0.1:8042"
+
+
+async def hold(archive: Archive, *objects: Built, data: bytes | None = None) -> None:
+    """Store the objects; `data` instead of what was built, for one."""
+    for held in objects:
+        transfer = archive.store_begin(LOCAL, Source("dimse"), syntax_uid=held.syntax_uid)
+        transfer.write(held.data if data is None else data)
+        await transfer.commit()
+
+
+def asked(
+    folder: Path,
+    objects: list[Built],
+    act: Callable[[httpx.AsyncClient, Archive], Awaitable[Any]],
+    settings: Settings | None = None,
+) -> Any:
+    """`act(client, archive)` on an archive that holds `objects`."""
+
+    async def inside() -> Any:
+        async with opened(folder) as archive:
+            await hold(archive, *objects)
+            app = create_app(archive, settings or Settings())
+            try:
+                transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+                async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+                    return await act(client, archive)
+            finally:
+                app.close()
+
+    return asyncio.run(inside())
+
+
+def answers(folder: Path, objects: list[Built], *asks: tuple[str, dict[str, str]]) -> list[httpx.Response]:
+    """The answers to GETs of paths with headers."""
+
+    async def act(client: httpx.AsyncClient, _: Archive) -> list[httpx.Response]:
+        return [await client.get(path, headers=headers) for path, headers in asks]
+
+    found: list[httpx.Response] = asked(folder, objects, act)
+    return found
+
+
+def study_of(held: Built) -> str:
+    return f"/dicom-web/studies/{held.study_uid}"
+
+
+def series_of(held: Built) -> str:
+    return f"{study_of(held)}/series/{held.series_uid}"
+
+
+def instance_of(held: Built) -> str:
+    return f"{series_of(held)}/instances/{held.sop_instance_uid}"
+
+
+def parts(answer: httpx.Response) -> list[tuple[dict[str, str], bytes]]:
+    """Headers and content of each part, cut by the boundary: what no code of ours has read."""
+    assert answer.status_code == 200, answer.text
+    boundary = answer.headers["content-type"].partition("boundary=")[2].partition(";")[0].strip('"').encode()
+    first, *inside, last = answer.content.split(b"--" + boundary)
+    assert (first, last) == (b"", b"--\r\n")
+    found = []
+    for part in inside:
+        head, _, body = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        lines = (line.split(": ", 1) for line in head.decode().split("\r\n"))
+        found.append(({name.lower(): value for name, value in lines}, body[:-2]))
+    return found

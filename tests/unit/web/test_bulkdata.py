@@ -1,0 +1,167 @@
+"""Bulk data and pixel data of a study, a series, an instance; one value by ranges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from archived import answers, asked, hold, instance_of, parts, series_of, study_of
+from builders import build
+
+from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_2000_LOSSLESS
+
+OCTETS = {"accept": "application/octet-stream"}
+ANYTHING = {"accept": "multipart/related; type=*/*; transfer-syntax=*"}
+MPEG2 = "1.2.840.10008.1.2.4.100"
+DOCUMENT = bytes(range(256)) * 8
+
+
+def test_all_of_a_study(tmp_path: Path) -> None:
+    held = [
+        build(1, extra={"EncapsulatedDocument": DOCUMENT}),
+        build(2, series=2, syntax_uid=JPEG_2000_LOSSLESS, frames=3),
+        build(3, series=3, syntax_uid=MPEG2, frames=2),
+    ]
+    all_, pixels, series = answers(
+        tmp_path,
+        held,
+        (study_of(held[0]) + "/bulkdata", ANYTHING),
+        (study_of(held[0]) + "/pixeldata", ANYTHING),
+        (series_of(held[1]) + "/pixeldata", {}),
+    )
+    found = parts(all_)
+    video = b"".join(held[2].frames)
+    assert [body for _, body in found] == [DOCUMENT, *held[0].frames, *held[1].frames, video]
+    assert [body for _, body in parts(pixels)] == [*held[0].frames, *held[1].frames, video]
+    assert [body for _, body in parts(series)] == [*held[1].frames]
+    types = [headers["content-type"] for headers, _ in found]
+    assert types[0] == f"application/octet-stream;transfer-syntax={EXPLICIT_LE}"
+    assert types[2] == f"image/jp2;transfer-syntax={JPEG_2000_LOSSLESS}"
+    assert types[5] == f"video/mpeg;transfer-syntax={MPEG2}"
+
+
+def test_each_part_can_be_had_by_its_address(tmp_path: Path) -> None:
+    held = [build(number, syntax_uid=IMPLICIT_LE, extra={"EncapsulatedDocument": DOCUMENT}) for number in (1, 2)]
+
+    async def act(client: httpx.AsyncClient, _: Any) -> int:
+        found = parts(await client.get(study_of(held[0]) + "/bulkdata"))
+        for headers, body in found:
+            again = await client.get(headers["content-location"], headers=OCTETS)
+            assert again.content == body
+        return len(found)
+
+    assert asked(tmp_path, held, act) == 4
+
+
+def test_one_alone(tmp_path: Path) -> None:
+    held = build(syntax_uid=EXPLICIT_BE, frames=2)
+    several = build(2, extra={"EncapsulatedDocument": DOCUMENT})
+    alone, part, refused = answers(
+        tmp_path,
+        [held, several],
+        (instance_of(held) + "/pixeldata", OCTETS),
+        (instance_of(held) + "/pixeldata", {"accept": 'multipart/related; type="application/octet-stream"'}),
+        (instance_of(several) + "/bulkdata", OCTETS),
+    )
+    # words of the Big Endian object change places
+    pixels = b"".join(held.frames)
+    expected = b"".join(pixels[at : at + 2][::-1] for at in range(0, len(pixels), 2))
+    assert alone.content == expected
+    assert [body for _, body in parts(part)] == [expected]
+    assert refused.status_code == 406
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    one, two = build(1), build(2)
+
+    async def act(client: httpx.AsyncClient, archive: Any) -> list[int]:
+        for held in (one, two):
+            await hold(archive, held, data=held.data[: -12 - len(held.frames[0])])
+        paths = [level(one) + "/pixeldata" for level in (study_of, series_of, instance_of)]
+        return [(await client.get(path)).status_code for path in paths]
+
+    assert asked(tmp_path, [], act) == [404, 404, 404]
+
+
+def test_an_instance_with_much_metadata(tmp_path: Path) -> None:
+    held = build(frames=600)
+    with_document = build(
+        2, frames=600, extra={"EncapsulatedDocument": DOCUMENT, "StudyDescription": '"BulkDataURI":"1'}
+    )
+
+    async def act(client: httpx.AsyncClient, archive: Any) -> None:
+        await hold(archive, with_document)
+        found = parts(await client.get(study_of(held) + "/bulkdata"))
+        pixels = [b"".join(each.frames) for each in (held, with_document)]
+        assert [body for _, body in found] == [pixels[0], DOCUMENT, pixels[1]]
+
+    asked(tmp_path, [held], act)
+
+
+class TestRanges:
+    @pytest.mark.parametrize(
+        ("asked_for", "status", "content_range", "content"),
+        [
+            ("bytes=0-3", 206, "bytes 0-3/2048", DOCUMENT[:4]),
+            ("bytes=2040-", 206, "bytes 2040-2047/2048", DOCUMENT[2040:]),
+            ("bytes=-8", 206, "bytes 2040-2047/2048", DOCUMENT[2040:]),
+            ("bytes=-9999", 206, "bytes 0-2047/2048", DOCUMENT),
+            ("bytes=2047-9999", 206, "bytes 2047-2047/2048", DOCUMENT[-1:]),
+            ("bytes=2048-", 416, "bytes */2048", None),
+            ("bytes=-0", 416, "bytes */2048", None),
+            ("bytes=0-1,4-5", 200, None, DOCUMENT),
+            ("bytes=5-4", 200, None, DOCUMENT),
+            ("bytes=-", 200, None, DOCUMENT),
+            ("pages=1-2", 200, None, DOCUMENT),
+            ("bytes=a-b", 200, None, DOCUMENT),
+        ],
+    )
+    def test_of_a_value(
+        self, tmp_path: Path, asked_for: str, status: int, content_range: str | None, content: bytes | None
+    ) -> None:
+        held = build(extra={"EncapsulatedDocument": DOCUMENT})
+
+        async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
+            (obj,) = (await client.get(instance_of(held) + "/metadata")).json()
+            return await client.get(obj["00420011"]["BulkDataURI"], headers={**OCTETS, "range": asked_for})
+
+        answer = asked(tmp_path, [held], act)
+        assert answer.status_code == status
+        assert answer.headers.get("content-range") == content_range
+        if content is not None:
+            assert answer.content == content
+            assert answer.headers["content-length"] == str(len(content))
+            assert answer.headers["accept-ranges"] == "bytes"
+
+    def test_of_an_instance(self, tmp_path: Path) -> None:
+        held = build()
+        accept = {"accept": "application/dicom"}
+        (whole, part) = answers(
+            tmp_path, [held], (instance_of(held), accept), (instance_of(held), {**accept, "range": "bytes=100-199"})
+        )
+        assert (part.status_code, part.content) == (206, whole.content[100:200])
+
+    @pytest.mark.parametrize("asked_for", ["bytes=0-9", "bytes=15-20", "bytes=30-", "bytes=7-8"])
+    def test_of_a_video(self, tmp_path: Path, asked_for: str) -> None:
+        held = build(syntax_uid=MPEG2, frames=3)
+        headers = {"accept": "video/mpeg", "range": asked_for}
+        (answer,) = answers(tmp_path, [held], (instance_of(held) + "/bulkdata/7FE00010", headers))
+        first, _, last = asked_for.removeprefix("bytes=").partition("-")
+        assert answer.content == b"".join(held.frames)[int(first) : int(last) + 1 if last else None]
+        assert answer.status_code == 206
+
+    def test_if_range(self, tmp_path: Path) -> None:
+        held = build()
+        headers = {"accept": "application/dicom", "range": "bytes=0-9"}
+
+        async def act(client: httpx.AsyncClient, _: Any) -> list[int]:
+            tag = (await client.get(instance_of(held), headers={"accept": "application/dicom"})).headers["etag"]
+            found = []
+            for condition in (tag, '"other"', f"W/{tag}"):
+                answer = await client.get(instance_of(held), headers={**headers, "if-range": condition})
+                found.append(answer.status_code)
+            return found
+
+        assert asked(tmp_path, [held], act) == [206, 200, 200]

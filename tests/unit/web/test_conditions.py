@@ -1,0 +1,70 @@
+"""Entity tags: the same as long as what is answered is, another as soon as it isn't."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from archived import asked, hold, instance_of, series_of, study_of
+from builders import build
+
+HELD = build(frames=2)
+RESOURCES = [
+    (study_of(HELD), None),
+    (study_of(HELD), "application/zip"),
+    (instance_of(HELD), "application/dicom"),
+    (study_of(HELD) + "/metadata", None),
+    (series_of(HELD) + "/metadata", 'multipart/related; type="application/dicom+xml"'),
+    (study_of(HELD) + "/bulkdata", None),
+    (instance_of(HELD) + "/pixeldata", "application/octet-stream"),
+    (instance_of(HELD) + "/frames/1,2", None),
+    (instance_of(HELD) + "/frames/1", "application/octet-stream"),
+]
+
+
+@pytest.mark.parametrize(("path", "accept"), RESOURCES)
+def test_unchanged(tmp_path: Path, path: str, accept: str | None) -> None:
+    headers = {"accept": accept} if accept else {}
+
+    async def act(client: httpx.AsyncClient, _: Any) -> None:
+        first = await client.get(path, headers=headers)
+        tag = first.headers["etag"]
+        assert first.headers["vary"] == "accept"
+        assert first.headers["cache-control"] == "private, no-cache"
+        again = await client.get(path, headers=headers)
+        assert again.headers["etag"] == tag
+        if not tag.startswith("W/"):  # the same bytes each time
+            assert again.content == first.content
+        for condition in (tag, f'"x", {tag}', "*", tag.removeprefix("W/")):
+            answer = await client.get(path, headers={**headers, "if-none-match": condition})
+            assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+        other = await client.get(path, headers={**headers, "if-none-match": '"x"'})
+        assert other.status_code == 200
+
+    asked(tmp_path, [HELD], act)
+
+
+@pytest.mark.parametrize(("path", "accept"), RESOURCES[:2] + RESOURCES[3:6])
+def test_another_instance_comes(tmp_path: Path, path: str, accept: str | None) -> None:
+    headers = {"accept": accept} if accept else {}
+
+    async def act(client: httpx.AsyncClient, archive: Any) -> None:
+        tag = (await client.get(path, headers=headers)).headers["etag"]
+        await hold(archive, build(2))
+        answer = await client.get(path, headers={**headers, "if-none-match": tag})
+        assert answer.status_code == 200
+        assert answer.headers["etag"] != tag
+
+    asked(tmp_path, [HELD], act)
+
+
+def test_another_form_has_another_tag(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, _: Any) -> list[str]:
+        found = [await client.get(path, headers={"accept": accept or "*/*"}) for path, accept in RESOURCES]
+        named = await client.get(RESOURCES[3][0], headers={"host": "localhost:8042"})
+        return [answer.headers["etag"] for answer in (*found, named)]
+
+    tags = asked(tmp_path, [HELD], act)
+    assert len(set(tags)) == len(tags)
