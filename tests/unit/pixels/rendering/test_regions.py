@@ -1,0 +1,149 @@
+"""Contours and segments brought to the pixels of an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.regions import (
+    Segment,
+    contours,
+    frames_over,
+    laid_over,
+    plane_of,
+    referenced_images,
+    rgb_of_lab,
+    segment_colors,
+    segment_of,
+    with_contours,
+    with_segments,
+)
+
+
+def member(*values: Any) -> dict[str, Any]:
+    return {"vr": "XX", "Value": list(values)}
+
+
+def image(position: list[float], cosines: list[float], spacing: list[float], uid: str = "1.1") -> Attributes:
+    return Attributes(
+        {
+            "00080018": member(uid),
+            "00200032": member(*position),
+            "00200037": member(*cosines),
+            "00280030": member(*spacing),
+        }
+    )
+
+
+SAGITTAL = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0]
+
+
+def test_points_in_a_sagittal_plane() -> None:
+    plane = plane_of(image([10, -20, 30], SAGITTAL, [0.5, 2.0]))
+    assert plane is not None
+    points = np.array([[10, -20, 30], [10, -16, 29], [13, -20, 30]], float)
+    assert plane.pixels(points).tolist() == [[0, 0, 0], [2, 2, 0], pytest.approx([0, 0, -3])]
+    assert plane.pixels(plane.points(2, 3))[:, :2].round(9).tolist() == [[c, r] for r in range(2) for c in range(3)]
+
+
+def test_planes_of_frames_and_of_nothing() -> None:
+    shared = {"00209116": member({"00200037": member(*SAGITTAL)}), "00289110": member({"00280030": member(1, 1)})}
+    frames = [{"00209113": member({"00200032": member(x, 0, 0)})} for x in (1, 2)]
+    enhanced = Attributes({"52009229": member(shared), "52009230": member(*frames)})
+    planes = [plane_of(enhanced, number) for number in (1, 2)]
+    assert [plane.position[0] for plane in planes if plane] == [1, 2]
+    assert plane_of(Attributes({})) is None
+    assert plane_of(image([0, 0, 0], SAGITTAL, [0, 0])) is None
+
+
+def structures(*found: dict[str, Any]) -> Attributes:
+    roi = {"3006002A": member(10, 200, 30), "30060040": member(*found)}
+    return Attributes({"00080016": member("1.2.840.10008.5.1.4.1.1.481.3"), "30060039": member(roi)})
+
+
+def contour(points: list[float], *uids: str, kind: str = "CLOSED_PLANAR") -> dict[str, Any]:
+    named = {"30060016": member(*({"00081155": member(uid)} for uid in uids))} if uids else {}
+    return {"30060042": member(kind), "30060050": member(*points)} | named
+
+
+SQUARE = [2, 2, 0, 6, 2, 0, 6, 6, 0, 2, 6, 0]
+
+
+def test_contours_of_the_image_are_drawn_in_their_color() -> None:
+    axial = plane_of(image([0, 0, 0], [1, 0, 0, 0, 1, 0], [1, 1]))
+    assert axial is not None
+    held = structures(contour(SQUARE, "1.1"), contour([0, 0, 0, 9, 9, 0], "2.2"))
+    made = with_contours(np.zeros((10, 10), np.uint8), axial, "1.1", contours(held))
+    drawn = {tuple(place) for place in np.argwhere(made[..., 1] == 200).tolist()}
+    assert drawn == {(r, c) for r in range(2, 7) for c in range(2, 7) if r in (2, 6) or c in (2, 6)}
+    assert made[2, 2].tolist() == [10, 200, 30]
+
+
+def test_contours_without_image_are_drawn_where_they_lie() -> None:
+    held = list(contours(structures(contour([3, 3, 0], kind="POINT"), contour(SQUARE[:6], kind="OPEN_PLANAR"))))
+    for z, drawn in ((0, True), (4, False)):
+        plane = plane_of(image([0, 0, z], [1, 0, 0, 0, 1, 0], [1, 1]))
+        assert plane is not None
+        assert with_contours(np.zeros((10, 10), np.uint8), plane, "1.1", held).any() == drawn
+
+
+def test_the_image_with_the_most_on_it_comes_first() -> None:
+    held = structures(contour(SQUARE, "1.1"), contour(SQUARE, "2.2"), contour(SQUARE, "2.2"))
+    assert referenced_images(held) == ["2.2", "1.1"]
+
+
+def segmentation(*frames: dict[str, Any]) -> Attributes:
+    numbers = [{"00620004": member(1), "0062000D": member(35154, 53485, 50171)}, {"00620004": member(2)}]
+    return Attributes({"52009230": member(*frames), "00620002": member(*numbers)})
+
+
+def over(uid: str, segment: int) -> dict[str, Any]:
+    source = member({"00082112": member({"00081155": member(uid)})})
+    return {"00089124": source, "0062000A": member({"0062000B": member(segment)})}
+
+
+def at(z: float) -> dict[str, Any]:
+    return {
+        "00209113": member({"00200032": member(0, 0, z)}),
+        "00209116": member({"00200037": member(1, 0, 0, 0, 1, 0)}),
+        "00289110": member({"00280030": member(1, 1), "00180050": member(2)}),
+    }
+
+
+def test_frames_over_an_image_by_name_and_by_place() -> None:
+    axial = image([0, 0, 5], [1, 0, 0, 0, 1, 0], [1, 1], "1.1")
+    named = segmentation(over("1.1", 2), over("3.3", 1), over("1.1", 1))
+    assert frames_over(named, axial, 1) == [1, 3]
+    assert [segment_of(named, number) for number in (1, 2, 3)] == [2, 1, 1]
+    assert referenced_images(named) == ["1.1", "3.3"]
+    assert frames_over(segmentation(at(3), at(5), at(5.4)), axial, 1) == [2, 3]
+
+
+def test_segments_are_blended_in_their_recommended_color() -> None:
+    colors = segment_colors(segmentation())
+    assert colors[1][0] > colors[1][1] and colors[2] == (80, 200, 255)
+    mask = np.zeros((2, 2))
+    mask[0, 0] = 1
+    made = with_segments(np.full((2, 2), 100, np.uint8), [Segment((200, 0, 100), mask)])
+    assert made[0, 0].tolist() == [145, 55, 100] and made[1, 1].tolist() == [100, 100, 100]
+
+
+def test_masks_of_another_grid_are_laid_over_by_their_planes() -> None:
+    fine = plane_of(image([0, 0, 0], [1, 0, 0, 0, 1, 0], [1, 1]))
+    coarse = plane_of(image([0.5, 0.5, 0], [1, 0, 0, 0, 1, 0], [2, 2]))
+    mask = np.array([[0.0, 1.0], [0.0, 0.0]])
+    made = laid_over(mask, coarse, fine, (4, 4))
+    assert made.tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [0] * 4, [0] * 4]
+    assert laid_over(mask, None, fine, (3, 3)).tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert laid_over(mask, coarse, coarse, (2, 2)) is mask
+
+
+@pytest.mark.parametrize(
+    ("lab", "rgb"),
+    [((0, 32896, 32896), (0, 0, 0)), ((65535, 32896, 32896), (255, 255, 255)), ((35573, 53513, 50115), (255, 0, 0))],
+)
+def test_cielab(lab: tuple[int, int, int], rgb: tuple[int, int, int]) -> None:
+    assert np.abs(np.array(rgb_of_lab(list(lab))) - rgb).max() <= 12
