@@ -55,10 +55,15 @@ class Parsed:
     frames: FrameIndex | None
     pixel_data: tuple[int, int] | None  # offset and bytes of the value, items and delimiter included
     defects: tuple[str, ...]
+    character_set_assumed: bool = False  # the data set names none that is defined, and was read in the reader's default
 
 
 class Reader(Scanner):
-    """Reads one data set. `metadata` takes the pieces of its DICOM JSON object; None: none is built."""
+    """Reads one data set. `metadata` takes the pieces of its DICOM JSON object; None: none is built.
+
+    `character_set` are the defined terms (joined by a backslash) for a data set that names none, or one that is not
+    defined (PS3.5 6.1.2.3 would have it read in the default repertoire, which loses what it says).
+    """
 
     specials = _PIXELS | {*_TABLES, SPECIFIC_CHARACTER_SET, PIXEL_REPRESENTATION, TRAILING_PADDING}
 
@@ -70,10 +75,14 @@ class Reader(Scanner):
         limits: ReaderLimits,
         memo: Memo | None = None,
         metadata: Callable[[str], None] | None = None,
+        character_set: str = "",
     ) -> None:
         build = metadata is not None
         memo = Memo(_NO_MEMO_BYTES) if memo is None else memo
-        coding = Coding(memo, (wanted, limits, build), syntax.implicit, syntax.little_endian)
+        self._assumed = charset.parse(character_set)[0] if character_set else ()
+        self._named = False  # the data set itself names a character set
+        key = (wanted, limits, build, self._assumed)
+        coding = Coding(memo, key, syntax.implicit, syntax.little_endian, self._assumed)
         super().__init__(coding, wanted | GEOMETRY, limits, build)
         self._asked, self._syntax, self._metadata = wanted, syntax, metadata
         self._size = 0
@@ -223,6 +232,10 @@ class Reader(Scanner):
         for defect in defects:
             self.warn(defect)
         level = self.level
+        if self._assumed and (not terms or "charset-unknown" in defects):
+            terms = self._assumed
+        elif level is self.top:
+            self._named = True
         if level.coding.charsets != terms:
             level.coding = level.coding.with_charsets(terms)
         if level is self.top:
@@ -311,7 +324,8 @@ class Reader(Scanner):
             begin = pixels.at + pixels.head
             extent = (begin, self._pixels_end - begin)
         values = {tag: text for tag, text in self.values.items() if tag in self._asked}
-        return Parsed(self._size, values, self.top.coding.charsets, frames, extent, tuple(self.defects))
+        assumed = bool(self._assumed) and not self._named
+        return Parsed(self._size, values, self.top.coding.charsets, frames, extent, tuple(self.defects), assumed)
 
     def _end(self) -> None:
         """Check that everything that began has ended."""
