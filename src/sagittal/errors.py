@@ -66,6 +66,10 @@ class NotAcceptable(SagittalError):
     http_status = 406
 
 
+class PixelsUndecodable(NotAcceptable):
+    """The pixel data cannot be decoded: damaged, or of a kind that no codec here reads. As stored it can still be had."""
+
+
 class UnsupportedMedia(SagittalError):
     """The payload is of a media type that this resource does not take."""
 
@@ -102,6 +106,13 @@ class Malformed(SagittalError):
 
 class IdentifierMismatch(SagittalError):
     """A UID is missing, empty, invalid or differs from the command: A900."""
+
+    dimse_status = 0xA900
+    http_status = 409
+
+
+class DataSetMismatch(SagittalError):
+    """The data set lacks what its SOP class needs, or contradicts its bulk data: A900."""
 
     dimse_status = 0xA900
     http_status = 409

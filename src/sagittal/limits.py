@@ -71,6 +71,7 @@ class WebLimits:
     parts_max: int = 100_000
     results_default: int = 1_000
     results_max: int = 10_000
+    results_whole_max: int = 500  # of one answer with includefield=all: a row may be 64 KiB and more
     json_body_bytes_max: int = 16 * MiB
     keep_alive_seconds_max: float = 60.0  # a connection between two requests
     send_stall_seconds_max: float = 60.0  # a client that takes nothing of its answer
@@ -129,6 +130,14 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class PixelLimits:
+    """What decoding one frame may cost; checked against the declared geometry before a codec sees a byte."""
+
+    frame_pixels_max: int = 1 << 28  # 16,384 x 16,384; a mammogram has 2^24.5, a slide's tile 2^16
+    frame_bytes_max: int = 1 * GiB  # of the decoded frame; encoders and decoders take about twice as much again
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """All of them, as `serve` hands them down."""
 
@@ -137,6 +146,7 @@ class Limits:
     web: WebLimits = WebLimits()
     archive: ArchiveLimits = ArchiveLimits()
     workers: WorkerLimits = WorkerLimits()
+    pixels: PixelLimits = PixelLimits()
 
     def __post_init__(self) -> None:
         """ValueError when the limits together allow one transfer more than `transfer_bytes_max`."""

@@ -106,6 +106,8 @@ WALKED: dict[str, tuple[str, ...]] = {
     "workers.waiting_max": (f"{POOL}::test_waiting_is_bounded",),
     "workers.requests_max": (f"{POOL}::test_workers_are_replaced_after_so_many_requests_and_keep_no_files_open",),
     "workers.idle_seconds": (f"{POOL}::test_idle_workers_end",),
+    "pixels.frame_pixels_max": ("unit/pixels/test_description.py::test_frame_pixels_max",),
+    "pixels.frame_bytes_max": ("unit/pixels/test_description.py::test_frame_bytes_max",),
 }
 
 

@@ -1,0 +1,89 @@
+"""JPEG Baseline, Extended and the retired progressive processes: PS3.5 8.2.1, ISO/IEC 10918-1 processes 1 to 13.
+
+8 and 12 bits by libjpeg-turbo. Sequential and progressive, Huffman and arithmetic coded; hierarchical streams are
+refused. Colours come out as RGB when the stream holds YCbCr: an Adobe marker says so, or the components' names, or
+else Photometric Interpretation. Baseline is written with 8 bits, Extended with 8 or 12; neither takes signed pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sagittal.pixels.codecs import streams
+from sagittal.pixels.codecs.codec import YBR, Codec, Options, Takes, complaints, masked, refusals, same_image, values
+from sagittal.pixels.description import Description
+
+if TYPE_CHECKING:
+    from sagittal.pixels.codecs.codec import Array
+
+_RGB = (ord("R"), ord("G"), ord("B"))
+
+
+class Jpeg(Codec):
+    """The lossy processes."""
+
+    method = "ISO_10918_1"
+
+    def __init__(self, uid: str, name: str, takes: Takes | None = None) -> None:
+        super().__init__(uid, name)
+        self.takes = takes
+
+    def loses(self, options: Options) -> bool:
+        return True
+
+    def decode(self, data: bytes, description: Description) -> Array:
+        import imagecodecs
+
+        header = streams.jpeg(data)
+        same_image(description, header.rows, header.columns, len(header.components))
+        held = None
+        if description.samples == 3:
+            held = "ycbcr" if transformed(header, description) else "rgb"
+        with complaints("JPEG"):
+            found = imagecodecs.jpeg8_decode(data, colorspace=held, outcolorspace=held and "rgb")
+        return values(found, description, clip=True)
+
+    def decoded(self, description: Description) -> Description:
+        plain = super().decoded(description)
+        return replace(plain, photometric="RGB") if plain.samples == 3 else plain
+
+    def encode(self, array: Array, description: Description, options: Options) -> bytes:
+        import imagecodecs
+
+        held = None
+        if description.samples == 3:
+            held = "ycbcr" if description.photometric in YBR else "rgb"
+        with refusals(self.name):
+            done = imagecodecs.jpeg8_encode(
+                masked(array, description),
+                options.quality,
+                colorspace=held,
+                outcolorspace=held and "ycbcr",
+                subsampling=(("422" if options.subsampling else "444") if held else None),
+                bitspersample=8 if description.bits_stored <= 8 else 12,
+            )
+        return bytes(done)
+
+    def encoded(self, description: Description, options: Options) -> Description:
+        plain = super().encoded(description, options)
+        if plain.samples == 3:
+            return replace(plain, photometric="YBR_FULL_422" if options.subsampling else "YBR_FULL")
+        return plain
+
+
+def transformed(header: streams.Jpeg, description: Description) -> bool:
+    """Whether three components are YCbCr."""
+    if header.adobe >= 0:
+        return header.adobe == 1
+    if header.components == _RGB:
+        return False
+    return header.jfif or description.photometric != "RGB"
+
+
+def baseline(uid: str, name: str) -> Jpeg:
+    return Jpeg(uid, name, Takes(range(1, 9), signed=False, palette=False))
+
+
+def extended(uid: str, name: str) -> Jpeg:
+    return Jpeg(uid, name, Takes(range(1, 13), signed=False, palette=False))

@@ -1,0 +1,105 @@
+"""JPEG 2000: PS3.5 8.2.4, ISO/IEC 15444-1 lossless and lossy, by OpenJPEG; Part 2 (multi-component) is read only.
+
+Sign and precision travel in the stream. Three samples of RGB are written with the colour transform (YBR_RCT, YBR_ICT),
+others without. Up to 24 bits: beyond, OpenJPEG's arithmetic loses the low bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sagittal.pixels.codecs import streams
+from sagittal.pixels.codecs.codec import Codec, Options, Takes, complaints, refusals, same_image, values
+from sagittal.pixels.description import Description
+
+if TYPE_CHECKING:
+    from sagittal.pixels.codecs.codec import Array
+
+_LEVELS = 5
+_ATTEMPTS = 8
+_MIXED_BITS_MAX = 20  # more, and the transform reaches the bits that OpenJPEG loses
+
+
+class Jpeg2000(Codec):
+    """Part 1."""
+
+    method = "ISO_15444_1"
+    takes: Takes | None = Takes(range(1, 25))
+
+    def __init__(self, uid: str, name: str, lossy: bool) -> None:
+        super().__init__(uid, name)
+        self.lossy = lossy
+
+    def loses(self, options: Options) -> bool:
+        return self.lossy and not options.reversible
+
+    def decode(self, data: bytes, description: Description) -> Array:
+        header = streams.jpeg2000(data)
+        same_image(description, header.rows, header.columns, header.components)
+        return values(
+            self._read(data, header), description, clip=not header.reversible and header.signed == description.signed
+        )
+
+    def _read(self, data: bytes, header: streams.Jpeg2000) -> Array:
+        import imagecodecs
+
+        with complaints("JPEG 2000"):
+            found: Array = imagecodecs.jpeg2k_decode(data, planar=False, numthreads=1)
+        return found
+
+    def encode(self, array: Array, description: Description, options: Options) -> bytes:
+        if self.loses(options) and options.ratio > 0:
+            return by_ratio(lambda psnr: self._write(array, description, options, psnr), description, options.ratio)
+        return self._write(array, description, options, options.psnr)
+
+    def _write(self, array: Array, description: Description, options: Options, psnr: float) -> bytes:
+        import imagecodecs
+        import numpy
+
+        loses = self.loses(options)
+        levels = max(1, min(_LEVELS, min(description.rows, description.columns).bit_length() - 1) + 1)
+        with refusals(self.name):
+            done = imagecodecs.jpeg2k_encode(
+                numpy.ascontiguousarray(array),
+                level=max(round(psnr), 1) if loses else 0,
+                codecformat="J2K",
+                bitspersample=description.bits_stored,
+                resolutions=levels,
+                reversible=not loses,
+                mct=mixes(description),
+                numthreads=1,
+            )
+        return bytes(done)
+
+    def encoded(self, description: Description, options: Options) -> Description:
+        plain = super().encoded(description, options)
+        if mixes(plain):
+            return replace(plain, photometric="YBR_ICT" if self.loses(options) else "YBR_RCT")
+        return plain
+
+
+class Part2(Jpeg2000):
+    """Multi-component streams."""
+
+    takes = None
+
+
+def mixes(description: Description) -> bool:
+    """Whether the colour transform is used."""
+    return description.samples == 3 and description.photometric == "RGB" and description.bits_stored <= _MIXED_BITS_MAX
+
+
+def by_ratio(write: Callable[[float], bytes], description: Description, ratio: float) -> bytes:
+    """The code stream of the highest PSNR that is at least `ratio` times smaller than the native frame."""
+    wanted, low, high = description.frame_bytes / ratio, 20.0, 120.0
+    best = b""
+    for _ in range(_ATTEMPTS):
+        middle = (low + high) / 2
+        done = write(middle)
+        if len(done) <= wanted:
+            best, low = done, middle
+        else:
+            high = middle
+    return best or write(low)

@@ -1,0 +1,47 @@
+"""JPEG Lossless: PS3.5 8.2.1, ISO/IEC 10918-1 process 14 with any predictor, or the first (SV1).
+
+2 to 16 bits by libjpeg-turbo. Signed pixels travel as the same bits unsigned. No colour transform either way: what the
+data set calls the samples is what they stay. Precision is Bits Stored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sagittal.pixels.codecs import streams
+from sagittal.pixels.codecs.codec import Codec, Options, Takes, complaints, masked, refusals, same_image, values
+from sagittal.pixels.description import Description
+
+if TYPE_CHECKING:
+    from sagittal.pixels.codecs.codec import Array
+
+
+class JpegLossless(Codec):
+    """Process 14; written with the first predictor, which any process 14 decoder takes."""
+
+    takes = Takes(range(2, 17))
+
+    def decode(self, data: bytes, description: Description) -> Array:
+        import imagecodecs
+
+        header = streams.jpeg(data)
+        same_image(description, header.rows, header.columns, len(header.components))
+        held = "rgb" if description.samples == 3 else None  # the same in and out: no transform
+        with complaints("JPEG Lossless"):
+            found = imagecodecs.jpeg8_decode(data, colorspace=held, outcolorspace=held)
+        return values(found, description)
+
+    def encode(self, array: Array, description: Description, options: Options) -> bytes:
+        import imagecodecs
+
+        held = "rgb" if description.samples == 3 else None
+        with refusals(self.name):
+            done = imagecodecs.jpeg8_encode(
+                masked(array, description),
+                lossless=True,
+                predictor=1,
+                bitspersample=description.bits_stored,
+                colorspace=held,
+                outcolorspace=held,
+            )
+        return bytes(done)

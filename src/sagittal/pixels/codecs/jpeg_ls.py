@@ -1,0 +1,79 @@
+"""JPEG-LS: PS3.5 8.2.3, ISO/IEC 14495-1, by CharLS. Lossless, and near-lossless with an error of at most NEAR.
+
+2 to 16 bits; precision is Bits Stored where pyjpegls is installed, else that of the container (readers take both).
+Signed pixels travel as the same bits unsigned: lossless that is all the same; near-lossless it would turn the highest
+value into the lowest, so frames with values that close to either end are refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sagittal.errors import NotAcceptable
+from sagittal.pixels.codecs import streams
+from sagittal.pixels.codecs.codec import Codec, Options, Takes, complaints, masked, refusals, same_image, values
+from sagittal.pixels.description import Description
+
+if TYPE_CHECKING:
+    from sagittal.pixels.codecs.codec import Array
+
+_SMALL = 1 << 14  # CharLS's own guess at the size of a code stream is too low for a few bytes of pixels
+
+
+class JpegLs(Codec):
+    """Both syntaxes."""
+
+    takes = Takes(range(2, 17))
+    method = "ISO_14495_1"
+
+    def __init__(self, uid: str, name: str, near: bool) -> None:
+        super().__init__(uid, name)
+        self.near = near
+
+    def loses(self, options: Options) -> bool:
+        return self.near and options.near > 0
+
+    def decode(self, data: bytes, description: Description) -> Array:
+        import imagecodecs
+
+        header = streams.jpeg(data)
+        same_image(description, header.rows, header.columns, len(header.components))
+        with complaints("JPEG-LS"):
+            found = imagecodecs.jpegls_decode(data)
+        return values(found, description, clip=self.near and not description.signed)
+
+    def encode(self, array: Array, description: Description, options: Options) -> bytes:
+        near = options.near if self.near else 0
+        if near and description.signed:
+            low, high = int(array.min()), int(array.max())
+            if low - near < description.lowest or high + near > description.highest:
+                raise NotAcceptable(f"{self.name}: values within {near} of the ends of the signed range")
+        pixels = masked(array, description)
+        with refusals(self.name):
+            return _precise(pixels, description, near) if pixels.nbytes > _SMALL else _plain(pixels, near)
+
+    def check(self, description: Description, options: Options) -> None:
+        super().check(description, options)
+        if self.near and not 0 <= options.near < min(256, 1 << description.bits_stored - 1):
+            raise NotAcceptable(f"{self.name}: NEAR {options.near} is out of range")
+
+
+def _precise(pixels: Array, description: Description, near: int) -> bytes:
+    try:
+        import jpeg_ls
+    except ImportError:  # no wheel for this Python
+        return _plain(pixels, near)
+    rows, columns = description.rows, description.columns
+    bits, samples = description.bits_stored, description.samples
+    try:
+        return bytes(
+            jpeg_ls.encode_buffer(pixels.tobytes(), rows, columns, samples, bits, near, 2 if samples > 1 else 0)
+        )
+    except RuntimeError:  # noise: its buffer is as large as the pixels
+        return _plain(pixels, near)
+
+
+def _plain(pixels: Array, near: int) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.jpegls_encode(pixels, near))

@@ -1,0 +1,168 @@
+"""What the headers of code streams say: size, precision, components, colour marks. Read before a decoder is started.
+
+JPEG and JPEG-LS marker segments (ISO/IEC 10918-1 B.2, 14495-1 C.1), JPEG 2000 SIZ and COD (ISO/IEC 15444-1 A.5, A.6),
+the JPEG XL signature and image header (ISO/IEC 18181-1 D.2). Every function is bounded by the bytes it is given and
+raises PixelsUndecodable for what is no such header.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sagittal.errors import PixelsUndecodable
+
+_STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # TEM, RST0-7, SOI: markers without a segment
+_FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}  # SOF0-15; SOF55 of JPEG-LS
+
+
+class Jpeg(NamedTuple):
+    """The frame header of a JPEG or JPEG-LS stream."""
+
+    process: int  # the low byte of its SOF marker: C0 baseline, C1 extended, C2 progressive, C3 lossless, F7 JPEG-LS
+    precision: int
+    rows: int
+    columns: int
+    components: tuple[int, ...]  # their identifiers
+    sampling: tuple[int, ...]  # horizontal << 4 | vertical
+    adobe: int  # the colour transform of an Adobe APP14 segment: 0 none, 1 YCbCr; -1 without one
+    jfif: bool
+    predictor: int  # of lossless streams: the selection value; of others 0
+
+
+class Jpeg2000(NamedTuple):
+    """SIZ and COD."""
+
+    rows: int
+    columns: int
+    components: int
+    precision: int
+    signed: bool
+    colour_transform: bool
+    reversible: bool
+    high_throughput: bool
+
+
+def jpeg(data: bytes) -> Jpeg:
+    """The headers up to the first scan."""
+    if data[:2] != b"\xff\xd8":
+        raise PixelsUndecodable("not a JPEG code stream: no SOI marker")
+    at, frame, adobe, jfif = 2, b"", -1, False
+    kind = 0
+    while True:
+        at = data.find(b"\xff", at)
+        while at >= 0 and data[at + 1 : at + 2] == b"\xff":
+            at += 1
+        if at < 0 or at + 4 > len(data):
+            raise PixelsUndecodable("a JPEG code stream without a frame header or scan")
+        marker = data[at + 1]
+        if marker == 0 or marker in _STANDALONE:
+            at += 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : at + 2 + length]
+        if length < 2 or len(body) != length - 2:
+            raise PixelsUndecodable("a JPEG code stream that ends inside its headers")
+        if marker in _FRAMES and not frame:
+            frame, kind = body, marker
+        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
+            adobe = body[11]
+        elif marker == 0xE0 and body[:5] == b"JFIF\0":
+            jfif = True
+        elif marker in (0xDA, 0xD9):
+            return _jpeg(kind, frame, body if marker == 0xDA else b"", adobe, jfif)
+        at += 2 + length
+
+
+def _jpeg(kind: int, frame: bytes, scan: bytes, adobe: int, jfif: bool) -> Jpeg:
+    count = frame[5] if len(frame) > 5 else 0
+    if not count or len(frame) < 6 + 3 * count:
+        raise PixelsUndecodable("a JPEG code stream without a frame header")
+    components = tuple(frame[6 + 3 * number] for number in range(count))
+    sampling = tuple(frame[7 + 3 * number] for number in range(count))
+    predictor = scan[1 + 2 * scan[0]] if kind & 3 == 3 and kind != 0xF7 and len(scan) > 1 + 2 * scan[0] else 0
+    rows, columns = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+    return Jpeg(kind, frame[0], rows, columns, components, sampling, adobe, jfif, predictor)
+
+
+def jpeg2000(data: bytes) -> Jpeg2000:
+    """The main header of a code stream; a JP2 file around it, which PS3.5 8.2.4 forbids, is looked through."""
+    at = data.find(b"\xff\x4f\xff\x51", 0, 1 << 16)
+    size = data[at + 4 : at + 6 + 2 * 256 * 64]
+    if at < 0 or len(size) < 41:
+        raise PixelsUndecodable("not a JPEG 2000 code stream: no SOC and SIZ markers")
+    width, height, left, top = (int.from_bytes(size[4 + 4 * n : 8 + 4 * n], "big") for n in range(4))
+    components = int.from_bytes(size[36:38], "big")
+    depth = size[38]
+    transform, reversible = _coding(data, at + 4 + int.from_bytes(size[:2], "big"))
+    high_throughput = bool(int.from_bytes(size[2:4], "big") & 0x4000)
+    return Jpeg2000(
+        height - top,
+        width - left,
+        components,
+        (depth & 0x7F) + 1,
+        bool(depth & 0x80),
+        transform,
+        reversible,
+        high_throughput,
+    )
+
+
+def _coding(data: bytes, at: int) -> tuple[bool, bool]:
+    """Of COD: whether there is a multiple component transform, whether the wavelet is the reversible one."""
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0x90:
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == 0x52 and at + 14 <= len(data):
+            return bool(data[at + 8]), data[at + 13] == 1
+        at += 2 + max(length, 2)
+    raise PixelsUndecodable("a JPEG 2000 code stream without a COD marker")
+
+
+class _Bits:
+    """Bits of a JPEG XL code stream, the least significant of a byte first."""
+
+    def __init__(self, data: bytes) -> None:
+        self.number, self.at, self.size = int.from_bytes(data, "little"), 0, len(data) * 8
+
+    def take(self, count: int) -> int:
+        if self.at + count > self.size:
+            raise PixelsUndecodable("a JPEG XL code stream that ends inside its header")
+        found = self.number >> self.at & (1 << count) - 1
+        self.at += count
+        return found
+
+    def u32(self, *counts: int) -> int:
+        return self.take(counts[self.take(2)])
+
+
+_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # ISO/IEC 18181-1 Table D.2, width to height
+
+
+def jpegxl(data: bytes) -> tuple[int, int]:
+    """(rows, columns) of a code stream, bare or in its container."""
+    if data[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
+        data = _boxed(data)
+    if data[:2] != b"\xff\x0a":
+        raise PixelsUndecodable("not a JPEG XL code stream: no signature")
+    bits = _Bits(data[2:16])
+    small = bits.take(1)
+    rows = (bits.take(5) + 1) * 8 if small else bits.u32(9, 13, 18, 30) + 1
+    ratio = bits.take(3)
+    if ratio:
+        wide, high = _RATIOS[ratio - 1]
+        return rows, rows * wide // high
+    return rows, (bits.take(5) + 1) * 8 if small else bits.u32(9, 13, 18, 30) + 1
+
+
+def _boxed(data: bytes) -> bytes:
+    """The beginning of the code stream in a container (ISO/IEC 18181-2: jxlc, or the first jxlp)."""
+    at = 12
+    while at + 8 <= len(data):
+        length, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
+        if length == 1:
+            length, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        if kind in (b"jxlc", b"jxlp"):
+            return data[at + head + (4 if kind == b"jxlp" else 0) :][:64]
+        if length < head:
+            break
+        at += length
+    raise PixelsUndecodable("a JPEG XL container without a code stream")
