@@ -50,7 +50,8 @@ def reencode(
         raise NotAcceptable(f"{source.name} can't be re-encoded as {target.name or target.uid} without a codec")
     limits = limits or ReaderLimits()
     if (source.implicit, source.little_endian) != (target.implicit, target.little_endian):
-        plain = _written(Walk(chunks, source, limits, runs=True), target)
+        walk = Walk(chunks, source, limits, runs=True)
+        plain = written(walk, walk.events(), target)
     else:
         plain = inflated(chunks, limits) if source.deflated else iter(chunks)
     return deflated(plain) if target.deflated else plain
@@ -68,18 +69,23 @@ def deflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield last + b"\0" if (size + len(last)) & 1 else last
 
 
-def _written(walk: Walk, target: TransferSyntax) -> Iterator[bytes]:
-    """What the walk finds, in the target syntax, in pieces of about PIECE_BYTES."""
+def written(walk: Walk, events: Iterable[Event], target: TransferSyntax, pause: int = 0) -> Iterator[bytes]:
+    """Events of a walk in the target syntax (not deflated), in pieces of about PIECE_BYTES.
+
+    Between the walk and here events may be left out, and runs put in. With `pause` a piece, perhaps an empty one, comes
+    after so many events at the latest, for those who must not be long at it.
+    """
     held: list[bytes] = []
-    size = 0
-    for event in walk.events():
+    size = count = 0
+    for event in events:
         small = event.length <= PIECE_BYTES or event.kind not in ("element", "fragment")
         part = _small(event, walk, target) if small else _head(event, target)
         held.append(part)
         size += len(part)
-        if size >= PIECE_BYTES or not small:
+        count += 1
+        if size >= PIECE_BYTES or not small or count == pause:
             yield b"".join(held)
-            held, size = [], 0
+            held, size, count = [], 0, 0
         if not small:
             word = _word(event, target)
             for piece in walk.pieces():
