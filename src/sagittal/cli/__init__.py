@@ -25,11 +25,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "nodes": ("data.nodes", "List, add and remove the nodes (AE table) of an archive."),
     "config": ("data.config", "Show the effective settings; make bearer tokens."),
     "echo": ("peer.echo", "C-ECHO: verify that a peer answers."),
-    "store": ("peer.store", "C-STORE: send files to a peer."),
-    "find": ("peer.find", "C-FIND: query a peer."),
+    "store": ("peer.store", "Send files to an archive: C-STORE, STOW-RS."),
+    "find": ("peer.find", "Query an archive: C-FIND, QIDO-RS."),
     "move": ("peer.move", "C-MOVE: have a peer send instances to a node."),
-    "get": ("peer.get", "C-GET: retrieve instances from a peer into a folder."),
+    "get": ("peer.get", "Retrieve instances into a folder: C-GET, WADO-RS."),
     "receive": ("peer.receive", "Take C-STORE from anyone into a folder."),
+    "qido": ("web.qido", "QIDO-RS: search any resource of a DICOMweb server."),
+    "wado": ("web.wado", "WADO-RS: objects, metadata, frames, rendered images of a DICOMweb server."),
+    "stow": ("web.stow", "STOW-RS: send files to a DICOMweb server."),
     "dump": ("dump", "Show the elements of DICOM files."),
 }
 

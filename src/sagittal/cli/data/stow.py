@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sagittal.archive.upkeep.sources import Candidate, Opened, Refusal, candidates
+from sagittal.client.outcome import Stored
+from sagittal.client.storing.stow import HEAD, HEADERS, TAIL, answer_of
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.sopclasses import MEDIA_STORAGE_DIRECTORY
 from sagittal.errors import Malformed, SagittalError
@@ -22,13 +24,6 @@ if TYPE_CHECKING:
 Answer = tuple[str, str, str, str]  # file, status, reason, SOP Instance UID
 _REQUESTS = 4
 _READ_BYTES = 1 << 18
-_BOUNDARY = "sagittal-import"
-_HEADERS = {
-    "content-type": f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}',
-    "accept": "application/dicom+json",
-}
-_HEAD = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
-_TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
 async def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path]) -> AsyncIterator[Answer]:
@@ -67,7 +62,7 @@ async def _store(client: httpx.AsyncClient, candidate: Candidate | Refusal) -> A
         head = await asyncio.to_thread(_read_head, opened)
         if head.sop_class_uid == MEDIA_STORAGE_DIRECTORY:
             return candidate.name, "skipped", "a DICOMDIR; the files it lists are imported on their own", ""
-        response = await client.post("/dicom-web/studies", headers=_HEADERS, content=_body(opened))
+        response = await client.post("/dicom-web/studies", headers=HEADERS, content=_body(opened))
     except Malformed as error:
         return candidate.name, "skipped" if error.defect in ("not-dicom", "empty") else "failed", error.text, ""
     except (SagittalError, OSError) as error:
@@ -91,28 +86,14 @@ def _read_head(opened: Opened) -> Part10Head:
 
 
 async def _body(opened: Opened) -> AsyncIterator[bytes]:
-    yield _HEAD
+    yield HEAD
     while data := await asyncio.to_thread(opened.read, _READ_BYTES):
         yield data
-    yield _TAIL
+    yield TAIL
 
 
 def _answer(response: httpx.Response) -> tuple[str, str]:
-    """Status and reason from a STOW-RS response (PS3.18 10.5.3, PS3.18 I)."""
-    try:
-        told = response.json()
-    except ValueError:
-        return "failed", f"{response.status_code} {response.reason_phrase}"
-    if response.is_success:
-        warnings = [row["00081196"]["Value"][0] for row in _items(told, "00081199") if "00081196" in row]
-        return "stored", f"warning {warnings[0]:04X}" if warnings else ""
-    failed = [*_items(told, "00081198"), *_items(told, "0008119A")]  # the second: those without UIDs
-    comments = [row["00000902"]["Value"][0] for row in failed if "00000902" in row]
-    reasons = [f"{row['00081197']['Value'][0]:04X}" for row in failed if "00081197" in row]
-    detail = told.get("detail") if isinstance(told, dict) else None
-    return "failed", str((comments or reasons or [detail or response.reason_phrase])[0])
-
-
-def _items(told: object, tag: str) -> list[dict[str, dict[str, list[int]]]]:
-    found = told.get(tag, {}).get("Value", []) if isinstance(told, dict) else []
-    return found if isinstance(found, list) else []
+    status, reason = answer_of(response)
+    if Stored(Path(), status=status).failed:
+        return "failed", reason or status
+    return "stored", "" if status == "0000" else f"warning {status}"

@@ -4,31 +4,52 @@ from __future__ import annotations
 
 import click
 
-from sagittal.cli.output import json_option, progress, result, run
-from sagittal.cli.peer.options import PLAIN, identifier, open_association, peer_options, syntax_for
-from sagittal.cli.peer.retrieving import Outcome, key_options, keys_and_level
-from sagittal.dicom.sopclasses import STUDY_ROOT_MOVE
-from sagittal.net.client import Peer, Proposal
+from sagittal.cli.output import json_option, result, run, say
+from sagittal.cli.peer.options import model_options, peer_options, report, selection_options
+from sagittal.client.dimse import MODELS, PLAIN, follow, open_dimse, syntax_for
+from sagittal.client.keys import Question, identifier, level_of, parse_keys
+from sagittal.client.outcome import Retrieved
+from sagittal.client.place import Access
+from sagittal.dimse.address import PeerAddress
+from sagittal.errors import UsageError
+from sagittal.net.client import Proposal
 
 
 @click.command("move")
 @peer_options
 @click.option("--to", "destination", required=True, metavar="AET", help="Where to: an AE title that the peer knows.")
-@key_options
+@selection_options
+@model_options
+@click.option("--relational", is_flag=True, help="Ask for relational retrieval: UIDs without those above.")
 @json_option
-def command(peer: Peer, aet: str, destination: str, level: str | None, keys: tuple[str, ...], as_json: bool) -> int:
+def command(
+    peer: PeerAddress,
+    access: Access,
+    destination: str,
+    level: str | None,
+    keys: tuple[str, ...],
+    model: str | None,
+    relational: bool,
+    as_json: bool,
+) -> int:
     """C-MOVE: have PEER (AET@host:port) send instances to another AE."""
-    wanted, level = keys_and_level(keys, level)
-    outcome = Outcome()
-    run(_move(peer, aet, destination, level, wanted, outcome))
+    wanted = parse_keys(keys)
+    if not any(wanted.values()):
+        raise UsageError("name what to retrieve: -k StudyInstanceUID=…")
+    question = Question(level or level_of(wanted), wanted, model or "study", relational)
+    outcome = run(_move(peer, access, destination, question))
     if as_json:
         result(True, outcome.row())
-    return outcome.report()
+    return report(outcome)
 
 
-async def _move(peer: Peer, aet: str, destination: str, level: str, keys: dict[int, str], outcome: Outcome) -> None:
-    async with await open_association(peer, aet, [Proposal(STUDY_ROOT_MOVE, PLAIN)]) as association:
-        syntax_uid = syntax_for(association, STUDY_ROOT_MOVE)
-        responses = association.move(STUDY_ROOT_MOVE, identifier(level, keys, syntax_uid), destination)
-        with progress("Moving", None) as advance:
-            await outcome.follow(responses, syntax_uid, advance)
+async def _move(peer: PeerAddress, access: Access, destination: str, question: Question) -> Retrieved:
+    sop_class, outcome = MODELS[question.model][1], Retrieved()
+    extended = {sop_class: b"\1"} if question.relational else {}
+    async with (
+        open_dimse(peer, access, say) as archive,
+        await archive.associate([Proposal(sop_class, PLAIN)], extended=extended) as association,
+    ):
+        syntax_uid = syntax_for(association, sop_class)
+        await follow(association.move(sop_class, identifier(question, syntax_uid), destination), syntax_uid, outcome)
+    return outcome

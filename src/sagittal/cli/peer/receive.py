@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from sagittal.cli.output import json_option, result, run, say
-from sagittal.cli.peer.folder import Folder
-from sagittal.dicom.sopclasses import VERIFICATION, may_be_storage
+from sagittal.client.folder import Folder
+from sagittal.dicom.sopclasses import STORAGE_SERVICE, VERIFICATION, may_be_storage
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.address import is_loopback
 from sagittal.dimse.service import Request, Response, Service
@@ -71,7 +71,13 @@ def _services(folder: Folder) -> list[Service]:
 
     return [
         Service("Verification", frozenset({VERIFICATION}), {0x0030: echo}),
-        Service("Storage", may_be_storage, store=folder.store, syntaxes=lambda uid: syntax(uid).storable),
+        Service(
+            "Storage",
+            may_be_storage,
+            store=folder.store,
+            syntaxes=lambda uid: syntax(uid).storable,
+            service_class=STORAGE_SERVICE,
+        ),
     ]
 
 

@@ -3,121 +3,174 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from sagittal.cli.files import ObjectFile, read_head, walk
 from sagittal.cli.output import json_option, progress, result, run, say
-from sagittal.cli.peer.options import open_association, peer_options
-from sagittal.dimse.service import NoContext, Response
-from sagittal.errors import Malformed, PeerError, SagittalError
-from sagittal.limits import ReaderLimits
-from sagittal.net.client import Association, Peer
-from sagittal.net.proposing import Batch, accepted_syntaxes, choose_syntax, data_set_source, plan
+from sagittal.cli.peer.options import place_options
+from sagittal.client.outcome import Stored
+from sagittal.client.place import Access, Place
+from sagittal.client.remote import Sending, open_remote
+from sagittal.client.storing.files import read_objects
+from sagittal.client.storing.rewrite import parse_changes
+from sagittal.dicom.sopclasses import WELL_KNOWN
+from sagittal.dicom.syntaxes import SYNTAXES
+from sagittal.errors import UsageError
+from sagittal.uid import is_uid
 
-_LIMITS = ReaderLimits()
+F = TypeVar("F", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path)
+
+
+def sending_options(command: F) -> F:
+    """What is sent, and what is changed in it; the command gets `paths` and the options of `gathered` and `changes`."""
+    for decorate in reversed(
+        (
+            click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path)),
+            click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="Send with this value."),
+            click.option("--remove", "removed", multiple=True, metavar="KEY", help="Send without this; repeatable."),
+            click.option("--new-uids", is_flag=True, help="Send under new UIDs, the same for the same in all files."),
+            click.option("--from", "listed", type=_PATH, help="Read paths from this file too, one a line."),
+            click.option("--failed", "failed_list", type=_PATH, help="Write the paths that failed to this file."),
+            click.option("--halt", is_flag=True, help="End with the first failure [go on with the others]."),
+            click.option("-q", "--quiet", is_flag=True, help="No progress bar."),
+        )
+    ):
+        command = decorate(command)
+    return command
 
 
 @click.command("store")
-@peer_options
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@place_options
+@sending_options
+@click.option(
+    "--associations",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="So many at one time.",
+)
+@click.option(
+    "--window", type=click.IntRange(1, 256), default=1, show_default=True, help="Operations outstanding on one (DIMSE)."
+)
+@click.option("--syntax", "syntaxes", multiple=True, metavar="SYNTAX", help="Propose this for every class; repeatable.")
+@click.option(
+    "--propose", "proposed", multiple=True, metavar="CLASS=SYNTAX,…", help="Propose these for this class; repeatable."
+)
 @json_option
-def command(peer: Peer, aet: str, paths: tuple[Path, ...], quiet: bool, as_json: bool) -> int:
-    """C-STORE: send files and folders to PEER (AET@host:port). Files of another kind in folders are passed over."""
-    report = Report(as_json)
-    files = _read_heads(paths, report)
-    with progress("Sending", len(files), quiet=quiet) as advance:
-        run(_send(peer, aet, files, report, advance))
-    say(f"{report.done} sent, {report.warned} of them with a warning, {report.failed} failed")
-    return 1 if report.failed else 0
+def command(
+    place: Place,
+    access: Access,
+    associations: int,
+    window: int,
+    syntaxes: tuple[str, ...],
+    proposed: tuple[str, ...],
+    **options: Any,
+) -> int:
+    """Send files and folders to ARCHIVE: AET@host:port by C-STORE, a DICOMweb URL by STOW-RS, or a data directory.
+
+    Files of another kind in folders are passed over. A file that fails keeps none of the others.
+    """
+    proposals = dict(_proposal(text) for text in proposed)
+    wanted = tuple(_uid(name, SYNTAXES, "transfer syntax") for name in syntaxes)
+    return store(
+        place,
+        access,
+        Sending(associations=associations, window=window, syntaxes=wanted, proposals=proposals),
+        **options,
+    )
 
 
-class Report:
-    """What became of each file: failures and warnings always, successes with --json."""
-
-    def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
-        self.done = self.warned = self.failed = 0
-
-    def answered(self, file: ObjectFile, response: Response) -> None:
-        status = response.status
-        warning = status >> 12 == 0xB or status in (0x0001, 0x0107, 0x0116)
-        if status and not warning:
-            self.fail(file.path, response.comment or "the peer refused it", f"{status:04X}", file.sop_instance_uid)
-            return
-        self.done += 1
-        self.warned += warning
-        if warning and not self._as_json:
-            say(f"{file.path}: {status:04X} {response.comment}")
-        self._row(file.path, f"{status:04X}", response.comment, file.sop_instance_uid)
-
-    def fail(self, path: Path, reason: str, status: str = "", uid: str = "") -> None:
-        self.failed += 1
-        if not self._as_json:
-            say(f"{path}: {status + ' ' if status else ''}{reason}")
-        self._row(path, status, reason, uid)
-
-    def _row(self, path: Path, status: str, comment: str, uid: str) -> None:
-        if self._as_json:
-            row: dict[str, Any] = {"file": os.fspath(path), "sop_instance_uid": uid, "status": status}
-            result(True, row | {"comment": comment})
-
-
-def _read_heads(paths: Sequence[Path], report: Report) -> list[ObjectFile]:
-    files = []
-    for path in walk(paths):
-        try:
-            files.append(read_head(path, _LIMITS))
-        except Malformed as error:
-            # In a folder there may be anything; a file that is named, or broken DICOM, is a failure.
-            if error.defect != "not-dicom" or path in paths:
-                report.fail(path, error.text)
-        except (SagittalError, OSError) as error:
-            report.fail(path, str(error))
-    return files
+def store(
+    place: Place,
+    access: Access,
+    sending: Sending,
+    *,
+    paths: Sequence[Path],
+    values: Iterable[str],
+    removed: Iterable[str],
+    new_uids: bool,
+    listed: Path | None,
+    failed_list: Path | None,
+    halt: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Send, and report: failures and warnings always, successes with --json. The exit status."""
+    sending = replace(sending, changes=parse_changes(values, removed, new_uids), halt=halt)
+    gathered = [*paths, *_listed(listed)]
+    if not gathered and listed is None:
+        raise UsageError("name files or folders to send")
+    failures: list[Path] = []
+    counts = run(_send(place, access, gathered, sending, quiet, as_json, failures))
+    if failed_list is not None:
+        failed_list.write_text("".join(f"{path}\n" for path in failures))
+    sent, warned = counts["success"] + counts["warning"], counts["warning"]
+    say(f"{sent} sent, {warned} of them with a warning, {len(failures)} failed")
+    return 1 if failures else 0
 
 
 async def _send(
-    peer: Peer, aet: str, files: Sequence[ObjectFile], report: Report, advance: Callable[[int], None]
-) -> None:
-    for batch in plan(files, lambda file: (file.sop_class_uid, file.syntax_uid)):
-        await _send_batch(peer, aet, batch, report, advance)
+    place: Place,
+    access: Access,
+    paths: Sequence[Path],
+    sending: Sending,
+    quiet: bool,
+    as_json: bool,
+    failures: list[Path],
+) -> dict[str, int]:
+    counts = {"success": 0, "warning": 0, "failure": 0}
+
+    def tell(answer: Stored) -> None:
+        counts[answer.outcome] += 1
+        if answer.failed:
+            failures.append(answer.file)
+        if as_json:
+            row = {"file": os.fspath(answer.file), "sop_instance_uid": answer.sop_instance_uid, "status": answer.status}
+            result(True, row | {"comment": answer.comment})
+        elif answer.outcome != "success":
+            reason = answer.comment or ("the peer refused it" if answer.failed else "stored with a warning")
+            say(" ".join(part for part in (f"{answer.file}:", answer.status, reason) if part))
+
+    files, unreadable = read_objects(paths)
+    for answer in unreadable:
+        tell(answer)
+    if unreadable and sending.halt:
+        return counts
+    with progress("Sending", len(files), quiet=quiet) as advance:
+        async with open_remote(place, access, say) as archive:
+            async for answer in archive.store(files, sending):
+                tell(answer)
+                advance(1)
+    return counts
 
 
-async def _send_batch(
-    peer: Peer, aet: str, batch: Batch[ObjectFile], report: Report, advance: Callable[[int], None]
-) -> None:
-    """Over one association; if the peer ends it under way, a new one goes on after the file that was lost."""
-    waiting = list(reversed(batch.items))
-    while waiting:
-        async with await open_association(peer, aet, batch.proposals) as association:
-            accepted = accepted_syntaxes(association.info.contexts)
-            while waiting:
-                file = waiting.pop()
-                try:
-                    await _send_file(association, file, accepted.get(file.sop_class_uid, ()), report)
-                except PeerError as error:
-                    report.fail(file.path, error.text, uid=file.sop_instance_uid)
-                    break
-                finally:
-                    advance(1)
-
-
-async def _send_file(association: Association, file: ObjectFile, accepted: Sequence[str], report: Report) -> None:
-    to = choose_syntax(file.syntax_uid, accepted)
-    if to is None:
-        reason = f"the peer accepts {file.sop_class_uid} not in {file.syntax_uid}"
-        report.fail(file.path, reason, uid=file.sop_instance_uid)
-        return
+def _listed(file: Path | None) -> list[Path]:
+    if file is None:
+        return []
     try:
-        with file.path.open("rb") as opened:
-            source = data_set_source(opened.fileno(), file.offset, file.length, file.syntax_uid, to, _LIMITS)
-            response = await association.store(file.sop_class_uid, file.sop_instance_uid, to, source)
-    except (NoContext, OSError) as error:
-        report.fail(file.path, str(error), uid=file.sop_instance_uid)
-        return
-    report.answered(file, response)
+        return [Path(line) for line in file.read_text().splitlines() if line]
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+
+
+def _proposal(text: str) -> tuple[str, tuple[str, ...]]:
+    sop_class, equals, syntaxes = text.partition("=")
+    if not equals or not syntaxes:
+        raise UsageError(f"{text!r} is not CLASS=SYNTAX,…")
+    wanted = tuple(_uid(name, SYNTAXES, "transfer syntax") for name in syntaxes.split(","))
+    return _uid(sop_class, WELL_KNOWN, "SOP class"), wanted
+
+
+def _uid(name: str, table: Any, what: str) -> str:
+    """A UID from itself or from the keyword of a table's row."""
+    if is_uid(name):
+        return name
+    for uid, row in table.items():
+        if row.keyword == name:
+            return str(uid)
+    raise UsageError(f"{name!r} is neither the keyword nor the UID of a {what}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from sagittal.cli.peer.get import proposals
-from sagittal.cli.peer.retrieving import Outcome
+from sagittal.client.dimse import proposals
+from sagittal.client.outcome import Retrieved
 from sagittal.dicom.sopclasses import STORAGE, STUDY_ROOT_GET
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES
 
 
 def test_every_class_in_every_syntax_over_as_many_associations_as_it_takes() -> None:
     classes = sorted(STORAGE)[:10]
-    batches = proposals(classes)
+    batches = proposals(STUDY_ROOT_GET, classes)
     assert {len(batch) for batch in batches[:-1]} == {128} and 1 < len(batches[-1]) <= 128
     assert {batch[0].abstract_syntax for batch in batches} == {STUDY_ROOT_GET}
     offered = [(one.abstract_syntax, one.transfer_syntaxes) for batch in batches for one in batch[1:]]
@@ -20,13 +20,13 @@ def test_every_class_in_every_syntax_over_as_many_associations_as_it_takes() -> 
 
 
 def test_unknown_classes_are_proposed_uncompressed() -> None:
-    offered = [one for batch in proposals([]) for one in batch[1:]]
+    offered = [one for batch in proposals(STUDY_ROOT_GET, []) for one in batch[1:]]
     assert {one.abstract_syntax for one in offered} == set(STORAGE)
     assert {one.transfer_syntaxes for one in offered} == {(EXPLICIT_LE, IMPLICIT_LE)}
 
 
-def outcome() -> Outcome:
-    made = Outcome()
+def outcome() -> Retrieved:
+    made = Retrieved()
     made.status, made.comment, made.completed, made.failed = 0xB000, "no context", 1, 2
     made.failed_uids = ["1.2", "1.3"]
     return made

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from reading import explicit
 
-from sagittal.cli.files import SOP_CLASS, SOP_INSTANCE, read_head
+from sagittal.client.storing.files import SOP_CLASS, SOP_INSTANCE, read_head
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.syntaxes import EXPLICIT_LE
 from sagittal.errors import Malformed

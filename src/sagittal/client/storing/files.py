@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from sagittal.client.outcome import Stored
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import syntax
@@ -16,6 +17,7 @@ from sagittal.errors import Malformed, SagittalError
 from sagittal.limits import ReaderLimits
 
 SOP_CLASS, SOP_INSTANCE = 0x00080016, 0x00080018
+_LIMITS = ReaderLimits()
 _READ_BYTES = 1 << 10  # the head and both UIDs are mostly in so many
 _START_BYTES_MAX = 1 << 16  # of a data set; UIDs that aren't there are taken from the head
 
@@ -41,6 +43,22 @@ def walk(paths: Iterable[Path]) -> Iterator[Path]:
         for folder, folders, names in os.walk(path):
             folders.sort()
             yield from (Path(folder, name) for name in sorted(names))
+
+
+def read_objects(paths: Sequence[Path]) -> tuple[list[ObjectFile], list[Stored]]:
+    """The objects in files and folders, and what can't be sent. In a folder whatever isn't DICOM is passed over."""
+    found: list[ObjectFile] = []
+    failed: list[Stored] = []
+    for path in walk(paths):
+        try:
+            found.append(read_head(path, _LIMITS))
+        except Malformed as error:
+            # In a folder there may be anything; a file that is named, or broken DICOM, is a failure.
+            if error.defect != "not-dicom" or path in paths:
+                failed.append(Stored(path, comment=error.text))
+        except (SagittalError, OSError) as error:
+            failed.append(Stored(path, comment=str(error)))
+    return found, failed
 
 
 def read_head(path: Path, limits: ReaderLimits) -> ObjectFile:

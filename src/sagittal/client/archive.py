@@ -1,0 +1,151 @@
+"""The Python face: an archive by its URL, its peer address or its data directory, asked in plain calls.
+
+    with Archive("http://127.0.0.1:8042") as archive:
+        for study in archive.find("study", PatientName="DOE*"):
+            archive.get("folder", StudyInstanceUID=study["StudyInstanceUID"])
+
+Calls may be made from any thread, in a notebook too: the work runs on a loop of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import warnings
+from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sagittal.client.keys import Question, keys_of, level_of, usual
+from sagittal.client.match import Match
+from sagittal.client.outcome import Retrieved, Stored, Unanswered
+from sagittal.client.place import Access, parse_place
+from sagittal.client.remote import Remote, Sending, open_remote
+from sagittal.client.storing.files import read_objects
+from sagittal.client.storing.rewrite import Changes, NewUids, parse_changes
+
+T = TypeVar("T")
+
+
+class Archive:
+    """An archive of anybody's: `http(s)://…/dicom-web`, `AET@host:port`, or a data directory of Sagittal's.
+
+    `access` says who we are: AE title, TLS, bearer token, user. Close it, or use it in a `with`.
+    """
+
+    def __init__(self, place: str | os.PathLike[str], access: Access | None = None) -> None:
+        self._place = parse_place(os.fspath(place))
+        self._access = (access or Access()).with_environment()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sagittal-client", daemon=True)
+        self._thread.start()
+        self._opened = open_remote(self._place, self._access, _warn)
+        self._closed = False
+        try:
+            self._remote: Remote = self._run(self._opened.__aenter__())
+        except BaseException:
+            self._stop()
+            raise
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Archive({str(self._place)!r})"
+
+    def find(
+        self,
+        level: str = "study",
+        *,
+        include: Iterable[str] = (),
+        limit: int | None = None,
+        fuzzy: bool = False,
+        relational: bool = False,
+        keys: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> list[Match]:
+        """What matches at `level`: patient, study, series or image.
+
+        Keys are keywords: `PatientName="DOE*"`, `StudyDate="20260101-"`, a list for several UIDs, a mapping for the
+        keys inside a sequence. `keys` takes those that are no Python names: tags, private ones. `include` are
+        attributes to return besides; those that tell one from another always are.
+        """
+        asked = usual(level, keys_of({**dict.fromkeys(include), **(keys or {}), **more}))
+        question = Question(level, asked, relational=relational, fuzzy=fuzzy, limit=limit)
+        return self._run(self._find(question))
+
+    async def _find(self, question: Question) -> list[Match]:
+        async with aclosing(self._remote.find(question)) as matches:
+            return [Match(match) async for match in matches]
+
+    def get(
+        self, out: str | os.PathLike[str], *, level: str = "", keys: Mapping[str, Any] | None = None, **more: Any
+    ) -> list[Path]:
+        """Retrieve into the folder `out`; the files, named by SOP Instance UID.
+
+        By UIDs, or by any keys: what matches is looked up first. `Unanswered` when something could not be retrieved.
+        """
+        wanted = keys_of({**(keys or {}), **more})
+        files: list[Path] = []
+        question = Question(level or level_of(wanted), wanted)
+        outcome: Retrieved = self._run(self._remote.get(question, Path(out), lambda path, _uid: files.append(path)))
+        if not outcome.whole and outcome.comment != "no final response":
+            raise Unanswered(f"{outcome.completed} came, {outcome.failed} failed: {outcome.comment}")
+        return files
+
+    def store(
+        self,
+        *paths: str | os.PathLike[str],
+        set: Mapping[str, str] | None = None,
+        remove: Iterable[str] = (),
+        new_uids: bool | NewUids = False,
+        associations: int = 1,
+    ) -> list[Stored]:
+        """Send files and folders; what became of each. What is no DICOM file in a folder is passed over.
+
+        `set` and `remove` change attributes on the way; `new_uids` gives new UIDs, the same for the same: over several
+        calls when it is one `NewUids`.
+        """
+        made = parse_changes((f"{name}={value}" for name, value in (set or {}).items()), remove, bool(new_uids))
+        uids = new_uids if isinstance(new_uids, NewUids) else made.uids
+        sending = Sending(Changes(made.values, made.removed, uids), associations=associations)
+        return self._run(self._store([Path(path) for path in paths], sending))
+
+    async def _store(self, paths: list[Path], sending: Sending) -> list[Stored]:
+        files, answers = await asyncio.to_thread(read_objects, paths)
+        answers += [answer async for answer in self._remote.store(files, sending)]
+        return answers
+
+    def close(self) -> None:
+        """Let go of the archive."""
+        if not self._closed:
+            self._closed = True
+            try:
+                self._run(self._opened.__aexit__(None, None, None))
+            finally:
+                self._stop()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)

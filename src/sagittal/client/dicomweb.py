@@ -1,0 +1,195 @@
+"""An archive that speaks DICOMweb (PS3.18): searches, retrievals into files, stores. Ours, Orthanc, dcm4chee, any.
+
+Answers are streamed: an object is never whole in memory. A search is paged (`offset`), since servers cut long answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from sagittal.client.keys import SERIES_UID, STUDY_UID, UIDS, Question, parameters
+from sagittal.client.outcome import Retrieved, Stored, Unanswered
+from sagittal.client.place import Access, Url
+from sagittal.client.remote import Arrived, Remark, Sending, named
+from sagittal.client.storing.files import ObjectFile
+from sagittal.errors import BadRequest, PeerError, PeerRefused, PeerUnreachable, UsageError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from sagittal.client.parts import Sink
+
+DICOM_JSON = "application/dicom+json"
+OBJECTS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_PAGE = 500
+_PLAIN = "*?,:"  # as they are in a query (RFC 3986 3.4); Orthanc doesn't know a percent-encoded asterisk
+_MORE = "additional results"  # PS3.18 8.3.4.4: how a server says that it cut its answer
+_RESOURCES = {"study": "studies", "series": "series", "image": "instances"}
+
+
+@asynccontextmanager
+async def open_url(
+    url: Url, access: Access, remark: Remark, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[WebArchive]:
+    """A client for the services at `url`; `transport` instead of the network."""
+    verify: ssl.SSLContext | bool = access.verification() if url.base.startswith("https:") else True
+    headers = access.authorization(url.user)
+    limits = access.limits
+    timeout = httpx.Timeout(
+        limits.response_seconds_max, connect=limits.connect_seconds_max, write=limits.send_stall_seconds_max
+    )
+    async with httpx.AsyncClient(
+        headers=headers, timeout=timeout, verify=verify, transport=transport, follow_redirects=False
+    ) as client:
+        yield WebArchive(client, url.base, remark)
+
+
+class WebArchive:
+    """The services below one base URL."""
+
+    def __init__(self, client: httpx.AsyncClient, base: str, remark: Remark) -> None:
+        self.client, self.base, self.remark = client, base, remark
+
+    @asynccontextmanager
+    async def asking(self, method: str, path: str, **more: Any) -> AsyncIterator[httpx.Response]:
+        """One request, its answer to be read; PeerUnreachable, PeerRefused or Unanswered when there is none."""
+        try:
+            async with self.client.stream(method, f"{self.base}{path}", **more) as response:
+                if response.is_error or response.is_redirect:
+                    await response.aread()
+                    refuse(response)
+                for text in response.headers.get_list("warning"):
+                    if _MORE not in text:
+                        self.remark(f"the server warns: {text}")
+                yield response
+        except httpx.TransportError as error:
+            raise PeerUnreachable(f"{self.base}: {error or type(error).__name__}") from None
+
+    async def post(self, path: str, **more: Any) -> httpx.Response:
+        """One request whose answer tells, whatever its status; PeerRefused when it is about who we are."""
+        try:
+            response = await self.client.post(f"{self.base}{path}", **more)
+        except httpx.TransportError as error:
+            raise PeerUnreachable(f"{self.base}: {error or type(error).__name__}") from None
+        if response.status_code in (401, 403, 404, 405) or response.is_redirect:
+            refuse(response)
+        return response
+
+    async def find(self, question: Question) -> AsyncGenerator[dict[str, Any], None]:
+        path, said = search_path(question)
+        pairs = [pair for pair in parameters(question, said) if pair[0] not in ("limit", "offset")]
+        async for match in self.search(path, pairs, question.limit, question.offset):
+            yield match
+
+    async def search(
+        self, path: str, pairs: Iterable[tuple[str, str]], limit: int | None = None, offset: int = 0
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Every match of a search resource, a page at a time."""
+        pairs, seen, first = list(pairs), 0, ""
+        while limit is None or seen < limit:
+            wanted = _PAGE if limit is None else min(_PAGE, limit - seen)
+            page = [*pairs, ("limit", str(wanted)), ("offset", str(offset + seen))]
+            address = f"{path}?{urlencode(page, safe=_PLAIN, quote_via=quote)}"
+            async with self.asking("GET", address, headers={"accept": DICOM_JSON}) as response:
+                matches = await _json_array(response)
+                more = any(_MORE in text for text in response.headers.get_list("warning"))
+            if matches and seen and str(matches[0]) == first:
+                return  # a server that knows no offset
+            for match in matches:
+                yield match
+            seen += len(matches)
+            if not matches or (len(matches) < wanted and not more):
+                return
+            first = first or str(matches[0])
+
+    async def get(self, question: Question, out: Path, arrived: Arrived) -> Retrieved:
+        from sagittal.client.parts import Objects
+
+        whole = Retrieved()
+        for one in await named(self, question):
+            for path in retrieve_paths(one):
+                whole.add(await self.retrieve(path, Objects(out, arrived), OBJECTS))
+        return whole
+
+    async def retrieve(self, path: str, sink: Sink, accept: str) -> Retrieved:
+        """The parts of one resource."""
+        from sagittal.client.parts import read_parts
+
+        outcome = Retrieved()
+        try:
+            async with self.asking("GET", path, headers={"accept": accept}) as response:
+                await read_parts(response, sink)
+        except Unanswered as error:
+            outcome.status, outcome.comment, outcome.failed = 0x0110, error.text, 1
+        except (PeerError, BadRequest) as error:
+            if not sink.count:
+                raise
+            outcome.status, outcome.comment, outcome.failed = 0x0110, error.text, 1
+        else:
+            outcome.status, outcome.comment = 0x0000, ""
+        outcome.completed = sink.count
+        return outcome
+
+    def store(self, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
+        from sagittal.client.storing.stow import send
+
+        return send(self, files, sending)
+
+
+def search_path(question: Question) -> tuple[str, list[int]]:
+    """The resource of PS3.18 10.6 for a level, below the study or series that the keys name; which keys it says."""
+    if question.level not in _RESOURCES:
+        raise UsageError("DICOMweb has no search for patients: ask for studies (-L study)")
+    path, said = "", list[int]()
+    for tag, resource in ((STUDY_UID, "studies"), (SERIES_UID, "series")):
+        uid = question.keys.get(tag, "")
+        below = question.level != "study" and (resource == "studies" or question.level == "image")
+        if not below or not isinstance(uid, str) or not uid or any(c in uid for c in "\\*?"):
+            break
+        path, said = f"{path}/{resource}/{uid}", [*said, tag]
+    return f"{path}/{_RESOURCES[question.level]}", said
+
+
+def retrieve_paths(question: Question) -> list[str]:
+    """The resources of PS3.18 10.4 for unique keys; a list of UIDs is a resource each."""
+    paths = [""]
+    for level, resource in _RESOURCES.items():
+        uids = str(question.keys.get(UIDS[level], "")).split("\\")
+        paths = [f"{path}/{resource}/{uid}" for path in paths for uid in uids]
+        if level == question.level:
+            return paths
+    raise UsageError("retrieve studies, series or images")
+
+
+async def _json_array(response: httpx.Response) -> list[dict[str, Any]]:
+    """The matches; none for 204, which older servers answer."""
+    import orjson
+
+    data = await response.aread()
+    if response.status_code == 204 or not data.strip():
+        return []
+    try:
+        matches = orjson.loads(data)
+    except ValueError:
+        raise PeerError(f"{response.url.host} answered with something else than DICOM JSON") from None
+    if not isinstance(matches, list):
+        raise PeerError(f"{response.url.host} answered with something else than a list of matches")
+    return matches
+
+
+def refuse(response: httpx.Response) -> NoReturn:
+    """Say why a server refused, as it tells itself."""
+    told: object = None
+    with suppress(ValueError):
+        told = response.json()
+    reason = response.reason_phrase
+    if isinstance(told, Mapping):  # problem details (RFC 9457); Orthanc has a form of its own
+        reason = str(told.get("detail") or told.get("Details") or told.get("Message") or reason)
+    text = f"the server answered {response.status_code}: {reason}"
+    raise PeerRefused(text) if response.status_code in (401, 403, 405) or response.is_redirect else Unanswered(text)

@@ -1,0 +1,182 @@
+"""An archive that speaks DIMSE: C-FIND and C-GET as one asks them; C-STORE is in `sending`.
+
+What extended negotiation asks for and a peer does not grant is remarked upon, and the query goes on without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sagittal.client.folder import Dropped, Folder
+from sagittal.client.keys import STUDY_UID, Question, identifier
+from sagittal.client.match import json_of
+from sagittal.client.outcome import Retrieved, Stored, Unanswered
+from sagittal.client.place import Access
+from sagittal.client.remote import Arrived, Remark, Sending, named
+from sagittal.client.storing.files import ObjectFile
+from sagittal.dicom import sopclasses as classes
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES
+from sagittal.dimse.address import PeerAddress
+from sagittal.dimse.service import NoContext, Request, Response, StoreSink
+from sagittal.dimse.status import is_pending
+from sagittal.errors import PeerError, PeerRefused
+from sagittal.net.client import Association, Peer, Proposal, connect
+from sagittal.net.proposing import CONTEXTS_MAX
+
+PLAIN = (EXPLICIT_LE, IMPLICIT_LE)
+MODELS = {  # information model → FIND, MOVE, GET (PS3.4 C.6)
+    "patient": (classes.PATIENT_ROOT_FIND, classes.PATIENT_ROOT_MOVE, classes.PATIENT_ROOT_GET),
+    "study": (classes.STUDY_ROOT_FIND, classes.STUDY_ROOT_MOVE, classes.STUDY_ROOT_GET),
+    "patient-study": (
+        classes.PATIENT_STUDY_ONLY_FIND,
+        classes.PATIENT_STUDY_ONLY_MOVE,
+        classes.PATIENT_STUDY_ONLY_GET,
+    ),
+}
+_OPTIONS = ("relational queries", "combined date-time matching", "fuzzy matching of names", "time zone adjustment")
+_SOP_CLASSES_IN_STUDY, _FAILED_UIDS = "00080062", "00080058"
+_OTHERS = tuple(row.uid for row in SYNTAXES.values() if row.storable and row.uid not in PLAIN)
+
+
+@asynccontextmanager
+async def open_dimse(address: PeerAddress, access: Access, remark: Remark) -> AsyncIterator[DimseArchive]:
+    """Associations are opened as they are needed."""
+    yield DimseArchive(Peer(*address, access.tls_context()), access, remark)
+
+
+def syntax_for(association: Association, sop_class: str) -> str:
+    """The transfer syntax of the accepted context of a class; PeerRefused without one."""
+    try:
+        return association.context(sop_class).transfer_syntax
+    except NoContext as error:
+        raise PeerRefused(str(error)) from None
+
+
+class DimseArchive:
+    """A peer that we query, retrieve from and store to."""
+
+    def __init__(self, peer: Peer, access: Access, remark: Remark) -> None:
+        self.peer, self.access, self.remark = peer, access, remark
+
+    async def associate(
+        self, contexts: Sequence[Proposal], window: int = 1, extended: Mapping[str, bytes] | None = None
+    ) -> Association:
+        """An association with the usual limits."""
+        access = self.access
+        return await connect(self.peer, access.aet, contexts, limits=access.limits, window=window, extended=extended)
+
+    async def find(self, question: Question) -> AsyncGenerator[dict[str, Any], None]:
+        model = "patient" if question.level == "patient" and question.model == "study" else question.model
+        sop_class, count = MODELS[model][0], 0
+        asked = _extended(question)
+        extended = {sop_class: asked} if asked else {}
+        async with await self.associate([Proposal(sop_class, PLAIN)], extended=extended) as association:
+            syntax_uid = syntax_for(association, sop_class)
+            self._declined(asked, association.info.extended.get(sop_class, b""))
+            async with aclosing(association.find(sop_class, identifier(question, syntax_uid))) as responses:
+                async for response in responses:
+                    if not is_pending(response.status):
+                        _check(response)
+                        return
+                    yield orjson.loads(json_of(response.data_set or b"", syntax_uid))
+                    count += 1
+                    if count == question.limit:
+                        return
+
+    def _declined(self, asked: bytes, granted: bytes) -> None:
+        for place, what in enumerate(_OPTIONS):
+            if asked[place : place + 1] == b"\1" and granted[place : place + 1] != b"\1":
+                self.remark(f"the peer does not do {what}")
+
+    async def get(self, question: Question, out: Path, arrived: Arrived) -> Retrieved:
+        whole = Retrieved()
+        for one in await named(self, question):
+            whole.add(await self._get(one, out, arrived))
+        return whole
+
+    async def _get(self, question: Question, out: Path, arrived: Arrived) -> Retrieved:
+        received: set[str] = set()
+        outcome = Retrieved()
+
+        def landed(path: Path, request: Request) -> None:
+            uid = request.command["AffectedSOPInstanceUID"]
+            received.add(uid)
+            arrived(path, uid)
+
+        def store(request: Request) -> StoreSink:
+            # Asked once more for what failed, a peer may send all it can in another syntax: the first stays.
+            return Dropped() if request.command["AffectedSOPInstanceUID"] in received else folder.store(request)
+
+        folder, sop_class = Folder(out, landed), MODELS[question.model][2]
+        extended = {sop_class: b"\1"} if question.relational else {}
+        for number, contexts in enumerate(proposals(sop_class, await self._classes_in(question))):
+            part = outcome if number == 0 else Retrieved()
+            async with await self.associate(contexts, extended=extended) as association:
+                syntax_uid = syntax_for(association, sop_class)
+                await follow(association.get(sop_class, identifier(question, syntax_uid), store), syntax_uid, part)
+            outcome.came_later(received)
+            if not outcome.failed_uids:
+                break
+        return outcome
+
+    async def _classes_in(self, question: Question) -> tuple[str, ...]:
+        """The SOP classes of the studies, if the peer tells; so contexts aren't spent on others."""
+        keys = {STUDY_UID: question.keys.get(STUDY_UID, ""), int(_SOP_CLASSES_IN_STUDY, 16): ""}
+        found: dict[str, None] = {}
+        try:
+            async for match in self.find(Question("study", keys)):
+                found.update(dict.fromkeys(match.get(_SOP_CLASSES_IN_STUDY, {}).get("Value", ())))
+        except (PeerError, Unanswered):
+            return ()
+        return tuple(uid for uid in found if uid)
+
+    def store(self, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
+        from sagittal.client.storing.sending import send
+
+        return send(self, files, sending)
+
+
+async def follow(responses: AsyncIterator[Response], syntax_uid: str, outcome: Retrieved) -> None:
+    """Read the responses of a C-GET or C-MOVE to the final one."""
+    async for response in responses:
+        counts = response.extra
+        outcome.completed = counts.get("NumberOfCompletedSuboperations", outcome.completed)
+        outcome.warnings = counts.get("NumberOfWarningSuboperations", outcome.warnings)
+        outcome.failed = counts.get("NumberOfFailedSuboperations", outcome.failed)
+        if not is_pending(response.status):
+            outcome.status, outcome.comment = response.status, response.comment
+            if response.data_set:
+                told = orjson.loads(json_of(response.data_set, syntax_uid))
+                outcome.failed_uids = list(told.get(_FAILED_UIDS, {}).get("Value", ()))
+
+
+def proposals(get: str, sop_classes: Iterable[str]) -> list[list[Proposal]]:
+    """For each association: C-GET itself, then each class in each transfer syntax, one a context; uncompressed first.
+
+    One context for each syntax, so that the peer can send what it stores as it is: within a context it has no choice.
+    Where the classes aren't known they are all proposed, uncompressed.
+    """
+    sop_classes = list(sop_classes) or sorted(classes.STORAGE, key=lambda uid: classes.WELL_KNOWN[uid].retired)
+    if 2 * len(sop_classes) >= CONTEXTS_MAX:
+        found = [Proposal(sop_class, PLAIN, "scp") for sop_class in sop_classes]
+    else:
+        found = [Proposal(sop_class, (uid,), "scp") for uid in (*PLAIN, *_OTHERS) for sop_class in sop_classes]
+    room = CONTEXTS_MAX - 1
+    return [[Proposal(get, PLAIN), *found[at : at + room]] for at in range(0, len(found), room)]
+
+
+def _extended(question: Question) -> bytes:
+    """Service-class application information (PS3.4 C.5.1.1.1); the defaults are left out."""
+    wanted = (question.relational, question.combined_datetime, question.fuzzy, bool(question.timezone))
+    return bytes(wanted).rstrip(b"\0")
+
+
+def _check(response: Response) -> None:
+    if response.status not in (0x0000, 0xFE00):
+        comment = f": {response.comment}" if response.comment else ""
+        raise Unanswered(f"the peer ended with {response.status:04X}{comment}")

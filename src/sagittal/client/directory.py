@@ -1,0 +1,116 @@
+"""A data directory of our own: asked over DICOMweb, without a socket, or of the server that holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from sagittal.client.dicomweb import WebArchive, open_url
+from sagittal.client.place import Access, Url
+from sagittal.client.remote import Remark
+from sagittal.errors import DirectoryHeld
+
+SERVER_FILE = "server.json"
+_PIECES_MAX = 16  # of an answer that wait to be taken
+
+
+@asynccontextmanager
+async def open_directory(data: Path, access: Access, remark: Remark) -> AsyncIterator[WebArchive]:
+    """The archive in `data`."""
+    from sagittal.archive.archive import Archive
+    from sagittal.web.app import create_app
+    from sagittal.web.house import Settings
+
+    try:
+        archive = await Archive.open(data)
+    except DirectoryHeld:
+        url, token = _server_of(data)
+        async with open_url(Url(f"{url}/dicom-web"), replace(access, token=token), remark) as remote:
+            yield remote
+        return
+    app = create_app(archive, Settings())
+    try:
+        async with open_url(Url("http://localhost/dicom-web"), Access(), remark, _Application(app)) as remote:
+            yield remote
+    finally:
+        app.drain()
+        app.close()
+        await archive.close()
+
+
+def _server_of(data: Path) -> tuple[str, str]:
+    try:
+        told = json.loads((data / SERVER_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, PermissionError):
+        raise DirectoryHeld(f"another process holds {data} and does not say where it listens") from None
+    return told["http"], told["token"]
+
+
+class _Application(httpx.AsyncBaseTransport):
+    """Requests to an ASGI application, answers streamed as they are made."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        body = aiter(request.stream)
+        answer: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(_PIECES_MAX)
+
+        async def receive() -> dict[str, Any]:
+            data = await anext(body, None)
+            return {"type": "http.request", "body": data or b"", "more_body": data is not None}
+
+        async def run() -> None:
+            try:
+                await self._app(_scope(request), receive, answer.put)
+            finally:
+                await answer.put(None)
+
+        task = asyncio.create_task(run())
+        start = await answer.get()
+        if start is None:
+            await task
+            raise httpx.ReadError("the archive did not answer")
+        return httpx.Response(start["status"], headers=start["headers"], stream=_Answer(answer, task))
+
+
+class _Answer(httpx.AsyncByteStream):
+    """The body of an answer; closing it early ends the work for it."""
+
+    def __init__(self, answer: asyncio.Queue[dict[str, Any] | None], task: asyncio.Task[None]) -> None:
+        self._answer, self._task = answer, task
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (message := await self._answer.get()) is not None:
+            if message.get("body"):
+                yield bytes(message["body"])
+        await self._task
+
+    async def aclose(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+def _scope(request: httpx.Request) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": request.method,
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "scheme": request.url.scheme,
+        "path": request.url.path,
+        "raw_path": request.url.raw_path.partition(b"?")[0],
+        "query_string": request.url.query,
+        "root_path": "",
+        "server": ("localhost", 80),
+        "client": ("127.0.0.1", 0),
+    }

@@ -1,0 +1,112 @@
+"""A folder that instances arrive in: each a Part 10 file, named by its SOP Instance UID if that is one.
+
+What a peer sends never chooses where: anything that isn't a valid UID becomes a name of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+
+from sagittal.dicom.part10 import meta_group
+from sagittal.dimse.service import Request, Response, StoreSink
+from sagittal.errors import StorageUnavailable
+from sagittal.uid import is_uid, new_uid
+
+Arrived = Callable[[Path, Request], None]
+
+
+class Landing:
+    """One file: written beside its place, renamed when complete."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.beside = folder / f".{new_uid()}.part"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = self.beside.open("xb")
+        except OSError as error:
+            raise StorageUnavailable(f"cannot write: {error.strerror}") from None
+
+    def write(self, pieces: Iterable[bytes | memoryview]) -> None:
+        try:
+            self._file.writelines(pieces)
+        except OSError as error:
+            raise StorageUnavailable(f"cannot write: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        try:
+            self._file.close()
+        except OSError as error:
+            raise StorageUnavailable(f"cannot write: {error.strerror}") from None
+
+    def place(self, uid: str) -> Path:
+        """It is complete: named by its UID, or by one of ours."""
+        return self.place_as(f"{uid if is_uid(uid) else new_uid()}.dcm")
+
+    def place_as(self, name: str) -> Path:
+        """The same with a name that we chose."""
+        self.close()
+        path = self._folder / name
+        try:
+            self.beside.replace(path)
+        except OSError as error:
+            raise StorageUnavailable(f"cannot write: {error.strerror}") from None
+        return path
+
+    def drop(self) -> None:
+        self._file.close()
+        self.beside.unlink(missing_ok=True)
+
+
+class Folder:
+    """Takes the instances of C-STORE; `arrived` hears of each one that is complete."""
+
+    def __init__(self, path: Path, arrived: Arrived) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self._path, self._arrived = path, arrived
+
+    def store(self, request: Request) -> StoreSink:
+        """The sink for one C-STORE (a `StoreHandler`)."""
+        return _Sink(self._path, request, self._arrived)
+
+
+class Dropped:
+    """The sink for an instance that is there already: nothing of it is kept."""
+
+    def write(self, fragments: Sequence[memoryview]) -> None:
+        pass
+
+    def ready(self) -> Awaitable[None] | None:
+        return None
+
+    async def finish(self) -> Response:
+        return Response(0x0000)
+
+    def abort(self) -> None:
+        pass
+
+
+class _Sink:
+    """A landing for one C-STORE."""
+
+    def __init__(self, folder: Path, request: Request, arrived: Arrived) -> None:
+        self._request, self._arrived = request, arrived
+        command = request.command
+        self._uid = str(command.get("AffectedSOPInstanceUID", ""))
+        self._landing = Landing(folder)
+        self._landing.write([meta_group(command["AffectedSOPClassUID"], self._uid, request.context.transfer_syntax)])
+
+    def write(self, fragments: Sequence[memoryview]) -> None:
+        self._landing.write(fragments)
+
+    def ready(self) -> Awaitable[None] | None:
+        return None
+
+    async def finish(self) -> Response:
+        self._arrived(self._landing.place(self._uid), self._request)
+        return Response(0x0000)
+
+    def abort(self) -> None:
+        self._landing.drop()

@@ -1,0 +1,174 @@
+"""What is asked for: matching keys, written as an identifier (PS3.4 C.4.1.1.3) or as parameters (PS3.18 8.3.4).
+
+A key is a keyword or a tag, its path through sequences with dots: `PatientName=DOE*`,
+`RequestAttributesSequence.ScheduledProcedureStepID=X`. A private attribute takes its creator along as it lies in a data
+set: `0009,0010=ACME` and `0009,1001=value`. Nothing is matched here, and no value is judged but numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from sagittal.dicom.dictionary import tag_of, vr_of
+from sagittal.dicom.elements import NUMBERS, encode, encode_numbers, encode_sequence, encode_text
+from sagittal.dicom.syntaxes import TransferSyntax, syntax
+from sagittal.errors import UsageError
+
+LEVELS = ("patient", "study", "series", "image")
+CHARACTER_SET, LEVEL, TIMEZONE = 0x00080005, 0x00080052, 0x00080201
+STUDY_UID, SERIES_UID, INSTANCE_UID = 0x0020000D, 0x0020000E, 0x00080018
+UIDS = {"study": STUDY_UID, "series": SERIES_UID, "image": INSTANCE_UID}
+
+Tree = Mapping[int, Union[str, "Tree"]]
+"""Tag → value ("" universal matching, a list joined by backslashes), or the keys inside a sequence."""
+
+# What is asked for when nothing is said about it: enough to tell one from the other.
+USUAL = {
+    "patient": ("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    "study": ("StudyInstanceUID", "StudyDate", "PatientID", "PatientName", "ModalitiesInStudy", "StudyDescription"),
+    "series": ("SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription"),
+    "image": ("SOPInstanceUID", "SOPClassUID", "InstanceNumber"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One query. What beyond the keys a peer can't or won't do, it is asked for and may decline."""
+
+    level: str  # one of LEVELS
+    keys: Tree = field(default_factory=dict)
+    model: str = "study"  # information model: study, patient or patient-study (DIMSE only)
+    relational: bool = False  # keys of any level without those above (PS3.4 C.4.1.2.2.1)
+    fuzzy: bool = False  # person names
+    combined_datetime: bool = False  # a date and its time as one
+    timezone: str = ""  # "+0100": how dates and times are meant
+    limit: int | None = None  # then the peer is told to stop
+    offset: int = 0  # DICOMweb only
+    order: tuple[str, ...] = ()  # DICOMweb only, as our own archive has it: PatientName, -StudyDate
+
+
+def tag_for(name: str) -> int:
+    """A tag from a keyword or from eight hexadecimal digits."""
+    try:
+        return tag_of(name)
+    except KeyError:
+        raise UsageError(f"{name!r} is neither a keyword of PS3.6 nor a tag") from None
+
+
+def parse_keys(keys: Iterable[str]) -> dict[int, Any]:
+    """`Keyword=value` or `Keyword` (universal matching); a key that is given twice makes a list."""
+    found: dict[int, Any] = {}
+    for key in keys:
+        name, _, value = key.partition("=")
+        _put(found, name, value)
+    return found
+
+
+def keys_of(values: Mapping[str, Any]) -> dict[int, Any]:
+    """The same from a mapping: text, numbers, None (universal), lists, mappings inside sequences."""
+    found: dict[int, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found[tag_for(name)] = keys_of(value)
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            _put(found, name, "\\".join(str(one) for one in value))
+        else:
+            _put(found, name, "" if value is None else str(value))
+    return found
+
+
+def _put(tree: dict[int, Any], name: str, value: str) -> None:
+    *path, last = (tag_for(part) for part in name.split("."))
+    for tag in path:
+        inner = tree.setdefault(tag, {})
+        if inner == "":  # the sequence was named without anything in it
+            inner = tree[tag] = {}
+        if not isinstance(inner, dict):
+            raise UsageError(f"{name}: a sequence has keys inside it, no value")
+        tree = inner
+    held = tree.get(last)
+    if vr_of(last) == "SQ" and value:
+        raise UsageError(f"{name} is a sequence: name a key in it, as {name}.Keyword={value}")
+    if isinstance(held, dict):
+        return
+    tree[last] = value if not held else f"{held}\\{value}" if value else held
+
+
+def usual(level: str, keys: Tree) -> dict[int, Any]:
+    """The keys, and what is usually shown at this level."""
+    return parse_keys(USUAL[level]) | dict(keys)
+
+
+def level_of(keys: Tree) -> str:
+    """The lowest level whose UID is among the keys."""
+    return "image" if INSTANCE_UID in keys else "series" if SERIES_UID in keys else "study"
+
+
+def identifier(question: Question, syntax_uid: str) -> bytes:
+    """The identifier of a query or retrieval, in UTF-8 when ASCII does not do."""
+    to = syntax(syntax_uid)
+    charsets = () if _is_ascii(question.keys) else ("ISO_IR 192",)
+    elements = [(LEVEL, "CS", question.level.upper().encode())]
+    if charsets:
+        elements.append((CHARACTER_SET, "CS", charsets[0].encode()))
+    if question.timezone:
+        elements.append((TIMEZONE, "SH", question.timezone.encode()))
+    elements += _elements(question.keys, charsets, to)
+    return encode(elements, to)
+
+
+def _elements(keys: Tree, charsets: Sequence[str], to: TransferSyntax) -> list[tuple[int, str, bytes]]:
+    found = []
+    for tag, value in keys.items():
+        vr = vr_of(tag)
+        if not isinstance(value, str):
+            item = encode(_elements(value, charsets, to), to)
+            found.append((tag, "SQ", encode_sequence([item], to)))
+        elif vr in NUMBERS and value:
+            found.append((tag, vr, encode_numbers(vr, _numbers(tag, value), to)))
+        else:
+            # Of a private attribute only its owner knows the VR: text, in any case, is what was typed.
+            vr = "LO" if vr == "UN" and value else vr
+            found.append((tag, vr, b"" if vr == "SQ" else encode_text(vr, value, charsets)))
+    return found
+
+
+def _numbers(tag: int, value: str) -> list[float]:
+    try:
+        return [float(one) if "." in one or "e" in one.lower() else int(one) for one in value.split("\\")]
+    except ValueError:
+        raise UsageError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) takes numbers, not {value!r}") from None
+
+
+def _is_ascii(keys: Tree) -> bool:
+    return all(value.isascii() if isinstance(value, str) else _is_ascii(value) for value in keys.values())
+
+
+def parameters(question: Question, without: Iterable[int] = ()) -> list[tuple[str, str]]:
+    """The query of a search; `without` are keys that its path says already."""
+    left_out = frozenset(without)
+    found = [pair for pair in _parameters(question.keys, "") if pair[0] not in {f"{tag:08X}" for tag in left_out}]
+    if question.fuzzy:
+        found.append(("fuzzymatching", "true"))
+    if question.timezone:
+        found.append((f"{TIMEZONE:08X}", question.timezone))
+    if question.order:
+        found.append(("orderby", ",".join(question.order)))
+    if question.limit is not None:
+        found.append(("limit", str(question.limit)))
+    if question.offset:
+        found.append(("offset", str(question.offset)))
+    return found
+
+
+def _parameters(keys: Tree, before: str) -> Iterator[tuple[str, str]]:
+    for tag, value in keys.items():
+        name = f"{before}{tag:08X}"
+        if not isinstance(value, str):
+            yield from _parameters(value, f"{name}.")
+        elif value == "":
+            yield "includefield", name
+        else:
+            yield name, value.replace("\\", ",") if vr_of(tag) == "UI" else value

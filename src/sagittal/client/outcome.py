@@ -1,0 +1,79 @@
+"""How queries, retrievals and stores end: what is told of each instance, and the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sagittal.dimse.status import kind
+from sagittal.errors import SagittalError
+
+
+class Unanswered(SagittalError):
+    """The peer ended an operation with a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of one file: `status` is DIMSE's (four digits) or STOW-RS's failure reason; "" if never sent."""
+
+    file: Path
+    sop_instance_uid: str = ""
+    status: str = ""
+    comment: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """success, warning or failure."""
+        found = kind(int(self.status, 16)) if self.status else "failure"
+        return found if found in ("success", "warning") else "failure"
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome == "failure"
+
+
+@dataclass
+class Retrieved:
+    """The counts of a retrieval, as the peer tells them."""
+
+    status: int = 0x0110
+    comment: str = "no final response"
+    completed: int = 0
+    warnings: int = 0
+    failed: int = 0
+    failed_uids: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything that was asked for came."""
+        return self.status in (0x0000, 0xB000) and not self.failed
+
+    def came_later(self, received: Collection[str]) -> None:
+        """What failed and has been received since is no failure any more."""
+        left = [uid for uid in self.failed_uids if uid not in received]
+        came = len(self.failed_uids) - len(left)
+        if came:
+            self.failed_uids, self.failed, self.completed = left, self.failed - came, self.completed + came
+            self.status = 0xB000 if self.failed or self.warnings else 0x0000
+            self.comment = self.comment if self.failed else ""
+
+    def add(self, other: Retrieved) -> None:
+        """The outcome of a further request counts with this one; the worse status stays."""
+        first = self.comment == "no final response"
+        self.completed, self.warnings = self.completed + other.completed, self.warnings + other.warnings
+        self.failed, self.failed_uids = self.failed + other.failed, self.failed_uids + other.failed_uids
+        if first or other.status not in (0x0000, self.status):
+            self.status, self.comment = other.status, other.comment
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "status": f"{self.status:04X}",
+            "completed": self.completed,
+            "warnings": self.warnings,
+            "failed": self.failed,
+            "failed_uids": self.failed_uids,
+            "comment": self.comment,
+        }

@@ -1,0 +1,140 @@
+"""The parts of a multipart/related answer into files: objects by their SOP Instance UID, other things by number.
+
+An answer that is one part without multipart (`application/dicom`, as some servers answer for one instance) is one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sagittal.client.folder import Landing
+from sagittal.client.storing.files import read_head
+from sagittal.errors import SagittalError
+from sagittal.limits import ReaderLimits, WebLimits
+from sagittal.web.wire.accept import MULTIPART
+from sagittal.web.wire.multipart import Reader, boundary_of, content_type
+
+if TYPE_CHECKING:
+    import httpx
+
+    from sagittal.client.remote import Arrived
+
+_LIMITS = WebLimits()
+ENDINGS = {
+    "image/jpeg": ".jpg",
+    "image/jp2": ".jp2",
+    "image/jphc": ".jph",
+    "image/jls": ".jls",
+    "image/jxl": ".jxl",
+    "image/png": ".png",
+    "image/gif": ".gif",
+    "image/dicom-rle": ".rle",
+    "video/mpeg": ".mpg",
+    "video/mp4": ".mp4",
+    "application/pdf": ".pdf",
+    "application/zip": ".zip",
+    "text/html": ".html",
+    "text/plain": ".txt",
+    "application/dicom": ".dcm",
+    "application/dicom+json": ".json",
+    "application/dicom+xml": ".xml",
+}
+
+
+class Sink(Protocol):
+    """What takes parts (`web.wire.multipart.Parts`), and may be left before the end."""
+
+    @property
+    def count(self) -> int:
+        """How many are complete."""
+
+    def begin(self, headers: Mapping[str, str]) -> None: ...
+
+    def data(self, data: memoryview) -> None: ...
+
+    def end(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Objects:
+    """Part 10 files; `arrived` hears of each."""
+
+    def __init__(self, out: Path, arrived: Arrived) -> None:
+        self.count = 0
+        self._out, self._arrived = out, arrived
+        self._landing: Landing | None = None
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        self._landing = Landing(self._out)
+
+    def data(self, data: memoryview) -> None:
+        assert self._landing is not None
+        self._landing.write([data])
+
+    def end(self) -> None:
+        assert self._landing is not None
+        self._landing.close()
+        try:
+            uid = read_head(self._landing.beside, ReaderLimits()).sop_instance_uid
+        except SagittalError:
+            uid = ""
+        landing, self._landing = self._landing, None
+        path = landing.place(uid)
+        self.count += 1
+        self._arrived(path, uid)
+
+    def abort(self) -> None:
+        if self._landing is not None:
+            self._landing.drop()
+
+
+class Numbered:
+    """Frames, bulk data and rendered images: `frame-1.jpg` and so on."""
+
+    def __init__(self, out: Path, stem: str, numbers: list[int], arrived: Arrived) -> None:
+        self.count = 0
+        self._out, self._stem, self._numbers, self._arrived = out, stem, numbers, arrived
+        self._landing: Landing | None = None
+        self._ending = ""
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        self._ending = ENDINGS.get(content_type(headers.get("content-type") or "application/octet-stream").type, ".bin")
+        self._landing = Landing(self._out)
+
+    def data(self, data: memoryview) -> None:
+        assert self._landing is not None
+        self._landing.write([data])
+
+    def end(self) -> None:
+        assert self._landing is not None
+        number = self._numbers[self.count] if self.count < len(self._numbers) else self.count + 1
+        landing, self._landing = self._landing, None
+        path = landing.place_as(f"{self._stem}-{number}{self._ending}")
+        self.count += 1
+        self._arrived(path, "")
+
+    def abort(self) -> None:
+        if self._landing is not None:
+            self._landing.drop()
+
+
+async def read_parts(response: httpx.Response, sink: Sink) -> None:
+    """Every part of an answer; BadRequest when its framing is broken or it ends early."""
+    told = content_type(response.headers.get("content-type"))
+    try:
+        if told.type == MULTIPART:
+            reader = Reader(boundary_of(told, _LIMITS), sink, _LIMITS)
+            async for data in response.aiter_bytes():
+                reader.feed(data)
+            reader.finish()
+        else:
+            sink.begin({"content-type": told.type})
+            async for data in response.aiter_bytes():
+                sink.data(memoryview(data))
+            sink.end()
+    except BaseException:
+        sink.abort()
+        raise

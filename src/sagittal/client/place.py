@@ -1,0 +1,96 @@
+"""Where an archive is and how to reach it: `AET@host:port`, an http(s) URL, or a data directory of our own."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from base64 import b64encode
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from sagittal.dimse.address import PeerAddress, parse_peer
+from sagittal.errors import UsageError
+from sagittal.limits import NetLimits
+
+TOKEN, USER = "SAGITTAL_TOKEN", "SAGITTAL_USER"  # environment: a bearer token; NAME:PASSWORD
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach an archive: who we are, and TLS. Of use to one kind of archive or the other."""
+
+    aet: str = "SAGITTAL"  # our AE title
+    tls: bool = False  # for DIMSE; a URL says it itself
+    tls_ca: Path | None = None  # authorities of the peer (PEM); None: the system's
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    token: str = ""  # bearer token
+    user: str = ""  # NAME:PASSWORD for HTTP basic authentication
+    limits: NetLimits = field(default_factory=NetLimits)
+
+    def with_environment(self) -> Access:
+        """Credentials that were not given are taken from the environment."""
+        if self.token or self.user:
+            return self
+        return replace(self, token=os.environ.get(TOKEN, ""), user=os.environ.get(USER, ""))
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """For DIMSE: None without TLS."""
+        return self._context() if self.tls or self.tls_ca or self.tls_certificate else None
+
+    def verification(self) -> ssl.SSLContext | bool:
+        """For HTTP: what `httpx` takes as `verify`."""
+        return self._context() if self.tls_ca or self.tls_certificate else True
+
+    def _context(self) -> ssl.SSLContext:
+        from sagittal.net.tls import client_context
+
+        return client_context(ca=self.tls_ca, certificate=self.tls_certificate, key=self.tls_key)
+
+    def authorization(self, user: str = "") -> dict[str, str]:
+        """For HTTP: the header, if any (RFC 6750, RFC 7617). A user in the URL goes first, then a token."""
+        if self.token and not user:
+            return {"authorization": f"Bearer {self.token}"}
+        told = user or self.user
+        return {"authorization": f"Basic {b64encode(told.encode()).decode('ascii')}"} if told else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """The base of DICOMweb services, without credentials; those it had are in `user`."""
+
+    base: str
+    user: str = ""
+
+    def __str__(self) -> str:
+        return self.base
+
+
+Place = PeerAddress | Url | Path
+
+
+def parse_place(text: str) -> Place:
+    """A URL, a peer or a data directory; UsageError for anything else."""
+    if text.startswith(("http://", "https://")):
+        return parse_url(text)
+    if (Path(text) / "index.db").is_file():
+        return Path(text)
+    try:
+        return parse_peer(text)
+    except UsageError:
+        raise UsageError(f"{text!r} is neither AET@host:port nor an http(s) URL nor a data directory") from None
+
+
+def parse_url(text: str) -> Url:
+    """The base URL of DICOMweb services; `http://host:port` alone is taken as one of ours, `…/dicom-web`."""
+    parts = urlsplit(text)
+    try:
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if parts.scheme not in ("http", "https") or not host:
+        raise UsageError(f"{text!r} is not an http or https URL")
+    credentials, at, address = parts.netloc.rpartition("@")
+    path = parts.path.rstrip("/") or "/dicom-web"
+    return Url(urlunsplit((parts.scheme, address, path, "", "")), unquote(credentials) if at else "")

@@ -1,0 +1,94 @@
+"""What every archive can be asked, whatever it speaks; `open_remote` makes the one for a place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from sagittal.client.keys import UIDS, Question, Tree, parse_keys
+from sagittal.client.outcome import Retrieved, Stored
+from sagittal.client.place import Access, Place, Url
+from sagittal.client.storing.files import ObjectFile
+from sagittal.client.storing.rewrite import Changes
+from sagittal.dimse.address import PeerAddress
+from sagittal.errors import UsageError
+
+Arrived = Callable[[Path, str], None]
+"""Hears of each file that is complete, and its SOP Instance UID."""
+Remark = Callable[[str], None]
+
+
+class Remote(Protocol):
+    """An archive, reached."""
+
+    def find(self, question: Question) -> AsyncGenerator[dict[str, Any], None]:
+        """Each match as a DICOM JSON object. Closing early tells the peer to stop."""
+
+    async def get(self, question: Question, out: Path, arrived: Arrived) -> Retrieved:
+        """Retrieve what unique keys name (`named`) into a folder."""
+
+    def store(self, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
+        """Send files; an answer for each, as they come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How files are sent."""
+
+    changes: Changes = field(default_factory=Changes)
+    associations: int = 1  # or connections, at one time
+    window: int = 1  # operations outstanding on one association
+    syntaxes: tuple[str, ...] = ()  # proposed instead of those that the files have; DIMSE only
+    proposals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the same for one SOP class
+    halt: bool = False  # end with the first failure
+    study: str = ""  # STOW-RS into this study only
+
+
+def open_remote(place: Place, access: Access, remark: Remark) -> AbstractAsyncContextManager[Remote]:
+    """The archive at a place."""
+    if isinstance(place, PeerAddress):
+        from sagittal.client.dimse import open_dimse
+
+        return open_dimse(place, access, remark)
+    if isinstance(place, Url):
+        from sagittal.client.dicomweb import open_url
+
+        return open_url(place, access, remark)
+    from sagittal.client.directory import open_directory
+
+    return open_directory(place, access, remark)
+
+
+async def named(remote: Remote, question: Question) -> list[Question]:
+    """Questions whose keys are unique keys only, one for each match: keys of another kind are looked up first."""
+    if not any(question.keys.values()):
+        raise UsageError("name what to retrieve: -k StudyInstanceUID=…")
+    if question.model != "study":
+        return [question]
+    chain = list(UIDS.values())[: list(UIDS).index(question.level) + 1]
+    wanted = {tag: value for tag, value in question.keys.items() if value}
+    if _is_named(wanted, chain) and (question.relational or wanted.keys() == set(chain)):
+        return [replace(question, keys=wanted)]
+    asked = parse_keys(f"{tag:08X}" for tag in chain) | dict(question.keys)
+    found: dict[tuple[str, ...], dict[str, None]] = {}
+    async with aclosing(remote.find(replace(question, keys=asked))) as matches:
+        async for match in matches:
+            uids = [(match.get(f"{tag:08X}", {}).get("Value") or [wanted.get(tag, "")])[0] for tag in chain]
+            found.setdefault(tuple(uids[:-1]), {})[uids[-1]] = None
+    return [
+        replace(question, keys=dict(zip(chain, (*above, "\\".join(below)), strict=True)))
+        for above, below in found.items()
+    ]
+
+
+def _is_named(wanted: Tree, chain: Sequence[int]) -> bool:
+    """Whether these are UIDs and nothing else: one at each level above, perhaps a list at its own."""
+    for tag, value in wanted.items():
+        if tag not in chain or not isinstance(value, str) or "*" in value or "?" in value:
+            return False
+        if "\\" in value and tag != chain[-1]:
+            return False
+    return chain[-1] in wanted

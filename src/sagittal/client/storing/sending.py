@@ -1,0 +1,168 @@
+"""Files to a peer by C-STORE: over several associations, each with a window, changed on the way if so wanted.
+
+A file that fails costs nobody else; an association that ends under way is opened again and goes on after the file that
+was lost with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sagittal.client.outcome import Stored
+from sagittal.client.remote import Sending
+from sagittal.client.storing.files import ObjectFile
+from sagittal.client.storing.rewrite import Changes, Rewriting
+from sagittal.dicom.syntaxes import syntax
+from sagittal.dimse.service import FileRegion, Source
+from sagittal.errors import PeerError, SagittalError
+from sagittal.limits import ReaderLimits
+from sagittal.net.client import Association, Proposal
+from sagittal.net.proposing import CONTEXTS_MAX, Batch, accepted_syntaxes, choose_syntax, data_set_source, plan, propose
+
+if TYPE_CHECKING:
+    from sagittal.client.dimse import DimseArchive
+
+_LIMITS = ReaderLimits()
+_READ_BYTES = 1 << 16
+_HELD_BYTES_MAX = 4 << 20  # of a changed header before any of it is sent
+
+
+async def send(archive: DimseArchive, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
+    """An answer for each file, in the order in which they come."""
+    answers: asyncio.Queue[Stored | None] = asyncio.Queue()
+    for batch in batches(files, sending):
+        waiting = deque(batch.items)
+        senders = [
+            asyncio.create_task(_Sender(archive, batch.proposals, waiting, sending, answers).run())
+            for _ in range(min(sending.associations, len(waiting)))
+        ]
+        left = len(senders)
+        try:
+            while left:
+                answer = await answers.get()
+                if answer is None:
+                    left -= 1
+                else:
+                    yield answer
+                    if answer.failed and sending.halt:
+                        return
+            if waiting:
+                for sender in senders:
+                    sender.result()  # what kept all of them from the rest
+        finally:
+            for sender in senders:
+                sender.cancel()
+            await asyncio.gather(*senders, return_exceptions=True)
+
+
+def batches(files: Sequence[ObjectFile], sending: Sending) -> list[Batch[ObjectFile]]:
+    """Files and contexts, as many to an association as it has contexts."""
+    changes = sending.changes
+    if not sending.syntaxes and not sending.proposals:
+        return plan(files, lambda file: (changes.sop_class(file.sop_class_uid), file.syntax_uid))
+    found: list[Batch[ObjectFile]] = []
+    by_class: dict[str, list[ObjectFile]] = {}
+    for file in files:
+        by_class.setdefault(changes.sop_class(file.sop_class_uid), []).append(file)
+    for sop_class, members in by_class.items():
+        wanted = sending.proposals.get(sop_class) or sending.syntaxes
+        stored = (file.syntax_uid for file in members)
+        proposals = [Proposal(sop_class, (uid,)) for uid in wanted] if wanted else propose(sop_class, stored)
+        if not found or len(found[-1].proposals) + len(proposals) > CONTEXTS_MAX:
+            found.append(Batch())
+        found[-1].proposals += proposals
+        found[-1].items += members
+    return found
+
+
+class _Sender:
+    """One association at a time, until nothing waits."""
+
+    def __init__(
+        self,
+        archive: DimseArchive,
+        proposals: Sequence[Proposal],
+        waiting: deque[ObjectFile],
+        sending: Sending,
+        answers: asyncio.Queue[Stored | None],
+    ) -> None:
+        self._archive, self._proposals, self._waiting = archive, proposals, waiting
+        self._sending, self._answers = sending, answers
+
+    async def run(self) -> None:
+        try:
+            while self._waiting:
+                async with await self._archive.associate(self._proposals, self._sending.window) as association:
+                    accepted = accepted_syntaxes(association.info.contexts)
+                    tasks = [self._pipe(association, accepted) for _ in range(association.window)]
+                    await asyncio.gather(*tasks)
+        finally:
+            self._answers.put_nowait(None)
+
+    async def _pipe(self, association: Association, accepted: dict[str, list[str]]) -> None:
+        sent = 0
+        while self._waiting and not (sent and association.over):
+            file, sent = self._waiting.popleft(), sent + 1
+            uid = self._sending.changes.sop_instance(file.sop_instance_uid)
+            try:
+                answer = await self._store(association, file, uid, accepted)
+            except PeerError as error:
+                self._answers.put_nowait(Stored(file.path, uid, comment=error.text))
+                return
+            self._answers.put_nowait(answer)
+
+    async def _store(
+        self, association: Association, file: ObjectFile, uid: str, accepted: dict[str, list[str]]
+    ) -> Stored:
+        sop_class = self._sending.changes.sop_class(file.sop_class_uid)
+        to = choose_syntax(file.syntax_uid, accepted.get(sop_class, ()))
+        if to is None:
+            return Stored(file.path, uid, comment=f"the peer accepts {sop_class} not in {file.syntax_uid}")
+        try:
+            with file.path.open("rb") as opened:
+                source = _source(opened.fileno(), file, to, self._sending.changes)
+                response = await association.store(sop_class, uid, to, source)
+        except PeerError:
+            raise
+        except (SagittalError, OSError) as error:
+            return Stored(file.path, uid, comment=str(error))
+        return Stored(file.path, uid, f"{response.status:04X}", response.comment)
+
+
+def _source(fd: int, file: ObjectFile, to: str, changes: Changes) -> Source:
+    if not changes:
+        return data_set_source(fd, file.offset, file.length, file.syntax_uid, to, _LIMITS)
+    return changed(fd, file, to, changes)
+
+
+def changed(fd: int, file: ObjectFile, to: str, changes: Changes) -> Iterator[bytes | FileRegion]:
+    """The data set with its changes; the pixels as a region of the file where they stay as they are.
+
+    What can't be changed is noticed here, and not when half of the message is sent, unless the header is very long.
+    """
+    chunks = _chunks(fd, file.offset, file.offset + file.length)
+    rewriting = Rewriting(chunks, syntax(file.syntax_uid), syntax(to), changes, _LIMITS)
+    pieces, first, held = rewriting.pieces(), [], 0
+    for piece in pieces:
+        first.append(piece)
+        held += len(piece)
+        if held > _HELD_BYTES_MAX:
+            break
+
+    def rest() -> Iterator[bytes | FileRegion]:
+        yield b"".join(first)
+        yield from pieces
+        if rewriting.rest_at >= 0:
+            yield FileRegion(fd, file.offset + rewriting.rest_at, file.length - rewriting.rest_at)
+
+    return rest()
+
+
+def _chunks(fd: int, offset: int, end: int) -> Iterable[bytes]:
+    while offset < end and (data := os.pread(fd, min(_READ_BYTES, end - offset), offset)):
+        yield data
+        offset += len(data)

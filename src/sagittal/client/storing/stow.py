@@ -1,0 +1,143 @@
+"""Files to a DICOMweb server: one STOW-RS request (PS3.18 10.5) a file, several at one time.
+
+One file a request, so that each file gets an answer of its own whatever its head says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sagittal.client.outcome import Stored
+from sagittal.client.remote import Sending
+from sagittal.client.storing.files import ObjectFile
+from sagittal.client.storing.rewrite import Changes
+from sagittal.client.storing.sending import changed
+from sagittal.dicom.part10 import meta_group
+from sagittal.dimse.service import FileRegion
+from sagittal.errors import PeerError, SagittalError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from sagittal.client.dicomweb import WebArchive
+
+_READ_BYTES = 1 << 18
+_BOUNDARY = "sagittal-part"
+HEADERS = {
+    "content-type": f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}',
+    "accept": "application/dicom+json",
+}
+HEAD = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
+
+
+async def send(archive: WebArchive, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
+    """An answer for each file, in the order in which they come. PeerError when the server can't be reached at all."""
+    waiting, running = deque(files), set[asyncio.Task[Stored]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < sending.associations:
+                running.add(asyncio.create_task(_store(archive, waiting.popleft(), sending.changes, sending.study)))
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                answer = task.result()
+                yield answer
+                if answer.failed and sending.halt:
+                    return
+    finally:
+        for task in running:
+            task.cancel()
+
+
+async def _store(archive: WebArchive, file: ObjectFile, changes: Changes, study: str) -> Stored:
+    uid = changes.sop_instance(file.sop_instance_uid)
+    path = f"/studies/{study}" if study else "/studies"
+    try:
+        body = body_of(await asyncio.to_thread(_pieces, file, changes))
+        # What went wrong with this file is said in the answer, whatever its status.
+        response = await archive.post(path, headers=HEADERS, content=body)
+    except PeerError:
+        raise
+    except (SagittalError, OSError) as error:
+        return Stored(file.path, uid, comment=str(error))
+    status, reason = answer_of(response)
+    return Stored(file.path, uid, status, reason)
+
+
+async def body_of(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """One part and its delimiters."""
+    yield HEAD
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
+    yield TAIL
+
+
+def _pieces(file: ObjectFile, changes: Changes) -> Iterator[bytes]:
+    """The file as it lies there; with changes, a new head and the changed data set."""
+    if not changes:
+        return _file(file)
+    return _changed(file, changes)
+
+
+def _file(file: ObjectFile) -> Iterator[bytes]:
+    with file.path.open("rb") as opened:
+        while data := opened.read(_READ_BYTES):
+            yield data
+
+
+def _changed(file: ObjectFile, changes: Changes) -> Iterator[bytes]:
+    opened = file.path.open("rb")
+    try:
+        pieces = changed(opened.fileno(), file, file.syntax_uid, changes)
+    except BaseException:
+        opened.close()
+        raise
+    head = meta_group(
+        changes.sop_class(file.sop_class_uid), changes.sop_instance(file.sop_instance_uid), file.syntax_uid
+    )
+
+    def given() -> Iterator[bytes]:
+        with opened:
+            yield head
+            for piece in pieces:
+                if isinstance(piece, FileRegion):
+                    yield from _region(piece)
+                else:
+                    yield piece
+
+    return given()
+
+
+def _region(region: FileRegion) -> Iterator[bytes]:
+    offset, end = region.offset, region.offset + region.length
+    while offset < end and (data := os.pread(region.fd, min(_READ_BYTES, end - offset), offset)):
+        yield data
+        offset += len(data)
+
+
+def answer_of(response: httpx.Response) -> tuple[str, str]:
+    """DIMSE status ("" where the server tells none) and reason from a STOW-RS response (PS3.18 10.5.3, I)."""
+    try:
+        told = response.json()
+    except ValueError:
+        if response.is_success:
+            return "0000", ""
+        return "", f"{response.status_code} {response.reason_phrase}"
+    failed = [*_items(told, "00081198"), *_items(told, "0008119A")]  # the second: those without UIDs
+    if response.is_success and not failed:
+        warnings = [row["00081196"]["Value"][0] for row in _items(told, "00081199") if "00081196" in row]
+        return (f"{warnings[0]:04X}" if warnings else "0000"), ""
+    comments = [row["00000902"]["Value"][0] for row in failed if "00000902" in row]
+    reasons = [f"{row['00081197']['Value'][0]:04X}" for row in failed if "00081197" in row]
+    detail = told.get("detail") if isinstance(told, dict) else None
+    text = comments or [detail or f"{response.status_code} {response.reason_phrase}"]
+    return (reasons or [""])[0], str(text[0])
+
+
+def _items(told: object, tag: str) -> list[dict[str, Any]]:
+    found = told.get(tag, {}).get("Value", []) if isinstance(told, dict) else []
+    return found if isinstance(found, list) else []
