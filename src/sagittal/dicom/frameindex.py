@@ -12,7 +12,7 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from struct import Struct, error
@@ -57,20 +57,33 @@ class FrameIndex:
 
     def ranges(self, frame: int) -> list[tuple[int, int]]:
         """(bit offset, bit length) of each piece of frame `frame`, 1 being the first. IndexError beyond `count`."""
-        if not 1 <= frame <= self.count:
-            raise IndexError(f"frame {frame} of {self.count}")
-        if self.kind == "native":
-            return [(self.offset * 8 + (frame - 1) * self.frame_bits, self.frame_bits)]
-        first, last = frame - 1, frame
-        if self.firsts is not None:
-            first = self.firsts[frame - 1]
-            last = self.firsts[frame] if frame < self.count else len(self.lengths)
-        at = self.offset + sum(self.lengths[:first]) + first * ITEM_HEADER
-        pieces = []
-        for length in self.lengths[first:last]:
-            pieces.append((at * 8, length * 8))
-            at += length + ITEM_HEADER
-        return pieces
+        return next(self.ranges_of([frame]))
+
+    def ranges_of(self, frames: Iterable[int]) -> Iterator[list[tuple[int, int]]]:
+        """The same of several frames; ascending ones cost one pass over the fragments."""
+        at, number = self.offset, 0  # where fragment `number` has its value
+        for frame in frames:
+            if not 1 <= frame <= self.count:
+                raise IndexError(f"frame {frame} of {self.count}")
+            if self.kind == "native":
+                yield [(self.offset * 8 + (frame - 1) * self.frame_bits, self.frame_bits)]
+                continue
+            first, last = self._fragments(frame)
+            if first < number:
+                at, number = self.offset, 0
+            at += sum(self.lengths[number:first]) + (first - number) * ITEM_HEADER
+            pieces = []
+            for length in self.lengths[first:last]:
+                pieces.append((at * 8, length * 8))
+                at += length + ITEM_HEADER
+            number = last
+            yield pieces
+
+    def _fragments(self, frame: int) -> tuple[int, int]:
+        """The numbers of its first fragment and of the one behind its last."""
+        if self.firsts is None:
+            return frame - 1, frame
+        return self.firsts[frame - 1], self.firsts[frame] if frame < self.count else len(self.lengths)
 
     def encode(self) -> bytes:
         """As bytes for the index."""
