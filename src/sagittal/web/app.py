@@ -77,11 +77,13 @@ def routes(house: House) -> list[BaseRoute]:
     from sagittal.web.api.events import Changes
     from sagittal.web.api.health import Health
     from sagittal.web.api.lazy import LazyApi
+    from sagittal.web.retrieve.wado_uri import WadoUri
     from sagittal.web.ui.page import Page
 
     health, page = Health(house), Page(house)
     return [
         Mount("/dicom-web", routes=dicom_web(house)),
+        Route("/wado", WadoUri(house).object),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),
         Route("/metrics", health.metrics),

@@ -51,11 +51,17 @@ RESOURCES: tuple[Resource, ...] = (
     *(Resource("GET", level + "/pixeldata", f"{_BULK}.pixel_data") for level in _LEVELS),
     *(Resource("GET", level + "/metadata", "retrieve.metadata:Metadata.metadata") for level in _LEVELS),
     *(Resource("GET", level, f"{_WADO}.objects") for level in _LEVELS),
+    # Delete: ours, as other archives have it
+    *(Resource("DELETE", level, "retrieve.removal:Removal.delete") for level in _LEVELS),
+    # Capabilities: 8.9
+    Resource("OPTIONS", "/", "retrieve.capabilities:Capabilities.options"),
 )
 
 
 def dicom_web(house: House) -> list[Route]:
-    """The table as routes; each class of handlers is made once."""
+    """The table as routes; each class of handlers is made once. Every resource says its methods (8.9)."""
+    from sagittal.web.retrieve.capabilities import Capabilities
+
     made: dict[str, object] = {}
     found = []
     for method, path, handler in RESOURCES:
@@ -64,4 +70,6 @@ def dicom_web(house: House) -> list[Route]:
             module, _, name = where.partition(":")
             made[where] = getattr(import_module(f"sagittal.web.{module}"), name)(house)
         found.append(Route(path, getattr(made[where], verb), methods=[method]))
+    options = Capabilities(house).options
+    found += [Route(path, options, methods=["OPTIONS"]) for path in dict.fromkeys(each.path for each in RESOURCES)]
     return found

@@ -23,6 +23,7 @@ from sagittal.web.wire import uri
 from sagittal.web.wire.accept import Choice, MediaType, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.resources import instance_address
 from sagittal.web.wire.stream import Pushed, drawn
 
 if TYPE_CHECKING:
@@ -61,8 +62,12 @@ class BulkData:
         self._stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
 
     async def value(self, request: Request) -> Response:
-        path = uri.tag_path(request.path_params["path"])
         (ref,) = await self._instances(request)
+        return await self.value_of(request, ref)
+
+    async def value_of(self, request: Request, ref: InstanceRef) -> Response:
+        """The value of an instance that the address names."""
+        path = uri.tag_path(request.path_params["path"])
         bounds = _bounds(request, ref)
         if bounds is None and path != _PIXEL_DATA:
             raise NotFound("bulk data is found by the offset and length that the metadata gives with its address")
@@ -221,8 +226,7 @@ class BulkData:
             yield ref, values
 
     def _address(self, request: Request, ref: InstanceRef) -> str:
-        addresses = uri.addresses(request, self._house.settings)
-        return addresses.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
+        return instance_address(uri.addresses(request, self._house.settings), ref)
 
 
 def _one_of_each_syntax(refs: Sequence[InstanceRef]) -> list[InstanceRef]:

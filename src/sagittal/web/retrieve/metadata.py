@@ -20,6 +20,7 @@ from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, MediaType, Offer, accepts, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.resources import instance_address
 from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
@@ -44,21 +45,24 @@ class Metadata:
         self._limits = house.settings.limits.web
 
     async def metadata(self, request: Request) -> Response:
-        ranges = acceptable(request, self._limits.accept_ranges_max)
         study, series, instance = uri.uids(request.path_params)
-        json_type = _json_type(ranges)
-        if json_type is None:
-            _refuse_all_but_xml(ranges)
+        _check(acceptable(request, self._limits.accept_ranges_max))
         principal = request.scope["principal"]
         named = None if instance is None else [instance]
         refs = await self._archive.instances(principal, study_uid=study, series_uid=series, sop_instance_uids=named)
+        return self.answer(request, refs)
+
+    def answer(self, request: Request, refs: Sequence[InstanceRef]) -> Response:
+        """The metadata of `refs` as the client takes it; NotAcceptable."""
+        ranges = acceptable(request, self._limits.accept_ranges_max)
+        json_type = _check(ranges)
         addresses = uri.addresses(request, self._house.settings)
         multipart = json_type is None and _multipart(ranges, single=len(refs) == 1)
         made_of = [f"{ref.digest} {ref.revision}" for ref in refs]
         tag = entity_tag("metadata", json_type or DICOM_XML, addresses.base, *made_of, weak=multipart)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        objects = self._objects(principal, refs, addresses)
+        objects = self._objects(request.scope["principal"], refs, addresses)
         if json_type is not None:
             return Pushed(_json_array(objects), json_type, headers(tag))
         framing = Framing(DICOM_XML) if multipart else None
@@ -119,9 +123,12 @@ def _json_type(ranges: Sequence[MediaType]) -> str | None:
     return None
 
 
-def _refuse_all_but_xml(ranges: Sequence[MediaType]) -> None:
-    if not any(wanted.root == DICOM_XML for wanted in ranges):
+def _check(ranges: Sequence[MediaType]) -> str | None:
+    """The JSON type, None for XML; NotAcceptable when neither is taken."""
+    json_type = _json_type(ranges)
+    if json_type is None and not any(wanted.root == DICOM_XML for wanted in ranges):
         raise NotAcceptable(f'metadata is answered as {DICOM_JSON} or as multipart/related; type="{DICOM_XML}"')
+    return json_type
 
 
 def _multipart(ranges: Sequence[MediaType], single: bool) -> bool:
@@ -134,8 +141,7 @@ def _multipart(ranges: Sequence[MediaType], single: bool) -> bool:
 
 
 def _bulk_data(ref: InstanceRef, addresses: uri.Addresses) -> bytes:
-    where = addresses.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
-    return b"%s%s/bulkdata/" % (_RELATIVE, where.encode("ascii"))
+    return b"%s%s/bulkdata/" % (_RELATIVE, instance_address(addresses, ref).encode("ascii"))
 
 
 def _absolute(text: bytes, replacement: bytes) -> bytes:

@@ -50,11 +50,15 @@ class Wado:
             series_uid=series,
             sop_instance_uids=None if instance is None else [instance],
         )
+        return self.answer(request, refs, instance or series or study)
+
+    def answer(self, request: Request, refs: Sequence[InstanceRef], name: str) -> Response:
+        """The objects as the client takes them; `name` is that of a zip file. NotAcceptable."""
         choices = _choices(acceptable(request, self._limits.accept_ranges_max), refs)
         made_of = [f"{ref.digest} {ref.revision}" for ref in refs]
         if choices is None:
             tag = entity_tag(ZIP, *made_of)
-            return unchanged(request, tag) or self._zip(refs, instance or series or study, headers(tag))
+            return unchanged(request, tag) or self._zip(refs, name, headers(tag))
         multipart = choices[0].multipart
         tag = entity_tag(*made_of, *(choice.offer.syntax for choice in choices), weak=multipart)
         if (answer := unchanged(request, tag)) is not None:

@@ -1,0 +1,121 @@
+"""Retrieve Capabilities (PS3.18 8.9): OPTIONS below /dicom-web answers the table of resources as WADL or as JSON.
+
+It is printed from the table that the router reads, so that nothing is in it that isn't served. The JSON is ours; WADL
+(8.9.3.1, Annex H) is the default. OPTIONS of one resource says the methods of that one in `Allow` besides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import quoteattr
+
+import orjson
+from starlette.responses import Response
+from starlette.routing import compile_path
+
+from sagittal.errors import NotAcceptable
+from sagittal.web.retrieve.packaging import acceptable
+from sagittal.web.routes import RESOURCES, Resource
+from sagittal.web.wire import uri
+from sagittal.web.wire.accept import COMPRESSED_TYPES, DICOM, DICOM_JSON, OCTET_STREAM, accepts
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from sagittal.web.house import House
+
+WADL = "application/vnd.sun.wadl+xml"
+_XML = 'multipart/related; type="application/dicom+xml"'
+_PARTS = 'multipart/related; type="{}"'
+_PIXELS = (OCTET_STREAM, *dict.fromkeys(COMPRESSED_TYPES.values()))
+_VALUES = (*(_PARTS.format(type_) for type_ in _PIXELS), *_PIXELS)
+
+# Handler -> the media types of its answers. What isn't here answers no content.
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "store.stow:Stow": (DICOM_JSON,),
+    "search.qido:Qido": (DICOM_JSON,),
+    "retrieve.wado:Wado": (_PARTS.format(DICOM), DICOM, "application/zip"),
+    "retrieve.metadata:Metadata": (DICOM_JSON, _XML),
+    "retrieve.frames:Frames": _VALUES,
+    "retrieve.bulkdata:BulkData": _VALUES,
+    "retrieve.capabilities:Capabilities": (WADL, "application/json"),
+}
+_TAKES = {"store.stow:Stow": (_PARTS.format(DICOM), DICOM)}
+_VARIABLE = re.compile(r"\{(\w+)(?::path)?\}")
+
+
+class Capabilities:
+    """OPTIONS of the service and its resources."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._limits = house.settings.limits.web
+
+    async def options(self, request: Request) -> Response:
+        type_ = accepts(
+            acceptable(request, self._limits.accept_ranges_max), WADL, "application/json", "application/xml"
+        )
+        if type_ is None:
+            raise NotAcceptable(f"capabilities are answered as {WADL} or application/json")
+        path = request.scope["path"].partition(uri.PREFIX)[2]
+        allowed = {each.method for each in RESOURCES if compile_path(each.path)[0].match(path)}
+        base = uri.addresses(request, self._house.settings).base
+        body = orjson.dumps(_json(base)) if type_ == "application/json" else _wadl(base).encode()
+        allow = ", ".join(sorted(allowed | {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())))
+        return Response(body, media_type=type_, headers={"allow": allow, "vary": "accept"})
+
+
+def _described() -> dict[str, list[Resource]]:
+    """Path -> its resources, in the order of the table."""
+    found: dict[str, list[Resource]] = {}
+    for each in RESOURCES:
+        found.setdefault(_VARIABLE.sub(r"{\1}", each.path), []).append(each)
+    return found
+
+
+def _media(resource: Resource, table: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return table.get(resource.handler.rpartition(".")[0], ())
+
+
+def _says(resource: Resource) -> str:
+    """The first line of the handler's class."""
+    module, _, name = resource.handler.rpartition(".")[0].partition(":")
+    return str(getattr(import_module(f"sagittal.web.{module}"), name).__doc__ or "").partition("\n")[0]
+
+
+def _json(base: str) -> dict[str, Any]:
+    resources = [
+        {
+            "path": path,
+            "methods": [
+                {"method": each.method, "takes": _media(each, _TAKES), "answers": _media(each, ANSWERS)}
+                for each in held
+            ],
+        }
+        for path, held in _described().items()
+    ]
+    return {"base": base, "standard": "PS3.18", "resources": resources}
+
+
+def _wadl(base: str) -> str:
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<application xmlns="http://wadl.dev.java.net/2009/02">\n'
+        f"<resources base={quoteattr(base + '/')}>\n{''.join(_resources())}</resources>\n</application>\n"
+    )
+
+
+def _resources() -> Iterator[str]:
+    for path, held in _described().items():
+        yield f"<resource path={quoteattr(path.lstrip('/'))}>\n"
+        for name in _VARIABLE.findall(path):
+            yield f'<param name="{name}" style="template" required="true"/>\n'
+        for each in held:
+            takes = "".join(f"<representation mediaType={quoteattr(type_)}/>" for type_ in _media(each, _TAKES))
+            answers = "".join(f"<representation mediaType={quoteattr(type_)}/>" for type_ in _media(each, ANSWERS))
+            yield f'<method name="{each.method}"><doc xml:lang="en" title={quoteattr(_says(each))}/>'
+            yield f"<request>{takes}</request>" if takes else ""
+            yield f"<response>{answers}</response></method>\n"
+        yield "</resource>\n"

@@ -1,0 +1,84 @@
+"""WADO-URI: one object by query parameters (PS3.18 9), `/wado?requestType=WADO&studyUID=…&seriesUID=…&objectUID=…`.
+
+Answered: application/dicom, as stored where that syntax is named, else as Explicit VR Little Endian (9.5.2.1.1, the
+default), which native objects can be re-encoded to. Parameters of rendering make no sense with it and are refused.
+Rendered media types are `_rendered`'s; so far it says that there are none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from starlette.responses import Response
+
+from sagittal.errors import BadRequest, NotAcceptable
+from sagittal.web.retrieve.wado import Wado, object_choice
+from sagittal.web.wire import uri
+from sagittal.web.wire.accept import DICOM, MediaType, accepted
+from sagittal.web.wire.conditions import entity_tag, unchanged
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from sagittal.web.house import House
+
+_OF_RENDERING = frozenset(
+    {
+        *("annotation", "columns", "frameNumber", "imageQuality", "presentationSeriesUID", "presentationUID"),
+        *("region", "rows", "windowCenter", "windowWidth", "iccprofile"),
+    }
+)
+_KNOWN = _OF_RENDERING | {
+    *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "charset", "anonymize", "transferSyntax")
+}
+
+
+class WadoUri:
+    """GET of /wado."""
+
+    def __init__(self, house: House) -> None:
+        self._archive, self._limits = house.archive, house.settings.limits.web
+        self._wado = Wado(house)
+
+    async def object(self, request: Request) -> Response:
+        given = _parameters(request)
+        if given.get("requestType") != "WADO":
+            raise BadRequest("requestType must be WADO")
+        study, series, instance = (_uid(given, name) for name in ("studyUID", "seriesUID", "objectUID"))
+        if given.get("anonymize"):
+            raise NotAcceptable("objects are not de-identified on the way out")
+        types = [given["contentType"]] if given.get("contentType") else request.headers.getlist("accept")
+        ranges = accepted(types, (), self._limits.accept_ranges_max)
+        refs = await self._archive.instances(
+            request.scope["principal"], study_uid=study, series_uid=series, sop_instance_uids=[instance]
+        )
+        if not any(wanted.type == DICOM for wanted in ranges):
+            _rendered(ranges)
+        if _OF_RENDERING & given.keys():
+            raise BadRequest(f"{min(_OF_RENDERING & given.keys())} is for rendered images, not for {DICOM}")
+        ref, syntax_uid = refs[0], given.get("transferSyntax", "")
+        wanted = MediaType(DICOM, {"transfer-syntax": syntax_uid} if syntax_uid else {})
+        offer = object_choice([wanted], ref.syntax_uid, single=True).offer
+        tag = entity_tag(ref.digest, ref.revision, offer.syntax)
+        return unchanged(request, tag) or self._wado.alone(request, ref, offer, tag)
+
+
+def _parameters(request: Request) -> dict[str, str]:
+    given = dict(request.query_params)
+    unknown = given.keys() - _KNOWN
+    if unknown:
+        raise BadRequest(f"{min(unknown)[:64]!r} is no parameter of WADO-URI")
+    if len(request.query_params.multi_items()) != len(given):
+        raise BadRequest("a parameter is given twice")
+    return given
+
+
+def _uid(given: dict[str, str], name: str) -> str:
+    if name not in given:
+        raise BadRequest(f"{name} is missing")
+    return uri.uid(given[name], name)
+
+
+def _rendered(ranges: list[MediaType]) -> NoReturn:
+    named = ", ".join(wanted.type for wanted in ranges)[:100]
+    raise NotAcceptable(f"objects are answered as {DICOM} (contentType={DICOM}), not as {named}")

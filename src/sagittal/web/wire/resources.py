@@ -1,0 +1,29 @@
+"""The resources of non-patient instances (PS3.18 12.1.1) by their SOP classes, and the address of any instance.
+
+Hanging protocols, palettes, templates and the like belong to no study; each service has a resource of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.web.wire.uri import Addresses
+
+NON_PATIENT: dict[str, tuple[str, ...]] = {
+    "color-palettes": ("1.2.840.10008.5.1.4.39.1",),
+    "defined-procedure-protocols": ("1.2.840.10008.5.1.4.1.1.200.1", "1.2.840.10008.5.1.4.1.1.200.7"),
+    "hanging-protocols": ("1.2.840.10008.5.1.4.38.1",),
+    "implant-templates": ("1.2.840.10008.5.1.4.43.1", "1.2.840.10008.5.1.4.44.1", "1.2.840.10008.5.1.4.45.1"),
+    "inventories": ("1.2.840.10008.5.1.4.1.1.201.1",),
+    "protocol-approvals": ("1.2.840.10008.5.1.4.1.1.200.3",),
+}
+_RESOURCE_OF = {sop_class: name for name, classes in NON_PATIENT.items() for sop_class in classes}
+
+
+def instance_address(addresses: Addresses, ref: InstanceRef) -> str:
+    """Where an instance can be retrieved."""
+    if ref.study_uid and ref.series_uid:
+        return addresses.instance(ref.study_uid, ref.series_uid, ref.sop_instance_uid)
+    return f"{addresses.base}/{_RESOURCE_OF.get(ref.sop_class_uid, 'instances')}/{ref.sop_instance_uid}"

@@ -1,0 +1,85 @@
+"""Capabilities: what they say is the table of resources, and each media type they name is answered."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from archived import asked
+from builders import build
+
+from sagittal.web.routes import RESOURCES
+
+NS = "{http://wadl.dev.java.net/2009/02}"
+PIXEL_TYPES = ("image/", "video/")  # of compressed objects: test_wado and test_bulkdata have one each
+
+
+def test_wadl_is_the_table(web: Any) -> None:
+    answer = web.request("OPTIONS", "/dicom-web/")
+    assert answer.headers["content-type"].startswith("application/vnd.sun.wadl+xml")
+    root = ET.fromstring(answer.content)
+    resources = root.find(f"{NS}resources")
+    assert resources is not None
+    assert resources.get("base") == "http://localhost:8042/dicom-web/"
+    listed = [
+        (method.get("name"), "/" + str(resource.get("path")))
+        for resource in resources
+        for method in resource.findall(f"{NS}method")
+    ]
+    assert sorted(listed) == sorted((each.method, each.path.replace(":path", "")) for each in RESOURCES)
+
+
+def test_json(web: Any) -> None:
+    answer = web.request("OPTIONS", "/dicom-web/", headers={"accept": "application/json"})
+    body = answer.json()
+    assert body["base"] == "http://localhost:8042/dicom-web"
+    methods = {each["path"]: [method["method"] for method in each["methods"]] for each in body["resources"]}
+    assert methods["/studies/{study}"] == ["POST", "GET", "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "allow"),
+    [
+        ("", 200, "OPTIONS"),
+        ("studies/1.2", 200, "DELETE, GET, HEAD, OPTIONS, POST"),
+        ("studies/1.2/series/1.3/metadata", 200, "GET, HEAD, OPTIONS"),
+        ("nothing", 404, None),
+        ("studies/1.2/nothing", 404, None),
+    ],
+)
+def test_allow(web: Any, path: str, status: int, allow: str | None) -> None:
+    answer = web.request("OPTIONS", f"/dicom-web/{path}")
+    assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
+
+
+def test_another_form(web: Any) -> None:
+    assert web.request("OPTIONS", "/dicom-web/", headers={"accept": "text/html"}).status_code == 406
+
+
+def test_what_is_named_is_answered(tmp_path: Path) -> None:
+    held = build()
+
+    async def act(client: httpx.AsyncClient, _: Any) -> int:
+        body = (await client.request("OPTIONS", "/dicom-web/", headers={"accept": "application/json"})).json()
+        (obj,) = (await client.get(f"/dicom-web/studies/{held.study_uid}/metadata")).json()
+        bulk = obj["7FE00010"]["BulkDataURI"].partition("/bulkdata/")[2]
+        names = {"study": held.study_uid, "series": held.series_uid, "instance": held.sop_instance_uid}
+        count = 0
+        for resource in body["resources"]:
+            path = resource["path"].format(**names, frames="1", path=bulk, name="x", uid="1")
+            for method in resource["methods"]:
+                types = [each for each in method["answers"] if not any(part in each for part in PIXEL_TYPES)]
+                if method["method"] != "GET" or "non" in resource["path"]:
+                    continue
+                for type_ in types:
+                    answer = await client.get(f"/dicom-web{path}", headers={"accept": type_})
+                    got = answer.headers["content-type"].replace('"', "")
+                    assert answer.status_code == 200, (path, type_, answer.text)
+                    assert got.startswith(type_.replace('"', ""))
+                    count += 1
+        return count
+
+    assert asked(tmp_path, [held], act) > 30

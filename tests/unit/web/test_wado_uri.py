@@ -1,0 +1,73 @@
+"""WADO-URI: what is answered, and what is refused with a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from archived import answers
+from builders import Built, build
+
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE
+
+HELD = build()
+DICOM = "&contentType=application/dicom"
+
+
+def address(held: Built, more: str = DICOM) -> str:
+    uids = f"studyUID={held.study_uid}&seriesUID={held.series_uid}&objectUID={held.sop_instance_uid}"
+    return f"/wado?requestType=WADO&{uids}{more}"
+
+
+@pytest.mark.parametrize("syntax_uid", [EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE])
+def test_as_stored(tmp_path: Path, syntax_uid: str) -> None:
+    held = build(syntax_uid=syntax_uid)
+    asks = [(address(held, f"{DICOM}&transferSyntax={asked}"), {}) for asked in (syntax_uid, "*")]
+    for answer in answers(tmp_path, [held], *asks):
+        assert answer.headers["content-type"] == "application/dicom"
+        assert answer.content == held.part10
+        assert "etag" in answer.headers
+
+
+def test_explicit_little_endian_is_the_default(tmp_path: Path) -> None:
+    held, same = build(syntax_uid=IMPLICIT_LE), build()
+    default, named = answers(
+        tmp_path, [held], (address(held), {}), (address(held, f"{DICOM}&transferSyntax={EXPLICIT_LE}"), {})
+    )
+    assert default.content == named.content == same.part10
+
+
+def test_by_accept(tmp_path: Path) -> None:
+    (answer,) = answers(tmp_path, [HELD], (address(HELD, ""), {"accept": "application/dicom"}))
+    assert answer.content == HELD.part10
+
+
+def test_unchanged(tmp_path: Path) -> None:
+    (first,) = answers(tmp_path / "a", [HELD], (address(HELD), {}))
+    (again,) = answers(tmp_path / "a", [], (address(HELD), {"if-none-match": first.headers["etag"]}))
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        (address(HELD, "&contentType=image/jpeg"), 406, "image/jpeg"),
+        (address(HELD, ""), 406, "application/dicom"),
+        (address(HELD, DICOM + f"&transferSyntax={JPEG_BASELINE}"), 406, "codec"),
+        (address(HELD, DICOM + "&anonymize=yes"), 406, "de-identified"),
+        (address(HELD, DICOM + "&frameNumber=1"), 400, "frameNumber"),
+        (address(HELD, DICOM + "&windowCenter=1"), 400, "windowCenter"),
+        (address(HELD, DICOM + "&colour=1"), 400, "colour"),
+        (address(HELD, DICOM + "&requestType=WADO"), 400, "twice"),
+        (address(HELD).replace("WADO&", "GET&"), 400, "requestType"),
+        (address(HELD).replace("seriesUID", "seriesUid"), 400, "seriesUid"),
+        ("/wado?requestType=WADO&studyUID=1.2&seriesUID=1.3", 400, "objectUID is missing"),
+        ("/wado?requestType=WADO&studyUID=1.2&seriesUID=1.3&objectUID=x", 400, "not a UID"),
+        (address(build(2)), 404, "instances"),
+        (address(HELD).replace(f"studyUID={HELD.study_uid}", "studyUID=1.2"), 404, "instances"),
+    ],
+)
+def test_refused(tmp_path: Path, path: str, status: int, says: str) -> None:
+    (answer,) = answers(tmp_path, [HELD], (path, {}))
+    assert answer.status_code == status
+    assert says in answer.json()["detail"]
