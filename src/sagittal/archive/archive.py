@@ -29,6 +29,7 @@ from sagittal.archive.index.writer import AuditRow, promote_version
 from sagittal.archive.ingest import Source
 from sagittal.archive.ingest.committer import Committer
 from sagittal.archive.ingest.recovery import recover
+from sagittal.archive.ingest.scratch import Scratch
 from sagittal.archive.ingest.staging import Gauge
 from sagittal.archive.ingest.transfer import Ingest, Transfer
 from sagittal.archive.ingest.versions import Comparer
@@ -150,6 +151,10 @@ class Archive:
             self._ingest.refused(principal, source, error)
             raise
         return Transfer(self._ingest, principal, source)
+
+    def scratch(self) -> Scratch:
+        """A place for bytes whose object is not known yet."""
+        return Scratch(self._gauge)
 
     async def act(self, run: Callable[[sqlite3.Connection], T], audit: AuditRow | None = None) -> T:
         """`run(connection)` in a transaction on the committer thread, committed together with its audit row."""

@@ -1,0 +1,123 @@
+"""The answer to a store request: the Store Instances Response Module as DICOM JSON or XML (PS3.18 10.5.3, Annex I).
+
+One `Result` for each instance of the request, or part that is none. Deliberately not here: storing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import Response
+
+from sagittal.archive.ingest import Outcome
+from sagittal.dicom.part10 import Part10Head
+from sagittal.errors import SagittalError
+from sagittal.limits import ReaderLimits
+from sagittal.web.retrieve.packaging import acceptable
+from sagittal.web.wire import uri
+from sagittal.web.wire.accept import DICOM_JSON, accepts
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+DICOM_XML = "application/dicom+xml"
+_PROCESSING_FAILURE = 0x0110
+_COERCED = 0xB000  # Coercion of data elements: another content is held under this UID
+_COMMENT_CHARACTERS_MAX = 1024
+
+
+@dataclass(slots=True)
+class Result:
+    """One instance of the request and what became of it."""
+
+    beginning: bytes = b""  # of a Part 10 file: enough to tell, should it fail, which instance it was
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    outcome: Outcome | None = None
+    error: Exception | None = None
+
+    def uids(self) -> tuple[str | None, str | None]:
+        """SOP Class and SOP Instance UID, as far as they are known: of a file, by its meta group."""
+        if not self.beginning:
+            return self.sop_class_uid or None, self.sop_instance_uid or None
+        head = Part10Head(ReaderLimits())
+        with contextlib.suppress(SagittalError):
+            head.feed(self.beginning)
+        return head.sop_class_uid, head.sop_instance_uid
+
+    @property
+    def reason(self) -> int:
+        return self.error.dimse_status if isinstance(self.error, SagittalError) else _PROCESSING_FAILURE
+
+    @property
+    def http_status(self) -> int:
+        status = self.error.http_status if isinstance(self.error, SagittalError) else 500
+        return status if status >= 500 else 409
+
+
+def answer(
+    request: Request, results: list[Result], addresses: uri.Addresses, study: str | None, ranges_max: int
+) -> Response:
+    """PS3.18 Table 10.5.3-1 and Annex I.2.2."""
+    stored = [p for p in results if p.outcome is not None]
+    failed = [p for p in results if p.outcome is None]
+    referenced = [_referenced(p.outcome, addresses) for p in stored if p.outcome is not None]
+    studies = {p.outcome.study_uid for p in stored if p.outcome is not None and p.outcome.study_uid}
+    body: dict[str, Any] = {}
+    if study or len(studies) == 1:
+        body["00081190"] = _value("UR", addresses.study(study or studies.pop()))
+    known: list[dict[str, Any]] = []
+    unknown: list[dict[str, Any]] = []
+    for result in failed:
+        item = _failed(result)
+        (known if "00081155" in item else unknown).append(item)
+    # FailedSOPSequence, ReferencedSOPSequence, OtherFailuresSequence
+    for tag, items in (("00081198", known), ("00081199", referenced), ("0008119A", unknown)):
+        if items:
+            body[tag] = {"vr": "SQ", "Value": items}
+    warned = any("00081196" in item for item in referenced)
+    status = 200 if not failed and not warned else 202 if stored else max(p.http_status for p in failed)
+    headers = {"retry-after": "5"} if status == 503 else None
+    content, type_ = _encoded(request, body, ranges_max)
+    return Response(content, status, headers, media_type=type_)
+
+
+def _encoded(request: Request, body: dict[str, Any], ranges_max: int) -> tuple[bytes, str]:
+    """As XML when that is what the client asks for; whatever else it takes, it gets JSON: the objects are stored."""
+    ranges = acceptable(request, ranges_max)
+    if accepts(ranges, DICOM_JSON, "application/json", DICOM_XML) == DICOM_XML:
+        from sagittal.dicom.models.xml import to_xml
+
+        return to_xml(body), DICOM_XML
+    return orjson.dumps(body), DICOM_JSON
+
+
+def _value(vr: str, value: str | int) -> dict[str, Any]:
+    return {"vr": vr, "Value": [value]}
+
+
+def _referenced(outcome: Outcome, addresses: uri.Addresses) -> dict[str, Any]:
+    item = {
+        "00081150": _value("UI", outcome.sop_class_uid),
+        "00081155": _value("UI", outcome.sop_instance_uid),
+    }
+    if outcome.study_uid and outcome.series_uid:
+        address = addresses.instance(outcome.study_uid, outcome.series_uid, outcome.sop_instance_uid)
+        item["00081190"] = _value("UR", address)
+    if outcome.status == "kept":
+        item["00081196"] = _value("US", _COERCED)
+    return item
+
+
+def _failed(result: Result) -> dict[str, Any]:
+    item: dict[str, Any] = {}
+    for tag, text in zip(("00081150", "00081155"), result.uids(), strict=True):
+        if text:
+            item[tag] = _value("UI", text)
+    item["00081197"] = _value("US", result.reason)
+    # Error Comment (0000,0902), as other archives do: FailureReason alone tells nobody what to mend.
+    item["00000902"] = _value("LO", str(result.error)[:_COMMENT_CHARACTERS_MAX])
+    return item
