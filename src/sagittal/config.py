@@ -38,8 +38,15 @@ class NodeSettings:
     aet: str
     host: str
     port: int
-    tls: bool = False
+    tls: bool = False  # we connect to it with TLS
     duplicates: DuplicatePolicy | None = None  # None: as the archive's
+    name: str = ""  # for people
+    verbs: tuple[str, ...] = ("echo", "store", "find", "get", "move")  # what it may do
+    addresses: tuple[str, ...] = ()  # addresses and networks it calls from; none: those of its host
+    syntax_order: tuple[str, ...] = ()  # transfer syntaxes by preference, * for every other one; none: the archive's
+    character_set: str = ""  # of what it sends without one, or with one that is not defined: as (0008,0005)
+    issuer_of_patient_id: str = ""  # of Patient IDs that it sends without one
+    timezone: str = ""  # its offset from UTC, as +0100
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,8 @@ class DimseSettings:
     port: int = 11112
     kept_status: Literal["warning", "success"] = "warning"  # B000 or 0000 when the first version was kept
     prefer: tuple[str, ...] = ()  # transfer syntaxes chosen before the usual order
+    called_aets: tuple[str, ...] = ()  # AE titles by which we may be called, beside our own
+    user_identity: Literal["optional", "required"] = "optional"  # required: only users whose token was verified
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_authorities: Path | None = None  # of client certificates, which are then required
@@ -248,6 +257,11 @@ def _check_aet(key: str, value: str) -> None:
         raise UsageError(f"{key}: {value!r} is not an AE title (1 to 16 characters, no backslash)")
 
 
+def _check_aets(key: str, value: Iterable[str]) -> None:
+    for aet in value:
+        _check_aet(key, aet)
+
+
 def _check_port(key: str, value: int) -> None:
     if value > 65535:
         raise UsageError(f"{key}: {value} is not a port")
@@ -271,6 +285,8 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "port": _check_port,
     "sha256": _check_sha256,
     "trusted_proxies": _check_networks,
+    "addresses": _check_networks,
+    "called_aets": _check_aets,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -134,12 +135,11 @@ def raise_open_files() -> None:
 
 async def _start(settings: Settings, archive: Archive) -> Running:
     """Both listeners, DIMSE first; nothing is left open if one of them can't be."""
-    fixed = [Node(n.aet, n.host, n.port, n.tls, duplicates=n.duplicates or "") for n in settings.nodes]
-    nodes = NodeTable(archive, await read_nodes(archive.readers), fixed, settings.aet, settings.loopback)
     local_token = secrets.token_urlsafe(32)
     named = [Token(t.name, t.sha256, frozenset(t.verbs)) for t in settings.tokens]
     digest = hashlib.sha256(local_token.encode()).hexdigest()
     tokens = TokenTable(archive, await read_tokens(archive.readers), named, digest)
+    nodes = node_table(settings, archive, await read_nodes(archive.readers), tokens)
     check_bind(settings, len(nodes), len(tokens))
     running = Running(settings, archive, nodes, tokens, local_token=local_token)
     try:
@@ -151,6 +151,24 @@ async def _start(settings: Settings, archive: Archive) -> Running:
         await _drain(running)
         raise
     return running
+
+
+def node_table(settings: Settings, archive: Archive, kept: Sequence[Node], tokens: TokenTable) -> NodeTable:
+    """The AE table: what the archive keeps and what the configuration fixes."""
+    fixed = []
+    for given in settings.nodes:
+        fields = {setting.name: getattr(given, setting.name) for setting in dataclasses.fields(given)}
+        fixed.append(Node(**fields | {"verbs": frozenset(given.verbs), "duplicates": given.duplicates or ""}))
+    return NodeTable(
+        archive,
+        kept,
+        fixed,
+        {settings.aet, *settings.dimse.called_aets},
+        settings.loopback,
+        users=tokens,
+        identity_required=settings.dimse.user_identity == "required",
+        duplicates=settings.duplicates,
+    )
 
 
 def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable) -> DimseServer:
@@ -165,7 +183,8 @@ def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable) -> Dims
         destination=nodes.destination,
         connect=to_peer,
         limits=settings.limits.reader,
-        duplicates=lambda aet: nodes.duplicates(aet, settings.duplicates),
+        sender=nodes.sender,
+        charsets=nodes.charsets,
         kept_is_success=settings.dimse.kept_status == "success",
     )
     services = [make(site) for make in ALL]

@@ -5,7 +5,9 @@ Deliberately not here: who may open an association (services) and which token a 
 
 from __future__ import annotations
 
+import re
 import time
+from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from sagittal.archive.access import VERBS, Principal, authorize
@@ -14,21 +16,28 @@ from sagittal.archive.index import nodes as statements
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.writer import AuditRow
 from sagittal.errors import UsageError
+from sagittal.uid import is_uid
 
+_OFFSET = re.compile(r"[+-]\d\d[0-5]\d")
 NODE_VERBS = frozenset({"echo", "store", "find", "get", "move"})
 DUPLICATE_POLICIES = ("", "keep-first", "replace", "refuse")  # "": the archive's
 
 
 class Node(NamedTuple):
-    """One row of the AE table."""
+    """One row of the AE table. Empty: as the archive does it, or nothing."""
 
     aet: str
     host: str
     port: int
     tls: bool = False
     verbs: frozenset[str] = NODE_VERBS
-    syntax_order: tuple[str, ...] = ()  # (): the archive's
+    syntax_order: tuple[str, ...] = ()  # transfer syntaxes by preference; "*" is every other one, without it none
     duplicates: str = ""
+    name: str = ""  # for people
+    addresses: tuple[str, ...] = ()  # addresses and networks that it calls from; (): those of `host`
+    character_set: str = ""  # of what it sends without one: defined terms of (0008,0005), joined by a backslash
+    issuer_of_patient_id: str = ""  # of Patient IDs that it sends without one
+    timezone: str = ""  # its offset from UTC, "+0100"
 
     def __str__(self) -> str:
         return f"{self.aet}@[{self.host}]:{self.port}" if ":" in self.host else f"{self.aet}@{self.host}:{self.port}"
@@ -47,19 +56,45 @@ async def read_nodes(readers: Readers) -> list[Node]:
     """The AE table, by title."""
     rows = await readers.run(lambda connection: connection.execute(statements.NODES).fetchall())
     return [
-        Node(aet, host, port, bool(tls), frozenset(verbs.split()), tuple(order.split()), policy)
-        for aet, host, port, tls, verbs, order, policy in rows
-    ]
+        Node(aet, host, port, bool(tls), frozenset(verbs.split()), tuple(order.split()), policy, name,
+             tuple(addresses.split()), *more)
+        for aet, host, port, tls, verbs, order, policy, name, addresses, *more in rows
+    ]  # fmt: skip
+
+
+def check_node(node: Node) -> Node:
+    """The node, its terms as the Standard writes them. UsageError for what can't be."""
+    from sagittal.dicom import charset  # its tables are not needed before somebody names a node
+
+    _check_verbs(node.verbs)
+    if node.duplicates not in DUPLICATE_POLICIES:
+        raise UsageError(f"{node.duplicates!r} is not one of {' '.join(DUPLICATE_POLICIES[1:])}")
+    for uid in node.syntax_order:
+        if uid != "*" and not is_uid(uid):
+            raise UsageError(f"{uid!r} is not the UID of a transfer syntax, nor *")
+    for address in node.addresses:
+        try:
+            ip_network(address)
+        except ValueError as error:
+            raise UsageError(f"{address!r} is neither an address nor a network: {error}") from None
+    terms, defects = charset.parse(node.character_set)
+    if "charset-unknown" in defects:
+        raise UsageError(f"{node.character_set!r} is not a defined term of Specific Character Set (PS3.3 C.12.1.1.2)")
+    if node.timezone and not (_OFFSET.fullmatch(node.timezone) and -1200 <= int(node.timezone) <= 1400):
+        raise UsageError(f"{node.timezone!r} is not an offset from UTC such as +0100 (PS3.3 C.12.1.1.8)")
+    for text in (node.name, node.issuer_of_patient_id):
+        if len(text) > 64 or not text.isprintable() or "\\" in text or text != text.strip():
+            raise UsageError(f"{text!r} is not a name of at most 64 characters without a backslash")
+    return node._replace(character_set="\\".join(terms))
 
 
 async def put_node(act: Act, principal: Principal, node: Node) -> None:
     """Add a node, or change the one of this title."""
     authorize(principal, "admin")
-    _check_verbs(node.verbs)
-    if node.duplicates not in DUPLICATE_POLICIES:
-        raise UsageError(f"{node.duplicates!r} is not one of {' '.join(DUPLICATE_POLICIES[1:])}")
+    node = check_node(node)
     place = node.aet, node.host, node.port, int(node.tls)
-    row = *place, " ".join(sorted(node.verbs)), " ".join(node.syntax_order), node.duplicates, _now()
+    behaviour = " ".join(sorted(node.verbs)), " ".join(node.syntax_order), node.duplicates
+    row = *place, *behaviour, node.name, " ".join(node.addresses), *node[9:], _now()
     await _do(act, principal, statements.PUT_NODE, row, f"node {node} set")
 
 

@@ -1,34 +1,39 @@
 """The AE table at work: who may open an association, as whom, and where C-MOVE may send to.
 
 On loopback every AE title may echo, store, find, get and ask for moves; beyond it only those who call us by our title,
-by a name of the table and from its address. User identity (PS3.7 D.3.3.7) is noted beside the AE title and never
-trusted: nothing here can verify it, so none is confirmed.
+by a name of the table and from its address. User identity (PS3.7 D.3.3.7) is verified against the bearer tokens: a
+name with a passcode is the name of a token with its secret, a JSON Web Token is a secret alone. Who is verified has the
+rights of the token, may echo, and is confirmed if wanted; any other user is noted beside the AE title, never confirmed,
+and rejected where the configuration requires identities. Kerberos and SAML can't be verified here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.archive import nodes
 from sagittal.archive.access import Principal
-from sagittal.archive.nodes import NODE_VERBS, Node
+from sagittal.archive.nodes import NODE_VERBS, Node, check_node
 from sagittal.dimse.address import parse_peer
 from sagittal.errors import UsageError
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.client import Peer
 from sagittal.net.tls import client_context
-from sagittal.services.site import DuplicatePolicy
+from sagittal.services.site import DuplicatePolicy, Sender
 from sagittal.ul.pdu import UserIdentity
 
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
 
 CALLING_UNKNOWN, CALLED_UNKNOWN = 3, 7  # PS3.8 Table 9-21
+NAME_AND_PASSCODE, WEB_TOKEN = 2, 5  # PS3.7 Table D.3-14
 _RESOLVE_SECONDS = 60.0
 
 
@@ -36,11 +41,24 @@ class NodeTable:
     """The nodes of one archive: those it keeps, and fixed ones from the configuration."""
 
     def __init__(
-        self, archive: Archive, kept: Iterable[Node], fixed: Iterable[Node], aet: str, open_house: bool
+        self,
+        archive: Archive,
+        kept: Iterable[Node],
+        fixed: Iterable[Node],
+        aets: Collection[str],
+        open_house: bool,
+        *,
+        users: Mapping[str, Principal] | None = None,
+        identity_required: bool = False,
+        duplicates: DuplicatePolicy = "keep-first",
     ) -> None:
-        self._archive, self._aet, self._open_house = archive, aet, open_house
+        self._archive, self._aets, self._open_house = archive, aets, open_house
+        self._users = users if users is not None else {}  # SHA-256 of a secret → who shows it
+        self._identity_required = identity_required
+        self._stranger = Sender(duplicates)
         self._kept = {node.aet: node for node in kept}
-        self._fixed = {node.aet: node for node in fixed}
+        self._fixed = {node.aet: check_node(node) for node in fixed}
+        self._senders = {node.aet: self._sender(node) for node in (*self._kept.values(), *self._fixed.values())}
         self._addresses: dict[str, tuple[float, frozenset[str]]] = {}
 
     def __len__(self) -> int:
@@ -55,10 +73,18 @@ class NodeTable:
         node = self.node(aet)
         return None if node is None else Peer(node.aet, node.host, node.port, _tls_of(node))
 
-    def duplicates(self, aet: str, otherwise: DuplicatePolicy) -> DuplicatePolicy:
-        """What to do with other content under a held UID, from this sender."""
-        node = self.node(aet)
-        return cast(DuplicatePolicy, node.duplicates) if node is not None and node.duplicates else otherwise
+    def sender(self, aet: str) -> Sender:
+        """What is assumed of the objects that come from this title."""
+        return self._senders.get(aet, self._stranger)
+
+    def charsets(self, aet: str) -> tuple[str, ...]:
+        """The character set of what comes from this title without one."""
+        terms = self.sender(aet).character_set
+        return tuple(terms.split("\\")) if terms else ()  # the first may be empty: the default repertoire
+
+    def _sender(self, node: Node) -> Sender:
+        policy = cast(DuplicatePolicy, node.duplicates or self._stranger.duplicates)
+        return Sender(policy, node.issuer_of_patient_id, node.character_set, node.timezone)
 
     def list(self) -> Sequence[Mapping[str, Any]]:
         """Every node as `/api/nodes` and `sagittal nodes list` show it."""
@@ -67,12 +93,13 @@ class NodeTable:
 
     async def add(self, principal: Principal, peer: str, **more: Any) -> None:
         """Add a node, or change the one of this title; in force with the next association."""
-        node = Node(*parse_peer(peer), **more)
+        node = check_node(Node(*parse_peer(peer), **more))
         if node.aet in self._fixed:
             raise UsageError(f"{node.aet} is fixed by the configuration")
         with self._archive.audited(principal, "admin"):
             await nodes.put_node(self._archive.act, principal, node)
         self._kept[node.aet] = node
+        self._senders[node.aet] = self._sender(node)
         self._addresses.pop(node.aet, None)
 
     async def remove(self, principal: Principal, aet: str) -> bool:
@@ -82,24 +109,43 @@ class NodeTable:
         with self._archive.audited(principal, "admin"):
             removed = await nodes.remove_node(self._archive.act, principal, aet)
         self._kept.pop(aet, None)
+        self._senders.pop(aet, None)
         return removed
 
     async def admit(self, info: AssociateInfo) -> Admission:
         """PS3.8 9.3.4: in, or why not."""
         node = self.node(info.calling_aet)
         if not self._open_house:
-            if info.called_aet != self._aet:
-                return Reject(reason=CALLED_UNKNOWN, text=f"called AE title is not {self._aet}")
+            if info.called_aet not in self._aets:
+                return Reject(reason=CALLED_UNKNOWN, text=f"called AE title is not {' or '.join(sorted(self._aets))}")
             if node is None:
                 return Reject(reason=CALLING_UNKNOWN, text="calling AE title is not in the AE table")
             if not await self._comes_from(node, info.peer_address):
                 return Reject(reason=CALLING_UNKNOWN, text=f"address is not that of {node.aet} in the AE table")
         verbs = node.verbs if node is not None else NODE_VERBS
         order = node.syntax_order if node is not None and node.syntax_order else None
+        user = self._verified(info.user_identity)
+        if user is not None:
+            return Accept(user, order, b"")  # PS3.7 Table D.3-15: empty for all that is verified here
+        if self._identity_required:
+            return Reject(text="no user identity that could be verified")
         return Accept(Principal(_name(info), "node", verbs), order)
+
+    def _verified(self, identity: UserIdentity | None) -> Principal | None:
+        """Whose secret was shown."""
+        if identity is None or identity.kind not in (NAME_AND_PASSCODE, WEB_TOKEN):
+            return None
+        secret = identity.secondary if identity.kind == NAME_AND_PASSCODE else identity.primary
+        user = self._users.get(hashlib.sha256(secret).hexdigest())
+        if user is None or user.kind != "token":  # the operator's own token is for commands on this machine
+            return None
+        named = identity.kind == WEB_TOKEN or hmac.compare_digest(identity.primary, user.name.encode())
+        return Principal(user.name, user.kind, user.verbs | {"echo"}) if named else None
 
     async def _comes_from(self, node: Node, address: str) -> bool:
         address = _plain(address)
+        if node.addresses:
+            return _within(address, node.addresses)
         now = asyncio.get_running_loop().time()
         resolved_at, addresses = self._addresses.get(node.aet, (-_RESOLVE_SECONDS, frozenset()))
         if address not in addresses and now - resolved_at >= _RESOLVE_SECONDS:
@@ -111,7 +157,15 @@ class NodeTable:
 def row_of(node: Node) -> dict[str, Any]:
     """A node for a person or a program."""
     row = node._asdict() | {"verbs": sorted(node.verbs), "syntax_order": list(node.syntax_order)}
-    return row | {"peer": str(node)}
+    return row | {"addresses": list(node.addresses), "peer": str(node)}
+
+
+def _within(address: str, networks: Iterable[str]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # not of the internet
+        return False
+    return any(parsed in ipaddress.ip_network(network) for network in networks)
 
 
 async def _resolve(host: str) -> frozenset[str]:

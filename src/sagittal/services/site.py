@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Peer, Proposal
@@ -19,6 +19,15 @@ DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
 Connect = Callable[[Peer, Sequence[Proposal]], Awaitable[Association]]
 
 
+class Sender(NamedTuple):
+    """What the AE table says for the objects of one sender where they are silent, and about their duplicates."""
+
+    duplicates: DuplicatePolicy = "keep-first"
+    issuer_of_patient_id: str = ""
+    character_set: str = ""
+    timezone: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """One archive as its services see it."""
@@ -28,6 +37,6 @@ class Site:
     destination: Callable[[str], Peer | None]  # a node of the AE table, by its AE title
     connect: Connect
     limits: ReaderLimits
-    duplicates: Callable[[str], DuplicatePolicy] = lambda _calling_aet: "keep-first"
+    sender: Callable[[str], Sender] = lambda _calling_aet: Sender()
     charsets: Callable[[str], tuple[str, ...]] = lambda _calling_aet: ()  # of identifiers without a good one
     kept_is_success: bool = False  # 0000 rather than B000 when the first version was kept

@@ -25,7 +25,7 @@ def storage(site: Site) -> Service:
     def begin(request: Request) -> StoreSink:
         association, command = request.association, request.command
         calling = association.calling_aet
-        source = Source("dimse", calling, association.called_aet, association.peer_address, site.duplicates(calling))
+        source = Source("dimse", calling, association.called_aet, association.peer_address, *site.sender(calling))
         transfer = site.archive.store_begin(
             association.principal,
             source,

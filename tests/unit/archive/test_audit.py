@@ -84,7 +84,7 @@ async def importing(held: Held, principal: Principal) -> None:
 
 
 def nodes(held: Held) -> NodeTable:
-    return NodeTable(held.archive, [Node("A", "localhost", 104)], [], "SAGITTAL", True)
+    return NodeTable(held.archive, [Node("A", "localhost", 104)], [], {"SAGITTAL"}, True)
 
 
 def tokens(held: Held) -> TokenTable:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 
-from sagittal.archive.access import LOCAL
+from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.nodes import NODE_VERBS, Node, Token
 from sagittal.errors import NotAuthorized, UsageError
 from sagittal.net.admission import Accept, AssociateInfo, Reject
@@ -30,8 +32,8 @@ class Kept:
         return 1
 
 
-def table(*nodes: Node, fixed: tuple[Node, ...] = (), open_house: bool = False) -> NodeTable:
-    return NodeTable(Kept(), nodes, fixed, "SAGITTAL", open_house)  # type: ignore[arg-type]
+def table(*nodes: Node, fixed: tuple[Node, ...] = (), open_house: bool = False, **more: Any) -> NodeTable:
+    return NodeTable(Kept(), nodes, fixed, {"SAGITTAL", "OTHERWISE"}, open_house, **more)  # type: ignore[arg-type]
 
 
 def asked(made: NodeTable, calling: str, called: str = "SAGITTAL", address: str = "127.0.0.1", user=None):
@@ -97,8 +99,6 @@ def test_nodes_are_added_changed_and_removed():
         with pytest.raises(NotAuthorized):
             await made.add(asked_principal, "X@h:1")
 
-    from sagittal.archive.access import Principal
-
     asked_principal = Principal("x", "node", NODE_VERBS)
     asyncio.run(run())
     peer = made.destination("NEW")
@@ -106,7 +106,6 @@ def test_nodes_are_added_changed_and_removed():
     assert [(row["aet"], row["fixed"]) for row in made.list()] == [("FIXED", True), ("NEW", False)]
     assert asyncio.run(made.remove(LOCAL, "NEW"))
     assert made.destination("NEW") is None
-    assert made.duplicates("FIXED", "refuse") == "refuse"
 
 
 def test_the_local_token_is_not_counted():
@@ -120,3 +119,113 @@ def test_the_local_token_is_not_counted():
     assert tokens.get("c" * 64) is None
     with pytest.raises(UsageError):
         asyncio.run(tokens.revoke(LOCAL, "fixed"))
+
+
+@pytest.mark.parametrize(("called", "let_in"), [("SAGITTAL", True), ("OTHERWISE", True), ("sagittal", False)])
+def test_by_what_names_we_are_called(called, let_in):
+    assert isinstance(asked(table(NODE), "CT", called), Accept) == let_in
+
+
+@pytest.mark.parametrize(
+    ("addresses", "address", "let_in"),
+    [
+        (("10.1.0.0/16",), "10.1.255.7", True),
+        (("10.1.0.0/16",), "10.2.0.1", False),
+        (("10.1.0.0/16",), "::ffff:10.1.0.1", True),
+        (("10.1.0.0/16",), "127.0.0.1", False),  # of its host, which doesn't count beside addresses
+        (("192.0.2.1", "10.1.0.0/16"), "192.0.2.1", True),
+        (("2001:db8::/32",), "2001:db8::7%eth0", True),
+        (("2001:db8::/32",), "10.1.0.1", False),
+        (("0.0.0.0/0",), "", False),
+    ],
+)
+def test_addresses_and_networks(addresses, address, let_in):
+    answer = asked(table(NODE._replace(addresses=addresses)), "CT", address=address)
+    assert isinstance(answer, Accept) == let_in
+    assert let_in or (answer.result, answer.source, answer.reason) == (1, 1, 3)
+
+
+USER = Principal("jane", "token", frozenset({"find"}))
+SECRETS = {"s3cret": USER, "local": LOCAL}
+USERS = {hashlib.sha256(secret.encode()).hexdigest(): user for secret, user in SECRETS.items()}
+
+
+@pytest.mark.parametrize(
+    ("identity", "verified"),
+    [
+        (UserIdentity(2, b"jane", b"s3cret", True), True),
+        (UserIdentity(2, b"jane", b"s3cret"), True),
+        (UserIdentity(5, b"s3cret"), True),
+        (UserIdentity(2, b"jane", b"wrong"), False),
+        (UserIdentity(2, b"june", b"s3cret"), False),
+        (UserIdentity(2, b"jane", b""), False),
+        (UserIdentity(1, b"jane", b"s3cret"), False),  # a name alone proves nothing
+        (UserIdentity(3, b"s3cret"), False),
+        (UserIdentity(4, b"s3cret"), False),
+        (UserIdentity(5, b"wrong"), False),
+        (UserIdentity(2, b"local", b"local"), False),  # the operator's token is for this machine's commands
+        (UserIdentity(5, b"local"), False),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("required", [False, True])
+@pytest.mark.parametrize("open_house", [False, True])
+def test_who_shows_a_token_has_its_rights(identity, verified, required, open_house):
+    made = table(NODE, open_house=open_house, users=USERS, identity_required=required)
+    answer = asked(made, "CT", user=identity)
+    if verified:
+        assert isinstance(answer, Accept)
+        assert answer.principal == Principal("jane", "token", frozenset({"find", "echo"}))
+        assert answer.identity_response == b""
+        assert answer.syntax_order == NODE.syntax_order
+    elif required:
+        assert isinstance(answer, Reject)
+        assert (answer.result, answer.source, answer.reason) == (1, 1, 1)
+    else:
+        assert isinstance(answer, Accept)
+        assert (answer.principal.kind, answer.identity_response) == ("node", None)
+        assert answer.principal.verbs == NODE.verbs
+
+
+def test_a_verified_user_still_comes_from_a_node():
+    answer = asked(table(NODE, users=USERS), "MR", user=UserIdentity(2, b"jane", b"s3cret", True))
+    assert isinstance(answer, Reject)
+    assert answer.reason == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("verbs", frozenset({"dance"})),
+        ("duplicates", "burn"),
+        ("syntax_order", ("explicit",)),
+        ("addresses", ("10.1.0.1/16",)),
+        ("addresses", ("somewhere",)),
+        ("character_set", "ISO_IR 999"),
+        ("timezone", "0100"),
+        ("timezone", "+1500"),
+        ("timezone", "+0175"),
+        ("name", "x" * 65),
+        ("issuer_of_patient_id", "A\\B"),
+        ("issuer_of_patient_id", "a\nb"),
+    ],
+)
+def test_nodes_that_cannot_be(field, value):
+    with pytest.raises(UsageError):
+        table(fixed=(NODE._replace(**{field: value}),))
+    with pytest.raises(UsageError):
+        asyncio.run(table().add(LOCAL, "CT@h:1", **{field: value}))
+
+
+def test_what_is_assumed_of_a_sender():
+    says = {"duplicates": "replace", "issuer_of_patient_id": "HOSP", "character_set": "ISO-IR-100", "timezone": "-0330"}
+    made = table(NODE, fixed=(NODE._replace(aet="FIXED", **says),), duplicates="refuse")
+    assert made.sender("FIXED") == ("replace", "HOSP", "ISO_IR 100", "-0330")
+    assert made.sender("CT") == made.sender("STRANGER") == ("refuse", "", "", "")
+    assert made.charsets("FIXED") == ("ISO_IR 100",)
+    assert made.charsets("STRANGER") == ()
+    asyncio.run(made.add(LOCAL, "CT@h:1", character_set="\\ISO 2022 IR 87", name="The scanner"))
+    assert made.charsets("CT") == ("", "ISO 2022 IR 87")
+    assert made.sender("CT").character_set == "\\ISO 2022 IR 87"
+    asyncio.run(made.remove(LOCAL, "CT"))
+    assert made.sender("CT").character_set == ""

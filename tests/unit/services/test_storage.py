@@ -12,6 +12,7 @@ from sagittal.archive.ingest import Outcome
 from sagittal.dicom.sopclasses import VERIFICATION
 from sagittal.errors import NotAuthorized
 from sagittal.services import ALL
+from sagittal.services.site import Sender
 from sagittal.services.storage import response_for, storage
 from sagittal.services.verification import verification
 
@@ -57,7 +58,7 @@ class Storing(FakeArchive):
 
 def test_the_transfer_gets_what_the_command_and_the_association_say():
     archive = Storing()
-    service = storage(site(archive, duplicates=lambda aet: "refuse"))
+    service = storage(site(archive, sender=lambda aet: Sender("refuse", "HOSP", "ISO_IR 100", "+0100")))
     asked = request(command={"AffectedSOPClassUID": "1.2", "AffectedSOPInstanceUID": "1.3"}, syntax_uid="1.9")
     assert service.store is not None
     sink = service.store(asked)
@@ -68,6 +69,7 @@ def test_the_transfer_gets_what_the_command_and_the_association_say():
         "SAGITTAL",
         "refuse",
     )
+    assert (source.issuer_of_patient_id, source.character_set, source.timezone) == ("HOSP", "ISO_IR 100", "+0100")
     assert command == {"syntax_uid": "1.9", "sop_class_uid": "1.2", "sop_instance_uid": "1.3"}
     sink.write([memoryview(b"x")])
     assert archive.asked[1] == [memoryview(b"x")]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from sagittal.archive.index import MAIN_STORE
 
-NODES = (
-    "SELECT aet, host, port, tls, verbs, syntax_order, duplicate_policy FROM node "
-    f"WHERE store = {MAIN_STORE} ORDER BY aet"
-)
+_COLUMNS = (
+    "host", "port", "tls", "verbs", "syntax_order", "duplicate_policy", "name", "addresses", "character_set",
+    "issuer_of_patient_id", "timezone_offset_from_utc",
+)  # fmt: skip
+NODES = f"SELECT aet, {', '.join(_COLUMNS)} FROM node WHERE store = {MAIN_STORE} ORDER BY aet"
 PUT_NODE = (
-    "INSERT INTO node (store, aet, host, port, tls, verbs, syntax_order, duplicate_policy, created_at) "
-    f"VALUES ({MAIN_STORE}, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (store, aet) DO UPDATE SET host = excluded.host, "
-    "port = excluded.port, tls = excluded.tls, verbs = excluded.verbs, syntax_order = excluded.syntax_order, "
-    "duplicate_policy = excluded.duplicate_policy"
+    f"INSERT INTO node (store, aet, {', '.join(_COLUMNS)}, created_at) "
+    f"VALUES ({MAIN_STORE}, ?, {', '.join('?' * len(_COLUMNS))}, ?) "
+    f"ON CONFLICT (store, aet) DO UPDATE SET {', '.join(f'{column} = excluded.{column}' for column in _COLUMNS)}"
 )
 REMOVE_NODE = f"DELETE FROM node WHERE store = {MAIN_STORE} AND aet = ?"
 

@@ -1,4 +1,4 @@
-"""`sagittal nodes list|add|remove`."""
+"""`sagittal nodes list|show|add|remove`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from sagittal.dimse.address import parse_peer
 from sagittal.errors import DirectoryHeld, NotFound
 
 DUPLICATES = ("keep-first", "replace", "refuse")
+VERBS = "echo,store,find,get,move"
 
 
 @click.group("nodes")
 def command() -> None:
-    """List, add and remove the nodes (AE table) of an archive; in force at once, also beside a running server."""
+    """List, show, add and remove the nodes (AE table) of an archive; in force at once, also beside a running server."""
 
 
 @command.command("list")
@@ -28,18 +29,46 @@ def command() -> None:
 def list_nodes(data: Path, as_json: bool) -> None:
     """The AE table."""
     for row in run(_list(data)):
-        result(as_json, row, f"{row['peer']}\t{' '.join(row['verbs'])}")
+        result(as_json, row, "\t".join(filter(None, (row["peer"], " ".join(row["verbs"]), row["name"]))))
+
+
+@command.command("show")
+@click.argument("aet", metavar="AET")
+@data_option
+@json_option
+def show_node(aet: str, data: Path, as_json: bool) -> None:
+    """One node with all that is known of it."""
+    row = next((row for row in run(_list(data)) if row["aet"] == aet), None)
+    if row is None:
+        raise NotFound(f"there is no node {aet}")
+    if as_json:
+        result(True, row)
+        return
+    for key, value in row.items():
+        shown = " ".join(value) if isinstance(value, list) else value
+        result(False, row, f"{key}: {str(shown).lower() if isinstance(shown, bool) else shown}".rstrip())
 
 
 @command.command("add")
 @click.argument("peer", metavar="AET@host:port")
+@click.option("--name", default="", help="What people call it.")
+@click.option("--verbs", default=VERBS, show_default=True, help="What it may do, with commas between.")
+@click.option("--address", "addresses", multiple=True, metavar="ADDRESS", help="Where it calls from, as 10.1.0.0/16.")
 @click.option("--tls", is_flag=True, help="We connect to it with TLS.")
 @click.option("--duplicates", type=click.Choice(DUPLICATES), help="Other content under a held UID [as the archive].")
+@click.option("--syntax-order", default="", metavar="UIDS", help="Transfer syntaxes by preference; * for all others.")
+@click.option("--character-set", default="", metavar="TERM", help="Of what it sends without one, as ISO_IR 100.")
+@click.option("--issuer", default="", help="Issuer of Patient IDs that it sends without one.")
+@click.option("--timezone", default="", metavar="OFFSET", help="Its offset from UTC, as +0100.")
 @data_option
-def add_node(peer: str, tls: bool, duplicates: str | None, data: Path) -> None:
-    """Add a node, or change the one of this AE title."""
+def add_node(
+    peer: str, data: Path, duplicates: str | None, verbs: str, syntax_order: str, issuer: str, **more: Any
+) -> None:
+    """Add a node, or change the one of this AE title: what is not given then is as if never given."""
     parse_peer(peer)
-    run(_add(data, peer, tls, duplicates or ""))
+    more |= {"duplicates": duplicates or "", "issuer_of_patient_id": issuer, "addresses": list(more["addresses"])}
+    more |= {"verbs": _split(verbs), "syntax_order": _split(syntax_order)}
+    run(_add(data, peer, more))
     say(f"{peer} is a node")
 
 
@@ -50,6 +79,10 @@ def remove_node(aet: str, data: Path) -> None:
     """Remove a node."""
     run(_remove(data, aet))
     say(f"{aet} is no node any more")
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 async def _list(data: Path) -> Sequence[Mapping[str, Any]]:
@@ -68,16 +101,18 @@ async def _list(data: Path) -> Sequence[Mapping[str, Any]]:
             return rows
 
 
-async def _add(data: Path, peer: str, tls: bool, duplicates: str) -> None:
+async def _add(data: Path, peer: str, fields: Mapping[str, Any]) -> None:
     from sagittal.archive.access import LOCAL
     from sagittal.archive.nodes import Node, put_node
 
+    lists = {"addresses": tuple(fields["addresses"]), "syntax_order": tuple(fields["syntax_order"])}
     try:
         async with open_archive(data) as archive:
-            await put_node(archive.act, LOCAL, Node(*parse_peer(peer), tls=tls, duplicates=duplicates))
+            node = Node(*parse_peer(peer), **{**fields, **lists, "verbs": frozenset(fields["verbs"])})
+            await put_node(archive.act, LOCAL, node)
     except DirectoryHeld:
         async with (await server_of(data)).client() as client:
-            response = await client.post("/api/nodes", json={"peer": peer, "tls": tls, "duplicates": duplicates})
+            response = await client.post("/api/nodes", json={"peer": peer, **fields})
             if response.is_error:
                 refused(response)
 

@@ -9,14 +9,28 @@ from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
 
 from sagittal.archive.access import Principal
+from sagittal.archive.nodes import NODE_VERBS
 
 
 class NodeIn(BaseModel):
     """A node of the AE table."""
 
     peer: str = Field(examples=["SCANNER1@192.168.1.20:104"], max_length=300)
-    tls: bool = False
+    tls: bool = Field(False, description="we connect to it with TLS")
     duplicates: Literal["", "keep-first", "replace", "refuse"] = Field("", description="empty: as the archive does")
+    name: str = Field("", max_length=64, description="for people")
+    verbs: list[str] = Field(default=sorted(NODE_VERBS), max_length=20, description="what it may do")
+    addresses: list[str] = Field(
+        default=[], max_length=100, examples=[["10.1.0.0/16"]], description="where it calls from; none: its host"
+    )
+    syntax_order: list[str] = Field(
+        default=[],
+        max_length=100,
+        description="transfer syntaxes by preference, * for every other; none: the archive's",
+    )
+    character_set: str = Field("", max_length=200, description="of what it sends without one: as (0008,0005)")
+    issuer_of_patient_id: str = Field("", max_length=64, description="of Patient IDs that it sends without one")
+    timezone: str = Field("", max_length=5, examples=["+0100"], description="its offset from UTC")
 
 
 class TokenIn(BaseModel):

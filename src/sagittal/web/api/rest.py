@@ -77,8 +77,18 @@ def _add_nodes(api: FastAPI, house: House) -> None:
     async def post_node(asking: Asking, node: Annotated[NodeIn, Body()]) -> NodeIn:
         if nodes is None:
             raise NotFound("this archive keeps no AE table")
-        await nodes.add(asking, node.peer, tls=node.tls, duplicates=node.duplicates)
+        lists = {"verbs": frozenset(node.verbs), "addresses": tuple(node.addresses)}
+        given = node.model_dump(exclude={"peer"}) | lists | {"syntax_order": tuple(node.syntax_order)}
+        await nodes.add(asking, node.peer, **given)
         return node
+
+    @api.get("/nodes/{aet}", summary="One node of the AE table")
+    async def get_node(asking: Asking, aet: str) -> dict[str, Any]:
+        house.archive.permit(asking, "find", f"node {aet[:16]}")
+        found = [dict(node) for node in nodes.list() if node["aet"] == aet] if nodes else []
+        if not found:
+            raise NotFound("there is no such node")
+        return found[0]
 
     @api.delete("/nodes/{aet}", status_code=204, summary="Remove a node")
     async def delete_node(asking: Asking, aet: str) -> None:
