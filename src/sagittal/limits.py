@@ -107,6 +107,8 @@ class ArchiveLimits:
     query_threads: int = 2
     query_rows_max: int = 100_000
     query_seconds_max: float = 10.0  # a query that no index answers holds a reader thread so long at the most
+    scan_instances_max: int = 25_000  # whose metadata one query may read, for keys that no index answers: a second
+    scan_metadata_bytes_max: int = 16 * MiB  # parsed for one instance of them; a thousand frames have some 8 MiB
     free_bytes_min: int = 256 * MiB  # refuse before full
     delete_grace_seconds: int = 30 * 86_400
     collect_every_seconds: float = 3_600.0  # how often bytes are removed whose grace period is over

@@ -24,6 +24,7 @@ from sagittal.archive.deletion import Deleted, Purged, Tombstone
 from sagittal.archive.faults import Faults
 from sagittal.archive.index import schema
 from sagittal.archive.index.connection import Readers, open_writer
+from sagittal.archive.index.finding.attributes import Attributes
 from sagittal.archive.index.removal import Target
 from sagittal.archive.index.writer import AuditRow, promote_version
 from sagittal.archive.ingest import Source
@@ -75,6 +76,7 @@ class Archive:
         recover(path, self.volume, connection, batch_max=bounds.commit_batch_max, durable=durable)
         self.readers = Readers(index, bounds.query_threads)
         self.feed = Feed(self.readers)
+        self._attributes = Attributes()
         self._statistics = Statistics(self.readers)
         self._gauge = Gauge(self.volume, bounds)
         comparer = Comparer(index, self.volume, bounds.compared_metadata_bytes_max)
@@ -227,7 +229,7 @@ class Archive:
         """The rows that match."""
         with self.audited(principal, "find"):
             bounds = self.limits.archive
-            rows = await query.find(self.readers, bounds.query_rows_max, principal, asked, bounds.query_seconds_max)
+            rows = await query.find(self.readers, bounds, principal, asked, self._attributes)
         row = AuditRow(principal.name, principal.kind, "find", detail=asked.level, number_of_instances=len(rows.rows))
         self.audit(row)
         return rows
@@ -235,7 +237,7 @@ class Archive:
     async def count(self, principal: Principal, asked: Query) -> int:
         """How many rows match."""
         with self.audited(principal, "find"):
-            number = await query.count(self.readers, principal, asked, self.limits.archive.query_seconds_max)
+            number = await query.count(self.readers, self.limits.archive, principal, asked, self._attributes)
         self.audit(AuditRow(principal.name, principal.kind, "find", detail=f"count {asked.level}"))
         return number
 

@@ -1,145 +1,201 @@
 """Finding patients, studies, series and instances by matching keys: the engine's side of C-FIND and QIDO-RS.
 
-Runs on a reader thread, from the index alone, under a budget of rows. Deliberately not here: what a query must or may
-hold at which level by PS3.4 or PS3.18 (services and web check that), and attributes that are not in the index, which
-are not matched.
+Runs on reader threads under budgets: the index narrows, and keys that no index answers are matched on the metadata that
+ingest kept, for as many instances as `scan_instances_max` says. Deliberately not here: what a query must or may hold at
+which level by PS3.4 or PS3.18 (services and web check that).
 """
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
-from sagittal.archive.index.keys import KEYS
-from sagittal.archive.index.matching import form_of
-from sagittal.archive.index.select import query_statement
-from sagittal.errors import BadRequest, LimitExceeded
+from sagittal.archive.index.finding.attributes import Attributes
+from sagittal.archive.index.select import (
+    Value,
+    candidates_statement,
+    query_statement,
+    representatives_statement,
+    rows_statement,
+)
+from sagittal.archive.search import cursor, returned, scan
+from sagittal.archive.search.asked import Keys, Private, Query, Row, Rows, Tag
+from sagittal.archive.search.prepared import Prepared, prepare
+from sagittal.errors import LimitExceeded
+from sagittal.limits import ArchiveLimits
+
+__all__ = ["Keys", "Private", "Query", "Row", "Rows", "Tag", "count", "find"]
 
 _STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's machine, some milliseconds
 _NO_LIMIT_OFFSET_MAX = 1 << 62
-
-
-class Private(NamedTuple):
-    """A private attribute: its creator, and its tag with the block's bits zeroed (0xggggxxEE as 0xgggg00EE)."""
-
-    creator: str
-    tag: int
-
-
-Tag = int | Private
-Keys = Mapping[Tag, "str | Keys"] | Mapping[int, str]  # a mapping's keys are invariant
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is asked: rows of `level` that match `keys`, with the attributes of `include` too."""
-
-    level: str  # "PATIENT" | "STUDY" | "SERIES" | "IMAGE"
-    keys: Keys = field(default_factory=dict)  # text as asked, values joined by "\\"; "" universal; a mapping: sequence
-    include: frozenset[Tag | tuple[Tag, ...]] = frozenset()  # also returned; a tuple is a path in sequences
-    include_all: bool = False  # every attribute of the level's entity but large per-frame sequences
-    fuzzy: bool = False  # person names as they sound, or nearly so
-    combined_datetime: bool = False  # a date and its time matched as one (PS3.4 C.2.2.2.5)
-    timezone: str = ""  # the requestor's offset from UTC, "+0100"; "" as stored
-    empty_value: bool = False  # `""` matches what has no value (PS3.4 C.2.2.2.7)
-    multiple_value: bool = False  # any of several values (PS3.4 C.2.2.2.8)
-    order: tuple[tuple[int, bool], ...] = ()  # (tag, descending)
-    after: str = ""  # `Rows.next` of the page before
-    limit: int | None = None
-    offset: int = 0
-
-
-Row = tuple[str | int | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The answer. `columns` are tags in ascending order; `extra` has the DICOM JSON members of each row that the index
-    does not hold, [] when none are asked; `unmatched` are keys with a value that were not matched.
-    """
-
-    columns: tuple[int, ...]
-    rows: list[Row]
-    unmatched: frozenset[Tag] = frozenset()
-    extra: list[dict[str, Any]] = field(default_factory=list)
-    next: str = ""  # for `Query.after`; "" at the end
-    more: bool = False
+_OBJECTS_AT_ONCE = 24  # inflated, parsed and pruned in one go: about 2 ms
+_NOTHING = Attributes()
+Found = list[tuple[Value, ...]]  # selected columns, what the row is ordered by, its id
 
 
 async def find(
-    readers: Readers, rows_max: int, principal: Principal, query: Query, seconds_max: float = math.inf
+    readers: Readers, limits: ArchiveLimits, principal: Principal, query: Query, attributes: Attributes = _NOTHING
 ) -> Rows:
     """The rows of a query. BadRequest for a key that cannot be read, LimitExceeded beyond the budgets."""
     authorize(principal, "find")
-    statement, values, columns, unmatched = _prepared(query)
-    limit = rows_max + 1 if query.limit is None else min(max(query.limit, 0), rows_max + 1)
-    offset = min(max(query.offset, 0), _NO_LIMIT_OFFSET_MAX)
-
-    def select(connection: sqlite3.Connection) -> list[Row]:
-        with _until(connection, seconds_max):
-            return connection.execute(statement, (*values, limit, offset)).fetchall()
-
-    rows = await readers.run(select)
-    if len(rows) > rows_max:
+    prepared, until = prepare(query, attributes), monotonic() + limits.query_seconds_max
+    rows_max = limits.query_rows_max
+    limit = rows_max if query.limit is None else min(max(query.limit, 0), rows_max)
+    page = limit + 1, min(max(query.offset, 0), _NO_LIMIT_OFFSET_MAX)
+    representatives: dict[int, int] = {}
+    if prepared.matcher is None:
+        found = await _indexed(readers, prepared, page, limits.query_seconds_max)
+    else:
+        representatives = await _scanned(readers, prepared, page, limits, until)
+        found = await _rows(readers, prepared, list(representatives), limits.query_seconds_max)
+    if len(found) > rows_max and (query.limit is None or query.limit > rows_max):
         raise LimitExceeded(f"more than {rows_max} matches; narrow the query or page through it")
-    return Rows(columns, rows, unmatched)
+    more, found = len(found) > limit, found[:limit]
+    hidden = len(prepared.order) + 1
+    extra: list[Mapping[str, Any]] = []
+    if prepared.reads_metadata:
+        extra = await _extra(readers, prepared, [int(row[-1] or 0) for row in found], representatives, limits, until)
+    return Rows(
+        columns=prepared.columns,
+        rows=[row[:-hidden] for row in found],  # type: ignore[misc]  # no column is a float
+        unmatched=prepared.unmatched,
+        extra=extra,
+        next=cursor.write(query, found[-1][-hidden:]) if more and found else "",
+        more=more,
+    )
 
 
-async def count(readers: Readers, principal: Principal, query: Query, seconds_max: float = math.inf) -> int:
-    """How many rows a query has. BadRequest for a key that cannot be read, LimitExceeded beyond the budget."""
+async def count(
+    readers: Readers, limits: ArchiveLimits, principal: Principal, query: Query, attributes: Attributes = _NOTHING
+) -> int:
+    """How many rows match, whatever the limit and place of a page. BadRequest, LimitExceeded."""
     authorize(principal, "find")
-    statement, values, _, _ = _prepared(replace(query, include=frozenset()))
+    prepared = prepare(replace(query, include=frozenset(), include_all=False, order=(), after=""), attributes)
+    seconds = limits.query_seconds_max
+    if prepared.matcher is not None:
+        page = _NO_LIMIT_OFFSET_MAX, 0
+        return len(await _scanned(readers, prepared, page, limits, monotonic() + seconds))
+    statement = f"SELECT count(*) FROM ({query_statement(prepared.level, prepared.shape, ())})"
+    values = (*prepared.values, _NO_LIMIT_OFFSET_MAX, 0)
 
     def select(connection: sqlite3.Connection) -> int:
-        with _until(connection, seconds_max):
-            asked = (*values, _NO_LIMIT_OFFSET_MAX, 0)
-            return int(connection.execute(f"SELECT count(*) FROM ({statement})", asked).fetchone()[0])
+        with _within(connection, seconds):
+            return int(connection.execute(statement, values).fetchone()[0])
 
     return await readers.run(select)
 
 
+async def _indexed(readers: Readers, prepared: Prepared, page: tuple[int, int], seconds: float) -> Found:
+    """The rows of a page, by the index alone."""
+    statement = query_statement(prepared.level, prepared.shape, prepared.columns, prepared.order, after=prepared.after)
+    return await readers.run(lambda connection: _fetch(connection, statement, [*prepared.values, *page], seconds))
+
+
+async def _scanned(
+    readers: Readers, prepared: Prepared, page: tuple[int, int], limits: ArchiveLimits, until: float
+) -> dict[int, int]:
+    """The rows of a page, each with its first instance that matches what only metadata can tell."""
+    most = limits.scan_instances_max
+    statement = candidates_statement(prepared.level, prepared.shape, prepared.order, after=prepared.after)
+    values = [*prepared.values, most + 1]
+    seconds = limits.query_seconds_max
+    pairs = await readers.run(lambda connection: _fetch(connection, statement, values, seconds))
+    if len(pairs) > most:
+        raise LimitExceeded(
+            f"{_shown(prepared.scanned)} not indexed, and the other keys leave more than {most} instances to read "
+            "(limits.scan_instances_max); narrow the query by a UID, a patient, a date or an accession number, "
+            "or have it indexed ([index] attributes)"
+        )
+    assert prepared.matcher is not None
+    limit, offset = page
+    found = await scan.matching(
+        readers,
+        [(int(row or 0), int(instance or 0)) for row, instance in pairs],
+        prepared.matcher,
+        limit + offset,
+        until,
+        limits.scan_metadata_bytes_max,
+    )
+    return dict(list(found.items())[offset:])
+
+
+async def _rows(readers: Readers, prepared: Prepared, ids: list[int], seconds: float) -> Found:
+    """The rows with these ids, in their order."""
+    statement = rows_statement(prepared.level, prepared.columns, prepared.order)
+    rows = await readers.run(lambda connection: _fetch(connection, statement, [json.dumps(ids)], seconds))
+    by_id = {row[-1]: row for row in rows}
+    return [by_id[id] for id in ids if id in by_id]
+
+
+async def _extra(
+    readers: Readers,
+    prepared: Prepared,
+    ids: list[int],
+    representatives: dict[int, int],
+    limits: ArchiveLimits,
+    until: float,
+) -> list[Mapping[str, Any]]:
+    """What is returned from metadata, for each row."""
+    columns = frozenset(f"{tag:08X}" for tag in prepared.columns)
+    extra: list[Mapping[str, Any]] = []
+
+    def read(connection: sqlite3.Connection, chunk: Sequence[int]) -> list[Mapping[str, Any]]:
+        instances = {id: representatives[id] for id in chunk if id in representatives}
+        if len(instances) < len(chunk):
+            rows = connection.execute(representatives_statement(prepared.level), (json.dumps(chunk),))
+            instances = dict(rows.fetchall()) | instances
+        found = {
+            instance: returned.members(told, prepared.level, prepared.paths, prepared.include_all, columns)
+            for instance, told in scan.objects(connection, list(instances.values()), limits.scan_metadata_bytes_max)
+        }
+        return [found.get(instances.get(id, 0), {}) for id in chunk]
+
+    for at in range(0, len(ids), _OBJECTS_AT_ONCE):
+        if monotonic() > until:
+            raise LimitExceeded("the query took too long: what it asks for is not indexed; narrow it")
+        chunk = ids[at : at + _OBJECTS_AT_ONCE]
+        extra += await readers.run(lambda connection, chunk=chunk: read(connection, chunk))  # type: ignore[misc]
+    return extra
+
+
+def _shown(tags: Sequence[Tag]) -> str:
+    from sagittal.dicom.dictionary import keyword_of  # its names are not needed before
+
+    names = [
+        f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {keyword_of(tag)}".rstrip()
+        if isinstance(tag, int)
+        else f"({tag.tag >> 16:04X},xx{tag.tag & 0xFF:02X}) of {tag.creator[:64]}"
+        for tag in tags[:3]
+    ]
+    return ", ".join(names) + (" and others are" if len(tags) > 3 else " are" if len(tags) > 1 else " is")
+
+
+def _fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Value], seconds: float) -> Found:
+    with _within(connection, seconds):
+        return connection.execute(statement, values).fetchall()
+
+
 @contextmanager
-def _until(connection: sqlite3.Connection, seconds_max: float) -> Iterator[None]:
-    until = monotonic() + seconds_max
+def _within(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """LimitExceeded when what is executed takes longer."""
+    if seconds == math.inf:
+        yield
+        return
+    until = monotonic() + seconds
     connection.set_progress_handler(lambda: monotonic() > until, _STEPS_BETWEEN_LOOKS)
     try:
         yield
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
-        raise LimitExceeded(f"the query took more than {seconds_max:g} seconds; narrow it") from None
+        raise LimitExceeded(f"the query took more than {seconds:g} seconds; narrow it") from None
     finally:
         connection.set_progress_handler(None, 0)
-
-
-def _prepared(query: Query) -> tuple[str, list[str | int], tuple[int, ...], frozenset[Tag]]:
-    known = KEYS.get(query.level)
-    if known is None:
-        raise BadRequest("not a query level")
-    if any((query.include_all, query.fuzzy, query.combined_datetime, query.timezone, query.order, query.after)):
-        raise BadRequest("not supported")
-    if query.empty_value or query.multiple_value:
-        raise BadRequest("not supported")
-    shape: list[tuple[int, str]] = []
-    values: list[str | int] = []
-    unmatched: set[Tag] = set()
-    for tag, text in sorted(query.keys.items(), key=str):
-        key = None if isinstance(tag, Private) else known.get(tag)
-        if key is None or not key.kind or not isinstance(text, str):
-            if text:
-                unmatched.add(tag)
-            continue
-        form = form_of(key.kind, text)
-        if form is not None:
-            shape.append((key.tag, form.shape))
-            values.extend(form.values)
-    named = {tag for tag in (*query.include, *query.keys) if isinstance(tag, int)}
-    columns = tuple(sorted(tag for tag in named if tag in known))
-    return query_statement(query.level, tuple(shape), columns), values, columns, frozenset(unmatched)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from builders import Built, build, opened, store
 
-from sagittal.archive.index.names import fold_name
+from sagittal.dicom.matching.names import fold_name
 
 PATIENT_NAME, PATIENT_ID = 0x00100010, 0x00100020
 

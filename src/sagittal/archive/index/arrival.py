@@ -62,7 +62,7 @@ INSTANCE_NUMBERS: Mapping[int, str] = {
     0x00280100: "bits_allocated",
     0x00280008: "number_of_frames",
 }
-NAMES = frozenset({PATIENT_NAME, 0x00080090})  # these have a `_search` column beside them
+NAMES = frozenset({PATIENT_NAME, 0x00080090, 0x00081070})  # these have a `_search` column beside them
 
 WANTED = frozenset(
     {SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID}

@@ -1,3 +1,11 @@
+CREATE TABLE attribute_value (
+  name TEXT NOT NULL, 
+  value TEXT NOT NULL, 
+  instance INTEGER NOT NULL, 
+  PRIMARY KEY (name, value, instance)
+)
+ WITHOUT ROWID;
+CREATE INDEX ix_attribute_value_instance ON attribute_value (instance);
 CREATE TABLE audit (
   id INTEGER NOT NULL, 
   store INTEGER NOT NULL, 
@@ -36,6 +44,35 @@ CREATE TABLE discrepancy (
   at INTEGER NOT NULL, 
   PRIMARY KEY (id), 
   UNIQUE (store, level, parent, tag, value)
+);
+CREATE TABLE indexed_attribute (
+  name TEXT NOT NULL, 
+  done INTEGER DEFAULT '0' NOT NULL, 
+  until INTEGER DEFAULT '0' NOT NULL, 
+  PRIMARY KEY (name)
+);
+CREATE TABLE name_code (
+  store INTEGER NOT NULL, 
+  code TEXT NOT NULL, 
+  word INTEGER NOT NULL, 
+  PRIMARY KEY (store, code, word)
+)
+ WITHOUT ROWID;
+CREATE INDEX ix_name_code_word ON name_code (word);
+CREATE TABLE name_use (
+  word INTEGER NOT NULL, 
+  tag INTEGER NOT NULL, 
+  study INTEGER NOT NULL, 
+  PRIMARY KEY (word, tag, study)
+)
+ WITHOUT ROWID;
+CREATE INDEX ix_name_use_study ON name_use (study);
+CREATE TABLE name_word (
+  id INTEGER NOT NULL, 
+  store INTEGER NOT NULL, 
+  word TEXT DEFAULT '' NOT NULL, 
+  PRIMARY KEY (id), 
+  UNIQUE (store, word)
 );
 CREATE TABLE node (
   id INTEGER NOT NULL, 
@@ -188,6 +225,7 @@ CREATE TABLE series (
   revision INTEGER DEFAULT '0' NOT NULL, 
   created_at INTEGER NOT NULL, 
   changed_at INTEGER NOT NULL, 
+  operators_name_search TEXT DEFAULT '' NOT NULL, 
   PRIMARY KEY (id), 
   UNIQUE (store, series_instance_uid, study), 
   FOREIGN KEY(study) REFERENCES study (id)

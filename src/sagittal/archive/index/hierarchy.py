@@ -21,12 +21,14 @@ from sagittal.archive.index.arrival import (
     STUDY_COLUMNS,
     Arrival,
 )
-from sagittal.archive.index.names import fold_name
+from sagittal.archive.index.finding import people
+from sagittal.dicom.matching.names import fold_name
 
 _STUDIES_HELD = 1_000  # studies that are being received at one time, generously
 
 _STUDY_TAGS, _SERIES_TAGS = tuple(STUDY_COLUMNS), tuple(SERIES_COLUMNS)
 _PATIENT_TAGS = tuple(PATIENT_COLUMNS)
+_PEOPLE = [(_STUDY_TAGS.index(tag), tag) for tag in people.TAGS]
 _PATIENTS = len(_PATIENT_TAGS)  # the patient's attributes come first in a study's
 
 
@@ -191,6 +193,7 @@ class Hierarchy:
         patient = self._patient(got, ("study", id), arrival, instance)
         values = _values(_STUDY_TAGS, tuple(got))
         self._connection.execute(_INSERT_STUDY, (id, MAIN_STORE, patient, arrival.study_uid, *values, at, at))
+        people.record(self._connection, id, ((tag, got[at]) for at, tag in _PEOPLE))
         study = self._studies[arrival.study_uid] = Study(id, patient, got)
         return study
 
@@ -223,6 +226,8 @@ class Hierarchy:
             values = [(columns[tag], new)] + ([(f"{columns[tag]}_search", fold_name(new))] if tag in NAMES else [])
             for column, value in values:
                 self._connection.execute(f"UPDATE {row[0]} SET {column} = ? WHERE id = ?", (value, row[1]))
+            if tag in people.TAGS and row[0] == "study":
+                people.record(self._connection, row[1], [(tag, new)])
 
     def _disagree(
         self, level: str, parent: int, tag: int, value: str, kept: str, arrival: Arrival, instance: int

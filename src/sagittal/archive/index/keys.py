@@ -5,6 +5,7 @@ The conformance statement and the documentation of QIDO-RS print this table. Del
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
@@ -37,8 +38,15 @@ def _patient_keys(table: str) -> tuple[Key, ...]:
     )
 
 
-def _of_patient(what: str) -> str:
-    return f"(SELECT {what} FROM study s WHERE s.patient = patient.id AND s.number_of_instances > 0)"
+_PATIENT_COUNTS = (
+    (0x00201200, "count(*)"),
+    (0x00201202, "sum(s.number_of_series)"),
+    (0x00201204, "sum(s.number_of_instances)"),
+)
+
+
+def _of_patient(what: str, patient: str) -> str:
+    return f"(SELECT {what} FROM study s WHERE s.patient = {patient} AND s.number_of_instances > 0)"
 
 
 # The index on identifiers leads to the patient.
@@ -49,9 +57,7 @@ OWN: dict[str, tuple[Key, ...]] = {
     "PATIENT": (
         *(key for key in _patient_keys("patient") if key.tag != 0x00100020),
         Key(0x00100020, "patient.patient_id", "text", "i.value", _IDENTIFIED),
-        Key(0x00201200, _of_patient("count(*)"), ""),
-        Key(0x00201202, _of_patient("sum(s.number_of_series)"), ""),
-        Key(0x00201204, _of_patient("sum(s.number_of_instances)"), ""),
+        *(Key(tag, _of_patient(what, "patient.id"), "") for tag, what in _PATIENT_COUNTS),
     ),
     "STUDY": (
         *_patient_keys("study"),
@@ -67,6 +73,7 @@ OWN: dict[str, tuple[Key, ...]] = {
         Key(0x00080062, "study.sop_classes_in_study", "any"),
         Key(0x00201206, "study.number_of_series", "number"),
         Key(0x00201208, "study.number_of_instances", "number"),
+        *(Key(tag, _of_patient(what, "study.patient"), "") for tag, what in _PATIENT_COUNTS),
     ),
     "SERIES": (
         Key(0x0020000E, "series.series_instance_uid", "uid"),
@@ -85,7 +92,7 @@ OWN: dict[str, tuple[Key, ...]] = {
         Key(0x00081090, "series.manufacturer_model_name"),
         Key(0x00080080, "series.institution_name"),
         Key(0x00081010, "series.station_name"),
-        Key(0x00081070, "series.operators_name", "any-name"),
+        Key(0x00081070, "series.operators_name", "any-name", "series.operators_name_search"),
         Key(0x00200052, "series.frame_of_reference_uid", "uid"),
         Key(0x00201209, "series.number_of_instances", "number"),
     ),
@@ -113,6 +120,45 @@ def keys_at(level: str) -> dict[int, Key]:
 
 
 KEYS: dict[str, dict[int, Key]] = {level: keys_at(level) for level in LEVELS}
+
+# From rows `d` of a lower level to those of a level, where an index leads to the former; and the other way.
+_BELOW = {
+    ("PATIENT", "study"): ("d.patient", "patient.id", "study d"),
+    ("PATIENT", "series"): ("b.patient", "patient.id", "series d CROSS JOIN study b ON b.id = d.study"),
+    ("PATIENT", "instance"): ("b.patient", "patient.id", "instance d CROSS JOIN study b ON b.id = d.study"),
+    ("STUDY", "series"): ("d.study", "study.id", "series d"),
+    ("STUDY", "instance"): ("c.study", "study.id", "instance d CROSS JOIN series c ON c.id = d.series"),
+    ("SERIES", "instance"): ("d.series", "series.id", "instance d"),
+}
+_DOWNWARD = {
+    ("PATIENT", "study"): "study d WHERE d.patient = patient.id",
+    ("PATIENT", "series"): "study b CROSS JOIN series d ON d.study = b.id WHERE b.patient = patient.id",
+    ("PATIENT", "instance"): "study b CROSS JOIN series c ON c.study = b.id CROSS JOIN instance d ON d.series = c.id "
+    "WHERE b.patient = patient.id",
+    ("STUDY", "series"): "series d WHERE d.study = study.id",
+    ("STUDY", "instance"): "series c CROSS JOIN instance d ON d.series = c.id WHERE c.study = study.id",
+    ("SERIES", "instance"): "instance d WHERE d.series = series.id",
+}
+_HELD = {"study": "d.number_of_instances > 0", "series": "d.number_of_instances > 0", "instance": "d.state = 1"}
+
+
+@cache
+def below(level: str, tag: int) -> Key | None:
+    """The key of a lower level, asked of some study, series or instance under each row; None when there is none."""
+    for lower in LEVELS[LEVELS.index(level) + 1 :]:
+        key = next((key for key in OWN[lower] if key.tag == tag), None)
+        if key is None or not key.kind:
+            continue
+        table, _, name = (key.search or key.column).partition(".")
+        inner, outer, tables = _BELOW[level, table]
+        held = f"d.store = 1 AND {_HELD[table]}"
+        if name in INDEXED.get(table, ()):
+            within = f"{outer} IN (SELECT {inner} FROM {tables} WHERE {held} AND @)"
+        else:
+            within = f"EXISTS (SELECT 1 FROM {_DOWNWARD[level, table]} AND +{held} AND @)"
+        return Key(tag, key.column, key.kind, f"d.{name}", within)
+    return None
+
 
 # Columns that an index beginning with `store` answers for (a test compares this with the tables).
 INDEXED: dict[str, frozenset[str]] = {

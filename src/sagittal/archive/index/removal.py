@@ -11,6 +11,7 @@ import sqlite3
 from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, MAIN_STORE, OTHER, PURGING
+from sagittal.archive.index.finding import people
 from sagittal.archive.index.hierarchy import recount
 
 _OF_STUDY = "study IN (SELECT id FROM study WHERE store = ? AND study_instance_uid = ?)"
@@ -177,6 +178,7 @@ def take_out(connection: sqlite3.Connection, row: Purging) -> bool:
 _TAKE_OUT = (
     "DELETE FROM metadata WHERE instance = ?",
     "DELETE FROM frame_index WHERE instance = ?",
+    "DELETE FROM attribute_value WHERE instance = ?",
     "UPDATE receipt SET instance = NULL WHERE instance = ?",
     "DELETE FROM instance WHERE id = ?",
 )
@@ -205,6 +207,7 @@ def _remove_empty(connection: sqlite3.Connection, series: set[int | None], studi
         if not gone.rowcount:
             continue
         connection.execute("DELETE FROM discrepancy WHERE level IN ('study', 'patient') AND parent = ?", (id,))
+        people.forget(connection, int(id or 0))
         if connection.execute("SELECT 1 FROM study WHERE patient = ?", row).fetchone() is None:
             connection.execute("DELETE FROM patient_identifier WHERE patient = ?", row)
             connection.execute("DELETE FROM patient WHERE id = ?", row)

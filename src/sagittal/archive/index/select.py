@@ -7,11 +7,17 @@ running anything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, MAIN_STORE, OTHER
+from sagittal.archive.index.finding import moments, people
 from sagittal.archive.index.keys import INDEXED, KEYS, Key
 from sagittal.archive.index.matching import HALVES, condition
+
+STUDY, SERIES = "study", "series"
+Value = str | int | float | None
 
 # table of the rows -> condition for being seen
 _ROWS = {
@@ -30,50 +36,191 @@ _JOINS = {
     ("IMAGE", "study"): " JOIN series ON series.id = instance.series JOIN study ON study.id = series.study",
 }
 
-Shape = tuple[tuple[int, str], ...]  # (tag, form shape), sorted by tag
+
+class Asked(NamedTuple):
+    """One condition of a query: a key and the shape of its form (`matching`)."""
+
+    key: Key
+    shape: str
+    time: str = ""  # the column of the time that belongs to this date, or of the date that belongs to this time
+    joined: bool = False  # the date and that time are matched as one
+    shift: int | None = None  # the requestor's offset from UTC in minutes, when values are matched in that time zone
+
+
+Shape = tuple[Asked, ...]
+Order = tuple[tuple[int, bool], ...]  # (tag, descending)
 
 
 # Forms that an index answers. `store` is offered to the planner only where one of them is: every index starts with it,
 # and on its own it would lead SQLite into an arbitrary one.
-_INDEXED_FORMS = frozenset({"eq", "in", "prefix", "between", "ge", "within"})
+_INDEXED_FORMS = frozenset({"eq", "in", "prefix", "within"})
+_OFFSET = f"{STUDY}.timezone_offset_from_utc"
 
 
 @lru_cache(maxsize=512)
-def query_statement(level: str, shape: Shape, columns: tuple[int, ...]) -> str:
-    """SELECT of `columns` (tags) for one shape of query. Bound: the values of the forms in order, LIMIT, OFFSET."""
-    keys = KEYS[level]
+def query_statement(level: str, shape: Shape, columns: tuple[int, ...], order: Order = (), after: bool = False) -> str:
+    """SELECT of `columns` (tags), what rows are ordered by, and the row's id.
+
+    Bound: the values of the forms in order; with `after`, `cursor_values`; LIMIT, OFFSET.
+    """
+    selected = [KEYS[level][tag].column for tag in columns] + [text for text, _ in _ordered(level, order)]
+    return f"SELECT {_from(level, shape, selected, order, after)} LIMIT ? OFFSET ?"
+
+
+@lru_cache(maxsize=128)
+def candidates_statement(level: str, shape: Shape, order: Order = (), after: bool = False) -> str:
+    """SELECT of the row's id and the id of each current instance of it, for attributes that no index holds.
+
+    Bound as for `query_statement`, but for OFFSET.
+    """
+    table, _ = _ROWS[level]
+    each = _from(level, shape, [f"{table}.id AS row", *_named(level, order)], order, after, last="")
+    ordered = ", ".join([f"n.o{at}{_DOWN[down]}" for at, (_, down) in enumerate(_ordered(level, order)[:-1])])
+    last = _ordered(level, order)[-1][1]
+    return (
+        f"SELECT n.row, i.id FROM (SELECT {each}) n {_BELOW[level]} WHERE i.state = {CURRENT} "
+        f"ORDER BY {ordered + ', ' if ordered else ''}n.row{_DOWN[last]}, i.id LIMIT ?"
+    )
+
+
+@lru_cache(maxsize=128)
+def rows_statement(level: str, columns: tuple[int, ...], order: Order = ()) -> str:
+    """As `query_statement`, for the ids of a JSON list, which is bound alone."""
+    table, _ = _ROWS[level]
+    selected = [KEYS[level][tag].column for tag in columns] + [text for text, _ in _ordered(level, order)]
+    joins = _joins(level, selected)
+    return f"SELECT {', '.join(selected)} FROM {table}{joins} WHERE {table}.id IN (SELECT value FROM json_each(?))"
+
+
+@lru_cache(maxsize=8)
+def representatives_statement(level: str) -> str:
+    """SELECT of row id and the first current instance of each row whose id is in a JSON list, which is bound."""
+    return (
+        f"SELECT n.value, min(i.id) FROM (SELECT value, value AS row FROM json_each(?)) n {_BELOW[level]} "
+        f"WHERE i.state = {CURRENT} GROUP BY n.value"
+    )
+
+
+_DOWN = {False: "", True: " DESC"}
+# From rows `n` (their id is `row`) to their instances `i`.
+_BELOW = {
+    "PATIENT": "CROSS JOIN study t ON t.patient = n.row CROSS JOIN series s ON s.study = t.id "
+    "CROSS JOIN instance i ON i.series = s.id",
+    "STUDY": "CROSS JOIN series s ON s.study = n.row CROSS JOIN instance i ON i.series = s.id",
+    "SERIES": "CROSS JOIN instance i ON i.series = n.row",
+    "IMAGE": "CROSS JOIN instance i ON i.id = n.row",
+}
+
+
+def cursor_values(values: Sequence[Value]) -> list[Value]:
+    """What `after` binds: the values that the last row was ordered by, its id last."""
+    bound = [values[0]]
+    for at in range(len(values)):
+        bound += values[: at + 1]
+    return bound
+
+
+def can_order(level: str, tag: int) -> bool:
+    """Whether rows of this level can be ordered by an attribute."""
+    return tag in KEYS[level]
+
+
+def _from(level: str, shape: Shape, selected: list[str], order: Order, after: bool, last: str = "ORDER BY") -> str:
     table, seen = _ROWS[level]
-    selected = ", ".join(keys[tag].column for tag in columns) or "1"
-    conditions = [_condition(keys[tag], form) for tag, form in shape]
-    led_by = {name for tag, form in shape if (name := _leading(keys[tag], form))}
-    used = [above for above in ("study", "series") if any(f"{above}." in text for text in (selected, *conditions))]
-    joins = next((_JOINS[level, above] for above in used if (level, above) in _JOINS), "")
-    stores = [f"{name}.store = {MAIN_STORE}" for name in sorted(led_by)]
-    if table not in led_by:
+    ordered = _ordered(level, order)
+    conditions = [_condition(level, asked) for asked in shape]
+    if after:
+        conditions.append(_after(ordered))
+    led_by = {name for asked in shape if (name := _leading(asked.key, asked))}
+    joins = _joins(level, [*selected, *conditions, *(text for text, _ in ordered)])
+    walked = not led_by and _walks(level, order)  # the index gives the order
+    stores = [f"{name}.store = {MAIN_STORE}" for name in sorted(led_by | ({table} if walked else set()))]
+    if table not in led_by and not walked:
         stores.append(f"+{table}.store = {MAIN_STORE}")
     where = " AND ".join([*stores, seen, *conditions])
-    return f"SELECT {selected} FROM {table}{joins} WHERE {where} ORDER BY {table}.id LIMIT ? OFFSET ?"
+    by = ", ".join(f"{text}{_DOWN[down]}" for text, down in ordered)
+    return f"{', '.join(selected)} FROM {table}{joins} WHERE {where}{f' {last} {by}' if last else ''}"
 
 
-def _leading(key: Key, form: str) -> str:
+def _joins(level: str, texts: list[str]) -> str:
+    used = [above for above in (STUDY, SERIES) if any(f"{above}." in text for text in texts)]
+    return next((_JOINS[level, above] for above in used if (level, above) in _JOINS), "")
+
+
+def _ordered(level: str, order: Order) -> list[tuple[str, bool]]:
+    """Expressions and whether they fall; ties are broken by id, in the direction of the first."""
+    expressions = []
+    for tag, down in order:
+        key = KEYS[level][tag]
+        text = key.search or key.column
+        if key.kind == "number" or not key.kind:
+            text = f"CAST(ifnull({key.column}, '') AS INTEGER)"
+        elif key.within:
+            text = key.column
+        expressions.append((text, down))
+    table, _ = _ROWS[level]
+    return [*expressions, (f"{table}.id", bool(order) and order[0][1])]
+
+
+def _named(level: str, order: Order) -> list[str]:
+    return [f"{text} AS o{at}" for at, (text, _) in enumerate(_ordered(level, order)[:-1])]
+
+
+def _walks(level: str, order: Order) -> bool:
+    """Whether an index of the level's own table begins with what rows are ordered by."""
+    if not order:
+        return False
+    table, _, name = _ordered(level, order)[0][0].partition(".")
+    return table == _ROWS[level][0] and name in INDEXED.get(table, ())
+
+
+def _after(ordered: list[tuple[str, bool]]) -> str:
+    """Rows behind the one whose values are bound (`cursor_values`); the first condition is for an index."""
+    sign = {False: ">", True: "<"}
+    alternatives = []
+    for at, (text, down) in enumerate(ordered):
+        same = [f"{before} = ?" for before, _ in ordered[:at]]
+        alternatives.append("(" + " AND ".join([*same, f"{text} {sign[down]} ?"]) + ")")
+    first, down = ordered[0]
+    return f"{first} {sign[down]}= ? AND ({' OR '.join(alternatives)})"
+
+
+def _leading(key: Key, asked: Asked) -> str:
     """The table whose index this condition can use."""
-    column = key.search or key.column
-    table, _, name = column.partition(".")
-    return table if form in _INDEXED_FORMS and name in INDEXED.get(table, ()) else ""
+    if asked.joined or asked.shift is not None or key.within:
+        return ""
+    table, _, name = (key.search or key.column).partition(".")
+    return table if asked.shape in _INDEXED_FORMS and name in INDEXED.get(table, ()) else ""
 
 
-def _condition(key: Key, form: str) -> str:
+def _condition(level: str, asked: Asked) -> str:
+    key, shape = asked.key, asked.shape
     column = key.search or key.column
+    if "sound" in shape or "word" in shape or "begin" in shape:
+        return people.condition(level, key.tag, shape)
+    if asked.joined or asked.shift is not None:
+        return condition(shape, _moment(asked, column))
     if key.within:
-        return key.within.replace("@", condition(form, column))
-    if form not in HALVES:
-        return condition(form, column)
+        return key.within.replace("@", condition(shape, column))
+    if shape not in HALVES:
+        return condition(shape, column)
     table, _, name = column.partition(".")
     halves = (
         f"SELECT n.id FROM {table} n WHERE n.store = {MAIN_STORE} AND {half.replace('$', f'n.{name}')}"
-        for half in HALVES[form]
+        for half in HALVES[shape]
     )
     return f"{table}.id IN ({' UNION ALL '.join(halves)})"
+
+
+def _moment(asked: Asked, column: str) -> str:
+    """A date or time, or both joined, in the requestor's time zone when that is known."""
+    is_date = asked.key.kind == "date"
+    date, time = (column, asked.time or "''") if is_date else (asked.time or "''", column)
+    if asked.shift is not None:
+        date, time = moments.shifted(date, time, _OFFSET, asked.shift)
+    if asked.joined:
+        return f"(CASE WHEN {date} <> '' THEN {date} || {time} ELSE '' END)"
+    return date if is_date else time
 
 
 _REFERENCE = (
@@ -111,6 +258,9 @@ _BY = {
 }
 
 METADATA = "SELECT body FROM metadata WHERE instance = ? ORDER BY part"
+METADATA_OF = (
+    "SELECT instance, body FROM metadata WHERE instance IN (SELECT value FROM json_each(?)) ORDER BY instance, part"
+)
 METADATA_PART = "SELECT body FROM metadata WHERE instance = ? AND part = ?"
 FRAME_INDEX = "SELECT body FROM frame_index WHERE instance = ?"
 REVISIONS = (

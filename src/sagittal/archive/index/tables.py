@@ -180,11 +180,55 @@ series = Table(
     _number("revision", 0),
     _at("created_at"),
     _at("changed_at"),
+    _text("operators_name_search"),
     # Senders do use one Series Instance UID in two studies; both are kept.
     UniqueConstraint("store", "series_instance_uid", "study"),
     Index("ix_series_study", "study"),
     Index("ix_series_modality", "store", "modality", "study"),
     Index("ix_series_performed", "store", "performed_procedure_step_start_date"),
+)
+
+# Words of the person names of studies, folded, and what makes words alike: `dicom.matching.names`.
+name_word = Table("name_word", schema, _id(), _store(), _text("word"), UniqueConstraint("store", "word"))
+
+name_code = Table(
+    "name_code",
+    schema,
+    Column("store", Integer, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("word", _Id, primary_key=True),
+    Index("ix_name_code_word", "word"),
+    sqlite_with_rowid=False,
+)
+
+name_use = Table(
+    "name_use",
+    schema,
+    Column("word", _Id, primary_key=True),
+    Column("tag", _Id, primary_key=True),  # Patient's Name or Referring Physician's Name
+    Column("study", _Id, primary_key=True),
+    Index("ix_name_use_study", "study"),
+    sqlite_with_rowid=False,
+)
+
+# Attributes that the configuration wants indexed (`[index] attributes`), and their values, one row each. Those of
+# instances up to `until` may be missing while `done` is behind it.
+indexed_attribute = Table(
+    "indexed_attribute",
+    schema,
+    Column("name", Text, primary_key=True),  # as "00181160" or "00291009@ACME"
+    _number("done", 0),  # id of the last instance that was read again
+    _number("until", 0),
+)
+
+attribute_value = Table(
+    "attribute_value",
+    schema,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),  # as it is compared: names folded, numbers in one spelling
+    Column("instance", _Id, primary_key=True),
+    Index("ix_attribute_value_instance", "instance"),
+    sqlite_with_rowid=False,
 )
 
 # One row for every version of an instance. The file of a version is (volume, key, offset, length). As the digest covers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,9 +70,11 @@ async def _refs(readers: Readers, principal: Principal, studies: Sequence[str]) 
     """The current instances of these studies, or of all."""
     from sagittal.archive.query import Query, find
     from sagittal.archive.retrieve import instances
+    from sagittal.limits import ArchiveLimits
 
     if not studies:
-        rows = await find(readers, 1 << 62, principal, Query("STUDY", {0x0020000D: ""}))
+        all_of_them = ArchiveLimits(query_rows_max=1 << 61, query_seconds_max=math.inf)
+        rows = await find(readers, all_of_them, principal, Query("STUDY", {0x0020000D: ""}))
         studies = [str(uid) for (uid,) in rows.rows]
     found: list[InstanceRef] = []
     for study in studies:

@@ -1,0 +1,103 @@
+"""Reading the metadata of instances for keys that no index answers, some milliseconds at a time.
+
+The text of an object is inflated and looked through for the attribute's tag; only one that has it is parsed. The thread
+is given back between slices, so that other queries and the loop have their turn. Deliberately not here: opening files.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from sagittal.archive.index.connection import Readers
+from sagittal.archive.index.select import METADATA_OF
+from sagittal.dicom.matching.predicate import Matcher
+from sagittal.errors import LimitExceeded
+
+_SLICE_SECONDS = 0.002
+_ROWS_AT_ONCE = 32
+Pair = tuple[int, int]  # row, instance
+
+
+async def matching(
+    readers: Readers, pairs: Sequence[Pair], matcher: Matcher, enough: int, until: float, bytes_max: int
+) -> dict[int, int]:
+    """The rows of which some instance matches, in the order of `pairs`, with the first instance that does.
+
+    Stops at `enough` rows. LimitExceeded after `until` (monotonic), or for an instance with more metadata than
+    `bytes_max` that may match.
+    """
+    found: dict[int, int] = {}
+    at = 0
+    while at < len(pairs) and len(found) < enough:
+        if monotonic() > until:
+            raise LimitExceeded("the query took too long; narrow it")
+        at = await readers.run(
+            lambda connection, at=at: _slice(connection, pairs, at, matcher, found, bytes_max)  # type: ignore[misc]
+        )
+    return dict(list(found.items())[:enough])
+
+
+def _slice(
+    connection: sqlite3.Connection,
+    pairs: Sequence[Pair],
+    at: int,
+    matcher: Matcher,
+    found: dict[int, int],
+    bytes_max: int,
+) -> int:
+    """Look at pairs from `at` on, for a short while; gives where it came to."""
+    until = monotonic() + _SLICE_SECONDS
+    while at < len(pairs) and monotonic() < until:
+        chunk = [pair for pair in pairs[at : at + _ROWS_AT_ONCE] if pair[0] not in found]
+        at += _ROWS_AT_ONCE
+        texts = _texts(connection, [instance for _, instance in chunk], matcher.needs, bytes_max)
+        matched = {instance for instance, text in texts if matcher(orjson.loads(text))}
+        for row, instance in chunk:
+            if row not in found and instance in matched:
+                found[row] = instance
+    return at
+
+
+def _texts(
+    connection: sqlite3.Connection, instances: list[int], needs: tuple[bytes, ...], bytes_max: int
+) -> Iterator[tuple[int, bytes]]:
+    """The metadata of those instances that have all the bytes that are needed."""
+    for instance, bodies in _bodies(connection, instances):
+        parts = [zlib.decompress(body) for body in bodies]
+        held = sum(map(len, parts))
+        text = parts[0] if len(parts) == 1 else b"".join(parts)
+        if not all(need in text for need in needs):
+            continue
+        if held > bytes_max:
+            raise LimitExceeded(
+                f"an instance has more than {bytes_max} bytes of metadata (limits.scan_metadata_bytes_max); "
+                "narrow the query so that it is not among those that are read"
+            )
+        yield instance, text
+
+
+def _bodies(connection: sqlite3.Connection, instances: list[int]) -> Iterator[tuple[int, list[bytes]]]:
+    current, bodies = -1, list[bytes]()
+    for instance, body in connection.execute(METADATA_OF, (json.dumps(instances),)):
+        if instance != current:
+            if bodies:
+                yield current, bodies
+            current, bodies = instance, []
+        bodies.append(body)
+    if bodies:
+        yield current, bodies
+
+
+def objects(
+    connection: sqlite3.Connection, instances: list[int], bytes_max: int
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The parsed metadata of instances."""
+    for instance, text in _texts(connection, instances, (), bytes_max):
+        yield instance, orjson.loads(text)

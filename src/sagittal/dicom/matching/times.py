@@ -1,0 +1,123 @@
+"""Dates, times and date-times in matching: ranges (PS3.4 C.2.2.2.5) and offsets from UTC (PS3.5 6.2, VR DT).
+
+Values are compared as text: digits in falling significance sort as time does. A bound of less precision stands for all
+of its day, hour or minute. Deliberately not here: which of the values is in which time zone (`predicate`).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from sagittal.errors import BadRequest
+
+LAST = "\U0010ffff"  # sorts behind every text with the same beginning
+_DATE = re.compile(r"[0-9]{8}\Z")
+_TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9](?:[0-5][0-9]|60)?)?(?<=[0-9]{2})(?:(?<=[0-9]{6})\.[0-9]{1,6})?\Z")
+_MOMENT = (
+    r"(?:(?:[0-9]{14}(?:\.[0-9]{1,6})?|[0-9]{4}(?:[0-9]{2}){0,4})(?:[+-](?:0[0-9]|1[0-4])[0-5][0-9])?)"  # PS3.5 6.2
+)
+_DATE_TIMES = re.compile(rf"({_MOMENT})?(?:(-)({_MOMENT})?)?\Z")
+_OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})\Z")
+_ZEROS = re.compile(r"(?<=[0-9]{2})(?:00|(?<=[0-9]{4})00(?:\.0*)?|\.0*)\Z")
+
+Range = tuple[str, str]  # from the first on, before the second
+
+
+def date_bounds(text: str) -> tuple[str, str, bool]:
+    """First and last date of a key as asked, "" where open; whether it is a range. BadRequest."""
+    first, dash, last = (part.strip().replace(".", "") for part in text.partition("-"))
+    for bound in (first, last):
+        if bound and not _DATE.match(bound):
+            raise BadRequest(f"not a date or a range of dates: {text[:40]!r}")
+    return first, last if dash else first, bool(dash)
+
+
+def time_bounds(text: str) -> tuple[str, str, bool]:
+    """As `date_bounds`, for times of day."""
+    first, dash, last = (part.strip().replace(":", "") for part in text.partition("-"))
+    for bound in (first, last):
+        if bound and not _TIME.match(bound):
+            raise BadRequest(f"not a time or a range of times: {text[:40]!r}")
+    return first, last if dash else first, bool(dash)
+
+
+def date_range(text: str) -> Range | None:
+    """The dates that a key means; None: all."""
+    first, last, _ = date_bounds(text)
+    return (first, last + LAST) if first or last else None
+
+
+def time_range(text: str) -> Range | None:
+    """The times of day that a key means."""
+    first, last, _ = time_bounds(text)
+    return (shortest(first), last + LAST) if first or last else None
+
+
+def combined_range(dates: str, times: str) -> Range | None:
+    """A range of dates and one of times of day as one range, for values of date and time joined. BadRequest."""
+    (first, last, _), (begin, end, _) = date_bounds(dates), time_bounds(times)
+    if not first and not last:
+        return None
+    return first + (shortest(begin) if first else ""), (last + end if last else "") + LAST
+
+
+def date_time_range(text: str, offset: int | None) -> Range | None:
+    """The date-times that a key means, at UTC when it says its offset or `offset` (minutes) does. BadRequest."""
+    found = _DATE_TIMES.match(text.strip())
+    if not found:
+        raise BadRequest(f"not a date-time or a range of date-times: {text[:40]!r}")
+    first, dash, last = (part or "" for part in found.groups())
+    last = last if dash else first
+    if not first and not last:
+        return None
+    return shortest(at_utc(first, offset), 4), at_utc(last, offset) + LAST
+
+
+def at_utc(text: str, offset: int | None) -> str:
+    """A date-time with its offset applied, or `offset` (minutes) if it has none; as it is when neither is known."""
+    digits, minutes = plain(text), offset_minutes(text[-5:]) if len(text) > 8 else None
+    minutes = offset if minutes is None else minutes
+    if minutes is None or len(digits.partition(".")[0]) < 10:
+        return digits
+    date, time = shifted(digits[:8], digits[8:], -minutes)
+    return date + time
+
+
+def plain(text: str) -> str:
+    """A date-time without its offset from UTC."""
+    return re.split("[+-]", text)[0]
+
+
+def has_offset(text: str) -> bool:
+    """Whether a key of date-times says an offset from UTC."""
+    found = _DATE_TIMES.match(text.strip())
+    return found is not None and any(part and part != plain(part) for part in (found[1], found[3]))
+
+
+def offset_minutes(text: str) -> int | None:
+    """Minutes of an offset from UTC, as "+0100"; None when it is none."""
+    found = _OFFSET.match(text.strip())
+    if not found:
+        return None
+    minutes = int(found[2]) * 60 + int(found[3])
+    return -minutes if found[1] == "-" else minutes
+
+
+def shifted(date: str, time: str, minutes: int) -> tuple[str, str]:
+    """Date and time moved by minutes; as they are when either is missing or none. Without date the time goes round."""
+    if not _TIME.match(time) or (date and not (_DATE.match(date) and "10000101" <= date <= "99981231")):
+        return date, time
+    clock, fraction = (time[:6] + "000000"[len(time[:6]) :]), time[6:]
+    try:
+        moved = datetime.strptime((date or "20000102") + clock, "%Y%m%d%H%M%S") + timedelta(minutes=minutes)
+    except ValueError:
+        return date, time
+    return f"{moved:%Y%m%d}" if date else "", f"{moved:%H%M%S}{fraction}"
+
+
+def shortest(time: str, digits_min: int = 2) -> str:
+    """Without trailing zeros, so that what was stored with less precision does not sort before it."""
+    while len(time) > digits_min and (shorter := _ZEROS.sub("", time)) != time:
+        time = shorter
+    return time
