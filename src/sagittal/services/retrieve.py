@@ -6,7 +6,7 @@ association at a time. Enhanced multi-frame conversion is never granted.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from sagittal.archive.retrieve import InstanceRef
@@ -19,27 +19,41 @@ from sagittal.dicom.sopclasses import (
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
 )
-from sagittal.dimse.service import Request, Response, Service, Source
+from sagittal.dimse.service import Handler, Request, Response, Service, Source
 from sagittal.errors import NotFound, PeerError, SagittalError, UnknownDestination
 from sagittal.net.client import Association, Peer
 from sagittal.net.proposing import Batch, accepted_syntaxes, plan
 from sagittal.services.extended import negotiate_retrieve, retrieve_terms
 from sagittal.services.identifier import UNIQUE_KEYS, check_retrieve, failure, read_identifier
 from sagittal.services.site import Site
-from sagittal.services.suboperations import CANCELLED, Pace, Send, Tally, send_instance
+from sagittal.services.suboperations import CANCELLED, WHOLE, Pace, Rendition, Send, Tally, send_instance
 
 GET = frozenset({PATIENT_ROOT_GET, STUDY_ROOT_GET, PATIENT_STUDY_ONLY_GET})
 MOVE = frozenset({PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, PATIENT_STUDY_ONLY_MOVE})
+Found = tuple[list[InstanceRef], Rendition]
+Find = Callable[[Request], Awaitable[Found]]
 _ARGUMENTS = {"PATIENT": "patient_id", "STUDY": "study_uid", "SERIES": "series_uid"}  # of `Archive.instances`
 _LOST_MAX = 3  # associations that end under way before we give a destination up
 
 
 def get(site: Site) -> Service:
     """C-GET, for whoever may `get`."""
+    handler = getting(site, lambda request: find_instances(site, request))
+    return Service("Get", GET, {0x0010: handler}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
+
+
+def move(site: Site) -> Service:
+    """C-MOVE, for whoever may `move`."""
+    handler = moving(site, lambda request: find_instances(site, request))
+    return Service("Move", MOVE, {0x0021: handler}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
+
+
+def getting(site: Site, find: Find) -> Handler:
+    """A handler of C-GET, whatever the information model."""
 
     async def handle(request: Request) -> AsyncIterator[Response]:
         try:
-            refs = await find_instances(site, request)
+            refs, rendition = await find(request)
         except SagittalError as error:
             yield failure(error)
             return
@@ -49,16 +63,16 @@ def get(site: Site) -> Service:
             if request.cancelled:
                 yield tally.cancelled(request)
                 return
-            await send_instance(site, ref, accepted.get(ref.sop_class_uid, ()), request.store, tally)
+            await send_instance(site, ref, accepted.get(ref.sop_class_uid, ()), request.store, tally, rendition)
             if tally.remaining and pace.due():
                 yield tally.pending()
         yield tally.final(request)
 
-    return Service("Get", GET, {0x0010: handle}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
+    return handle
 
 
-def move(site: Site) -> Service:
-    """C-MOVE, for whoever may `move`."""
+def moving(site: Site, find: Find) -> Handler:
+    """A handler of C-MOVE, whatever the information model."""
 
     async def handle(request: Request) -> AsyncIterator[Response]:
         try:
@@ -67,22 +81,22 @@ def move(site: Site) -> Service:
             peer = site.destination(aet)
             if peer is None:
                 raise UnknownDestination(f"{aet[:16]} is not a configured node")
-            refs = await find_instances(site, request)
+            refs, rendition = await find(request)
         except SagittalError as error:
             yield failure(error)
             return
         tally = Tally(len(refs))
         for batch in plan(refs, _kind):
-            async for response in _Moving(site, request, peer, tally).run(batch):
+            async for response in _Moving(site, request, peer, tally, rendition).run(batch):
                 yield response
                 if response.status == CANCELLED:
                     return
         yield tally.final(request)
 
-    return Service("Move", MOVE, {0x0021: handle}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
+    return handle
 
 
-async def find_instances(site: Site, request: Request) -> list[InstanceRef]:
+async def find_instances(site: Site, request: Request) -> Found:
     """What the identifier asks for; no match is no error (PS3.4 C.4.2.2.1: a success without sub-operations)."""
     levels = LEVELS[request.context.abstract_syntax]
     relational = retrieve_terms(request.context.extended).relational
@@ -96,18 +110,18 @@ async def find_instances(site: Site, request: Request) -> list[InstanceRef]:
             wanted[_ARGUMENTS[above]] = value
     uids = list(dict.fromkeys(identifier.uids(level)))
     if level == "IMAGE":
-        return await _instances(site, request, sop_instance_uids=uids, **wanted)
+        return await instances(site, request, sop_instance_uids=uids, **wanted), WHOLE
     found: list[InstanceRef] = []
     for uid in uids:
-        found += await _instances(site, request, **wanted, **{_ARGUMENTS[level]: uid})
-    return found
+        found += await instances(site, request, **wanted, **{_ARGUMENTS[level]: uid})
+    return found, WHOLE
 
 
 class _Moving:
     """One batch on its way to the destination."""
 
-    def __init__(self, site: Site, request: Request, peer: Peer, tally: Tally) -> None:
-        self._site, self._request, self._peer, self._tally = site, request, peer, tally
+    def __init__(self, site: Site, request: Request, peer: Peer, tally: Tally, rendition: Rendition) -> None:
+        self._site, self._request, self._peer, self._tally, self._rendition = site, request, peer, tally, rendition
         self._originator = (request.association.calling_aet, request.message_id)
         self._pace = Pace()
 
@@ -141,7 +155,9 @@ class _Moving:
                 yield self._tally.cancelled(self._request)
                 return
             ref = refs.pop()
-            await send_instance(self._site, ref, accepted.get(ref.sop_class_uid, ()), send, self._tally)
+            await send_instance(
+                self._site, ref, accepted.get(ref.sop_class_uid, ()), send, self._tally, self._rendition
+            )
             if self._tally.remaining and self._pace.due():
                 yield self._tally.pending()
 
@@ -152,7 +168,8 @@ class _Moving:
         return send
 
 
-async def _instances(site: Site, request: Request, **wanted: Any) -> list[InstanceRef]:
+async def instances(site: Site, request: Request, **wanted: Any) -> list[InstanceRef]:
+    """Those of the archive that are wanted, none if there are none."""
     try:
         return await site.archive.instances(request.association.principal, **wanted)
     except NotFound:

@@ -1,8 +1,8 @@
 """C-STORE sub-operations of C-MOVE and C-GET (PS3.4 C.4.2, C.4.3): what is sent, how it went, what is answered.
 
-An object goes out as it is stored if a presentation context for that was accepted. One stored uncompressed may be
-re-encoded to another uncompressed syntax; a compressed one is never decoded here: without its context the
-sub-operation fails.
+What goes out of an object is a `Rendition`, usually `WHOLE`: as it is stored if a presentation context for that was
+accepted. An object stored uncompressed may be re-encoded to another uncompressed syntax; a compressed one is never
+decoded here: without its context the sub-operation fails.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.dicom.elements import encode
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import NoContext, Request, Response, Source
@@ -25,6 +25,36 @@ FAILED_UIDS = 0x00080058
 _PENDING_SECONDS = 0.2  # a Pending response for every object would cost more than it tells
 
 Send = Callable[[str, str, str, Source], Awaitable[int]]  # class, instance, syntax, data set → status
+
+
+class Rendition(Protocol):
+    """What is sent of each object: all of it, or a part."""
+
+    def syntax(self, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
+        """The transfer syntax to send in, of those accepted for the class; None: it can't be sent in any."""
+
+    def uid(self, ref: InstanceRef) -> str:
+        """The SOP Instance UID it has when sent."""
+
+    async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
+        """The data set, in the syntax `to`; the object stays open until it is sent."""
+
+
+class _Whole:
+    """Objects as they are."""
+
+    def syntax(self, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
+        return choose_syntax(ref.syntax_uid, accepted)
+
+    def uid(self, ref: InstanceRef) -> str:
+        return ref.sop_instance_uid
+
+    async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
+        at, length = opened.data_set_offset, ref.data_set_length
+        return data_set_source(opened.fd, at, length, ref.syntax_uid, to, site.limits)
+
+
+WHOLE: Rendition = _Whole()
 
 
 @dataclass
@@ -95,10 +125,12 @@ class Pace:
         return True
 
 
-async def send_instance(site: Site, ref: InstanceRef, accepted: Iterable[str], send: Send, tally: Tally) -> None:
+async def send_instance(
+    site: Site, ref: InstanceRef, accepted: Iterable[str], send: Send, tally: Tally, rendition: Rendition = WHOLE
+) -> None:
     """One sub-operation; counts it whatever happens, but lets PeerError pass: the association is gone."""
     uid = ref.sop_instance_uid
-    to = choose_syntax(ref.syntax_uid, accepted)
+    to = rendition.syntax(ref, accepted)
     if to is None:
         tally.count(uid, ALL_FAILED, f"no context accepted for {ref.syntax_uid}")
         return
@@ -108,9 +140,8 @@ async def send_instance(site: Site, ref: InstanceRef, accepted: Iterable[str], s
         tally.count(uid, ALL_FAILED, error.text if isinstance(error, SagittalError) else "the object can't be read")
         return
     try:
-        at, length = opened.data_set_offset, ref.data_set_length
-        source = data_set_source(opened.fd, at, length, ref.syntax_uid, to, site.limits)
-        tally.count(uid, await send(ref.sop_class_uid, uid, to, source))
+        source = await rendition.source(site, opened, ref, to)
+        tally.count(uid, await send(ref.sop_class_uid, rendition.uid(ref), to, source))
     except PeerError as error:
         tally.count(uid, ALL_FAILED, error.text)
         raise

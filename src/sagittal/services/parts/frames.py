@@ -1,0 +1,135 @@
+"""Some frames of an instance as a new instance (PS3.4 Y.3.3): which, and where its bytes come from.
+
+Frames are ranges of the stored pixels: native ones are sent from the file as they lie, of compressed ones the fragments
+are copied. No pixel is decoded. Deflated objects and videos have no ranges, and a whole-slide image whose frames have
+their places by number can't be made smaller: they are refused (AA01, AA02).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.dicom.elements import ITEM, SEQUENCE_END, UNDEFINED, element_header
+from sagittal.dicom.partial.frames import Extraction, Header, Packer, Survey
+from sagittal.dicom.reencode import written
+from sagittal.dicom.syntaxes import TransferSyntax, syntax
+from sagittal.dicom.walk import Walk
+from sagittal.dimse.service import FileRegion, Source
+from sagittal.errors import DamagedObject, NotFound
+from sagittal.net.proposing import choose_syntax
+from sagittal.services.parts.framelist import AskedFrames, NotDivisible, NotExtractable, chosen
+from sagittal.services.parts.slices import EVENTS_AT_ONCE, chunks, run_out, taking_turns
+from sagittal.services.site import Site
+from sagittal.uid import new_uid
+
+_FRAMES_AT_ONCE = 1000  # whose ranges are held
+_LENGTH_MAX = UNDEFINED - 2
+
+
+class FramesOf:
+    """The rendition of one instance as chosen frames."""
+
+    def __init__(self, extraction: Extraction, survey: Survey, frame_bits: int) -> None:
+        self._extraction, self._survey = extraction, survey
+        self._frame_bits = frame_bits  # of a native frame
+
+    @classmethod
+    async def prepared(cls, site: Site, ref: InstanceRef, asked: AskedFrames) -> FramesOf:
+        """Find out whether and which frames can be sent. Errors with the statuses AA00 to AA03."""
+        if ref.frames is None:
+            raise NotDivisible("not a multi-frame instance")
+        survey, stored = Survey(), syntax(ref.syntax_uid)
+        with site.archive.open_object(ref) as opened:
+            await run_out(survey.look(Walk(chunks(opened, ref), stored, site.limits)))
+        if survey.tiled_full:
+            raise NotDivisible("the place of a frame follows from its number (TILED_FULL)")
+        frames = chosen(asked, ref.frames, survey.times(ref.frames))
+        if survey.placed_by_first and frames[0] != 1:
+            raise NotDivisible("the places of the frames follow from the first")
+        try:
+            ((at, bits), *_) = (await site.archive.frame_ranges(ref, frames[:1]))[0]
+        except NotFound:
+            raise NotExtractable from None
+        if not stored.encapsulated:
+            if bits * len(frames) // 8 > _LENGTH_MAX:
+                raise NotExtractable("more than 4 GiB of pixels")
+            if not stored.little_endian and (bits & 7 or at & 7):
+                raise NotExtractable("frames of broken bytes in words of Big Endian")
+        extraction = Extraction(ref.sop_instance_uid, new_uid(), frames, ref.frames, (asked.tag, asked.values))
+        return cls(extraction, survey, bits)
+
+    def syntax(self, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
+        """As stored, or another plain one of the same byte order."""
+        stored = syntax(ref.syntax_uid)
+        same = (uid for uid in accepted if syntax(uid).little_endian == stored.little_endian)
+        return choose_syntax(ref.syntax_uid, [uid for uid in same if not syntax(uid).deflated])
+
+    def uid(self, ref: InstanceRef) -> str:
+        """A new one."""
+        return self._extraction.uid
+
+    async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
+        return self._pieces(site, opened, ref, syntax(to))
+
+    async def _pieces(
+        self, site: Site, opened: OpenObject, ref: InstanceRef, to: TransferSyntax
+    ) -> AsyncIterator[bytes | FileRegion]:
+        walk = Walk(chunks(opened, ref), syntax(ref.syntax_uid), site.limits)
+        header = Header(walk, self._survey, self._extraction, to)
+        async for piece in taking_turns(written(walk, header.events(), to, EVENTS_AT_ONCE)):
+            yield piece
+        pixels = header.pixels
+        if pixels is None:
+            raise DamagedObject("the object has no pixels where its index has some")
+        ranges = self._ranges(site, ref)
+        if pixels.kind == "fragments":
+            parts = _fragments(ranges, opened, to)
+        else:
+            parts = _native(ranges, opened, self._frame_bits)
+            length = (self._frame_bits * len(self._extraction.frames) + 7) // 8
+            yield element_header(pixels.tag, pixels.vr, length + (length & 1), to.implicit, to.little_endian)
+        async for part in parts:
+            yield part
+
+    async def _ranges(self, site: Site, ref: InstanceRef) -> AsyncIterator[list[tuple[int, int]]]:
+        """The pieces of each frame, in bits of the stored data set."""
+        frames = self._extraction.frames
+        for start in range(0, len(frames), _FRAMES_AT_ONCE):
+            for pieces in await site.archive.frame_ranges(ref, frames[start : start + _FRAMES_AT_ONCE]):
+                yield pieces
+
+
+async def _fragments(
+    ranges: AsyncIterator[list[tuple[int, int]]], opened: OpenObject, to: TransferSyntax
+) -> AsyncIterator[bytes | FileRegion]:
+    """Encapsulated pixels, their Basic Offset Table empty (PS3.5 A.4)."""
+    little = to.little_endian
+    yield element_header(0x7FE00010, "OB", UNDEFINED, to.implicit, little) + element_header(ITEM, "", 0, True, little)
+    async for pieces in ranges:
+        for at, bits in pieces:
+            yield element_header(ITEM, "", bits // 8, True, little)
+            yield FileRegion(opened.fd, opened.data_set_offset + at // 8, bits // 8)
+    yield element_header(SEQUENCE_END, "", 0, True, little)
+
+
+async def _native(
+    ranges: AsyncIterator[list[tuple[int, int]]], opened: OpenObject, frame_bits: int
+) -> AsyncIterator[bytes | FileRegion]:
+    """Native pixels: neighbouring frames in one go, frames of broken bytes moved together."""
+    packer = Packer(frame_bits)
+    start = end = total = 0
+    async for ((at, bits),) in ranges:
+        total += bits
+        if frame_bits & 7:
+            first, last = at // 8, (at + bits + 7) // 8
+            yield packer.add(opened.read_data_set(first, last - first), at & 7)
+        elif at // 8 == end:
+            end += bits // 8
+        else:
+            if end > start:
+                yield FileRegion(opened.fd, opened.data_set_offset + start, end - start)
+            start, end = at // 8, (at + bits) // 8
+    if end > start:
+        yield FileRegion(opened.fd, opened.data_set_offset + start, end - start)
+    yield packer.rest() + b"\0" * ((total + 7) // 8 & 1)
