@@ -22,7 +22,7 @@ from sagittal.pixels.codecs import codec
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
-    from sagittal.pixels.codecs.codec import Array
+    from sagittal.pixels.codecs.interface import Array
 
 ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 OFFSET_MAX = (1 << 32) - 1  # in the Basic Offset Table

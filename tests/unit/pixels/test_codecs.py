@@ -12,7 +12,7 @@ import pytest
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import ROWS, codec
-from sagittal.pixels.codecs.codec import Options
+from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.description import Description
 
 LOSSLESS = Options(near=0, reversible=True, effort=1)

@@ -17,7 +17,7 @@ from sagittal.dicom.syntaxes import SYNTAXES, syntax
 from sagittal.errors import PixelsUndecodable
 
 if TYPE_CHECKING:
-    from sagittal.pixels.codecs.codec import Codec
+    from sagittal.pixels.codecs.interface import Codec
 
 
 class Row(NamedTuple):

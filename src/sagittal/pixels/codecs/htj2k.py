@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.codec import Options, Takes, complaints, refusals
+from sagittal.pixels.codecs.interface import Options, Takes, complaints, refusals
 from sagittal.pixels.codecs.jpeg2000 import Jpeg2000, mixes
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
-    from sagittal.pixels.codecs.codec import Array
+    from sagittal.pixels.codecs.interface import Array
 
 _LEVELS, _LOWEST = 5, 64
 _LOSSY_BITS_MAX = 16

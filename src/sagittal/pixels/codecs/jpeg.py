@@ -11,11 +11,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.codec import YBR, Codec, Options, Takes, complaints, masked, refusals, same_image, values
+from sagittal.pixels.codecs.interface import (
+    YBR,
+    Codec,
+    Options,
+    Takes,
+    complaints,
+    masked,
+    refusals,
+    same_image,
+    values,
+)
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
-    from sagittal.pixels.codecs.codec import Array
+    from sagittal.pixels.codecs.interface import Array
 
 _RGB = (ord("R"), ord("G"), ord("B"))
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.codec import Codec, Options, Takes, complaints, refusals, same_image, values
+from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, refusals, same_image, values
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
-    from sagittal.pixels.codecs.codec import Array
+    from sagittal.pixels.codecs.interface import Array
 
 _LEVELS = 5
 _ATTEMPTS = 8

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.codec import Codec, Options, Takes, complaints, masked, refusals, same_image, values
+from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, masked, refusals, same_image, values
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
-    from sagittal.pixels.codecs.codec import Array
+    from sagittal.pixels.codecs.interface import Array
 
 
 class JpegLossless(Codec):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.codec import Codec, Options, Takes, complaints, masked, refusals, same_image, values
+from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, masked, refusals, same_image, values
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
-    from sagittal.pixels.codecs.codec import Array
+    from sagittal.pixels.codecs.interface import Array
 
 _SMALL = 1 << 14  # CharLS's own guess at the size of a code stream is too low for a few bytes of pixels
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.codec import (
+from sagittal.pixels.codecs.interface import (
     Codec,
     Options,
     Takes,
@@ -27,7 +27,7 @@ from sagittal.pixels.codecs.jpeg import Jpeg
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
-    from sagittal.pixels.codecs.codec import Array
+    from sagittal.pixels.codecs.interface import Array
 
 
 class JpegXl(Codec):

@@ -14,12 +14,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, PixelsUndecodable
-from sagittal.pixels.codecs.codec import Codec, Options, Takes
+from sagittal.pixels.codecs.interface import Codec, Options, Takes, full
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
-    from sagittal.pixels.codecs.codec import Array
+    from sagittal.pixels.codecs.interface import Array
 
 WHOLE = (8, 16, 32, 64)  # Bits Allocated that numpy has a type for
 
@@ -82,10 +83,6 @@ def _by_pixel(flat: Array, description: Description) -> Array:
     return flat.reshape(description.rows, description.columns, description.samples)
 
 
-def full(photometric: str) -> str:
-    return photometric.removesuffix("_422") if photometric.endswith("_422") else photometric
-
-
 def _upsampled(data: bytes | memoryview, description: Description) -> Array:
     import numpy
 
@@ -100,7 +97,21 @@ def _upsampled(data: bytes | memoryview, description: Description) -> Array:
     pixels[:, 0::2, 0], pixels[:, 1::2, 0] = groups[:, :, 0], groups[:, :, 1]
     for pixel in (0, 1):
         pixels[:, pixel::2, 1:] = groups[:, :, 2:]
+    if description.photometric.startswith("YBR_PARTIAL"):
+        pixels = _full_range(pixels, description)
     return pixels.astype(description.dtype, copy=False)
+
+
+def _full_range(pixels: Array, description: Description) -> Array:
+    """YBR_PARTIAL (16 to 235, 16 to 240 of 8 bits) as YBR_FULL."""
+    import numpy
+
+    top = (1 << description.bits_stored) - 1
+    wide = pixels.astype("float64") * (255 / top)
+    scale, centre = numpy.array([255 / 219, 255 / 224, 255 / 224]), numpy.array([16, 128, 128])
+    moved = (wide - centre) * scale + numpy.array([0, 128, 128])
+    scaled: Array = numpy.clip(numpy.rint(moved * (top / 255)), 0, top).astype(pixels.dtype)
+    return scaled
 
 
 def pack(array: Array, description: Description) -> bytes:
@@ -136,15 +147,13 @@ class Native(Codec):
     def decode(self, data: bytes, description: Description) -> Array:
         return unpack(data, description)
 
-    def decoded(self, description: Description) -> Description:
-        plain = super().decoded(description)
-        return replace(plain, photometric=full(plain.photometric)) if plain.samples == 3 else plain
-
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         return pack(array, description)
 
     def encoded(self, description: Description, options: Options) -> Description:
         self.check(description, options)
+        if description.kind != "integer" and syntax(self.uid).encapsulated:
+            raise NotAcceptable(f"{description.kind} pixels have no encapsulated form (PS3.5 8.2)")
         if description.subsampled:
             raise NotAcceptable(f"native frames are written as {full(description.photometric)}")
         return description

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sagittal.errors import NotAcceptable, PixelsUndecodable
-from sagittal.pixels.codecs.codec import Codec, Options, Takes, complaints, refusals
+from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, full, refusals
 from sagittal.pixels.codecs.native import pack, unpack
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
-    from sagittal.pixels.codecs.codec import Array
+    from sagittal.pixels.codecs.interface import Array
 
 SEGMENTS_MAX = 15
 _ROOM = 129  # the most that one byte of a segment can become is 128 bytes from 2
@@ -35,8 +35,7 @@ class Rle(Codec):
 
     def _planes(self, description: Description) -> Description:
         """As the segments have it: plane by plane, chrominance for every pixel."""
-        photometric = description.photometric.removesuffix("_422")
-        return replace(description, planar=int(description.samples > 1), photometric=photometric)
+        return replace(description, planar=int(description.samples > 1), photometric=full(description.photometric))
 
     def _inflated(self, data: bytes, count: int, size: int) -> bytes:
         import imagecodecs
@@ -53,10 +52,6 @@ class Rle(Codec):
         if len(found) < description.values:
             return unpack(found, description)
         return unpack(found, replace(description, bits_allocated=8, bits_stored=1, high_bit=0)) & 1
-
-    def decoded(self, description: Description) -> Description:
-        plain = super().decoded(description)
-        return replace(plain, photometric=plain.photometric.removesuffix("_422"))
 
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         from rle.rle import encode_frame

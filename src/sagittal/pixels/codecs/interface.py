@@ -73,8 +73,8 @@ class Codec:
 
     def decoded(self, description: Description) -> Description:
         """What `decode` gives for frames so described: colour transforms undone, colours by pixel."""
-        transformed = description.photometric in COLOUR_TRANSFORMED
-        return replace(description, planar=0, photometric="RGB" if transformed else description.photometric)
+        photometric = full(description.photometric) if description.samples == 3 else description.photometric
+        return replace(description, planar=0, photometric="RGB" if photometric in COLOUR_TRANSFORMED else photometric)
 
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         """One frame, for a description that `encoded` took."""
@@ -182,6 +182,11 @@ def _reshaped(array: Array, description: Description) -> Array:
     raise PixelsUndecodable(
         f"the code stream holds {told}, the data set says {' x '.join(map(str, description.shape))}"
     )
+
+
+def full(photometric: str) -> str:
+    """The photometric interpretation when each pixel has its own chrominance, in the full range."""
+    return "YBR_FULL" if photometric.startswith(("YBR_FULL_4", "YBR_PARTIAL")) else photometric
 
 
 def same_image(description: Description, rows: int, columns: int, samples: int) -> None:

@@ -1,0 +1,239 @@
+"""Pixel data from one transfer syntax to another: frame by frame, and what the data set has to say afterwards.
+
+`plan` decides once for all frames, needs no pixels, and refuses before anything is decoded. There are four ways:
+
+same the frames as they are: the same syntax, or native ones whose bytes only lie otherwise in the data set jpeg JPEG
+⇄ JPEG XL JPEG Recompression: code stream to code stream, the JPEG comes back byte for byte cells whole cells, bits
+outside Bits Stored (overlays of old) included, between syntaxes that keep them values decoded and encoded; overlays
+in unused bits are lost unless the caller takes them out (`overlay_bits`)
+
+`Plan.changes` is PS3.3 C.7.6.1.1.5 (lossy compression), C.7.6.1.1.3 (derivation) and PS3.5 8.2 (attributes that must
+agree with the code stream). Pure functions: the UID of a new instance is the caller's to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sagittal.dicom.syntaxes import syntax
+from sagittal.errors import NotAcceptable
+from sagittal.limits import PixelLimits
+from sagittal.pixels.codecs import codec
+from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.description import PIXELS, Description
+
+RECOMPRESSED = "1.2.840.10008.1.2.4.111"
+# The processes (low bytes of SOF markers) that a syntax's JPEG may have; PS3.5 A.4.1.
+JPEGS: Mapping[str, frozenset[int]] = {
+    "1.2.840.10008.1.2.4.50": frozenset((0xC0,)),
+    "1.2.840.10008.1.2.4.51": frozenset((0xC0, 0xC1)),
+    "1.2.840.10008.1.2.4.53": frozenset((0xC2,)),
+    "1.2.840.10008.1.2.4.55": frozenset((0xC2,)),
+}
+_LOSSY, _RATIO, _METHOD = "00282110", "00282112", "00282114"
+_IMAGE_TYPE, _CLASS, _INSTANCE = "00080008", "00080016", "00080018"
+_DERIVATION, _DERIVATION_CODE, _SOURCE = "00082111", "00089215", "00082112"
+_OFFSET_TABLES = ("7FE00001", "7FE00002")
+
+Way = Literal["same", "jpeg", "cells", "values"]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a data set becomes: DICOM JSON members to set, and members to take out."""
+
+    members: dict[str, Any] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How frames get from one syntax to another, and what they are afterwards."""
+
+    way: Way
+    source: Description
+    target: Description  # what the data set says of the frames written
+    from_syntax: str
+    to_syntax: str
+    options: Options
+    loses: bool  # whether this step loses information
+
+    def frame(self, data: bytes) -> bytes:
+        """One frame in the target syntax."""
+        if self.way == "same":
+            return data
+        if self.way == "jpeg":
+            return self._jpeg(data)
+        before, after = codec(self.from_syntax), codec(self.to_syntax)
+        read = self.source.cells() if self.way == "cells" else self.source
+        written = before.decoded(read)
+        return after.encode(before.decode(data, read), written, self.options)
+
+    def _jpeg(self, data: bytes) -> bytes:
+        from sagittal.pixels.codecs import jpeg_xl, streams
+
+        if self.to_syntax == RECOMPRESSED:
+            return jpeg_xl.from_jpeg(data)
+        done = jpeg_xl.to_jpeg(data)
+        if streams.jpeg(done).process not in JPEGS[self.to_syntax]:
+            raise NotAcceptable(f"the JPEG that was recompressed is not of {syntax(self.to_syntax).name}")
+        return done
+
+    def error(self, before: bytes, after: bytes) -> float:
+        """The largest difference between the values of a frame and of what `frame` made of it."""
+        import numpy
+
+        one, other = codec(self.from_syntax), codec(self.to_syntax)
+        first = one.decode(before, self.source)
+        second = other.decode(after, self.target)
+        if self.source.kind != "integer":
+            same = numpy.array_equal(first, second, equal_nan=True)
+            return 0.0 if same else float(numpy.nanmax(numpy.abs(first - second)))
+        if first.dtype.itemsize < 4:
+            return float(numpy.abs(first.astype("int32") - second.astype("int32")).max())
+        return float((numpy.maximum(first, second) - numpy.minimum(first, second)).max())
+
+    @property
+    def vr(self) -> str:
+        """The VR that Pixel Data has afterwards (PS3.5 A.1 to A.4)."""
+        after = syntax(self.to_syntax)
+        if self.target.kind != "integer":
+            return "OF" if self.target.kind == "float" else "OD"
+        if after.encapsulated:
+            return "OB"
+        return "OB" if self.target.bits_allocated <= 8 and not after.implicit else "OW"
+
+    def changes(self, members: Mapping[str, Any], ratio: float = 0.0, instance_uid: str = "") -> Changes:
+        """What the data set with `members` says afterwards. `ratio`: native bytes to those written, of all frames.
+
+        `instance_uid`: the SOP Instance UID of the derived image, wanted when the step loses information.
+        """
+        found = {tag: value for tag, value in self.target.members().items() if members.get(tag) != value}
+        if self.target.samples == 1:
+            found.pop("00280006", None)
+        if self.target.kind == "integer":
+            found[f"{PIXELS:08X}"] = {"vr": self.vr}
+        if self.loses:
+            found |= self._lost(members, ratio, instance_uid)
+        elif syntax(self.from_syntax).lossless is False and _values(members, _LOSSY) != ["01"]:
+            found[_LOSSY] = {"vr": "CS", "Value": ["01"]}  # once lossy, for ever
+        return Changes(found, frozenset(tag for tag in _OFFSET_TABLES if tag in members))
+
+    def _lost(self, members: Mapping[str, Any], ratio: float, instance_uid: str) -> dict[str, Any]:
+        one = codec(self.to_syntax)
+        was = _values(members, _LOSSY) == ["01"]
+        ratios, methods = (_values(members, _RATIO), _values(members, _METHOD)) if was else ([], [])
+        found: dict[str, Any] = {
+            _LOSSY: {"vr": "CS", "Value": ["01"]},
+            _RATIO: {"vr": "DS", "Value": [*ratios, round(ratio, 2)]},
+            _METHOD: {"vr": "CS", "Value": [*methods, one.method]},
+            _IMAGE_TYPE: {"vr": "CS", "Value": ["DERIVED", *(_values(members, _IMAGE_TYPE)[1:] or ["PRIMARY"])]},
+            _DERIVATION: {"vr": "ST", "Value": [_told(members, f"Lossy compression, {one.name}, ratio {ratio:.2f}")]},
+            _DERIVATION_CODE: {
+                "vr": "SQ",
+                "Value": [*_values(members, _DERIVATION_CODE), _code("113040", "Lossy Compression")],
+            },
+        }
+        if instance_uid:
+            found[_INSTANCE] = {"vr": "UI", "Value": [instance_uid]}
+            found[_SOURCE] = {"vr": "SQ", "Value": [*_values(members, _SOURCE), _reference(members)]}
+        return found
+
+
+def _values(members: Mapping[str, Any], tag: str) -> list[Any]:
+    return [value for value in (members.get(tag) or {}).get("Value", []) if value is not None]
+
+
+def _told(members: Mapping[str, Any], text: str) -> str:
+    before = _values(members, _DERIVATION)
+    return f"{before[0]}; {text}"[:1024] if before else text
+
+
+def _code(value: str, meaning: str) -> dict[str, Any]:
+    return {
+        "00080100": {"vr": "SH", "Value": [value]},
+        "00080102": {"vr": "SH", "Value": ["DCM"]},
+        "00080104": {"vr": "LO", "Value": [meaning]},
+    }
+
+
+def _reference(members: Mapping[str, Any]) -> dict[str, Any]:
+    """An item of Source Image Sequence: the image as it was (PS3.16 CID 7202)."""
+    return {
+        "00081150": {"vr": "UI", "Value": _values(members, _CLASS)},
+        "00081155": {"vr": "UI", "Value": _values(members, _INSTANCE)},
+        "0040A170": {"vr": "SQ", "Value": [_code("121320", "Uncompressed predecessor")]},
+    }
+
+
+def plan(source: Description, from_syntax: str, to_syntax: str, options: Options | None = None,
+         limits: PixelLimits | None = None) -> Plan:  # fmt: skip
+    """How frames described by `source` get into another syntax. NotAcceptable or PixelsUndecodable when they can't."""
+    options = options or Options()
+    source.check(limits or PixelLimits())
+    if from_syntax == to_syntax:
+        return Plan("same", source, source, from_syntax, to_syntax, options, False)
+    if _jpegs(from_syntax, to_syntax):
+        return Plan("jpeg", source, source, from_syntax, to_syntax, options, False)
+    before, after = codec(from_syntax), codec(to_syntax)
+    if syntax(from_syntax).native and syntax(to_syntax).native:
+        return Plan("same", source, source, from_syntax, to_syntax, options, False)
+    decoded = before.decoded(source)
+    way: Way = "cells" if before.cells and after.cells else "values"
+    target = after.encoded(decoded, options)
+    return Plan(way, source, target, from_syntax, to_syntax, options, after.loses(options))
+
+
+def _jpegs(from_syntax: str, to_syntax: str) -> bool:
+    return (from_syntax == RECOMPRESSED and to_syntax in JPEGS) or (from_syntax in JPEGS and to_syntax == RECOMPRESSED)
+
+
+def transcode_frames(
+    frames: Iterable[bytes], source: Description, from_syntax: str, to_syntax: str, options: Options | None = None
+) -> Iterator[bytes]:
+    """Frames in another syntax, one at a time: no more than one is in memory."""
+    return map(plan(source, from_syntax, to_syntax, options).frame, frames)
+
+
+def changes(members: Mapping[str, Any], made: Plan, written_bytes: int, instance_uid: str = "") -> Changes:
+    """What the data set says of frames that came to `written_bytes` together."""
+    native = made.source.frame_bytes * made.source.frames
+    return made.changes(members, native / max(written_bytes, 1), instance_uid)
+
+
+def embedded_overlays(members: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """(group, bit) of each overlay that lies in unused bits of Pixel Data (PS3.3 C.9.2 before 2004, retired)."""
+    found = []
+    for group in range(0x6000, 0x6020, 2):
+        allocated, bit = _values(members, f"{group:04X}0100"), _values(members, f"{group:04X}0102")
+        if allocated and int(allocated[0]) > 1 and bit and f"{group:04X}3000" not in members:
+            found.append((group, int(bit[0])))
+    return found
+
+
+def overlay_bits(data: bytes, description: Description, uid: str, bit: int) -> bytes:
+    """One frame's overlay plane, a byte for each pixel, 0 or 1: of native and RLE frames, and lossless streams of
+    cells.
+    """
+    cells = description.cells()
+    array = codec(uid).decode(data, cells)
+    plane: bytes = ((array >> bit) & 1).astype("uint8").tobytes()
+    return plane
+
+
+def overlay_members(group: int, planes: Iterable[bytes]) -> dict[str, Any]:
+    """The members that make an overlay taken out by `overlay_bits` one of its own (PS3.3 C.9.2)."""
+    from base64 import b64encode
+
+    import numpy
+
+    single = numpy.frombuffer(b"".join(planes), "u1")
+    packed = numpy.packbits(single, bitorder="little").tobytes()
+    packed += b"\0" * (len(packed) & 1)
+    return {
+        f"{group:04X}0100": {"vr": "US", "Value": [1]},
+        f"{group:04X}0102": {"vr": "US", "Value": [0]},
+        f"{group:04X}3000": {"vr": "OW", "InlineBinary": b64encode(packed).decode()},
+    }

@@ -1,0 +1,249 @@
+"""Frames from one syntax to another, and what the data set says afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy
+import pytest
+
+from sagittal.dicom.syntaxes import (
+    DEFLATED_IMAGE_FRAME,
+    EXPLICIT_BE,
+    EXPLICIT_LE,
+    HTJ2K_LOSSLESS,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS_LOSSLESS,
+    RLE_LOSSLESS,
+)
+from sagittal.errors import LimitExceeded, NotAcceptable, PixelsUndecodable
+from sagittal.limits import PixelLimits
+from sagittal.pixels import transcode
+from sagittal.pixels.codecs import codec
+from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.description import Description
+
+JPEG_XL_LOSSLESS, RECOMPRESSED = "1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111"
+JPEG_EXTENDED, NEAR_LOSSLESS, HTJ2K = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.203"
+LOSSLESS = (EXPLICIT_LE, RLE_LOSSLESS, DEFLATED_IMAGE_FRAME, JPEG_LOSSLESS_SV1, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS,
+            HTJ2K_LOSSLESS, JPEG_XL_LOSSLESS)  # fmt: skip
+GREY = Description(11, 8, 1, 16, 12, 11, True)
+RGB = Description(11, 8, 3, 8, 8, 7, False, "RGB", planar=1)
+OVERLAID = Description(11, 8, 1, 16, 12, 11)
+COMMENT: dict[str, Any] = {"00080008": {"vr": "CS", "Value": ["ORIGINAL", "PRIMARY", "AXIAL"]},
+                           "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
+                           "00080018": {"vr": "UI", "Value": ["2.25.1"]}}  # fmt: skip
+
+
+def slope(described: Description) -> Any:
+    values = numpy.arange(described.values).reshape(described.shape) * 3 % 200
+    return values.astype(described.dtype)
+
+
+def natives(described: Description, count: int = 1) -> list[bytes]:
+    native = codec(EXPLICIT_LE)
+    return [native.encode(slope(described) + number, described, Options()) for number in range(count)]
+
+
+@pytest.mark.parametrize(("first", "second"), list(product(LOSSLESS, LOSSLESS)))
+@pytest.mark.parametrize("described", [GREY, RGB], ids=["grey", "rgb"])
+def test_any_to_any_without_loss(first: str, second: str, described: Description) -> None:
+    frames = natives(described, 2)
+    there = transcode.plan(described, EXPLICIT_LE, first)
+    on = transcode.plan(there.target, first, second)
+    back = transcode.plan(on.target, second, EXPLICIT_LE)
+    assert not (there.loses or on.loses or back.loses)
+    for frame in frames:
+        middle = there.frame(frame)
+        last = on.frame(middle)
+        assert there.error(frame, middle) == on.error(middle, last) == 0
+        numpy.testing.assert_array_equal(codec(EXPLICIT_LE).decode(back.frame(last), back.target),
+                                         codec(EXPLICIT_LE).decode(frame, described))  # fmt: skip
+    assert back.target == replace(described, planar=0) or (first, second) == (EXPLICIT_LE, EXPLICIT_LE)
+
+
+def test_frames_come_one_at_a_time() -> None:
+    def frames() -> Any:
+        yield natives(GREY)[0]
+        raise AssertionError("a second frame was taken before the first was asked for")
+
+    made = transcode.transcode_frames(frames(), GREY, EXPLICIT_LE, RLE_LOSSLESS)
+    assert len(next(made)) > 64
+
+
+def test_native_frames_stay_as_they_are() -> None:
+    made = transcode.plan(GREY, EXPLICIT_LE, EXPLICIT_BE)
+    assert made.way == "same" and made.frame(b"anything") == b"anything"
+    assert made.changes({}).members["7FE00010"] == {"vr": "OW"}
+
+
+def test_whole_cells_keep_overlays_in_unused_bits() -> None:
+    cells = slope(OVERLAID).astype("<u2")
+    cells[2:5, 1] |= 0x8000
+    frame = cells.tobytes()
+    for to in (RLE_LOSSLESS, DEFLATED_IMAGE_FRAME):
+        there = transcode.plan(OVERLAID, EXPLICIT_LE, to)
+        assert there.way == "cells"
+        back = transcode.plan(there.target, to, EXPLICIT_LE)
+        assert back.frame(there.frame(frame)) == frame
+
+
+def test_overlays_in_unused_bits_are_taken_out_where_they_would_be_lost() -> None:
+    cells = slope(OVERLAID).astype("<u2")
+    cells[2:5, 1] |= 0x8000
+    members = {"60000100": {"vr": "US", "Value": [16]}, "60000102": {"vr": "US", "Value": [15]}}
+    assert transcode.embedded_overlays(members) == [(0x6000, 15)]
+    plane = transcode.overlay_bits(cells.tobytes(), OVERLAID, EXPLICIT_LE, 15)
+    expected = numpy.zeros((11, 8), "u1")
+    expected[2:5, 1] = 1
+    assert plane == expected.tobytes()
+    found = transcode.overlay_members(0x6000, [plane, plane])
+    assert (found["60000100"]["Value"], found["60000102"]["Value"]) == ([1], [0])
+    assert transcode.embedded_overlays(members | found) == []
+    made = transcode.plan(OVERLAID, EXPLICIT_LE, JPEG_2000_LOSSLESS)
+    assert made.way == "values"
+    decoded = codec(JPEG_2000_LOSSLESS).decode(made.frame(cells.tobytes()), made.target)
+    numpy.testing.assert_array_equal(decoded, slope(OVERLAID))
+
+
+def test_photometric_interpretation_follows_the_code_stream() -> None:
+    says = {
+        JPEG_2000_LOSSLESS: "YBR_RCT",
+        HTJ2K_LOSSLESS: "YBR_RCT",
+        JPEG_BASELINE: "YBR_FULL_422",
+        JPEG_LS_LOSSLESS: "RGB",
+        RLE_LOSSLESS: "RGB",
+    }
+    for to, photometric in says.items():
+        made = transcode.plan(RGB, EXPLICIT_LE, to)
+        assert made.target.photometric == photometric
+        changed = made.changes(RGB.members(), 2.0).members
+        assert changed.get("00280004", {"Value": ["RGB"]})["Value"] == [photometric]
+        assert changed["7FE00010"] == {"vr": "OB"}
+        back = transcode.plan(made.target, to, EXPLICIT_LE)
+        assert back.target.photometric == "RGB" and back.target.planar == 0
+    full = transcode.plan(RGB, EXPLICIT_LE, JPEG_BASELINE, Options(subsampling=False))
+    assert full.target.photometric == "YBR_FULL"
+    assert transcode.plan(RGB, EXPLICIT_LE, JPEG_2000).target.photometric == "YBR_ICT"
+
+
+def test_loss_is_told() -> None:
+    members = COMMENT | RGB.members() | {"7FE00001": {"vr": "OV"}}
+    made = transcode.plan(RGB, EXPLICIT_LE, JPEG_BASELINE)
+    assert made.loses
+    frame = natives(RGB)[0]
+    written = made.frame(frame)
+    told = transcode.changes(members, made, len(written), "2.25.2")
+    found = told.members
+    assert found["00282110"] == {"vr": "CS", "Value": ["01"]}
+    assert found["00282112"]["Value"] == [round(len(frame) / len(written), 2)]
+    assert found["00282114"]["Value"] == ["ISO_10918_1"]
+    assert found["00080008"]["Value"] == ["DERIVED", "PRIMARY", "AXIAL"]
+    assert found["00080018"]["Value"] == ["2.25.2"]
+    assert found["00082112"]["Value"][0]["00081155"]["Value"] == ["2.25.1"]
+    assert found["00089215"]["Value"][0]["00080100"]["Value"] == ["113040"]
+    assert "ratio" in found["00082111"]["Value"][0]
+    assert told.removed == {"7FE00001"}
+
+
+def test_a_second_loss_adds_to_the_first() -> None:
+    members = COMMENT | RGB.members() | {
+        "00282110": {"vr": "CS", "Value": ["01"]},
+        "00282112": {"vr": "DS", "Value": [5.0]},
+        "00282114": {"vr": "CS", "Value": ["ISO_15444_1"]},
+        "00082111": {"vr": "ST", "Value": ["Cropped"]},
+    }  # fmt: skip
+    found = transcode.plan(RGB, EXPLICIT_LE, JPEG_BASELINE).changes(members, 8.0).members
+    assert found["00282112"]["Value"] == [5.0, 8.0]
+    assert found["00282114"]["Value"] == ["ISO_15444_1", "ISO_10918_1"]
+    assert found["00082111"]["Value"][0].startswith("Cropped; Lossy compression")
+    assert "00080018" not in found
+
+
+def test_decompressing_does_not_hide_the_loss() -> None:
+    made = transcode.plan(replace(RGB, photometric="YBR_FULL_422"), JPEG_BASELINE, EXPLICIT_LE)
+    assert not made.loses
+    assert made.changes({}).members["00282110"]["Value"] == ["01"]
+    assert "00282110" not in transcode.plan(GREY, RLE_LOSSLESS, EXPLICIT_LE).changes({}).members
+
+
+@pytest.mark.parametrize("syntax_uid", [JPEG_BASELINE, JPEG_EXTENDED])
+def test_a_recompressed_jpeg_comes_back_byte_for_byte(syntax_uid: str) -> None:
+    there = transcode.plan(RGB, EXPLICIT_LE, syntax_uid)
+    jpeg = there.frame(natives(RGB)[0])
+    packed = transcode.plan(there.target, syntax_uid, RECOMPRESSED)
+    smaller = packed.frame(jpeg)
+    assert smaller != jpeg and packed.target == there.target and not packed.loses
+    assert packed.error(jpeg, smaller) == 0
+    assert transcode.plan(packed.target, RECOMPRESSED, syntax_uid).frame(smaller) == jpeg
+
+
+def test_what_jpeg_xl_cannot_recompress() -> None:
+    grey = replace(GREY, signed=False)
+    jpeg = transcode.plan(grey, EXPLICIT_LE, JPEG_EXTENDED).frame(natives(grey)[0])
+    with pytest.raises(NotAcceptable, match="8-bit"):
+        transcode.plan(grey, JPEG_EXTENDED, RECOMPRESSED).frame(jpeg)
+    with pytest.raises(NotAcceptable):
+        transcode.plan(grey, EXPLICIT_LE, RECOMPRESSED)
+
+
+@pytest.mark.parametrize(
+    ("described", "to"),
+    [
+        (GREY, JPEG_BASELINE),
+        (GREY, JPEG_EXTENDED),
+        (replace(GREY, signed=False), JPEG_BASELINE),
+        (replace(RGB, samples=1, photometric="PALETTE COLOR"), JPEG_BASELINE),
+        (replace(RGB, samples=1, photometric="PALETTE COLOR"), JPEG_2000),
+        (Description(4, 4, kind="float", bits_allocated=32, bits_stored=32, high_bit=31), RLE_LOSSLESS),
+        (Description(4, 4, kind="float", bits_allocated=32, bits_stored=32, high_bit=31), DEFLATED_IMAGE_FRAME),
+        (Description(4, 4, 1, 32, 32, 31), JPEG_LS_LOSSLESS),
+        (Description(4, 4, 1, 32, 32, 31), JPEG_2000_LOSSLESS),
+        (Description(4, 4, 1, 1, 1, 0), RLE_LOSSLESS),
+        (Description(4, 4, 2, 8, 8, 7), JPEG_LS_LOSSLESS),
+        (RGB, "1.2.840.10008.1.2.4.92"),
+        (RGB, "1.2.840.10008.1.2.4.102"),
+        (RGB, "2.25.99"),
+    ],
+)
+def test_what_a_syntax_cannot_carry_is_refused_before_anything_is_decoded(described: Description, to: str) -> None:
+    with pytest.raises(NotAcceptable):
+        transcode.plan(described, EXPLICIT_LE, to)
+
+
+def test_limits_come_first() -> None:
+    with pytest.raises(LimitExceeded):
+        transcode.plan(GREY, EXPLICIT_LE, RLE_LOSSLESS, limits=PixelLimits(frame_pixels_max=87))
+
+
+def test_signed_near_lossless_does_not_wrap() -> None:
+    made = transcode.plan(GREY, EXPLICIT_LE, NEAR_LOSSLESS, Options(near=3))
+    frame = natives(GREY)[0]
+    assert 0 < made.error(frame, made.frame(frame)) <= 3
+    ends = codec(EXPLICIT_LE).encode(numpy.full(GREY.shape, 2047, "int16"), GREY, Options())
+    with pytest.raises(NotAcceptable, match="ends of the signed range"):
+        made.frame(ends)
+
+
+def test_a_short_frame_is_refused_and_a_long_one_is_not() -> None:
+    frame = natives(GREY)[0]
+    made = transcode.plan(GREY, EXPLICIT_LE, JPEG_LS_LOSSLESS)
+    assert made.frame(frame + b"\0\0") == made.frame(frame)
+    with pytest.raises(PixelsUndecodable, match="174 bytes where its geometry needs 176"):
+        made.frame(frame[:-2])
+
+
+@pytest.mark.parametrize("to", [JPEG_2000, HTJ2K])
+def test_a_ratio_is_kept(to: str) -> None:
+    described = Description(128, 128, 1, 16, 12, 11)
+    random = numpy.random.default_rng(3)
+    image = (numpy.add.outer(numpy.arange(128), numpy.arange(128)) * 8 + random.integers(0, 300, (128, 128))) % 4096
+    frame = image.astype("<u2").tobytes()
+    for ratio in (4.0, 12.0):
+        written = transcode.plan(described, EXPLICIT_LE, to, Options(ratio=ratio)).frame(frame)
+        assert ratio <= len(frame) / len(written) < ratio * 1.5
