@@ -92,6 +92,8 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.query_threads": (f"{ENGINE}::test_query_threads_and_sync_threads",),
     "archive.query_rows_max": (f"{QUERY}::test_the_row_budget",),
     "archive.query_seconds_max": (f"{QUERY}::test_the_time_budget",),
+    "archive.scan_instances_max": ("tests/unit/archive/test_search.py::test_the_budget_of_instances",),
+    "archive.scan_metadata_bytes_max": ("tests/unit/archive/test_search.py::test_the_budget_of_metadata",),
     "archive.free_bytes_min": (f"{ENGINE}::test_free_bytes_min",),
     "archive.delete_grace_seconds": (f"{ENGINE}::test_delete_grace_seconds",),
     "archive.collect_every_seconds": ("unit/archive/test_deletion.py::test_the_collector_comes_round_by_itself",),

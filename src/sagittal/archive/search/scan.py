@@ -54,7 +54,7 @@ def _slice(
 ) -> int:
     """Look at pairs from `at` on, for a short while; gives where it came to."""
     until = monotonic() + _SLICE_SECONDS
-    while at < len(pairs) and monotonic() < until:
+    while True:
         chunk = [pair for pair in pairs[at : at + _ROWS_AT_ONCE] if pair[0] not in found]
         at += _ROWS_AT_ONCE
         texts = _texts(connection, [instance for _, instance in chunk], matcher.needs, bytes_max)
@@ -62,7 +62,8 @@ def _slice(
         for row, instance in chunk:
             if row not in found and instance in matched:
                 found[row] = instance
-    return at
+        if at >= len(pairs) or monotonic() >= until:
+            return at
 
 
 def _texts(
