@@ -1,4 +1,4 @@
-"""Writes docs/reference/*.md from the code: commands, settings and limits, transfer syntaxes, defects.
+"""Writes docs/reference/*.md from the code: commands, settings and limits, transfer syntaxes, defects, keys.
 
     python tools/docs.py            write the pages
     python tools/docs.py --check    fail when one is not current
@@ -18,9 +18,12 @@ from pathlib import Path
 
 import click
 
-from sagittal import cli, config, limits
+from sagittal import cli, config, conformance, limits
+from sagittal.archive.index import keys
 from sagittal.dicom.defects import POLICY
+from sagittal.dicom.dictionary import keyword_of
 from sagittal.dicom.syntaxes import SYNTAXES
+from sagittal.web.search import levels
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -120,9 +123,46 @@ def defects_page() -> str:
     return page + table(("defect", "action", "DIMSE status", "HTTP status", "meaning"), rows)
 
 
+_MATCHED = {
+    "uid": "UID, list of UIDs",
+    "name": "name: any component group, case and accents folded, wildcards",
+    "date": "date, range of dates",
+    "time": "time, range of times",
+    "number": "number",
+    "text": "text, wildcards",
+    "any": "text, wildcards; any of its values",
+    "any-name": "name, wildcards; any of its values",
+    "": "",
+}
+
+
+def query_keys_page() -> str:
+    """Of `archive/index/keys.py`: what is in the index, and what of it QIDO-RS answers unasked."""
+    page = "# Query keys\n\nThe attributes in the index, which queries find at once. *Level* is the highest that has\n"
+    page += "it; the levels below have it too. A search over HTTP answers the marked ones unasked; the others with\n"
+    page += "`includefield`, or when they are keys. Any other attribute can be asked as well; it is looked for in\n"
+    page += "the headers of the objects.\n\n"
+    returned = {tag for tags in levels.DEFAULTS.values() for tag in tags}
+    rows = {
+        key.tag: (
+            f"({key.tag >> 16:04X},{key.tag & 0xFFFF:04X})",
+            keyword_of(key.tag),
+            level.lower(),
+            _MATCHED.get(key.kind, key.kind),
+            "yes" if key.tag in returned else "",
+        )
+        for level in reversed(keys.LEVELS)
+        for key in keys.OWN[level]
+    }
+    head = ("tag", "attribute", "level", "matched as", "answered")
+    return page + table(head, (rows[tag] for tag in sorted(rows)))
+
+
 PAGES = {
+    "conformance": conformance.statement,
     "defects": defects_page,
     "commands": commands_page,
+    "query-keys": query_keys_page,
     "settings": settings_page,
     "transfer-syntaxes": syntaxes_page,
 }

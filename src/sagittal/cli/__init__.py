@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "qido": ("web.qido", "QIDO-RS: search any resource of a DICOMweb server."),
     "wado": ("web.wado", "WADO-RS: objects, metadata, frames, rendered images of a DICOMweb server."),
     "stow": ("web.stow", "STOW-RS: send files to a DICOMweb server."),
+    "conformance": ("conformance", "Print the DICOM conformance statement."),
     "dump": ("dump", "Show the elements of DICOM files."),
 }
 

@@ -76,6 +76,11 @@ def _described() -> dict[str, list[Resource]]:
     return found
 
 
+def media_types(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a resource takes, and what it answers."""
+    return _media(resource, _TAKES), _media(resource, ANSWERS)
+
+
 def _media(resource: Resource, table: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     return table.get(resource.handler.rpartition(".")[0], ())
 

@@ -1,0 +1,81 @@
+"""DICOMweb: resources with their methods and media types, limits of an answer, statuses of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sagittal import errors
+from sagittal.conformance.markdown import section, table
+from sagittal.dicom.syntaxes import SYNTAXES
+from sagittal.limits import WebLimits
+from sagittal.web.retrieve.capabilities import media_types
+from sagittal.web.routes import RESOURCES
+from sagittal.web.wire.accept import COMPRESSED_TYPES
+
+
+def sections() -> Iterator[str]:
+    yield section("DICOMweb: the origin server", _SERVER)
+    yield section("Resources", table(("method", "resource", "takes", "answers"), _resource_rows()), depth=3)
+    yield section("Media types of frames", _FRAMES, table(("media type", "transfer syntaxes"), _types()), depth=3)
+    yield section("Limits", table(("limit", "value"), _limit_rows()), depth=3)
+    yield section("Errors, by HTTP and by DIMSE", _ERRORS, table(("HTTP", "DIMSE", "meaning"), _error_rows()), depth=3)
+    yield section("DICOMweb: the commands", _AGENT)
+
+
+_SERVER = """\
+Below `/dicom-web` on the HTTP port (8042), plain; a proxy in front makes HTTPS of it. Whoever shows a bearer token
+(RFC 6750) has its verbs; on loopback without tokens everybody may do everything. An empty search answers 200 with an
+empty list. Answers that are cut say so in `Warning: 299`.
+"""
+_FRAMES = """\
+Frames are answered in their stored transfer syntax when the request accepts it.
+"""
+_ERRORS = """\
+One tree of errors; each carries both statuses. HTTP answers are problem details (RFC 9457), DIMSE responses have the
+text as Error Comment.
+"""
+_AGENT = """\
+`sagittal qido`, `wado`, `stow`, and `find`, `get`, `store` with a URL, are user agents of Search, Retrieve and Store
+Transactions. They accept `application/dicom+json`, and `application/dicom` in any transfer syntax; they show a bearer
+token or a user (RFC 6750, RFC 7617), and check the server's certificate.
+"""
+
+
+def _resource_rows() -> Iterator[tuple[str, str, str, str]]:
+    for resource in RESOURCES:
+        takes, answers = media_types(resource)
+        yield resource.method, f"`{resource.path}`", _listed(takes), _listed(answers)
+
+
+def _listed(types: tuple[str, ...]) -> str:
+    if len(types) > 6:
+        return "`application/octet-stream` and the media types of frames, alone or in `multipart/related`"
+    return ", ".join(f"`{type_}`" for type_ in types)
+
+
+def _types() -> Iterator[tuple[str, str]]:
+    found: dict[str, list[str]] = {}
+    for uid, type_ in COMPRESSED_TYPES.items():
+        if uid in SYNTAXES:
+            found.setdefault(type_, []).append(SYNTAXES[uid].name)
+    for type_, names in found.items():
+        yield f"`{type_}`", "; ".join(names)
+
+
+def _limit_rows() -> Iterator[tuple[str, object]]:
+    web = WebLimits()
+    yield "matches in an answer, unless `limit` says otherwise", web.results_default
+    yield "matches in an answer, at most", web.results_max
+    yield "parts of a request, at most", web.parts_max
+    yield "frames of a request, at most", web.frames_per_request_max
+    yield "query parameters, at most", web.query_parameters_max
+
+
+def _error_rows() -> Iterator[tuple[str, str, str]]:
+    rows: dict[tuple[int, int, str], None] = {}
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, errors.SagittalError):
+            text = (kind.__doc__ or "").partition("\n")[0]
+            rows[kind.http_status, kind.dimse_status, text] = None
+    for http, dimse, text in sorted(rows):
+        yield str(http), f"{dimse:04X}", text

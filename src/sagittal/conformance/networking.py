@@ -1,0 +1,238 @@
+"""Networking by DIMSE: SOP classes by role, transfer syntaxes, associations, services with keys and statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from sagittal.archive.index.keys import KEYS, LEVELS
+from sagittal.client.dimse import MODELS
+from sagittal.conformance.markdown import section, table, tag
+from sagittal.dicom.dictionary import lookup
+from sagittal.dicom.sopclasses import LEVELS as MODEL_LEVELS
+from sagittal.dicom.sopclasses import STORAGE, VERIFICATION, WELL_KNOWN, name_of
+from sagittal.dicom.syntaxes import SYNTAXES
+from sagittal.dimse.service import Service
+from sagittal.dimse.status import text as status_text
+from sagittal.limits import NetLimits, ReaderLimits
+from sagittal.services import ALL
+from sagittal.services.extended import FIND_GRANTED, RETRIEVE_GRANTED
+from sagittal.services.query import CANCELLED, PENDING, PENDING_KEY_IGNORED
+from sagittal.services.site import Site
+from sagittal.services.storage import KEPT_FIRST
+from sagittal.services.suboperations import ALL_FAILED, SOME_FAILED
+from sagittal.uid import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
+from sagittal.ul.negotiation import DEFAULT_ORDER
+
+_MATCHING = {
+    "text": "single value, wildcard",
+    "name": "single value, wildcard; by component group, without regard to case and accents",
+    "any-name": "as names, any of several values",
+    "any": "any of several values",
+    "uid": "list of UIDs",
+    "date": "single value, range",
+    "time": "single value, range",
+    "number": "single value",
+    "": "returned only",
+}
+_TERMS = {
+    "relational": "Relational queries and retrieval",
+    "combined_datetime": "Combined date-time matching",
+    "fuzzy": "Fuzzy semantic matching of person names",
+    "timezone": "Time zone query adjustment",
+    "enhanced_conversion": "Enhanced Multi-Frame Image conversion",
+}
+
+
+def services() -> list[Service]:
+    """What the listener negotiates; none of them is run here, so they get no archive."""
+    site = Site(cast(Any, None), "SAGITTAL", lambda _aet: None, cast(Any, None), ReaderLimits())
+    return [make(site) for make in ALL]
+
+
+def classes_of(service: Service) -> list[str]:
+    """The SOP classes of a service that PS3.6 knows, those in force first."""
+    known = (uid for uid, row in WELL_KNOWN.items() if row.kind in "TCM" and service.covers(uid))
+    return sorted(known, key=lambda uid: (WELL_KNOWN[uid].retired, name_of(uid)))
+
+
+def syntaxes_of(service: Service) -> tuple[str, ...]:
+    """The transfer syntaxes that a service accepts."""
+    return tuple(uid for uid in SYNTAXES if service.syntaxes(uid))
+
+
+def sections() -> Iterator[str]:
+    made = services()
+    sets = _sets(made)
+    yield section("Networking: the archive's application entity", _MODEL)
+    yield section("SOP classes", _CLASSES, table(_HEAD, _class_rows(made, sets)), depth=3)
+    yield section("Transfer syntaxes", *_syntaxes(sets), depth=3)
+    yield section("Associations", table(("policy", "value"), _association_rows()), depth=3)
+    yield section("Extended negotiation", table(("option", "FIND", "MOVE and GET"), _terms()), depth=3)
+    yield section("Storage", _STORAGE, table(("status", "meaning", "when"), _statuses(_STORE)), depth=3)
+    statuses = table(("status", "meaning", "when"), _statuses(_FIND))
+    yield section("Query", _QUERY, *_models(), *_keys(), statuses, depth=3)
+    yield section("Retrieve", _RETRIEVE, table(("status", "meaning", "when"), _statuses(_MOVE)), depth=3)
+    yield section("Networking: the commands", _COMMANDS, table(("SOP class", "UID", "command"), _command_rows()))
+
+
+_MODEL = """\
+One application entity, SAGITTAL unless configured otherwise, listens on one port (11112), plain or with TLS. It
+answers verification, stores what is sent, and answers queries and retrievals; for C-MOVE it opens associations to
+nodes of its AE table. A C-STORE that is answered with success is on disk: file, directory and index row are synced.
+"""
+_CLASSES = """\
+*SCP*: we perform the operations. *SCU*: we invoke them, on associations that we open for C-MOVE, and on the
+association of a C-GET whose requestor took the SCP role. Beyond this table, Storage accepts every SOP Class UID that
+PS3.6 does not list: private classes, and those newer than this version. The last column names a set below.
+"""
+_HEAD = ("service", "SOP class", "UID", "SCP", "SCU", "transfer syntaxes")
+
+
+def _sets(made: Iterable[Service]) -> dict[tuple[str, ...], str]:
+    found: dict[tuple[str, ...], str] = {}
+    for service in made:
+        found.setdefault(syntaxes_of(service), "ABCDEFGH"[len(found)])
+    return found
+
+
+def _class_rows(made: Iterable[Service], sets: dict[tuple[str, ...], str]) -> Iterator[tuple[str, ...]]:
+    for service in made:
+        for uid in classes_of(service):
+            retired = " (retired)" if WELL_KNOWN[uid].retired else ""
+            roles = ("yes" if service.scp else "", "yes" if service.scu else "")
+            yield service.name, name_of(uid) + retired, uid, *roles, sets[syntaxes_of(service)]
+
+
+def _syntaxes(sets: dict[tuple[str, ...], str]) -> Iterator[str]:
+    order = ", ".join("all others as the requestor has them" if uid == "*" else name_of(uid) for uid in DEFAULT_ORDER)
+    yield f"Of those proposed for one context one is chosen by the order of the calling node, else: {order}.\n"
+    for uids, name in sets.items():
+        yield f"Set {name}:\n"
+        yield table(("transfer syntax", "UID"), ((SYNTAXES[uid].name, uid) for uid in uids))
+    refused = ", ".join(f"{row.name}" for row in SYNTAXES.values() if not row.storable)
+    yield f"Refused for storage, since their data sets do not hold their pixels: {refused}.\n"
+    yield "A transfer syntax that PS3.6 does not list is accepted for storage, and kept as bytes.\n"
+
+
+def _association_rows() -> Iterator[tuple[str, object]]:
+    net = NetLimits()
+    yield "Application context", "1.2.840.10008.3.1.1.1"
+    yield "Implementation Class UID, Implementation Version Name", f"{IMPLEMENTATION_CLASS}, {IMPLEMENTATION_VERSION}"
+    yield "Associations as acceptor, at most", net.associations_max
+    yield "Maximum Length Received that we announce", net.pdu_receive_bytes_max
+    yield "Presentation contexts in one association, at most", net.presentation_contexts_max
+    yield "Asynchronous operations as acceptor: performed at one time, at most", net.operations_max
+    yield "Identifier of a query or retrieval, bytes at most", net.identifier_bytes_max
+    yield "ARTIM, seconds for the whole negotiation", f"{net.artim_seconds:g}"
+    yield "Association without traffic is aborted after seconds", f"{net.idle_seconds_max:g}"
+    yield "As requestor: seconds for a connection", f"{net.connect_seconds_max:g}"
+    yield "As requestor: seconds for an answer", f"{net.response_seconds_max:g}"
+    yield "SCP/SCU role selection", "accepted for Storage classes (C-GET)"
+    yield (
+        "SOP Class Common Extended Negotiation",
+        "read: a class that is declared to be of a service is served by it",
+    )
+    yield "User identity", "a token (alone, or with its name) is verified; any other is noted and not trusted"
+    yield (
+        "Acceptance",
+        "on loopback anybody; else calling AE title, address and called AE title must agree",
+    )
+
+
+def _terms() -> Iterator[tuple[str, str, str]]:
+    find, retrieve = FIND_GRANTED._asdict(), RETRIEVE_GRANTED._asdict()
+    for name in find:
+        yield _TERMS[name], _granted(find, name), _granted(retrieve, name)
+
+
+def _granted(terms: dict[str, bool], name: str) -> str:
+    return "" if name not in terms else "granted" if terms[name] else "declined"
+
+
+_STORAGE = """\
+Level 2 (Full) conformance: every attribute, private ones too, is kept, byte for byte as it was sent. No element is
+coerced. Objects that break the encoding rules in a way that can be read in one way only are stored and logged; what
+is done about each defect is in [defects](defects.md). Digital signatures are neither checked nor broken. An instance
+is available at once, and for as long as it is not deleted.
+"""
+_STORE = (
+    (0x0000, "stored; or the very same object is held already"),
+    (KEPT_FIRST, "another content is held under this SOP Instance UID, and both are kept (a setting makes it 0000)"),
+    (0x0111, "the same, where the sender's policy is to refuse"),
+    (0x0124, "the sender may not store"),
+    (0xA700, "no space, the volume can't be written, or a limit is exceeded"),
+    (0xA900, "a UID is missing, invalid, or differs from the command"),
+    (0xC000, "the data set can't be read"),
+)
+_QUERY = """\
+Hierarchical queries, and relational ones where negotiated. Every attribute that is asked for is returned; those of
+the tables from the index, any other standard or private one from what was kept of the objects. A key without an index
+is matched within what the indexed keys leave, up to a limit, else A700. Keys that can't be matched give FF01.
+Responses come in the character set of the request where it can hold them, else in ISO_IR 192.
+"""
+_FIND = (
+    (0x0000, "no more matches"),
+    (PENDING, "a match"),
+    (PENDING_KEY_IGNORED, "a match, with a key that was not matched"),
+    (CANCELLED, "after C-CANCEL"),
+    (0x0124, "the requestor may not query"),
+    (0xA700, "too many matches, or too much to look through"),
+    (0xA900, "the identifier lacks a key it needs, or has one of another level"),
+    (0xC000, "the identifier can't be read"),
+)
+_RETRIEVE = """\
+C-MOVE sends to nodes of the AE table only, over further associations when the SOP classes need more than 128
+contexts. C-GET sends in the accepted contexts in which the requestor has the SCP role. An object goes in its stored
+transfer syntax; uncompressed ones are re-encoded when only another uncompressed syntax was accepted.
+"""
+_MOVE = (
+    (0x0000, "all was sent, or nothing matched"),
+    (PENDING, "sub-operations go on; counts are told"),
+    (CANCELLED, "after C-CANCEL"),
+    (SOME_FAILED, "some sub-operations failed or ended with a warning; Failed SOP Instance UID List is told"),
+    (ALL_FAILED, "every sub-operation failed"),
+    (0xA801, "the move destination is no node of the AE table"),
+    (0x0124, "the requestor may not retrieve"),
+    (0xA900, "the identifier lacks a key it needs"),
+)
+
+
+def _statuses(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str, str]]:
+    for code, when in rows:
+        yield f"{code:04X}", status_text(code).rpartition(" (")[0], when
+
+
+def _models() -> Iterator[str]:
+    made = services()
+    offered = {uid: levels for uid, levels in MODEL_LEVELS.items() if any(service.covers(uid) for service in made)}
+    rows = ((name_of(uid), " ".join(levels)) for uid, levels in offered.items())
+    yield table(("information model", "levels"), rows)
+
+
+def _keys() -> Iterator[str]:
+    for level in LEVELS:
+        yield f"Keys of the index at the {level} level:\n"
+        yield table(("attribute", "tag", "matching"), _key_rows(level))
+
+
+def _key_rows(level: str) -> Iterator[tuple[str, str, str]]:
+    for number, key in sorted(KEYS[level].items()):
+        entry = lookup(number)
+        yield (entry.name if entry else ""), tag(number), _MATCHING[key.kind]
+
+
+_COMMANDS = """\
+`sagittal echo`, `store`, `find`, `get` and `move` are SCUs of their own, calling as SAGITTAL unless told otherwise.
+They propose Explicit and Implicit VR Little Endian; `store` proposes what its files are in, `get` every storable
+transfer syntax. They ask for extended negotiation and a window of operations only when told to. `sagittal receive` is
+an SCP of Verification and Storage that writes into a folder.
+"""
+
+
+def _command_rows() -> Iterator[tuple[str, str, str]]:
+    yield name_of(VERIFICATION), VERIFICATION, "echo"
+    yield f"every Storage SOP class ({len(STORAGE)} in PS3.6), private ones", "", "store, get"
+    for uids in MODELS.values():
+        for uid, command in zip(uids, ("find", "move", "get"), strict=True):
+            yield name_of(uid), uid, command

@@ -1,0 +1,101 @@
+"""The conformance statement against a running archive: every SOP class in every transfer syntax, every option."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+from conftest import Served, sagittal
+
+from sagittal.conformance import statement
+from sagittal.dicom.sopclasses import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE, WELL_KNOWN
+from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
+from sagittal.net.client import Peer, Proposal, connect
+
+PRIVATE = "1.2.826.0.1.3680043.9.9999.77"
+UID = re.compile(r"[0-2](\.[0-9]+)+\Z")
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The rows of every table below a heading of the printed statement."""
+    part = re.split(rf"^#+ {heading}$", statement(), flags=re.MULTILINE)[1]
+    part = re.split(r"^#+ ", part, maxsplit=1, flags=re.MULTILINE)[0]
+    lines = [line for line in part.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("| \n").split(" | ")] for line in lines]
+
+
+def stated() -> set[tuple[str, str]]:
+    """SOP class and transfer syntax of every context that the statement says is accepted with us as SCP."""
+    text = statement()
+    sets = {
+        name: re.findall(r"\| ([0-9.]+) \|$", body, re.MULTILINE)
+        for name, body in re.findall(r"^Set ([A-Z]):\n(.*?)(?=^Set |^#|^Refused)", text, re.MULTILINE | re.DOTALL)
+    }
+    found = set()
+    for line in re.findall(r"^\| .* \|$", re.split(r"^### SOP classes$", text, flags=re.MULTILINE)[1], re.MULTILINE):
+        cells = [cell.strip() for cell in line[1:-1].split("|")]
+        if len(cells) == 6 and UID.match(cells[2]) and cells[3] == "yes":
+            found |= {(cells[2], syntax) for syntax in sets[cells[5]]}
+    return found
+
+
+async def accepted(peer: Peer, asked: list[tuple[str, str]], role: str) -> set[tuple[str, str]]:
+    """What the archive accepts of these contexts; `role` is ours."""
+    found = set()
+    for batch in (asked[at : at + 128] for at in range(0, len(asked), 128)):
+        async with await connect(peer, "ASKING", [Proposal(*pair, role) for pair in map(_lists, batch)]) as association:
+            found |= {
+                (each.abstract_syntax, each.transfer_syntax)
+                for each in association.info.contexts
+                if (each.peer_scp if role == "scu" else each.peer_scu)
+            }
+    return found
+
+
+def _lists(pair: tuple[str, str]) -> tuple[str, list[str]]:
+    return pair[0], [pair[1]]
+
+
+def peer_of(server: Served) -> Peer:
+    return Peer(server.aet, server.host, server.port)
+
+
+def test_what_is_stated_is_what_is_negotiated(shared_server: Served) -> None:
+    classes = [uid for uid, row in WELL_KNOWN.items() if row.kind in "TCM"]
+    asked = [(sop_class, syntax) for sop_class in classes for syntax in SYNTAXES]
+    expected = stated()
+    assert len(expected) > 1000
+    assert asyncio.run(accepted(peer_of(shared_server), asked, "scu")) == expected
+
+
+def test_classes_that_nobody_knows_are_stored(shared_server: Served) -> None:
+    asked = [(PRIVATE, EXPLICIT_LE), (PRIVATE, "1.2.826.0.1.3680043.9.9999.78")]
+    assert asyncio.run(accepted(peer_of(shared_server), asked, "scu")) == set(asked)
+
+
+def test_our_scu_role_is_granted_where_it_is_stated(shared_server: Served) -> None:
+    scu = {row[2] for row in rows("SOP classes") if len(row) == 6 and row[4] == "yes"}
+    classes = [uid for uid, row in WELL_KNOWN.items() if row.kind in "TCM"]
+    asked = [(uid, EXPLICIT_LE) for uid in classes]
+    assert {uid for uid, _ in asyncio.run(accepted(peer_of(shared_server), asked, "scp"))} == scu != set()
+
+
+@pytest.mark.parametrize(("sop_class", "column"), [(STUDY_ROOT_FIND, 1), (STUDY_ROOT_MOVE, 2), (STUDY_ROOT_GET, 2)])
+def test_options_are_granted_as_stated(shared_server: Served, sop_class: str, column: int) -> None:
+    table = [row + [""] * (3 - len(row)) for row in rows("Extended negotiation")[1:]]
+    options = [row[column] == "granted" for row in table if row[column]]
+
+    async def granted() -> bytes:
+        contexts = [Proposal(sop_class, [EXPLICIT_LE])]
+        extended = {sop_class: bytes([1] * len(options))}
+        async with await connect(peer_of(shared_server), "ASKING", contexts, extended=extended) as association:
+            return association.info.extended.get(sop_class, bytes(len(options)))
+
+    assert asyncio.run(granted()) == bytes(options)
+
+
+def test_the_command_prints_it() -> None:
+    done = sagittal("conformance")
+    assert done.returncode == 0
+    assert done.stdout == statement()
