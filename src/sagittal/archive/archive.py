@@ -12,12 +12,12 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from sagittal.archive import deletion, query, retrieve
+from sagittal.archive import deletion, nonpatient, query, retrieve
 from sagittal.archive.access import LOCAL, Principal, authorize
 from sagittal.archive.changes import Change, Feed
 from sagittal.archive.deletion import Deleted, Purged, Tombstone
@@ -35,7 +35,7 @@ from sagittal.archive.ingest.staging import Gauge
 from sagittal.archive.ingest.transfer import Ingest, Transfer
 from sagittal.archive.ingest.versions import Comparer
 from sagittal.archive.local import LocalVolume
-from sagittal.archive.query import Query, Rows
+from sagittal.archive.query import Keys, Query, Rows
 from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.archive.upkeep.statistics import Counts, Discrepancy, Figures, LatestStudy, Statistics
 from sagittal.dicom.scanning.memo import Memo
@@ -240,6 +240,16 @@ class Archive:
             number = await query.count(self.readers, self.limits.archive, principal, asked, self._attributes)
         self.audit(AuditRow(principal.name, principal.kind, "find", detail=f"count {asked.level}"))
         return number
+
+    async def find_non_patient(
+        self, principal: Principal, sop_classes: Collection[str], keys: Keys
+    ) -> list[nonpatient.Found]:
+        """The instances without a study, of these classes, that match."""
+        with self.audited(principal, "find"):
+            most = self.limits.archive.scan_instances_max
+            found = await nonpatient.find_non_patient(self.readers, most, principal, sop_classes, keys)
+        self.audit(AuditRow(principal.name, principal.kind, "find", detail="NONE", number_of_instances=len(found)))
+        return found
 
     async def instances(
         self,

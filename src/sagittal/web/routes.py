@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.routing import Route
 
+from sagittal.web.wire.resources import NON_PATIENT
+
 if TYPE_CHECKING:
     from sagittal.web.house import House
 
@@ -33,6 +35,8 @@ _QIDO, _WADO, _FRAMES, _BULK, _STOW = (
     "store.stow:Stow",
 )
 
+_NON_PATIENT = "nonpatient.service:NonPatient"
+
 RESOURCES: tuple[Resource, ...] = (
     # Store: 10.5
     Resource("POST", "/studies", f"{_STOW}.store"),
@@ -51,6 +55,11 @@ RESOURCES: tuple[Resource, ...] = (
     *(Resource("GET", level + "/pixeldata", f"{_BULK}.pixel_data") for level in _LEVELS),
     *(Resource("GET", level + "/metadata", "retrieve.metadata:Metadata.metadata") for level in _LEVELS),
     *(Resource("GET", level, f"{_WADO}.objects") for level in _LEVELS),
+    # Non-patient instances: 12
+    *(Resource("GET", f"/{name}", f"{_NON_PATIENT}.search") for name in NON_PATIENT),
+    *(Resource("POST", f"/{name}", f"{_STOW}.store") for name in NON_PATIENT),
+    *(Resource("GET", f"/{name}/{{uid}}", f"{_NON_PATIENT}.retrieve") for name in NON_PATIENT),
+    *(Resource("GET", f"/{name}/{{uid}}/bulkdata/{{path:path}}", f"{_NON_PATIENT}.value") for name in NON_PATIENT),
     # Delete: ours, as other archives have it
     *(Resource("DELETE", level, "retrieve.removal:Removal.delete") for level in _LEVELS),
     # Capabilities: 8.9

@@ -33,7 +33,7 @@ _PARTS = 'multipart/related; type="{}"'
 _PIXELS = (OCTET_STREAM, *dict.fromkeys(COMPRESSED_TYPES.values()))
 _VALUES = (*(_PARTS.format(type_) for type_ in _PIXELS), *_PIXELS)
 
-# Handler -> the media types of its answers. What isn't here answers no content.
+# Handler, or all of a class -> the media types of its answers. What isn't here answers no content.
 ANSWERS: dict[str, tuple[str, ...]] = {
     "store.stow:Stow": (DICOM_JSON,),
     "search.qido:Qido": (DICOM_JSON,),
@@ -41,6 +41,9 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "retrieve.metadata:Metadata": (DICOM_JSON, _XML),
     "retrieve.frames:Frames": _VALUES,
     "retrieve.bulkdata:BulkData": _VALUES,
+    "nonpatient.service:NonPatient.search": (DICOM_JSON,),
+    "nonpatient.service:NonPatient.retrieve": (_PARTS.format(DICOM), DICOM, DICOM_JSON, _XML),
+    "nonpatient.service:NonPatient.value": (_PARTS.format(OCTET_STREAM), OCTET_STREAM),
     "retrieve.capabilities:Capabilities": (WADL, "application/json"),
 }
 _TAKES = {"store.stow:Stow": (_PARTS.format(DICOM), DICOM)}
@@ -82,7 +85,7 @@ def media_types(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _media(resource: Resource, table: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    return table.get(resource.handler.rpartition(".")[0], ())
+    return table.get(resource.handler) or table.get(resource.handler.rpartition(".")[0], ())
 
 
 def _says(resource: Resource) -> str:

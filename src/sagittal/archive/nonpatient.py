@@ -1,0 +1,65 @@
+"""Instances without a study (PS3.4 C.6, GG): which are held of some SOP classes, and those that match keys.
+
+They are matched on the metadata that ingest kept, under the same budget as any search that no index answers.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from sagittal.archive.access import Principal, authorize
+from sagittal.archive.index.connection import Readers
+from sagittal.archive.index.nonpatient import NON_PATIENT
+from sagittal.archive.index.select import METADATA
+from sagittal.archive.retrieve import InstanceRef
+from sagittal.dicom.matching.predicate import Keys, Matcher
+from sagittal.errors import LimitExceeded
+
+_AT_ONCE = 24  # instances inflated and matched in one go on a reader thread
+
+
+class Found(NamedTuple):
+    """An instance and its DICOM JSON object."""
+
+    ref: InstanceRef
+    obj: Mapping[str, Any]
+
+
+async def find_non_patient(
+    readers: Readers, scan_max: int, principal: Principal, sop_classes: Iterable[str], keys: Keys
+) -> list[Found]:
+    """The instances of these classes that match all keys, in the order they were stored.
+
+    BadRequest for a key that cannot be read, LimitExceeded when more are held than may be looked through.
+    """
+    authorize(principal, "find")
+    matches = Matcher(keys)
+    named = json.dumps(list(sop_classes))
+
+    def select(connection: sqlite3.Connection) -> list[InstanceRef]:
+        rows = connection.execute(NON_PATIENT, (named, scan_max + 1)).fetchall()
+        return [InstanceRef._make(row) for row in rows]
+
+    refs = await readers.run(select)
+    if len(refs) > scan_max:
+        raise LimitExceeded(f"more than {scan_max} instances to look through (limits.archive.scan_instances_max)")
+
+    def match(connection: sqlite3.Connection, some: list[InstanceRef]) -> list[Found]:
+        found = []
+        for ref in some:
+            text = b"".join(zlib.decompress(body) for (body,) in connection.execute(METADATA, (ref.id,)))
+            if text and all(need in text for need in matches.needs) and matches(obj := orjson.loads(text)):
+                found.append(Found(ref, obj))
+        return found
+
+    answer: list[Found] = []
+    for at in range(0, len(refs), _AT_ONCE):
+        some = refs[at : at + _AT_ONCE]
+        answer += await readers.run(lambda connection, some=some: match(connection, some))  # type: ignore[misc]
+    return answer

@@ -1,0 +1,167 @@
+"""Non-patient instances: stored, searched, retrieved; and never seen where patients' are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from archived import asked, parts
+from builders import Built, build, uid
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
+from sagittal.archive.ingest import Source
+from sagittal.dicom import elements, part10
+from sagittal.dicom.dictionary import tag_of, vr_of
+from sagittal.dicom.models.xml import from_xml
+from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
+from sagittal.limits import ArchiveLimits, Limits
+from sagittal.web.wire.resources import NON_PATIENT
+
+PALETTE, HANGING, IMPLANT = "1.2.840.10008.5.1.4.39.1", "1.2.840.10008.5.1.4.38.1", "1.2.840.10008.5.1.4.43.1"
+
+
+def made(sop_class: str, number: int, **texts: str | bytes) -> tuple[str, bytes]:
+    """SOP Instance UID and Part 10 file of an instance without a study."""
+    instance = uid(sop_class, number)
+    named = {"SOPClassUID": sop_class, "SOPInstanceUID": instance, **texts}
+    listed = []
+    for keyword, value in named.items():
+        vr = vr_of(tag := tag_of(keyword))
+        listed.append((tag, vr, value if isinstance(value, bytes) else elements.encode_text(vr, value, ())))
+    data = elements.encode(sorted(listed), syntax(EXPLICIT_LE))
+    return instance, part10.meta_group(sop_class, instance, EXPLICIT_LE) + data
+
+
+HELD = [
+    made(PALETTE, 1, ContentLabel="HOT_IRON", ContentDescription="Hot", RedPaletteColorLookupTableData=bytes(2048)),
+    made(PALETTE, 2, ContentLabel="PET"),
+    made(HANGING, 3, HangingProtocolName="Neuro", NumberOfPriorsReferenced=b"\1\0"),
+    made(IMPLANT, 4, ImplantName="Screw", Manufacturer="ACME"),
+]
+
+
+async def stored(archive: Archive) -> None:
+    for _, file in HELD:
+        transfer = archive.store_begin_part10(LOCAL, Source("stow"))
+        transfer.write(file)
+        await transfer.commit()
+
+
+def names(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [row["00080018"]["Value"][0] for row in answer.json()]
+
+
+@pytest.mark.parametrize(
+    ("path", "numbers"),
+    [
+        ("color-palettes", [1, 2]),
+        ("color-palettes?ContentLabel=HOT*", [1]),
+        ("color-palettes?00700080=PET", [2]),
+        ("color-palettes?ContentLabel=NONE", []),
+        ("color-palettes?limit=1", [1]),
+        ("color-palettes?limit=1&offset=1", [2]),
+        ("color-palettes?offset=5", []),
+        (f"color-palettes?SOPInstanceUID={HELD[1][0]},1.2", [2]),
+        ("hanging-protocols?HangingProtocolName=neuro*", []),
+        ("hanging-protocols?HangingProtocolName=Neuro", [3]),
+        ("hanging-protocols?NumberOfPriorsReferenced=1", [3]),
+        ("implant-templates?Manufacturer=ACME", [4]),
+        ("inventories", []),
+        ("protocol-approvals", []),
+        ("defined-procedure-protocols", []),
+    ],
+)
+def test_search(tmp_path: Path, path: str, numbers: list[int]) -> None:
+    async def act(client: httpx.AsyncClient, archive: Archive) -> httpx.Response:
+        await stored(archive)
+        return await client.get(f"/dicom-web/{path}")
+
+    answer = asked(tmp_path, [build()], act)
+    assert names(answer) == [HELD[number - 1][0] for number in numbers]
+    assert ("warning" in answer.headers) == (path == "color-palettes?limit=1")
+
+
+@pytest.mark.parametrize("query", ["Nothing=1", "limit=x", "ContentLabel.CodeValue=1", "ContentLabel=1&ContentLabel=2"])
+def test_bad_searches(tmp_path: Path, query: str) -> None:
+    async def act(client: httpx.AsyncClient, _: Any) -> int:
+        return (await client.get(f"/dicom-web/color-palettes?{query}")).status_code
+
+    assert asked(tmp_path, [], act) == 400
+
+
+def test_fields(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, archive: Archive) -> None:
+        await stored(archive)
+        base = "/dicom-web/color-palettes"
+        (row,) = (await client.get(f"{base}?ContentLabel=HOT_IRON")).json()
+        assert {"00080016", "00080018", "00700080", "00700081", "00081190"} == row.keys()
+        (whole,) = (await client.get(f"{base}?ContentLabel=HOT_IRON&includefield=all")).json()
+        bulk = await client.get(whole["00281201"]["BulkDataURI"], headers={"accept": "application/octet-stream"})
+        assert bulk.content == bytes(2048)
+        found = await client.get(row["00081190"]["Value"][0], headers={"accept": "application/dicom"})
+        assert found.content == HELD[0][1]
+        (named,) = (await client.get(f"{base}?ContentLabel=HOT_IRON&includefield=00281201")).json()
+        assert "00281201" in named
+
+    asked(tmp_path, [], act)
+
+
+def test_retrieve(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, archive: Archive) -> None:
+        await stored(archive)
+        path = f"/dicom-web/hanging-protocols/{HELD[2][0]}"
+        assert parts(await client.get(path))[0][1] == HELD[2][1]
+        (obj,) = (await client.get(path, headers={"accept": "application/dicom+json"})).json()
+        assert obj["00720002"]["Value"] == ["Neuro"]
+        xml = await client.get(path, headers={"accept": 'multipart/related; type="application/dicom+xml"'})
+        assert from_xml(parts(xml)[0][1]) == obj
+        assert (await client.get(path, headers={"accept": "text/html"})).status_code == 406
+        assert (await client.get(path.replace("hanging-protocols", "color-palettes"))).status_code == 404
+        assert (await client.get("/dicom-web/color-palettes/1.2")).status_code == 404
+        assert (await client.get("/dicom-web/color-palettes/x")).status_code == 400
+
+    asked(tmp_path, [], act)
+
+
+def test_a_patients_instance_is_none(tmp_path: Path) -> None:
+    held: Built = build()
+
+    async def act(client: httpx.AsyncClient, _: Any) -> list[int]:
+        return [(await client.get(f"/dicom-web/{name}/{held.sop_instance_uid}")).status_code for name in NON_PATIENT]
+
+    assert asked(tmp_path, [held], act) == [404] * len(NON_PATIENT)
+
+
+def test_store(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, _: Any) -> None:
+        headers = {"content-type": "application/dicom"}
+        answer = await client.post("/dicom-web/color-palettes", content=HELD[0][1], headers=headers)
+        assert answer.status_code == 200
+        assert names(await client.get("/dicom-web/color-palettes")) == [HELD[0][0]]
+
+    asked(tmp_path, [], act)
+
+
+@pytest.mark.parametrize(("most", "status"), [(1, 413), (2, 200), (3, 200)])
+def test_how_many_are_looked_through(tmp_path: Path, most: int, status: int) -> None:
+    from builders import opened
+
+    from sagittal.web.app import create_app
+    from sagittal.web.house import Settings
+
+    async def inside() -> int:
+        async with opened(tmp_path, Limits(archive=ArchiveLimits(scan_instances_max=most))) as archive:
+            await stored(archive)
+            app = create_app(archive, Settings())
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+                answer = await client.get("/dicom-web/color-palettes")
+            app.close()
+            return answer.status_code
+
+    import asyncio
+
+    assert asyncio.run(inside()) == status
