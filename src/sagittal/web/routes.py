@@ -41,13 +41,19 @@ RESOURCES: tuple[Resource, ...] = (
     # Store: 10.5
     Resource("POST", "/studies", f"{_STOW}.store"),
     Resource("POST", STUDY, f"{_STOW}.store"),
-    # Search: 10.6.
+    # Search: 10.6. The numbers of results are ours.
     Resource("GET", "/studies", f"{_QIDO}.studies"),
     Resource("GET", "/series", f"{_QIDO}.series"),
     Resource("GET", "/instances", f"{_QIDO}.instances"),
     Resource("GET", STUDY + "/series", f"{_QIDO}.series"),
     Resource("GET", STUDY + "/instances", f"{_QIDO}.instances"),
     Resource("GET", SERIES + "/instances", f"{_QIDO}.instances"),
+    Resource("GET", "/studies/count", f"{_QIDO}.count_studies"),
+    Resource("GET", "/series/count", f"{_QIDO}.count_series"),
+    Resource("GET", "/instances/count", f"{_QIDO}.count_instances"),
+    Resource("GET", STUDY + "/series/count", f"{_QIDO}.count_series"),
+    Resource("GET", STUDY + "/instances/count", f"{_QIDO}.count_instances"),
+    Resource("GET", SERIES + "/instances/count", f"{_QIDO}.count_instances"),
     # Retrieve: 10.4
     Resource("GET", INSTANCE + "/frames/{frames}", f"{_FRAMES}.frames"),
     Resource("GET", INSTANCE + "/bulkdata/{path:path}", f"{_BULK}.value"),

@@ -20,7 +20,7 @@ from sagittal.archive.query import Query, Rows
 from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.archive.upkeep.statistics import Counts, Figures, LatestStudy
 from sagittal.dicom.part10 import meta_group
-from sagittal.errors import IdentifierMismatch, NotFound
+from sagittal.errors import IdentifierMismatch, LimitExceeded, NotFound
 from sagittal.web.app import WebApp, create_app
 from sagittal.web.house import Settings
 
@@ -68,6 +68,9 @@ class MadeUpArchive:
     ranges: dict[int, list[list[tuple[int, int]]]] = field(default_factory=dict)
     rows: Rows = field(default_factory=lambda: Rows((0x00080018, 0x0020000D, 0x0020000E), []))
     queries: list[Query] = field(default_factory=list)
+    counted: list[Query] = field(default_factory=list)
+    number: int | Exception = 0
+    too_long: frozenset[int] = frozenset()
     principals: list[Principal] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     feed: list[list[Change]] = field(default_factory=list)
@@ -143,7 +146,16 @@ class MadeUpArchive:
     async def find(self, principal: Principal, query: Query) -> Rows:
         authorize(principal, "find")
         self.queries.append(query)
+        if self.too_long & query.include:
+            raise LimitExceeded("too long")
         return self.rows
+
+    async def count(self, principal: Principal, query: Query) -> int:
+        authorize(principal, "find")
+        self.counted.append(query)
+        if isinstance(self.number, Exception):
+            raise self.number
+        return self.number
 
     async def statistics(self, principal: Principal) -> Counts:
         authorize(principal, "find")

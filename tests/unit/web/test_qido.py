@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+from email.parser import BytesParser
+from email.policy import HTTP
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
-from sagittal.archive.index.keys import KEYS
-from sagittal.archive.query import Rows
-from sagittal.limits import Limits, WebLimits
+from sagittal.archive.query import Private, Rows
+from sagittal.dicom.models.xml import from_xml
+from sagittal.errors import BadRequest, LimitExceeded
+from sagittal.limits import Limits, ReaderLimits, WebLimits
 from sagittal.web.house import Settings
-from sagittal.web.search.qido import DEFAULTS, INSTANCE_UID, SERIES_UID, STUDY_UID
+from sagittal.web.search.levels import DEFAULTS, INSTANCE_UID, SERIES_UID, STUDY_UID
 
 PATIENT_ID, PATIENT_NAME, STUDY_DATE, MODALITIES = 0x00100020, 0x00100010, 0x00080020, 0x00080061
+REQUEST = 0x00400275
 
 
 def asked(web: Any, path: str) -> Any:
@@ -37,9 +45,28 @@ def asked(web: Any, path: str) -> Any:
         ("PatientID=", {PATIENT_ID: ""}),
         ("PatientID=A+B", {PATIENT_ID: "A B"}),
         ("fuzzymatching=false&PatientID=A", {PATIENT_ID: "A"}),
+        ("SeriesDescription=x", {0x0008103E: "x"}),
+        ("PatientComments=*x*", {0x00104000: "*x*"}),
+        ("00091002=x&00090010=ACME", {Private("ACME", 0x00090002): "x"}),
+        ("00090011=ACME&000911FF=", {Private("ACME", 0x000900FF): ""}),
+        ("00090010=ACME", {0x00090010: "ACME"}),
+        ("00090010=ACME&00091102=x&00090011=OTHER", {0x00090010: "ACME", Private("OTHER", 0x00090002): "x"}),
+        ("RequestAttributesSequence=", {REQUEST: ""}),
+        ("00400275.00081080=x", {REQUEST: {0x00081080: "x"}}),
+        (
+            "RequestAttributesSequence.ScheduledProcedureStepID=7&00400275.RequestedProcedureID=8",
+            {REQUEST: {0x00400009: "7", 0x00401001: "8"}},
+        ),
+        ("RequestAttributesSequence=&00400275.00400009=7", {REQUEST: {0x00400009: "7"}}),
+        ("00400275.00400009=7&RequestAttributesSequence=", {REQUEST: {0x00400009: "7"}}),
+        ("00400275.00400008.CodeValue=7", {REQUEST: {0x00400008: {0x00080100: "7"}}}),
+        ("00400275.00091002=x&00400275.00090010=ACME", {REQUEST: {Private("ACME", 0x00090002): "x"}}),
+        ("00091003.CodeValue=x&00090010=ACME", {Private("ACME", 0x00090003): {0x00080100: "x"}}),
+        ("ReferencedStudySequence.ReferencedSOPInstanceUID=1.2,1.3", {0x00081110: {0x00081155: "1.2\\1.3"}}),
+        ("TimezoneOffsetFromUTC=", {}),
     ],
 )
-def test_keys(web: Any, query: str, keys: dict[int, str]) -> None:
+def test_keys(web: Any, query: str, keys: dict[Any, Any]) -> None:
     assert asked(web, "/studies?" + query).keys == keys
 
 
@@ -49,6 +76,24 @@ def test_keys_of_the_address(web: Any) -> None:
     assert query.keys == {STUDY_UID: "1.2", SERIES_UID: "1.3", 0x00200013: "4"}
     assert asked(web, "/studies/1.2/instances").keys == {STUDY_UID: "1.2"}
     assert asked(web, "/studies/1.2/series").level == "SERIES"
+    for same in ("1.2", "1.3,1.2", "*", ""):
+        assert asked(web, f"/studies/1.2/series?StudyInstanceUID={same}").keys == {STUDY_UID: "1.2"}
+    assert web.get("/dicom-web/studies/1.2/series?StudyInstanceUID=1.3").status_code == 400
+
+
+def test_how_it_is_matched(web: Any) -> None:
+    plain = asked(web, "/studies")
+    assert plain.combined_datetime  # PS3.18 8.3.4.1: as if it had been negotiated
+    assert not (plain.fuzzy or plain.empty_value or plain.multiple_value or plain.timezone)
+    flags = "fuzzymatching=true&emptyvaluematching=TRUE&multiplevaluematching=true&TimezoneOffsetFromUTC=-0530"
+    query = asked(web, "/studies?" + flags.replace("+", "%2B"))
+    assert (query.fuzzy, query.empty_value, query.multiple_value, query.timezone) == (True, True, True, "-0530")
+    assert not asked(web, "/studies?fuzzymatching=false").fuzzy
+
+
+def test_order(web: Any) -> None:
+    query = asked(web, "/studies?orderby=-StudyDate,PatientName&orderby=00100020")
+    assert query.order == ((STUDY_DATE, True), (PATIENT_NAME, False), (PATIENT_ID, False))
 
 
 @pytest.mark.parametrize(
@@ -57,9 +102,19 @@ def test_keys_of_the_address(web: Any) -> None:
         "Nonsense=1",
         "0010002=1",
         "99990000=1",
-        "PatientComments=x",  # known, but not of the index: leaving it out would answer too much
-        "00091001=x",
-        "SeriesDescription=x",  # not at this level
+        "00080000=1",  # group length
+        "00020010=1.2",  # of the file, not of the data set
+        "00000100=1",
+        "00091001=x",  # whose?
+        "00091001=x&00090011=ACME",
+        "00091001=x&00090010=",
+        "00090001=x",
+        "includefield=00091001",
+        "RequestAttributesSequence=x",
+        "PatientID.StudyID=x",
+        "00400275.Nonsense=x",
+        "00400275.=x",
+        ".00400275=x",
         "TimezoneOffsetFromUTC=x",
         "includefield=Nonsense",
         "limit=-1",
@@ -68,45 +123,177 @@ def test_keys_of_the_address(web: Any) -> None:
         "offset=1.5",
         "offset=9999999999999",
         "fuzzymatching=yes",
-        "emptyvaluematching=true",
+        "emptyvaluematching=",
         "PatientID=%FF",
         "=x",
-        "orderby=PatientID",
+        "orderby=SeriesDescription",
+        "orderby=-",
+        "orderby=00400275.00081080",
     ],
 )
 def test_what_cannot_be_asked(web: Any, query: str) -> None:
-    answer = web.get("/dicom-web/studies?" + query)
+    for resource in ("/studies?", "/studies/count?"):
+        answer = web.get(f"/dicom-web{resource}{query}")
+        assert answer.status_code == 400
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["detail"]
+
+
+def test_a_key_that_was_not_matched_is_refused(web: Any) -> None:
+    """Leaving it out would answer too much."""
+    web.archive.rows = Rows((STUDY_UID,), [("1.2",)], unmatched=frozenset({0x00104000, Private("ACME", 0x00090002)}))
+    answer = web.get("/dicom-web/studies?PatientComments=x")
     assert answer.status_code == 400
-    assert answer.json()["detail"]
+    assert "00104000, ACME 00090002" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_depth(web: Any, over: int) -> None:
+    web.settings = Settings(limits=Limits(reader=ReaderLimits(depth_max=4)))
+    path = ".".join(["00400275"] * (3 + over) + ["CodeValue"])
+    assert web.get(f"/dicom-web/studies?{path}=x").status_code == (400 if over > 0 else 200)
+
+
+def test_bytes_that_are_not_percent_encoded(web: Any) -> None:
+    """As curl sends what it is given."""
+    from sagittal.web.search.asked import parameters
+
+    assert parameters("PatientName=Müller".encode(), 5) == [("PatientName", "Müller")]
+    with pytest.raises(BadRequest):
+        parameters(b"PatientName=M\xfcller", 5)
 
 
 def test_attributes_that_are_answered(web: Any) -> None:
     assert asked(web, "/studies").include == DEFAULTS["STUDY"]
-    assert asked(web, "/studies/1.2/series").include == DEFAULTS["SERIES"] | {STUDY_UID}
-    assert asked(web, "/series").include == DEFAULTS["STUDY"] | DEFAULTS["SERIES"]
+    assert asked(web, "/studies/1.2/series").include == DEFAULTS["SERIES"] | {STUDY_UID, REQUEST}
+    assert asked(web, "/series").include == DEFAULTS["STUDY"] | DEFAULTS["SERIES"] | {REQUEST}
     known = DEFAULTS["STUDY"] | DEFAULTS["SERIES"] | DEFAULTS["IMAGE"]
     assert asked(web, "/instances").include == known
     one_series = asked(web, "/studies/1.2/series/1.3/instances").include
     assert one_series == DEFAULTS["IMAGE"] | {STUDY_UID, SERIES_UID}
 
 
+def test_what_nobody_asked_for_does_not_hide_series(web: Any) -> None:
+    web.archive.rows = Rows((STUDY_UID, SERIES_UID), [("1.2", "1.3")])
+    web.archive.too_long = frozenset({REQUEST})
+    assert len(web.get("/dicom-web/series").json()) == 1
+    assert [REQUEST in query.include for query in web.archive.queries] == [True, False]
+    web.archive.too_long = frozenset({SERIES_UID})
+    assert web.get("/dicom-web/series").status_code == 413
+
+
 def test_includefield(web: Any) -> None:
-    assert asked(web, "/studies?includefield=all").include == frozenset(KEYS["STUDY"])
-    # OHIF: one list, percent-encoded; attributes that are not in the index are left out
+    query = asked(web, "/studies?includefield=all")
+    assert query.include_all and query.include == DEFAULTS["STUDY"]
+    assert query.limit == WebLimits().results_whole_max
+    # OHIF: one list, percent-encoded; what belongs to series is not of a study, and would cost a look at its objects
     query = asked(web, "/studies?includefield=00081030%2C00080060%2CSOPClassesInStudy&includefield=PatientComments")
-    assert query.include == DEFAULTS["STUDY"] | {0x00080062}
+    assert query.include == DEFAULTS["STUDY"] | {0x00080062, 0x00104000}
+    assert not query.include_all
+    query = asked(web, "/studies?includefield=00091002,00400275.00081080,RetrieveURL&00090010=ACME")
+    assert query.include == DEFAULTS["STUDY"] | {Private("ACME", 0x00090002), (REQUEST, 0x00081080)}
+    assert query.keys == {}
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_limit(web: Any, over: int) -> None:
     web.settings = Settings(limits=Limits(web=WebLimits(results_max=5, results_default=3)))
-    web.archive.rows = Rows((STUDY_UID,), [(f"1.{n}",) for n in range(5 + over)])
-    answer = web.get(f"/dicom-web/studies?limit={5 + over}&offset=7")
-    assert (web.archive.queries[0].limit, web.archive.queries[0].offset) == (min(5, 5 + over) + 1, 7)
-    assert len(answer.json()) == min(5, 5 + over)
-    assert ("warning" in answer.headers) == (over > 0)
-    assert asked(web, "/studies").limit == 4
-    assert web.get("/dicom-web/studies?limit=0").json() == []
+    asked(web, f"/studies?limit={5 + over}&offset=7")
+    assert (web.archive.queries[0].limit, web.archive.queries[0].offset) == (min(5, 5 + over), 7)
+    assert asked(web, "/studies").limit == 3
+    assert asked(web, "/studies?limit=0").limit == 0
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_limit_of_whole_rows(web: Any, over: int) -> None:
+    web.settings = Settings(limits=Limits(web=WebLimits(results_whole_max=5)))
+    assert asked(web, f"/studies?limit={5 + over}&includefield=all").limit == min(5, 5 + over)
+    assert asked(web, f"/studies?limit={5 + over}").limit == 5 + over
+
+
+class TestCutAnswers:
+    """PS3.18 8.3.4.4, and the way to the next page."""
+
+    @pytest.fixture
+    def cut(self, web: Any) -> Any:
+        web.archive.rows = Rows((STUDY_UID,), [("1.2",), ("1.3",)], next="c/2+", more=True)
+        web.archive.number = 12
+        return web
+
+    def test_warning(self, cut: Any) -> None:
+        answer = cut.get("/dicom-web/studies?limit=2&offset=3&PatientID=A")
+        assert answer.headers["warning"] == '299 sagittal "There are 7 additional results that can be requested"'
+
+    def test_link(self, cut: Any) -> None:
+        answer = cut.get("/dicom-web/studies?limit=2&offset=3&PatientName=D%C3%B6e*")
+        assert answer.links["next"]["url"] == (
+            "http://localhost:8042/dicom-web/studies?limit=2&PatientName=D%C3%B6e%2A&after=c%2F2%2B"
+        )
+        following = answer.links["next"]["url"].removeprefix("http://localhost:8042/dicom-web")
+        query = asked(cut, following)
+        assert (query.after, query.offset, query.keys) == ("c/2+", 0, {PATIENT_NAME: "Döe*"})
+
+    def test_link_behind_a_proxy(self, cut: Any) -> None:
+        cut.settings = Settings(public_url="https://pacs.example/archive/")
+        cut.archive.rows = Rows((STUDY_UID, SERIES_UID), [("1.2", "1.3")], next="c1", more=True)
+        answer = cut.get("/dicom-web/studies/1.2/series")
+        assert answer.links["next"]["url"] == "https://pacs.example/archive/dicom-web/studies/1.2/series?after=c1"
+        assert answer.json()[0]["00081190"]["Value"] == [
+            "https://pacs.example/archive/dicom-web/studies/1.2/series/1.3"
+        ]
+
+    @pytest.mark.parametrize("query", ["PatientComments=x", "after=c1", "00400275.00081080=x"])
+    def test_what_would_be_dear_to_count_is_not(self, cut: Any, query: str) -> None:
+        answer = cut.get("/dicom-web/studies?" + query)
+        assert answer.headers["warning"] == '299 sagittal "There are additional results that can be requested"'
+        assert not cut.archive.counted
+
+    @pytest.mark.parametrize(("number", "told"), [(5, "2 "), (13, "10 "), (14, "")])
+    def test_counting_ends(self, cut: Any, number: int, told: str) -> None:
+        """After one more than could be asked in one answer."""
+        cut.settings = Settings(limits=Limits(web=WebLimits(results_max=10)))
+        cut.archive.number = number
+        answer = cut.get("/dicom-web/studies?limit=2&offset=1")
+        assert answer.headers["warning"] == f'299 sagittal "There are {told}additional results that can be requested"'
+        assert cut.archive.counted[-1].limit == 14
+
+    def test_what_cannot_be_counted(self, cut: Any) -> None:
+        cut.archive.number = LimitExceeded("too long")
+        answer = cut.get("/dicom-web/studies")
+        assert answer.status_code == 200
+        assert answer.headers["warning"] == '299 sagittal "There are additional results that can be requested"'
+
+    def test_a_whole_answer_has_neither(self, web: Any) -> None:
+        web.archive.rows = Rows((STUDY_UID,), [("1.2",)])
+        assert not web.get("/dicom-web/studies").headers.keys() & {"warning", "link"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "level", "keys"),
+    [
+        ("/studies", "STUDY", {}),
+        ("/series", "SERIES", {}),
+        ("/instances", "IMAGE", {}),
+        ("/studies/1.2/series", "SERIES", {STUDY_UID: "1.2"}),
+        ("/studies/1.2/instances", "IMAGE", {STUDY_UID: "1.2"}),
+        ("/studies/1.2/series/1.3/instances", "IMAGE", {STUDY_UID: "1.2", SERIES_UID: "1.3"}),
+    ],
+)
+def test_count(web: Any, resource: str, level: str, keys: dict[int, str]) -> None:
+    web.archive.number = 1234
+    answer = web.get(f"/dicom-web{resource}/count?PatientID=A&limit=5&offset=3&includefield=all&orderby=PatientID")
+    assert (answer.status_code, answer.json()) == (200, {"count": 1234})
+    (query,) = web.archive.counted
+    assert (query.level, query.keys) == (level, {PATIENT_ID: "A", **keys})
+    assert (query.limit, query.offset, query.include, query.order) == (None, 0, frozenset(), ())
+    assert not web.archive.queries
+
+
+def test_too_much_is_413(web: Any) -> None:
+    web.archive.number = LimitExceeded("more than 50,000 instances to look through; narrow the query")
+    answer = web.get("/dicom-web/studies/count?PatientComments=x")
+    assert answer.status_code == 413
+    assert "narrow the query" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
@@ -154,14 +341,165 @@ def test_nothing_found_is_an_empty_list(web: Any) -> None:
     assert answer.headers["content-type"] == "application/dicom+json"
 
 
-def test_fuzzy_matching_is_warned_of(web: Any) -> None:
-    assert "fuzzymatching" in web.get("/dicom-web/studies?fuzzymatching=true").headers["warning"]
+def test_what_is_outside_the_index_goes_behind(web: Any) -> None:
+    comment = {"00104000": {"vr": "LT", "Value": ["ä"]}}
+    web.archive.rows = Rows((PATIENT_ID, STUDY_UID), [("A", "1.2"), ("B", "1.3")], extra=[comment, {}])
+    first, second = web.get("/dicom-web/studies").json()
+    assert first["00104000"] == comment["00104000"] and first["00081190"]
+    assert "00104000" not in second and second["00081190"]
+
+
+def test_who_gives_the_objects(web: Any) -> None:
+    web.archive.rows = Rows((0x00080054, 0x00080056, STUDY_UID), [("x", "y", "1.2")])
+    text = web.get("/dicom-web/studies").text
+    assert text.count("00080054") == text.count("00080056") == 1
+    (row,) = json.loads(text)
+    assert row["00080054"] == {"vr": "AE", "Value": ["SAGITTAL"]}
+    assert row["00080056"] == {"vr": "CS", "Value": ["ONLINE"]}
 
 
 @pytest.mark.parametrize(
-    ("accept", "status"),
-    [("application/json", 200), ("application/dicom+json, application/json", 200), ("application/dicom+xml", 406)],
+    ("query", "number"),
+    [
+        ("InstanceAvailability=ONLINE", 1),
+        ("InstanceAvailability=", 1),
+        ("InstanceAvailability=NEARLINE", 0),
+        ("RetrieveAETitle=SAG*", 1),
+        ("RetrieveAETitle=[S]AGITTAL", 0),
+        ("RetrieveAETitle=OTHER%5CSAGITTAL&InstanceAvailability=ONLINE", 1),
+        ("RetrieveAETitle=SAGITTAL&InstanceAvailability=OFFLINE", 0),
+    ],
 )
-def test_media_types(web: Any, accept: str, status: int) -> None:
-    assert web.get("/dicom-web/studies", accept).status_code == status
-    assert web.get("/dicom-web/studies?accept=" + accept, "text/html").status_code == status
+def test_keys_on_what_all_rows_say(web: Any, query: str, number: int) -> None:
+    web.archive.rows = Rows((STUDY_UID,), [("1.2",)])
+    web.archive.number = 1
+    assert len(web.get("/dicom-web/studies?" + query).json()) == number
+    assert web.get("/dicom-web/studies/count?" + query).json() == {"count": number}
+    assert all(not asked.keys for asked in (*web.archive.queries, *web.archive.counted))
+    assert web.get("/dicom-web/studies?RetrieveURL=x").status_code == 400
+
+
+@pytest.mark.parametrize("count", [99, 100, 101, 250])
+def test_many_rows_are_written_in_slices(web: Any, count: int) -> None:
+    extra = [{"00104000": {"vr": "LT", "Value": [f"{n}"]}} for n in range(count)]
+    web.archive.rows = Rows((STUDY_UID,), [(f"1.{n}",) for n in range(count)], extra=extra)
+    rows = web.get("/dicom-web/studies").json()
+    assert [(row["0020000D"]["Value"], row["00104000"]["Value"]) for row in rows] == [
+        ([f"1.{n}"], [f"{n}"]) for n in range(count)
+    ]
+
+
+XML = 'multipart/related; type="application/dicom+xml"'
+
+
+@pytest.mark.parametrize(
+    ("accept", "status", "type_"),
+    [
+        ("application/json", 200, "application/json"),
+        ("application/dicom+json, application/json", 200, "application/dicom+json"),
+        ("*/*", 200, "application/dicom+json"),
+        ("text/html, */*;q=0.1", 200, "application/dicom+json"),
+        ("text/csv", 200, "text/csv; charset=utf-8"),
+        (XML, 200, "multipart/related"),
+        (XML.replace('"', ""), 200, "multipart/related"),
+        (XML + ";q=0.5, application/dicom+json", 200, "application/dicom+json"),
+        ("application/dicom+xml", 406, ""),
+        ('multipart/related; type="application/dicom"', 406, ""),
+        ("text/html", 406, ""),
+    ],
+)
+def test_media_types(web: Any, accept: str, status: int, type_: str) -> None:
+    web.archive.rows = Rows((STUDY_UID,), [("1.2",)])
+    for answer in (
+        web.get("/dicom-web/studies", accept),
+        web.get("/dicom-web/studies?" + urlencode({"accept": accept}), "text/html"),
+        web.get("/dicom-web/studies?accept=" + accept.replace(";", "%3B"), "text/html"),
+    ):
+        assert answer.status_code == status
+        assert status != 200 or answer.headers["content-type"].startswith(type_)
+
+
+def test_xml(web: Any) -> None:
+    sequence = {"00400275": {"vr": "SQ", "Value": [{"00400009": {"vr": "SH", "Value": ["7"]}}]}}
+    web.archive.rows = Rows(
+        (PATIENT_NAME, STUDY_UID, 0x00201208),
+        [("Doe^Jane=山田", "1.2", 3), ("<&>", "1.3", None)],
+        extra=[sequence, {}],
+    )
+    answer = web.get("/dicom-web/studies", XML)
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    parts = BytesParser(policy=HTTP).parsebytes(head + answer.content).get_payload()
+    assert [part["content-type"] for part in parts] == ["application/dicom+xml"] * 2
+    plain = json.loads(web.get("/dicom-web/studies").text)
+    for part, row in zip(parts, plain, strict=True):
+        read = from_xml(part.get_payload(decode=True).rstrip(b"\r\n"), ReaderLimits())
+        assert read == row
+
+
+def test_nothing_as_xml_is_no_content(web: Any) -> None:
+    answer = web.get("/dicom-web/studies", XML)
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+class TestCsv:
+    def read(self, web: Any, query: str = "") -> list[dict[str, str]]:
+        answer = web.get("/dicom-web/studies?" + query, "text/csv")
+        return list(csv.DictReader(io.StringIO(answer.text, newline="")))
+
+    def test_columns(self, web: Any) -> None:
+        web.archive.rows = Rows(
+            (STUDY_DATE, MODALITIES, PATIENT_NAME, STUDY_UID, 0x00201208),
+            [("20200101", "CT\\MR", 'Doe^"Jane"=山田', "1.2", 3), ("", "", "a,b\r\nc", "1.3", None)],
+        )
+        first, second = self.read(web)
+        assert first == {
+            "StudyDate": "20200101",
+            "ModalitiesInStudy": "CT\\MR",
+            "PatientName": 'Doe^"Jane"=山田',
+            "StudyInstanceUID": "1.2",
+            "NumberOfStudyRelatedInstances": "3",
+            "RetrieveAETitle": "SAGITTAL",
+            "InstanceAvailability": "ONLINE",
+            "RetrieveURL": "http://localhost:8042/dicom-web/studies/1.2",
+        }
+        assert (second["PatientName"], second["NumberOfStudyRelatedInstances"]) == ("a,b\r\nc", "")
+
+    def test_what_is_outside_the_index(self, web: Any) -> None:
+        item = {"00400009": {"vr": "SH", "Value": ["7"]}, "00400008": {"vr": "SQ"}}
+        web.archive.rows = Rows(
+            (STUDY_UID,),
+            [("1.2",), ("1.3",)],
+            extra=[
+                {
+                    "00104000": {"vr": "LT", "Value": ["so\nso"]},
+                    "00101030": {"vr": "DS", "Value": [70.5]},
+                    "00091002": {"vr": "UN", "InlineBinary": "AAE="},
+                    "00081048": {"vr": "PN", "Value": [{"Alphabetic": "A^B", "Phonetic": "C"}, {"Alphabetic": "D"}]},
+                    "00400275": {"vr": "SQ", "Value": [item, {"00400009": {"vr": "SH", "Value": ["8"]}}, {}]},
+                    "00081110": {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": ["1.9"]}}]},
+                },
+                {},
+            ],
+        )
+        first, second = self.read(web, "includefield=00400275.00400009")
+        assert first["PatientComments"] == "so\nso"
+        assert first["PatientWeight"] == "70.5"
+        assert first["00091002"] == "AAE="
+        assert first["PhysiciansOfRecord"] == "A^B==C\\D"
+        assert first["RequestAttributesSequence.ScheduledProcedureStepID"] == "7\\8"
+        assert json.loads(first["ReferencedStudySequence"]) == [{"00081155": {"vr": "UI", "Value": ["1.9"]}}]
+        assert second["PatientComments"] == second["RequestAttributesSequence.ScheduledProcedureStepID"] == ""
+
+    def test_without_rows_there_are_names(self, web: Any) -> None:
+        web.archive.rows = Rows((PATIENT_ID, STUDY_UID), [])
+        assert web.get("/dicom-web/studies", "text/csv").text == "PatientID,StudyInstanceUID\r\n"
+
+    @pytest.mark.parametrize("text", ["=1+1", "+cmd", "-x", "@SUM(A1)", "\tx", "\uff1d1", "-1+1", "+1 2"])
+    def test_no_cell_is_a_formula(self, web: Any, text: str) -> None:
+        web.archive.rows = Rows((PATIENT_ID, STUDY_UID), [(text, "1.2")])
+        assert self.read(web)[0]["PatientID"] == "'" + text
+
+    @pytest.mark.parametrize("text", ["-5", "+3.5", "-1e-3", "A=B", "1-2", "-.5", ""])
+    def test_numbers_and_plain_text_stay(self, web: Any, text: str) -> None:
+        web.archive.rows = Rows((PATIENT_ID, STUDY_UID), [(text, "1.2")])
+        assert self.read(web)[0]["PatientID"] == text

@@ -1,72 +1,46 @@
-"""QIDO-RS: search for studies, series and instances on the attributes of the index (PS3.18 10.6).
+"""QIDO-RS: search for studies, series and instances by any attribute (PS3.18 10.6), and how many there are.
 
-An unknown attribute, or one that the index can't match, is a bad request: leaving a key out would answer more than was
-asked. No match is 200 with `[]` (PS3.18 8.3.4.4.1 as corrected by CP-2473; a 204 breaks clients that parse every
-answer). `fuzzymatching` is answered literally, with the warning of PS3.18 8.3.4.2.
-
-Rows become DICOM JSON (PS3.18 F) by a writer for each column, made once. An attribute without value is `{"vr":…}`,
-but for Modalities in Study, which is left out: viewers break on an empty one.
+No match is 200 with `[]` (PS3.18 8.3.4.4.1 as corrected by CP-2473; a 204 breaks clients that parse every answer); only
+as multipart/related, which can't be without a part, it is 204. A cut answer says so in a Warning and leads on with a
+Link. `…/count`, `orderby` and CSV are not of PS3.18; the first two are as dcm4chee has them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
 from sagittal.archive.index.keys import KEYS
-from sagittal.archive.query import Query
-from sagittal.dicom.dictionary import lookup, tag_of, vr_of
-from sagittal.errors import BadRequest, NotAcceptable
+from sagittal.archive.query import Rows
+from sagittal.errors import BadRequest, LimitExceeded, NotAcceptable
+from sagittal.web.search import levels
+from sagittal.web.search.asked import Asked, Parameters, next_page, parameters
+from sagittal.web.search.rows import RowWriter, json_array
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM_JSON, accepted, accepts
+from sagittal.web.wire.accept import DICOM_JSON, MediaType, accepted, accepts
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from sagittal.archive.query import Query, Tag
     from sagittal.web.house import House
 
-STUDY_UID, SERIES_UID, INSTANCE_UID = 0x0020000D, 0x0020000E, 0x00080018
-
-# PS3.18 Tables 10.6.3-3 to 10.6.3-5; Study and Series Description besides, which every list shows. Retrieve URL and
-# Instance Availability are added to each row.
-DEFAULTS: dict[str, frozenset[int]] = {
-    "STUDY": frozenset(
-        {
-            *(0x00080020, 0x00080030, 0x00080050, 0x00080061, 0x00080090, 0x00080201, 0x00081030, 0x00100010),
-            *(0x00100020, 0x00100030, 0x00100040, STUDY_UID, 0x00200010, 0x00201206, 0x00201208),
-        }
-    ),
-    "SERIES": frozenset({0x00080060, 0x0008103E, SERIES_UID, 0x00200011, 0x00201209, 0x00400244, 0x00400245}),
-    "IMAGE": frozenset(
-        {0x00080016, INSTANCE_UID, 0x00200013, 0x00280008, 0x00280010, 0x00280011, 0x00280100, 0x00083002}
-    ),
-}
-_ABOVE = {"STUDY": (), "SERIES": ("STUDY",), "IMAGE": ("STUDY", "SERIES")}
-_UIDS = {"STUDY": (STUDY_UID,), "SERIES": (STUDY_UID, SERIES_UID), "IMAGE": (STUDY_UID, SERIES_UID, INSTANCE_UID)}
-_FUZZY = '299 sagittal "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
-_MORE = '299 sagittal "There are additional results that can be requested."'
-
-Cell = str | int | None
-_quoted = json.encoder.encode_basestring
-_MODALITIES_IN_STUDY = 0x00080061
-_ONE_TEXT = frozenset({"LT", "ST", "UT", "UR"})
-_INTEGERS = frozenset({"IS", "US", "UL", "SS", "SL", "UV", "SV"})
-_DECIMALS = frozenset({"DS", "FL", "FD"})
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
-_ONLINE = '"00080056":{"vr":"CS","Value":["ONLINE"]}'
+DICOM_XML = "application/dicom+xml"
+CSV = "text/csv"
+JSON = "application/json"
+_ADDRESS = (("study", levels.STUDY_UID), ("series", levels.SERIES_UID))
 
 
 class Qido:
-    """GET of studies, series and instances with matching keys."""
+    """GET of studies, series and instances with matching keys, and of their number."""
 
     def __init__(self, house: House) -> None:
         self._house, self._archive = house, house.archive
-        self._limits = house.settings.limits.web
+        self._limits = house.settings.limits
+        self._same = {levels.RETRIEVE_AE_TITLE: house.settings.aet, levels.INSTANCE_AVAILABILITY: "ONLINE"}
 
     async def studies(self, request: Request) -> Response:
         return await self._search(request, "STUDY")
@@ -77,207 +51,103 @@ class Qido:
     async def instances(self, request: Request) -> Response:
         return await self._search(request, "IMAGE")
 
+    async def count_studies(self, request: Request) -> Response:
+        return await self._count(request, "STUDY")
+
+    async def count_series(self, request: Request) -> Response:
+        return await self._count(request, "SERIES")
+
+    async def count_instances(self, request: Request) -> Response:
+        return await self._count(request, "IMAGE")
+
     async def _search(self, request: Request, level: str) -> Response:
-        asked = Asked(level, self._limits.results_default, self._limits.results_max)
-        parameters = _parameters(request, self._limits.query_parameters_max)
-        for name, value in parameters:
-            asked.take(name, value)
-        for name, tag in (("study", STUDY_UID), ("series", SERIES_UID)):
-            if name in request.path_params:
-                asked.keys[tag] = uri.uid(request.path_params[name], "UID")
-        types = accepted(request.headers.getlist("accept"), asked.accept, self._limits.accept_ranges_max)
-        type_ = accepts(types, DICOM_JSON, "application/json")
-        if type_ is None:
-            raise NotAcceptable(f"searches are answered as {DICOM_JSON}")
-        rows = await self._archive.find(request.scope["principal"], asked.query())
-        writer = RowWriter(rows.columns, level, uri.addresses(request, self._house.settings))
-        found = rows.rows[: asked.limit]
-        answer = Response(writer.array(found), media_type=type_)
-        if len(rows.rows) > len(found):
-            answer.headers.append("warning", _MORE)
-        if asked.fuzzy:
-            answer.headers.append("warning", _FUZZY)
+        asked, given = self._asked(request, level)
+        query = asked.query()
+        kind = _kind(accepted(request.headers.getlist("accept"), asked.accept, self._limits.web.accept_ranges_max))
+        found = await self._found(request, query) if asked.suits(self._same) else Rows(levels.UIDS[level], [])
+        _all_matched(found.unmatched)
+        answer = await self._written(request, kind, query, found)
+        if found.more:
+            answer.headers.append("warning", f'299 sagittal "{await self._remaining(request, query, found)}"')
+        if found.next:
+            base = uri.addresses(request, self._house.settings).base
+            where = request.url.path.removeprefix(uri.PREFIX)
+            answer.headers.append("link", f'<{base}{where}?{next_page(given, found.next)}>; rel="next"')
         return answer
 
+    async def _found(self, request: Request, query: Query) -> Rows:
+        try:
+            return await self._archive.find(request.scope["principal"], query)
+        except LimitExceeded:
+            rest = query.include - levels.UNINDEXED
+            if rest == query.include:
+                raise
+        # Nobody asked for these: an instance whose metadata is too long for them must not hide its series.
+        return await self._archive.find(request.scope["principal"], replace(query, include=rest))
 
-def _parameters(request: Request, count_max: int) -> list[tuple[str, str]]:
-    query = request.scope["query_string"].decode("latin-1")
-    try:
-        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=count_max)
-    except UnicodeDecodeError:
-        raise BadRequest("the query is not UTF-8, percent-encoded") from None
-    except ValueError:
-        raise BadRequest(f"more than {count_max} query parameters (limits.web.query_parameters_max)") from None
+    async def _count(self, request: Request, level: str) -> Response:
+        """The whole number, whatever `limit` and `offset` say; as JSON, whatever is accepted."""
+        asked, _ = self._asked(request, level)
+        query = asked.query()
+        number = 0
+        if asked.suits(self._same):
+            number = await self._archive.count(request.scope["principal"], _to_count(query, None))
+        return Response(f'{{"count":{number}}}', media_type=JSON)
 
+    def _asked(self, request: Request, level: str) -> tuple[Asked, Parameters]:
+        asked = Asked(level, self._limits)
+        given = parameters(request.scope["query_string"], self._limits.web.query_parameters_max)
+        for name, value in given:
+            asked.take(name, value)
+        for name, tag in _ADDRESS:
+            if name in request.path_params:
+                asked.hold(tag, uri.uid(request.path_params[name], "UID"))
+        return asked, given
 
-class Asked:
-    """The parameters of one search: PS3.18 8.3.4."""
+    async def _written(self, request: Request, kind: str, query: Query, found: Rows) -> Response:
+        settings = self._house.settings
+        writer = RowWriter(found.columns, query.level, uri.addresses(request, settings), settings.aet)
+        if kind == DICOM_XML:
+            from sagittal.web.search.xmlrows import multipart
 
-    def __init__(self, level: str, limit_default: int, limit_max: int) -> None:
-        self.level, self._limit_max = level, limit_max
-        self.keys: dict[int, str] = {}
-        self.include: set[int] = set()
-        self.limit, self.offset = min(limit_default, limit_max), 0
-        self.fuzzy = False
-        self.accept: list[str] = []
+            return await multipart(writer, found)
+        if kind == CSV:
+            from sagittal.web.search.csvrows import table
 
-    def take(self, name: str, value: str) -> None:
-        """One query parameter."""
-        if name == "includefield":
-            self._include(value)
-        elif name == "limit":
-            self.limit = min(_number(name, value), self._limit_max)
-        elif name == "offset":
-            self.offset = _number(name, value)
-        elif name == "fuzzymatching":
-            self.fuzzy = _truth(name, value)
-        elif name in ("emptyvaluematching", "multiplevaluematching"):
-            if _truth(name, value):
-                raise BadRequest(f"{name} is not supported")
-        elif name == "accept":
-            self.accept.append(value)
-        else:
-            self._key(name, value)
+            return Response(await table(writer, found, query.include, settings.aet), media_type=CSV)
+        return Response(await json_array(writer, found), media_type=kind)
 
-    def _key(self, name: str, value: str) -> None:
-        tag = attribute(name)
-        key = KEYS[self.level].get(tag)
-        if key is None or not key.kind:
-            raise BadRequest(f"{name} can't be matched at this level")
-        if key.kind == "uid":
-            value = value.replace(",", "\\")
-        held = self.keys.get(tag)
-        self.keys[tag] = value if not held else f"{held}\\{value}" if value else held
-
-    def _include(self, value: str) -> None:
-        for name in value.split(","):
-            if name.strip() == "all":
-                self.include.update(KEYS[self.level])
-            elif name.strip():
-                self.include.add(attribute(name.strip()))
-
-    def query(self) -> Query:
-        include = self.include | DEFAULTS[self.level] | set(_UIDS[self.level])
-        for above in _ABOVE[self.level]:
-            # Asked across studies or series, each row tells which one it is of (PS3.18 10.6.3.3).
-            if _UIDS[above][-1] not in self.keys:
-                include |= DEFAULTS[above]
-        known = KEYS[self.level].keys()
-        return Query(self.level, self.keys, frozenset(include & known), limit=self.limit + 1, offset=self.offset)
+    async def _remaining(self, request: Request, query: Query, found: Rows) -> str:
+        """PS3.18 8.3.4.4: how many there are besides; without the number where counting would take long."""
+        text = "There are {}additional results that can be requested"
+        bound = query.offset + len(found.rows) + self._limits.web.results_max + 1
+        if query.after or not query.keys.keys() <= KEYS[query.level].keys():
+            return text.format("")
+        try:
+            number = await self._archive.count(request.scope["principal"], _to_count(query, bound))
+        except LimitExceeded:
+            return text.format("")
+        return text.format(f"{number - query.offset - len(found.rows)} " if number < bound else "")
 
 
-def attribute(name: str) -> int:
-    """The tag that a keyword or eight hexadecimal digits name; of a path into a sequence, its first."""
-    parts = [_tag(part) for part in name.split(".")]
-    return parts[0]
+def _to_count(query: Query, limit: int | None) -> Query:
+    """What matches, up to `limit`, whatever is shown of it."""
+    return replace(query, include=frozenset(), include_all=False, order=(), after="", offset=0, limit=limit)
 
 
-def _tag(name: str) -> int:
-    try:
-        tag = tag_of(name)
-    except KeyError:
-        raise BadRequest(f"{name[:64]!r} is not an attribute") from None
-    if lookup(tag) is None and not tag >> 16 & 1:
-        raise BadRequest(f"{name[:64]!r} is not an attribute")
-    return tag
+def _kind(ranges: Sequence[MediaType]) -> str:
+    """The media type of the answer; multipart/related for XML (PS3.18 10.6.3.3)."""
+    for wanted in ranges:
+        if wanted.multipart:
+            if wanted.root in (DICOM_XML, "*/*"):
+                return DICOM_XML
+        elif kind := accepts([wanted], DICOM_JSON, JSON, CSV):
+            return kind
+    raise NotAcceptable(f'searches are answered as {DICOM_JSON}, multipart/related; type="{DICOM_XML}" or {CSV}')
 
 
-def _number(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= 12):
-        raise BadRequest(f"{name} is a number from 0")
-    return int(value)
-
-
-def _truth(name: str, value: str) -> bool:
-    if value.lower() not in ("true", "false"):
-        raise BadRequest(f"{name} is true or false")
-    return value.lower() == "true"
-
-
-class RowWriter:
-    """Writes rows of `columns` (tags); `level` says which address Retrieve URL is."""
-
-    def __init__(self, columns: Sequence[int], level: str, addresses: uri.Addresses) -> None:
-        self._writers = [_writer(tag) for tag in columns]
-        self._uids = [columns.index(tag) for tag in _UIDS[level]]
-        builders: dict[str, Callable[..., str]] = {
-            "STUDY": addresses.study,
-            "SERIES": addresses.series,
-            "IMAGE": addresses.instance,
-        }
-        self._address = builders[level]
-
-    def array(self, rows: Iterable[Sequence[Cell]]) -> bytes:
-        """The rows as one JSON array."""
-        return ("[" + ",".join(map(self._row, rows)) + "]").encode("utf-8", "replace")
-
-    def _row(self, row: Sequence[Cell]) -> str:
-        cells = [text for write, value in zip(self._writers, row, strict=True) if (text := write(value))]
-        address = self._address(*(row[at] for at in self._uids))
-        cells.append(_ONLINE)
-        cells.append(f'"00081190":{{"vr":"UR","Value":[{_quoted(address)}]}}')
-        return "{" + ",".join(cells) + "}"
-
-
-@lru_cache(maxsize=512)
-def _writer(tag: int) -> Callable[[Cell], str]:
-    vr = vr_of(tag)
-    head = f'"{tag:08X}":{{"vr":"{vr}"'
-    empty = "" if tag == _MODALITIES_IN_STUDY else head + "}"
-    before = head + ',"Value":['
-    value_of = _VALUES.get(vr, _texts)
-
-    def write(value: Cell) -> str:
-        if value is None or value == "":
-            return empty
-        return f"{before}{value_of(value)}]}}"
-
-    return write
-
-
-def _texts(value: Cell) -> str:
-    text = str(value)
-    if "\\" not in text:
-        return _quoted(text)
-    return ",".join(_quoted(part) if part else "null" for part in text.split("\\"))
-
-
-def _names(value: Cell) -> str:
-    return ",".join(_name(part) for part in str(value).split("\\"))
-
-
-def _name(text: str) -> str:
-    if not text:
-        return "null"
-    if "=" not in text:
-        return f'{{"Alphabetic":{_quoted(text)}}}'
-    groups = zip(_GROUPS, text.split("="), strict=False)
-    return "{" + ",".join(f'"{name}":{_quoted(group)}' for name, group in groups if group) + "}"
-
-
-def _integers(value: Cell) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return ",".join(_numeric(part, int) for part in str(value).split("\\"))
-
-
-def _decimals(value: Cell) -> str:
-    return ",".join(_numeric(part, float) for part in str(value).split("\\"))
-
-
-def _numeric(text: str, kind: Callable[[str], Any]) -> str:
-    """A JSON number, or the text itself where it is none (PS3.18 F.2.3.1 note)."""
-    if not text:
-        return "null"
-    try:
-        return json.dumps(kind(text), allow_nan=False)
-    except ValueError:
-        return _quoted(text)
-
-
-_VALUES: dict[str, Callable[[Cell], str]] = {
-    "PN": _names,
-    **dict.fromkeys(_ONE_TEXT, lambda value: _quoted(str(value))),
-    **dict.fromkeys(_INTEGERS, _integers),
-    **dict.fromkeys(_DECIMALS, _decimals),
-}
+def _all_matched(unmatched: frozenset[Tag]) -> None:
+    """Leaving a key out would answer more than was asked."""
+    names = sorted(f"{tag:08X}" if isinstance(tag, int) else f"{tag.creator} {tag.tag:08X}" for tag in unmatched)
+    if names:
+        raise BadRequest(f"can't be matched at this level: {', '.join(names)}")
