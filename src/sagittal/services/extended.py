@@ -25,7 +25,7 @@ class RetrieveTerms(NamedTuple):
     enhanced_conversion: bool = False
 
 
-FIND_GRANTED = FindTerms(relational=True)
+FIND_GRANTED = FindTerms(True, True, True, True, False)
 RETRIEVE_GRANTED = RetrieveTerms(True, False)
 
 

@@ -1,18 +1,20 @@
 """Query/Retrieve FIND of Patient Root, Study Root and Patient/Study Only (PS3.4 C.4.1, C.6).
 
 Which keys match how is for the engine; here are the rules of the identifier, what was negotiated, and the responses. A
-key that can't be matched makes every match FF01. Enhanced multi-frame conversion is never granted.
+key that can't be matched or returned makes every match FF01. Enhanced multi-frame conversion is never granted.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
+from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Query, Rows
 from sagittal.dicom.sopclasses import LEVELS, PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import Matches, Request, Response, Service
-from sagittal.errors import SagittalError
+from sagittal.errors import LimitExceeded, SagittalError
 from sagittal.services.extended import FindTerms, find_terms, negotiate_find
 from sagittal.services.identifier import Identifier, failure, read_identifier
 from sagittal.services.matches import row_encoder
@@ -36,7 +38,7 @@ def query(site: Site) -> Service:
                 relational=terms.relational,
                 charsets=site.charsets(request.association.calling_aet),
             )
-            rows = await site.archive.find(request.association.principal, _query(identifier, terms))
+            rows = await _find(site, request, _query(identifier, terms))
         except SagittalError as error:
             yield failure(error)
             return
@@ -50,14 +52,28 @@ def query(site: Site) -> Service:
     return Service("Query", FIND, {0x0020: find}, clause="PS3.4 C.6", negotiate=negotiate_find)
 
 
+async def _find(site: Site, request: Request, asked: Query) -> Rows:
+    """The matches; without what is only returned, and not in the index, if reading that would cost too much."""
+    principal = request.association.principal
+    try:
+        return await site.archive.find(principal, asked)
+    except LimitExceeded:
+        indexed = KEYS[asked.level]
+        keys = {key: value for key, value in asked.keys.items() if value or key in indexed}
+        if len(keys) == len(asked.keys):
+            raise
+        rows = await site.archive.find(principal, replace(asked, keys=keys, include=frozenset()))
+        return replace(rows, unmatched=rows.unmatched | (asked.keys.keys() - keys.keys()))
+
+
 def _query(identifier: Identifier, terms: FindTerms) -> Query:
     return Query(
         identifier.level,
         identifier.keys,
-        frozenset(identifier.keys),
         fuzzy=terms.fuzzy,
         combined_datetime=terms.combined_datetime,
         timezone=identifier.timezone if terms.timezone else "",
+        empty_value=True,
     )
 
 

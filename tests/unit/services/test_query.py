@@ -11,6 +11,7 @@ from sagittal.archive.query import Private, Rows
 from sagittal.dicom.elements import charsets_of, decode_identifier, encode, encode_sequence
 from sagittal.dicom.sopclasses import PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
+from sagittal.errors import LimitExceeded
 from sagittal.limits import ReaderLimits
 from sagittal.services.identifier import Identifier
 from sagittal.services.matches import charsets_for, row_encoder
@@ -170,9 +171,9 @@ def test_the_levels_and_the_hierarchy_of_each_root(sop_class, extended, elements
 
 def test_what_is_granted_of_extended_negotiation():
     negotiate = query(site(FakeArchive())).negotiate
-    assert negotiate(b"\1\1\1\1\1") == b"\1\0\0\0\0"
+    assert negotiate(b"\1\1\1\1\1") == b"\1\1\1\1\0"
     assert negotiate(b"\1") == b"\1"
-    assert negotiate(b"\0\1\2\0\0\1") == b"\0\0\0\0\0"
+    assert negotiate(b"\0\1\2\0\0\1") == b"\0\1\0\0\0"
     assert negotiate(b"") == b""
 
 
@@ -183,6 +184,29 @@ def test_the_engine_is_told_what_was_granted(granted):
     terms = (asked[0].combined_datetime, asked[0].fuzzy, asked[0].timezone)
     assert terms == ((True, True, "+0100") if granted and granted[0] else (False, False, ""))
     assert asked[0].keys == {STUDY: ""}
+
+
+@pytest.mark.parametrize("fails", ["once", "always"])
+def test_what_costs_too_much_to_return_is_left_out(fails):
+    class Limited(FakeArchive):
+        async def find(self, principal, query):
+            await super().find(principal, query)
+            if fails == "always" or 0x00104000 in query.keys:
+                raise LimitExceeded("too much")
+            return self.rows
+
+    archive = Limited(rows=Rows((NAME,), [("Doe",)]))
+    elements = [(LEVEL, "CS", "STUDY"), (NAME, "PN", ""), (0x00104000, "LT", ""), (0x00102180, "SH", "x")]
+    responses = answers(query(site(archive)), 0x0020, request(elements))
+    assert [asked.keys for asked in archive.asked] == [
+        {NAME: "", 0x00104000: "", 0x00102180: "x"},
+        {NAME: "", 0x00102180: "x"},
+    ]
+    if fails == "always":
+        assert [response.status for response in responses] == [0xA700]
+    else:
+        assert [response.status for response in responses] == [0xFF01, 0x0000]
+        assert elements_of(responses[0])[0x00104000].value == b""
 
 
 def test_sequences_and_private_keys_go_to_the_engine():
