@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "qido": ("web.qido", "QIDO-RS: search any resource of a DICOMweb server."),
     "wado": ("web.wado", "WADO-RS: objects, metadata, frames, rendered images of a DICOMweb server."),
     "stow": ("web.stow", "STOW-RS: send files to a DICOMweb server."),
+    "json": ("models.json", "DICOM files as DICOM JSON, and back."),
+    "xml": ("models.xml", "DICOM files as Native DICOM Model (XML), and back."),
     "conformance": ("conformance", "Print the DICOM conformance statement."),
     "dump": ("dump", "Show the elements of DICOM files."),
 }

@@ -1,0 +1,70 @@
+"""The two directions of `sagittal json` and `sagittal xml`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sagittal.cli.models.objects import read_object, write_object
+from sagittal.cli.output import result, say
+from sagittal.dicom.syntaxes import SYNTAXES
+from sagittal.errors import SagittalError, UsageError
+from sagittal.uid import is_uid
+
+F = TypeVar("F", bound=Callable[..., Any])
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def model_options(command: F) -> F:
+    """Files and where their bulk data and their results go."""
+    for decorate in reversed(
+        (
+            click.argument("paths", nargs=-1, required=True, type=_FILE),
+            click.option("--to-dicom", is_flag=True, help="The other way."),
+            click.option("-o", "--out", type=click.Path(path_type=Path), help="DICOM file or folder to write [.]"),
+            click.option("--bulk", type=click.Path(path_type=Path, file_okay=False), help="Folder for bulk data."),
+            click.option("--syntax", default="", help="Transfer syntax to write [as told]."),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def convert(
+    encoded: Callable[[dict[str, Any]], bytes],
+    decoded: Callable[[bytes], Iterator[dict[str, Any]]],
+    *,
+    paths: tuple[Path, ...],
+    to_dicom: bool,
+    out: Path | None,
+    bulk: Path | None,
+    syntax: str,
+) -> int:
+    """Each file on its own: one that fails keeps none of the others. The exit status."""
+    if (out or syntax) and not to_dicom:
+        raise UsageError("-o and --syntax go with --to-dicom; the models go to stdout")
+    wanted, failed = _syntax_uid(syntax), 0
+    for path in paths:
+        try:
+            if to_dicom:
+                for obj in decoded(path.read_bytes()):
+                    written = write_object(obj, out or Path(), bulk, wanted)
+                    result(False, {"file": str(written)})
+            else:
+                click.echo(encoded(read_object(path, bulk)))
+        except (SagittalError, OSError) as error:
+            failed += 1
+            say(f"{path}: {error}")
+    return 1 if failed else 0
+
+
+def _syntax_uid(name: str) -> str:
+    if not name:
+        return ""
+    uid = next((row.uid for row in SYNTAXES.values() if row.keyword == name), name)
+    if not is_uid(uid):
+        raise UsageError(f"{name!r} is neither the keyword nor the UID of a transfer syntax")
+    return uid

@@ -1,0 +1,38 @@
+"""`sagittal json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import orjson
+
+from sagittal.cli.models.converting import convert, model_options
+from sagittal.errors import BadRequest
+
+
+@click.command("json")
+@model_options
+def command(**options: Any) -> int:
+    """DICOM files as DICOM JSON (PS3.18 F) on stdout, one object a line; with --to-dicom JSON as DICOM files."""
+    return convert(_encoded, _decoded, **options)
+
+
+def _encoded(obj: dict[str, Any]) -> bytes:
+    return orjson.dumps(obj)
+
+
+def _decoded(data: bytes) -> Iterator[dict[str, Any]]:
+    """An object, an array of objects (as /metadata answers), or one object a line."""
+    try:
+        told = orjson.loads(data)
+    except ValueError:
+        try:
+            told = [orjson.loads(line) for line in data.splitlines() if line.strip()]
+        except ValueError as error:
+            raise BadRequest(f"not JSON: {error}") from None
+    for obj in told if isinstance(told, list) else [told]:
+        if not isinstance(obj, dict):
+            raise BadRequest("not an object of the DICOM JSON Model")
+        yield obj
