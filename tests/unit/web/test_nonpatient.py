@@ -142,6 +142,16 @@ def test_store(tmp_path: Path) -> None:
         answer = await client.post("/dicom-web/color-palettes", content=HELD[0][1], headers=headers)
         assert answer.status_code == 200
         assert names(await client.get("/dicom-web/color-palettes")) == [HELD[0][0]]
+        for file in (HELD[2][1], build().part10):  # of another resource
+            refused = await client.post("/dicom-web/color-palettes", content=file, headers=headers)
+            assert refused.status_code == 409
+            assert "SOP class" in refused.text
+        assert (await client.get("/dicom-web/hanging-protocols")).json() == []
+        parts_type = 'multipart/related; type="application/dicom+json"; boundary=b'
+        metadata = await client.post(
+            "/dicom-web/color-palettes", content=b"--b--", headers={"content-type": parts_type}
+        )
+        assert metadata.status_code == 415
 
     asked(tmp_path, [], act)
 

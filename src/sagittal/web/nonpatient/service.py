@@ -23,7 +23,7 @@ from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.retrieve.wado import Wado
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, accepts
-from sagittal.web.wire.resources import NON_PATIENT, instance_address
+from sagittal.web.wire.resources import classes_of, instance_address
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -63,7 +63,9 @@ class NonPatient:
             raise NotAcceptable(f"searches are answered as {DICOM_JSON}")
         asked = _Asked(request, self._limits.web.results_default, self._limits.web.results_max)
         asked.read(self._limits.web.query_parameters_max)
-        found = await self._archive.find_non_patient(request.scope["principal"], _classes(request), asked.keys)
+        found = await self._archive.find_non_patient(
+            request.scope["principal"], classes_of(request.scope["path"]), asked.keys
+        )
         shown = found[asked.offset : asked.offset + asked.limit]
         addresses = uri.addresses(request, self._house.settings)
         body = orjson.dumps([_row(each, asked.include, instance_address(addresses, each.ref)) for each in shown])
@@ -89,13 +91,9 @@ class NonPatient:
     async def _instance(self, request: Request) -> InstanceRef:
         instance = uri.uid(request.path_params["uid"], "SOP Instance UID")
         refs = await self._archive.instances(request.scope["principal"], sop_instance_uids=[instance])
-        if refs[0].sop_class_uid not in _classes(request):
+        if refs[0].sop_class_uid not in classes_of(request.scope["path"]):
             raise NotFound("no such instance")
         return refs[0]
-
-
-def _classes(request: Request) -> tuple[str, ...]:
-    return NON_PATIENT[request.scope["path"].partition(uri.PREFIX + "/")[2].partition("/")[0]]
 
 
 class _Asked:

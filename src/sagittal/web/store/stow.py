@@ -14,13 +14,14 @@ from starlette.responses import Response
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.ingest import Source
-from sagittal.errors import BadRequest, SagittalError, UnsupportedMedia
+from sagittal.errors import BadRequest, IdentifierMismatch, SagittalError, UnsupportedMedia
 from sagittal.web.store.answer import Result, answer
 from sagittal.web.store.commits import Commits
 from sagittal.web.store.metadata import ROOTS, Builder, Intake
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM, MediaType
 from sagittal.web.wire.multipart import Reader, boundary_of, content_type
+from sagittal.web.wire.resources import classes_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,6 +38,7 @@ class _Files:
 
     def __init__(self, archive: Archive, principal: Principal, source: Source, commits: Commits) -> None:
         self._archive, self._principal, self._source, self._commits = archive, principal, source, commits
+        self.classes: tuple[str, ...] = ()  # the only ones that this resource takes
         self.results: list[Result] = []
         self.transfer: Transfer | None = None
 
@@ -62,6 +64,8 @@ class _Files:
             self.fail(error)
 
     def end(self) -> None:
+        if self.classes and self.results[-1].uids()[0] not in self.classes:
+            self.fail(IdentifierMismatch("the SOP class is none that this resource takes"))
         if self.transfer is not None:
             self._commits.begin(self.transfer, self.results[-1])
             self.transfer = None
@@ -99,6 +103,8 @@ class Stow:
         commits = Commits(study, self._limits.commits_outstanding_max)
         root = payload.parameters.get("type", DICOM).lower()
         take = self._take_metadata if payload.type != DICOM and root in ROOTS else self._take_files
+        if take == self._take_metadata and classes_of(request.scope["path"]):
+            raise UnsupportedMedia(f"this resource takes {DICOM} only")
         results = await take(request, payload, commits)
         if not results:
             raise BadRequest("the request holds no part")
@@ -113,6 +119,7 @@ class Stow:
 
     async def _take_files(self, request: Request, payload: MediaType, commits: Commits) -> list[Result]:
         files = _Files(self._house.archive, request.scope["principal"], self._source(request), commits)
+        files.classes = classes_of(request.scope["path"])
         try:
             if payload.type == DICOM:
                 await _read_alone(request.stream(), files)

@@ -22,6 +22,11 @@ NON_PATIENT: dict[str, tuple[str, ...]] = {
 _RESOURCE_OF = {sop_class: name for name, classes in NON_PATIENT.items() for sop_class in classes}
 
 
+def classes_of(path: str) -> tuple[str, ...]:
+    """The SOP classes of the resource that a request's path is of; () for those of patients."""
+    return NON_PATIENT.get(path.partition("/dicom-web/")[2].partition("/")[0], ())
+
+
 def instance_address(addresses: Addresses, ref: InstanceRef) -> str:
     """Where an instance can be retrieved."""
     if ref.study_uid and ref.series_uid:
