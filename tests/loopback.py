@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import uvloop
 
@@ -16,6 +17,7 @@ from sagittal.dimse import commands
 from sagittal.dimse.exchange import encode_part
 from sagittal.dimse.service import Request, Response, Service, StoreSink
 from sagittal.limits import NetLimits
+from sagittal.net.acceptor import Acceptor
 from sagittal.net.admission import Accept
 from sagittal.net.server import DimseServer
 from sagittal.ul.codec import decode, encode
@@ -27,6 +29,52 @@ VERIFICATION = "1.2.840.10008.1.1"
 STUDY_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 PRINTER = "1.2.840.10008.5.1.1.16"  # a class with N- services and an instance of its own
+
+
+_waiting: list[asyncio.Future[None]] = []  # for something to happen
+
+
+def notice() -> None:
+    """Something happened: those who wait `until` something look again."""
+    waiting = [*_waiting]
+    _waiting.clear()
+    for future in waiting:
+        if not future.done():
+            future.set_result(None)
+
+
+class Noticed(Acceptor):
+    """A connection whose every step is noticed."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        notice()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        super().buffer_updated(nbytes)
+        notice()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        notice()
+
+    def hold(self) -> None:
+        super().hold()
+        notice()
+
+    def unhold(self) -> None:
+        super().unhold()
+        notice()
+
+    def association_over(self) -> None:
+        super().association_over()
+        notice()
+
+    def run(self, work: Any) -> asyncio.Task[None]:
+        task = super().run(work)
+        task.add_done_callback(lambda _: notice())
+        notice()
+        return task
 
 
 class Sink:
@@ -46,6 +94,7 @@ class Sink:
 
     async def finish(self) -> Response:
         self.store.finishing += 1
+        notice()
         self.store.finishing_most = max(self.store.finishing_most, self.store.finishing)
         try:
             await self.store.before_finish(self.request)
@@ -58,6 +107,7 @@ class Sink:
 
     def abort(self) -> None:
         self.store.aborted += 1
+        notice()
 
 
 class Store:
@@ -84,7 +134,30 @@ class Store:
         if self.open_error is not None:
             raise self.open_error
         self.requests.append(request)
+        notice()
         return Sink(self, request)
+
+
+class Endless:
+    """Queries that only a cancel ends, told apart by their message IDs; a `rude` one doesn't look whether it came."""
+
+    def __init__(self, rude: bool = False) -> None:
+        self.rude, self.closed, self.identifier = rude, False, b""
+        self.running: set[int] = set()
+
+    async def __call__(self, request: Request) -> AsyncIterator[Response]:
+        self.identifier = request.identifier or b""
+        self.running.add(request.message_id)
+        notice()
+        try:
+            while self.rude or not request.cancelled:
+                yield Response(0xFF00, extra={"NumberOfRemainingSuboperations": 4})
+                await asyncio.sleep(0)
+            yield Response(0xFE00, comment="as you wish")
+        finally:
+            self.running.discard(request.message_id)
+            self.closed = True
+            notice()
 
 
 async def echo(request: Request) -> AsyncIterator[Response]:
@@ -117,11 +190,16 @@ async def serving(
 ) -> AsyncIterator[DimseServer]:  # fmt: skip
     """A listener on a free port of loopback."""
     server = DimseServer(services() if listed is None else listed, admit, NetLimits(**limits), "SAGITTAL", tls)
-    await server.start("127.0.0.1", 0)
-    try:
-        yield server
-    finally:
-        await server.stop(0)
+    with patch("sagittal.net.server.Acceptor", Noticed):
+        await server.start("127.0.0.1", 0)
+        try:
+            yield server
+        finally:
+            await server.stop(0)
+
+
+FIND = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": 0x0020, "MessageID": 7, "Priority": 0}
+CANCEL = {"CommandField": 0x0FFF, "MessageIDBeingRespondedTo": 7}
 
 
 def request(*contexts: tuple[str, str], pdu_bytes_max: int = 16384, **user: Any) -> AssociateRQ:
@@ -129,6 +207,10 @@ def request(*contexts: tuple[str, str], pdu_bytes_max: int = 16384, **user: Any)
     pairs = contexts or ((VERIFICATION, IMPLICIT_LE),)
     proposed = tuple(ProposedContext(2 * i + 1, abstract, (syntax,)) for i, (abstract, syntax) in enumerate(pairs))
     return AssociateRQ("SAGITTAL", "RAW", proposed, UserInformation(pdu_bytes_max, "1.2.3", **user))
+
+
+STORING = request((CT, EXPLICIT_LE))
+FINDING = request((STUDY_FIND, EXPLICIT_LE))
 
 
 def message(context_id: int, command: dict[str, Any], data: bytes | None = None, limit: int = 16378) -> bytes:
@@ -213,7 +295,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Return once `condition` holds; fail after `seconds`."""
+    """Return once `condition` holds, which is looked at whenever something happened; fail after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():
-            await asyncio.sleep(0.005)
+            _waiting.append(asyncio.get_running_loop().create_future())
+            await _waiting[-1]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import wire
 from loopback import EXPLICIT_LE, PRINTER, n_service, serving
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -85,6 +87,51 @@ def _stream(data: bytes) -> Any:
     from io import BytesIO
 
     return BytesIO(data)
+
+
+NUMBERS = {0x0100: {0x1002: 5}, 0x0110: {}, 0x0120: {}, 0x0130: {0x1008: 7}, 0x0140: {}, 0x0150: {}}
+
+
+def asked_in_bytes(port: int) -> None:
+    """Each operation by a peer that shares no code with us; it answers the event that an action causes."""
+    numbers = {"US": struct.Struct("<H").unpack}
+    with wire.Wire("127.0.0.1", port).associate((PRINTER, [EXPLICIT_LE])) as peer:
+        for field in (0x0110, 0x0120, 0x0130, 0x0140, 0x0150):
+            asked: dict[int, int | str] = {0x0003: PRINTER, 0x1001: INSTANCE}
+            if field == 0x0140:
+                asked = {0x0002: PRINTER, 0x1000: INSTANCE}
+            peer.send(
+                wire.p_data(1, 3, wire.command({**asked, **NUMBERS[field], 0x0100: field, 0x0110: 9, 0x0800: 0x0101}))
+            )
+            if field == 0x0130:
+                event = peer.response()
+                found = {number: numbers["US"](event[number])[0] for number in (0x0100, 0x0800, 0x1002)}
+                assert found == {0x0100: 0x0100, 0x0800: 0x0101, 0x1002: 2}
+                assert event[0x1000] == b"1.2.3\0"
+                told = {0x0002: PRINTER, 0x0100: 0x8100, 0x0120: numbers["US"](event[0x0110])[0], 0x0800: 0x0101}
+                peer.send(wire.p_data(1, 3, wire.command({**told, 0x0900: 0x0113, 0x1000: "1.2.3"})))
+            answer = peer.response()
+            assert numbers["US"](answer[0x0100])[0] == field | 0x8000
+            assert (numbers["US"](answer[0x0120])[0], numbers["US"](answer[0x0900])[0]) == (9, 0)
+            assert answer[0x0002].rstrip(b"\0").decode() == PRINTER
+            assert answer[0x1000].rstrip(b"\0").decode() == INSTANCE
+        peer.release()
+
+
+def test_bytes_that_share_no_code_with_us() -> None:
+    events: list[int] = []
+
+    async def perform(request: Request) -> AsyncIterator[Response]:
+        if request.command["CommandField"] == 0x0130:
+            events.append((await request.report("1.2.3", 2)).status)
+        yield Response(0)
+
+    async def test() -> None:
+        async with asyncio.timeout(60), serving([n_service(dict.fromkeys(NAMES, perform))]) as server:
+            await asyncio.to_thread(asked_in_bytes, server.port)
+
+    asyncio.run(test())
+    assert events == [0x0113]
 
 
 def performer(asked: list[str], told: queue.Queue[int]) -> Callable[[evt.Event], Any]:

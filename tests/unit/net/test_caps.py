@@ -10,6 +10,8 @@ import pytest
 from loopback import (
     CT,
     EXPLICIT_LE,
+    FIND,
+    STORING,
     STUDY_FIND,
     Raw,
     Store,
@@ -27,10 +29,7 @@ from sagittal.dimse.commands import encode as encode_command
 from sagittal.dimse.exchange import header
 from sagittal.dimse.service import Request, Response
 from sagittal.ul.codec import encode
-from sagittal.ul.pdu import Abort, AssociateRJ, AssociateRQ, ProposedContext, UserInformation
-
-STORING = request((CT, EXPLICIT_LE))
-FIND = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": 0x0020, "MessageID": 7, "Priority": 0}
+from sagittal.ul.pdu import Abort, AssociateAC, AssociateRJ, AssociateRQ, ProposedContext, UserInformation
 
 
 @pytest.mark.parametrize(("size", "taken"), [(4095, True), (4096, True), (4097, False), (0x7FFFFFFF, False)])
@@ -152,55 +151,72 @@ def test_identifier_bytes_max(size: int, code: int) -> None:
     run(test)
 
 
-def test_associations_max() -> None:
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_associations_max(beyond: int) -> None:
     async def test() -> None:
         async with serving(associations_max=2) as server:
-            first, second = [await Raw.open(server.port, associate=request()) for _ in range(2)]
-            third = await Raw.open(server.port)
-            third.send(encode(request()))
-            assert await third.answer() == AssociateRJ(2, 3, 2)
-            assert (server.accepted, server.rejections) == (2, {"2/3/2": 1})
-            for each in (first, third):
-                each.close()
-            await until(lambda: len(server.associations) == 1)
-            fourth = await Raw.open(server.port, associate=request())
-            for each in (second, fourth):
+            opened = [await Raw.open(server.port) for _ in range(2 + beyond)]
+            answers = []
+            for each in opened:
+                each.send(encode(request()))
+                answers.append(await each.answer())
+            refused = [answer for answer in answers if isinstance(answer, AssociateRJ)]
+            assert refused == [AssociateRJ(2, 3, 2)] * max(0, beyond)
+            assert (server.accepted, server.rejections) == (min(2, 2 + beyond), {"2/3/2": 1} if refused else {})
+            opened[0].close()
+            await until(lambda: len(server.associations) == min(2, 2 + beyond) - 1)
+            opened.append(await Raw.open(server.port, associate=request()))  # there is room again
+            for each in opened:
                 each.close()
 
     run(test)
 
 
-def test_connections_unassociated_max(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_connections_unassociated_max(beyond: int, caplog: pytest.LogCaptureFixture) -> None:
+    """The oldest that says nothing makes room; an association does not count."""
+
     async def test() -> None:
-        async with serving(connections_unassociated_max=2) as server:
+        async with serving(connections_unassociated_max=3) as server:
             working = await Raw.open(server.port, associate=request())
             silent = []
-            for count in (1, 2):
+            for count in (2, 3, 4, 4)[: 3 + beyond]:
                 silent.append(await Raw.open(server.port))
-                await until(lambda wanted=count + 1: server.connections == wanted)
-            newcomer = await Raw.open(server.port, associate=request())  # the oldest silent one made room
-            assert await silent[0].ended()
-            working.send(echo_request())
-            assert (await working.command())["Status"] == 0
-            assert server.connections == 3
+                await until(lambda wanted=count: server.connections == wanted)
+            if beyond > 0:
+                assert await silent[0].ended()
+            assert server.connections == min(3, 3 + beyond) + 1
+            for each in (working, *silent[max(0, beyond) :]):
+                if each is not working:
+                    each.send(encode(request()))
+                    assert isinstance(await each.answer(), AssociateAC)
+                each.send(echo_request())
+                assert (await each.command())["Status"] == 0
+            newcomer = await Raw.open(server.port, associate=request())
             for each in (*silent, working, newcomer):
                 each.close()
 
     with caplog.at_level(logging.WARNING, "sagittal.net"):
         run(test)
-    assert "too many connections without an association" in caplog.records[0].getMessage()
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("too many connections without an association" in line for line in told) == max(0, beyond)
 
 
-def test_connections_per_address_max() -> None:
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_connections_per_address_max(beyond: int) -> None:
     async def test() -> None:
         async with serving(connections_per_address_max=2) as server:
-            first, second = [await Raw.open(server.port, associate=request()) for _ in range(2)]
-            third = await Raw.open(server.port)
-            assert await third.ended()
-            first.close()
-            await until(lambda: server.connections == 1)
-            fourth = await Raw.open(server.port, associate=request())
-            for each in (second, third, fourth):
+            opened = [await Raw.open(server.port) for _ in range(2 + beyond)]
+            if beyond > 0:
+                assert await opened[-1].ended()
+            await until(lambda: server.connections == min(2, 2 + beyond))
+            for each in opened[:2]:
+                each.send(encode(request()))
+                assert isinstance(await each.answer(), AssociateAC)
+            opened[0].close()
+            await until(lambda: server.connections == min(2, 2 + beyond) - 1)
+            opened.append(await Raw.open(server.port, associate=request()))
+            for each in opened:
                 each.close()
 
     run(test)
@@ -211,16 +227,12 @@ def test_artim_ends_the_silent_and_the_dribbling_not_the_associated() -> None:
         async with serving(artim_seconds=0.1) as server:
             good = await Raw.open(server.port, associate=request())
             silent, dribbling = await Raw.open(server.port), await Raw.open(server.port)
+            await until(lambda: server.connections == 3)
             data = encode(request())
-
-            async def dribble() -> None:
-                for byte in data:
-                    dribbling.send(bytes([byte]))
-                    await asyncio.sleep(0.01)
-
-            task = asyncio.ensure_future(dribble())
+            for byte in data[:-1]:  # all but the last byte, each in a packet of its own
+                dribbling.send(bytes([byte]))
+                await asyncio.sleep(0)
             assert await silent.ended() and await dribbling.ended()
-            task.cancel()
             good.send(echo_request())
             assert (await good.command())["Status"] == 0
             for each in (good, silent, dribbling):
@@ -234,21 +246,6 @@ def test_idle_seconds_max() -> None:
         async with serving(idle_seconds_max=0.1) as server:
             raw = await Raw.open(server.port, associate=request())
             assert await raw.answer() == Abort(0, 0)
-            raw.close()
-
-    run(test)
-
-
-def test_a_long_operation_is_not_idle() -> None:
-    async def test() -> None:
-        store = Store()
-        store.finish_gate = asyncio.get_running_loop().create_future()
-        async with serving(services(store), idle_seconds_max=0.04) as server:
-            raw = await Raw.open(server.port, associate=STORING)
-            raw.send(store_request(b"abc"))
-            await asyncio.sleep(0.15)
-            store.finish_gate.set_result(None)
-            assert (await raw.command())["Status"] == 0
             raw.close()
 
     run(test)

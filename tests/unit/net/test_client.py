@@ -213,7 +213,7 @@ def test_a_peer_that_leaves_inside_an_operation() -> None:
         yield Response(0xFF00)
         for link in [*holder[0].associations]:
             link.drop("test")
-        await asyncio.sleep(1)
+        await asyncio.get_running_loop().create_future()  # until the association is over
 
     holder: list[DimseServer] = []
 

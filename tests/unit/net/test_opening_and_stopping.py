@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from loopback import (
     CT,
     EXPLICIT_LE,
-    STUDY_FIND,
+    FIND,
+    FINDING,
+    STORING,
     VERIFICATION,
+    Endless,
     Raw,
     Store,
     message,
@@ -22,33 +24,10 @@ from loopback import (
     until,
 )
 
-from sagittal.dimse.service import Request, Response
 from sagittal.net.admission import Accept, AssociateInfo, Reject
 from sagittal.net.server import DimseServer
 from sagittal.ul.codec import encode
 from sagittal.ul.pdu import Abort, AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ, UserIdentity
-
-STORING = request((CT, EXPLICIT_LE))
-FINDING = request((STUDY_FIND, EXPLICIT_LE))
-FIND = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": 0x0020, "MessageID": 7, "Priority": 0}
-CANCEL = {"CommandField": 0x0FFF, "MessageIDBeingRespondedTo": 7}
-
-
-class Endless:
-    """A query that only a cancel ends; `rude` doesn't look whether there was one."""
-
-    def __init__(self, rude: bool) -> None:
-        self.rude, self.closed, self.identifier = rude, False, b""
-
-    async def __call__(self, request: Request) -> AsyncIterator[Response]:
-        self.identifier = request.identifier or b""
-        try:
-            while self.rude or not request.cancelled:
-                yield Response(0xFF00, extra={"NumberOfRemainingSuboperations": 4})
-                await asyncio.sleep(0.001)
-            yield Response(0xFE00, comment="as you wish")
-        finally:
-            self.closed = True
 
 
 def test_admission_sees_who_asks_and_may_take_its_time() -> None:

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 from loopback import (
+    CANCEL,
     CT,
     EXPLICIT_LE,
-    STUDY_FIND,
+    FIND,
+    FINDING,
+    STORING,
     STUDY_GET,
+    Endless,
     Raw,
     Store,
     echo_request,
@@ -28,11 +32,6 @@ from sagittal.dimse.service import Handler, Matches, NoContext, Request, Respons
 from sagittal.errors import IdentifierMismatch, StorageUnavailable
 from sagittal.ul.codec import encode
 from sagittal.ul.pdu import Abort, ReleaseRP, ReleaseRQ, Role
-
-STORING = request((CT, EXPLICIT_LE))
-FINDING = request((STUDY_FIND, EXPLICIT_LE))
-FIND = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": 0x0020, "MessageID": 7, "Priority": 0}
-CANCEL = {"CommandField": 0x0FFF, "MessageIDBeingRespondedTo": 7}
 
 
 def test_echo_and_release() -> None:
@@ -169,23 +168,6 @@ def test_pending_responses_in_order(find: Handler) -> None:
             raw.close()
 
     run(test)
-
-
-class Endless:
-    """A query that only a cancel ends; `rude` doesn't look whether there was one."""
-
-    def __init__(self, rude: bool) -> None:
-        self.rude, self.closed, self.identifier = rude, False, b""
-
-    async def __call__(self, request: Request) -> AsyncIterator[Response]:
-        self.identifier = request.identifier or b""
-        try:
-            while self.rude or not request.cancelled:
-                yield Response(0xFF00, extra={"NumberOfRemainingSuboperations": 4})
-                await asyncio.sleep(0.001)
-            yield Response(0xFE00, comment="as you wish")
-        finally:
-            self.closed = True
 
 
 @pytest.mark.parametrize("rude", [True, False])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import socket
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,20 @@ from sagittal.net.client import Peer, connect
 from sagittal.net.watch import Watch
 
 LIMITS = NetLimits()
+
+
+class Clockwork(asyncio.SelectorEventLoop):
+    """Time passes only when nothing else is to be done, and then at once up to the next timer."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]  # asyncio offers no other way
+            self.now = max(self.now, self._scheduled[0].when())  # type: ignore[attr-defined]  # as above
+        super()._run_once()  # type: ignore[misc]  # as above
 
 
 class Link:
@@ -54,6 +70,12 @@ class TestWatch:
         self.look(link, LIMITS.idle_seconds_max + beyond)
         assert bool(link.ended) == (beyond > 0)
 
+    def test_a_long_operation_is_not_idle(self, beyond: float) -> None:
+        link = Link()
+        link.performer.working = True
+        self.look(link, LIMITS.idle_seconds_max + beyond)
+        assert not link.ended
+
     def test_response_seconds_max(self, beyond: float) -> None:
         link = Link()
         link.invoker.awaited = link.invoker.waiting = True
@@ -92,8 +114,26 @@ def test_receive_bytes_per_second_min(more: int) -> None:
     assert bool(link.ended) == (more < 0)
 
 
-def test_connect_seconds_max() -> None:
-    """Against a listener whose backlog is full: its kernel answers no further connection."""
+@pytest.mark.parametrize("beyond", [-0.1, 0.0, 0.1])
+def test_connect_seconds_max(beyond: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is refused after so many seconds, by a clock that jumps from timer to timer."""
+
+    async def refused(*arguments: object, **options: object) -> None:
+        await asyncio.sleep(LIMITS.connect_seconds_max + beyond)
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    async def test() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", refused)
+        told = "Connection refused" if beyond < 0 else "no connection within 10 s"
+        with pytest.raises(PeerUnreachable, match=told):
+            await connect(Peer("FAR", "192.0.2.1", 104), "CLIENT", [(VERIFICATION, [EXPLICIT_LE])], limits=LIMITS)
+
+    with asyncio.Runner(loop_factory=Clockwork) as runner:
+        runner.run(test())
+
+
+def test_a_listener_that_does_not_accept() -> None:
+    """Its backlog is full: its kernel answers no further connection."""
 
     async def test() -> None:
         with socket.socket() as full:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from loopback import (
     CT,
     EXPLICIT_LE,
+    FIND,
     STUDY_FIND,
     VERIFICATION,
+    Endless,
     Raw,
     Store,
     message,
@@ -30,7 +31,6 @@ from sagittal.ul.codec import encode
 from sagittal.ul.pdu import ReleaseRP, ReleaseRQ
 
 ALL = [(VERIFICATION, [EXPLICIT_LE]), (CT, [EXPLICIT_LE]), (STUDY_FIND, [EXPLICIT_LE])]
-FIND = {"AffectedSOPClassUID": STUDY_FIND, "CommandField": 0x0020, "Priority": 0}
 WIDE = request((CT, EXPLICIT_LE), (STUDY_FIND, EXPLICIT_LE), asynchronous=(0, 1))
 
 
@@ -71,7 +71,7 @@ def test_operations_max(more: int) -> None:
             await until(lambda: len(store.requests) == count)
             (link,) = server.associations
             await until(lambda: bool(link.holds) == (more > 0))
-            assert store.finishing == min(count, 3)
+            await until(lambda: store.finishing == min(count, 3))
             store.finish_gate.set_result(None)
             answers = [await raw.command() for _ in range(count)]
             assert [each["MessageIDBeingRespondedTo"] for each in answers] == list(range(1, count + 1))
@@ -147,22 +147,6 @@ def test_responses_are_matched_by_message_id() -> None:
         assert store.kept == [bytes([number]) * 4 for number in (3, 1, 2)]
 
     run(test)
-
-
-class Endless:
-    """Queries that only a cancel ends, each told apart by its message ID."""
-
-    def __init__(self) -> None:
-        self.running: set[int] = set()
-
-    async def __call__(self, request: Request) -> AsyncIterator[Response]:
-        self.running.add(request.message_id)
-        try:
-            while not request.cancelled:
-                yield Response(0xFF00)
-                await asyncio.sleep(0)
-        finally:
-            self.running.discard(request.message_id)
 
 
 def test_a_cancel_ends_the_query_it_names_and_no_other() -> None:
