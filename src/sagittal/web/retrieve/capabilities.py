@@ -36,7 +36,10 @@ _VALUES = (*(_PARTS.format(type_) for type_ in _PIXELS), *_PIXELS)
 # Handler, or all of a class -> the media types of its answers. What isn't here answers no content.
 ANSWERS: dict[str, tuple[str, ...]] = {
     "store.stow:Stow": (DICOM_JSON,),
-    "search.qido:Qido": (DICOM_JSON,),
+    "search.qido:Qido": (DICOM_JSON, "application/json", _XML, "text/csv"),
+    "search.qido:Qido.count_studies": ("application/json",),
+    "search.qido:Qido.count_series": ("application/json",),
+    "search.qido:Qido.count_instances": ("application/json",),
     "retrieve.wado:Wado": (_PARTS.format(DICOM), DICOM, "application/zip"),
     "retrieve.metadata:Metadata": (DICOM_JSON, _XML),
     "retrieve.frames:Frames": _VALUES,
