@@ -177,13 +177,18 @@ def describe_texts(
         signed=_number(texts, REPRESENTATION, 0) == 1,
         photometric=texts.get(PHOTOMETRIC, "").strip() or ("RGB" if samples == 3 else "MONOCHROME2"),
         planar=_number(texts, PLANAR, 0) if samples > 1 else 0,
-        frames=max(_number(texts, FRAMES, 1), 1),
+        frames=_frames(texts.get(FRAMES, "").strip()),
         kind=kind,
         vr=vr if vr in ("OB", "OW", "OF", "OD") else "OW",
     )
     if limits is not None:
         description.check(limits)
     return description
+
+
+def _frames(text: str) -> int:
+    """As the reader takes it: 1 when it is no positive number."""
+    return max(int(text) if text.isdecimal() and len(text) <= 12 else 1, 1)
 
 
 def _number(texts: Mapping[int, str], tag: int, default: int | None = None) -> int:

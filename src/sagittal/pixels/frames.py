@@ -94,6 +94,25 @@ def decode(
     return one.decode(data, description), one.decoded(description)
 
 
+def fragments(read: Read, offset: int, length: int) -> Iterator[tuple[int, int]]:
+    """(offset, length) of each fragment of encapsulated Pixel Data whose value lies there; the offset table is left
+    out.
+
+    For bit streams that have no frame index: video.
+    """
+    at, end, first = offset, offset + length, True
+    while at + 8 <= end:
+        head = _exactly(read, at, 8)
+        size = int.from_bytes(head[4:], "little")
+        if head[:4] != ITEM:
+            return
+        if at + 8 + size > end:
+            raise PixelsUndecodable("a fragment goes beyond Pixel Data")
+        if not first:
+            yield at + 8, size
+        at, first = at + 8 + size, False
+
+
 class Table(NamedTuple):
     """Where the frames of encapsulated Pixel Data lie: what goes into the Basic or the Extended Offset Table."""
 

@@ -1,12 +1,13 @@
 """JPEG-LS: PS3.5 8.2.3, ISO/IEC 14495-1, by CharLS. Lossless, and near-lossless with an error of at most NEAR.
 
-2 to 16 bits; precision is Bits Stored where pyjpegls is installed, else that of the container (readers take both).
+2 to 16 bits; precision is Bits Stored where pyjpegls is installed, else (and of signed pixels) that of the container.
 Signed pixels travel as the same bits unsigned: lossless that is all the same; near-lossless it would turn the highest
 value into the lowest, so frames with values that close to either end are refused.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sagittal.errors import NotAcceptable
@@ -48,9 +49,11 @@ class JpegLs(Codec):
             low, high = int(array.min()), int(array.max())
             if low - near < description.lowest or high + near > description.highest:
                 raise NotAcceptable(f"{self.name}: values within {near} of the ends of the signed range")
-        pixels = masked(array, description)
+        # Sign and all for signed pixels: many readers take the container as it comes and extend no sign.
+        bits = array.dtype.itemsize * 8 if description.signed else description.bits_stored
+        pixels = masked(array, replace(description, signed=False, bits_stored=bits, high_bit=bits - 1))
         with refusals(self.name):
-            return _precise(pixels, description, near) if pixels.nbytes > _SMALL else _plain(pixels, near)
+            return _precise(pixels, bits, near) if pixels.nbytes > _SMALL else _plain(pixels, near)
 
     def check(self, description: Description, options: Options) -> None:
         super().check(description, options)
@@ -58,19 +61,18 @@ class JpegLs(Codec):
             raise NotAcceptable(f"{self.name}: NEAR {options.near} is out of range")
 
 
-def _precise(pixels: Array, description: Description, near: int) -> bytes:
+def _precise(pixels: Array, bits: int, near: int) -> bytes:
     try:
         import jpeg_ls
     except ImportError:  # no wheel for this Python
         return _plain(pixels, near)
-    rows, columns = description.rows, description.columns
-    bits, samples = description.bits_stored, description.samples
+    rows, columns = pixels.shape[:2]
+    samples = pixels.shape[2] if pixels.ndim > 2 else 1
     try:
-        return bytes(
-            jpeg_ls.encode_buffer(pixels.tobytes(), rows, columns, samples, bits, near, 2 if samples > 1 else 0)
-        )
+        done = jpeg_ls.encode_buffer(pixels.tobytes(), rows, columns, samples, bits, near, 2 if samples > 1 else 0)
     except RuntimeError:  # noise: its buffer is as large as the pixels
         return _plain(pixels, near)
+    return bytes(done)
 
 
 def _plain(pixels: Array, near: int) -> bytes:

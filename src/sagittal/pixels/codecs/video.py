@@ -1,0 +1,137 @@
+"""MPEG-2, H.264 and HEVC: PS3.5 8.2.5 to 8.2.11. All frames are one bit stream, so they come and go one after
+another.
+
+By PyAV, the extra `video` (its wheel bundles GPL encoders, so it is never installed unasked); without it video is
+passed through as it is. Frames come out as RGB. Only the containers that PS3.5 allows are opened, so that no stream
+can have FFmpeg read anything else. What is made is an MPEG-2 transport stream, which every one of these syntaxes
+takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from io import BytesIO
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sagittal.dicom.syntaxes import syntax
+from sagittal.errors import NotAcceptable, PixelsUndecodable
+from sagittal.pixels.codecs.interface import complaints, refusals
+from sagittal.pixels.description import MONOCHROME, Description
+
+if TYPE_CHECKING:
+    from sagittal.pixels.codecs.interface import Array
+
+# Demuxers by FFmpeg's names: playlists and the like, which name other files, are not among them.
+_CONTAINERS = "mpeg,mpegts,mpegvideo,mov,mp4,m4v,h264,hevc"
+_P = "1.2.840.10008.1.2.4."
+
+
+class Coding(NamedTuple):
+    """How a syntax's streams are made, and what (0028,2114) calls it."""
+
+    codec: str
+    method: str
+    options: dict[str, str]
+    rows_max: int
+    columns_max: int
+
+
+_MPEG2, _H264, _HEVC = "ISO_13818_2", "ISO_14496_10", "ISO_23008_2"
+CODINGS: dict[str, Coding] = {
+    _P + "100": Coding("mpeg2video", _MPEG2, {"profile": "main", "level": "main", "qscale": "3"}, 576, 720),
+    _P + "101": Coding("mpeg2video", _MPEG2, {"profile": "main", "level": "high", "qscale": "3"}, 1152, 1920),
+    _P + "102": Coding("libx264", _H264, {"profile": "high", "level": "4.1", "crf": "18"}, 1088, 1920),
+    _P + "104": Coding("libx264", _H264, {"profile": "high", "level": "4.2", "crf": "18"}, 1088, 1920),
+    _P + "107": Coding("libx265", _HEVC, {"profile": "main", "crf": "20", "x265-params": "log-level=none"}, 2304, 4096),
+}
+_MPEG2_RATES = [Fraction(24000, 1001), *map(Fraction, (24, 25)), Fraction(30000, 1001), *map(Fraction, (30, 50, 60))]
+
+
+def available() -> bool:
+    """Whether the extra is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("av") is not None
+
+
+def decode(stream: bytes, description: Description, first: int = 1, last: int | None = None) -> Iterator[Array]:
+    """Frames `first` to `last` (1 being the first of the stream) of joined fragments, as RGB; see `decoded`."""
+    av = _library()
+    whole = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
+    with complaints("video"), av.open(BytesIO(stream), options=whole, metadata_errors="replace") as container:
+        if not container.streams.video:
+            raise PixelsUndecodable("the stream holds no video")
+        track = container.streams.video[0]
+        _same_size(track, description)
+        form = "rgb24" if description.bits_stored <= 8 else "rgb48le"
+        for frame in islice(container.decode(track), first - 1, last):
+            _same_size(frame, description)
+            pixels = frame.to_ndarray(format=form)
+            yield pixels if form == "rgb24" else pixels >> (16 - description.bits_stored)
+
+
+def decoded(description: Description) -> Description:
+    """What `decode` gives."""
+    return replace(description, photometric="RGB", planar=0, samples=3)
+
+
+def _same_size(found: Any, description: Description) -> None:
+    if (found.height, found.width) != (description.rows, description.columns):
+        told = f"{found.height} x {found.width}"
+        raise PixelsUndecodable(f"the video is {told}, the data set says {description.rows} x {description.columns}")
+
+
+def encoded(description: Description, uid: str) -> Description:
+    """What the data set says of a video that `encode` makes. NotAcceptable when it can't."""
+    coding = CODINGS.get(uid)
+    if coding is None:
+        raise NotAcceptable(f"{syntax(uid).name} is passed through, not made")
+    if description.rows % 2 or description.columns % 2:
+        raise NotAcceptable("video has an even number of rows and columns")
+    if description.rows > coding.rows_max or description.columns > coding.columns_max:
+        raise NotAcceptable(f"{syntax(uid).name} has {coding.rows_max} x {coding.columns_max} pixels at the most")
+    grey = description.samples == 1 and description.photometric in MONOCHROME
+    if description.kind != "integer" or description.bits_stored != 8 or description.signed or not (
+        grey or description.photometric == "RGB"
+    ):  # fmt: skip
+        raise NotAcceptable("video is made of unsigned 8-bit grey or RGB frames")
+    return replace(
+        description, samples=3, photometric="YBR_PARTIAL_420", planar=0, bits_allocated=8, high_bit=7, vr="OB"
+    )
+
+
+def encode(frames: Iterable[Array], description: Description, uid: str, rate: float = 25.0) -> bytes:
+    """A stream of frames that `description` describes, `rate` a second (MPEG-2: the nearest rate it has)."""
+    encoded(description, uid)
+    av, coding = _library(), CODINGS[uid]
+    a_second = Fraction(rate).limit_denominator(1001)
+    if coding.codec == "mpeg2video":
+        a_second = min(_MPEG2_RATES, key=lambda each: abs(each - a_second))
+    held = BytesIO()
+    with refusals(syntax(uid).name):
+        with av.open(held, "w", format="mpegts") as container:
+            track = container.add_stream(coding.codec, rate=a_second, options=dict(coding.options))
+            track.width, track.height, track.pix_fmt = description.columns, description.rows, "yuv420p"
+            form = "gray" if description.samples == 1 else "rgb24"
+            for array in frames:
+                container.mux(track.encode(av.VideoFrame.from_ndarray(_contiguous(array), format=form)))
+            container.mux(track.encode(None))
+        return held.getvalue()
+
+
+def _contiguous(array: Array) -> Array:
+    import numpy
+
+    return numpy.ascontiguousarray(array)
+
+
+def _library() -> Any:
+    try:
+        import av
+    except ImportError:
+        told = "frames of video need the extra `video`: pip install 'sagittal[video]'"
+        raise PixelsUndecodable(told) from None
+    return av

@@ -1,0 +1,191 @@
+"""What we encode is read by others, pydicom with its plugins and DCMTK: lossless to the bit, lossy within a table.
+
+LOSSY is the table of the errors that our own encoders make by default: (largest, mean) over a smooth picture with some
+noise, as parts of a thousand of the range of Bits Stored.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+from programs import need
+
+from sagittal.dicom.syntaxes import (
+    EXPLICIT_LE,
+    HTJ2K_LOSSLESS,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS_LOSSLESS,
+    RLE_LOSSLESS,
+    syntax,
+)
+from sagittal.errors import NotAcceptable
+from sagittal.pixels import frames, transcode
+from sagittal.pixels.codecs import codec
+from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.description import Description
+
+P14, JPEG_EXTENDED, NEAR = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81"
+RPCL, HTJ2K, XL = "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203", "1.2.840.10008.1.2.4.112"
+LOSSLESS = (RLE_LOSSLESS, P14, JPEG_LOSSLESS_SV1, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, RPCL)
+LOSSY = {
+    JPEG_BASELINE: (60, 10),
+    JPEG_EXTENDED: (25, 5),
+    NEAR: (8, 8),
+    JPEG_2000: (15, 3),
+    HTJ2K: (15, 2),
+    XL: (60, 7),
+}
+DESCRIBED = {
+    "u8": Description(64, 48, 1, 8, 8, 7),
+    "u8in16": Description(64, 48, 1, 16, 8, 7),
+    "u12": Description(64, 48, 1, 16, 12, 11),
+    "s12": Description(64, 48, 1, 16, 12, 11, True),
+    "u16": Description(64, 48, 1, 16, 16, 15),
+    "s16": Description(64, 48, 1, 16, 16, 15, True),
+    "u32": Description(64, 48, 1, 32, 32, 31),
+    "rgb": Description(64, 48, 3, 8, 8, 7, False, "RGB"),
+    "ybr": Description(64, 48, 3, 8, 8, 7, False, "YBR_FULL"),
+    "palette": Description(64, 48, 1, 8, 8, 7, False, "PALETTE COLOR"),
+}
+
+
+def picture(described: Description, seed: int = 0) -> Any:
+    """A slope with a bump and noise of a hundredth, over the whole range."""
+    random = numpy.random.default_rng(seed)
+    y, x = numpy.mgrid[0 : described.rows, 0 : described.columns]
+    plane = 0.2 + 0.5 * x / described.columns + 0.25 * numpy.exp(-((x - 20) ** 2 + (y - 30) ** 2) / 150)
+    planes = numpy.stack([plane * (1 - 0.2 * sample) for sample in range(described.samples)], -1)
+    planes = planes + random.normal(0, 0.004, planes.shape)
+    span = described.highest - described.lowest
+    values = numpy.clip(numpy.rint(planes * span) + described.lowest, described.lowest, described.highest)
+    return values.astype(described.dtype).reshape(described.shape)
+
+
+def encoded(described: Description, uid: str) -> tuple[Any, transcode.Plan, list[bytes]]:
+    """Two frames: the arrays that went in, how, and what they became."""
+    arrays = [picture(described, number) for number in range(2)]
+    made = transcode.plan(replace(described, frames=2), EXPLICIT_LE, uid)
+    native = codec(EXPLICIT_LE)
+    return numpy.stack(arrays), made, [made.frame(native.encode(array, described, Options())) for array in arrays]
+
+
+def written(described: Description, uid: str, path: Path) -> Any:
+    """A file of two frames in syntax `uid`; gives the arrays that went in."""
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+
+    arrays, made, streams = encoded(described, uid)
+    members = transcode.changes(described.members(), made, sum(map(len, streams)), "2.25.2").members
+    members = described.members() | members | {"00280008": {"vr": "IS", "Value": [2]}}
+    members.pop("7FE00010")
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID = pydicom.uid.UID(uid), pydicom.uid.UID("2.25.2")
+    meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+    held = FileDataset(str(path), pydicom.Dataset.from_json(members), file_meta=meta, preamble=b"\0" * 128)
+    held.SOPClassUID, held.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    table = frames.table([len(stream) for stream in streams])
+    held.PixelData = b"".join(frames.encapsulated(streams, table.basic))[: -len(frames.DELIMITER)]
+    held["PixelData"].VR = "OB"
+    held["PixelData"].is_undefined_length = True
+    held.save_as(path, implicit_vr=False, little_endian=True)
+    return arrays
+
+
+def taken(described: Description, uid: str) -> bool:
+    try:
+        return bool(transcode.plan(described, EXPLICIT_LE, uid))
+    except NotAcceptable:
+        return False
+
+
+def keyword(uid: str) -> str:
+    return syntax(uid).keyword
+
+
+@pytest.mark.parametrize("uid", LOSSLESS, ids=keyword)
+@pytest.mark.parametrize("name", [name for name in DESCRIBED if name != "u32"])
+def test_lossless_by_pydicom(uid: str, name: str, tmp_path: Path) -> None:
+    import pydicom
+    from pydicom.pixels import pixel_array
+
+    described = DESCRIBED[name]
+    arrays = written(described, uid, tmp_path / "one.dcm")
+    read = pixel_array(pydicom.dcmread(tmp_path / "one.dcm"), raw=True)
+    numpy.testing.assert_array_equal(read, arrays)
+
+
+def test_32_bits_by_pydicom(tmp_path: Path) -> None:
+    """OpenJPEG, which pydicom has for HTJ2K, stops before 32 bits; and so do most syntaxes."""
+    import pydicom
+    from pydicom.pixels import pixel_array
+
+    described = DESCRIBED["u32"]
+    assert [uid for uid in LOSSLESS if taken(described, uid)] == [RLE_LOSSLESS, HTJ2K_LOSSLESS, RPCL]
+    arrays = written(described, RLE_LOSSLESS, tmp_path / "one.dcm")
+    numpy.testing.assert_array_equal(pixel_array(pydicom.dcmread(tmp_path / "one.dcm")), arrays)
+
+
+@pytest.mark.parametrize(
+    ("uid", "program"),
+    [(P14, "dcmdjpeg"), (JPEG_LOSSLESS_SV1, "dcmdjpeg"), (JPEG_LS_LOSSLESS, "dcmdjpls"), (RLE_LOSSLESS, "dcmdrle")],
+    ids=["p14", "sv1", "jpeg-ls", "rle"],
+)
+@pytest.mark.parametrize("name", ["u8", "u12", "s12", "u16", "s16", "rgb", "palette"])
+def test_lossless_by_dcmtk(uid: str, program: str, name: str, tmp_path: Path) -> None:
+    import pydicom
+
+    arrays = written(DESCRIBED[name], uid, tmp_path / "one.dcm")
+    done = subprocess.run([need(program), tmp_path / "one.dcm", tmp_path / "two.dcm"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    read = pydicom.dcmread(tmp_path / "two.dcm")
+    numpy.testing.assert_array_equal(read.pixel_array, arrays)
+
+
+@pytest.mark.parametrize("uid", LOSSY, ids=keyword)
+@pytest.mark.parametrize("name", ["u8", "u12", "s12", "u16", "rgb"])
+def test_lossy_errors(uid: str, name: str, tmp_path: Path) -> None:
+    """By our own decoder, and by pydicom where it has one: both within the table."""
+    import pydicom
+    from pydicom.pixels import pixel_array
+
+    described = DESCRIBED[name]
+    if not taken(described, uid):
+        assert (name, keyword(uid)) in REFUSED_WITH_LOSS
+        return
+    arrays, made, streams = encoded(described, uid)
+    assert made.loses
+    readings = [numpy.stack([codec(uid).decode(stream, made.target) for stream in streams])]
+    if uid not in (XL, JPEG_EXTENDED):
+        written(described, uid, tmp_path / "one.dcm")
+        readings.append(pixel_array(pydicom.dcmread(tmp_path / "one.dcm")))
+    for read in readings:
+        difference = numpy.abs(read.astype("float64") - arrays) * 1000 / (described.highest - described.lowest)
+        largest, mean = LOSSY[uid]
+        print(keyword(uid), name, round(difference.max(), 2), round(difference.mean(), 3))
+        assert 0 < difference.max() <= largest
+        assert difference.mean() <= mean
+
+
+REFUSED_WITH_LOSS = {
+    *((name, "JPEGBaseline8Bit") for name in ("u12", "s12", "u16")),
+    *((name, "JPEGExtended12Bit") for name in ("s12", "u16")),
+    ("s12", "JPEGXL"),
+}
+
+
+@pytest.mark.parametrize("near", [0, 1, 5, 20])
+@pytest.mark.parametrize("name", ["u8", "u12", "s12", "u16", "rgb"])
+def test_near_is_the_largest_error(near: int, name: str) -> None:
+    described = DESCRIBED[name]
+    made = transcode.plan(described, EXPLICIT_LE, NEAR, Options(near=near))
+    frame = codec(EXPLICIT_LE).encode(picture(described), described, Options())
+    assert made.error(frame, made.frame(frame)) <= near
+    assert made.loses == (near > 0)

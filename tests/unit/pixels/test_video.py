@@ -1,0 +1,115 @@
+"""Frames out of video, and video out of frames."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy
+import pytest
+from images import image
+
+from sagittal.errors import NotAcceptable, PixelsUndecodable
+from sagittal.pixels import frames
+from sagittal.pixels.codecs import video
+from sagittal.pixels.description import Description
+
+pytest.importorskip("av", reason="the extra `video` isn't installed")
+
+DESCRIBED = Description(96, 128, 3, 8, 8, 7, False, "RGB", frames=6)
+
+
+def pictures(described: Description = DESCRIBED) -> list[numpy.ndarray]:
+    """A bright square that moves on a slope."""
+    found = []
+    for number in range(described.frames):
+        picture = numpy.zeros(described.shape, "u1")
+        picture[...] = (numpy.arange(described.columns) * 200 // described.columns + 20).reshape(
+            (1, -1) if described.samples == 1 else (1, -1, 1)
+        )
+        picture[20:40, 10 + 12 * number : 30 + 12 * number] = 230
+        found.append(picture)
+    return found
+
+
+@pytest.mark.parametrize("name", ["synth_h264_hp41.dcm", "synth_hevc_mp51.dcm", "synth_mpeg2_mpml.dcm"])
+def test_frames_of_the_corpus(corpus_dir: Path, name: str) -> None:
+    held = image(corpus_dir / "video" / name)
+    assert held is not None and held.pixel_data is not None
+    pieces = list(frames.fragments(held.read, *held.pixel_data))
+    stream = b"".join(held.read(*piece) for piece in pieces)
+    found = list(video.decode(stream, held.description))
+    assert len(found) == held.description.frames == 25
+    assert {each.shape for each in found} == {(240, 320, 3)}
+    assert all((first != second).any() for first, second in pairwise(found))
+    numpy.testing.assert_array_equal(next(video.decode(stream, held.description, 7, 7)), found[6])
+    assert video.decoded(held.description).photometric == "RGB"
+
+
+@pytest.mark.parametrize("uid", video.CODINGS)
+@pytest.mark.parametrize("samples", [1, 3])
+def test_made_and_read_again(uid: str, samples: int) -> None:
+    described = replace(DESCRIBED, samples=samples, photometric="RGB" if samples == 3 else "MONOCHROME2")
+    stream = video.encode(pictures(described), described, uid, 29.97)
+    after = video.encoded(described, uid)
+    assert (after.photometric, after.samples, after.planar) == ("YBR_PARTIAL_420", 3, 0)
+    found = list(video.decode(stream, after))
+    assert len(found) == 6
+    for made, read in zip(pictures(described), found, strict=True):
+        plain = made if samples == 3 else made[..., numpy.newaxis]
+        assert numpy.abs(read.astype(int) - plain).mean() < 6
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        replace(DESCRIBED, rows=95),
+        replace(DESCRIBED, rows=4000),
+        replace(DESCRIBED, bits_allocated=16, bits_stored=12, high_bit=11),
+        replace(DESCRIBED, photometric="YBR_FULL"),
+    ],
+)
+def test_what_video_cannot_carry(described: Description) -> None:
+    with pytest.raises(NotAcceptable):
+        video.encode([], described, "1.2.840.10008.1.2.4.102")
+
+
+def test_syntaxes_that_are_passed_through() -> None:
+    with pytest.raises(NotAcceptable, match="passed through"):
+        video.encoded(DESCRIBED, "1.2.840.10008.1.2.4.106")
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"",
+        b"nothing that is video" * 50,
+        b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n",
+        b"ffconcat version 1.0\nfile x\n",
+    ],
+)
+def test_what_is_no_video(stream: bytes) -> None:
+    with pytest.raises(PixelsUndecodable):
+        list(video.decode(stream, DESCRIBED))
+
+
+def test_another_size_than_declared() -> None:
+    stream = video.encode(pictures(), DESCRIBED, "1.2.840.10008.1.2.4.100")
+    with pytest.raises(PixelsUndecodable, match="96 x 128"):
+        list(video.decode(stream, replace(DESCRIBED, rows=98)))
+
+
+def test_a_stream_cut_short() -> None:
+    stream = video.encode(pictures(), DESCRIBED, "1.2.840.10008.1.2.4.102")
+    try:
+        found = list(video.decode(stream[: len(stream) // 2], DESCRIBED))
+    except PixelsUndecodable:
+        found = []
+    assert len(found) < 6
+
+
+def test_fragments_that_go_too_far() -> None:
+    value = frames.ITEM + b"\0\0\0\0" + frames.ITEM + b"\x08\0\0\0abcd"
+    with pytest.raises(PixelsUndecodable, match="beyond"):
+        list(frames.fragments(lambda at, size: value[at : at + size], 0, len(value)))
