@@ -25,6 +25,7 @@ from sagittal.uid import is_uid, new_uid
 SOP_CLASS = 0x00080016
 _FIRST_PIXELS = 0x7FE00001  # extended offset tables, then the pixels
 _STANDARD = "1.2.840.10008."
+_NO_TEXT = frozenset(("SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "AT"))
 
 # Of the UIDs that PS3.15 E.1-1 replaces (action U), those of instances and of what is described in them.
 _INSTANCES = """00080017 00080018 00080019 00080058 00081155 00081195 00083010 00182042 0020000D 0020000E
@@ -73,7 +74,10 @@ def parse_changes(values: Iterable[str], removed: Iterable[str], new_uids: bool)
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"{text!r} is not KEY=VALUE")
-        wanted[_top(name)] = value
+        tag = _top(name)
+        if vr_of(tag) in _NO_TEXT:
+            raise UsageError(f"{name} can't be given as text")
+        wanted[tag] = value
     out = frozenset(_top(name) for name in removed)
     if out & {SOP_CLASS, INSTANCE_UID}:
         raise UsageError("an object is nothing without its SOP Class UID and SOP Instance UID")
@@ -84,8 +88,6 @@ def _top(name: str) -> int:
     tag = tag_for(name)
     if tag >> 16 in (0x0000, 0x0002) or tag >= _FIRST_PIXELS or tag == CHARACTER_SET:
         raise UsageError(f"{name} can't be changed on the way")
-    if vr_of(tag) in ("SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "AT"):
-        raise UsageError(f"{name} can't be given as text")
     return tag
 
 

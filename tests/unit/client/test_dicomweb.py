@@ -1,0 +1,166 @@
+"""The DICOMweb client against servers of every temper: pages, credentials, refusals, broken answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from builders import build
+
+from sagittal.client.dicomweb import open_url, retrieve_paths, search_path
+from sagittal.client.keys import Question, parse_keys
+from sagittal.client.place import Access, Url, parse_place, parse_url
+from sagittal.client.storing.stow import answer_of
+from sagittal.dimse.address import PeerAddress
+from sagittal.errors import PeerRefused, SagittalError, UsageError
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def found(handler: Handler, question: Question, access: Access | None = None) -> tuple[list[dict], list[str]]:
+    remarks: list[str] = []
+
+    async def run() -> list[dict]:
+        transport = httpx.MockTransport(handler)
+        async with open_url(Url("http://archive/dicom-web"), access or Access(), remarks.append, transport) as archive:
+            return [match async for match in archive.find(question)]
+
+    return asyncio.run(run()), remarks
+
+
+def rows(count: int, of: int) -> Handler:
+    """A server of `of` studies that answers `count` at a time."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        offset, limit = int(request.url.params["offset"]), min(int(request.url.params["limit"]), count)
+        there = [{"0020000D": {"vr": "UI", "Value": [f"1.2.{number}"]}} for number in range(of)]
+        more = offset + limit < of
+        warning = {"warning": '299 x "There are additional results that can be requested."'} if more else {}
+        return httpx.Response(200, json=there[offset : offset + limit], headers=warning)
+
+    return handle
+
+
+@pytest.mark.parametrize(("count", "of"), [(10, 35), (500, 1200), (1000, 500), (10, 0)])
+def test_a_search_reads_every_page(count: int, of: int) -> None:
+    matches, remarks = found(rows(count, of), Question("study"))
+    assert [match["0020000D"]["Value"][0] for match in matches] == [f"1.2.{number}" for number in range(of)]
+    assert not remarks
+    assert len(found(rows(count, of), Question("study", limit=7))[0]) == min(7, of)
+
+
+def test_a_server_without_pages_is_asked_once_more_at_the_most() -> None:
+    asked = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json=[{"0020000D": {"vr": "UI", "Value": [f"1.{n}"]}} for n in range(500)])
+
+    assert len(found(handle, Question("study"))[0]) == 500
+    assert len(asked) == 2
+
+
+def test_no_content_is_no_match() -> None:
+    assert found(lambda _: httpx.Response(204), Question("study"))[0] == []
+
+
+def test_a_warning_is_passed_on() -> None:
+    answer = httpx.Response(200, json=[], headers={"warning": '299 x "The fuzzymatching parameter is not supported."'})
+    assert "fuzzymatching" in found(lambda _: answer, Question("study", fuzzy=True))[1][0]
+
+
+@pytest.mark.parametrize(
+    ("access", "header"),
+    [(Access(token="t0"), "Bearer t0"), (Access(user="a:b"), "Basic YTpi"), (Access(), None)],
+)
+def test_who_we_are(access: Access, header: str | None) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        assert request.headers.get("authorization") == header
+        return httpx.Response(200, json=[])
+
+    found(handle, Question("study"), access)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, PeerRefused), (403, PeerRefused), (302, PeerRefused), (500, SagittalError)]
+)
+def test_a_refusal_says_why(status: int, error: type[SagittalError]) -> None:
+    with pytest.raises(error, match=f"{status}.*because"):
+        found(lambda _: httpx.Response(status, json={"detail": "because"}), Question("study"))
+
+
+def test_what_is_no_dicom_json_is_an_error() -> None:
+    for body in (b"<html>", b'{"a":1}'):
+        with pytest.raises(SagittalError, match="something else"):
+            found(lambda _, body=body: httpx.Response(200, content=body), Question("study"))  # type: ignore[misc]
+
+
+def test_resources_by_the_keys() -> None:
+    keys = parse_keys(["StudyInstanceUID=1.2", "SeriesInstanceUID=1.3", "Modality=CT"])
+    assert search_path(Question("image", keys))[0] == "/studies/1.2/series/1.3/instances"
+    assert search_path(Question("series", keys))[0] == "/studies/1.2/series"
+    assert search_path(Question("study", keys)) == ("/studies", [])
+    assert search_path(Question("image", parse_keys(["SeriesInstanceUID=1.3"])))[0] == "/instances"
+    with pytest.raises(UsageError):
+        search_path(Question("patient"))
+    two = parse_keys(["StudyInstanceUID=1.2", "SeriesInstanceUID=1.3", "SeriesInstanceUID=1.4"])
+    assert retrieve_paths(Question("series", two)) == ["/studies/1.2/series/1.3", "/studies/1.2/series/1.4"]
+
+
+def retrieved(answer: httpx.Response, out: Path) -> tuple[object, list[str]]:
+    uids: list[str] = []
+
+    async def run() -> object:
+        transport = httpx.MockTransport(lambda _: answer)
+        async with open_url(Url("http://archive"), Access(), print, transport) as archive:
+            question = Question("study", parse_keys(["StudyInstanceUID=1.2"]))
+            return await archive.get(question, out, lambda _path, uid: uids.append(uid))
+
+    return asyncio.run(run()), uids
+
+
+def multipart(*parts: bytes, end: bytes = b"\r\n--b--\r\n") -> httpx.Response:
+    body = b"".join(b"\r\n--b\r\nContent-Type: application/dicom\r\n\r\n" + part for part in parts) + end
+    return httpx.Response(
+        200, content=body, headers={"content-type": 'multipart/related; type="application/dicom"; boundary=b'}
+    )
+
+
+def test_parts_become_files_named_by_their_uids(tmp_path: Path) -> None:
+    one, two = build(1), build(2)
+    outcome, uids = retrieved(multipart(one.part10, two.part10), tmp_path)
+    assert uids == [one.sop_instance_uid, two.sop_instance_uid]
+    assert outcome.completed == 2 and outcome.whole  # type: ignore[attr-defined]
+    assert (tmp_path / f"{one.sop_instance_uid}.dcm").read_bytes() == one.part10
+
+
+def test_an_answer_that_breaks_off_is_told_and_leaves_no_half_file(tmp_path: Path) -> None:
+    one, two = build(1), build(2)
+    outcome, uids = retrieved(multipart(one.part10, two.part10[:300], end=b""), tmp_path)
+    assert uids == [one.sop_instance_uid]
+    assert not outcome.whole  # type: ignore[attr-defined]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{one.sop_instance_uid}.dcm"]
+
+
+def test_places(tmp_path: Path) -> None:
+    (tmp_path / "index.db").touch()
+    assert parse_place(str(tmp_path)) == tmp_path
+    assert parse_place("A@h:104") == PeerAddress("A", "h", 104)
+    assert parse_url("https://me:s%40t@h:8/x/dicom-web/") == Url("https://h:8/x/dicom-web", "me:s@t")
+    assert parse_url("http://h:8042") == Url("http://h:8042/dicom-web")
+    assert "s@t" not in str(parse_url("https://me:s%40t@h/d"))
+    for text in ("nowhere", "ftp://h", "http://", "http://h:port"):
+        with pytest.raises(UsageError):
+            parse_place(text)
+
+
+def test_answers_of_stow() -> None:
+    assert answer_of(httpx.Response(200)) == ("0000", "")
+    warned = {"00081199": {"vr": "SQ", "Value": [{"00081196": {"vr": "US", "Value": [0xB000]}}]}}
+    assert answer_of(httpx.Response(202, json=warned)) == ("B000", "")
+    failed = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0xA700]}}]}}
+    assert answer_of(httpx.Response(409, json=failed))[0] == "A700"
+    assert answer_of(httpx.Response(503, text="busy")) == ("", "503 Service Unavailable")

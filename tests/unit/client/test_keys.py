@@ -1,0 +1,92 @@
+"""Matching keys as people write them, as identifiers and as parameters of a search."""
+
+from __future__ import annotations
+
+import io
+
+import pydicom
+import pytest
+
+from sagittal.client.keys import Question, identifier, keys_of, level_of, parameters, parse_keys
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from sagittal.errors import UsageError
+
+NESTED = {0x00400275: {0x00400009: "S1", 0x00400007: ""}, 0x00100010: "DOE*"}
+
+
+def decoded(question: Question, syntax: str) -> pydicom.Dataset:
+    return pydicom.dcmread(io.BytesIO(pydicom_head(syntax) + identifier(question, syntax)), force=True)
+
+
+def pydicom_head(syntax: str) -> bytes:
+    from sagittal.dicom.part10 import meta_group
+
+    return meta_group("1.2.3", "1.2.4", syntax)
+
+
+def test_dots_lead_into_sequences() -> None:
+    asked = ["RequestAttributesSequence.ScheduledProcedureStepID=S1", "0040,0275.00400007", "PatientName=DOE*"]
+    assert parse_keys(asked) == NESTED
+    named = {"RequestAttributesSequence": {"ScheduledProcedureStepID": "S1", "00400007": None}, "PatientName": "DOE*"}
+    assert keys_of(named) == NESTED
+
+
+def test_a_key_given_twice_is_a_list() -> None:
+    assert parse_keys(["StudyInstanceUID=1.2", "StudyInstanceUID=1.3", "StudyInstanceUID"]) == {0x0020000D: "1.2\\1.3"}
+    assert keys_of({"StudyInstanceUID": ["1.2", "1.3"], "StudyDate": 20200101}) == {
+        0x0020000D: "1.2\\1.3",
+        0x00080020: "20200101",
+    }
+
+
+@pytest.mark.parametrize("key", ["Nobody=1", "0010=1", "RequestAttributesSequence=1", "PatientName=A.B=C=", "Rows=ten"])
+def test_what_is_no_key(key: str) -> None:
+    if key.startswith("PatientName"):  # only the name is split
+        assert parse_keys([key]) == {0x00100010: "A.B=C="}
+        return
+    with pytest.raises(UsageError):
+        identifier(Question("study", parse_keys([key])), EXPLICIT_LE)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT_LE, IMPLICIT_LE])
+def test_the_identifier_is_what_was_asked(syntax: str) -> None:
+    found = decoded(Question("series", NESTED | {0x00280010: "512", 0x00090010: "ACME"}, timezone="+0100"), syntax)
+    assert (found.QueryRetrieveLevel, found.PatientName, found.Rows) == ("SERIES", "DOE*", 512)
+    assert found.TimezoneOffsetFromUTC == "+0100"
+    (item,) = found.RequestAttributesSequence
+    assert (item.ScheduledProcedureStepID, item.ScheduledProcedureStepDescription) == ("S1", "")
+    assert found[0x00090010].value == "ACME"
+    assert "SpecificCharacterSet" not in found
+
+
+def test_beyond_ascii_it_is_utf_8_also_inside_sequences() -> None:
+    found = decoded(Question("series", {0x00400275: {0x00400007: "Schädel"}}), EXPLICIT_LE)
+    assert found.SpecificCharacterSet == "ISO_IR 192"
+    assert found.RequestAttributesSequence[0].ScheduledProcedureStepDescription == "Schädel"
+
+
+def test_parameters_of_a_search() -> None:
+    question = Question(
+        "study", NESTED | {0x0020000D: "1.2\\1.3"}, fuzzy=True, limit=3, offset=6, order=("-StudyDate",)
+    )
+    assert parameters(question) == [
+        ("00400275.00400009", "S1"),
+        ("includefield", "00400275.00400007"),
+        ("00100010", "DOE*"),
+        ("0020000D", "1.2,1.3"),
+        ("fuzzymatching", "true"),
+        ("orderby", "-StudyDate"),
+        ("limit", "3"),
+        ("offset", "6"),
+    ]
+    assert ("0020000D", "1.2,1.3") not in parameters(question, without=[0x0020000D])
+
+
+def test_the_level_is_the_lowest_with_a_uid() -> None:
+    assert [
+        level_of(parse_keys(keys)) for keys in (["PatientID=1"], ["SeriesInstanceUID=1"], ["SOPInstanceUID=1"])
+    ] == [
+        "study",
+        "series",
+        "image",
+    ]
