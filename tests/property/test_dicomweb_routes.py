@@ -20,8 +20,13 @@ from builders import CT, build, opened, store, uid
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
 from sagittal.archive.index.keys import KEYS
+from sagittal.archive.ingest import Source
+from sagittal.dicom import elements, part10
 from sagittal.dicom.dictionary import keyword_of
+from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.web.app import WebApp, create_app
 from sagittal.web.house import Settings
 from sagittal.web.routes import RESOURCES, Resource
@@ -31,6 +36,7 @@ OBJECTS = [
     build(2, study="a", patient_name="Doe^Jane"),
     build(1, study="b", patient_name="Yamada^Tarou=山田^太郎", charset="ISO_IR 192"),
 ]
+PALETTE = uid("palette")  # a non-patient instance
 MANY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -79,6 +85,18 @@ class Caller:
         return Answer(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:]))
 
 
+async def store_palette(archive: Archive) -> None:
+    sop_class = "1.2.840.10008.5.1.4.39.1"
+    transfer = archive.store_begin_part10(LOCAL, Source("stow"))
+    transfer.write(part10.meta_group(sop_class, PALETTE, EXPLICIT_LE))
+    named = [
+        (0x00080016, sop_class.encode() + b"\0"),
+        (0x00080018, PALETTE.encode().ljust(len(PALETTE) + 1 & ~1, b"\0")),
+    ]
+    transfer.write(elements.encode([(tag, "UI", value) for tag, value in named], syntax(EXPLICIT_LE)))
+    await transfer.commit()
+
+
 @pytest.fixture
 def call(tmp_path: Path) -> Iterator[Caller]:
     """An archive for each resource, as some of them delete."""
@@ -87,6 +105,7 @@ def call(tmp_path: Path) -> Iterator[Caller]:
         context = opened(folder)
         archive = runner.run(context.__aenter__())
         runner.run(store(archive, *OBJECTS))
+        runner.run(store_palette(archive))
 
         async def make() -> WebApp:
             return create_app(archive, Settings())
@@ -122,6 +141,7 @@ HELD = {
     "study": [uid("study", "a"), uid("study", "b")],
     "series": [built.series_uid for built in OBJECTS],
     "instance": [built.sop_instance_uid for built in OBJECTS],
+    "uid": [PALETTE],
     "frames": ["1", "1,2", "2,1,1"],
     "path": ["7FE00010", "00400275/1/00400009"],
 }
@@ -252,7 +272,8 @@ def test_the_walk_reaches_what_is_held(call: Caller) -> None:
     """Otherwise all of the above could be 404s."""
     for resource in RESOURCES:
         path = re.sub(r"\{(\w+)(?::\w+)?\}", lambda match: HELD[match[1]][0], resource.path)
-        if resource.method == "GET" and "{path" not in path:
+        held = "{uid}" not in resource.path or resource.path.startswith("/color-palettes/")
+        if resource.method == "GET" and held and "{path" not in resource.path:
             answer = call("GET", path, headers=[(b"accept", b"*/*")])
             assert answer.status == 200, (path, answer)
     assert json.loads(call("GET", "/instances/count").body) == {"count": len(OBJECTS)}

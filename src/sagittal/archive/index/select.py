@@ -27,7 +27,7 @@ _ROWS = {
     ),
     "STUDY": ("study", "study.number_of_instances > 0"),
     "SERIES": ("series", "series.number_of_instances > 0"),
-    "IMAGE": ("instance", f"instance.state = {CURRENT}"),
+    "IMAGE": ("instance", f"instance.state = {CURRENT} AND instance.series IS NOT NULL"),  # not those of no patient
 }
 # How the levels above are reached, when a key or column of theirs is asked for.
 _JOINS = {
