@@ -71,7 +71,7 @@ def _announce(ready: Mapping[str, Any], as_json: bool) -> None:
         f"  page      {ready['http']}/\n"
         f"  DICOMweb  {ready['http']}/dicom-web\n"
         f"  DIMSE     {ready['aet']}@{ready['dimse']}\n"
-        f"  try       dcmsend -aec {ready['aet']} +sd +r {host.strip('[]')} {port} FOLDER\n"
+        f"  try       dcmsend --no-halt -aec {ready['aet']} +sd +r {host.strip('[]')} {port} FOLDER\n"
         "Ctrl-C ends it.",
         flush=True,
     )
