@@ -15,7 +15,7 @@ import orjson
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
-from sagittal.archive.index.nonpatient import NON_PATIENT
+from sagittal.archive.index.finding.nonpatient import NON_PATIENT
 from sagittal.archive.index.select import METADATA
 from sagittal.archive.retrieve import InstanceRef
 from sagittal.dicom.matching.predicate import Keys, Matcher
@@ -44,7 +44,7 @@ async def find_non_patient(
 
     def select(connection: sqlite3.Connection) -> list[InstanceRef]:
         rows = connection.execute(NON_PATIENT, (named, scan_max + 1)).fetchall()
-        return [InstanceRef._make(row) for row in rows]
+        return [InstanceRef(*row) for row in rows]
 
     refs = await readers.run(select)
     if len(refs) > scan_max:
