@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -40,11 +41,14 @@ def shown(data: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("served", [False, True])
 def test_a_node_is_kept_as_it_was_said(served: bool, tmp_path: Path, start_server: Callable[..., Served]) -> None:
     data = tmp_path / "data"
-    if served:
-        start_server(data=data)
+    server = start_server(data=data) if served else None
     place = ("--data", data)
     assert sagittal("nodes", "add", "CT1@192.0.2.1:104", *SAID, *place).returncode == 0
     assert shown(data) == SHOWN
+    if server is not None:
+        assert ask(server, "/api/nodes/CT1") == SHOWN | {"fixed": False}
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            ask(server, "/api/nodes/NOBODY")
     told = sagittal("nodes", "show", "CT1", *place).stdout.splitlines()
     assert {"addresses: 10.0.0.0/8 ::1", "tls: true", "name: The old CT"} <= set(told)
     assert sagittal("nodes", "list", *place).stdout == "CT1@192.0.2.1:104\techo store\tThe old CT\n"

@@ -7,7 +7,7 @@ import inspect
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.dimse.service import AssociationInfo, Context, Service
@@ -38,6 +38,21 @@ def offers_of(services: Mapping[str, Service | None]) -> Callable[[str], Offer |
         return None if service is None else Offer(service.scp, service.scu, service.syntaxes)
 
     return offer
+
+
+def contexts_of(agreed: Iterable[Agreed], answered: Mapping[str, bytes]) -> tuple[Context, ...]:
+    """The accepted contexts as services see them, with what was answered to the extended negotiation."""
+    return tuple(
+        Context(
+            each.id,
+            each.abstract_syntax,
+            each.transfer_syntax,
+            each.requestor_scu,
+            each.requestor_scp,
+            answered.get(each.abstract_syntax),
+        )
+        for each in agreed
+    )
 
 
 class Acceptor(Link):
@@ -202,18 +217,7 @@ class Acceptor(Link):
         services: Mapping[str, Service | None],
     ) -> None:
         user = request.user
-        answered = dict(answer.user.extended)
-        contexts = tuple(
-            Context(
-                each.id,
-                each.abstract_syntax,
-                each.transfer_syntax,
-                each.requestor_scu,
-                each.requestor_scp,
-                answered.get(each.abstract_syntax),
-            )
-            for each in agreed
-        )
+        contexts = contexts_of(agreed, dict(answer.user.extended))
         info = AssociationInfo(
             request.calling_aet,
             request.called_aet,

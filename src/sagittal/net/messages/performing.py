@@ -220,8 +220,8 @@ class Performer:
                     self._respond_matches(operation, response)
                 else:
                     self.respond(operation, response, at_once=False)
-                if self._link.write_waiter is not None:
-                    await sender.writable()
+                if sender.behind:
+                    await sender.caught_up()
                 if loop.time() > turn_ends:
                     await asyncio.sleep(0)
                     turn_ends = loop.time() + SLICE_SECONDS

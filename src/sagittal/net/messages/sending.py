@@ -118,6 +118,19 @@ class Sender:
             parts[-2] = header(context_id, rest, last=last)
         self._link.write(parts)
 
+    @property
+    def behind(self) -> bool:
+        """Whether more is waiting than should be: the transport takes no more, or a data set has been going out."""
+        return self._link.write_waiter is not None or self._bytes > BATCH_BYTES
+
+    async def caught_up(self) -> None:
+        """Return when it isn't behind any more. PeerError if the association is over."""
+        while self._bytes > BATCH_BYTES and not self._link.over:
+            async with self._busy:  # the data set that goes out now
+                pass
+            self.flush()
+        await self.writable()
+
     async def writable(self) -> None:
         """Return when the transport takes more. PeerError if the association is over."""
         waiter = self._link.write_waiter
