@@ -84,6 +84,13 @@ class WebSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """What the index holds besides the usual keys."""
+
+    attributes: tuple[str, ...] = ()  # keywords, tags, or 0029,1009@ACME for private ones
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of `sagittal serve`, with their defaults."""
 
@@ -95,6 +102,7 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     dimse: DimseSettings = DimseSettings()
     web: WebSettings = WebSettings()
+    index: IndexSettings = IndexSettings()
     limits: Limits = field(default_factory=Limits)
     nodes: tuple[NodeSettings, ...] = ()
     tokens: tuple[TokenSettings, ...] = ()
@@ -187,7 +195,8 @@ def _make(kind: type, given: object, at: str, faults: list[str]) -> object:
     hints, values = typing.get_type_hints(kind), {}
     for key, value in given.items():
         if key not in hints:
-            near = setting_names() if kind is Settings or at in ("dimse.", "web.") else [at + name for name in hints]
+            dotted = kind is Settings or at in ("dimse.", "web.", "index.")
+            near = setting_names() if dotted else [at + name for name in hints]
             faults.append(_unknown(at + str(key), near))
             continue
         try:

@@ -110,6 +110,7 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
         limits=settings.limits,
         durability=settings.durability,
         faults=faults.from_environment(os.environ),
+        attributes=settings.index.attributes,
     )
     try:
         running = await _start(settings, archive)

@@ -24,8 +24,9 @@ from sagittal.archive.deletion import Deleted, Purged, Tombstone
 from sagittal.archive.faults import Faults
 from sagittal.archive.index import schema
 from sagittal.archive.index.connection import Readers, open_writer
-from sagittal.archive.index.finding.attributes import Attributes
+from sagittal.archive.index.finding.attributes import Attribute, attribute_of
 from sagittal.archive.index.removal import Target
+from sagittal.archive.index.upkeep.attributes import begin as begin_attributes
 from sagittal.archive.index.writer import AuditRow, promote_version
 from sagittal.archive.ingest import Source
 from sagittal.archive.ingest.committer import Committer
@@ -37,6 +38,7 @@ from sagittal.archive.ingest.versions import Comparer
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.query import Keys, Query, Rows
 from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.upkeep.attributes import index_attributes
 from sagittal.archive.upkeep.statistics import Counts, Discrepancy, Figures, LatestStudy, Statistics
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.errors import DirectoryHeld, NotAuthorized, SagittalError
@@ -53,7 +55,15 @@ _DETAIL_CHARACTERS = 200  # of a row of the audit log
 class Archive:
     """An open archive. Everything is called on the loop that opened it."""
 
-    def __init__(self, path: Path, limits: Limits, durable: bool, faults: Faults, lock: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limits: Limits,
+        durable: bool,
+        faults: Faults,
+        lock: int,
+        wanted: tuple[Attribute, ...] | None = None,
+    ) -> None:
         """Use `open`."""
         self.path = path
         self.limits = limits
@@ -76,26 +86,36 @@ class Archive:
         recover(path, self.volume, connection, batch_max=bounds.commit_batch_max, durable=durable)
         self.readers = Readers(index, bounds.query_threads)
         self.feed = Feed(self.readers)
-        self._attributes = Attributes()
+        self._attributes = begin_attributes(connection, wanted)
         self._statistics = Statistics(self.readers)
         self._gauge = Gauge(self.volume, bounds)
         comparer = Comparer(index, self.volume, bounds.compared_metadata_bytes_max)
-        self._committer = Committer(connection, self.volume, bounds, comparer, self.feed.wake)
+        self._committer = Committer(connection, self.volume, bounds, comparer, self.feed.wake, self._attributes.wanted)
         self._collecting = asyncio.get_running_loop().create_task(self._collect_for_ever())
         self._ingest = Ingest(limits, self._gauge, Memo(), self._committer)
+        indexing = index_attributes(self.readers, self.act, self._attributes)
+        self._indexing = asyncio.get_running_loop().create_task(indexing)
 
     @classmethod
     async def open(
-        cls, path: Path, *, limits: Limits | None = None, durability: str = "full", faults: Faults | None = None
+        cls,
+        path: Path,
+        *,
+        limits: Limits | None = None,
+        durability: str = "full",
+        faults: Faults | None = None,
+        attributes: Iterable[str] | None = None,
     ) -> Archive:
         """Open or make the data directory `path`. DirectoryHeld when another process has it, UsageError when newer.
 
-        With `durability` "off" nothing is synced: for benchmarks.
+        With `durability` "off" nothing is synced: for benchmarks. `attributes` are indexed besides, as the setting
+        `[index] attributes` names them; None: those that were the last time.
         """
+        wanted = None if attributes is None else tuple(dict.fromkeys(map(attribute_of, attributes)))
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = hold(path)
         try:
-            return cls(path, limits or Limits(), durability != "off", faults or Faults(), lock)
+            return cls(path, limits or Limits(), durability != "off", faults or Faults(), lock, wanted)
         except BaseException:
             os.close(lock)
             raise
@@ -103,6 +123,7 @@ class Archive:
     async def close(self) -> None:
         """Commit what was submitted, then let go of the directory."""
         self._collecting.cancel()
+        self._indexing.cancel()
         await self._committer.close()
         self._gauge.threads.shutdown()
         await asyncio.get_running_loop().run_in_executor(None, self.readers.close)

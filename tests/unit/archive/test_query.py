@@ -13,10 +13,12 @@ from sqlalchemy import UniqueConstraint
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.index import tables
+from sagittal.archive.index.finding.attributes import Attributes
 from sagittal.archive.index.keys import INDEXED, KEYS
 from sagittal.archive.index.removal import Target
 from sagittal.archive.index.select import Asked, query_statement
 from sagittal.archive.query import Query
+from sagittal.archive.search.prepared import prepare
 from sagittal.errors import BadRequest, LimitExceeded, NotAuthorized
 from sagittal.limits import ArchiveLimits, Limits
 
@@ -260,3 +262,45 @@ def test_indexes_answer_the_usual_questions(tmp_path: Path) -> None:
             shape,
             steps,
         )
+
+
+def test_no_indexed_form_scans(tmp_path: Path) -> None:
+    async def make() -> None:
+        async with opened(tmp_path):
+            pass
+
+    asyncio.run(make())
+    connection = sqlite3.connect(tmp_path / "index.db")
+    asked = 0
+    for level, keys in KEYS.items():
+        for tag, key in keys.items():
+            column = (key.search or key.column).rpartition(".")[2]
+            if column not in INDEXED.get((key.search or key.column).partition(".")[0], ()):
+                continue
+            texts = {"name": ["doe^j", "doe*", "*oe", "a=b"], "date": ["20200101", "20200101-"], "uid": ["1.2", "1\\2"]}
+            for text in texts.get(key.kind, ["a", "a*", "a\\b", "*a?"]):
+                for options in ({}, {"fuzzy": True}, {"order": ((tag, True),)}, {"timezone": "+0100"}):
+                    prepared = prepare(Query(level, {tag: text}, limit=10, **options), Attributes())  # type: ignore[arg-type]
+                    statement = query_statement(level, prepared.shape, prepared.columns, prepared.order)
+                    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", (*prepared.values, 10, 0)).fetchall()
+                    scans = [row[3] for row in plan if row[3].startswith("SCAN") and "json_each" not in row[3]]
+                    assert not scans, (level, key.column, text, options, scans, statement)
+                    asked += 1
+    assert asked > 100
+
+
+def test_an_ordered_page_walks_an_index(tmp_path: Path) -> None:
+    async def make() -> None:
+        async with opened(tmp_path):
+            pass
+
+    asyncio.run(make())
+    connection = sqlite3.connect(tmp_path / "index.db")
+    for tag in (STUDY_DATE, PATIENT_NAME, PATIENT_ID):
+        for down in (False, True):
+            for after in (False, True):
+                statement = query_statement("STUDY", (), (STUDY,), ((tag, down),), after=after)
+                values = ("x", "x", "x", 1) if after else ()
+                plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", (*values, 10, 0))]
+                assert len(plan) == 1, plan
+                assert "USING INDEX ix_study" in plan[0]

@@ -275,7 +275,7 @@ def test_names_of_three_groups(tmp_path: Path) -> None:
         async with opened(tmp_path) as archive:
             await store(archive, yamada)
             for key, found in (
-                ("YAMADA^TAROU", 1), ("山田^*", 1), ("=山田*", 1), ("==やまだ*", 1), ("=やまだ*", 0), 
+                ("YAMADA^TAROU", 1), ("山田^*", 1), ("=山田*", 1), ("==やまだ*", 1), ("=やまだ*", 0),
                 ("Yamada*=*太郎", 1), ("*=山田^太郎=x*", 0), ("=", 1), ("^", 1), ("==", 1), ("Y*d", 0), ("*a^T*", 1),
             ):  # fmt: skip
                 assert len((await archive.find(LOCAL, Query("STUDY", {NAME: key}))).rows) == found, key

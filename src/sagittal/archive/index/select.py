@@ -54,6 +54,8 @@ Order = tuple[tuple[int, bool], ...]  # (tag, descending)
 # Forms that an index answers. `store` is offered to the planner only where one of them is: every index starts with it,
 # and on its own it would lead SQLite into an arbitrary one.
 _INDEXED_FORMS = frozenset({"eq", "in", "prefix", "within"})
+# Forms for which a whole index is read, which is a fraction of its table.
+_NARROW_FORMS = frozenset({"glob", "name-glob", "name-groups"})
 _OFFSET = f"{STUDY}.timezone_offset_from_utc"
 
 
@@ -202,9 +204,12 @@ def _condition(level: str, asked: Asked) -> str:
         return condition(shape, _moment(asked, column))
     if key.within:
         return key.within.replace("@", condition(shape, column))
+    table, _, name = column.partition(".")
+    if shape in _NARROW_FORMS and name in INDEXED.get(table, ()):
+        inner = condition(shape, f"n.{name}")
+        return f"{table}.id IN (SELECT n.id FROM {table} n WHERE n.store = {MAIN_STORE} AND {inner})"
     if shape not in HALVES:
         return condition(shape, column)
-    table, _, name = column.partition(".")
     halves = (
         f"SELECT n.id FROM {table} n WHERE n.store = {MAIN_STORE} AND {half.replace('$', f'n.{name}')}"
         for half in HALVES[shape]

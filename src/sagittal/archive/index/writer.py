@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, MAIN_STORE, OTHER, READER_VERSION
 from sagittal.archive.index.arrival import INSTANCE_NUMBERS, INSTANCE_TEXTS, Arrival, number
+from sagittal.archive.index.finding.attributes import Attribute, keep, values_of_parts
 from sagittal.archive.index.hierarchy import Hierarchy, recount
 from sagittal.errors import NotFound
 
@@ -85,8 +86,10 @@ class AuditRow(NamedTuple):
 class IndexWriter:
     """One writing connection; one thread. After an exception call `rollback`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, wanted: tuple[Attribute, ...] = ()) -> None:
+        """`wanted` are the attributes that the configuration wants indexed."""
         self.connection = connection
+        self._wanted = wanted
         self.hierarchy = Hierarchy(connection)
         self._instances: list[tuple[object, ...]] = []
         self._frames: list[tuple[int, bytes]] = []
@@ -213,6 +216,8 @@ class IndexWriter:
                 connection.executemany(statement, rows)
                 rows.clear()
         if self._metadata:
+            for id, parts in self._metadata if self._wanted else ():
+                keep(connection, id, values_of_parts(parts, self._wanted))
             connection.executemany(
                 "INSERT INTO metadata (instance, part, body) VALUES (?,?,?)",
                 ((id, part, body) for id, parts in self._metadata for part, body in enumerate(parts)),

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sagittal.archive.index.arrival import Arrival
+from sagittal.archive.index.finding.attributes import Attribute
 from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
 from sagittal.archive.ingest import Outcome
 from sagittal.archive.ingest.batch import Batch, Incoming
@@ -69,11 +70,12 @@ class Committer:
         limits: ArchiveLimits,
         comparer: Comparer,
         committed: Callable[[], None],
+        wanted: tuple[Attribute, ...] = (),
     ) -> None:
-        """`committed` is called on the loop after every commit."""
+        """`committed` is called on the loop after every commit; `wanted` are attributes to index besides."""
         self.reason: str | None = None  # why the index takes nothing at the moment
         self.waiting = 0  # objects between `submit` and their answer
-        self._index = IndexWriter(connection)
+        self._index = IndexWriter(connection, wanted)
         self._volume = volume
         self._limits = limits
         self._comparer = comparer

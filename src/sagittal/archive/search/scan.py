@@ -58,7 +58,9 @@ def _slice(
         chunk = [pair for pair in pairs[at : at + _ROWS_AT_ONCE] if pair[0] not in found]
         at += _ROWS_AT_ONCE
         texts = _texts(connection, [instance for _, instance in chunk], matcher.needs, bytes_max)
-        matched = {instance for instance, text in texts if matcher(orjson.loads(text))}
+        matched = {
+            instance for instance, text in texts if matcher.may_match(text.decode()) and matcher(orjson.loads(text))
+        }
         for row, instance in chunk:
             if row not in found and instance in matched:
                 found[row] = instance

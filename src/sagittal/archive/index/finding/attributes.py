@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
+
+import orjson
 
 from sagittal.archive.index import CURRENT
 from sagittal.archive.index.keys import KEYS, Key
@@ -18,7 +21,7 @@ from sagittal.archive.index.matching import Form, joined, like
 from sagittal.dicom.dictionary import tag_of, vr_of
 from sagittal.dicom.matching import times
 from sagittal.dicom.matching.names import fold_name
-from sagittal.dicom.matching.predicate import Private, Tag, find, values_of
+from sagittal.dicom.matching.predicate import Private, Tag, find, mark, values_of
 from sagittal.dicom.matching.rules import RULES, Test, number_of, tests_of
 from sagittal.errors import BadRequest, UsageError
 
@@ -62,6 +65,13 @@ def attribute_of(text: str) -> Attribute:
 def name_of(tag: Tag) -> str:
     """The name of an attribute in the tables."""
     return f"{tag:08X}" if isinstance(tag, int) else f"{tag.tag:08X}@{tag.creator}"
+
+
+def attribute_named(name: str) -> Attribute:
+    """The inverse of `name_of`."""
+    digits, mark, creator = name.partition("@")
+    tag = int(digits, 16)
+    return Attribute(Private(creator, tag) if mark else tag, name)
 
 
 class Attributes:
@@ -127,6 +137,14 @@ def values_in(found: dict[str, Any], wanted: Iterable[Attribute]) -> Iterator[tu
         for value in values_of(element):
             if 0 < len(value) <= _VALUE_CHARACTERS_MAX:
                 yield from ((name, letter + text) for text in _kept(rule, value))
+
+
+def values_of_parts(parts: Iterable[bytes], wanted: tuple[Attribute, ...]) -> list[tuple[str, str]]:
+    """As `values_in`, of an object's metadata as they are kept: compressed, in parts."""
+    text = b"".join(map(zlib.decompress, parts))
+    if not any(mark(tag) in text for tag, _ in wanted):
+        return []
+    return list(values_in(orjson.loads(text), wanted))
 
 
 def _kept(rule: str | None, value: str) -> list[str]:
