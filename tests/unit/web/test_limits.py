@@ -20,7 +20,8 @@ from sagittal.web.api.events import Changes
 from sagittal.web.house import Settings
 from sagittal.web.retrieve.objects import Stored
 from sagittal.web.server import _FLOOR_WINDOW_SECONDS, Connection, HttpServer
-from sagittal.web.store.stow import _Intake
+from sagittal.web.store.answer import Result
+from sagittal.web.store.commits import Commits
 from sagittal.web.wire.stream import batched
 
 AROUND = pytest.mark.parametrize("more", [-1, 0, 1])
@@ -78,20 +79,29 @@ def test_event_streams_max(web: Any, more: int) -> None:
         asyncio.run(open_one())
 
 
+class _Waiting:
+    """A transfer whose commit waits for the gate."""
+
+    def __init__(self, gate: asyncio.Event) -> None:
+        self._gate = gate
+
+    async def commit(self, study: str | None) -> None:
+        await self._gate.wait()
+
+
 @AROUND
 def test_commits_outstanding_max(web: Any, more: int) -> None:
     """With that many under way the next part is read; with more it waits for one."""
 
     async def inside() -> None:
-        intake = _Intake(web.archive, LOCAL, SimpleNamespace(), None)  # type: ignore[arg-type]
-        commits = [asyncio.ensure_future(asyncio.Event().wait()) for _ in range(3 + more)]
-        intake.commits = set(commits)  # type: ignore[arg-type]
-        breathing = asyncio.ensure_future(intake.breathe(3))
+        commits, gate = Commits(None, 3), asyncio.Event()
+        for _ in range(3 + more):
+            commits.begin(_Waiting(gate), Result())  # type: ignore[arg-type]
+        breathing = asyncio.ensure_future(commits.room())
         await asyncio.sleep(0)
         assert breathing.done() == (more <= 0)
-        for each in (breathing, *commits):
-            each.cancel()
-        await asyncio.gather(breathing, *commits, return_exceptions=True)
+        gate.set()
+        await asyncio.gather(breathing, commits.settle())
 
     asyncio.run(inside())
 
