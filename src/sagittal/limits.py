@@ -84,6 +84,8 @@ class WebLimits:
     read_threads: int = 4
     read_chunk_bytes: int = 1 * MiB  # one read of the volume and one write to the socket
     event_streams_max: int = 100
+    thumbnail_side: int = 200  # pixels, where a client doesn't say
+    thumbnails_bytes_max: int = 32 * MiB  # made already and kept in memory: some 5,000
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,10 @@ WALKED: dict[str, tuple[str, ...]] = {
     "net.receive_bytes_per_second_min": (f"{TIMES}::test_receive_bytes_per_second_min",),
     "net.progress_window_seconds": (f"{TIMES}::TestWatch::test_progress_window_seconds",),
     "net.send_stall_seconds_max": (f"{TIMES}::TestWatch::test_send_stall_seconds_max",),
-    "net.operations_max": ("unit/net/test_window.py::test_operations_max", "unit/net/test_window.py::test_what_is_agreed"),
+    "net.operations_max": (
+        "unit/net/test_window.py::test_operations_max",
+        "unit/net/test_window.py::test_what_is_agreed",
+    ),
     "net.peer_pdu_bytes_min": (f"{NET}::test_peer_pdu_bytes_min",),
     "net.connect_seconds_max": (f"{TIMES}::test_connect_seconds_max",),
     "net.response_seconds_max": (f"{TIMES}::TestWatch::test_response_seconds_max",),
@@ -102,6 +105,11 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.zip_ratio_max": (f"{ENGINE}::test_zip_ratio_max",),
     "archive.zip_bytes_max": (f"{IMPORT}::test_the_bytes_of_a_zip_file_are_bounded",),
     "archive.drain_seconds_max": ("unit/test_serve.py::test_drain_seconds_max",),
+    "web.thumbnail_side": ("interop/test_rendered.py::test_thumbnails_of_everything_and_every_level",),
+    "web.thumbnails_bytes_max": (
+        "unit/web/test_shelf.py::test_the_least_used_goes_first",
+        "unit/web/test_shelf.py::test_one_that_is_too_large_is_not_kept",
+    ),
     "workers.workers": (f"{POOL}::test_waiting_is_bounded",),
     "workers.memory_bytes_max": (f"{POOL}::test_memory_is_bounded",),
     "workers.seconds_max": (f"{POOL}::test_a_hang_is_ended",),

@@ -15,6 +15,7 @@ from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
 from sagittal.web.routes import dicom_web
 from sagittal.web.security import DEFAULT_HEADERS, Guard
+from sagittal.workers.pool import Pool
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 class WebApp:
     """The ASGI application."""
 
-    def __init__(self, archive: Archive, settings: Settings) -> None:
+    def __init__(self, archive: Archive, settings: Settings, workers: Pool) -> None:
         readers = ThreadPoolExecutor(settings.limits.web.read_threads, thread_name_prefix="web-read")
-        self.house = House(archive, settings, readers)
+        self.house = House(archive, settings, readers, workers)
         self._inside = Guard(Router(routes(self.house), redirect_slashes=False), settings)
 
     def drain(self) -> None:
@@ -67,9 +68,9 @@ def _add_headers(message: Message) -> None:
     headers.extend((name, value) for name, value in DEFAULT_HEADERS.items() if name not in present)
 
 
-def create_app(archive: Archive, settings: Settings) -> WebApp:
-    """The application for one archive; call it inside the loop that will serve it."""
-    return WebApp(archive, settings)
+def create_app(archive: Archive, settings: Settings, workers: Pool | None = None) -> WebApp:
+    """The application for one archive; call it inside the loop that will serve it. Who gives `workers` ends them."""
+    return WebApp(archive, settings, workers or Pool(settings.limits.workers))
 
 
 def routes(house: House) -> list[BaseRoute]:

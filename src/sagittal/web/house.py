@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sagittal.archive.access import Principal
     from sagittal.archive.archive import Archive
     from sagittal.web.wire.forwarded import Network
+    from sagittal.workers.pool import Pool
 
 class Nodes(Protocol):
     """The AE table as `/api/nodes` shows and changes it; each verb is authorized and audited by its maker."""
@@ -87,5 +88,6 @@ class House:
     archive: Archive
     settings: Settings
     readers: ThreadPoolExecutor
+    workers: Pool
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     answers: Counter[int] = field(default_factory=Counter)  # HTTP status -> how often

@@ -27,6 +27,8 @@ STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
 _LEVELS = (STUDY, SERIES, INSTANCE)
+_FRAME_LIST = INSTANCE + "/frames/{frames}"
+_RENDERED = "render.rendered:Rendered"
 _QIDO, _WADO, _FRAMES, _BULK, _STOW = (
     "search.qido:Qido",
     "retrieve.wado:Wado",
@@ -60,6 +62,10 @@ RESOURCES: tuple[Resource, ...] = (
     *(Resource("GET", level + "/bulkdata", f"{_BULK}.all") for level in _LEVELS),
     *(Resource("GET", level + "/pixeldata", f"{_BULK}.pixel_data") for level in _LEVELS),
     *(Resource("GET", level + "/metadata", "retrieve.metadata:Metadata.metadata") for level in _LEVELS),
+    *(Resource("GET", level + "/rendered", f"{_RENDERED}.several") for level in (STUDY, SERIES)),
+    Resource("GET", INSTANCE + "/rendered", f"{_RENDERED}.instance"),
+    Resource("GET", INSTANCE + "/frames/{frames}/rendered", f"{_RENDERED}.frames"),
+    *(Resource("GET", level + "/thumbnail", f"{_RENDERED}.thumbnail") for level in (*_LEVELS, _FRAME_LIST)),
     *(Resource("GET", level, f"{_WADO}.objects") for level in _LEVELS),
     # Non-patient instances: 12
     *(Resource("GET", f"/{name}", f"{_NON_PATIENT}.search") for name in NON_PATIENT),

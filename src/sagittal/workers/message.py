@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import tempfile
 from collections.abc import Sequence
 from struct import Struct
 from typing import Any
@@ -82,5 +81,7 @@ def memory_file(name: str) -> int:
     """A descriptor of a file that only lives in memory, or of one without a name where the system has no such."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create(name)
+    import tempfile
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

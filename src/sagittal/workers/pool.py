@@ -259,9 +259,17 @@ class Pool:
             raise LimitExceeded(f"this took a worker more than {limit:g} seconds") from None
 
 
+def _raised(message: dict[str, Any]) -> SagittalError:
+    """The error that a call raised in its worker."""
+    if message["error"] == "Malformed":
+        return errors.Malformed(message["defect"], message["text"])
+    made: SagittalError = getattr(errors, message["error"], SagittalError)(message["text"])
+    return made
+
+
 def _unpacked(message: dict[str, Any], fds: list[int]) -> Answer:
     if "error" in message:
-        raise getattr(errors, message["error"], SagittalError)(message["text"])
+        raise _raised(message)
     if not fds:
         return Answer(message["told"], b"")
     (fd,) = fds

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from sagittal.errors import SagittalError
+from sagittal.errors import Malformed, SagittalError
 from sagittal.workers.message import Incoming, memory_file, receive, send
 
 log = logging.getLogger("sagittal.workers")
@@ -99,7 +99,8 @@ def _performed(call: str, inputs: Sequence[Input], arguments: dict[str, Any]) ->
     try:
         return _packed(function_of(call)(inputs, **arguments))
     except SagittalError as error:
-        return {"error": type(error).__name__, "text": error.text}, None
+        defect = error.defect if isinstance(error, Malformed) else ""
+        return {"error": type(error).__name__, "text": error.text, "defect": defect}, None
     except MemoryError:
         return {"error": "LimitExceeded", "text": "this takes more memory than a worker has"}, None
     except Exception as error:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sagittal.errors import NotAcceptable
+from sagittal.errors import Malformed, NotAcceptable
 from sagittal.workers.worker import Input
 
 
@@ -27,6 +27,10 @@ def both(inputs: Sequence[Input], size: int) -> tuple[dict[str, Any], bytes]:
 
 def refused(inputs: Sequence[Input]) -> bytes:
     raise NotAcceptable("no such representation")
+
+
+def malformed(inputs: Sequence[Input]) -> bytes:
+    raise Malformed("not-dicom", "no DICOM", 5)
 
 
 def failing(inputs: Sequence[Input]) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from sagittal.errors import Busy, LimitExceeded, NotAcceptable, SagittalError, WorkerLost
+from sagittal.errors import Busy, LimitExceeded, Malformed, NotAcceptable, SagittalError, WorkerLost
 from sagittal.limits import MiB, WorkerLimits
 from sagittal.workers.pool import Pool
 from sagittal.workers.worker import Input
@@ -69,6 +69,9 @@ def test_errors_of_the_tree_come_through_and_others_stay_inside() -> None:
     async def use(pool: Pool) -> int:
         with pytest.raises(NotAcceptable, match="no such representation"):
             await pool.run("calls:refused")
+        with pytest.raises(Malformed, match="at byte 5") as broken:
+            await pool.run("calls:malformed")
+        assert broken.value.defect == "not-dicom"
         with pytest.raises(SagittalError, match="KeyError") as failed:
             await pool.run("calls:failing")
         assert "secret" not in failed.value.text

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from sagittal.errors import NotAcceptable
+from sagittal.web.render.asked import SMALL, STILL
 from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.routes import RESOURCES, Resource
 from sagittal.web.wire import uri
@@ -47,6 +48,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "nonpatient.service:NonPatient.search": (DICOM_JSON,),
     "nonpatient.service:NonPatient.retrieve": (_PARTS.format(DICOM), DICOM, DICOM_JSON, _XML),
     "nonpatient.service:NonPatient.value": (_PARTS.format(OCTET_STREAM), OCTET_STREAM),
+    "render.rendered:Rendered.thumbnail": SMALL,
+    "render.rendered:Rendered": STILL,
     "retrieve.capabilities:Capabilities": (WADL, "application/json"),
 }
 _TAKES = {"store.stow:Stow": (_PARTS.format(DICOM), DICOM)}

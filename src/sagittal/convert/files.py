@@ -1,0 +1,78 @@
+"""What workers do with DICOM files that are in no archive: read whole, through the bounded reader.
+
+Deliberately not here: walking folders, writing results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sagittal.convert import report, waveform
+from sagittal.convert.rendered import options_of, seconds_a_frame
+from sagittal.dicom.part10 import Part10Head
+from sagittal.dicom.syntaxes import syntax
+from sagittal.limits import ReaderLimits
+from sagittal.pixels.images import Image, read_whole
+from sagittal.pixels.rendering import pictures
+from sagittal.pixels.rendering.render import AS_IT_IS, render
+from sagittal.pixels.rendering.states import state_for
+from sagittal.workers.worker import Input
+
+_CHUNK_BYTES = 1 << 20
+
+
+def object_in(file: Input, limits: ReaderLimits | None = None) -> Image:
+    """The object that a file holds. Malformed and LimitExceeded as the reader raises them."""
+    limits = limits or ReaderLimits()
+    head, at = Part10Head(limits), 0
+    while not head.done:
+        data = file.read(at, _CHUNK_BYTES)
+        if not data:
+            head.finish()
+            break
+        head.feed(data)
+        at += len(data)
+    start = head.data_set_offset
+    data_set = Input(file.fd, file.offset + start, file.length - start)
+    return read_whole(_chunks(data_set), head.syntax_uid, data_set.read, limits)
+
+
+def rendered(
+    inputs: Sequence[Input], frame: int, media_type: str, options: dict[str, Any], quality: int | None = None
+) -> tuple[dict[str, Any], bytes]:
+    """A picture, document or moving picture of the first file; the second may be a presentation state.
+
+    Frame 0 stands for all frames, as a moving picture. Tells how many frames the object has.
+    """
+    image = object_in(inputs[0])
+    told = {"frames": image.count}
+    if media_type == "text/html":
+        return told, report.html(image.attributes).encode()
+    if media_type == "image/svg+xml":
+        return told, waveform.svg(image.attributes, big_endian=not syntax(image.syntax_uid).little_endian).encode()
+    state, asked = object_in(inputs[1]).attributes if len(inputs) > 1 else None, options_of(options)
+
+    def shown(number: int) -> tuple[pictures.Picture, bytes | None]:
+        decoded = image.frame(number)
+        if state is None:
+            return render(decoded, asked, AS_IT_IS)
+        uid = image.attributes.text(0x00080018)
+        return render(decoded, asked, state_for(state, uid, number, signed=decoded.description.signed))
+
+    if frame == 0:
+        made = (shown(number)[0] for number in range(1, image.count + 1))
+        return told, pictures.moving(media_type, made, seconds_a_frame(image.attributes), quality)
+    pixels, profile = shown(frame)
+    return told, pictures.picture(media_type, pixels, quality, profile)
+
+
+def kind(inputs: Sequence[Input]) -> dict[str, Any]:
+    """What a file holds: its SOP class, and how many frames can be told apart."""
+    image = object_in(inputs[0])
+    return {"sop_class": image.attributes.text(0x00080016), "frames": image.count}
+
+
+def _chunks(data_set: Input) -> Iterator[bytes]:
+    for at in range(0, data_set.length, _CHUNK_BYTES):
+        yield data_set.read(at, _CHUNK_BYTES)

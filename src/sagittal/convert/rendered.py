@@ -1,0 +1,191 @@
+"""What workers do for /rendered and /thumbnail: one call, one picture or document (PS3.18 8.3.5).
+
+Arguments are what JSON has; options were read and checked by whoever asks. Deliberately not here: which media type a
+client wants, and which of many instances stands for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sagittal.convert import report, waveform
+from sagittal.dicom.syntaxes import syntax
+from sagittal.errors import NotAcceptable, NotFound, SagittalError
+from sagittal.pixels.images import Image
+from sagittal.pixels.rendering import geometry, pictures, regions
+from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.geometry import Viewport
+from sagittal.pixels.rendering.grayscale import Window
+from sagittal.pixels.rendering.render import AS_IT_IS, Options, Picture, render
+from sagittal.pixels.rendering.states import state_for
+from sagittal.workers.objects import opened
+from sagittal.workers.worker import Input
+
+Told = dict[str, Any]
+_INPUTS = 2  # of one object
+FRAMES_MAX = 600  # of a moving picture: it is made whole in memory
+
+
+def still(
+    inputs: Sequence[Input], objects: list[Told], frame: int, media_type: str, options: Told, quality: int | None = None
+) -> bytes:
+    """A frame of the first object; the second, if there is one, is a presentation state, a structure set or a
+    segmentation over it.
+    """
+    image, over = _objects(inputs, objects)
+    shown, profile = _shown(image, over, frame, options_of(options))
+    return pictures.picture(media_type, shown, quality, profile)
+
+
+def moving(
+    inputs: Sequence[Input], objects: list[Told], frames: list[int], media_type: str, options: Told,
+    quality: int | None = None,
+) -> bytes:  # fmt: skip
+    """Frames of the first object one after another, at the speed that it says."""
+    image, over = _objects(inputs, objects)
+    if len(frames) > FRAMES_MAX:
+        raise NotAcceptable(f"{len(frames)} frames are too many for one moving picture; at most {FRAMES_MAX}")
+    asked = options_of(options)
+    made = (_shown(image, over, number, asked)[0] for number in frames)
+    return pictures.moving(media_type, made, seconds_a_frame(image.attributes), quality)
+
+
+def thumbnail(inputs: Sequence[Input], objects: list[Told], frame: int, media_type: str, side: int) -> bytes:
+    """A small picture that fits into a square; of an object without one, the kind it is of, in words."""
+    image, over = _objects(inputs, objects)
+    try:
+        shown, _ = _shown(image, over, frame, Options(viewport=Viewport(side, side)))
+    except SagittalError:
+        shown = _card(image.attributes, side)
+    return pictures.picture(media_type, shown, 80)
+
+
+def document(inputs: Sequence[Input], objects: list[Told], media_type: str, links: dict[str, str]) -> bytes:
+    """A report as text/html, a waveform as image/svg+xml. `links`: SOP Instance UID → address."""
+    image, _ = _objects(inputs, objects)
+    if media_type == "text/html":
+        return report.html(image.attributes, lambda sop_class, uid: links.get(uid, "")).encode()
+    big_endian = not syntax(image.syntax_uid).little_endian
+    return waveform.svg(image.attributes, big_endian=big_endian).encode()
+
+
+def encapsulated(inputs: Sequence[Input], objects: list[Told]) -> bytes:
+    """The document that the object encapsulates, to its length where it tells it (PS3.3 C.24.2)."""
+    image, _ = _objects(inputs, objects)
+    body = image.attributes.octets(0x00420011)
+    if not body:
+        raise NotFound("the object has no encapsulated document")
+    return body[: image.attributes.integer(0x00420015, len(body))]
+
+
+def references(inputs: Sequence[Input], objects: list[Told]) -> Told:
+    """The images that a presentation state, a structure set, a segmentation or a report refers to."""
+    from sagittal.pixels.rendering import states
+
+    image, _ = _objects(inputs, objects)
+    held = image.attributes
+    if held.text(0x00080016) in states.STATES:
+        found = [(each.sop_instance_uid, list(each.frames)) for each in states.references(held)]
+    elif held.text(0x00080016) in (regions.RT_STRUCTURE_SET, regions.SEGMENTATION):
+        found = [(uid, []) for uid in regions.referenced_images(held)]
+    else:
+        found = [(uid, []) for uid in _reported(held)]
+    return {"images": found}
+
+
+def seconds_a_frame(held: Attributes) -> float:
+    """From Frame Time, Cine Rate or Recommended Display Frame Rate (PS3.3 C.7.6.5); a tenth when none says."""
+    milliseconds = held.number(0x00181063) or next(iter(held.numbers(0x00181065)[1:2]), None)
+    rate = held.number(0x00180040) or held.number(0x00082144)
+    seconds = milliseconds / 1000 if milliseconds else 1 / rate if rate else 0.1
+    return min(max(seconds, 0.02), 5.0)
+
+
+def _objects(inputs: Sequence[Input], objects: list[Told]) -> tuple[Image, Image | None]:
+    made = [opened(inputs[n * _INPUTS : (n + 1) * _INPUTS], **told) for n, told in enumerate(objects)]
+    return made[0], made[1] if len(made) > 1 else None
+
+
+def options_of(told: Told) -> Options:
+    """Options as JSON has them: windows and viewports as lists."""
+    asked = dict(told)
+    for name, kind in (("window", Window), ("viewport", Viewport)):
+        if asked.get(name) is not None:
+            asked[name] = kind(*asked[name])
+    asked["annotations"] = frozenset(asked.get("annotations", ()))
+    return Options(**asked)
+
+
+def _shown(image: Image, over: Image | None, number: int, options: Options) -> tuple[Picture, bytes | None]:
+    if not image.count:
+        raise NotAcceptable("the object has no frames to render")
+    frame = image.frame(number)
+    if over is None:
+        if image.attributes.text(0x00080016) == regions.SEGMENTATION:
+            return _segments_alone(image, number, options), None
+        return render(frame, options)
+    kind = over.attributes.text(0x00080016)
+    if kind not in (regions.RT_STRUCTURE_SET, regions.SEGMENTATION):
+        uid = image.attributes.text(0x00080018)
+        state = state_for(over.attributes, uid, number, signed=frame.description.signed)
+        return render(frame, options, state)
+    shown, _ = render(frame, Options(window=options.window), AS_IT_IS)
+    plane = regions.plane_of(image.attributes, number)
+    if kind == regions.SEGMENTATION:
+        shown = regions.with_segments(shown, _segments(over, image, number, plane, shown))
+    elif plane is not None:
+        uid = image.attributes.text(0x00080018)
+        shown = regions.with_contours(shown, plane, uid, regions.contours(over.attributes))
+    return (shown if options.viewport is None else geometry.shown(shown, options.viewport)), None
+
+
+def _segments(
+    over: Image, image: Image, number: int, plane: regions.Plane | None, shown: Picture
+) -> list[regions.Segment]:
+    colors, made = regions.segment_colors(over.attributes), []
+    for place in regions.frames_over(over.attributes, image.attributes, number):
+        mask = _fraction(over, place)
+        own = regions.plane_of(over.attributes, place)
+        color = colors.get(regions.segment_of(over.attributes, place), (255, 80, 80))
+        made.append(regions.Segment(color, regions.laid_over(mask, own, plane, (shown.shape[0], shown.shape[1]))))
+    return made
+
+
+def _segments_alone(image: Image, number: int, options: Options) -> Picture:
+    """A segmentation without the image it is over: its frame in its color on black."""
+    colors = regions.segment_colors(image.attributes)
+    color = colors.get(regions.segment_of(image.attributes, number), (255, 255, 255))
+    mask = _fraction(image, number)
+    shown = np.round(mask[..., None] * np.array(color, float)).astype(np.uint8)
+    return shown if options.viewport is None else geometry.shown(shown, options.viewport)
+
+
+def _fraction(segmentation: Image, number: int) -> regions.Mask:
+    stored = segmentation.frame(number).stored
+    most = segmentation.attributes.number(0x0062000E) or 1.0 if stored.dtype != bool and stored.max() > 1 else 1.0
+    return np.clip(stored.astype(np.float64) / most, 0.0, 1.0)
+
+
+def _card(held: Attributes, side: int) -> Picture:
+    from PIL import Image as Canvas
+    from PIL import ImageDraw, ImageFont
+
+    canvas = Canvas.new("L", (side, side), 40)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(max(10, side // 4))
+    draw.text((side / 2, side / 2), held.text(0x00080060)[:8] or "?", 220, font, anchor="mm")
+    return np.asarray(canvas)
+
+
+def _reported(held: Attributes) -> list[str]:
+    """Every SOP Instance UID that the content of a report refers to, once."""
+    found: dict[str, None] = {}
+    below = [held]
+    while below:
+        item = below.pop()
+        found.update((each.text(0x00081155), None) for each in item.items(0x00081199))
+        below += item.items(0x0040A730)
+    return [uid for uid in found if uid]

@@ -1,0 +1,106 @@
+"""An object whose frames can be had as arrays: from its DICOM JSON, its frame index, and its bytes by place.
+
+Deliberately not here: opening anything. `read` is the caller's; so is where metadata and frame index were kept.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from sagittal.dicom.frameindex import FrameIndex
+from sagittal.dicom.reader import Reader
+from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, syntax
+from sagittal.errors import NotFound
+from sagittal.limits import PixelLimits, ReaderLimits
+from sagittal.pixels import frames
+from sagittal.pixels.codecs import codec
+from sagittal.pixels.description import Description, describe
+from sagittal.pixels.frames import Read
+from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.overlays import GROUPS
+from sagittal.pixels.rendering.render import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An object; it may have no pixels. Frames are numbered from 1."""
+
+    members: Mapping[str, Any]  # the DICOM JSON object
+    index: FrameIndex | None
+    syntax_uid: str
+    read: Read
+    limits: PixelLimits = field(default_factory=PixelLimits)
+
+    @property
+    def attributes(self) -> Attributes:
+        """What its data set says."""
+        return Attributes(self.members, self.read, big_endian=not syntax(self.syntax_uid).little_endian)
+
+    @property
+    def description(self) -> Description:
+        """What its pixels are. PixelsUndecodable when the data set doesn't say, LimitExceeded when it says too much."""
+        return describe(self.members, self.limits)
+
+    @property
+    def count(self) -> int:
+        """Frames that can be told apart."""
+        return 0 if self.index is None else self.index.count
+
+    def encoded(self, number: int) -> bytes:
+        """A frame as its codec takes it. NotFound when there is no such frame."""
+        if self.index is None or not 1 <= number <= self.index.count:
+            raise NotFound(f"the object has {self.count} frames" if self.count else "the object has no frames")
+        return frames.frame_bytes(self.read, self.index, number, self.description, self.syntax_uid)
+
+    def frame(self, number: int) -> Frame:
+        """A frame decoded, with every bit of its cells where overlay planes lie in them."""
+        data, described = self.encoded(number), self.description
+        one = codec(self.syntax_uid)
+        stored = one.decode(data, described)
+        raw = one.decode(data, described.cells()) if self._has_embedded_overlays(described) else None
+        return Frame(self.attributes, number, stored, one.decoded(described), raw)
+
+    def _has_embedded_overlays(self, described: Description) -> bool:
+        unused = described.kind == "integer" and described.bits_stored < described.bits_allocated
+        held = self.attributes
+        return unused and any(held.integer(group << 16 | 0x0100, 1) > 1 for group in GROUPS)
+
+
+def kept(
+    parts: Iterable[bytes], index: bytes | None, syntax_uid: str, read: Read, limits: PixelLimits | None = None
+) -> Image:
+    """The object whose metadata and frame index ingest kept: zlib parts of the JSON text, and `FrameIndex.encode`."""
+    members = orjson.loads(b"".join(map(zlib.decompress, parts)))
+    found = None if index is None else FrameIndex.decode(index)
+    return Image(members, found, syntax_uid, read, limits or PixelLimits())
+
+
+def read_whole(
+    chunks: Iterable[bytes], syntax_uid: str, read: Read, reader: ReaderLimits, limits: PixelLimits | None = None
+) -> Image:
+    """The object that a data set is, read from its first byte to its last; `read` gives bytes of it by place.
+
+    A deflated one is inflated and held in memory, so `chunks` alone are read then. Raises what the reader raises.
+    """
+    texts: list[str] = []
+    stored = syntax(syntax_uid)
+    if stored.deflated:
+        from sagittal.dicom.reencode import reencode
+
+        plain = b"".join(reencode(chunks, stored, syntax(EXPLICIT_LE), reader))
+        return read_whole([plain], EXPLICIT_LE, lambda at, length: plain[at : at + length], reader, limits)
+    parsing = Reader(stored, wanted=frozenset(), limits=reader, metadata=texts.append)
+    for chunk in chunks:
+        parsing.feed(chunk)
+    parsed = parsing.finish()
+    return Image(orjson.loads("".join(texts)), parsed.frames, syntax_uid, read, limits or PixelLimits())
+
+
+def is_deflated(syntax_uid: str) -> bool:
+    """Whether the whole data set is deflated, so that nothing in it has a place."""
+    return syntax_uid == DEFLATED_LE or syntax(syntax_uid).deflated

@@ -1,0 +1,56 @@
+"""What objects are rendered as: by SOP class and transfer syntax to a row of one table (PS3.18 8.7.4).
+
+Deliberately not here: rendering.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sagittal.dicom.syntaxes import syntax
+from sagittal.web.render.asked import MOVING, STILL
+from sagittal.web.wire.accept import COMPRESSED_TYPES
+
+if TYPE_CHECKING:
+    from sagittal.archive.retrieve import InstanceRef
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+
+
+class Kind(NamedTuple):
+    """How an object is rendered, and the media types it can be had as, the default first."""
+
+    name: str  # image, over (over images that it refers to), report, waveform, document, video
+    types: tuple[str, ...]
+    what: str  # for a person
+
+
+IMAGE = Kind("image", STILL, "an image")
+MOVIE = Kind("image", tuple(dict.fromkeys(STILL + MOVING)), "an image of several frames")
+REPORT = Kind("report", ("text/html",), "a report")
+WAVEFORM = Kind("waveform", ("image/svg+xml",), "a waveform")
+OVER = Kind("over", STILL, "what lies over an image")
+_OVER = frozenset(_STORAGE + tail for tail in ("11.1", "11.2", "11.3", "481.3", "66.4"))
+_DOCUMENTS = {  # Encapsulated Document classes (PS3.3 A.45, A.85)
+    _STORAGE + "104.1": Kind("document", ("application/pdf",), "a PDF document"),
+    _STORAGE + "104.2": Kind("document", ("text/xml",), "a CDA document"),
+    _STORAGE + "104.3": Kind("document", ("model/stl",), "an STL model"),
+    _STORAGE + "104.4": Kind("document", ("model/obj",), "an OBJ model"),
+    _STORAGE + "104.5": Kind("document", ("model/mtl",), "an MTL model"),
+}
+
+
+def kind_of(ref: InstanceRef) -> Kind:
+    """The row of an instance. Classes that nobody knows are taken for images: whether they are shows in decoding."""
+    sop_class = ref.sop_class_uid
+    if sop_class in _DOCUMENTS:
+        return _DOCUMENTS[sop_class]
+    if sop_class in _OVER:
+        return OVER
+    if sop_class.startswith(_STORAGE + "88."):
+        return REPORT
+    if sop_class.startswith(_STORAGE + "9."):
+        return WAVEFORM
+    if syntax(ref.syntax_uid).video:
+        return Kind("video", (COMPRESSED_TYPES.get(ref.syntax_uid, "video/mp4"),), "a video")
+    return MOVIE if (ref.frames or 1) > 1 else IMAGE

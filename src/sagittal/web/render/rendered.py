@@ -1,0 +1,216 @@
+"""Rendered resources and thumbnails: PS3.18 10.4.1.1.3, 10.4.1.1.4, of studies, series, instances and frames.
+
+One instance answers with one picture, its first frame, unless the client takes a moving one or asks for parts; then all
+frames come. Several instances answer as multipart/related, a picture each. Reports, waveforms, documents and videos are
+rendered as what they are. Thumbnails stand for the middle of what they are of.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING
+
+from starlette.responses import RedirectResponse, Response
+
+from sagittal.errors import NotFound, SagittalError
+from sagittal.web.render.asked import MOVING, SMALL, Asked, acceptable, asked, chosen
+from sagittal.web.render.easel import Easel
+from sagittal.web.render.kinds import REPORT, Kind, kind_of
+from sagittal.web.render.shelf import Shelf
+from sagittal.web.wire import uri
+from sagittal.web.wire.conditions import entity_tag, headers, unchanged
+from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.stream import Pushed
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.web.house import House
+
+log = logging.getLogger("sagittal.web")
+Item = tuple["InstanceRef", int]  # an instance, and which of its frames; 0: as a whole
+
+
+class Rendered:
+    """GET of …/rendered and …/thumbnail."""
+
+    def __init__(self, house: House) -> None:
+        self._house, self._archive = house, house.archive
+        self._limits = house.settings.limits.web
+        self._easel = Easel(house)
+        self._shelf = Shelf(self._limits.thumbnails_bytes_max)
+
+    async def several(self, request: Request) -> Response:
+        """Of a study or a series."""
+        refs = await self._instances(request)
+        if len(refs) == 1:
+            return await self._one(request, refs[0])
+        return self._parts(request, [(ref, 0) for ref in refs], None)
+
+    async def instance(self, request: Request) -> Response:
+        (ref,) = await self._instances(request)
+        return await self._one(request, ref)
+
+    async def frames(self, request: Request) -> Response:
+        (ref,) = await self._instances(request)
+        numbers = self._numbers(request, ref)
+        if len(numbers) == 1:
+            return await self._picture(request, ref, numbers[0], asked(request))
+        wants, kind = asked(request), kind_of(ref)
+        media_type, multipart = self._type(request, kind)
+        if not multipart and media_type in MOVING:
+            return await self._moving(request, ref, numbers, media_type, wants)
+        return self._parts(request, [(ref, number) for number in numbers], kind)
+
+    async def thumbnail(self, request: Request) -> Response:
+        """A picture of at most `thumbnail_side` pixels, or of the viewport's size; kept for the next who asks."""
+        refs = await self._instances(request)
+        ref = _standing_for(refs)
+        numbers = self._numbers(request, ref) if "frames" in request.path_params else [((ref.frames or 1) + 1) // 2]
+        port = asked(request).options.get("viewport")
+        side = min(port[0], port[1]) if port else self._limits.thumbnail_side
+        media_type, _ = chosen(acceptable(request, self._limits.accept_ranges_max), SMALL, "a thumbnail")
+        tag = entity_tag("thumbnail", ref.digest, numbers[0], side, media_type)
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+        body = self._shelf.get(tag)
+        if body is None:
+            principal = request.scope["principal"]
+            body = await self._easel.thumbnail(principal, ref, numbers[0], media_type, side)
+            self._shelf.put(tag, body)
+        return _answer(body, media_type, tag)
+
+    # One
+
+    async def _one(self, request: Request, ref: InstanceRef) -> Response:
+        wants, kind = asked(request), kind_of(ref)
+        if kind.name == "video":
+            return self._elsewhere(request, ref, "7FE00010")
+        if kind.name == "document":
+            return await self._document(request, ref, kind)
+        media_type, multipart = self._type(request, kind)
+        if kind.name in ("report", "waveform"):
+            return await self._text(request, ref, media_type)
+        if multipart:
+            return self._parts(request, [(ref, number + 1) for number in range(ref.frames or 1)], kind)
+        if media_type in MOVING and (ref.frames or 1) > 1:
+            return await self._moving(request, ref, range(1, (ref.frames or 1) + 1), media_type, wants)
+        return await self._picture(request, ref, 1, wants)
+
+    async def _picture(self, request: Request, ref: InstanceRef, frame: int, wants: Asked) -> Response:
+        media_type, multipart = self._type(request, kind_of(ref))
+        if multipart:
+            return self._parts(request, [(ref, frame)], kind_of(ref))
+        tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key())
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+        body = await self._easel.still(request.scope["principal"], ref, frame, media_type, wants)
+        return _answer(body, media_type, tag)
+
+    async def _moving(
+        self, request: Request, ref: InstanceRef, frames: Sequence[int], media_type: str, wants: Asked
+    ) -> Response:
+        tag = entity_tag("moving", ref.digest, ref.revision, list(frames), media_type, wants.key())
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+        body = await self._easel.moving(request.scope["principal"], ref, frames, media_type, wants)
+        return _answer(body, media_type, tag)
+
+    async def _text(self, request: Request, ref: InstanceRef, media_type: str) -> Response:
+        links: dict[str, str] = {}
+        principal = request.scope["principal"]
+        if kind_of(ref) is REPORT:
+            base = uri.addresses(request, self._house.settings)
+            for each, _ in await self._easel.references(principal, ref):
+                where = base.instance(each.study_uid or "", each.series_uid or "", each.sop_instance_uid)
+                links[each.sop_instance_uid] = where + "/rendered"
+        tag = entity_tag("text", ref.digest, ref.revision, media_type, sorted(links.items()))
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+        body = await self._easel.document(principal, ref, media_type, links)
+        return _answer(body, f"{media_type}; charset=utf-8" if media_type == "text/html" else media_type, tag)
+
+    async def _document(self, request: Request, ref: InstanceRef, kind: Kind) -> Response:
+        self._type(request, kind)
+        tag = entity_tag("document", ref.digest)
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+        body = await self._easel.encapsulated(request.scope["principal"], ref)
+        return _answer(body, kind.types[0], tag)
+
+    def _elsewhere(self, request: Request, ref: InstanceRef, path: str) -> Response:
+        """A video is its own rendering: it is where its bulk data is, which knows ranges."""
+        base = uri.addresses(request, self._house.settings)
+        where = base.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
+        return RedirectResponse(f"{where}/bulkdata/{path}", 303)
+
+    # Several
+
+    def _parts(self, request: Request, items: Sequence[Item], kind: Kind | None) -> Response:
+        """A part for each; what can't be rendered is left out, unless nothing can."""
+        wants, principal = asked(request), request.scope["principal"]
+        types = kind.types if kind is not None else kind_of(items[0][0]).types
+        media_type, _ = chosen(acceptable(request, self._limits.accept_ranges_max), types, "several")
+        framing = Framing(media_type)
+        base = uri.addresses(request, self._house.settings)
+
+        async def parts() -> AsyncGenerator[bytes]:
+            made, problem = 0, NotFound("nothing here can be rendered")
+            for ref, frame in items:
+                own = kind_of(ref)
+                if media_type not in own.types:
+                    continue
+                try:
+                    if own.name in ("report", "waveform"):
+                        body = await self._easel.document(principal, ref, media_type, {})
+                    else:
+                        body = await self._easel.still(principal, ref, frame or 1, media_type, wants)
+                except SagittalError as error:
+                    if len(items) == 1:
+                        raise
+                    log.info("an instance could not be rendered: %s", error.text)
+                    continue
+                where = base.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
+                where += f"/frames/{frame}/rendered" if frame else "/rendered"
+                made += 1
+                yield framing.head(media_type, where) + body
+            if not made:
+                raise problem
+            yield framing.close
+
+        return Pushed(parts(), framing.content_type)
+
+    # Asking
+
+    def _type(self, request: Request, kind: Kind) -> tuple[str, bool]:
+        return chosen(acceptable(request, self._limits.accept_ranges_max), kind.types, kind.what)
+
+    def _numbers(self, request: Request, ref: InstanceRef) -> list[int]:
+        numbers = uri.frame_list(request.path_params["frames"], self._limits.frames_per_request_max)
+        if max(numbers) > (ref.frames or 1):
+            raise NotFound(f"the instance has {ref.frames or 1} frames")
+        return numbers
+
+    async def _instances(self, request: Request) -> list[InstanceRef]:
+        study, series, instance = uri.uids(request.path_params)
+        return await self._archive.instances(
+            request.scope["principal"],
+            study_uid=study,
+            series_uid=series,
+            sop_instance_uids=None if instance is None else [instance],
+        )
+
+
+def _answer(body: bytes, media_type: str, tag: str) -> Response:
+    answer = Response(body, media_type=media_type)
+    answer.raw_headers.extend(headers(tag))
+    return answer
+
+
+def _standing_for(refs: Sequence[InstanceRef]) -> InstanceRef:
+    """The instance in the middle of the first series that has images, or just the middle one."""
+    images = [ref for ref in refs if kind_of(ref).name == "image"] or list(refs)
+    first = [ref for ref in images if ref.series_uid == images[0].series_uid]
+    return first[len(first) // 2]

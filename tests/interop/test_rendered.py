@@ -1,0 +1,285 @@
+"""/rendered and /thumbnail of a running archive, looked at by Pillow: every kind of object, option and media type."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from conftest import Served
+from PIL import Image
+
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+STUDY = "2.25.77001"
+RAMP = np.arange(64 * 48, dtype=np.int16).reshape(48, 64) - 1000
+
+
+def dataset(number: int, sop_class: str, **more: Any) -> Any:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    made = Dataset()
+    made.SOPClassUID, made.SOPInstanceUID = STORAGE + sop_class, f"{STUDY}.3.{number}"
+    made.StudyInstanceUID, made.SeriesInstanceUID = STUDY, f"{STUDY}.2.{sop_class}"
+    made.PatientName, made.PatientID, made.InstanceNumber = "Doe^Jane", "77", number
+    for name, value in more.items():
+        setattr(made, name, value)
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    return made
+
+
+def image(number: int, pixels: Any, sop_class: str = "2", **more: Any) -> Any:
+    held = np.asarray(pixels)
+    frames = 1 if held.ndim == 2 or (held.ndim == 3 and held.shape[-1] == 3) else held.shape[0]
+    color = held.shape[-1] == 3
+    rows, columns = held.shape[-3:-1] if color else held.shape[-2:]
+    bits = held.dtype.itemsize * 8
+    made = dataset(
+        number, sop_class, Rows=rows, Columns=columns, SamplesPerPixel=3 if color else 1, BitsAllocated=bits,
+        BitsStored=bits, HighBit=bits - 1, PixelRepresentation=int(held.dtype.kind == "i"),
+        PhotometricInterpretation="RGB" if color else "MONOCHROME2",
+    )  # fmt: skip
+    if color:
+        made.PlanarConfiguration = 0
+    if frames > 1:
+        made.NumberOfFrames = frames
+    for name, value in more.items():
+        setattr(made, name, value)
+    made.add_new(0x7FE00010, "OB" if bits == 8 else "OW", held.tobytes())
+    return made
+
+
+def item(**values: Any) -> Any:
+    from pydicom.dataset import Dataset
+
+    made = Dataset()
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+PLANE = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
+CODE = {"CodeValue": "1", "CodingSchemeDesignator": "99X", "CodeMeaning": "Finding"}
+
+
+def objects() -> dict[str, Any]:
+    window = {"WindowCenter": 536, "WindowWidth": 3073, "RescaleSlope": 1, "RescaleIntercept": 0}
+    frames = np.stack([np.full((32, 40), level, np.uint8) for level in (10, 120, 250)])
+    color = np.zeros((20, 30, 3), np.uint8)
+    color[:, :15, 0] = color[:, 15:, 2] = 255
+    ct = image(1, RAMP, **window, **PLANE)
+    state = dataset(5, "11.1", PresentationLUTShape="INVERSE", ImageRotation=90, ImageHorizontalFlip="N")
+    referenced = item(ReferencedSOPClassUID=ct.SOPClassUID, ReferencedSOPInstanceUID=ct.SOPInstanceUID)
+    state.ReferencedSeriesSequence = [
+        item(SeriesInstanceUID=ct.SeriesInstanceUID, ReferencedImageSequence=[referenced])
+    ]
+    state.SoftcopyVOILUTSequence = [item(WindowCenter=536, WindowWidth=3073)]
+    contour = item(
+        ContourImageSequence=[referenced], ContourGeometricType="CLOSED_PLANAR", NumberOfContourPoints=4,
+        ContourData=[10, 10, 0, 30, 10, 0, 30, 30, 0, 10, 30, 0],
+    )  # fmt: skip
+    structures = dataset(6, "481.3")
+    structures.ROIContourSequence = [item(ROIDisplayColor=[255, 0, 0], ContourSequence=[contour])]
+    mask = np.zeros((1, 48, 64), np.uint8)
+    mask[0, :24] = 1
+    segmentation = image(7, mask[0], "66.4", NumberOfFrames=1, SegmentationType="FRACTIONAL", MaximumFractionalValue=1)
+    segmentation.SegmentSequence = [item(SegmentNumber=1, SegmentLabel="half")]
+    segmentation.PerFrameFunctionalGroupsSequence = [
+        item(
+            DerivationImageSequence=[item(SourceImageSequence=[referenced])],
+            SegmentIdentificationSequence=[item(ReferencedSegmentNumber=1)],
+        )
+    ]
+    report = dataset(8, "88.11", ValueType="CONTAINER", ConceptNameCodeSequence=[item(**CODE)])
+    report.ContentSequence = [
+        item(ValueType="TEXT", ConceptNameCodeSequence=[item(**CODE)], TextValue="<b>nothing</b>"),
+        item(ValueType="IMAGE", ReferencedSOPSequence=[referenced]),
+    ]
+    document = dataset(9, "104.1", MIMETypeOfEncapsulatedDocument="application/pdf")
+    document.EncapsulatedDocument, document.EncapsulatedDocumentLength = b"%PDF-1.4 hello\n\0", 15
+    channel = item(ChannelSensitivity=0.001, ChannelSensitivityUnitsSequence=[item(CodeValue="mV")])
+    group = item(
+        NumberOfWaveformChannels=1, NumberOfWaveformSamples=100, SamplingFrequency=100, WaveformBitsAllocated=16,
+        WaveformSampleInterpretation="SS", ChannelDefinitionSequence=[channel],
+    )  # fmt: skip
+    group.add_new(0x54001010, "OW", np.arange(100, dtype=np.int16).tobytes())
+    ecg = dataset(10, "9.1.1", WaveformSequence=[group])
+    plan = dataset(11, "481.5", RTPlanLabel="P")
+    return {
+        "ct": ct, "frames": image(2, frames, "7.2", FrameTime=250), "color": image(3, color, "7"),
+        "state": state, "structures": structures, "segmentation": segmentation, "report": report,
+        "document": document, "ecg": ecg, "plan": plan,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def held(shared_server: Served) -> Iterator[dict[str, str]]:
+    """The address of each object."""
+    import pydicom
+
+    addresses = {}
+    with httpx.Client(base_url=shared_server.http, timeout=60) as client:
+        for name, made in objects().items():
+            file = io.BytesIO()
+            pydicom.dcmwrite(file, made, enforce_file_format=True)
+            body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + file.getvalue() + b"\r\n--x--\r\n"
+            kind = 'multipart/related; type="application/dicom"; boundary=x'
+            assert client.post("/dicom-web/studies", content=body, headers={"content-type": kind}).status_code == 200
+            addresses[name] = (
+                f"{shared_server.http}/dicom-web/studies/{STUDY}/series/{made.SeriesInstanceUID}"
+                f"/instances/{made.SOPInstanceUID}"
+            )
+    yield addresses
+
+
+def get(address: str, accept: str = "*/*", **parameters: Any) -> httpx.Response:
+    return httpx.get(address, params=parameters, headers={"accept": accept}, timeout=60)
+
+
+def picture(address: str, accept: str = "image/png", **parameters: Any) -> Any:
+    answer = get(address, accept, **parameters)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == accept
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+
+def test_the_window_of_the_image_and_of_the_request(held: dict[str, str]) -> None:
+    shown = picture(held["ct"] + "/rendered")
+    assert shown.shape == (48, 64) and shown[0, 0] == 0 and shown[-1, -1] == 255
+    assert np.abs(shown.astype(int) - np.round((RAMP.astype(int) + 1000) * 255 / 3071)).max() <= 1
+    asked = picture(held["ct"] + "/rendered", window="0,100,linear")
+    assert (asked == 0).sum() == 951 and (asked == 255).sum() == 48 * 64 - 1049
+    exact = picture(held["ct"] + "/rendered", window="0,100,sigmoid")
+    assert exact[RAMP == 0] == 128
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "JPEG2000"])
+def test_every_media_type_of_a_picture(held: dict[str, str], kind: str) -> None:
+    media_type = "image/jp2" if kind == "JPEG2000" else f"image/{kind.lower()}"
+    answer = get(held["ct"] + "/rendered", media_type)
+    assert answer.headers["content-type"] == media_type
+    opened = Image.open(io.BytesIO(answer.content))
+    assert (opened.format, opened.size) == (kind, (64, 48))
+
+
+def test_jpeg_is_the_default_and_jpeg_xl_can_be_had(held: dict[str, str]) -> None:
+    assert get(held["ct"] + "/rendered").headers["content-type"] == "image/jpeg"
+    assert get(held["ct"] + "/rendered", "image/*").headers["content-type"] == "image/jpeg"
+    assert get(held["ct"] + "/rendered", "image/jxl").content[:2] == b"\xff\x0a"
+    assert get(held["ct"] + "/rendered", "image/tiff").status_code == 406
+    by_parameter = httpx.get(held["ct"] + "/rendered?accept=image/png", headers={"accept": "text/html"}, timeout=60)
+    assert by_parameter.headers["content-type"] == "image/png"
+
+
+def test_viewports_and_annotations(held: dict[str, str]) -> None:
+    assert picture(held["ct"] + "/rendered", viewport="32,100").shape == (24, 32)
+    plain = picture(held["ct"] + "/rendered")
+    assert (picture(held["ct"] + "/rendered", viewport="10,10,5,7,10,10") == plain[7:17, 5:15]).all()
+    assert (picture(held["ct"] + "/rendered", viewport="64,48,0,0,-64,48") == plain[:, ::-1]).all()
+    assert (picture(held["ct"] + "/rendered", annotation="patient,technique") != plain).any()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "window=1", "window=a,b", "window=1,0", "window=1,2,cubic", "viewport=0,0", "viewport=5", "quality=0",
+        "quality=101", "quality=x", "annotation=all", "iccprofile=maybe", "viewport=10,10,60,0,30,30", "window=",
+        "window=1,2&window=3,4",
+    ],
+)  # fmt: skip
+def test_parameters_that_make_no_sense(held: dict[str, str], asked: str) -> None:
+    answer = httpx.get(f"{held['ct']}/rendered?{asked}", timeout=60)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_frames(held: dict[str, str]) -> None:
+    levels = [picture(f"{held['frames']}/frames/{n}/rendered", window="128,256")[0, 0] for n in (1, 2, 3)]
+    assert levels == [10, 120, 250]
+    assert get(f"{held['frames']}/frames/4/rendered").status_code == 404
+    parts = get(f"{held['frames']}/frames/1,3/rendered", 'multipart/related; type="image/png"')
+    assert parts.content.count(b"\x89PNG") == 2
+    assert get(held["frames"] + "/rendered", 'multipart/related; type="image/jpeg"').content.count(b"image/jpeg") == 3
+
+
+def test_moving_pictures(held: dict[str, str]) -> None:
+    for kind in ("gif", "webp"):
+        answer = get(held["frames"] + "/rendered", f"image/{kind}", window="128,256")
+        opened = Image.open(io.BytesIO(answer.content))
+        assert getattr(opened, "n_frames", 1) == 3
+        opened.seek(1)
+        opened.load()
+        assert opened.info["duration"] == 250
+
+
+def test_color(held: dict[str, str]) -> None:
+    shown = picture(held["color"] + "/rendered")
+    assert shown[0, 0].tolist() == [255, 0, 0] and shown[0, -1].tolist() == [0, 0, 255]
+    profiled = get(held["color"] + "/rendered", "image/png", iccprofile="srgb")
+    assert "icc_profile" in Image.open(io.BytesIO(profiled.content)).info
+
+
+def test_presentation_states_by_address_and_by_name(held: dict[str, str]) -> None:
+    plain = picture(held["ct"] + "/rendered")
+    turned = 255 - np.rot90(plain, -1).astype(int)
+    shown = picture(held["state"] + "/rendered")
+    assert np.abs(shown - turned).max() <= 1
+    named = picture(held["ct"] + "/rendered", presentationUID=held["state"].rpartition("/")[2])
+    assert (named == shown).all()
+
+
+def test_structures_and_segments_over_their_image(held: dict[str, str]) -> None:
+    plain = picture(held["ct"] + "/rendered")
+    outlined = picture(held["structures"] + "/rendered")
+    assert outlined[10, 20].tolist() == [255, 0, 0] and outlined[20, 20].tolist() == [plain[20, 20]] * 3
+    blended = picture(held["segmentation"] + "/rendered")
+    assert len(set(blended[2, 2].tolist())) > 1 and blended[40, 40].tolist() == [plain[40, 40]] * 3
+
+
+def test_what_is_no_image_is_rendered_as_what_it_is(held: dict[str, str]) -> None:
+    report = get(held["report"] + "/rendered")
+    assert report.headers["content-type"] == "text/html; charset=utf-8"
+    assert "&lt;b&gt;nothing&lt;/b&gt;" in report.text and f'href="{held["ct"]}/rendered"' in report.text
+    document = get(held["document"] + "/rendered")
+    assert (document.headers["content-type"], document.content) == ("application/pdf", b"%PDF-1.4 hello\n")
+    ecg = get(held["ecg"] + "/rendered")
+    assert ecg.headers["content-type"] == "image/svg+xml" and b"<polyline" in ecg.content
+    assert get(held["report"] + "/rendered", "image/png").status_code == 406
+    assert get(held["plan"] + "/rendered").status_code == 406
+
+
+def test_thumbnails_of_everything_and_every_level(held: dict[str, str]) -> None:
+    for name, address in held.items():
+        answer = get(address + "/thumbnail")
+        assert answer.status_code == 200, name
+        assert max(Image.open(io.BytesIO(answer.content)).size) == 200, name
+    study = held["ct"].partition("/series/")[0]
+    for level in (study, held["ct"].partition("/instances/")[0], held["frames"] + "/frames/2"):
+        assert get(level + "/thumbnail").headers["content-type"] == "image/jpeg"
+    assert picture(held["ct"] + "/thumbnail", viewport="32,32").shape == (24, 32)
+
+
+def test_a_study_is_a_part_each(held: dict[str, str]) -> None:
+    answer = get(held["ct"].partition("/series/")[0] + "/rendered", 'multipart/related; type="image/jpeg"')
+    assert answer.status_code == 200
+    for name in ("ct", "frames", "color", "segmentation"):
+        assert f"Content-Location: {held[name]}/rendered".encode() in answer.content
+    assert held["report"].encode() not in answer.content
+
+
+def test_what_is_held_is_not_sent_again(held: dict[str, str]) -> None:
+    for address in (held["ct"] + "/rendered", held["ct"] + "/thumbnail", held["report"] + "/rendered"):
+        tag = get(address).headers["etag"]
+        again = httpx.get(address, headers={"if-none-match": tag}, timeout=60)
+        assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_stranger_is_not_found(held: dict[str, str]) -> None:
+    assert get(held["ct"] + "9/rendered").status_code == 404
+    assert get(held["ct"] + "/rendered", presentationUID="1.2.3.4").status_code == 404

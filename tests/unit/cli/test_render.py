@@ -1,0 +1,92 @@
+"""`sagittal render` on files: formats, frames, folders, states, what fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from sagittal.cli.images.render import command
+from sagittal.errors import UsageError
+
+
+def write(path: Path, frames: Any, sop_class: str = "1.2.840.10008.5.1.4.1.1.7.2", **more: Any) -> Path:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    held = np.asarray(frames, np.uint8)
+    made = Dataset()
+    made.SOPClassUID, made.SOPInstanceUID = sop_class, "2.25.9"
+    if held.size:
+        made.NumberOfFrames, made.Rows, made.Columns = held.shape
+        made.SamplesPerPixel, made.BitsAllocated, made.BitsStored, made.HighBit = 1, 8, 8, 7
+        made.PixelRepresentation, made.PhotometricInterpretation = 0, "MONOCHROME2"
+        made.WindowCenter, made.WindowWidth = 128, 256
+        made.PixelData = held.tobytes()
+    for name, value in more.items():
+        setattr(made, name, value)
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.save_as(path, enforce_file_format=True)
+    return path
+
+
+def run(*words: Any) -> Result:
+    return CliRunner().invoke(command, [str(word) for word in words] + ["--jobs", "1"], standalone_mode=False)
+
+
+@pytest.fixture
+def cine(tmp_path: Path) -> Path:
+    levels = np.repeat(np.array([10, 120, 250], np.uint8), 16 * 24).reshape(3, 16, 24)
+    return write(tmp_path / "cine.dcm", levels)
+
+
+def test_a_file_beside(cine: Path) -> None:
+    done = run(cine)
+    assert done.return_value == 0 and done.stdout.strip() == f"{cine}.png"
+    assert np.asarray(Image.open(f"{cine}.png")).tolist() == [[10] * 24] * 16
+
+
+def test_a_frame_into_a_file(cine: Path, tmp_path: Path) -> None:
+    assert run(cine, "--frame", 2, "-o", tmp_path / "x.png", "--viewport", "12,12").return_value == 0
+    shown = np.asarray(Image.open(tmp_path / "x.png"))
+    assert shown.shape == (8, 12) and shown[0, 0] == 120
+
+
+def test_each_frame_and_all_as_one(cine: Path, tmp_path: Path) -> None:
+    run(cine, "--frame", "each", "-o", tmp_path / "out")
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [f"cine.dcm.{n}.png" for n in (1, 2, 3)]
+    run(cine, "--frame", "all", "--format", "gif", "-o", tmp_path / "x.gif")
+    assert getattr(Image.open(tmp_path / "x.gif"), "n_frames", 1) == 3
+
+
+def test_a_folder_with_what_can_not_be_rendered(cine: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("no DICOM")
+    write(tmp_path / "report.dcm", [], "1.2.840.10008.5.1.4.1.1.88.11")
+    done = run(tmp_path, "-o", tmp_path.parent / "pictures", "--json", "--format", "jpeg")
+    rows = {Path(row["file"]).name: row for row in map(json.loads, done.stdout.splitlines())}
+    assert done.return_value == 1
+    assert "error" in rows["note.txt"]
+    assert rows["report.dcm"]["rendered"].endswith("report.dcm.html")
+    assert rows["cine.dcm"]["rendered"].endswith("cine.dcm.jpg")
+
+
+def test_window_and_state(cine: Path, tmp_path: Path) -> None:
+    run(cine, "--window", "10,1", "-o", tmp_path / "x.png")
+    assert np.asarray(Image.open(tmp_path / "x.png")).max() == 255
+    state = write(tmp_path / "s.dcm", [], "1.2.840.10008.5.1.4.1.1.11.1", PresentationLUTShape="INVERSE")
+    run(cine, "--state", state, "-o", tmp_path / "x.png")
+    assert np.asarray(Image.open(tmp_path / "x.png"))[0, 0] == 245
+
+
+@pytest.mark.parametrize(
+    "words", [("--frame", "0"), ("--frame", "x"), ("--window", "1"), ("--window", "1,2,x"), ("--viewport", "4")]
+)
+def test_usage(cine: Path, words: tuple[str, str]) -> None:
+    with pytest.raises(UsageError):
+        CliRunner().invoke(command, [str(cine), *words], standalone_mode=False, catch_exceptions=False)
