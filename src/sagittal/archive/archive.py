@@ -12,18 +12,19 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sagittal.archive import deletion, nonpatient, query, retrieve
+from sagittal.archive import corrections, deletion, nonpatient, query, retrieve
 from sagittal.archive.access import LOCAL, Principal, authorize
 from sagittal.archive.changes import Change, Feed
 from sagittal.archive.deletion import Deleted, Purged, Tombstone
 from sagittal.archive.faults import Faults
 from sagittal.archive.index import schema
 from sagittal.archive.index.connection import Readers, open_writer
+from sagittal.archive.index.corrections import Row as CorrectionRow
 from sagittal.archive.index.finding.attributes import Attribute, attribute_of
 from sagittal.archive.index.removal import Target
 from sagittal.archive.index.upkeep.attributes import begin as begin_attributes
@@ -85,6 +86,7 @@ class Archive:
         schema.prepare(connection, index)
         recover(path, self.volume, connection, batch_max=bounds.commit_batch_max, durable=durable)
         self.readers = Readers(index, bounds.query_threads)
+        self._sizes = corrections.Sizes(self.open_object)
         self.feed = Feed(self.readers)
         self._attributes = begin_attributes(connection, wanted)
         self._statistics = Statistics(self.readers)
@@ -223,6 +225,23 @@ class Archive:
         with self.audited(principal, "undelete"):
             return await deletion.undelete(self.act, principal, target, tombstone)
 
+    async def correct(
+        self, principal: Principal, where: tuple[str, str], attributes: Mapping[str, Any], reason: str, code: str
+    ) -> int:
+        """Correct attributes of (study, series or "") without touching an object; gives the correction's number."""
+        with self.audited(principal, "correct"):
+            return await corrections.correct(self.act, principal, where, attributes, reason, code)
+
+    async def undo_correction(self, principal: Principal, study_uid: str, number: int) -> None:
+        """Take a correction back."""
+        with self.audited(principal, "undo correction"):
+            await corrections.undo(self.act, principal, study_uid, number)
+
+    async def corrections_of(self, principal: Principal, study_uid: str) -> list[CorrectionRow]:
+        """All corrections of a study."""
+        self.permit(principal, "get", "corrections", study_uid=study_uid)
+        return await corrections.history(self.readers, principal, study_uid)
+
     async def tombstones(self, principal: Principal, limit: int = 100) -> list[Tombstone]:
         """The latest deletions."""
         self.permit(principal, "find", "tombstones")
@@ -291,6 +310,7 @@ class Archive:
                 sop_instance_uids=sop_instance_uids,
                 patient_id=patient_id,
             )
+            refs = await self._sizes.told(refs)
         of = refs[0].study_uid or ""
         row = AuditRow(principal.name, principal.kind, "get", study_uid=of, number_of_instances=len(refs))
         self.audit(row)
@@ -303,7 +323,7 @@ class Archive:
 
     def open_object(self, ref: InstanceRef) -> OpenObject:
         """The file of an instance, open. DamagedObject."""
-        return retrieve.open_object(self.volumes, ref)
+        return retrieve.open_object(self.volumes, ref, self.limits.reader)
 
     def metadata(self, principal: Principal, refs: Sequence[InstanceRef]) -> AsyncIterator[list[bytes]]:
         """The DICOM JSON objects of instances, some at a time."""

@@ -24,7 +24,7 @@ class Change(NamedTuple):
     """One thing that happened to one instance."""
 
     number: int
-    kind: str  # "stored" | "replaced" | "kept" | "deleted" | "undeleted" | "purged"
+    kind: str  # "stored" | "replaced" | "kept" | "deleted" | "undeleted" | "purged" | "corrected"
     study_uid: str
     series_uid: str
     sop_instance_uid: str

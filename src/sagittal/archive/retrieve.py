@@ -1,8 +1,9 @@
 """Retrieving instances, their files, their metadata, their frames: the engine's side of C-GET, C-MOVE and WADO-RS.
 
 Metadata comes from what ingest prepared, never from opening files; frames are ranges of the data set, so that no pixel
-is touched. This is the one seam where corrected headers will be laid over stored ones (before Pixel Data). Deliberately
-not here: transcoding, framing for any protocol.
+is touched. This is the one seam where corrections are laid over what is stored: a reference carries those in force, an
+open object gives its data set with them (`data_set`, `file`), and so does metadata. What `fd` gives is as stored, for
+frames and values by their place. Deliberately not here: transcoding, framing for any protocol.
 """
 
 from __future__ import annotations
@@ -11,18 +12,24 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from sagittal.archive.access import Principal, authorize
-from sagittal.archive.index import CURRENT, DELETED
+from sagittal.archive.index import CURRENT, DELETED, corrections
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.select import FRAME_INDEX, METADATA, METADATA_PART, REVISIONS, instances_statement
 from sagittal.archive.local import LocalVolume
 from sagittal.dicom.frameindex import FrameIndex
+from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import BadRequest, DamagedObject, Gone, NotFound
+from sagittal.limits import ReaderLimits
+
+if TYPE_CHECKING:
+    from sagittal.dicom.models.overlay import Correction, Head
 
 _METADATA_CHUNK = 24  # instances inflated in one go on a reader thread: about 2 ms
+_HEAD_BYTES = 1 << 16  # of an object, read at once to correct it
 _METADATA_CHUNK_BYTES = 4 << 20  # or fewer when they are large
 
 
@@ -44,6 +51,13 @@ class InstanceRef(NamedTuple):
     offset: int  # of the file within the blob
     state: int
     revision: int | None  # of the study
+    corrections: tuple[Correction, ...] = ()  # in force, the oldest first
+    corrected_size: int = 0  # of the whole file as it is sent, when there are any
+
+    @property
+    def sent_size(self) -> int:
+        """Bytes of the whole file as it is sent in its own transfer syntax."""
+        return self.corrected_size or self.size
 
     @property
     def data_set_length(self) -> int:
@@ -56,9 +70,18 @@ class OpenObject:
     `data_set_offset`.
     """
 
-    __slots__ = ("data_set_offset", "fd", "length", "offset")
+    __slots__ = ("_corrected", "data_set_offset", "fd", "length", "offset")
 
-    def __init__(self, fd: int, offset: int, length: int, header_length: int) -> None:
+    def __init__(
+        self,
+        fd: int,
+        offset: int,
+        length: int,
+        header_length: int,
+        corrected: tuple[str, tuple[Correction, ...], ReaderLimits] | None = None,
+    ) -> None:
+        """`corrected`: transfer syntax, corrections in force, limits."""
+        self._corrected = corrected
         self.fd = fd
         self.offset = offset
         self.length = length
@@ -69,6 +92,47 @@ class OpenObject:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+    def data_set(self, chunk_bytes: int) -> Iterator[bytes]:
+        """The data set as it is sent: with the corrections in force."""
+        length = self.offset + self.length - self.data_set_offset
+        head = self._head()
+        if head is None:
+            yield from self._pieces(0, length, chunk_bytes)
+            return
+        yield from head
+        if head.rest is not None:
+            yield from self._pieces(head.rest, length, chunk_bytes)
+
+    def file(self, chunk_bytes: int) -> Iterator[bytes]:
+        """The Part 10 file as it is sent."""
+        yield os.pread(self.fd, self.data_set_offset - self.offset, self.offset)
+        yield from self.data_set(chunk_bytes)
+
+    def sent_size(self) -> int:
+        """Bytes of `file`; the beginning of a corrected object is read for it."""
+        head = self._head()
+        if head is None:
+            return self.length
+        size = self.data_set_offset - self.offset + sum(map(len, head))
+        return size if head.rest is None else size + self.offset + self.length - self.data_set_offset - head.rest
+
+    def _head(self) -> Head | None:
+        if self._corrected is None:
+            return None
+        from sagittal.dicom.models.overlay import Head
+
+        length = self.offset + self.length - self.data_set_offset
+        uid, laid_over, limits = self._corrected
+        return Head(lambda: self._pieces(0, length, _HEAD_BYTES), syntax(uid), laid_over, limits)
+
+    def _pieces(self, at: int, end: int, chunk_bytes: int) -> Iterator[bytes]:
+        while at < end:
+            piece = os.pread(self.fd, min(chunk_bytes, end - at), self.data_set_offset + at)
+            if not piece:
+                raise DamagedObject("the stored file is shorter than the index says; run sagittal scrub")
+            yield piece
+            at += len(piece)
 
     def read_data_set(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes of the data set; BadRequest when they are not within it, DamagedObject when they are
@@ -118,12 +182,26 @@ async def instances(
         rows = connection.execute(_in_order(by), values).fetchall()
         if not rows and connection.execute(_in_order(by, DELETED), values).fetchone():
             raise Gone("deleted")
-        return [InstanceRef._make(row) for row in rows]
+        return _with_corrections(connection, [InstanceRef(*row) for row in rows])
 
     found = await readers.run(select)
     if not found:
         raise NotFound("no such instances")
     return found
+
+
+def _with_corrections(connection: sqlite3.Connection, refs: list[InstanceRef]) -> list[InstanceRef]:
+    """The references with the corrections that are in force for them; nearly always there are none."""
+    studies = {ref.study_uid for ref in refs if ref.study_uid}
+    found = corrections.active(connection, studies)
+    if not found:
+        return refs
+    from sagittal.archive.corrections import in_force
+
+    held: dict[tuple[str | None, str | None], tuple[Correction, ...]] = {}
+    for study, series in {(ref.study_uid, ref.series_uid) for ref in refs}:
+        held[study, series] = in_force([row for row in found if row.study_uid == study], series)
+    return [ref._replace(corrections=held[ref.study_uid, ref.series_uid]) for ref in refs]
 
 
 def _in_order(by: tuple[str, ...], state: int = CURRENT) -> str:
@@ -136,12 +214,17 @@ async def versions(readers: Readers, principal: Principal, sop_instance_uid: str
     statement = instances_statement(("instances",), None)
 
     def select(connection: sqlite3.Connection) -> list[InstanceRef]:
-        return [InstanceRef._make(row) for row in connection.execute(statement, (json.dumps([sop_instance_uid]),))]
+        found = connection.execute(statement, (json.dumps([sop_instance_uid]),))
+        return [InstanceRef(*row) for row in found]  # as they were stored
 
     return sorted(await readers.run(select))
 
 
-def open_object(volumes: dict[int, LocalVolume], ref: InstanceRef) -> OpenObject:
+def open_object(
+    volumes: dict[int, LocalVolume],
+    ref: InstanceRef,
+    limits: ReaderLimits = ReaderLimits(),  # noqa: B008  (frozen)
+) -> OpenObject:
     """Open the file of an instance; DamagedObject when it is missing or shorter than what was stored."""
     volume = volumes.get(ref.volume)
     if volume is None:
@@ -150,7 +233,8 @@ def open_object(volumes: dict[int, LocalVolume], ref: InstanceRef) -> OpenObject
     if os.fstat(fd).st_size < ref.offset + ref.size:
         os.close(fd)
         raise DamagedObject("the stored object is truncated")
-    return OpenObject(fd, ref.offset, ref.size, ref.header_length)
+    corrected = (ref.syntax_uid, ref.corrections, limits) if ref.corrections else None
+    return OpenObject(fd, ref.offset, ref.size, ref.header_length, corrected)
 
 
 async def metadata(readers: Readers, principal: Principal, refs: Sequence[InstanceRef]) -> AsyncIterator[list[bytes]]:
@@ -174,7 +258,8 @@ def _inflated(connection: sqlite3.Connection, refs: Sequence[InstanceRef]) -> li
         parts = [zlib.decompress(body) for (body,) in connection.execute(METADATA, (ref.id,))]
         if not parts:
             raise NotFound("no such instance")
-        texts.append(parts[0] if len(parts) == 1 else b"".join(parts))
+        text = parts[0] if len(parts) == 1 else b"".join(parts)
+        texts.append(_corrected(text, ref) if ref.corrections else text)
         total += len(texts[-1])
         if total > _METADATA_CHUNK_BYTES:
             break
@@ -184,6 +269,26 @@ def _inflated(connection: sqlite3.Connection, refs: Sequence[InstanceRef]) -> li
 async def metadata_parts(readers: Readers, principal: Principal, ref: InstanceRef) -> AsyncIterator[bytes]:
     """The DICOM JSON object of one instance in the parts ingest made, so that a large one is never whole in memory."""
     authorize(principal, "get")
+    parts = _stored_parts(readers, ref)
+    if not ref.corrections:
+        async for body in parts:
+            yield body
+        return
+    held = b""
+    async for body in parts:  # until what is corrected is there
+        held += body
+        made = await readers.run(lambda _, held=held: _begun(held, ref))  # type: ignore[misc]
+        if made is not None:
+            yield made
+            held = b""
+            break
+    else:
+        yield _corrected(held, ref)
+    async for body in parts:
+        yield body
+
+
+async def _stored_parts(readers: Readers, ref: InstanceRef) -> AsyncIterator[bytes]:
     part = 0
     while True:
         body = await readers.run(lambda connection, part=part: _part(connection, ref.id, part))  # type: ignore[misc]
@@ -193,6 +298,24 @@ async def metadata_parts(readers: Readers, principal: Principal, ref: InstanceRe
         part += 1
     if not part:
         raise NotFound("no such instance")
+
+
+def _corrected(text: bytes, ref: InstanceRef) -> bytes:
+    from sagittal.dicom.models.overlayjson import overlaid_json
+
+    return overlaid_json(text.decode("utf-8"), ref.corrections).encode("utf-8")
+
+
+def _begun(text: bytes, ref: InstanceRef) -> bytes | None:
+    """The corrected text when it reaches far enough: its end may lie within a character."""
+    from sagittal.dicom.models.overlayjson import Incomplete, overlaid_json
+
+    whole = text.decode("utf-8", "ignore")
+    left = text[len(whole.encode("utf-8")) :]
+    try:
+        return overlaid_json(whole, ref.corrections, whole=False).encode("utf-8") + left
+    except Incomplete:
+        return None
 
 
 def _part(connection: sqlite3.Connection, instance: int, part: int) -> bytes | None:

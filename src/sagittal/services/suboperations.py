@@ -14,14 +14,17 @@ from typing import Any, Protocol
 
 from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.dicom.elements import encode
+from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import NoContext, Request, Response, Source
 from sagittal.errors import PeerError, SagittalError
 from sagittal.net.proposing import choose_syntax, data_set_source
+from sagittal.services.parts.slices import taking_turns
 from sagittal.services.site import Site
 
 PENDING, CANCELLED, SUCCESS, SOME_FAILED, ALL_FAILED = 0xFF00, 0xFE00, 0x0000, 0xB000, 0xA702
 FAILED_UIDS = 0x00080058
+_CHUNK_BYTES = 64 * 1024  # of a corrected object: what is made at once
 _PENDING_SECONDS = 0.2  # a Pending response for every object would cost more than it tells
 
 Send = Callable[[str, str, str, Source], Awaitable[int]]  # class, instance, syntax, data set → status
@@ -50,6 +53,9 @@ class _Whole:
         return ref.sop_instance_uid
 
     async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
+        if ref.corrections:
+            corrected = opened.data_set(_CHUNK_BYTES)
+            return taking_turns(reencode(corrected, syntax(ref.syntax_uid), syntax(to), site.limits))
         at, length = opened.data_set_offset, ref.data_set_length
         return data_set_source(opened.fd, at, length, ref.syntax_uid, to, site.limits)
 

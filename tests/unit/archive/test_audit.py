@@ -41,6 +41,7 @@ NO_VERBS = {
     "audit": "the log itself",
     "audited": "the log itself",
     "permit": "the log itself",
+    "scratch": "bytes that are no object yet",
 }
 # Take an InstanceRef, which `instances` and `versions` alone give out, to who may `get`, and in one row.
 WITH_REF = {"open_object", "frame_ranges"}
@@ -95,6 +96,12 @@ async def purge(held: Held, principal: Principal) -> None:
     await held.archive.collect(principal, now=1 << 60)
 
 
+async def undoing(held: Held, principal: Principal) -> None:
+    local = Principal("x", "local", VERBS)
+    number = await held.archive.correct(local, (FIRST.study_uid, ""), {"PatientSex": "M"}, "why", "CORRECT")
+    await held.archive.undo_correction(principal, FIRST.study_uid, number)
+
+
 async def as_coroutine(answer: object) -> None:
     assert answer is not None
 
@@ -118,6 +125,13 @@ ASKED: dict[str, tuple[str, str, Ask]] = {
     "tombstones": ("find", "find", lambda held, who: held.archive.tombstones(who)),
     "discrepancies": ("find", "find", lambda held, who: held.archive.discrepancies(who)),
     "promote": ("change", "promote", lambda held, who: held.archive.promote(who, held.beside)),
+    "correct": (
+        "change",
+        "correct",
+        lambda held, who: held.archive.correct(who, (FIRST.study_uid, ""), {"PatientSex": "M"}, "why", "CORRECT"),
+    ),
+    "undo_correction": ("change", "undo correction", undoing),
+    "corrections_of": ("get", "get", lambda held, who: held.archive.corrections_of(who, FIRST.study_uid)),
     "delete": ("delete", "delete", lambda held, who: held.archive.delete(who, Target(FIRST.study_uid), "why")),
     "undelete": ("undelete", "undelete", lambda held, who: held.archive.undelete(who, Target(SECOND.study_uid))),
     "collect": ("admin", "purge", purge),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MAIN_STORE = 1
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 READER_VERSION = 1  # raised when the reader gives other rows or metadata for the same object
 
 # instance.state

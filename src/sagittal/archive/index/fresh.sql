@@ -31,6 +31,23 @@ CREATE TABLE change (
   at INTEGER NOT NULL, 
   PRIMARY KEY (id)
 );
+CREATE TABLE correction (
+  id INTEGER NOT NULL, 
+  store INTEGER NOT NULL, 
+  study_instance_uid TEXT DEFAULT '' NOT NULL, 
+  series_instance_uid TEXT DEFAULT '' NOT NULL, 
+  attributes TEXT DEFAULT '' NOT NULL, 
+  texts TEXT DEFAULT '' NOT NULL, 
+  replaced TEXT DEFAULT '' NOT NULL, 
+  code TEXT DEFAULT '' NOT NULL, 
+  reason TEXT DEFAULT '' NOT NULL, 
+  principal TEXT DEFAULT '' NOT NULL, 
+  at INTEGER NOT NULL, 
+  undone_at INTEGER, 
+  undone_by TEXT DEFAULT '' NOT NULL, 
+  PRIMARY KEY (id)
+);
+CREATE INDEX ix_correction_study ON correction (store, study_instance_uid);
 CREATE TABLE discrepancy (
   id INTEGER NOT NULL, 
   store INTEGER NOT NULL, 

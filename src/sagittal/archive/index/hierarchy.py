@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 
-from sagittal.archive.index import CURRENT, MAIN_STORE
+from sagittal.archive.index import CURRENT, MAIN_STORE, corrections
 from sagittal.archive.index.arrival import (
     ISSUER_OF_PATIENT_ID,
     MODALITY,
@@ -103,6 +103,14 @@ class Study:
     modalities: set[str] = field(default_factory=set)
     classes: set[str] = field(default_factory=set)
     series: dict[str, Series] = field(default_factory=dict)
+    corrected: dict[str, frozenset[int]] = field(default_factory=dict)  # tags by series, "" is the study
+
+    def spared(self, series_uid: str, tags: tuple[int, ...], kept: list[str], got: list[str]) -> list[str]:
+        """What an object says, but where that was corrected."""
+        corrected = self.corrected.get(series_uid)
+        if not corrected:
+            return got
+        return [old if tag in corrected else new for tag, old, new in zip(tags, kept, got, strict=True)]
 
 
 class Hierarchy:
@@ -138,13 +146,15 @@ class Hierarchy:
         study = self._studies.get(arrival.study_uid) or self._find_study(arrival.study_uid)
         if study is None:
             study = self._make_study(arrival, got, instance)
-        elif got != study.values:
+        elif got != study.values and (got := study.spared("", _STUDY_TAGS, study.values, got)) != study.values:
             self._merge_study(study, got, arrival, instance)
         got = [get(tag, "") for tag in _SERIES_TAGS]
         series = study.series.get(arrival.series_uid) or self._find_series(study, arrival.series_uid)
         if series is None:
             series = self._make_series(study, arrival, got)
-        elif got != series.values:
+        elif got != series.values and (
+            (got := study.spared(arrival.series_uid, _SERIES_TAGS, series.values, got)) != series.values
+        ):
             self._merge(("series", series.id), _SERIES_TAGS, series.values, got, arrival, instance)
         return study.id, series.id
 
@@ -185,6 +195,7 @@ class Hierarchy:
         if row is None:
             return None
         study = Study(row[0], row[1], list(row[6:]), row[2], row[3], _set(row[4]), _set(row[5]))
+        study.corrected = corrections.corrected_tags(self._connection, uid)
         self._studies[uid] = study
         return study
 
@@ -195,6 +206,9 @@ class Hierarchy:
         self._connection.execute(_INSERT_STUDY, (id, MAIN_STORE, patient, arrival.study_uid, *values, at, at))
         people.record(self._connection, id, ((tag, got[at]) for at, tag in _PEOPLE))
         study = self._studies[arrival.study_uid] = Study(id, patient, got)
+        if corrections.corrected_tags(self._connection, arrival.study_uid):  # it was held before
+            corrections.lay_again(self._connection, arrival.study_uid, "", at)
+            study = self._find_study(arrival.study_uid) or study
         return study
 
     def _merge_study(self, study: Study, got: list[str], arrival: Arrival, instance: int) -> None:
@@ -273,6 +287,9 @@ class Hierarchy:
         values = _values(_SERIES_TAGS, tuple(got))
         self._connection.execute(_INSERT_SERIES, (id, MAIN_STORE, study.id, arrival.series_uid, *values, at, at))
         series = study.series[arrival.series_uid] = Series(id, got)
+        if arrival.series_uid in study.corrected:
+            corrections.lay_again(self._connection, arrival.study_uid, arrival.series_uid, at)
+            series = self._find_series(study, arrival.series_uid) or series
         return series
 
 

@@ -382,6 +382,26 @@ audit = Table(
     _at(),
 )
 
+# What is put right beside the objects; see `corrections`.
+correction = Table(
+    "correction",
+    schema,
+    _id(),
+    _store(),
+    _text("study_instance_uid"),
+    _text("series_instance_uid"),  # "" for the study
+    _text("attributes"),  # JSON: tag -> element of DICOM JSON
+    _text("texts"),  # JSON: tag -> the same as the index has it
+    _text("replaced"),  # JSON: tag -> what the row of study or series had from the objects
+    _text("code"),  # "CORRECT" | "COERCE"
+    _text("reason"),
+    _text("principal"),
+    _at(),
+    Column("undone_at", _Id),
+    _text("undone_by"),
+    Index("ix_correction_study", "store", "study_instance_uid"),
+)
+
 node = Table(
     "node",
     schema,

@@ -47,12 +47,12 @@ def export_folder(
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with path.open("xb") as file:
-                    _copy(open_object, ref, file)
+                    digest = _copy(open_object, ref, file)
             except (SagittalError, OSError) as error:
                 path.unlink(missing_ok=True)
                 yield Exported(ref, "", _reason(error))
                 continue
-            rows.writerow(_row(name, ref))
+            rows.writerow(_row(name, ref, digest))
             yield Exported(ref, name)
 
 
@@ -73,11 +73,11 @@ def export_zip(
             for name, ref in names_of(refs):
                 try:
                     with archive.open(name, "w", force_zip64=True) as member:
-                        _copy(open_object, ref, member)
+                        digest = _copy(open_object, ref, member)
                 except SagittalError as error:
                     yield Exported(ref, "", _reason(error))
                     continue
-                rows.writerow(_row(name, ref))
+                rows.writerow(_row(name, ref, digest))
                 yield Exported(ref, name)
             archive.writestr(_INDEX, listing.getvalue())
     finally:
@@ -100,9 +100,14 @@ def names_of(refs: Iterable[InstanceRef]) -> Iterator[tuple[str, InstanceRef]]:
         yield f"{study:04d}/{series[key]:04d}/{number:06d}.dcm", ref
 
 
-def _copy(open_object: Callable[[InstanceRef], OpenObject], ref: InstanceRef, to: IO[bytes]) -> None:
+def _copy(open_object: Callable[[InstanceRef], OpenObject], ref: InstanceRef, to: IO[bytes]) -> str:
     digest = hashlib.sha256()
     with open_object(ref) as opened:
+        if ref.corrections:  # what comes out is another file than what was stored
+            for piece in opened.file(_COPY_BYTES):
+                digest.update(piece)
+                to.write(piece)
+            return digest.hexdigest()
         at, left = opened.offset, opened.length
         while left:
             data = os.pread(opened.fd, min(left, _COPY_BYTES), at)
@@ -113,10 +118,11 @@ def _copy(open_object: Callable[[InstanceRef], OpenObject], ref: InstanceRef, to
             at, left = at + len(data), left - len(data)
     if digest.hexdigest() != ref.digest:
         raise DamagedObject("the stored object differs from what was received")
+    return ref.digest
 
 
-def _row(name: str, ref: InstanceRef) -> tuple[str | None, ...]:
-    return name, ref.study_uid, ref.series_uid, ref.sop_instance_uid, ref.sop_class_uid, ref.digest
+def _row(name: str, ref: InstanceRef, digest: str) -> tuple[str | None, ...]:
+    return name, ref.study_uid, ref.series_uid, ref.sop_instance_uid, ref.sop_class_uid, digest
 
 
 def _reason(error: Exception) -> str:

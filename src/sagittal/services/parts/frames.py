@@ -41,7 +41,7 @@ class FramesOf:
             raise NotDivisible("not a multi-frame instance")
         survey, stored = Survey(), syntax(ref.syntax_uid)
         with site.archive.open_object(ref) as opened:
-            await run_out(survey.look(Walk(chunks(opened, ref), stored, site.limits)))
+            await run_out(survey.look(Walk(chunks(opened), stored, site.limits)))
         if survey.tiled_full:
             raise NotDivisible("the place of a frame follows from its number (TILED_FULL)")
         frames = chosen(asked, ref.frames, survey.times(ref.frames))
@@ -75,7 +75,7 @@ class FramesOf:
     async def _pieces(
         self, site: Site, opened: OpenObject, ref: InstanceRef, to: TransferSyntax
     ) -> AsyncIterator[bytes | FileRegion]:
-        walk = Walk(chunks(opened, ref), syntax(ref.syntax_uid), site.limits)
+        walk = Walk(chunks(opened), syntax(ref.syntax_uid), site.limits)
         header = Header(walk, self._survey, self._extraction, to)
         async for piece in taking_turns(written(walk, header.events(), to, EVENTS_AT_ONCE)):
             yield piece

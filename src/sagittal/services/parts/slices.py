@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from time import perf_counter
 
-from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.retrieve import OpenObject
 
 EVENTS_AT_ONCE = 128  # of a walk, a few hundred microseconds
 _TURN_SECONDS = 0.002
@@ -33,10 +33,6 @@ async def run_out(steps: Iterable[object]) -> None:
             until = perf_counter() + _TURN_SECONDS
 
 
-def chunks(opened: OpenObject, ref: InstanceRef) -> Iterator[bytes]:
-    """The stored data set, some at a time."""
-    at, end = 0, ref.data_set_length
-    while at < end:
-        data = opened.read_data_set(at, min(_READ_BYTES, end - at))
-        yield data
-        at += len(data)
+def chunks(opened: OpenObject) -> Iterator[bytes]:
+    """The data set as it is sent, some at a time: with the corrections in force."""
+    return opened.data_set(_READ_BYTES)

@@ -33,10 +33,8 @@ class _WithoutBulk:
     async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
         stored, target = syntax(ref.syntax_uid), syntax(to)
         if stored.encapsulated and not target.encapsulated:
-            await run_out(
-                _refusing(holds_fragments(Walk(chunks(opened, ref), stored, site.limits, runs=True).events()))
-            )
-        walk = Walk(chunks(opened, ref), stored, site.limits, runs=True)
+            await run_out(_refusing(holds_fragments(Walk(chunks(opened), stored, site.limits, runs=True).events())))
+        walk = Walk(chunks(opened), stored, site.limits, runs=True)
         plain = written(walk, without_bulk(walk.events()), target, EVENTS_AT_ONCE)
         return taking_turns(deflated(plain) if target.deflated else plain)
 

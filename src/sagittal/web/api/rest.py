@@ -12,6 +12,7 @@ from fastapi import Body, FastAPI, Query, Request, Response
 from starlette.responses import HTMLResponse
 
 from sagittal.errors import NotFound, SagittalError
+from sagittal.web.api.corrections import add_corrections
 from sagittal.web.api.deletion import add_deletion
 from sagittal.web.api.events import Changes
 from sagittal.web.api.models import Asking, ChangePage, NodeIn, Problem, TokenIn, as_dict
@@ -44,6 +45,7 @@ def create_api(house: House) -> FastAPI:
     _add_nodes(api, house)
     _add_tokens(api, house)
     add_deletion(api, house)
+    add_corrections(api, house)
     add_versions(api, house)
     add_discrepancies(api, house)
     _add_docs(api)

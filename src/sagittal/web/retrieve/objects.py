@@ -38,18 +38,25 @@ class Stored:
     chunk_bytes: int
 
     def file(self, ref: InstanceRef, syntax_uid: str) -> Iterator[bytes]:
-        """The Part 10 file: as stored, or re-encoded when another uncompressed syntax is asked for."""
-        if syntax_uid == ref.syntax_uid:
-            with self._opened(ref) as (fd, start):
-                yield from self._region(fd, start - ref.header_length, ref.size)
-            return
-        from sagittal.dicom.part10 import meta_group
+        """The Part 10 file with the corrections in force: as stored, or re-encoded when another uncompressed syntax is
+        asked for.
+        """
+        with self.archive.open_object(ref) as opened:
+            if syntax_uid == ref.syntax_uid:
+                yield from opened.file(self.chunk_bytes)
+                return
+            from sagittal.dicom.part10 import meta_group
+            from sagittal.dicom.reencode import reencode
 
-        yield meta_group(ref.sop_class_uid, ref.sop_instance_uid, syntax_uid)
-        yield from self._reencoded(ref, syntax_uid)
+            yield meta_group(ref.sop_class_uid, ref.sop_instance_uid, syntax_uid)
+            held = opened.data_set(self.chunk_bytes)
+            yield from reencode(held, syntax(ref.syntax_uid), syntax(syntax_uid), self.limits)
 
     def stored_part(self, ref: InstanceRef, first: int, length: int) -> Iterator[bytes]:
-        """`length` bytes of the file as stored, from `first` on."""
+        """`length` bytes of the file in its stored syntax, from `first` on."""
+        if ref.corrections:
+            yield from sliced(self.file(ref, ref.syntax_uid), first, first + length)
+            return
         with self._opened(ref) as (fd, start):
             yield from self._region(fd, start - ref.header_length + first, length)
 

@@ -77,14 +77,14 @@ class Wado:
         def cut(first: int, length: int) -> Iterator[bytes]:
             return self._stored.stored_part(ref, first, length)
 
-        return self._packaging.alone(request, DICOM, ref.size, cut, tag, more)
+        return self._packaging.alone(request, DICOM, ref.sent_size, cut, tag, more)
 
     def _multipart(self, refs: Sequence[InstanceRef], offers: Sequence[Offer], more: list[Header]) -> Response:
         framing = Framing(DICOM)
         heads = [framing.head(f"{DICOM};transfer-syntax={offer.syntax}") for offer in offers]
         length: int | None = None
         if all(offer.stored for offer in offers):
-            length = sum(map(len, heads)) + sum(ref.size for ref in refs) + len(framing.close)
+            length = sum(map(len, heads)) + sum(ref.sent_size for ref in refs) + len(framing.close)
 
         def pieces() -> Iterator[bytes]:
             for ref, offer, head in zip(refs, offers, heads, strict=True):

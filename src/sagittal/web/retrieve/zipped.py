@@ -32,7 +32,7 @@ def zip_pieces(stored: Stored, refs: Sequence[InstanceRef]) -> Iterator[bytes]:
     """The zip file of `refs`."""
     writer = Writer()
     for ref in refs:
-        if ref.size <= _HELD_BYTES:
+        if ref.sent_size <= _HELD_BYTES:
             pieces = list(stored.file(ref, ref.syntax_uid))
             yield writer.head(_member(ref), _crc(iter(pieces)))
             yield from pieces
@@ -50,7 +50,7 @@ def _crc(pieces: Iterator[bytes]) -> int:
 
 
 def _member(ref: InstanceRef) -> Member:
-    return Member(zip_name(ref), ref.size)
+    return Member(zip_name(ref), ref.sent_size)
 
 
 def zip_name(ref: InstanceRef) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, MAIN_STORE, OTHER, PURGING
 
 # In the order in which references need them. Not here: what objects tell, and what is made anew.
-TABLES = ("volume", "tombstone", "receipt", "change", "audit", "node", "token")
+TABLES = ("volume", "tombstone", "receipt", "change", "audit", "node", "token", "correction")
 _KEPT_SETTINGS = "INSERT OR IGNORE INTO main.setting SELECT * FROM old.setting WHERE name <> 'opened'"
 _VERSIONS = (
     'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at FROM old.instance '

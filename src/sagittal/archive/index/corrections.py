@@ -1,0 +1,234 @@
+"""Statements of corrections: kept beside what objects say, laid over the rows of patient, study and series.
+
+A correction is one row, active until it is undone; rows of study and series have the effective values, and each row
+here what the objects say instead, so that any of them can be undone in any order. Patients follow the studies:
+a study with another identifier belongs to another patient. Deliberately not here: which attributes may be corrected.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from sagittal.archive.index import MAIN_STORE
+from sagittal.archive.index.arrival import NAMES, PATIENT_COLUMNS, SERIES_COLUMNS, STUDY_COLUMNS
+from sagittal.archive.index.finding import people
+from sagittal.dicom.matching.names import fold_name
+from sagittal.errors import NotFound
+
+_COLUMNS = (
+    "id, study_instance_uid, series_instance_uid, attributes, texts, replaced, code, reason, principal, at, undone_at, "
+    "undone_by"
+)
+_OF_STUDY = f"SELECT {_COLUMNS} FROM correction WHERE store = {MAIN_STORE} AND study_instance_uid = ? {{}} ORDER BY id"
+_ACTIVE, _ALL = _OF_STUDY.format("AND undone_at IS NULL"), _OF_STUDY.format("")
+_OF_STUDIES = (
+    f"SELECT {_COLUMNS} FROM correction WHERE store = {MAIN_STORE} AND undone_at IS NULL "
+    "AND study_instance_uid IN (SELECT value FROM json_each(?)) ORDER BY id"
+)
+_INSERT = (
+    "INSERT INTO correction (store, study_instance_uid, series_instance_uid, attributes, texts, replaced, code, "
+    "reason, principal, at) VALUES (?,?,?,?,?,?,?,?,?,?)"
+)
+_STUDY = f"SELECT id, {', '.join(STUDY_COLUMNS.values())} FROM study WHERE store = ? AND study_instance_uid = ?"
+_SERIES = (
+    f"SELECT id, {', '.join(SERIES_COLUMNS.values())} FROM series WHERE store = ? AND series_instance_uid = ? "
+    "AND study = ?"
+)
+_CHANGE = (
+    "INSERT INTO change (store, kind, study_instance_uid, series_instance_uid, sop_instance_uid, at) "
+    "VALUES (?, 'corrected', ?, ?, '', ?)"
+)
+_TOUCH_STUDY = "UPDATE study SET revision = revision + 1, changed_at = ? WHERE id = ?"
+_TOUCH_SERIES = (
+    "UPDATE series SET revision = revision + 1, changed_at = ? WHERE study = ? AND ? IN ('', series_instance_uid)"
+)
+_PATIENT = ", ".join(PATIENT_COLUMNS.values())
+
+
+class Row(NamedTuple):
+    """One correction as it is kept."""
+
+    id: int
+    study_uid: str
+    series_uid: str  # "" for the study
+    attributes: str  # JSON: tag -> element of DICOM JSON
+    texts: str  # JSON: tag -> the same as the index has it
+    replaced: str  # JSON: tag -> what the row of study or series had from the objects
+    code: str
+    reason: str
+    principal: str
+    at: int
+    undone_at: int | None
+    undone_by: str
+
+
+class Acting(NamedTuple):
+    """Who corrects, why, when (microseconds UTC)."""
+
+    principal: str
+    code: str
+    reason: str
+    at: int
+
+
+def active(connection: sqlite3.Connection, study_uids: Iterable[str]) -> list[Row]:
+    """The corrections in force of some studies, the oldest first."""
+    return [Row._make(row) for row in connection.execute(_OF_STUDIES, (json.dumps(list(study_uids)),))]
+
+
+def history(connection: sqlite3.Connection, study_uid: str) -> list[Row]:
+    """All corrections of a study, undone ones too, the oldest first."""
+    return [Row._make(row) for row in connection.execute(_ALL, (study_uid,))]
+
+
+def corrected_tags(connection: sqlite3.Connection, study_uid: str) -> dict[str, frozenset[int]]:
+    """The corrected tags by series; "" is the study."""
+    found: dict[str, frozenset[int]] = {}
+    for row in connection.execute(_ACTIVE, (study_uid,)):
+        kept = Row._make(row)
+        tags = {int(tag, 16) for tag in json.loads(kept.attributes)}
+        found[kept.series_uid] = found.get(kept.series_uid, frozenset()) | tags
+    return found
+
+
+def correct(
+    connection: sqlite3.Connection,
+    where: tuple[str, str],
+    attributes: Mapping[str, Any],
+    values: Mapping[int, str],
+    acting: Acting,
+) -> int:
+    """Keep a correction of (study, series or "") and lay it over; gives its number. NotFound."""
+    study_uid, series_uid = where
+    table, id, columns, kept = _target(connection, study_uid, series_uid)
+    earlier = [row for row in history(connection, study_uid) if row.undone_at is None and row.series_uid == series_uid]
+    replaced = {f"{tag:08X}": kept[tag] for tag in values if tag in columns}
+    for row in reversed(earlier):
+        replaced |= {tag: value for tag, value in json.loads(row.replaced).items() if tag in replaced}
+    told = {f"{tag:08X}": value for tag, value in values.items()}
+    kept_as = [json.dumps(part, ensure_ascii=False) for part in (attributes, told, replaced)]
+    bound = (MAIN_STORE, study_uid, series_uid, *kept_as, acting.code, acting.reason, acting.principal, acting.at)
+    number = connection.execute(_INSERT, bound).lastrowid
+    assert number is not None
+    _write(connection, table, id, {tag: value for tag, value in values.items() if tag in columns}, acting.at)
+    _touch(connection, study_uid, series_uid, acting.at)
+    return number
+
+
+def undo(connection: sqlite3.Connection, study_uid: str, number: int, who: str, at: int) -> Row:
+    """Take a correction back. NotFound."""
+    rows = [row for row in history(connection, study_uid) if row.undone_at is None]
+    found = next((row for row in rows if row.id == number), None)
+    if found is None:
+        raise NotFound("no correction of this study that is in force has this number")
+    connection.execute("UPDATE correction SET undone_at = ?, undone_by = ? WHERE id = ?", (at, who, number))
+    values = _numbered(found.replaced)
+    for row in rows:
+        if row.id != number and row.series_uid == found.series_uid:
+            values |= {tag: value for tag, value in _numbered(row.texts).items() if tag in values}
+    table, id, columns, _ = _target(connection, study_uid, found.series_uid)
+    _write(connection, table, id, {tag: value for tag, value in values.items() if tag in columns}, at)
+    _touch(connection, study_uid, found.series_uid, at)
+    return found
+
+
+def lay_again(connection: sqlite3.Connection, study_uid: str, series_uid: str, at: int) -> None:
+    """After the row of a study or series was made from an object: the corrections in force come over it."""
+    for row in history(connection, study_uid):
+        if row.undone_at is not None or row.series_uid != series_uid:
+            continue
+        table, id, columns, kept = _target(connection, study_uid, series_uid)
+        values = {tag: value for tag, value in _numbered(row.texts).items() if tag in columns}
+        stored = {f"{tag:08X}": kept[tag] for tag in values}
+        for other in history(connection, study_uid):
+            if other.id < row.id and other.undone_at is None and other.series_uid == series_uid:
+                stored |= {tag: value for tag, value in json.loads(other.replaced).items() if tag in stored}
+        text = json.dumps(stored, ensure_ascii=False)
+        connection.execute("UPDATE correction SET replaced = ? WHERE id = ?", (text, row.id))
+        _write(connection, table, id, values, at)
+
+
+def _numbered(text: str) -> dict[int, str]:
+    return {int(tag, 16): value for tag, value in json.loads(text).items()}
+
+
+def _target(
+    connection: sqlite3.Connection, study_uid: str, series_uid: str
+) -> tuple[str, int, Mapping[int, str], dict[int, str]]:
+    """Table, id, columns by tag and present values of what is corrected."""
+    found = connection.execute(_STUDY, (MAIN_STORE, study_uid)).fetchone()
+    table, columns = "study", STUDY_COLUMNS
+    if found is not None and series_uid:
+        found = connection.execute(_SERIES, (MAIN_STORE, series_uid, found[0])).fetchone()
+        table, columns = "series", SERIES_COLUMNS
+    if found is None:
+        raise NotFound(f"no such {'series in this study' if series_uid else 'study'}")
+    return table, found[0], columns, dict(zip(columns, found[1:], strict=True))
+
+
+def _write(connection: sqlite3.Connection, table: str, id: int, values: Mapping[int, str], at: int) -> None:
+    columns = STUDY_COLUMNS if table == "study" else SERIES_COLUMNS
+    for tag, value in values.items():
+        connection.execute(f"UPDATE {table} SET {columns[tag]} = ? WHERE id = ?", (value, id))
+        if tag in NAMES:
+            connection.execute(f"UPDATE {table} SET {columns[tag]}_search = ? WHERE id = ?", (fold_name(value), id))
+    if table != "study":
+        return
+    if any(tag in people.TAGS for tag in values):
+        people.forget(connection, id)
+        names = connection.execute(f"SELECT {', '.join(people.TAGS.values())} FROM study WHERE id = ?", (id,))
+        people.record(connection, id, zip(people.TAGS, names.fetchone(), strict=True))
+    if any(tag in PATIENT_COLUMNS for tag in values):
+        _place_patient(connection, id, at)
+
+
+def _place_patient(connection: sqlite3.Connection, study: int, at: int) -> None:
+    """The study goes to the patient of its identifier; a patient of this study alone is as the study says."""
+    before, *values = connection.execute(f"SELECT patient, {_PATIENT} FROM study WHERE id = ?", (study,)).fetchone()
+    identifier, issuer = values[0], values[1]
+    alone = connection.execute("SELECT count(*) FROM study WHERE patient = ?", (before,)).fetchone()[0] == 1
+    owned = connection.execute(
+        "SELECT patient FROM patient_identifier WHERE store = ? AND value = ? AND issuer = ?",
+        (MAIN_STORE, identifier, issuer),
+    ).fetchone()
+    if identifier and owned is not None and owned[0] != before:
+        connection.execute("UPDATE study SET patient = ? WHERE id = ?", (owned[0], study))
+    elif alone:
+        _describe(connection, before, values)
+        if identifier and owned is None:
+            connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (before,))
+            _identify(connection, before, identifier, issuer)
+    elif owned is None:
+        made = connection.execute("INSERT INTO patient (store, created_at) VALUES (?, ?)", (MAIN_STORE, at)).lastrowid
+        assert made is not None
+        _describe(connection, made, values)
+        if identifier:
+            _identify(connection, made, identifier, issuer)
+        connection.execute("UPDATE study SET patient = ? WHERE id = ?", (made, study))
+    if connection.execute("SELECT 1 FROM study WHERE patient = ?", (before,)).fetchone() is None:
+        connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (before,))
+        connection.execute("DELETE FROM patient WHERE id = ?", (before,))
+
+
+def _describe(connection: sqlite3.Connection, patient: int, values: list[str]) -> None:
+    for (tag, column), value in zip(PATIENT_COLUMNS.items(), values, strict=True):
+        connection.execute(f"UPDATE patient SET {column} = ? WHERE id = ?", (value, patient))
+        if tag in NAMES:
+            connection.execute(f"UPDATE patient SET {column}_search = ? WHERE id = ?", (fold_name(value), patient))
+
+
+def _identify(connection: sqlite3.Connection, patient: int, value: str, issuer: str) -> None:
+    statement = "INSERT INTO patient_identifier (store, patient, value, issuer) VALUES (?,?,?,?)"
+    connection.execute(statement, (MAIN_STORE, patient, value, issuer))
+
+
+def _touch(connection: sqlite3.Connection, study_uid: str, series_uid: str, at: int) -> None:
+    (study,) = connection.execute(
+        "SELECT id FROM study WHERE store = ? AND study_instance_uid = ?", (MAIN_STORE, study_uid)
+    ).fetchone()
+    connection.execute(_TOUCH_STUDY, (at, study))
+    connection.execute(_TOUCH_SERIES, (at, study, series_uid))
+    connection.execute(_CHANGE, (MAIN_STORE, study_uid, series_uid, at))

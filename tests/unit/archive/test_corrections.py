@@ -1,0 +1,335 @@
+"""Corrections in the engine: the index, every way out of an archive, later instances, taking back, reindex, backup."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import sqlite3
+import time
+import zipfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from builders import Built, build, opened, store
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.local import LocalVolume
+from sagittal.archive.query import Query
+from sagittal.archive.upkeep.backup import restore
+from sagittal.archive.upkeep.exporter import export_folder
+from sagittal.archive.upkeep.reindex import Reindex
+from sagittal.archive.upkeep.tasks import back_up
+from sagittal.dicom.part10 import Part10Head
+from sagittal.dicom.reader import Reader
+from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE, syntax
+from sagittal.errors import BadRequest, NotFound
+from sagittal.limits import Limits, ReaderLimits
+from sagittal.web.app import create_app
+from sagittal.web.house import Settings
+
+SYNTAXES = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED_LE, JPEG_BASELINE)
+CHUNK = 1 << 16
+
+
+def objects() -> list[Built]:
+    return [build(number, syntax_uid=uid, rows=32, columns=32) for number, uid in enumerate(SYNTAXES, 1)]
+
+
+FIRST = build(1)
+STUDY = (FIRST.study_uid, "")
+SERIES = (FIRST.study_uid, FIRST.series_uid)
+
+
+def run(tmp_path: Path, act: Callable[[Archive], Awaitable[Any]], *held: Built) -> Any:
+    async def inside() -> Any:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *held)
+            return await act(archive)
+
+    return asyncio.run(inside())
+
+
+async def correct(archive: Archive, where: tuple[str, str] = STUDY, code: str = "CORRECT", **attributes: Any) -> int:
+    return await archive.correct(LOCAL, where, attributes, "mixed up at the modality", code)
+
+
+async def find(archive: Archive, level: str, *tags: int, **keys: str) -> list[Any]:
+    from sagittal.dicom.dictionary import tag_of
+
+    asked = {tag_of(name): value for name, value in keys.items()} | {tag: "" for tag in tags if tag}
+    rows = await archive.find(LOCAL, Query(level, asked, frozenset(tags)))
+    return [[row[rows.columns.index(tag)] for tag in tags] for row in rows.rows]
+
+
+NAME, ID, DESCRIPTION, STUDY_UID = 0x00100010, 0x00100020, 0x00081030, 0x0020000D
+
+
+async def metadata(archive: Archive, built: Built) -> Any:
+    refs = await archive.instances(LOCAL, sop_instance_uids=[built.sop_instance_uid])
+    ((text,),) = [texts async for texts in archive.metadata(LOCAL, refs)]
+    parts = b"".join([part async for part in archive.metadata_parts(LOCAL, refs[0])])
+    assert parts == text
+    return json.loads(text)
+
+
+def read(file: bytes) -> Any:
+    """The metadata of a Part 10 file."""
+    head = Part10Head(ReaderLimits())
+    head.feed(file)
+    head.finish()
+    texts: list[str] = []
+    reader = Reader(syntax(head.syntax_uid), wanted=frozenset(), limits=ReaderLimits(), metadata=texts.append)
+    reader.feed(file[head.data_set_offset :])
+    assert not {"tag-order", "element-duplicate"} & set(reader.finish().defects)
+    return json.loads("".join(texts))
+
+
+def placeless(obj: Any) -> Any:
+    return {tag: {k: v for k, v in element.items() if k != "BulkDataURI"} for tag, element in obj.items()}
+
+
+def test_queries_find_what_is_right(tmp_path: Path) -> None:
+    async def act(archive: Archive) -> None:
+        before = await archive.revision(LOCAL, FIRST.study_uid)
+        await correct(archive, PatientName="Roe^Jöan", StudyDescription="Knee", PatientBirthDate=None)
+        assert await find(archive, "STUDY", STUDY_UID, PatientName="ROE*") == [[FIRST.study_uid]]
+        assert await find(archive, "STUDY", STUDY_UID, PatientName="DOE*") == []
+        assert await find(archive, "STUDY", NAME, 0x00100030, DESCRIPTION) == [["Roe^Jöan", "", "Knee"]]
+        assert await find(archive, "PATIENT", NAME, PatientID="P1") == [["Roe^Jöan"]]
+        assert await archive.revision(LOCAL, FIRST.study_uid) == (before or 0) + 1
+        changes, _ = await archive.changes(LOCAL, None, 10)
+        assert [(change.kind, change.sop_instance_uid) for change in changes][-1] == ("corrected", "")
+
+    run(tmp_path, act, FIRST)
+
+
+def test_a_series_is_corrected_alone(tmp_path: Path) -> None:
+    other = build(1, series=2)
+
+    async def act(archive: Archive) -> None:
+        await correct(archive, SERIES, SeriesDescription="Left knee", Modality="MR")
+        found = await find(archive, "SERIES", 0x0008103E, 0x00080060)
+        assert sorted(found) == [["Left knee", "MR"], ["Series 2", "CT"]]
+        assert (await metadata(archive, FIRST))["0008103E"]["Value"] == ["Left knee"]
+        assert "04000561" not in await metadata(archive, other)
+        with pytest.raises(NotFound):
+            await correct(archive, (FIRST.study_uid, "1.2.3"), SeriesDescription="x")
+
+    run(tmp_path, act, FIRST, other)
+
+
+def test_every_way_out_says_the_same(tmp_path: Path) -> None:
+    held = objects()
+
+    async def act(archive: Archive) -> None:
+        await correct(archive, PatientName="Roe^Jane", PatientID="P2", StudyDescription="Schädel")
+        await correct(archive, SERIES, "COERCE", SeriesDescription="Дом")
+        refs = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
+        files = {}
+        for ref in refs:
+            with archive.open_object(ref) as found:
+                files[ref.sop_instance_uid] = b"".join(found.file(CHUNK))
+                assert found.sent_size() == ref.sent_size == len(files[ref.sop_instance_uid])
+                again = b"".join(found.data_set(1000))
+                assert files[ref.sop_instance_uid].endswith(again)
+        for built in held:
+            told = read(files[built.sop_instance_uid])
+            assert placeless(told) == placeless(await metadata(archive, built))
+            assert told["00100010"]["Value"] == [{"Alphabetic": "Roe^Jane"}]
+            assert [len(item["04000550"]["Value"][0]) for item in told["04000561"]["Value"]] == [3, 1]
+            assert told["0008103E"]["Value"] == ["Дом"]
+        await over_http(archive, files)
+        for exported in export_folder(archive.open_object, refs, tmp_path / "out"):
+            assert (tmp_path / "out" / exported.name).read_bytes() == files[exported.ref.sop_instance_uid]
+        listing = (tmp_path / "out" / "index.csv").read_text()
+        assert all(hashlib.sha256(file).hexdigest() in listing for file in files.values())
+
+    run(tmp_path, act, *held)
+
+
+async def over_http(archive: Archive, files: dict[str, bytes]) -> None:
+    app = create_app(archive, Settings())
+    base = f"/dicom-web/studies/{FIRST.study_uid}"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost:8042") as client:
+        for uid, file in files.items():
+            stored = {"accept": "application/dicom; transfer-syntax=*"}
+            answer = await client.get(f"{base}/series/{FIRST.series_uid}/instances/{uid}", headers=stored)
+            assert answer.content == file and int(answer.headers["content-length"]) == len(file)
+            cut = {**stored, "range": f"bytes=100-{len(file) - 50}"}
+            part = await client.get(f"{base}/series/{FIRST.series_uid}/instances/{uid}", headers=cut)
+            assert part.status_code == 206 and part.content == file[100 : len(file) - 49]
+        answer = await client.get(
+            base, headers={"accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+        )
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        assert all(file in answer.content for file in files.values())
+        zipped = await client.get(base, headers={"accept": "application/zip"})
+        with zipfile.ZipFile(io.BytesIO(zipped.content)) as names:
+            assert {names.read(name) for name in names.namelist() if name.endswith(".dcm")} == set(files.values())
+        native = next(uid for uid in files)
+        explicit = {"accept": "application/dicom"}
+        answer = await client.get(f"{base}/series/{FIRST.series_uid}/instances/{native}", headers=explicit)
+        assert placeless(read(answer.content)) == placeless(read(files[native]))
+        frame = await client.get(
+            f"{base}/series/{FIRST.series_uid}/instances/{native}/frames/1",
+            headers={"accept": "application/octet-stream"},
+        )
+        assert frame.content == objects()[0].frames[0]
+    app.close()
+
+
+def test_what_is_not_corrected_goes_out_as_it_is(tmp_path: Path) -> None:
+    async def act(archive: Archive) -> None:
+        (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
+        assert ref.corrections == () and ref.sent_size == ref.size
+        with archive.open_object(ref) as found:
+            assert b"".join(found.file(CHUNK)) == FIRST.part10
+
+    run(tmp_path, act, FIRST)
+
+
+def test_objects_stay_as_they_are(tmp_path: Path) -> None:
+    async def act(archive: Archive) -> None:
+        await correct(archive, PatientName="Roe")
+        (ref,) = await archive.versions(LOCAL, FIRST.sop_instance_uid)
+        with archive.open_object(ref) as found:
+            assert b"".join(found.file(CHUNK)) == FIRST.part10
+        (outcome,) = await store(archive, FIRST)
+        assert outcome.status == "duplicate"
+
+    run(tmp_path, act, FIRST)
+
+
+def test_later_instances_are_corrected_and_no_discrepancy(tmp_path: Path) -> None:
+    async def act(archive: Archive) -> None:
+        await correct(archive, PatientName="Roe^Jane")
+        await store(archive, build(2), build(1, series=2))
+        assert await archive.discrepancies(LOCAL) == []
+        assert (await metadata(archive, build(2)))["00100010"]["Value"] == [{"Alphabetic": "Roe^Jane"}]
+        assert await find(archive, "STUDY", NAME) == [["Roe^Jane"]]
+        await store(archive, build(3, patient_id="OTHER"))
+        assert [row.value for row in await archive.discrepancies(LOCAL)] == ["OTHER"]
+
+    run(tmp_path, act, FIRST)
+
+
+def test_corrections_are_taken_back_in_any_order(tmp_path: Path) -> None:
+    async def act(archive: Archive) -> None:
+        first = await correct(archive, PatientName="One", StudyDescription="Knee")
+        second = await correct(archive, PatientName="Two")
+        third = await correct(archive, PatientName="Three")
+        await archive.undo_correction(LOCAL, FIRST.study_uid, third)
+        assert await find(archive, "STUDY", NAME, DESCRIPTION) == [["Two", "Knee"]]
+        await archive.undo_correction(LOCAL, FIRST.study_uid, first)
+        assert await find(archive, "STUDY", NAME, DESCRIPTION) == [["Two", "Study 1"]]
+        assert len((await metadata(archive, FIRST))["04000561"]["Value"]) == 1
+        await archive.undo_correction(LOCAL, FIRST.study_uid, second)
+        assert await find(archive, "STUDY", NAME) == [["Doe^Jane"]]
+        assert "04000561" not in await metadata(archive, FIRST)
+        with pytest.raises(NotFound):
+            await archive.undo_correction(LOCAL, FIRST.study_uid, second)
+        rows = await archive.corrections_of(LOCAL, FIRST.study_uid)
+        assert [(row.id, row.undone_by) for row in rows] == [(first, "local"), (second, "local"), (third, "local")]
+        assert {row.reason for row in rows} == {"mixed up at the modality"}
+
+    run(tmp_path, act, FIRST)
+
+
+def test_a_study_goes_to_the_patient_of_its_identifier(tmp_path: Path) -> None:
+    other = build(1, study=2, patient_id="P2", patient_name="Roe^Jane")
+    third = build(1, study=3)
+
+    async def patients(archive: Archive) -> list[Any]:
+        return sorted(await find(archive, "PATIENT", ID, NAME))
+
+    async def act(archive: Archive) -> None:
+        number = await correct(archive, PatientID="P2", PatientName="Roe^Jane")
+        assert sorted(await find(archive, "STUDY", STUDY_UID, PatientID="P2")) == sorted(
+            [[FIRST.study_uid], [other.study_uid]]
+        )
+        assert await patients(archive) == [["P1", "Doe^Jane"], ["P2", "Roe^Jane"]]
+        await correct(archive, (third.study_uid, ""), PatientID="P9")  # the last study of P1 takes its row along
+        assert await patients(archive) == [["P2", "Roe^Jane"], ["P9", "Doe^Jane"]]
+        await archive.undo_correction(LOCAL, FIRST.study_uid, number)
+        assert await patients(archive) == [["P1", "Doe^Jane"], ["P2", "Roe^Jane"], ["P9", "Doe^Jane"]]
+
+    run(tmp_path, act, FIRST, other, third)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "why"),
+    [
+        ({}, "no attribute"),
+        ({"StudyInstanceUID": "1.2"}, "can be corrected"),
+        ({"SpecificCharacterSet": "ISO_IR 100"}, "can be corrected"),
+        ({"PixelData": "x"}, "can be corrected"),
+        ({"SeriesDescription": "x"}, "can be corrected"),
+        ({"Nonsense": "x"}, "neither a keyword nor a tag"),
+        ({"PatientName": {"vr": "LO", "Value": ["x"]}}, "has VR PN"),
+        ({"PatientName": {"vr": "PN", "BulkDataURI": "x"}}, "given by its Value"),
+        ({"PatientWeight": "heavy"}, "number-invalid"),
+        ({"PatientComments": "x" * 100_000}, "value-too-long"),
+    ],
+)
+def test_what_cannot_be_corrected(attributes: dict[str, Any], why: str, tmp_path: Path) -> None:
+    async def act(archive: Archive) -> None:
+        with pytest.raises(BadRequest, match=why):
+            await archive.correct(LOCAL, STUDY, attributes, "why", "CORRECT")
+        with pytest.raises(BadRequest, match="reason"):
+            await archive.correct(LOCAL, STUDY, {"PatientName": "x"}, " ", "CORRECT")
+        with pytest.raises(NotFound):
+            await archive.correct(LOCAL, ("1.2.3", ""), {"PatientName": "x"}, "why", "CORRECT")
+        assert await archive.corrections_of(LOCAL, FIRST.study_uid) == []
+
+    run(tmp_path, act, FIRST)
+
+
+def test_reindex_keeps_corrections(tmp_path: Path) -> None:
+    async def before(archive: Archive) -> int:
+        await correct(archive, SERIES, SeriesDescription="Knee")
+        return await correct(archive, PatientName="Roe^Jane", PatientID="P2")
+
+    number = run(tmp_path, before, FIRST)
+    connection = sqlite3.connect(tmp_path / "a" / INDEX)
+    connection.execute("UPDATE study SET patient_name = 'lost'")
+    connection.commit()
+    connection.close()
+    volume = LocalVolume(tmp_path / "a")
+    list(Reindex(tmp_path / "a", volume, Limits(), INDEX, time.time_ns() // 1000).run())
+    volume.close()
+
+    async def after(archive: Archive) -> None:
+        assert await find(archive, "STUDY", NAME, ID) == [["Roe^Jane", "P2"]]
+        assert await find(archive, "PATIENT", NAME, ID) == [["Roe^Jane", "P2"]]
+        assert await find(archive, "SERIES", 0x0008103E) == [["Knee"]]
+        assert (await metadata(archive, FIRST))["00100010"]["Value"] == [{"Alphabetic": "Roe^Jane"}]
+        await archive.undo_correction(LOCAL, FIRST.study_uid, number)
+        assert await find(archive, "STUDY", NAME, ID) == [["Doe^Jane", "P1"]]
+
+    run(tmp_path, after)
+
+
+def test_backup_keeps_corrections(tmp_path: Path) -> None:
+    async def act(archive: Archive) -> None:
+        await correct(archive, PatientName="Roe^Jane")
+        async for _ in back_up(archive, LOCAL, tmp_path / "backup"):
+            pass
+
+    run(tmp_path, act, FIRST)
+    list(restore(tmp_path / "backup", tmp_path / "b", INDEX))
+
+    async def after(archive: Archive) -> None:
+        assert await find(archive, "STUDY", NAME) == [["Roe^Jane"]]
+        assert len((await metadata(archive, FIRST))["04000561"]["Value"]) == 1
+
+    async def inside() -> None:
+        async with opened(tmp_path / "b") as archive:
+            await after(archive)
+
+    asyncio.run(inside())
