@@ -220,6 +220,7 @@ def test_pages_that_nothing_moves(start_server: Callable[..., Served]) -> None:
     seen: list[str] = []
     address = f"{served.http}/dicom-web/studies?limit=2&orderby=-StudyDate"
     answer = httpx.get(address)
+    assert httpx.get(address.replace("studies?", "studies/count?")).json() == {"count": 5}  # whatever the limit
     assert answer.headers["warning"] == '299 sagittal "There are 3 additional results that can be requested"'
     for _ in range(9):
         seen += [row["00100020"]["Value"][0] for row in answer.json()]

@@ -76,15 +76,16 @@ async def find(
 async def count(
     readers: Readers, limits: ArchiveLimits, principal: Principal, query: Query, attributes: Attributes = _NOTHING
 ) -> int:
-    """How many rows match, whatever the limit and place of a page. BadRequest, LimitExceeded."""
+    """How many rows match, counted up to `query.limit` and from the first. BadRequest, LimitExceeded."""
     authorize(principal, "find")
     prepared = prepare(replace(query, include=frozenset(), include_all=False, order=(), after=""), attributes)
     seconds = limits.query_seconds_max
+    most = _NO_LIMIT_OFFSET_MAX if query.limit is None else max(query.limit, 0)
     if prepared.matcher is not None:
-        page = _NO_LIMIT_OFFSET_MAX, 0
+        page = most, 0
         return len(await _scanned(readers, prepared, page, limits, monotonic() + seconds))
     statement = f"SELECT count(*) FROM ({query_statement(prepared.level, prepared.shape, ())})"
-    values = (*prepared.values, _NO_LIMIT_OFFSET_MAX, 0)
+    values = (*prepared.values, most, 0)
 
     def select(connection: sqlite3.Connection) -> int:
         with _within(connection, seconds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import CT, MR, build, opened, store, uid
@@ -87,6 +88,18 @@ A, B, C = (uid("study", name) for name in "abc")
 )
 def test_studies(tmp_path: Path, keys: dict[int, str], studies: list[str]) -> None:
     assert found(tmp_path, "STUDY", keys, STUDY) == [(study,) for study in studies]
+
+
+@pytest.mark.parametrize("key", [{}, {PATIENT_NAME: "*a*"}, {0x00080008: "*"}, {0x00081140: {0x00081155: "*"}}])
+def test_counting_ends_at_the_limit(tmp_path: Path, key: Any) -> None:
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, *OBJECTS)
+            whole = await archive.count(LOCAL, Query("STUDY", key))
+            for limit in range(5):
+                assert await archive.count(LOCAL, Query("STUDY", key, limit=limit, offset=1)) == min(limit, whole)
+
+    asyncio.run(run())
 
 
 def test_computed_attributes(tmp_path: Path) -> None:
