@@ -15,10 +15,12 @@ from interop.corpus import data_set_of, read
 from interop.held import Held, associated, identifier, store_all
 from programs import corpus_folder, need
 from pynetdicom import AE, build_role, evt
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ComputedRadiographyImageStorage,
     CTImageStorage,
     MRImageStorage,
+    PatientRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
 )
@@ -89,6 +91,47 @@ def test_movescu_to_storescp(held, archive, storescp):
     done = movescu(archive, "DEST", "QueryRetrieveLevel=STUDY", f"StudyInstanceUID={study}")
     assert done.returncode == 0, done.stderr
     same(storescp, held, held.instances(study))
+
+
+@pytest.mark.parametrize("model", ["-P", "-O"])
+@pytest.mark.parametrize("level", ["PATIENT", "STUDY"])
+def test_scus_retrieve_by_patient(model, level, held, archive, storescp, tmp_path):
+    """movescu and getscu, by Patient Root and Patient/Study Only."""
+    study = held.study(3)
+    patient = next(iter(held.values("PatientID", lambda d: study == d.StudyInstanceUID)))
+    keys = [f"QueryRetrieveLevel={level}", f"PatientID={patient}", *[f"StudyInstanceUID={study}"] * (level == "STUDY")]
+    expected = held.instances(study)
+    if level == "PATIENT":
+        expected = held.values("SOPInstanceUID", lambda d: patient == d.get("PatientID"))
+    command = ["-aec", archive.aet, *(part for key in keys for part in ("-k", key)), archive.host, str(archive.port)]
+    options = {"capture_output": True, "timeout": 60, "check": True}
+    subprocess.run([need("movescu"), model, "-aem", "DEST", *command], **options)
+    same(storescp, held, expected)
+    got = tmp_path / "got"
+    got.mkdir()
+    subprocess.run([need("getscu"), "-B", model, "-od", str(got), *command], **options)
+    same(got, held, expected)
+
+
+def test_pynetdicom_gets_relationally(held, archive):
+    """A series without its study, where that was negotiated; else it is refused."""
+    series = sorted(held.values("SeriesInstanceUID", lambda d: d.SOPClassUID == CTImageStorage))[0]
+    expected = held.values("SOPInstanceUID", lambda d: series == d.SeriesInstanceUID)
+    model = PatientRootQueryRetrieveInformationModelGet
+    received: list[str] = []
+    for asked, granted in ((b"\0\0", b"\0\0"), (b"\1\1", b"\1\0")):
+        ae = AE()
+        ae.add_requested_context(model)
+        ae.add_requested_context(CTImageStorage)
+        item = SOPClassExtendedNegotiation()
+        item.sop_class_uid, item.service_class_application_information = model, asked
+        handlers = [(evt.EVT_C_STORE, lambda event: received.append(event.request.AffectedSOPInstanceUID) or 0x0000)]
+        roles = build_role(CTImageStorage, scp_role=True)
+        association = associated(archive, ae, ext_neg=[roles, item], evt_handlers=handlers)
+        assert association.acceptor.sop_class_extended == {model: granted}
+        status, _ = list(association.send_c_get(identifier("SERIES", SeriesInstanceUID=series), model))[-1]
+        association.release()
+        assert (status.Status, set(received)) == ((0x0000, expected) if granted[0] else (0xA900, set()))
 
 
 def test_movescu_of_one_instance(held, archive, storescp):
