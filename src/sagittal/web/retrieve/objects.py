@@ -41,6 +41,9 @@ class Stored:
         """The Part 10 file with the corrections in force: as stored, or re-encoded when another uncompressed syntax is
         asked for.
         """
+        if syntax_uid == ref.syntax_uid and not ref.corrections:
+            yield from self.stored_part(ref, 0, ref.size)
+            return
         with self.archive.open_object(ref) as opened:
             if syntax_uid == ref.syntax_uid:
                 yield from opened.file(self.chunk_bytes)
