@@ -69,11 +69,11 @@ def generate() -> str:
     from sqlalchemy.dialects import sqlite
     from sqlalchemy.schema import CreateIndex, CreateTable
 
-    from sagittal.archive.index.tables import schema
+    from sagittal.archive.index.finding import tables
 
     dialect = sqlite.dialect()
     statements = []
-    for table in schema.sorted_tables:
+    for table in tables.schema.sorted_tables:
         statements.append(str(CreateTable(table).compile(dialect=dialect)).strip())
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
         statements.extend(str(CreateIndex(index).compile(dialect=dialect)).strip() for index in indexes)

@@ -33,11 +33,11 @@ from sagittal.archive.index import MAIN_STORE as MAIN_STORE
 from sagittal.archive.index import OTHER as OTHER
 
 schema = MetaData()
-_Id = BigInteger().with_variant(Integer, "sqlite")  # in SQLite an INTEGER primary key is the row id itself
+Number = BigInteger().with_variant(Integer, "sqlite")  # in SQLite an INTEGER primary key is the row id itself
 
 
 def _id() -> Column[int]:
-    return Column("id", _Id, primary_key=True)
+    return Column("id", Number, primary_key=True)
 
 
 def _store() -> Column[int]:
@@ -51,16 +51,16 @@ def _text(name: str) -> Column[str]:
 def _number(name: str, default: int | None = None) -> Column[int]:
     """An integer; without default it may be NULL: absent or no number."""
     if default is None:
-        return Column(name, _Id)
-    return Column(name, _Id, nullable=False, server_default=str(default))
+        return Column(name, Number)
+    return Column(name, Number, nullable=False, server_default=str(default))
 
 
 def _at(name: str = "at") -> Column[int]:
-    return Column(name, _Id, nullable=False)
+    return Column(name, Number, nullable=False)
 
 
 def _refers(name: str, target: str, *, optional: bool = False) -> Column[int]:
-    return Column(name, _Id, ForeignKey(f"{target}.id"), nullable=optional)
+    return Column(name, Number, ForeignKey(f"{target}.id"), nullable=optional)
 
 
 setting = Table("setting", schema, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
@@ -188,49 +188,6 @@ series = Table(
     Index("ix_series_performed", "store", "performed_procedure_step_start_date"),
 )
 
-# Words of the person names of studies, folded, and what makes words alike: `dicom.matching.names`.
-name_word = Table("name_word", schema, _id(), _store(), _text("word"), UniqueConstraint("store", "word"))
-
-name_code = Table(
-    "name_code",
-    schema,
-    Column("store", Integer, primary_key=True),
-    Column("code", Text, primary_key=True),
-    Column("word", _Id, primary_key=True),
-    Index("ix_name_code_word", "word"),
-    sqlite_with_rowid=False,
-)
-
-name_use = Table(
-    "name_use",
-    schema,
-    Column("word", _Id, primary_key=True),
-    Column("tag", _Id, primary_key=True),  # Patient's Name or Referring Physician's Name
-    Column("study", _Id, primary_key=True),
-    Index("ix_name_use_study", "study"),
-    sqlite_with_rowid=False,
-)
-
-# Attributes that the configuration wants indexed (`[index] attributes`), and their values, one row each. Those of
-# instances up to `until` may be missing while `done` is behind it.
-indexed_attribute = Table(
-    "indexed_attribute",
-    schema,
-    Column("name", Text, primary_key=True),  # as "00181160" or "00291009@ACME"
-    _number("done", 0),  # id of the last instance that was read again
-    _number("until", 0),
-)
-
-attribute_value = Table(
-    "attribute_value",
-    schema,
-    Column("name", Text, primary_key=True),
-    Column("value", Text, primary_key=True),  # as it is compared: names folded, numbers in one spelling
-    Column("instance", _Id, primary_key=True),
-    Index("ix_attribute_value_instance", "instance"),
-    sqlite_with_rowid=False,
-)
-
 # One row for every version of an instance. The file of a version is (volume, key, offset, length). As the digest covers
 # the SOP Instance UID, only rows of one SOP Instance UID can share a file: who removes bytes looks among those for the
 # same key.
@@ -291,7 +248,7 @@ Index(
 metadata = Table(
     "metadata",
     schema,
-    Column("instance", _Id, ForeignKey("instance.id"), primary_key=True),
+    Column("instance", Number, ForeignKey("instance.id"), primary_key=True),
     Column("part", Integer, primary_key=True),
     Column("body", LargeBinary, nullable=False),
 )
@@ -299,7 +256,7 @@ metadata = Table(
 frame_index = Table(
     "frame_index",
     schema,
-    Column("instance", _Id, ForeignKey("instance.id"), primary_key=True, autoincrement=False),
+    Column("instance", Number, ForeignKey("instance.id"), primary_key=True, autoincrement=False),
     Column("body", LargeBinary, nullable=False),  # dicom.frameindex.FrameIndex.encode()
 )
 
@@ -326,11 +283,11 @@ discrepancy = Table(
     _id(),
     _store(),
     _text("level"),  # "patient" | "study" | "series"
-    Column("parent", _Id, nullable=False),  # id of the study (levels patient and study) or the series
-    Column("tag", _Id, nullable=False),
+    Column("parent", Number, nullable=False),  # id of the study (levels patient and study) or the series
+    Column("tag", Number, nullable=False),
     _text("value"),
     _text("kept"),
-    Column("instance", _Id, nullable=False),  # the first that carries it
+    Column("instance", Number, nullable=False),  # the first that carries it
     _number("number_of_instances", 1),
     _at(),
     UniqueConstraint("store", "level", "parent", "tag", "value"),
@@ -349,8 +306,8 @@ tombstone = Table(
     _text("reason"),
     _number("number_of_instances", 0),
     _at(),
-    Column("undone_at", _Id),
-    Column("purged_at", _Id),
+    Column("undone_at", Number),
+    Column("purged_at", Number),
 )
 
 change = Table(
@@ -362,7 +319,7 @@ change = Table(
     _text("study_instance_uid"),
     _text("series_instance_uid"),
     _text("sop_instance_uid"),
-    Column("instance", _Id),
+    Column("instance", Number),
     _at(),
 )
 
@@ -397,7 +354,7 @@ correction = Table(
     _text("reason"),
     _text("principal"),
     _at(),
-    Column("undone_at", _Id),
+    Column("undone_at", Number),
     _text("undone_by"),
     Index("ix_correction_study", "store", "study_instance_uid"),
 )
@@ -432,8 +389,8 @@ token = Table(
     _text("digest"),  # of the secret; never the secret
     _text("verbs"),
     _at("created_at"),
-    Column("expires_at", _Id),
-    Column("revoked_at", _Id),
+    Column("expires_at", Number),
+    Column("revoked_at", Number),
     UniqueConstraint("store", "name"),
     UniqueConstraint("store", "digest"),
 )

@@ -95,7 +95,11 @@ def _conditions(
     def matches(found: Object, zone: int | None) -> bool:
         return all(condition(found, zone) for condition in conditions)
 
-    return matches, needs
+    return (matches if conditions else _always), needs
+
+
+def _always(found: Object, zone: int | None) -> bool:
+    return True
 
 
 # What a key comes to: a condition, the bytes that its inside needs, and whether an absent attribute may match.
@@ -187,7 +191,7 @@ def _items(tag: Tag, asked: Keys, options: Options) -> _Made | None:
             return None
         return lambda found, zone: not (find(found, tag) or {}).get("Value"), set(), True
     inside, needs = _conditions(asked, options)
-    if not needs and inside({}, None):
+    if inside is _always:
         return None
 
     def matches(found: Object, zone: int | None) -> bool:
@@ -322,7 +326,7 @@ def date_of(tag: int) -> int | None:
 
 
 def _partner(tag: Tag, vr: str, word: str, other: str, other_vr: str) -> int | None:
-    if not isinstance(tag, int) or vr_of(tag) != vr:
+    if not isinstance(tag, int) or vr_of(tag) != vr or tag >> 16 == 0x0010:  # a birth date is no moment
         return None
     keyword = keyword_of(tag)
     try:
