@@ -135,7 +135,9 @@ def test_identifiers_against_the_hierarchy_are_refused(keys: dict[str, str], ass
 
 def test_a_key_that_is_not_matched_is_told(association: Association) -> None:
     """PS3.4 Table C.4-1: FF01, one or more optional keys were not supported."""
-    rows = ask(association, identifier({"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "", "EthnicGroup": "x"}))
+    rows = ask(
+        association, identifier({"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "", "StorageMediaFileSetID": "x"})
+    )
     assert [status for status, _ in rows] == [0xFF01] * 7 + [0x0000]
 
 
