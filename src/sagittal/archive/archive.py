@@ -232,6 +232,13 @@ class Archive:
         with self.audited(principal, "correct"):
             return await corrections.correct(self.act, principal, where, attributes, reason, code)
 
+    async def merge_patient(
+        self, principal: Principal, patient: tuple[str, str], into: tuple[str, str], reason: str
+    ) -> list[int]:
+        """Every study of a patient (identifier, issuer) becomes another one's, by corrections."""
+        with self.audited(principal, "merge"):
+            return await corrections.merge(self.act, principal, patient, into, reason)
+
     async def undo_correction(self, principal: Principal, study_uid: str, number: int) -> None:
         """Take a correction back."""
         with self.audited(principal, "undo correction"):

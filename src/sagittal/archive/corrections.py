@@ -72,8 +72,7 @@ async def correct(
     A value is an element of DICOM JSON, its Value, or null: empty. BadRequest, NotFound.
     """
     authorize(principal, "change")
-    if not reason.strip() or len(reason) > _REASON_CHARACTERS_MAX:
-        raise BadRequest(f"a reason of at most {_REASON_CHARACTERS_MAX} characters is required")
+    _check_reason(reason)
     if code not in CODES:
         raise BadRequest(f"the code is {' or '.join(CODES)}")
     obj, values = canonical(attributes, "series" if where[1] else "study")
@@ -87,6 +86,36 @@ async def correct(
         run, AuditRow(principal.name, principal.kind, "correct", "done", "", where[0], detail[:200])
     )
     return number
+
+
+async def merge(
+    act: Act, principal: Principal, patient: tuple[str, str], into: tuple[str, str], reason: str
+) -> list[int]:
+    """Every study of a patient (identifier, issuer) becomes another one's; gives the numbers of the corrections.
+
+    Taking those back, one by one, takes the merge back. BadRequest, NotFound.
+    """
+    authorize(principal, "change")
+    _check_reason(reason)
+    if patient == into:
+        raise BadRequest("a patient can't be merged into itself")
+    acting = Acting(principal.name, "CORRECT", reason.strip(), time.time_ns() // 1000)
+
+    def run(connection: sqlite3.Connection) -> list[int]:
+        known, _ = rows.patient_of(connection, into)
+        _, studies = rows.patient_of(connection, patient)
+        obj, values = canonical({f"{tag:08X}": text or None for tag, text in known.items()}, "study")
+        values = {tag: values.get(tag, "") for tag in known}
+        return [rows.correct(connection, (study, ""), obj, values, acting) for study in studies]
+
+    detail = f"{patient[0][:64]} into {into[0][:64]}: {reason.strip()}"[:200]
+    numbers: list[int] = await act(run, AuditRow(principal.name, principal.kind, "merge", detail=detail))
+    return numbers
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > _REASON_CHARACTERS_MAX:
+        raise BadRequest(f"a reason of at most {_REASON_CHARACTERS_MAX} characters is required")
 
 
 async def undo(act: Act, principal: Principal, study_uid: str, number: int) -> None:

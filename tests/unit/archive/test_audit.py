@@ -102,6 +102,11 @@ async def undoing(held: Held, principal: Principal) -> None:
     await held.archive.undo_correction(principal, FIRST.study_uid, number)
 
 
+async def merging(held: Held, principal: Principal) -> None:
+    await send(held, Principal("x", "local", VERBS), build(5, study=5, patient_id="P2"))
+    await held.archive.merge_patient(principal, ("P1", ""), ("P2", ""), "why")
+
+
 async def as_coroutine(answer: object) -> None:
     assert answer is not None
 
@@ -130,6 +135,7 @@ ASKED: dict[str, tuple[str, str, Ask]] = {
         "correct",
         lambda held, who: held.archive.correct(who, (FIRST.study_uid, ""), {"PatientSex": "M"}, "why", "CORRECT"),
     ),
+    "merge_patient": ("change", "merge", merging),
     "undo_correction": ("change", "undo correction", undoing),
     "corrections_of": ("get", "get", lambda held, who: held.archive.corrections_of(who, FIRST.study_uid)),
     "delete": ("delete", "delete", lambda held, who: held.archive.delete(who, Target(FIRST.study_uid), "why")),

@@ -333,3 +333,23 @@ def test_backup_keeps_corrections(tmp_path: Path) -> None:
             await after(archive)
 
     asyncio.run(inside())
+
+
+def test_patients_are_merged_and_parted(tmp_path: Path) -> None:
+    other = build(1, study=2, patient_id="P2", patient_name="Roe^Jane")
+    third = build(1, study=3)
+
+    async def act(archive: Archive) -> None:
+        numbers = await archive.merge_patient(LOCAL, ("P1", ""), ("P2", ""), "one person")
+        assert await find(archive, "PATIENT", ID, NAME) == [["P2", "Roe^Jane"]]
+        assert len(await find(archive, "STUDY", STUDY_UID, PatientID="P2")) == 3
+        assert (await metadata(archive, third))["00100020"]["Value"] == ["P2"]
+        for uid, number in zip((FIRST.study_uid, third.study_uid), numbers, strict=True):
+            await archive.undo_correction(LOCAL, uid, number)
+        assert sorted(await find(archive, "PATIENT", ID, NAME)) == [["P1", "Doe^Jane"], ["P2", "Roe^Jane"]]
+        with pytest.raises(NotFound):
+            await archive.merge_patient(LOCAL, ("P1", ""), ("P3", ""), "why")
+        with pytest.raises(BadRequest):
+            await archive.merge_patient(LOCAL, ("P1", ""), ("P1", ""), "why")
+
+    run(tmp_path, act, FIRST, other, third)

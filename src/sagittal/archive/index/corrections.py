@@ -118,6 +118,20 @@ def correct(
     return number
 
 
+def patient_of(connection: sqlite3.Connection, identifier: tuple[str, str]) -> tuple[dict[int, str], list[str]]:
+    """What a patient is known as, and the UIDs of the studies. NotFound."""
+    row = connection.execute(
+        f"SELECT patient.id, {', '.join('patient.' + column for column in PATIENT_COLUMNS.values())} "
+        "FROM patient_identifier JOIN patient ON patient.id = patient_identifier.patient "
+        "WHERE patient_identifier.store = ? AND value = ? AND issuer = ?",
+        (MAIN_STORE, *identifier),
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"no patient has the identifier {identifier[0][:64]!r} of this issuer")
+    studies = connection.execute("SELECT study_instance_uid FROM study WHERE patient = ? ORDER BY id", (row[0],))
+    return dict(zip(PATIENT_COLUMNS, row[1:], strict=True)), [uid for (uid,) in studies]
+
+
 def undo(connection: sqlite3.Connection, study_uid: str, number: int, who: str, at: int) -> Row:
     """Take a correction back. NotFound."""
     rows = [row for row in history(connection, study_uid) if row.undone_at is None]

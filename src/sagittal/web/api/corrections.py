@@ -37,6 +37,19 @@ class Corrected(BaseModel):
     correction: int
 
 
+class MergeIn(BaseModel):
+    """Which patient remains, and why."""
+
+    into: str = Field(min_length=1, max_length=64, description="Patient ID")
+    into_issuer: str = ""
+    issuer: str = Field("", description="of the patient who is merged")
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class Merged(BaseModel):
+    corrections: list[int] = Field(description="one for each study; taking them back takes the merge back")
+
+
 class Correction(BaseModel):
     """One correction; those that were not taken back are in force."""
 
@@ -70,6 +83,11 @@ def add_corrections(api: FastAPI, house: House) -> None:
     ) -> Corrected:
         where = uri.uid(study, "Study Instance UID"), uri.uid(series, "Series Instance UID")
         return await correct(asking, where, given)
+
+    @api.post("/patients/{patient}/merge", summary="Make every study of a patient another one's")
+    async def merge_patient(asking: Asking, patient: str, given: Annotated[MergeIn, Body()]) -> Merged:
+        from_, into = (patient, given.issuer), (given.into, given.into_issuer)
+        return Merged(corrections=await archive.merge_patient(asking, from_, into, given.reason))
 
     @api.get(STUDY + "/corrections", summary="The corrections of a study, the oldest first")
     async def get_corrections(asking: Asking, study: str) -> list[Correction]:

@@ -1,0 +1,129 @@
+"""A corrected study by every way out of a served archive: C-GET, C-MOVE, WADO-RS, export. All say the same."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pydicom
+import pytest
+from builders import CT, Built, build
+from conftest import Served, sagittal, serve
+from programs import need
+from pynetdicom import AE, build_role, evt
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet  # type: ignore[attr-defined]
+
+EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
+OBJECTS = [build(number, syntax_uid=uid) for number, uid in enumerate((EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE), 1)]
+STUDY = OBJECTS[0].study_uid
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+PORT = free_port()
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    served = serve(tmp_path_factory.mktemp("corrected") / "data", "--node", f"DEST@127.0.0.1:{PORT}")
+    for built in OBJECTS:
+        answer = httpx.post(f"{served.http}/dicom-web/studies", content=built.part10,
+                            headers={"content-type": "application/dicom"})  # fmt: skip
+        assert answer.status_code == 200
+    right = {"PatientName": "Дуэ^Ян", "StudyDescription": "Knee", "PatientBirthDate": None}
+    answer = httpx.patch(f"{served.http}/api/studies/{STUDY}", json={"attributes": right, "reason": "mixed up"})
+    assert answer.status_code == 200
+    yield served
+    served.stop()
+
+
+def said(found: pydicom.Dataset) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(json.dumps(found.to_json_dict()))
+    return told
+
+
+def of_file(file: Path) -> pydicom.Dataset:
+    return pydicom.dcmread(file, force=True)
+
+
+def expected(served: Served, built: Built) -> dict[str, Any]:
+    address = f"{served.http}/dicom-web/studies/{STUDY}/series/{built.series_uid}/instances/{built.sop_instance_uid}"
+    answer = httpx.get(address, headers={"accept": "application/dicom; transfer-syntax=*"})
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    from io import BytesIO
+
+    found = pydicom.dcmread(BytesIO(answer.content))
+    assert str(found.PatientName) == "Дуэ^Ян"
+    assert found.PatientBirthDate == "" and found.StudyDescription == "Knee"
+    assert found.pixel_array.tobytes() == pydicom.dcmread(BytesIO(built.part10)).pixel_array.tobytes()
+    (original,) = found.OriginalAttributesSequence
+    assert original.ReasonForTheAttributeModification == "CORRECT" and original.ModifyingSystem == "SAGITTAL"
+    (before,) = original.ModifiedAttributesSequence
+    assert (str(before.PatientName), before.PatientBirthDate) == ("Doe^Jane", "19700101")
+    return said(found)
+
+
+def same(served: Served, found: dict[str, pydicom.Dataset]) -> None:
+    assert found.keys() == {built.sop_instance_uid for built in OBJECTS}
+    for built in OBJECTS:
+        told, wanted = said(found[built.sop_instance_uid]), expected(served, built)
+        if built.syntax_uid == EXPLICIT_BE:  # words in the other order, unless it comes as it is stored
+            told.pop("7FE00010"), wanted.pop("7FE00010")
+        assert told == wanted
+
+
+def test_c_get(archive: Served) -> None:
+    found: dict[str, pydicom.Dataset] = {}
+
+    def take(event: evt.Event) -> int:
+        found[event.dataset.SOPInstanceUID] = event.dataset
+        return 0x0000
+
+    entity = AE(ae_title="GETTER")
+    entity.add_requested_context(StudyRootQueryRetrieveInformationModelGet)
+    entity.add_requested_context(CT, [EXPLICIT_LE])
+    association = entity.associate(archive.host, archive.port, ext_neg=[build_role(CT, scp_role=True)],
+                                   evt_handlers=[(evt.EVT_C_STORE, take)])  # fmt: skip
+    assert association.is_established
+    asked = pydicom.Dataset()
+    asked.QueryRetrieveLevel, asked.StudyInstanceUID = "STUDY", STUDY
+    *_, (status, _) = association.send_c_get(asked, StudyRootQueryRetrieveInformationModelGet)
+    association.release()
+    assert status.Status == 0x0000
+    same(archive, found)
+
+
+def test_c_move_to_storescp(archive: Served, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with subprocess.Popen([need("storescp"), "-od", str(folder), "+xa", "-aet", "DEST", str(PORT)]) as receiver:
+        try:
+            for _ in range(100):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", PORT)) == 0:
+                        break
+                time.sleep(0.05)
+            command = [need("movescu"), "-S", "-aec", archive.aet, "-aem", "DEST", "-k", "QueryRetrieveLevel=STUDY"]
+            command += ["-k", f"StudyInstanceUID={STUDY}", archive.host, str(archive.port)]
+            assert subprocess.run(command, timeout=60).returncode == 0
+        finally:
+            receiver.terminate()
+    files = [of_file(file) for file in folder.iterdir()]
+    same(archive, {found.SOPInstanceUID: found for found in files})
+
+
+def test_export(archive: Served, tmp_path: Path) -> None:
+    done = sagittal("export", "--study", STUDY, "--data", archive.data, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    files = [of_file(file) for file in (tmp_path / "out").rglob("*.dcm")]
+    same(archive, {found.SOPInstanceUID: found for found in files})

@@ -1,0 +1,106 @@
+"""Corrections over REST, on a real archive: who may, what is told, what DICOMweb says afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from builders import build, opened, store
+
+from sagittal.archive.access import VERBS, Principal
+from sagittal.web.app import create_app
+from sagittal.web.house import Settings
+
+FIRST, OTHER = build(1), build(1, study=2, patient_id="P2", patient_name="Roe^Jane")
+STUDY = f"/api/studies/{FIRST.study_uid}"
+SERIES = f"{STUDY}/series/{FIRST.series_uid}"
+WEB = f"/dicom-web/studies/{FIRST.study_uid}"
+SECRET, DIGEST = "secret", "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
+
+
+def asked(path: Path, act: Callable[[httpx.AsyncClient], Awaitable[None]], verbs: frozenset[str] = VERBS) -> None:
+    async def inside() -> None:
+        async with opened(path) as archive:
+            await store(archive, FIRST, OTHER)
+            app = create_app(archive, Settings(tokens=lambda: {DIGEST: Principal("asking", "token", verbs)}))
+            headers = {"authorization": f"Bearer {SECRET}"}
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
+                await act(client)
+            app.close()
+
+    asyncio.run(inside())
+
+
+def test_correct_see_and_take_back(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        stored = await client.get(f"{WEB}/metadata")
+        body = {
+            "attributes": {"PatientName": "Roe^Joan", "00081030": {"vr": "LO", "Value": ["Knee"]}},
+            "reason": "swap",
+        }
+        answer = await client.patch(STUDY, json=body)
+        assert answer.status_code == 200
+        number = answer.json()["correction"]
+        (one,) = (await client.get(f"{STUDY}/corrections")).json()
+        assert one["id"] == number and one["series"] == "" and one["undone_at"] is None
+        assert one["attributes"]["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "Roe^Joan"}]}
+        assert one["replaced"] == {"00100010": "Doe^Jane", "00081030": "Study 1"}
+        assert (one["principal"], one["reason"], one["code"]) == ("asking", "swap", "CORRECT")
+        headers = {"if-none-match": stored.headers["etag"]}
+        changed = await client.get(f"{WEB}/metadata", headers=headers)
+        assert changed.status_code == 200 and changed.headers["etag"] != stored.headers["etag"]
+        assert changed.json()[0]["00081030"]["Value"] == ["Knee"]
+        (row,) = (await client.get("/dicom-web/studies?PatientName=Roe^Joan")).json()
+        assert row["0020000D"]["Value"] == [FIRST.study_uid]
+        assert (await client.delete(f"{STUDY}/corrections/{number}")).status_code == 204
+        assert (await client.get(f"{WEB}/metadata")).json() == stored.json()
+        assert (await client.get(f"{STUDY}/corrections")).json()[0]["undone_by"] == "asking"
+
+    asked(tmp_path, act)
+
+
+def test_series_and_patients(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        body = {"attributes": {"SeriesDescription": "Knee"}, "reason": "swap", "code": "COERCE"}
+        assert (await client.patch(SERIES, json=body)).status_code == 200
+        (row,) = (await client.get(f"{WEB}/series?includefield=SeriesDescription")).json()
+        assert row["0008103E"]["Value"] == ["Knee"]
+        answer = await client.post("/api/patients/P1/merge", json={"into": "P2", "reason": "one person"})
+        assert len(answer.json()["corrections"]) == 1
+        assert len((await client.get("/dicom-web/studies?PatientID=P2")).json()) == 2
+
+    asked(tmp_path, act)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        (STUDY, {"attributes": {"PatientName": "x"}}, 422),
+        (STUDY, {"attributes": {}, "reason": "why"}, 422),
+        (STUDY, {"attributes": {"StudyInstanceUID": "1.2"}, "reason": "why"}, 400),
+        (STUDY, {"attributes": {"PatientName": "x"}, "reason": "why", "code": "OTHER"}, 422),
+        ("/api/studies/1.2.3", {"attributes": {"PatientName": "x"}, "reason": "why"}, 404),
+        ("/api/studies/none", {"attributes": {"PatientName": "x"}, "reason": "why"}, 400),
+        (f"{STUDY}/series/1.2", {"attributes": {"Modality": "MR"}, "reason": "why"}, 404),
+    ],
+)
+def test_what_is_refused(path: str, body: dict[str, object], status: int, tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        assert (await client.patch(path, json=body)).status_code == status
+        assert (await client.delete(f"{STUDY}/corrections/9")).status_code == 404
+
+    asked(tmp_path, act)
+
+
+def test_only_who_may_change(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        body = {"attributes": {"PatientName": "x"}, "reason": "why"}
+        assert (await client.patch(STUDY, json=body)).status_code == 403
+        assert (await client.delete(f"{STUDY}/corrections/1")).status_code == 403
+        assert (await client.get(f"{STUDY}/corrections")).json() == []
+
+    asked(tmp_path, act, VERBS - {"change"})
