@@ -63,10 +63,15 @@ class _Application(httpx.AsyncBaseTransport):
         assert isinstance(request.stream, httpx.AsyncByteStream)
         body = aiter(request.stream)
         answer: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(_PIECES_MAX)
+        sent = False
 
         async def receive() -> dict[str, Any]:
+            nonlocal sent
+            if sent:  # then the application waits for us to go away, which its task being cancelled says
+                await asyncio.Event().wait()
             data = await anext(body, None)
-            return {"type": "http.request", "body": data or b"", "more_body": data is not None}
+            sent = data is None
+            return {"type": "http.request", "body": data or b"", "more_body": not sent}
 
         async def run() -> None:
             try:
