@@ -24,6 +24,7 @@ from sagittal.errors import BadRequest, LimitExceeded
 from sagittal.limits import ReaderLimits
 
 CHARACTER_SET, ORIGINAL = 0x00080005, 0x04000561
+_HELD_BYTES_MAX = 1 << 16  # of what is passed on as it is
 _PREVIOUS_BYTES_MAX = 1 << 20  # a longer value is named in the Original Attributes Sequence, but not held for it
 _UNICODE = (charset.UTF_8,)
 _END_BYTES = 8
@@ -125,6 +126,10 @@ class _Tap:
             self._held += chunk
             yield chunk
 
+    @property
+    def held(self) -> int:
+        return len(self._held)
+
     def before(self, offset: int | None) -> bytes:
         """What is held up to an offset of the data set, or all of it."""
         size = len(self._held) if offset is None else max(0, offset - self.start)
@@ -160,22 +165,31 @@ class _Writing:
         current: Event | None = None
         for event in walk.events():
             if event.depth == 0 and event.kind in ("element", "sequence", "fragments"):
-                yield self._settled(current, tap.before(event.at))
-                yield from self._due(event.tag)
-                if event.tag > ORIGINAL:
-                    yield self._original()
-                    return event.at
+                if current is None or not self._goes_on(current, event):
+                    yield self._settled(current, tap.before(event.at))
+                    yield from self._due(event.tag)
+                    if event.tag > ORIGINAL:
+                        yield self._original()
+                        return event.at
                 current = event
-            if current is not None and self._is_kept(current):
-                yield tap.before(event.at)
-                if event.kind in ("element", "fragment"):
-                    yield from self._passed(walk, event, tap)
-            elif current is not None:
+            if current is None:
+                continue
+            if not self._is_kept(current):
                 self._drop_long(walk, event, current, tap)
+            elif event.length > _HELD_BYTES_MAX and event.kind in ("element", "fragment"):
+                yield from self._passed(walk, event, tap)
+            elif tap.held > _HELD_BYTES_MAX:
+                yield tap.before(event.at)
         yield self._settled(current, tap.before(None))
         yield from self._due(ORIGINAL)
         yield self._original()
         return None
+
+    def _goes_on(self, current: Event, event: Event) -> bool:
+        """Whether nothing happens between two elements: they are taken together."""
+        if event.tag > ORIGINAL or (self._waiting and self._waiting[-1] <= event.tag):
+            return False
+        return self._is_kept(current) and self._is_kept(event)
 
     @staticmethod
     def _passed(walk: Walk, event: Event, tap: _Tap) -> Iterator[bytes]:
