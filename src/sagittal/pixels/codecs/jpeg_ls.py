@@ -18,6 +18,7 @@ from sagittal.pixels.description import Description
 if TYPE_CHECKING:
     from sagittal.pixels.codecs.interface import Array
 
+_EOI = b"\xff\xd9"
 _SMALL = 1 << 14  # CharLS's own guess at the size of a code stream is too low for a few bytes of pixels
 
 
@@ -40,7 +41,8 @@ class JpegLs(Codec):
         header = streams.jpeg(data)
         same_image(description, header.rows, header.columns, len(header.components))
         with complaints("JPEG-LS"):
-            found = imagecodecs.jpegls_decode(data)
+            # CharLS looks for a marker for ever when a stream ends without one.
+            found = imagecodecs.jpegls_decode(data if _EOI in data[-4:] else data + _EOI)
         return values(found, description, clip=self.near and not description.signed)
 
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
@@ -51,7 +53,9 @@ class JpegLs(Codec):
                 raise NotAcceptable(f"{self.name}: values within {near} of the ends of the signed range")
         # Sign and all for signed pixels: many readers take the container as it comes and extend no sign.
         bits = array.dtype.itemsize * 8 if description.signed else description.bits_stored
-        pixels = masked(array, replace(description, signed=False, bits_stored=bits, high_bit=bits - 1))
+        pixels = masked(
+            array, replace(description, signed=False, bits_allocated=64, bits_stored=bits, high_bit=bits - 1)
+        )
         with refusals(self.name):
             return _precise(pixels, bits, near) if pixels.nbytes > _SMALL else _plain(pixels, near)
 
