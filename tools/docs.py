@@ -59,6 +59,7 @@ def settings_page() -> str:
     page += "An unknown name is an error.\n"
     beside = comments(ROOT / "src/sagittal/config.py")
     parts = {"Top level": config.Settings, "[dimse]": config.DimseSettings, "[web]": config.WebSettings}
+    parts["[index]"] = config.IndexSettings
     for name, part in (parts | {"[[nodes]]": config.NodeSettings, "[[tokens]]": config.TokenSettings}).items():
         page += f"\n## {name}\n\n" + _fields(part, beside)
     beside = comments(ROOT / "src/sagittal/limits.py")
