@@ -335,7 +335,7 @@ async def frame_ranges(readers: Readers, ref: InstanceRef, frames: Sequence[int]
             raise NotFound("the object has no frames that can be told apart")
         index = FrameIndex.decode(row[0])
         try:
-            return [index.ranges(frame) for frame in frames]
+            return list(index.ranges_of(frames))
         except IndexError:
             raise BadRequest(f"the object has frames 1 to {index.count}") from None
 
