@@ -93,6 +93,12 @@ def jpeg2000(data: bytes) -> Jpeg2000:
     width, height, left, top = (int.from_bytes(size[4 + 4 * n : 8 + 4 * n], "big") for n in range(4))
     components = int.from_bytes(size[36:38], "big")
     depth = size[38]
+    tiles = [int.from_bytes(size[20 + 4 * n : 24 + 4 * n], "big") for n in range(4)]  # width, height, left, top
+    steps = size[39 : 38 + 3 * components : 3] + size[40 : 38 + 3 * components : 3]  # XRsiz, YRsiz
+    if not (components and tiles[0] and tiles[1] and len(steps) == 2 * components and all(steps)):
+        raise PixelsUndecodable("a JPEG 2000 code stream with tiles or components of no size")
+    if width <= left or height <= top or tiles[2] > left or tiles[3] > top:
+        raise PixelsUndecodable("a JPEG 2000 code stream whose image lies outside of its grid")
     transform, reversible = _coding(data, at + 4 + int.from_bytes(size[:2], "big"))
     high_throughput = bool(int.from_bytes(size[2:4], "big") & 0x4000)
     return Jpeg2000(
