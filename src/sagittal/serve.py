@@ -40,9 +40,13 @@ from sagittal.ul.negotiation import DEFAULT_ORDER
 if TYPE_CHECKING:
     from sagittal.web.app import WebApp
     from sagittal.web.server import HttpServer
+    from sagittal.workers.pool import Pool
 
 SERVER_FILE = "server.json"  # in the data directory: where the one process that owns it listens
 log = logging.getLogger("sagittal.serve")
+
+# Imported once by the process that workers are forked from.
+WORKER_MODULES = ("sagittal.convert.rendered", "sagittal.pixels.codecs.native", "imagecodecs", "PIL.Image")
 
 
 @dataclass
@@ -56,6 +60,7 @@ class Running:
     dimse: DimseServer | None = None
     http: HttpServer | None = None
     app: WebApp | None = None
+    workers: Pool | None = None
     local_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     draining: bool = False
 
@@ -205,7 +210,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 async def _start_http(running: Running, dimse: DimseServer) -> None:
     """Import the HTTP stack on a thread, since the DIMSE listener serves already, and listen."""
     settings = running.settings
-    app_module, house_module, server_module = await asyncio.to_thread(_import_web)
+    app_module, house_module, server_module, pool_module = await asyncio.to_thread(_import_web)
     web = house_module.Settings(
         aet=settings.aet,
         dimse_port=dimse.port,
@@ -223,7 +228,8 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         duplicates=settings.duplicates,
         limits=settings.limits,
     )
-    running.app = app_module.create_app(running.archive, web)
+    running.workers = pool_module.Pool(settings.limits.workers, WORKER_MODULES)
+    running.app = app_module.create_app(running.archive, web, running.workers)
     server = server_module.HttpServer(
         running.app, settings.host, settings.web.port, settings.limits.web, running.app.drain
     )
@@ -231,10 +237,11 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
     running.http = server
 
 
-def _import_web() -> tuple[Any, Any, Any]:
+def _import_web() -> tuple[Any, Any, Any, Any]:
     from sagittal.web import app, house, server
+    from sagittal.workers import pool
 
-    return app, house, server
+    return app, house, server, pool
 
 
 async def _drain(running: Running) -> None:
@@ -250,6 +257,8 @@ async def _drain(running: Running) -> None:
             log.error("a listener did not stop cleanly", exc_info=result)
     if running.app is not None:
         running.app.close()
+    if running.workers is not None:
+        await running.workers.close()
     log.info("stopped")
 
 

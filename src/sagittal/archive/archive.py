@@ -347,6 +347,11 @@ class Archive:
         """Where frames lie in the data set."""
         return await retrieve.frame_ranges(self.readers, ref, frames)
 
+    async def prepared(self, principal: Principal, ref: InstanceRef) -> retrieve.Prepared:
+        """What ingest kept of an instance beside its file."""
+        self.permit(principal, "get", "rendering", study_uid=ref.study_uid or "", number=1)
+        return await retrieve.prepared(self.readers, ref)
+
     async def revision(self, principal: Principal, study_uid: str, series_uid: str | None = None) -> int | None:
         """What changes when the study or series does."""
         self.permit(principal, "find", "revision", study_uid=study_uid)

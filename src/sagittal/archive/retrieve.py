@@ -353,3 +353,23 @@ async def revision(readers: Readers, study_uid: str, series_uid: str | None = No
         return None if row is None else int(row[1])
 
     return await readers.run(select)
+
+
+class Prepared(NamedTuple):
+    """What ingest kept of an instance beside its file: for whoever decodes its frames elsewhere."""
+
+    metadata: list[bytes]  # zlib parts of the DICOM JSON text
+    frame_index: bytes  # `FrameIndex.encode`; b"" when frames can't be told apart
+
+
+async def prepared(readers: Readers, ref: InstanceRef) -> Prepared:
+    """The metadata and the frame index of an instance as they were kept. NotFound when it has gone meanwhile."""
+
+    def select(connection: sqlite3.Connection) -> Prepared:
+        parts = [body for (body,) in connection.execute(METADATA, (ref.id,))]
+        row = connection.execute(FRAME_INDEX, (ref.id,)).fetchone()
+        if not parts:
+            raise NotFound("no such instance")
+        return Prepared(parts, b"" if row is None else row[0])
+
+    return await readers.run(select)

@@ -32,6 +32,7 @@ from sagittal.dicom.walk import PIECE_BYTES, Event, Walk, inflated
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
 
+BITS_ALLOCATED, PIXEL_DATA = 0x00280100, 0x7FE00010
 _ARRAY_CODES = {2: "H", 4: "I", 8: "Q"}
 
 
@@ -76,18 +77,19 @@ def written(walk: Walk, events: Iterable[Event], target: TransferSyntax, pause: 
     after so many events at the latest, for those who must not be long at it.
     """
     held: list[bytes] = []
-    size = count = 0
+    size = count = allocated = 0
     for event in events:
         small = event.length <= PIECE_BYTES or event.kind not in ("element", "fragment")
-        part = _small(event, walk, target) if small else _head(event, target)
+        part = _small(event, walk, target, allocated) if small else _head(event, target)
         held.append(part)
         size += len(part)
         count += 1
         if size >= PIECE_BYTES or not small or count == pause:
             yield b"".join(held)
             held, size, count = [], 0, 0
+        allocated = _allocated(event, part, target) or allocated
         if not small:
-            word = _word(event, target)
+            word = _word(event, target, allocated)
             for piece in walk.pieces():
                 yield _swapped(piece, word)
             held = [_padding(event)]
@@ -95,7 +97,7 @@ def written(walk: Walk, events: Iterable[Event], target: TransferSyntax, pause: 
         yield b"".join(held)
 
 
-def _small(event: Event, walk: Walk, target: TransferSyntax) -> bytes:
+def _small(event: Event, walk: Walk, target: TransferSyntax, allocated: int) -> bytes:
     """What an event comes out as, with its value."""
     kind, little = event.kind, target.little_endian
     if kind == "run":
@@ -106,7 +108,7 @@ def _small(event: Event, walk: Walk, target: TransferSyntax) -> bytes:
     if kind == "element":
         if not event.tag & 0xFFFF and event.length == 4:
             return b""  # a group length
-        return _head(event, target) + _swapped(walk.value(), _word(event, target)) + _padding(event)
+        return _head(event, target) + _swapped(walk.value(), _word(event, target, allocated)) + _padding(event)
     if kind == "fragment":
         return _head(event, target) + walk.value() + _padding(event)
     if kind == "end-item":
@@ -128,8 +130,23 @@ def _head(event: Event, target: TransferSyntax) -> bytes:
     return element_header(event.tag, event.vr, length, target.implicit, little)
 
 
-def _word(event: Event, target: TransferSyntax) -> int:
-    """The size of the words whose bytes change places, 1 if none do."""
+def _allocated(event: Event, part: bytes, target: TransferSyntax) -> int:
+    """Bits Allocated, if it is what an event came out as; else 0."""
+    if event.depth == 0 and event.kind == "element" and event.tag == BITS_ALLOCATED:
+        return int.from_bytes(part[-2:], "little" if target.little_endian else "big")
+    if event.depth == 0 and event.kind == "run":
+        found = (value for tag, _, value in event.run if tag == BITS_ALLOCATED)
+        return int.from_bytes(next(found, b""), "little" if event.little else "big")
+    return 0
+
+
+def _word(event: Event, target: TransferSyntax, allocated: int) -> int:
+    """The size of the words whose bytes change places, 1 if none do.
+
+    Pixels of 32 bits in OW are swapped whole, as all do who write them in Big Endian.
+    """
+    if event.tag == PIXEL_DATA and event.vr == "OW" and allocated in (32, 64) and event.little != target.little_endian:
+        return allocated // 8
     # What is too long for its VR goes as UN, whose values are little endian (PS3.5 6.2.2).
     unknown = not target.implicit and event.vr not in LONG_VRS and event.length > LENGTH_SHORT_MAX
     return WORDS.get(event.vr, 1) if event.little != (target.little_endian or unknown) else 1

@@ -138,7 +138,9 @@ def compare(before: Dataset, after: Dataset) -> Iterator[str]:
         elif isinstance(raw_before, RawDataElement) and isinstance(raw_after, RawDataElement):
             vr = raw_before.VR or raw_after.VR or element.VR
             vr = "UN" if "UN" in (raw_before.VR, raw_after.VR) else vr
-            first, second = little(raw_before, vr), little(raw_after, vr)
+            # 32-bit pixels in OW are swapped whole: pydicom's pixel_array reads them so too.
+            wide = before.get("BitsAllocated", 0) == 32 and tag == 0x7FE00010 and vr == "OW"
+            first, second = (little(raw, "OL" if wide else vr) for raw in (raw_before, raw_after))
             if first != second and not (len(first) % 2 and second[:-1] == first):
                 yield f"{tag} {vr} {first[:20]!r} {second[:20]!r}"
         elif isinstance(raw_before, DataElement) and element.value != other.value:

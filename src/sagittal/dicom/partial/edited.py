@@ -1,0 +1,84 @@
+"""A data set with some of its top-level elements set or left out, up to its pixels and after them, as events.
+
+What is set comes as DICOM JSON members and is put in its place by tag. Elements that no longer hold of changed pixels
+are left out: signatures, offset tables, trailing padding. Deliberately not here: the pixels themselves, which whoever
+takes the events writes where they belong, and characters beyond ASCII in what is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+
+from sagittal.dicom.models.encode import data_set
+from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
+from sagittal.dicom.walk import Event, Walk
+from sagittal.errors import BadRequest
+from sagittal.limits import ReaderLimits
+
+PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+LEFT_OUT = frozenset({0x7FE00001, 0x7FE00002, 0x4FFE0001, 0xFFFAFFFA, 0xFFFCFFFC})
+
+
+class Edited:
+    """The events of a data set with changes. `pixels` is the event at which its pixels begin, once it was met."""
+
+    def __init__(
+        self, walk: Walk, members: Mapping[str, Any], removed: Iterable[int] = (), limits: ReaderLimits | None = None
+    ) -> None:
+        self.pixels: Event | None = None
+        self._source = walk.events()
+        self._new = elements(members, limits or ReaderLimits())
+        self._removed = frozenset(removed) | LEFT_OUT | self._new.keys()
+
+    def before(self) -> Iterator[Event]:
+        """Everything before the pixels."""
+        yield from self._kept(to_pixels=True)
+        yield from self._due(0x7FE00010)
+
+    def after(self) -> Iterator[Event]:
+        """Everything after them; their own events are passed over."""
+        yield from self._kept(to_pixels=False)
+        yield from self._due(1 << 32)
+
+    def _kept(self, *, to_pixels: bool) -> Iterator[Event]:
+        skipping = not to_pixels and self.pixels is not None
+        for event in self._source:
+            if event.depth == 0 and event.kind in ("element", "sequence", "fragments"):
+                if event.tag in PIXELS:
+                    self.pixels = event
+                    return
+                yield from self._due(event.tag)
+                skipping = event.tag in self._removed
+            if not skipping:
+                yield event
+
+    def _due(self, tag: int) -> Iterator[Event]:
+        """What is set and comes before `tag`, or is `tag`."""
+        for each in sorted(self._new):
+            if each > tag:
+                return
+            yield from self._new.pop(each)
+
+
+def elements(members: Mapping[str, Any], limits: ReaderLimits) -> dict[int, list[Event]]:
+    """DICOM JSON members as the events of each element by tag. BadRequest for what can't be encoded."""
+    encoded = data_set(members, SYNTAXES[EXPLICIT_LE], _no_bulk_data, limits)
+    found: dict[int, list[Event]] = {}
+    current: list[Event] = []
+    walk = Walk(encoded, SYNTAXES[EXPLICIT_LE], limits, runs=True)
+    for event in walk.events():
+        if event.kind == "element":  # too long for a run
+            event = event._replace(kind="run", length=0, run=[(event.tag, event.vr, walk.value())])
+        if event.depth == 0 and event.kind == "run":
+            for tag, vr, value in event.run:
+                found[tag] = [event._replace(run=[(tag, vr, value)])]
+            continue
+        if event.depth == 0 and event.kind == "sequence":
+            current = found[event.tag] = []
+        current.append(event)
+    return found
+
+
+def _no_bulk_data(address: str) -> NoReturn:
+    raise BadRequest("bulk data can't be set")

@@ -1,0 +1,140 @@
+"""A whole instance in another transfer syntax: its header changed as its pixels are, its frames one at a time.
+
+Frames are encoded first and put aside by the caller, since the offset table and the compression ratio come before them;
+native ones go straight out. No more than one frame is held here. Deliberately not here: files, choosing the syntax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sagittal.dicom.elements import element_header
+from sagittal.dicom.partial.edited import Edited
+from sagittal.dicom.reencode import deflated, reencode, written
+from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
+from sagittal.dicom.walk import Walk
+from sagittal.errors import NotAcceptable, PixelsUndecodable
+from sagittal.limits import ReaderLimits
+from sagittal.pixels import frames as framing
+from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.description import DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS
+from sagittal.pixels.images import Image
+from sagittal.pixels.transcode import Plan, changes, embedded_overlays, overlay_bits, overlay_members, plan
+
+_UNDEFINED = 0xFFFFFFFF
+_ICON = 0x00880200  # may be compressed as the frames are, and is made anew by whoever wants one
+Open = Callable[[], Iterable[bytes]]  # the data set from its first byte, as often as it is called
+
+
+class Transcoding:
+    """One instance on its way to another syntax. NotAcceptable at once when it can't be.
+
+    `instance_uid`: the new SOP Instance UID, for when the step loses information; without one NotAcceptable then.
+    """
+
+    def __init__(
+        self, image: Image, opened: Open, to_syntax: str, options: Options | None = None, instance_uid: str = "",
+        limits: ReaderLimits | None = None,
+    ) -> None:  # fmt: skip
+        self._image, self._open, self._limits = image, opened, limits or ReaderLimits()
+        self._source, self._target = syntax(image.syntax_uid), syntax(to_syntax)
+        self.plan: Plan | None = None  # None: nothing to decode, the data set only has another form
+        if not (self._source.native and self._target.native):
+            if not image.count:
+                raise NotAcceptable("an object without frames has no other form in a compressed syntax")
+            self.plan = plan(image.description, image.syntax_uid, to_syntax, options, image.limits)
+            if self.plan.loses and not instance_uid:
+                raise NotAcceptable(f"{self._target.name} would lose information; it has to be asked for")
+        self._uid = instance_uid
+
+    @property
+    def loses(self) -> bool:
+        """Whether information is lost, and the instance is another one afterwards."""
+        return self.plan is not None and self.plan.loses
+
+    @property
+    def first_encodes(self) -> bool:
+        """Whether `frames` has to be put aside before `data_set` can be made."""
+        return self.plan is not None and self._target.encapsulated
+
+    def frames(self) -> Iterator[bytes]:
+        """Every frame in the target syntax."""
+        assert self.plan is not None
+        for number in range(1, self._image.count + 1):
+            yield self.plan.frame(self._image.encoded(number))
+
+    def data_set(self, encoded: Iterable[bytes] = (), lengths: Sequence[int] = ()) -> Iterator[bytes]:
+        """The data set in the target syntax; `encoded` are the frames put aside, `lengths` their bytes each."""
+        if self.plan is None:
+            return reencode(self._open(), self._source, self._target, self._limits)
+        plain = SYNTAXES[EXPLICIT_LE] if self._target.deflated or self._target.encapsulated else self._target
+        pieces = self._pieces(self.plan, plain, encoded, lengths)
+        return deflated(pieces) if self._target.deflated else pieces
+
+    def worst_error(self, encoded: Iterable[bytes]) -> float:
+        """The largest difference of any value between this instance and the frames that were made of it."""
+        assert self.plan is not None
+        pairs = zip(range(1, self._image.count + 1), encoded, strict=True)
+        return max(self.plan.error(self._image.encoded(number), made) for number, made in pairs)
+
+    def _pieces(
+        self, made: Plan, plain: TransferSyntax, encoded: Iterable[bytes], lengths: Sequence[int]
+    ) -> Iterator[bytes]:
+        described = changes(self._image.members, made, sum(lengths), self._uid)
+        members = {tag: member for tag, member in described.members.items() if tag != f"{PIXELS:08X}"}
+        if made.way == "values":
+            members |= self._overlays()
+        removed = {int(tag, 16) for tag in described.removed}
+        if self._source.encapsulated:
+            removed.add(_ICON)
+        table = framing.table(lengths)
+        members |= table.members()
+        walk = Walk(self._open(), self._source, self._limits)
+        edited = Edited(walk, members, removed, self._limits)
+        yield from written(walk, edited.before(), plain)
+        if edited.pixels is None:
+            raise PixelsUndecodable("the object has no pixels")
+        if self._target.encapsulated:
+            yield element_header(PIXELS, made.vr, _UNDEFINED, plain.implicit, plain.little_endian)
+            yield from framing.encapsulated(encoded, table.basic)
+        else:
+            yield from self._native(made, plain)
+        yield from written(walk, edited.after(), plain)
+
+    def _native(self, made: Plan, plain: TransferSyntax) -> Iterator[bytes]:
+        target = made.target
+        tag = {"float": FLOAT_PIXELS, "double": DOUBLE_PIXELS}.get(target.kind, PIXELS)
+        bits = target.frame_bits * self._image.count
+        length = (bits + 7) // 8
+        yield element_header(tag, made.vr, length + (length & 1), plain.implicit, plain.little_endian)
+        frames = self.frames() if target.frame_bits % 8 == 0 else joined(self.frames(), target.frame_bits)
+        word = 1 if plain.little_endian else framing.swapped_word(replace(target, vr=made.vr))
+        for frame in frames:
+            yield framing.swapped(frame, word) if word > 1 else frame
+        if length & 1:
+            yield b"\0"
+
+    def _overlays(self) -> dict[str, Any]:
+        """Overlay planes in unused bits, which no compressed value would keep, as planes of their own."""
+        found: dict[str, Any] = {}
+        image = self._image
+        for group, bit in embedded_overlays(image.members):
+            numbers = range(1, image.count + 1)
+            planes = [overlay_bits(image.encoded(n), image.description, image.syntax_uid, bit) for n in numbers]
+            found |= overlay_members(group, planes)
+        return found
+
+
+def joined(frames: Iterable[bytes], bits: int) -> Iterator[bytes]:
+    """Frames of so many bits one behind the other without gaps (PS3.5 8.1.1), as bytes."""
+    held, count = 0, 0
+    for frame in frames:
+        held |= (int.from_bytes(frame, "little") & ((1 << bits) - 1)) << count
+        count += bits
+        whole = count // 8
+        yield (held & ((1 << whole * 8) - 1)).to_bytes(whole, "little")
+        held, count = held >> whole * 8, count - whole * 8
+    if count:
+        yield held.to_bytes(1, "little")

@@ -1,0 +1,90 @@
+"""`sagittal transcode` on files: folders, names of syntaxes, verification, lossy options, what fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from click.testing import CliRunner, Result
+
+from sagittal.cli.images.transcode import NAMES, command
+from sagittal.dicom.syntaxes import SYNTAXES
+from sagittal.errors import UsageError
+from sagittal.pixels.codecs import encodes
+
+
+def write(path: Path, pixels: Any) -> Path:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    made = Dataset()
+    made.SOPClassUID, made.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7.3", "2.25.9"
+    made.NumberOfFrames, made.Rows, made.Columns = pixels.shape
+    made.SamplesPerPixel, made.BitsAllocated, made.BitsStored, made.HighBit = 1, 16, 12, 11
+    made.PixelRepresentation, made.PhotometricInterpretation = 0, "MONOCHROME2"
+    made.PixelData = pixels.tobytes()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.save_as(path, enforce_file_format=True)
+    return path
+
+
+def run(*words: Any) -> Result:
+    return CliRunner().invoke(command, [str(word) for word in words] + ["--jobs", "1"], standalone_mode=False)
+
+
+@pytest.fixture
+def pixels() -> Any:
+    return np.random.default_rng(1).integers(0, 4095, (2, 20, 30), np.uint16)
+
+
+def test_every_name_is_a_syntax_that_can_be_written() -> None:
+    assert all(uid in SYNTAXES and (encodes(uid) or uid.endswith(".4.111")) for uid in NAMES.values())
+
+
+@pytest.mark.parametrize("name", ["rle", "jpeg2000", "deflated", "big-endian"])
+def test_pydicom_reads_the_same_pixels(tmp_path: Path, pixels: Any, name: str) -> None:
+    done = run(write(tmp_path / "a.dcm", pixels), "-o", tmp_path / "b.dcm", "--to", name, "--verify", "--json")
+    told = json.loads(done.stdout)
+    assert done.return_value == 0 and told["lossy"] is False and not told.get("error_max")
+    made = pydicom.dcmread(tmp_path / "b.dcm")
+    assert made.file_meta.TransferSyntaxUID == NAMES[name] and made.SOPInstanceUID == "2.25.9"
+    assert (made.pixel_array == pixels).all()
+
+
+def test_folders_keep_their_shape_and_tell_what_fails(tmp_path: Path, pixels: Any) -> None:
+    write(tmp_path / "in/one/a.dcm", pixels)
+    write(tmp_path / "in/two/a.dcm", pixels)
+    (tmp_path / "in/two/b.txt").write_text("no DICOM")
+    done = run(tmp_path / "in", "-o", tmp_path / "out", "--to", NAMES["jpeg-ls"])
+    assert done.return_value == 1 and "b.txt" in done.stderr
+    made = sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert made == [Path("one/a.dcm"), Path("two/a.dcm")]
+
+
+def test_lossy_makes_another_instance(tmp_path: Path, pixels: Any) -> None:
+    source = write(tmp_path / "a.dcm", pixels)
+    done = run(source, "-o", tmp_path / "b.dcm", "--to", "jpeg-ls-near", "--near", 7, "--verify", "--json")
+    told = json.loads(done.stdout)
+    made = pydicom.dcmread(tmp_path / "b.dcm")
+    assert told["lossy"] and 0 < told["error_max"] <= 7
+    assert made.SOPInstanceUID == told["sop_instance_uid"] != "2.25.9"
+    assert made.LossyImageCompression == "01" and made.SourceImageSequence[0].ReferencedSOPInstanceUID == "2.25.9"
+    assert made.file_meta.MediaStorageSOPInstanceUID == made.SOPInstanceUID
+
+
+def test_what_can_not_be_carried_leaves_nothing(tmp_path: Path, pixels: Any) -> None:
+    done = run(write(tmp_path / "a.dcm", pixels), "-o", tmp_path / "b.dcm", "--to", "jpeg")
+    assert done.return_value == 1 and "8 bits" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dcm"]
+
+
+def test_usage(tmp_path: Path, pixels: Any) -> None:
+    with pytest.raises(UsageError):
+        words = [str(write(tmp_path / "a.dcm", pixels)), "-o", "x", "--to", "png"]
+        CliRunner().invoke(command, words, standalone_mode=False, catch_exceptions=False)

@@ -1,0 +1,132 @@
+"""Whole instances into other transfer syntaxes: every element kept, every value of every frame the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sagittal.dicom.models.encode import Bulk, data_set
+from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, syntax
+from sagittal.errors import NotAcceptable
+from sagittal.limits import ReaderLimits
+from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.images import Image, read_whole
+from sagittal.pixels.instances import Transcoding, joined
+
+P = "1.2.840.10008.1.2"
+NATIVE = (P, P + ".1", P + ".2", P + ".1.99")
+LOSSLESS = (P + ".5", P + ".4.57", P + ".4.70", P + ".4.80", P + ".4.90", P + ".4.201", P + ".4.202", P + ".4.110",
+            P + ".8.1", P + ".1.98")  # fmt: skip
+
+
+def member(vr: str, *values: Any) -> dict[str, Any]:
+    return {"vr": vr, "Value": list(values)} if values else {"vr": vr}
+
+
+def plain(pixels: Any, **more: dict[str, Any]) -> bytes:
+    """A data set in Explicit VR Little Endian around the cells of frames, shape (frames, rows, columns[, samples])."""
+    held = np.asarray(pixels)
+    bits = held.dtype.itemsize * 8
+    color = held.ndim == 4
+    members = {
+        "00080005": member("CS", "ISO_IR 192"), "00080008": member("CS", "ORIGINAL", "PRIMARY"),
+        "00080016": member("UI", "1.2.840.10008.5.1.4.1.1.7.4"), "00080018": member("UI", "2.25.1"),
+        "00100010": member("PN", {"Alphabetic": "Müller^Jörg"}), "00280002": member("US", 3 if color else 1),
+        "00280004": member("CS", "RGB" if color else "MONOCHROME2"), "00280008": member("IS", len(held)),
+        "00280010": member("US", held.shape[1]), "00280011": member("US", held.shape[2]),
+        "00280100": member("US", bits), "00280101": member("US", bits), "00280102": member("US", bits - 1),
+        "00280103": member("US", int(held.dtype.kind == "i")),
+        "00400275": member("SQ", {"00080050": member("SH", "A1")}),
+        "00091001": {"vr": "UN", "InlineBinary": "AQIDBA=="},
+        "00090010": member("LO", "ACME"), "7FE00010": {"vr": "OB" if bits == 8 else "OW", "BulkDataURI": "pixels"},
+        "7FE10010": member("LO", "AFTER"),
+    }  # fmt: skip
+    if color:
+        members["00280006"] = member("US", 0)
+    data = held.tobytes()
+    made = data_set(members | more, SYNTAXES[EXPLICIT_LE], lambda uri: Bulk(len(data), [data]))
+    return b"".join(made)
+
+
+def image(data: bytes, syntax_uid: str = EXPLICIT_LE) -> Image:
+    return read_whole([data], syntax_uid, lambda at, length: data[at : at + length], ReaderLimits())
+
+
+def transcoded(held: Image, data: bytes, to: str, options: Options | None = None, uid: str = "") -> bytes:
+    made = Transcoding(held, lambda: [data], to, options, uid)
+    frames = list(made.frames()) if made.first_encodes else []
+    return b"".join(made.data_set(frames, [len(frame) for frame in frames]))
+
+
+def values(held: Image) -> list[Any]:
+    return [held.frame(number).stored for number in range(1, held.count + 1)]
+
+
+def pictures() -> Iterable[Any]:
+    random = np.random.default_rng(4)
+    yield pytest.param(random.integers(0, 255, (3, 6, 10), np.uint8), id="u8")
+    yield pytest.param(random.integers(-3000, 3000, (1, 7, 9), np.int16), id="s16")
+    yield pytest.param(random.integers(0, 65535, (2, 8, 8), np.uint16), id="u16")
+    yield pytest.param(random.integers(0, 255, (2, 6, 10, 3), np.uint8), id="rgb")
+
+
+@pytest.mark.parametrize("to", [*NATIVE, *LOSSLESS])
+@pytest.mark.parametrize("pixels", [*pictures()])
+def test_there_and_back(pixels: Any, to: str) -> None:
+    data = plain(pixels)
+    before = image(data)
+    there = transcoded(before, data, to)
+    made = image(there, to)
+    assert all(np.array_equal(one, other) for one, other in zip(values(before), values(made), strict=True))
+    held_plain = there if not syntax(to).deflated else made.read(0, 1 << 30)
+    back = image(transcoded(made, held_plain, EXPLICIT_LE), EXPLICIT_LE)
+    assert back.members.keys() == before.members.keys()
+    ours, theirs = ({t: v for t, v in each.members.items() if t != "7FE00010"} for each in (before, back))
+    assert ours == theirs
+    assert all(np.array_equal(one, other) for one, other in zip(values(before), values(back), strict=True))
+
+
+def test_a_lossy_step_is_asked_for_and_told() -> None:
+    data = plain(np.arange(64 * 64, dtype=np.uint8).reshape(1, 64, 64))
+    held = image(data)
+    with pytest.raises(NotAcceptable, match="lose"):
+        Transcoding(held, lambda: [data], P + ".4.50")
+    made = image(transcoded(held, data, P + ".4.50", Options(quality=80), "2.25.99"), P + ".4.50")
+    found = {tag: made.attributes.texts(tag) for tag in (0x00080008, 0x00080018, 0x00282110, 0x00282114)}
+    assert list(found.values()) == [["DERIVED", "PRIMARY"], ["2.25.99"], ["01"], ["ISO_10918_1"]]
+    assert made.attributes.item(0x00082112).text(0x00081155) == "2.25.1"
+    assert made.attributes.number(0x00282112) > 1
+
+
+def test_objects_without_frames_only_change_their_form() -> None:
+    data = b"".join(data_set({"00080018": member("UI", "2.25.1")}, SYNTAXES[EXPLICIT_LE], lambda uri: Bulk(0, [])))
+    held = image(data)
+    assert image(transcoded(held, data, P), P).members == held.members
+    with pytest.raises(NotAcceptable, match="without frames"):
+        Transcoding(held, lambda: [data], P + ".5")
+
+
+def test_overlays_in_unused_bits_become_planes_of_their_own() -> None:
+    cells = np.arange(48, dtype=np.uint16).reshape(1, 6, 8)
+    cells[0, 2, 3] |= 0x8000
+    overlay = {
+        "00280101": member("US", 12), "00280102": member("US", 11), "60000010": member("US", 6),
+        "60000011": member("US", 8), "60000040": member("CS", "G"), "60000050": member("SS", 1, 1),
+        "60000100": member("US", 16), "60000102": member("US", 15),
+    }  # fmt: skip
+    data = plain(cells, **overlay)
+    made = image(transcoded(image(data), data, P + ".4.80"), P + ".4.80")
+    plane = np.unpackbits(np.frombuffer(made.attributes.octets(0x60003000), np.uint8), bitorder="little")[:48]
+    assert np.flatnonzero(plane).tolist() == [2 * 8 + 3]
+    assert made.attributes.integer(0x60000100) == 1
+
+
+@pytest.mark.parametrize("bits", [1, 9, 15, 17, 60])
+def test_frames_of_bits_are_joined_without_gaps(bits: int) -> None:
+    random = np.random.default_rng(bits)
+    frames = [random.integers(0, 2, bits, np.uint8) for _ in range(11)]
+    packed = b"".join(joined([np.packbits(each, bitorder="little").tobytes() for each in frames], bits))
+    assert packed == np.packbits(np.concatenate(frames), bitorder="little").tobytes()
