@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Coroutine, Sequence
+from time import perf_counter
 from typing import Any, cast
 
 from sagittal.dimse.commands import RESPONSE, InvalidCommand
@@ -27,6 +28,8 @@ from sagittal.ul.stream import Run
 
 LOGGER = logging.getLogger("sagittal.net")
 CLOSED = "the connection was closed"
+SLOW_SECONDS = 0.005  # a read that cost more: the next one takes less, so that others get their turn
+ROOM_BYTES_MIN = 8 << 10
 TURN_SECONDS = 0.02  # what one read may cost before the peer has to wait as long
 FRAGMENTS_MAX = 1024  # handed on one by one, as many as one gathered write takes; more are joined
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -52,6 +55,7 @@ class Link(asyncio.BufferedProtocol):
         self.invoker = Invoker(self, self.sender)
         self.performer = Performer(self, self.sender, self.invoker, self.release_if_asked)
         self._buffer = buffer
+        self._room = len(buffer)  # of it, for the next read: what costs much is read in small pieces
         self._tasks = tasks
         self._taker: Performer | Invoker = self.performer
         self._quickack: socket.socket | None = None
@@ -81,10 +85,10 @@ class Link(asyncio.BufferedProtocol):
         self.settle()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        return self._buffer if self._room == len(self._buffer) else self._buffer[: self._room]
 
     def buffer_updated(self, nbytes: int) -> None:
-        now = self.loop.time()
+        now, started = self.loop.time(), perf_counter()
         self.active_at = now
         self.received_bytes += nbytes
         try:
@@ -100,7 +104,11 @@ class Link(asyncio.BufferedProtocol):
             self._quickack.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]  # set only if there
         if not self.machine.established or self.machine.has_output:
             self.settle()
-        took = self.loop.time() - now
+        took = perf_counter() - started
+        if took > SLOW_SECONDS:
+            self._room = max(min(nbytes, self._room) // 8, min(ROOM_BYTES_MIN, len(self._buffer)))
+        elif self._room < len(self._buffer):
+            self._room = min(self._room * 2, len(self._buffer)) if took < SLOW_SECONDS / 4 else self._room
         if took > TURN_SECONDS:  # thousands of tiny values or messages: as much time to the others as to this peer
             self.hold()
             self.loop.call_later(took, self.unhold)

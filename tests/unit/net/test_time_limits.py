@@ -103,6 +103,27 @@ class TestWatch:
         assert bool(link.ended) == (beyond >= 0)
 
 
+def test_what_is_slow_to_take_is_read_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read whose data costs the loop much makes the next ones small, until they are quick again."""
+
+    async def test() -> None:
+        async with serving(services(Store()), receive_buffer_bytes=1 << 18) as server:
+            raw = await Raw.open(server.port, associate=request((CT, EXPLICIT_LE)))
+            (link,) = server.associations
+            clock = iter(())
+            monkeypatch.setattr("sagittal.net.link.perf_counter", lambda: next(clock))
+            monkeypatch.setattr(link.machine, "receive", lambda data, now: [])
+            sizes = []
+            for cost in (0.1, 0.02, 0.02, 0.004, 0.001, 0.001, *[0.0] * 8):
+                clock = iter((0.0, cost))
+                link.buffer_updated(len(link.get_buffer(-1)))
+                sizes.append(len(link.get_buffer(-1)) >> 10)
+            assert sizes == [32, 8, 8, 8, 16, 32, 64, 128, 256, 256, 256, 256, 256, 256]
+            raw.close()
+
+    run(test)
+
+
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_receive_bytes_per_second_min(more: int) -> None:
     link: Any = Link()
