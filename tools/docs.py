@@ -23,6 +23,8 @@ from sagittal.archive.index import keys
 from sagittal.dicom.defects import POLICY
 from sagittal.dicom.dictionary import keyword_of
 from sagittal.dicom.syntaxes import SYNTAXES
+from sagittal.pixels import codecs
+from sagittal.pixels.codecs import video
 from sagittal.web.search import levels
 
 ROOT = Path(__file__).parents[1]
@@ -106,12 +108,20 @@ def help_of(command: click.Command, name: str) -> str:
 
 def syntaxes_page() -> str:
     page = "# Transfer syntaxes\n\nStored and sent as received; the table of `dicom/syntaxes.py`.\n"
-    page += "*Frames* says how they lie in Pixel Data, and so whether `/frames` can hand them out without decoding.\n\n"
+    page += "*Frames* says how they lie in Pixel Data, and so whether `/frames` can hand them out without decoding.\n"
+    page += "*Decoded* and *encoded* say what `pixels/codecs` has a codec for; video wants the extra `video`.\n\n"
     rows = (
-        (s.uid, s.name, s.frames, "yes" if s.storable else "refused", "retired" if s.retired else "")
+        (s.uid, s.name, s.frames, "yes" if s.storable else "refused", *coded(s.uid), "retired" if s.retired else "")
         for s in SYNTAXES.values()
     )
-    return page + table(("UID", "name", "frames", "storage", ""), rows)
+    return page + table(("UID", "name", "frames", "storage", "decoded", "encoded", ""), rows)
+
+
+def coded(uid: str) -> tuple[str, str]:
+    """Whether frames of a syntax are decoded, and encoded."""
+    if SYNTAXES[uid].video:
+        return "video", "video" if uid in video.CODINGS else ""
+    return "yes" if codecs.decodes(uid) else "", "yes" if codecs.encodes(uid) else ""
 
 
 def defects_page() -> str:

@@ -1,6 +1,6 @@
 """Other archives, and ours, from the outside: find, get and store over DIMSE and DICOMweb alike.
 
-`Archive` is for programs, `remote.open_remote` for the commands. Each kind of archive is one file.
+`Archive` is for programs, `opening.open_remote` for the commands. Each kind of archive is one file.
 """
 
 from __future__ import annotations

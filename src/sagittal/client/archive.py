@@ -21,9 +21,10 @@ from typing import Any, TypeVar
 
 from sagittal.client.keys import Question, keys_of, level_of, usual
 from sagittal.client.match import Match
+from sagittal.client.opening import open_remote
 from sagittal.client.outcome import Retrieved, Stored, Unanswered
 from sagittal.client.place import Access, parse_place
-from sagittal.client.remote import Remote, Sending, open_remote
+from sagittal.client.remote import Remote, Sending
 from sagittal.client.storing.files import read_objects
 from sagittal.client.storing.rewrite import Changes, NewUids, parse_changes
 

@@ -1,19 +1,17 @@
-"""What every archive can be asked, whatever it speaks; `open_remote` makes the one for a place."""
+"""What every archive can be asked, whatever it speaks. Deliberately not here: reaching one (`opening`)."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from sagittal.client.keys import UIDS, Question, Tree, parse_keys
 from sagittal.client.outcome import Retrieved, Stored
-from sagittal.client.place import Access, Place, Url
 from sagittal.client.storing.files import ObjectFile
 from sagittal.client.storing.rewrite import Changes
-from sagittal.dimse.address import PeerAddress
 from sagittal.errors import UsageError
 
 Arrived = Callable[[Path, str], None]
@@ -45,21 +43,6 @@ class Sending:
     proposals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the same for one SOP class
     halt: bool = False  # end with the first failure
     study: str = ""  # STOW-RS into this study only
-
-
-def open_remote(place: Place, access: Access, remark: Remark) -> AbstractAsyncContextManager[Remote]:
-    """The archive at a place."""
-    if isinstance(place, PeerAddress):
-        from sagittal.client.dimse import open_dimse
-
-        return open_dimse(place, access, remark)
-    if isinstance(place, Url):
-        from sagittal.client.dicomweb import open_url
-
-        return open_url(place, access, remark)
-    from sagittal.client.directory import open_directory
-
-    return open_directory(place, access, remark)
 
 
 async def named(remote: Remote, question: Question) -> list[Question]:

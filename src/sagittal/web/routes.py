@@ -28,6 +28,7 @@ SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
 _LEVELS = (STUDY, SERIES, INSTANCE)
 _FRAME_LIST = INSTANCE + "/frames/{frames}"
+_CAPABILITIES = "retrieve.capabilities:Capabilities.options"
 _RENDERED = "render.rendered:Rendered"
 _QIDO, _WADO, _FRAMES, _BULK, _STOW = (
     "search.qido:Qido",
@@ -75,22 +76,20 @@ RESOURCES: tuple[Resource, ...] = (
     # Delete: ours, as other archives have it
     *(Resource("DELETE", level, "retrieve.removal:Removal.delete") for level in _LEVELS),
     # Capabilities: 8.9
-    Resource("OPTIONS", "/", "retrieve.capabilities:Capabilities.options"),
+    Resource("OPTIONS", "/", _CAPABILITIES),
 )
 
 
 def dicom_web(house: House) -> list[Route]:
     """The table as routes; each class of handlers is made once. Every resource says its methods (8.9)."""
-    from sagittal.web.retrieve.capabilities import Capabilities
-
     made: dict[str, object] = {}
-    found = []
-    for method, path, handler in RESOURCES:
+
+    def route(method: str, path: str, handler: str) -> Route:
         where, _, verb = handler.rpartition(".")
         if where not in made:
             module, _, name = where.partition(":")
             made[where] = getattr(import_module(f"sagittal.web.{module}"), name)(house)
-        found.append(Route(path, getattr(made[where], verb), methods=[method]))
-    options = Capabilities(house).options
-    found += [Route(path, options, methods=["OPTIONS"]) for path in dict.fromkeys(each.path for each in RESOURCES)]
-    return found
+        return Route(path, getattr(made[where], verb), methods=[method])
+
+    paths = dict.fromkeys(each.path for each in RESOURCES)
+    return [*(route(*each) for each in RESOURCES), *(route("OPTIONS", path, _CAPABILITIES) for path in paths)]

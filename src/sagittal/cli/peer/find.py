@@ -11,8 +11,8 @@ from sagittal.cli.output import json_option, result, run, say
 from sagittal.cli.peer.options import model_options, place_options
 from sagittal.client.keys import LEVELS, Question, parse_keys, usual
 from sagittal.client.match import row_of
+from sagittal.client.opening import open_remote
 from sagittal.client.place import Access, Place
-from sagittal.client.remote import open_remote
 
 
 @click.command("find")

@@ -9,9 +9,9 @@ import click
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.cli.peer.options import model_options, place_options, report, selection_options
 from sagittal.client.keys import Question, level_of, parse_keys
+from sagittal.client.opening import open_remote
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access, Place
-from sagittal.client.remote import open_remote
 
 
 @click.command("get")

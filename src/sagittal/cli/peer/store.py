@@ -12,9 +12,10 @@ import click
 
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.cli.peer.options import place_options
+from sagittal.client.opening import open_remote
 from sagittal.client.outcome import Stored
 from sagittal.client.place import Access, Place
-from sagittal.client.remote import Sending, open_remote
+from sagittal.client.remote import Sending
 from sagittal.client.storing.files import read_objects
 from sagittal.client.storing.rewrite import parse_changes
 from sagittal.dicom.sopclasses import WELL_KNOWN

@@ -1,0 +1,24 @@
+"""Reaching the archive at a place: over DIMSE, over HTTP, or in a folder; what it speaks is imported then."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+from sagittal.client.place import Access, Place, Url
+from sagittal.client.remote import Remark, Remote
+from sagittal.dimse.address import PeerAddress
+
+
+def open_remote(place: Place, access: Access, remark: Remark) -> AbstractAsyncContextManager[Remote]:
+    """The archive at a place."""
+    if isinstance(place, PeerAddress):
+        from sagittal.client.dimse import open_dimse
+
+        return open_dimse(place, access, remark)
+    if isinstance(place, Url):
+        from sagittal.client.dicomweb import open_url
+
+        return open_url(place, access, remark)
+    from sagittal.client.directory import open_directory
+
+    return open_directory(place, access, remark)
