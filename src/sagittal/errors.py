@@ -67,7 +67,7 @@ class NotAcceptable(SagittalError):
 
 
 class PixelsUndecodable(NotAcceptable):
-    """The pixel data cannot be decoded: damaged, or of a kind that no codec here reads. As stored it can still be had."""
+    """The pixel data cannot be decoded: damaged, or of a kind that no codec here reads. It can be had as stored."""
 
 
 class UnsupportedMedia(SagittalError):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sagittal.web.wire.forwarded import Network
     from sagittal.workers.pool import Pool
 
+
 class Nodes(Protocol):
     """The AE table as `/api/nodes` shows and changes it; each verb is authorized and audited by its maker."""
 

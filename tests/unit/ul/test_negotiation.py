@@ -93,7 +93,9 @@ def test_the_asynchronous_window(asked: tuple[int, int] | None, answer: tuple[in
     assert window(asked, 8) == answer
 
 
-@pytest.mark.parametrize(("wanted", "given", "sent"), [(True, b"ok", b"ok"), (True, b"", b""), (True, None, None), (False, b"ok", None)])
+@pytest.mark.parametrize(
+    ("wanted", "given", "sent"), [(True, b"ok", b"ok"), (True, b"", b""), (True, None, None), (False, b"ok", None)]
+)
 def test_the_identity_response_only_if_wanted(wanted: bool, given: bytes | None, sent: bytes | None) -> None:
     user = UserInformation(identity=UserIdentity(1, b"me", b"", wanted))
     rq = AssociateRQ("A", "B", (), user)

@@ -108,9 +108,9 @@ def test_a_worker_that_dies_idle_is_replaced() -> None:
 
 def test_a_hang_is_ended() -> None:
     async def use(pool: Pool) -> Any:
-        with pytest.raises(LimitExceeded, match="0.1 seconds"):
+        with pytest.raises(LimitExceeded, match=r"0\.1 seconds"):
             await pool.run("calls:hang")
-        with pytest.raises(LimitExceeded, match="0.05 seconds"):
+        with pytest.raises(LimitExceeded, match=r"0\.05 seconds"):
             await pool.run("calls:hang", seconds=0.05)
         return (await pool.run("calls:told", seconds=30)).told["arguments"]
 
