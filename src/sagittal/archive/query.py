@@ -18,6 +18,7 @@ from typing import Any
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
+from sagittal.archive.index.corrections import touched
 from sagittal.archive.index.finding.attributes import Attributes
 from sagittal.archive.index.select import (
     Value,
@@ -46,7 +47,8 @@ async def find(
 ) -> Rows:
     """The rows of a query. BadRequest for a key that cannot be read, LimitExceeded beyond the budgets."""
     authorize(principal, "find")
-    prepared, until = prepare(query, attributes), monotonic() + limits.query_seconds_max
+    until = monotonic() + limits.query_seconds_max
+    prepared = prepare(query, attributes, await _corrected(readers, query, attributes))
     rows_max = limits.query_rows_max
     limit = rows_max if query.limit is None else min(max(query.limit, 0), rows_max)
     page = limit + 1, min(max(query.offset, 0), _NO_LIMIT_OFFSET_MAX)
@@ -78,7 +80,8 @@ async def count(
 ) -> int:
     """How many rows match, counted up to `query.limit` and from the first. BadRequest, LimitExceeded."""
     authorize(principal, "find")
-    prepared = prepare(replace(query, include=frozenset(), include_all=False, order=(), after=""), attributes)
+    bare = replace(query, include=frozenset(), include_all=False, order=(), after="")
+    prepared = prepare(bare, attributes, await _corrected(readers, query, attributes))
     seconds = limits.query_seconds_max
     most = _NO_LIMIT_OFFSET_MAX if query.limit is None else max(query.limit, 0)
     if prepared.matcher is not None:
@@ -92,6 +95,12 @@ async def count(
             return int(connection.execute(statement, values).fetchone()[0])
 
     return await readers.run(select)
+
+
+async def _corrected(readers: Readers, query: Query, attributes: Attributes) -> frozenset[int]:
+    """The keys that the configured attributes alone don't answer, as there are corrections of them."""
+    asked = [tag for tag in query.keys if isinstance(tag, int) and f"{tag:08X}" in attributes.complete]
+    return await readers.run(lambda connection: touched(connection, asked)) if asked else frozenset()
 
 
 async def _indexed(readers: Readers, prepared: Prepared, page: tuple[int, int], seconds: float) -> Found:

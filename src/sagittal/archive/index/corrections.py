@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sagittal.archive.index import MAIN_STORE
@@ -27,6 +27,12 @@ _ACTIVE, _ALL = _OF_STUDY.format("AND undone_at IS NULL"), _OF_STUDY.format("")
 _OF_STUDIES = (
     f"SELECT {_COLUMNS} FROM correction WHERE store = {MAIN_STORE} AND undone_at IS NULL "
     "AND study_instance_uid IN (SELECT value FROM json_each(?)) ORDER BY id"
+)
+_OF_INSTANCES = (
+    "SELECT i.id, t.study_instance_uid, s.series_instance_uid FROM instance i JOIN series s ON s.id = i.series "
+    "JOIN study t ON t.id = s.study WHERE i.id IN (SELECT value FROM json_each(?)) AND EXISTS (SELECT 1 FROM "
+    f"correction c WHERE c.store = {MAIN_STORE} AND c.study_instance_uid = t.study_instance_uid "
+    "AND c.undone_at IS NULL)"
 )
 _INSERT = (
     "INSERT INTO correction (store, study_instance_uid, series_instance_uid, attributes, texts, replaced, code, "
@@ -77,6 +83,27 @@ class Acting(NamedTuple):
 def active(connection: sqlite3.Connection, study_uids: Iterable[str]) -> list[Row]:
     """The corrections in force of some studies, the oldest first."""
     return [Row._make(row) for row in connection.execute(_OF_STUDIES, (json.dumps(list(study_uids)),))]
+
+
+def of_instances(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, tuple[str, list[Row]]]:
+    """The series and the corrections in force of its study, of those of some instances whose study has any."""
+    if connection.execute("SELECT 1 FROM correction WHERE undone_at IS NULL LIMIT 1").fetchone() is None:
+        return {}
+    found = connection.execute(_OF_INSTANCES, (json.dumps(instances),)).fetchall()
+    held: dict[str, list[Row]] = {}
+    for row in active(connection, {study for _, study, _ in found}) if found else ():
+        held.setdefault(row.study_uid, []).append(row)
+    return {instance: (series, held[study]) for instance, study, series in found}
+
+
+def touched(connection: sqlite3.Connection, tags: Iterable[int]) -> frozenset[int]:
+    """Those of some attributes that a correction in force is about."""
+    rows = connection.execute(
+        "SELECT DISTINCT name.key FROM correction, json_each(attributes) name WHERE undone_at IS NULL "
+        "AND name.key IN (SELECT value FROM json_each(?))",
+        (json.dumps([f"{tag:08X}" for tag in tags]),),
+    )
+    return frozenset(int(name, 16) for (name,) in rows)
 
 
 def history(connection: sqlite3.Connection, study_uid: str) -> list[Row]:

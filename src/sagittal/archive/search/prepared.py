@@ -47,7 +47,8 @@ class Prepared:
 
 
 class _Parts:
-    def __init__(self, query: Query, attributes: Attributes) -> None:
+    def __init__(self, query: Query, attributes: Attributes, corrected: frozenset[int]) -> None:
+        self.corrected = corrected
         self.query, self.known, self.attributes = query, KEYS[query.level], attributes
         self.options = options_of(query)
         self.shape: list[Asked] = []
@@ -113,7 +114,7 @@ class _Parts:
 
     def _by_configuration(self, tag: Tag, text: str) -> bool:
         """By an attribute that the configuration wants indexed, when all of it is."""
-        found = self.attributes.key(self.query.level, tag)
+        found = self.attributes.key(self.query.level, tag, tag in self.corrected)
         if found is None or (self.options.empty_value and EMPTY in text):
             return False
         key, name = found
@@ -126,6 +127,8 @@ class _Parts:
         if form is not None:
             self.shape.append(Asked(key, form.shape))
             self.values += (name, *form.values)
+            if tag in self.corrected:
+                self.scanned[tag] = text
         return True
 
     def _by_metadata(self, tag: Tag, text: str) -> None:
@@ -141,15 +144,15 @@ class _Parts:
         return vr in RULES and tag & 0xFFFF != 0 and tag >> 16 > 0x0002
 
 
-def prepare(query: Query, attributes: Attributes) -> Prepared:
-    """Take a query apart. BadRequest when it cannot be one."""
+def prepare(query: Query, attributes: Attributes, corrected: frozenset[int] = frozenset()) -> Prepared:
+    """Take a query apart; `corrected` are attributes that a correction is about. BadRequest when it cannot be one."""
     known = KEYS.get(query.level)
     if known is None:
         raise BadRequest("not a query level")
     for by, _ in query.order:
         if not can_order(query.level, by):
             raise BadRequest(f"rows cannot be ordered by ({by >> 16:04X},{by & 0xFFFF:04X})")
-    parts = _Parts(query, attributes)
+    parts = _Parts(query, attributes, corrected)
     for tag, asked in sorted(query.keys.items(), key=_dates_first):
         parts.take(tag, asked)
     values = parts.values + cursor.read(query)

@@ -1,7 +1,8 @@
 """Reading the metadata of instances for keys that no index answers, some milliseconds at a time.
 
 The text of an object is inflated and looked through for the attribute's tag; only one that has it is parsed. The thread
-is given back between slices, so that other queries and the loop have their turn. Deliberately not here: opening files.
+is given back between slices, so that other queries and the loop have their turn. Corrections are laid over it, so
+that what is right is found and returned. Deliberately not here: opening files.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from sagittal.archive.index import corrections
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.select import METADATA_OF
 from sagittal.dicom.matching.predicate import Matcher
@@ -71,11 +73,14 @@ def _slice(
 def _texts(
     connection: sqlite3.Connection, instances: list[int], needs: tuple[bytes, ...], bytes_max: int
 ) -> Iterator[tuple[int, bytes]]:
-    """The metadata of those instances that have all the bytes that are needed."""
+    """The metadata of those instances that have all the bytes that are needed, with the corrections in force."""
+    corrected = corrections.of_instances(connection, instances)
     for instance, bodies in _bodies(connection, instances):
         parts = [zlib.decompress(body) for body in bodies]
         held = sum(map(len, parts))
         text = parts[0] if len(parts) == 1 else b"".join(parts)
+        if instance in corrected and held <= bytes_max:
+            text = _effective(text, *corrected[instance])
         if not all(need in text for need in needs):
             continue
         if held > bytes_max:
@@ -84,6 +89,14 @@ def _texts(
                 "narrow the query so that it is not among those that are read"
             )
         yield instance, text
+
+
+def _effective(text: bytes, series_uid: str, found: Sequence[corrections.Row]) -> bytes:
+    from sagittal.archive.corrections import in_force
+    from sagittal.dicom.models.overlayjson import overlaid_json
+
+    laid_over = in_force(found, series_uid)
+    return overlaid_json(text.decode("utf-8"), laid_over).encode("utf-8") if laid_over else text
 
 
 def _bodies(connection: sqlite3.Connection, instances: list[int]) -> Iterator[tuple[int, list[bytes]]]:

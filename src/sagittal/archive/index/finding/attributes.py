@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sagittal.archive.index import CURRENT
+from sagittal.archive.index import CURRENT, MAIN_STORE
 from sagittal.archive.index.keys import KEYS, Key
 from sagittal.archive.index.matching import Form, joined, like
 from sagittal.dicom.dictionary import tag_of, vr_of
@@ -35,6 +35,16 @@ _ROWS = {
     "SERIES": "series.id IN (SELECT i.series FROM attribute_value v CROSS JOIN instance i ON i.id = v.instance",
     "IMAGE": "instance.id IN (SELECT i.id FROM attribute_value v CROSS JOIN instance i ON i.id = v.instance",
 }
+_CORRECTED = {
+    "PATIENT": "patient.id IN (SELECT t.patient",
+    "STUDY": "study.id IN (SELECT t.id",
+    "SERIES": "series.study IN (SELECT t.id",
+    "IMAGE": "instance.study IN (SELECT t.id",
+}
+_STUDIES = (
+    f"FROM correction c JOIN study t ON t.store = {MAIN_STORE} AND t.study_instance_uid = c.study_instance_uid "
+    "WHERE c.undone_at IS NULL AND json_type(c.attributes, '$.\"{}\"') IS NOT NULL"
+)
 
 
 class Attribute(NamedTuple):
@@ -82,13 +92,18 @@ class Attributes:
         self.wanted = tuple(attribute for attribute in wanted if attribute.tag not in held)
         self.complete: frozenset[str] = frozenset()
 
-    def key(self, level: str, tag: Tag) -> tuple[Key, str] | None:
-        """A key on the values of an attribute, and what is bound first; None when not all values are there."""
+    def key(self, level: str, tag: Tag, corrected: bool = False) -> tuple[Key, str] | None:
+        """A key on the values of an attribute, and what is bound first; None when not all values are there.
+
+        When there are corrections of it, all of their studies are found, too: values are kept as objects have them.
+        """
         name = name_of(tag)
         if name not in self.complete:
             return None
         kind = RULES[vr_of(tag)] if isinstance(tag, int) else "private"
         within = f"{_ROWS[level]} WHERE v.name = ? AND i.state = {CURRENT} AND @)"
+        if corrected:
+            within = f"({within} OR {_CORRECTED[level]} {_STUDIES.format(name)}))"
         return Key(tag if isinstance(tag, int) else tag.tag, "v.value", kind, "", within), name
 
     def form(self, key: Key, text: str) -> Form | None:
