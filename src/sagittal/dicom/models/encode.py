@@ -48,9 +48,10 @@ class Bulk(NamedTuple):
 
 
 class Encapsulated(NamedTuple):
-    """Pixel data as fragments (PS3.5 A.4), each padded to even length here; the offset table stays empty."""
+    """Pixel data as fragments (PS3.5 A.4), each padded to even length here."""
 
     fragments: Sequence[Bulk]
+    offsets: bytes = b""  # the Basic Offset Table
 
 
 Resolve = Callable[[str], "Bulk | Encapsulated"]
@@ -198,9 +199,9 @@ class _Encoder:
 def _encapsulated(tag: int, vr: str, found: Encapsulated) -> tuple[list[_Part], int]:
     parts: list[_Part] = [
         element_header(tag, "OB", UNDEFINED, False, True),
-        element_header(ITEM, "", 0, True, True),  # the Basic Offset Table
+        element_header(ITEM, "", len(found.offsets), True, True) + found.offsets,
     ]
-    total = len(parts[0]) + 8
+    total = len(parts[0]) + 8 + len(found.offsets)
     for fragment in found.fragments:
         pad = b"\0" * (fragment.length & 1)
         length = fragment.length + len(pad)

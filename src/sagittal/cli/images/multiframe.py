@@ -1,0 +1,109 @@
+"""`sagittal multiframe`: multi-frame instances to single frames (as dcm4che's emf2sf does), and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from sagittal.cli.output import json_option, progress, result, say
+from sagittal.client.storing.files import walk
+from sagittal.errors import NotAcceptable, SagittalError
+from sagittal.workers.worker import Input
+
+_series_option = click.option("--keep-series", is_flag=True, help="In the series of the source, not one of their own.")
+
+
+@click.group("multiframe")
+def command() -> None:
+    """Multi-frame instances as single frames, and single frames as a multi-frame instance. Pixels are not decoded."""
+
+
+@command.command("split")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder.")
+@_series_option
+@json_option
+def split(paths: tuple[Path, ...], output: Path, keep_series: bool, as_json: bool) -> int:
+    """Write every frame of enhanced CT, MR, PET and multi-frame US, XA, XRF, SC as an instance of the classic class.
+
+    The SOP Instance UIDs are made of the source's and the frame's number: splitting again gives the same ones.
+    """
+    files, failed = list(_placed(paths, output)), 0
+    with progress("split", len(files), quiet=as_json) as advance:
+        for path, folder in files:
+            try:
+                for number, written, uid in _split(path, folder, keep_series=keep_series):
+                    row = {"file": str(path), "frame": number, "written": str(written), "sop_instance_uid": uid}
+                    result(as_json, row, str(written))
+            except (SagittalError, OSError) as error:
+                failed += 1
+                result(as_json, {"file": str(path), "error": str(error)}) if as_json else say(f"{path}: {error}")
+            advance(1)
+    return 1 if failed else 0
+
+
+@command.command("join")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File.")
+@_series_option
+@json_option
+def join(paths: tuple[Path, ...], output: Path, keep_series: bool, as_json: bool) -> int:
+    """Write the single frames of one series as one instance: Legacy Converted Enhanced CT, MR, PET, or Secondary
+    Capture.
+    """
+    from sagittal.convert.multiframe.files import join, object_of
+
+    with ExitStack() as stack:
+        files = list(walk(paths))
+        images = []
+        for path in files:
+            try:
+                images.append(object_of(_opened(path, stack)))
+            except SagittalError as error:
+                raise type(error)(f"{path}: {error}") if isinstance(error, NotAcceptable) else error from None
+        uid, pieces = join(images, keep_series=keep_series)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _write(output, pieces)
+    row = {"written": str(output), "frames": len(files), "sop_instance_uid": uid}
+    result(as_json, row, str(output))
+    return 0
+
+
+def _placed(paths: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
+    """Every file, and the folder of its frames: folders keep their shape."""
+    for root in paths:
+        for path in walk([root]):
+            yield path, output / path.relative_to(root).parent if root.is_dir() else output
+
+
+def _split(path: Path, folder: Path, *, keep_series: bool) -> Iterator[tuple[int, Path, str]]:
+    from sagittal.convert.multiframe.files import object_of, split
+
+    with ExitStack() as stack:
+        image = object_of(_opened(path, stack))
+        digits = max(4, len(str(image.count)))
+        for number, (uid, pieces) in enumerate(split(image, keep_series=keep_series), start=1):
+            folder.mkdir(parents=True, exist_ok=True)
+            written = folder / f"{path.stem}-{number:0{digits}}.dcm"
+            _write(written, pieces)
+            yield number, written, uid
+
+
+def _opened(path: Path, stack: ExitStack) -> Input:
+    file = stack.enter_context(path.open("rb"))
+    return Input(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+
+def _write(where: Path, pieces: Iterable[bytes]) -> None:
+    """A file that is there whole or not at all."""
+    beside = where.with_name(where.name + ".part")
+    try:
+        with beside.open("wb") as file:
+            file.writelines(pieces)
+        beside.replace(where)
+    finally:
+        beside.unlink(missing_ok=True)

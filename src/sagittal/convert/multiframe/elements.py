@@ -1,0 +1,66 @@
+"""Small things about DICOM JSON members: what both ways between multi-frame and single-frame need."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+Members = dict[str, Any]
+
+CLASS, INSTANCE, SERIES, STUDY = "00080016", "00080018", "0020000E", "0020000D"
+IMAGE_TYPE, FRAME_TYPE, NUMBER = "00080008", "00089007", "00200013"
+FRAMES, INCREMENT, SOURCE_IMAGE = "00280008", "00280009", "00082112"
+SHARED, PER_FRAME = "52009229", "52009230"
+UNASSIGNED_SHARED, UNASSIGNED_PER_FRAME, CONVERSION_SOURCE = "00209170", "00209171", "00209172"
+PIXELS = ("7FE00008", "7FE00009", "7FE00010")
+# What speaks of the data set or its pixels as they lay there: group lengths, offset tables, signatures, padding.
+LEFT_OUT = frozenset({"7FE00001", "7FE00002", "7FE00003", "4FFE0001", "FFFAFFFA", "FFFCFFFC", "00880200"})
+
+
+def values(members: Mapping[str, Any], tag: str) -> list[Any]:
+    """The values that an element has."""
+    return [value for value in (members.get(tag) or {}).get("Value") or () if value is not None]
+
+
+def text(members: Mapping[str, Any], tag: str) -> str:
+    """The first value as text, "" when there is none."""
+    return str(next(iter(values(members, tag)), "")).strip()
+
+
+def items(members: Mapping[str, Any], tag: str) -> list[Members]:
+    """The items of a sequence."""
+    if (members.get(tag) or {}).get("vr") != "SQ":
+        return []  # person names are objects too
+    return [item for item in values(members, tag) if isinstance(item, dict)]
+
+
+def element(vr: str, *given: Any) -> Members:
+    """An element with these values."""
+    return {"vr": vr, "Value": list(given)} if given else {"vr": vr}
+
+
+def derived_uid(*parts: object) -> str:
+    """A UID that is the same whenever it is made of the same (PS3.5 B.2: a UUID made of a digest)."""
+    digest = bytearray(hashlib.sha256("\n".join(map(str, parts)).encode()).digest()[:16])
+    digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80  # RFC 9562: version 8
+    return f"2.25.{int.from_bytes(digest, 'big')}"
+
+
+def code(value: str, meaning: str) -> Members:
+    """An item of a code sequence, of DCM."""
+    return {
+        "00080100": element("SH", value),
+        "00080102": element("SH", "DCM"),
+        "00080104": element("LO", meaning),
+    }
+
+
+def reference(members: Mapping[str, Any]) -> Members:
+    """An item that names an instance."""
+    return {"00081150": element("UI", text(members, CLASS)), "00081155": element("UI", text(members, INSTANCE))}
+
+
+def is_private(tag: str) -> bool:
+    """Whether a tag's group is odd."""
+    return tag[3] in "13579BDF"

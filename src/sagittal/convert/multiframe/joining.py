@@ -1,0 +1,219 @@
+"""Single-frame instances of one series as one multi-frame instance: its data set as DICOM JSON.
+
+CT, MR and PET become Legacy Converted Enhanced ones (PS3.3 A.70 to A.72), all else multi-frame Secondary Capture (PS3.3
+A.8.2 to A.8.5). What is equal is said once, what is not by frame: in the functional group macros that have it, or as
+unassigned converted attributes (PS3.3 C.7.6.16.2.25 and .26), so that nothing of the single frames is lost.
+Deliberately not here: pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sagittal.convert.multiframe import elements as el
+from sagittal.convert.multiframe.elements import Members, element, items, text, values
+from sagittal.errors import NotAcceptable
+from sagittal.pixels.description import Description
+
+_P = "1.2.840.10008.5.1.4.1.1."
+# Classic SOP class → (Legacy Converted Enhanced class, the macro that has its Frame Type).
+LEGACY: Mapping[str, tuple[str, str]] = {
+    _P + "2": (_P + "2.2", "00189329"),
+    _P + "4": (_P + "4.4", "00189226"),
+    _P + "128": (_P + "128.1", "00189751"),
+}
+# Functional group macro → its attributes, under the same names as in classic images.
+_MACROS: Mapping[str, tuple[str, ...]] = {
+    "00289110": ("00280030", "00180050", "00180088"),  # Pixel Measures
+    "00209113": ("00200032",),  # Plane Position (Patient)
+    "00209116": ("00200037",),  # Plane Orientation (Patient)
+    "00289145": ("00281052", "00281053", "00281054"),  # Pixel Value Transformation
+    "00289132": ("00281050", "00281051", "00281055", "00281056"),  # Frame VOI LUT
+}
+_REFERENCED = "00081140"  # Referenced Image: sequence and macro are the same
+# Of the modules of patient, study, series, equipment, frame of reference, image pixel and SOP common.
+_TOP_GROUPS = ("0010", "0012", "0032", "0038")
+_TOP = frozenset({
+    "00080005", "00080020", "00080021", "00080030", "00080031", "00080050", "00080051", "00080060", "00080070",
+    "00080080", "00080081", "00080090", "00080096", "00080201", "00081010", "00081030", "00081032", "0008103E",
+    "0008103F", "00081040", "00081048", "00081049", "00081050", "00081060", "00081062", "00081070", "00081072",
+    "00081080", "00081084", "00081090", "00081110", "00081111", "00081120", "00180015", "00181000", "00181020",
+    "00181030", "00181200", "00181201", "00185100", "00200010", "00200011", "00200052", "00200060", "00201040",
+    "0020000D", "0020000E", "00280301", "00280302", "00282110", "00282112", "00282114", "00282000", "00282002",
+    "00281101", "00281102", "00281103", "00281201", "00281202", "00281203", "00281221", "00281222", "00281223",
+    "00280120", "00280121", "20500020", "00080064", "00181016", "00181018", "00181019",
+    "00400244", "00400245", "00400250", "00400251", "00400253", "00400254", "00400260", "00400275",
+})  # fmt: skip
+_GEOMETRY = frozenset({
+    "00280002", "00280004", "00280006", "00280010", "00280011", "00280100", "00280101", "00280102", "00280103",
+})  # fmt: skip
+_OWN = el.LEFT_OUT | {el.CLASS, el.INSTANCE, el.FRAMES, el.INCREMENT, *el.PIXELS}
+_LEAST_TYPES = ("ORIGINAL", "PRIMARY", "NONE", "NONE")
+
+
+def ordered(instances: Sequence[Members]) -> list[int]:
+    """The places of instances in the order of their frames: by Instance Number, along the normal, else as given."""
+    numbers = [text(one, el.NUMBER) for one in instances]
+    if all(number.lstrip("-").isdecimal() for number in numbers) and len(set(map(int, numbers))) == len(numbers):
+        return sorted(range(len(instances)), key=lambda at: int(numbers[at]))
+    depths = [_depth(one) for one in instances]
+    if len({depth[0] for depth in depths if depth}) == 1 and all(depths):
+        return sorted(range(len(instances)), key=lambda at: depths[at][1])  # type: ignore[index]
+    return list(range(len(instances)))
+
+
+def _depth(members: Members) -> tuple[tuple[float, ...], float] | None:
+    """Orientation, and the place along its normal."""
+    at, along = values(members, "00200032"), values(members, "00200037")
+    if len(at) != 3 or len(along) != 6:
+        return None
+    x, y = [float(n) for n in along[:3]], [float(n) for n in along[3:]]
+    normal = (x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0])
+    orientation = tuple(round(float(n), 4) for n in along)
+    return orientation, sum(float(a) * b for a, b in zip(at, normal, strict=True))
+
+
+def class_for(sop_class: str, described: Description) -> str:
+    """The multi-frame SOP class of such frames. NotAcceptable when there is none."""
+    if sop_class in LEGACY:
+        return LEGACY[sop_class][0]
+    if described.kind != "integer" or described.signed:
+        raise NotAcceptable("multi-frame Secondary Capture has unsigned integers only")
+    if described.samples == 3 and described.bits_allocated == 8:
+        return _P + "7.4"
+    if described.samples == 1 and described.bits_allocated in (1, 8, 16):
+        return _P + {1: "7.1", 8: "7.2", 16: "7.3"}[described.bits_allocated]
+    raise NotAcceptable("no multi-frame Secondary Capture class has pixels like these")
+
+
+def joined(instances: Sequence[Members], described: Description, *, keep_series: bool = False) -> Members:
+    """The data set of the frames of `instances`, in their order, without pixels. NotAcceptable when they don't fit."""
+    _check(instances)
+    first, count = instances[0], len(instances)
+    sop_class = class_for(text(first, el.CLASS), described)
+    own = [{tag: one for tag, one in held.items() if tag not in _OWN} for held in instances]
+    equal = {tag for tag, one in own[0].items() if all(held.get(tag) == one for held in own)}
+    made = {tag: own[0][tag] for tag in equal if _is_top(tag)}
+    shared, per_frame = _groups(own, equal)
+    by_frame = text(first, el.CLASS) in LEGACY
+    for number, (held, groups) in enumerate(zip(instances, per_frame, strict=True), start=1):
+        groups["00209111"] = element("SQ", _content(held, number))
+        groups[el.CONVERSION_SOURCE] = element("SQ", el.reference(held))
+        if by_frame:
+            frame_type = {el.FRAME_TYPE: element("CS", *_type_of(held)), **_COMMON}
+            groups[LEGACY[text(first, el.CLASS)][1]] = element("SQ", frame_type)
+    made |= {el.SHARED: element("SQ", shared), el.PER_FRAME: element("SQ", *per_frame)}
+    made |= _heads(instances, sop_class, count, keep_series=keep_series)
+    return made | (_COMMON if by_frame else _secondary(made, described))
+
+
+_COMMON = {
+    "00089205": element("CS", "MONOCHROME"),
+    "00089206": element("CS", "VOLUME"),
+    "00089207": element("CS", "NONE"),
+}
+
+
+def _check(instances: Sequence[Members]) -> None:
+    for tag, name in ((el.SERIES, "Series"), (el.CLASS, "SOP Class"), (el.STUDY, "Study")):
+        found = {text(one, tag) for one in instances}
+        if len(found) > 1:
+            raise NotAcceptable(f"instances of {len(found)} different {name} UIDs: one at a time")
+    uids = [text(one, el.INSTANCE) for one in instances]
+    if len(set(uids)) < len(uids):
+        raise NotAcceptable("an instance is there twice")
+    for tag in sorted(_GEOMETRY):
+        if any(one.get(tag) != instances[0].get(tag) for one in instances):
+            raise NotAcceptable(f"the instances differ in ({tag[:4]},{tag[4:]}): their frames are not of one kind")
+
+
+def _is_top(tag: str) -> bool:
+    return tag in _TOP or tag in _GEOMETRY or tag[:4] in _TOP_GROUPS
+
+
+def _groups(own: Sequence[Members], equal: set[str]) -> tuple[Members, list[Members]]:
+    """The shared functional groups and those of each frame."""
+    shared: Members = {}
+    per_frame: list[Members] = [{} for _ in own]
+    taken = {tag for tag in equal if _is_top(tag)}
+    for macro, tags in (*_MACROS.items(), (_REFERENCED, (_REFERENCED,))):
+        found = [{tag: held[tag] for tag in tags if tag in held} for held in own]
+        taken |= set(tags)
+        if all(one == found[0] for one in found):
+            if found[0]:
+                shared[macro] = found[0][macro] if macro == _REFERENCED else element("SQ", found[0])
+            continue
+        for groups, one in zip(per_frame, found, strict=True):
+            if one:
+                groups[macro] = one[macro] if macro == _REFERENCED else element("SQ", one)
+    rest = {tag: own[0][tag] for tag in sorted(equal - taken)}
+    creators = {tag: one for tag, one in rest.items() if el.is_private(tag) and "0010" <= tag[4:] <= "00FF"}
+    shared[el.UNASSIGNED_SHARED] = element("SQ", rest)
+    for groups, held in zip(per_frame, own, strict=True):
+        differing = {tag: held[tag] for tag in sorted(held.keys() - equal - taken)}
+        blocks = {tag[:4] + tag[4:6] for tag in differing if el.is_private(tag)}
+        differing |= {tag: one for tag, one in creators.items() if tag[:4] + tag[6:] in blocks}
+        groups[el.UNASSIGNED_PER_FRAME] = element("SQ", differing)
+    return shared, per_frame
+
+
+def _content(held: Members, number: int) -> Members:
+    """Frame Content (PS3.3 C.7.6.16.2.2)."""
+    found = {
+        "00209056": element("SH", "1"),
+        "00209057": element("UL", number),
+        "00209157": element("UL", number),
+    }
+    acquisition, date = text(held, "00200012"), text(held, "00080022")
+    if acquisition.isdecimal() and int(acquisition) < 1 << 16:
+        found["00209156"] = element("US", int(acquisition))
+    stamp = text(held, "0008002A") or (date + text(held, "00080032") if date else "")
+    if stamp:
+        found["00189074"] = element("DT", stamp)
+    return found
+
+
+def _type_of(held: Members) -> list[str]:
+    """Frame Type: the four values that enhanced images have (PS3.3 C.8.16.1)."""
+    given = [str(value) for value in values(held, el.IMAGE_TYPE)][:4]
+    return [*given, *_LEAST_TYPES[len(given) :]]
+
+
+def _heads(instances: Sequence[Members], sop_class: str, count: int, *, keep_series: bool) -> Members:
+    """What the new instance says of itself."""
+    first = instances[0]
+    uids = [text(one, el.INSTANCE) for one in instances]
+    series = text(first, el.SERIES)
+    types = [_type_of(one) for one in instances]
+    image_type = [column[0] if len(set(column)) == 1 else "MIXED" for column in zip(*types, strict=True)]
+    organization = el.derived_uid(*uids, "dimensions")
+    pointer = {
+        "00209164": element("UI", organization),
+        "00209165": element("AT", "00209057"),
+        "00209167": element("AT", "00209111"),
+    }
+    found = {
+        el.CLASS: element("UI", sop_class),
+        el.INSTANCE: element("UI", el.derived_uid(*uids)),
+        el.SERIES: element("UI", series if keep_series else el.derived_uid(series, "multi-frame")),
+        el.NUMBER: element("IS", "1"),
+        el.IMAGE_TYPE: element("CS", *image_type),
+        el.FRAMES: element("IS", str(count)),
+        "00209221": element("SQ", {"00209164": element("UI", organization)}),
+        "00209222": element("SQ", pointer),
+    }
+    for tag in ("00080023", "00080033"):  # Content Date and Time: of the first frame
+        if tag in first:
+            found[tag] = first[tag]
+    return found
+
+
+def _secondary(made: Members, described: Description) -> Members:
+    """What multi-frame Secondary Capture wants besides (PS3.3 C.8.6.3). What may be burned in is not denied."""
+    found = {el.INCREMENT: element("AT", el.PER_FRAME)}
+    for tag, vr, value in (("00080064", "CS", "WSD"), ("00280301", "CS", "YES")):
+        if not items(made, tag) and not text(made, tag):
+            found[tag] = element(vr, value)
+    if described.samples == 1 and described.bits_allocated > 1:
+        found["20500020"] = element("CS", "IDENTITY")
+    return found

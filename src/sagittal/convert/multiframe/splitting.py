@@ -1,0 +1,195 @@
+"""A multi-frame instance as single-frame ones: their data sets as DICOM JSON (PS3.3 C.7.6.16).
+
+Functional groups are flattened: what holds for a frame, its own or shared, goes to the top level under the names that
+the classic IODs have. Vectors and overlays by frame give the frame's part. Elements by place in the source (bulk data)
+stay such. Deliberately not here: pixels, and classes that have no single-frame form.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sagittal.convert.multiframe import elements as el
+from sagittal.convert.multiframe.elements import Members, element, items, text, values
+from sagittal.errors import NotAcceptable
+from sagittal.pixels.frames import shifted
+
+_P = "1.2.840.10008.5.1.4.1.1."
+# Multi-frame SOP class → the classic one of the same images; those of one class take both.
+CLASSES: Mapping[str, str] = {
+    _P + "2.1": _P + "2", _P + "2.2": _P + "2",  # Enhanced CT, Legacy Converted Enhanced CT
+    _P + "4.1": _P + "4", _P + "4.4": _P + "4", _P + "4.3": _P + "7",  # MR; MR Color as Secondary Capture
+    _P + "130": _P + "128", _P + "128.1": _P + "128",  # PET
+    _P + "3": _P + "6.1", _P + "3.1": _P + "6.1",  # US
+    _P + "12.1": _P + "12.1", _P + "12.1.1": _P + "12.1",  # XA
+    _P + "12.2": _P + "12.2", _P + "12.2.1": _P + "12.2",  # XRF
+    _P + "7.1": _P + "7", _P + "7.2": _P + "7", _P + "7.3": _P + "7", _P + "7.4": _P + "7",  # Secondary Capture
+}  # fmt: skip
+
+# Macros that a classic image has as a sequence of the same name: referenced images, derivation, real world values.
+_KEPT = frozenset({"00081140", "00082112", "00089124", "00409096"})
+_CODE_VALUE = "00080100"
+# Conversion source, and what only orders frames.
+_DROPPED_MACROS = frozenset({el.CONVERSION_SOURCE})
+_DROPPED = el.LEFT_OUT | {
+    el.FRAMES, el.INCREMENT, el.SHARED, el.PER_FRAME, "00209221", "00209222", "00209311", "00209312",
+    "00209161", "00209162", "00209163", "00209167", "00209228",  # concatenation
+    "00181063", "00181065", "00181066", "00082142", "00082143", "00082144", "00181242", "00286010", "00286020",
+    "00286022", "00286023", "00286100", "00081163",
+    "00181135", "00181136", "00181137", "00209056", "00209057", "00209157", "00209158", "00200242",
+}  # fmt: skip
+# An attribute of a functional group → the same of the classic IODs: (tag, VR).
+_CLASSIC = {
+    "00209156": ("00200012", "IS"),  # Frame Acquisition Number
+    "00209158": ("00204000", "LT"),  # Frame Comments
+    "00189082": ("00180081", "DS"),  # Effective Echo Time
+    "00189328": ("00181150", "IS"),  # Exposure Time in ms
+    "00189330": ("00181151", "IS"),  # X-Ray Tube Current in mA
+    "00189332": ("00181152", "IS"),  # Exposure in mAs
+    "00209072": ("00200062", "CS"),  # Frame Laterality → Image Laterality
+    "00209153": ("00181060", "DS"),  # Nominal Cardiac Trigger Delay Time → Trigger Time
+    "00189240": ("00180091", "IS"),  # RF Echo Train Length → Echo Train Length
+}
+_VECTORS = frozenset({"00182001", "00182002", "00182003", "00182004", "00182005", "00182006"})
+_INCREMENTS = {"00181520": "00181510", "00181521": "00181511"}  # angles to those of the first frame
+_NUMBER_MAX = (1 << 31) - 1
+Octets = Callable[[int], bytes]
+
+
+class Splitting:
+    """One instance. NotAcceptable at once when it has no single-frame form."""
+
+    def __init__(self, members: Members, count: int, octets: Octets, *, keep_series: bool = False) -> None:
+        """`count`: its frames; `octets` gives the value of an element of bytes, wherever it is."""
+        self._members, self._count, self._octets = members, count, octets
+        source = text(members, el.CLASS)
+        if source not in CLASSES:
+            raise NotAcceptable(f"SOP Class {source or '(none)'} has no single-frame form here")
+        if not count:
+            raise NotAcceptable("the object's frames can't be told apart")
+        per_frame = items(members, el.PER_FRAME)
+        if per_frame and len(per_frame) != count:
+            raise NotAcceptable(f"{len(per_frame)} items of functional groups for {count} frames")
+        self._class, self._source_class = CLASSES[source], source
+        self._per_frame, self._shared = per_frame, next(iter(items(members, el.SHARED)), {})
+        self._keep_series = keep_series
+
+    def uid(self, frame: int) -> str:
+        """The SOP Instance UID of the instance of a frame: always the same one."""
+        return el.derived_uid(text(self._members, el.INSTANCE), frame)
+
+    def members(self, frame: int) -> Members:
+        """The data set of the instance of a frame (1 is the first), without its pixels."""
+        source = self._members
+        made = {tag: one for tag, one in source.items() if tag not in _DROPPED and tag not in el.PIXELS}
+        for group in (self._shared, self._per_frame[frame - 1] if self._per_frame else {}):
+            self._flatten(group, made)
+        self._vectors(made, frame)
+        self._overlays(made, frame)
+        made[el.CLASS], made[el.INSTANCE] = element("UI", self._class), element("UI", self.uid(frame))
+        if not self._keep_series:
+            made[el.SERIES] = element("UI", el.derived_uid(text(source, el.SERIES), "single-frame"))
+        made[el.NUMBER] = element("IS", str(self._number(frame)))
+        purpose = el.code("121322", "Source image for image processing operation")
+        came_from = el.reference(source) | {"00081160": element("IS", str(frame))}
+        came_from["0040A170"] = element("SQ", purpose)
+        made[el.SOURCE_IMAGE] = element("SQ", *items(made, el.SOURCE_IMAGE), came_from)
+        return made
+
+    def _number(self, frame: int) -> int:
+        """The source's Instance Number and four digits of the frame, so that several instances don't get in each
+        other's way.
+        """
+        of_source = text(self._members, el.NUMBER)
+        number = int(of_source) * 10_000 + frame if of_source.isdecimal() and len(of_source) < 10 else frame
+        return number if number <= _NUMBER_MAX and self._count < 10_000 else frame
+
+    def _flatten(self, group: Members, made: Members) -> None:
+        _with_private(group, made)
+        for tag, macro in group.items():
+            if el.is_private(tag) or tag in _DROPPED_MACROS:
+                continue
+            inners = items(group, tag)
+            if tag in _KEPT or macro.get("vr") != "SQ" or any(_CODE_VALUE in inner for inner in inners):
+                made[tag] = macro
+                continue
+            for inner in inners[:1]:
+                _with_private(inner, made)
+                for name, value in inner.items():
+                    if not el.is_private(name) and name not in _DROPPED:
+                        _set(name, value, made)
+                if "00209158" in inner:  # Frame Comments
+                    _set("00209158", inner["00209158"], made)
+
+    def _vectors(self, made: Members, frame: int) -> None:
+        for tag in _VECTORS & made.keys():
+            found = made[tag].get("Value") or []
+            if len(found) == self._count:
+                made[tag] = {"vr": made[tag]["vr"], "Value": [found[frame - 1]]}
+        for tag, angle in _INCREMENTS.items():
+            steps, first = values(made, tag), text(made, angle)
+            made.pop(tag, None)
+            if len(steps) == self._count and first:
+                made[angle] = element("DS", f"{float(first) + float(steps[frame - 1]):.10g}")
+
+    def _overlays(self, made: Members, frame: int) -> None:
+        """An overlay of several frames gives the one of this frame, or goes (PS3.3 C.9.3)."""
+        for group in range(0x6000, 0x6020, 2):
+            name = f"{group:04X}"
+            if f"{name}0015" not in made or f"{name}3000" not in made:
+                continue
+            count = int(float(text(made, f"{name}0015") or 1))
+            at = frame - int(float(text(made, f"{name}0051") or 1))
+            bits = int(text(made, f"{name}0010") or 0) * int(text(made, f"{name}0011") or 0)
+            octets = self._octets(group << 16 | 0x3000) if 0 <= at < count else b""
+            if len(octets) * 8 >= (at + 1) * bits > 0:
+                first = at * bits // 8
+                plane = shifted(octets[first : ((at + 1) * bits + 7) // 8], at * bits % 8, bits)
+                plane += b"\0" * (len(plane) & 1)
+                made[f"{name}3000"] = {"vr": "OW", "InlineBinary": b64encode(plane).decode()}
+                made.pop(f"{name}0015"), made.pop(f"{name}0051", None)
+            else:
+                for tag in [tag for tag in made if tag.startswith(name)]:
+                    del made[tag]
+
+
+def _set(name: str, value: Any, made: Members) -> None:
+    """An attribute of a functional group, under the name that a classic image has for it."""
+    if name == el.FRAME_TYPE:
+        made[el.IMAGE_TYPE] = value
+    elif name == "00189074":  # Frame Acquisition DateTime
+        _moment(text({name: value}, name), "00080022", "00080032", made)
+    elif name == "00189151":  # Frame Reference DateTime
+        _moment(text({name: value}, name), "00080023", "00080033", made)
+    elif name in _CLASSIC and (found := values({name: value}, name)):
+        tag, vr = _CLASSIC[name]
+        number = {"IS": "{:.0f}", "DS": "{:.10g}"}.get(vr, "{}")
+        made[tag] = element(vr, number.format(found[0]) if isinstance(found[0], float) else str(found[0]))
+    else:
+        made[name] = value
+
+
+def _moment(stamp: str, date: str, time: str, made: Members) -> None:
+    """A DT as date and time, where the image says none itself."""
+    stamp = stamp.partition("+")[0].partition("-")[0]
+    if len(stamp) >= 8 and not text(made, date):
+        made[date] = element("DA", stamp[:8])
+        if len(stamp) > 8:
+            made[time] = element("TM", stamp[8:])
+
+
+def _with_private(group: Mapping[str, Any], made: Members) -> None:
+    """The private elements of an item among those of another data set, in blocks that are free there (PS3.5 7.8.1)."""
+    for reserved in sorted(tag for tag in group if el.is_private(tag) and "0010" <= tag[4:] <= "00FF"):
+        creator = text(group, reserved)
+        head, block = reserved[:4], reserved[6:]
+        free = [block, *(f"{number:02X}" for number in range(0x10, 0x100))]
+        here = [number for number in free if text(made, f"{head}00{number}") == creator]
+        room = [number for number in free if f"{head}00{number}" not in made]
+        if not creator or not (here or room):
+            continue
+        to = (here or room)[0]
+        made[f"{head}00{to}"] = group[reserved]
+        made.update({f"{head}{to}{tag[6:]}": group[tag] for tag in group if tag[:6] == head + block})
