@@ -348,9 +348,9 @@ class Archive:
         return await retrieve.frame_ranges(self.readers, ref, frames)
 
     async def prepared(self, principal: Principal, ref: InstanceRef) -> retrieve.Prepared:
-        """What ingest kept of an instance beside its file."""
+        """What ingest kept of an instance beside its file, with the corrections in force."""
         self.permit(principal, "get", "rendering", study_uid=ref.study_uid or "", number=1)
-        return await retrieve.prepared(self.readers, ref)
+        return await retrieve.effective(self.readers, ref)
 
     async def revision(self, principal: Principal, study_uid: str, series_uid: str | None = None) -> int | None:
         """What changes when the study or series does."""

@@ -160,7 +160,7 @@ class Sizes:
         ]
 
     def _size(self, ref: InstanceRef) -> int:
-        key = ref.digest, tuple(correction.at for correction in ref.corrections)
+        key = ref.digest, ref.corrected_at
         known = self._known.get(key)
         if known is None:
             with self._opened(ref) as opened:

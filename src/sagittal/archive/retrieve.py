@@ -60,6 +60,11 @@ class InstanceRef(NamedTuple):
         return self.corrected_size or self.size
 
     @property
+    def corrected_at(self) -> tuple[str, ...]:
+        """When each of the corrections was made: what its metadata are told by, beside its digest."""
+        return tuple(correction.at for correction in self.corrections)
+
+    @property
     def data_set_length(self) -> int:
         """Bytes of the data set as it was received."""
         return self.size - self.header_length
@@ -373,3 +378,22 @@ async def prepared(readers: Readers, ref: InstanceRef) -> Prepared:
         return Prepared(parts, b"" if row is None else row[0])
 
     return await readers.run(select)
+
+
+async def effective(readers: Readers, ref: InstanceRef) -> Prepared:
+    """As `prepared`, its metadata with the corrections in force. NotFound when it has gone meanwhile."""
+    kept = await prepared(readers, ref)
+    return (
+        await readers.run(lambda _: kept._replace(metadata=_laid_over(kept.metadata, ref))) if ref.corrections else kept
+    )
+
+
+def _laid_over(parts: list[bytes], ref: InstanceRef) -> list[bytes]:
+    """The kept parts, those at the beginning made one with the corrections."""
+    held = b""
+    for at, part in enumerate(parts, 1):
+        held += zlib.decompress(part)
+        made = _corrected(held, ref) if at == len(parts) else _begun(held, ref)
+        if made is not None:
+            return [zlib.compress(made, 1), *parts[at:]]
+    return parts

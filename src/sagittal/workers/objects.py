@@ -15,6 +15,7 @@ from sagittal.pixels.images import Image, is_deflated, kept, read_whole
 from sagittal.workers.worker import Input
 
 _REMEMBERED = 4
+_CORRECTED_BELOW = "0400FFFF"  # the tags that corrections are of
 _REMEMBERED_BYTES_MAX = 4 << 20  # of compressed metadata and frame index; larger ones are read each time
 _CHUNK_BYTES = 1 << 20
 
@@ -25,7 +26,9 @@ def opened(inputs: Sequence[Input], digest: str, syntax_uid: str, parts: Sequenc
     """
     data_set, prepared = inputs[:2]
     if is_deflated(syntax_uid):
-        return read_whole(_chunks(data_set), syntax_uid, data_set.read, ReaderLimits())
+        image = read_whole(_chunks(data_set), syntax_uid, data_set.read, ReaderLimits())
+        told = _kept(prepared.read(), tuple(parts), index, syntax_uid).members  # with corrections, maybe
+        return replace(image, members={**image.members, **{tag: told[tag] for tag in told if tag < _CORRECTED_BELOW}})
     if prepared.length > _REMEMBERED_BYTES_MAX:
         image = _kept(prepared.read(), tuple(parts), index, syntax_uid)
     else:

@@ -29,7 +29,7 @@ from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE, syntax
 from sagittal.errors import BadRequest, NotFound
-from sagittal.limits import ArchiveLimits, Limits, ReaderLimits
+from sagittal.limits import Limits, ReaderLimits
 from sagittal.web.app import create_app
 from sagittal.web.house import Settings
 
@@ -353,47 +353,3 @@ def test_patients_are_merged_and_parted(tmp_path: Path) -> None:
             await archive.merge_patient(LOCAL, ("P1", ""), ("P1", ""), "why")
 
     run(tmp_path, act, FIRST, other, third)
-
-
-def test_what_no_index_answers_is_found_as_it_is_right(tmp_path: Path) -> None:
-    held = [build(1, extra={"PatientComments": "wrong"}), build(1, study=2, extra={"PatientComments": "other"})]
-    comments, right = 0x00104000, {"vr": "LT", "Value": ["right"]}
-
-    async def act(archive: Archive) -> None:
-        number = await correct(archive, PatientComments="right")
-        await correct(archive, SERIES, ProtocolName="Knee")
-        for level in ("PATIENT", "STUDY", "SERIES", "IMAGE"):
-            expected = {"right": 1, "wrong": 0, "other": 1}
-            for text, count in expected.items():
-                rows = await archive.find(LOCAL, Query(level, {comments: text}))
-                assert len(rows.rows) == count == await archive.count(LOCAL, Query(level, {comments: text})), level
-        assert await find(archive, "SERIES", STUDY_UID, ProtocolName="Knee") == [[FIRST.study_uid]]
-        (told,) = (await archive.find(LOCAL, Query("STUDY", {STUDY_UID: FIRST.study_uid, comments: ""}))).extra
-        assert told["00104000"] == right
-        (told,) = (await archive.find(LOCAL, Query("STUDY", {STUDY_UID: FIRST.study_uid}, include_all=True))).extra
-        assert told["00104000"] == right
-        await archive.undo_correction(LOCAL, FIRST.study_uid, number)
-        assert len((await archive.find(LOCAL, Query("STUDY", {comments: "wrong"}))).rows) == 1
-
-    run(tmp_path, act, *held)
-
-
-def test_attributes_indexed_by_configuration_are_found_as_they_are_right(tmp_path: Path) -> None:
-    held = [build(1, extra={"Occupation": "wrong"}), build(1, study=2, patient_id="P2", extra={"Occupation": "other"})]
-    occupation = 0x00102180
-
-    async def inside() -> None:
-        limits = Limits(archive=ArchiveLimits(scan_instances_max=2))  # what is read is the corrected study alone
-        archive = await Archive.open(tmp_path, limits=limits, durability="off", attributes=["Occupation"])
-        try:
-            await store(archive, *held, *(build(number, study=3, patient_id="P3") for number in range(1, 9)))
-            await correct(archive, Occupation="right")
-            for level, each in (("PATIENT", 1), ("STUDY", 1), ("SERIES", 1), ("IMAGE", 1)):
-                for text, count in {"right": each, "wrong": 0, "other": each, "o*": each}.items():
-                    rows = await archive.find(LOCAL, Query(level, {occupation: text}))
-                    assert len(rows.rows) == count, (level, text)
-                    assert await archive.count(LOCAL, Query(level, {occupation: text})) == count
-        finally:
-            await archive.close()
-
-    asyncio.run(inside())

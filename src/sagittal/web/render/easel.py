@@ -115,7 +115,7 @@ class Easel:
                 os.write(memory, body)
                 inputs.append(Input(memory, 0, len(body)))
                 parts = [len(part) for part in kept.metadata]
-                told = {"digest": ref.digest, "syntax_uid": ref.syntax_uid}
+                told = {"digest": " ".join((ref.digest, *ref.corrected_at)), "syntax_uid": ref.syntax_uid}
                 objects.append(told | {"parts": parts, "index": len(kept.frame_index)})
             yield inputs, objects
 

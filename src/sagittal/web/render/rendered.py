@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.responses import RedirectResponse, Response
@@ -16,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from sagittal.errors import NotFound, SagittalError
 from sagittal.web.render.asked import MOVING, SMALL, Asked, acceptable, asked, chosen
 from sagittal.web.render.easel import Easel
-from sagittal.web.render.kinds import REPORT, Kind, kind_of
+from sagittal.web.render.kinds import OVER, REPORT, Kind, kind_of
 from sagittal.web.render.shelf import Shelf
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
@@ -72,7 +73,7 @@ class Rendered:
         port = asked(request).options.get("viewport")
         side = min(port[0], port[1]) if port else self._limits.thumbnail_side
         media_type, _ = chosen(acceptable(request, self._limits.accept_ranges_max), SMALL, "a thumbnail")
-        tag = entity_tag("thumbnail", ref.digest, numbers[0], side, media_type)
+        tag = entity_tag("thumbnail", ref.digest, ref.corrected_at, numbers[0], side, media_type)
         if (answer := unchanged(request, tag)) is not None:
             return answer
         body = self._shelf.get(tag)
@@ -94,9 +95,10 @@ class Rendered:
         if kind.name in ("report", "waveform"):
             return await self._text(request, ref, media_type)
         if multipart:
-            return self._parts(request, [(ref, number + 1) for number in range(ref.frames or 1)], kind)
+            items, wants = await self._parts_of(request, ref, wants)
+            return self._parts(request, items, kind, wants)
         if media_type in MOVING and (ref.frames or 1) > 1:
-            return await self._moving(request, ref, range(1, (ref.frames or 1) + 1), media_type, wants)
+            return await self._moving(request, ref, _numbers_of(ref), media_type, wants)
         return await self._picture(request, ref, 1, wants)
 
     async def _picture(self, request: Request, ref: InstanceRef, frame: int, wants: Asked) -> Response:
@@ -148,10 +150,21 @@ class Rendered:
 
     # Several
 
-    def _parts(self, request: Request, items: Sequence[Item], kind: Kind | None) -> Response:
+    async def _parts_of(self, request: Request, ref: InstanceRef, wants: Asked) -> tuple[list[Item], Asked]:
+        """Every frame of an object; of one that lies over others, every image that it names, with it applied."""
+        if kind_of(ref) is OVER:
+            found = await self._easel.references(request.scope["principal"], ref)
+            if found:
+                images = [(image, number) for image, frames in found for number in frames or _numbers_of(image)]
+                return images[: self._limits.frames_per_request_max], replace(wants, state_uid=ref.sop_instance_uid)
+        return [(ref, number) for number in _numbers_of(ref)], wants
+
+    def _parts(
+        self, request: Request, items: Sequence[Item], kind: Kind | None, wants: Asked | None = None
+    ) -> Response:
         """A part for each; what can't be rendered is left out, unless nothing can."""
-        wants, principal = asked(request), request.scope["principal"]
-        types = kind.types if kind is not None else kind_of(items[0][0]).types
+        wants, principal = wants or asked(request), request.scope["principal"]
+        types = kind.types if kind is not None else _types_of([kind_of(ref) for ref, _ in items])
         media_type, _ = chosen(acceptable(request, self._limits.accept_ranges_max), types, "several")
         framing = Framing(media_type)
         base = uri.addresses(request, self._house.settings)
@@ -201,6 +214,16 @@ class Rendered:
             series_uid=series,
             sop_instance_uids=None if instance is None else [instance],
         )
+
+
+def _types_of(kinds: Sequence[Kind]) -> tuple[str, ...]:
+    """What several objects can be had as: those of pictures first, if any is one."""
+    pictures = [kind for kind in kinds if kind.name in ("image", "over")]
+    return (pictures or [kind for kind in kinds if kind.types] or kinds)[0].types
+
+
+def _numbers_of(ref: InstanceRef) -> range:
+    return range(1, (ref.frames or 1) + 1)
 
 
 def _answer(body: bytes, media_type: str, tag: str) -> Response:
