@@ -7,6 +7,8 @@ codecs undo.
 from __future__ import annotations
 
 import io
+import struct
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -17,6 +19,8 @@ from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.tables import Table, palette_of, to_octets
 
 Octets = np.ndarray[Any, np.dtype[np.uint8]]
+Color = tuple[int, int, int]
+Ink = int | Color  # a gray of 8 bits, or a color
 Profile = Literal["no", "yes", "srgb", "adobergb", "rommrgb"]
 PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 # Inverse of the matrix of C.7.6.3.1.2, full range; and of ITU-R BT.601 for partial range.
@@ -67,29 +71,84 @@ def convert_profile(rgb: Octets, embedded: bytes, wanted: Profile) -> tuple[Octe
         return rgb, None
     if wanted == "yes":
         return rgb, embedded or profile("srgb")
-    if wanted != "srgb":
-        raise NotAcceptable("iccprofile is one of no, yes, srgb here")
-    if not embedded:
-        return rgb, profile("srgb")
+    target = profile(wanted)
+    if not embedded and wanted == "srgb":
+        return rgb, target
     from PIL import Image, ImageCms
 
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
-        target = ImageCms.ImageCmsProfile(io.BytesIO(profile("srgb")))
-        converted = ImageCms.profileToProfile(Image.fromarray(rgb), source, target, outputMode="RGB")
+        source = ImageCms.ImageCmsProfile(io.BytesIO(embedded or profile("srgb")))
+        into = ImageCms.ImageCmsProfile(io.BytesIO(target))
+        converted = ImageCms.profileToProfile(Image.fromarray(rgb), source, into, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError) as error:
         raise BadRequest(f"the image's ICC profile can't be used: {error}") from None
     assert converted is not None
-    return np.asarray(converted), profile("srgb")
+    return np.asarray(converted), target
+
+
+# Primaries of a space in D50, X Y Z each, and its gamma: Adobe RGB (1998) 4.3, ISO 22028-2 for ROMM RGB.
+_SPACES = {
+    "adobergb": ("Compatible with Adobe RGB (1998)", 2.19921875, (
+        (0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457),
+    )),
+    "rommrgb": ("ROMM RGB", 1.8, (
+        (0.79767, 0.28804, 0.0), (0.13519, 0.71188, 0.0), (0.03134, 0.00009, 0.82491),
+    )),
+}  # fmt: skip
+_D50 = (0.9642, 1.0, 0.8249)
 
 
 @lru_cache(maxsize=4)
 def profile(name: str) -> bytes:
-    """A well-known ICC profile."""
+    """A well-known ICC profile: one that Pillow has, or a matrix profile (ICC.1:2001-04 6.3.1.2) of its primaries."""
     from PIL import ImageCms
 
-    assert name == "srgb"
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    if name not in _SPACES:
+        return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    title, gamma, primaries = _SPACES[name]
+    ascii_ = title.encode() + b"\0"
+    curve = b"curv" + struct.pack(">IIHxx", 0, 1, round(gamma * 256))
+    tags = {
+        b"desc": b"desc" + struct.pack(">II", 0, len(ascii_)) + ascii_ + bytes(78),
+        b"cprt": b"text" + bytes(4) + b"No copyright, use freely\0",
+        b"wtpt": _xyz(_D50),
+        **{color + b"XYZ": _xyz(xyz) for color, xyz in zip((b"r", b"g", b"b"), primaries, strict=True)},
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    return _icc(tags)
+
+
+def _xyz(values: Sequence[float]) -> bytes:
+    return b"XYZ " + struct.pack(">I3i", 0, *(round(value * 65536) for value in values))
+
+
+def _icc(tags: dict[bytes, bytes]) -> bytes:
+    at, rows, body = 128 + 4 + 12 * len(tags), b"", b""
+    for signature, data in tags.items():
+        rows += struct.pack(">4sII", signature, at + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    made_on = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)  # always the same bytes
+    head = struct.pack(">I4sI4s4s4s", at + len(body), b"", 0x02400000, b"mntr", b"RGB ", b"XYZ ") + made_on + b"acsp"
+    head += bytes(28) + _xyz(_D50)[8:]
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + rows + body
+
+
+def as_rgb(picture: Octets) -> Octets:
+    """A picture in color, whether it was gray or not."""
+    return np.ascontiguousarray(picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2))
+
+
+def rgb_of_lab(encoded: list[int]) -> Color:
+    """CIELab as PS3.3 C.10.7.1.1 encodes it, to sRGB."""
+    lightness, a, b = encoded[0] * 100 / 65535, encoded[1] * 255 / 65535 - 128, encoded[2] * 255 / 65535 - 128
+    middle = (lightness + 16) / 116
+    values = np.array([middle + a / 500, middle, middle - b / 200])
+    xyz = np.where(values > 6 / 29, values**3, 3 * (6 / 29) ** 2 * (values - 4 / 29)) * (0.9642, 1.0, 0.8249)  # D50
+    linear = np.array([[3.1339, -1.6169, -0.4906], [-0.9788, 1.9161, 0.0335], [0.0719, -0.2290, 1.4052]]) @ xyz
+    linear = np.clip(linear, 0, 1)
+    shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    red, green, blue = (round(float(level) * 255) for level in shown)
+    return red, green, blue
 
 
 def _octets(stored: np.ndarray[Any, Any], bits_stored: int) -> Octets:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from sagittal.errors import BadRequest
+from sagittal.errors import BadRequest, NotAcceptable
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]  # shape (rows, columns) or (rows, columns, 3)
-SIDE_MAX = 16_384  # pixels of a viewport
+SIDE_MAX = 16_384  # pixels of a viewport or a displayed area
+AREA_MAX = 1 << 26  # pixels of a displayed area that is larger than its image
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,49 @@ class Viewport:
     top: float = 0.0
     region_width: float | None = None  # negative: flipped
     region_height: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A displayed area: columns and rows from 1, both ends shown, perhaps outside the image (C.10.4)."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    magnification: float = 1.0  # pixels of the picture for one of the image, when nobody asks for a size
+    aspect: float = 1.0  # how many times higher than wide a pixel is
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left + 1
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top + 1
+
+    def factors(self, rotation: int, *, magnified: bool) -> tuple[float, float]:
+        """How much wider and higher the turned area becomes: pixels made square, by enlarging, and magnified."""
+        wide, high = max(1.0, 1 / self.aspect), max(1.0, self.aspect)
+        if rotation // 90 % 2:
+            wide, high = high, wide
+        times = self.magnification if magnified else 1.0
+        return wide * times, high * times
+
+
+def cut(picture: Picture, area: Area) -> Picture:
+    """The area of a picture; what lies outside the picture is black."""
+    rows, columns = picture.shape[:2]
+    if area.width > SIDE_MAX or area.height > SIDE_MAX or area.width * area.height > max(AREA_MAX, rows * columns):
+        raise NotAcceptable("the presentation state displays an area too large to be rendered")
+    top, left = max(area.top, 1), max(area.left, 1)
+    bottom, right = min(area.bottom, rows), min(area.right, columns)
+    inside = picture[top - 1 : max(bottom, top - 1), left - 1 : max(right, left - 1)]
+    if inside.shape[:2] == (area.height, area.width):
+        return inside
+    made = np.zeros((area.height, area.width, *picture.shape[2:]), np.uint8)
+    made[top - area.top :, left - area.left :][: inside.shape[0], : inside.shape[1]] = inside
+    return made
 
 
 def viewport(text: str) -> Viewport:

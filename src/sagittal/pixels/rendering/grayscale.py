@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sagittal.errors import BadRequest
+from sagittal.pixels.description import Description
 from sagittal.pixels.rendering.attributes import Attributes, functional_groups
 from sagittal.pixels.rendering.tables import Table, lut_of
 
@@ -34,6 +35,9 @@ class Modality:
         if self.table is not None:
             return self.table.apply(stored).astype(np.float64)
         return stored.astype(np.float64) * self.slope + self.intercept
+
+
+IDENTITY = Modality()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,17 @@ def full_range(values: Floats, padding: np.ndarray[Any, np.dtype[np.bool_]] | No
     counted = counted[np.isfinite(counted)]
     low, high = (float(counted.min()), float(counted.max())) if counted.size else (0.0, 1.0)
     return Window((low + high) / 2, max(high - low, 1e-9), "LINEAR_EXACT")
+
+
+def whole_range(description: Description, modality: Modality, stored: np.ndarray[Any, Any]) -> Window:
+    """The window of an identity: all values that the modality transformation can give; of floats, those there are."""
+    if description.kind != "integer":
+        return full_range(modality.apply(stored), None)
+    if modality.table is not None:
+        ends = [0.0, float((1 << modality.table.bits) - 1)]
+    else:
+        ends = sorted(modality.apply(np.array([description.lowest, description.highest])).tolist())
+    return Window((ends[0] + ends[1]) / 2, max(ends[1] - ends[0], 1e-9), "LINEAR_EXACT")
 
 
 def padding_of(

@@ -6,23 +6,28 @@ sharp and upright. Deliberately not here: where graphics come from (`states`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from sagittal.pixels.rendering.states import Graphic, Point, Shutter
+from sagittal.pixels.rendering.annotations import Graphic, Layer, Point
+from sagittal.pixels.rendering.color import Ink, as_rgb
+from sagittal.pixels.rendering.states import Shutter
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Map = Callable[[Point], Point]
 _CIRCLE_POINTS = 72
+_PLAIN = Layer()
 
 
-def painted(picture: Picture, mask: Mask, gray: int) -> Picture:
-    """The picture with a gray value where the mask is."""
+def painted(picture: Picture, mask: Mask, ink: Ink) -> Picture:
+    """The picture with a gray value or color where the mask is; it becomes one in color for a color."""
+    if isinstance(ink, tuple):
+        picture = as_rgb(picture)
     made = picture.copy()
-    made[mask] = gray
+    made[mask] = ink
     return made
 
 
@@ -47,43 +52,75 @@ def drawn(
     picture: Picture,
     graphics: Iterable[Graphic],
     to_picture: Map,
-    levels: dict[str, int],
+    named: Mapping[str, Layer],
     corners: Sequence[Sequence[str]] = (),
 ) -> Picture:
     """The picture with graphics and text, and with lines of text in its upper left and upper right corners."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
-    graphics = list(graphics)
-    if not graphics and not any(corners):
+    found = sorted(graphics, key=lambda graphic: named.get(graphic.layer, _PLAIN).order)
+    if not found and not any(corners):
         return picture
+    inks = [named.get(graphic.layer, _PLAIN).ink if graphic.ink is None else graphic.ink for graphic in found]
+    if any(isinstance(ink, tuple) for ink in inks):
+        picture = as_rgb(picture)
     image = Image.fromarray(np.ascontiguousarray(picture))
     draw = ImageDraw.Draw(image)
     width, height = image.size
-    font = ImageFont.load_default(max(8, min(width, height) // 32))
-    color = (lambda gray: (gray,) * 3) if picture.ndim == 3 else (lambda gray: gray)
-    for graphic in graphics:
-        ink = color(levels.get(graphic.layer, 255))
+    for graphic, ink in zip(found, inks, strict=True):
         if graphic.display:
-            points = [(x * (width - 1), y * (height - 1)) for x, y in graphic.points]
+            points = [(x * width, y * height) for x, y in graphic.points]
         else:
             points = [to_picture(point) for point in graphic.points]
-        if graphic.kind == "TEXT":
-            draw.multiline_text(points[0], graphic.text.replace("\r\n", "\n"), ink, font)
-            continue
-        line = _line(graphic.kind, points)
-        if len(line) == 1:
-            x, y = line[0]
-            draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=ink)
-        elif graphic.filled and len(line) > 2:
-            draw.polygon(line, fill=ink, outline=ink)
-        elif len(line) > 1:
-            draw.line(line, ink, width=max(1, min(width, height) // 512))
+        _draw(draw, graphic, points, (ink,) * 3 if picture.ndim == 3 and isinstance(ink, int) else ink)
+    _draw_corners(draw, corners, (255,) * 3 if picture.ndim == 3 else 255)
+    return np.asarray(image)
+
+
+def _draw(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:
+    """One object; points are in pixels of the picture, whose upper left corner is 0, 0."""
+    if graphic.kind == "TEXT":
+        _write(draw, graphic, points, ink)
+        return
+    width, height = draw.im.size
+    line = [(x - 0.5, y - 0.5) for x, y in _line(graphic.kind, points)]  # Pillow counts from a pixel's center
+    if len(line) == 1:
+        x, y = line[0]
+        draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=ink)
+    elif graphic.filled and len(line) > 2:
+        draw.polygon(line, fill=ink, outline=ink)
+    elif len(line) > 1:
+        draw.line(line, ink, width=max(1, min(width, height) // 512))
+
+
+def _write(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:
+    """Text from a point on, or in its box: as large as the box is high for its lines, within reason, and aligned."""
+    text, font = graphic.text.replace("\r\n", "\n").replace("\r", "\n"), _font(draw)
+    left, top = points[0]
+    if len(points) > 1:
+        (left, right), (top, bottom) = (sorted(ends) for ends in zip(*points[:2], strict=True))
+        font = _font(draw, (bottom - top) / (1.3 * (text.count("\n") + 1)))
+        free = right - left - draw.multiline_textbbox((0, 0), text, font)[2]
+        if free > 0:
+            left += free * {"LEFT": 0.0, "CENTER": 0.5, "RIGHT": 1.0}[graphic.justification]
+    draw.multiline_text((left, top), text, ink, font, align=graphic.justification.lower())
+
+
+def _draw_corners(draw: Any, corners: Sequence[Sequence[str]], white: Any) -> None:
+    font, black = _font(draw), (0, 0, 0) if isinstance(white, tuple) else 0
     for place, lines in enumerate(corners):
         text = "\n".join(lines)
         if text:
-            left = 4 if not place else width - 4 - draw.multiline_textbbox((0, 0), text, font)[2]
-            draw.multiline_text((left, 4), text, color(255), font, stroke_width=1, stroke_fill=color(0))
-    return np.asarray(image)
+            left = 4 if not place else draw.im.size[0] - 4 - draw.multiline_textbbox((0, 0), text, font)[2]
+            draw.multiline_text((left, 4), text, white, font, stroke_width=1, stroke_fill=black)
+
+
+def _font(draw: Any, size: float = 0.0) -> Any:
+    """Text of our size for the picture, or of another up to four times that; never too small to be read."""
+    from PIL import ImageFont
+
+    usual = max(8, min(draw.im.size) // 32)
+    return ImageFont.load_default(min(max(8.0, size), usual * 4) if size else usual)
 
 
 def _line(kind: str, points: list[Point]) -> list[Point]:

@@ -15,6 +15,7 @@ from sagittal.errors import NotAcceptable
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 SINGLE = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/jxl", "image/jp2")
+PROFILED = ("image/jpeg", "image/png", "image/webp")  # those that an ICC profile goes into
 ANIMATED = ("image/gif", "image/webp", "video/mp4")
 QUALITY = 90
 
@@ -24,6 +25,8 @@ def picture(media_type: str, pixels: Picture, quality: int | None = None, profil
     encode = _ENCODERS.get(media_type)
     if encode is None:
         raise NotAcceptable(f"{media_type} can't be rendered")
+    if profile is not None and media_type not in PROFILED:
+        raise NotAcceptable(f"{media_type} carries no ICC profile: use {', '.join(PROFILED)}, or iccprofile=no")
     return encode(np.ascontiguousarray(pixels), quality, profile)
 
 
@@ -50,7 +53,7 @@ def _pillow(kind: str, options: Callable[[int | None], dict[str, Any]]) -> Calla
         from PIL import Image
 
         out, more = io.BytesIO(), options(quality)
-        if profile is not None and kind != "GIF":
+        if profile is not None:
             more["icc_profile"] = profile
         Image.fromarray(pixels).save(out, kind, **more)
         return out.getvalue()

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from sagittal.pixels.rendering.attributes import Attributes, functional_groups
+from sagittal.pixels.rendering.color import Color, as_rgb, rgb_of_lab
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 Mask = np.ndarray[Any, np.dtype[np.float64]]  # 0 to 1, shape (rows, columns)
 Points = np.ndarray[Any, np.dtype[np.float64]]  # shape (count, 3), mm
-Color = tuple[int, int, int]
 RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _COLORS: tuple[Color, ...] = ((255, 80, 80), (80, 200, 255), (120, 255, 80), (255, 220, 60), (220, 120, 255))
@@ -114,7 +114,7 @@ def with_contours(picture: Picture, plane: Plane, sop_instance_uid: str, found: 
     """The picture with the contours drawn that name the image, or that name none and lie in its plane."""
     from PIL import Image, ImageDraw
 
-    image = Image.fromarray(_rgb(picture))
+    image = Image.fromarray(as_rgb(picture))
     draw = ImageDraw.Draw(image)
     for contour in found:
         if not len(contour.points) or (contour.images and sop_instance_uid not in contour.images):
@@ -176,7 +176,7 @@ def segment_of(segmentation: Attributes, number: int) -> int:
 
 def with_segments(picture: Picture, segments: Iterable[Segment]) -> Picture:
     """The picture with segments blended over it."""
-    made = _rgb(picture).astype(np.float64)
+    made = as_rgb(picture).astype(np.float64)
     for segment in segments:
         share = (segment.mask * _OPACITY)[..., None]
         made = made * (1 - share) + np.array(segment.color, float) * share
@@ -200,19 +200,6 @@ def laid_over(mask: Mask, own: Plane | None, image: Plane | None, shape: tuple[i
     return made
 
 
-def rgb_of_lab(encoded: list[int]) -> Color:
-    """CIELab as PS3.3 C.10.7.1.1 encodes it, to sRGB."""
-    lightness, a, b = encoded[0] * 100 / 65535, encoded[1] * 255 / 65535 - 128, encoded[2] * 255 / 65535 - 128
-    middle = (lightness + 16) / 116
-    values = np.array([middle + a / 500, middle, middle - b / 200])
-    xyz = np.where(values > 6 / 29, values**3, 3 * (6 / 29) ** 2 * (values - 4 / 29)) * (0.9642, 1.0, 0.8249)  # D50
-    linear = np.array([[3.1339, -1.6169, -0.4906], [-0.9788, 1.9161, 0.0335], [0.0719, -0.2290, 1.4052]]) @ xyz
-    linear = np.clip(linear, 0, 1)
-    shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    red, green, blue = (round(float(level) * 255) for level in shown)
-    return red, green, blue
-
-
 def _sources(frame: Attributes) -> list[str]:
     return [source.text(0x00081155) for derived in frame.items(0x00089124) for source in derived.items(0x00082112)]
 
@@ -220,7 +207,3 @@ def _sources(frame: Attributes) -> list[str]:
 def _same(one: Plane, other: Plane) -> bool:
     pairs = ((one.position, other.position), (one.along, other.along), (one.down, other.down))
     return all(np.allclose(first, second, atol=0.05) for first, second in pairs)
-
-
-def _rgb(picture: Picture) -> Picture:
-    return np.ascontiguousarray(picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2))

@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import MONOCHROME, Description
 from sagittal.pixels.rendering import color, geometry, grayscale, layers, overlays
+from sagittal.pixels.rendering.annotations import Layer, Point
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.color import Profile
-from sagittal.pixels.rendering.geometry import Viewport
+from sagittal.pixels.rendering.geometry import Area, Viewport
 from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Voi, Window
-from sagittal.pixels.rendering.states import Point, State
+from sagittal.pixels.rendering.states import Shutter, State
+from sagittal.pixels.rendering.tables import palette_of
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 AS_IT_IS = State()  # no presentation state
@@ -68,18 +71,38 @@ def render(frame: Frame, options: Options, state: State = AS_IT_IS) -> tuple[Pic
 def _gray(frame: Frame, options: Options, state: State) -> Picture:
     instance, signed = frame.instance, frame.description.signed
     modality = state.modality or grayscale.frame_modality(instance, frame.number, signed=signed)
-    below_zero = signed or modality.intercept < 0
-    voi: Voi | None = options.window or state.voi
-    if voi is None:
-        voi = grayscale.frame_voi(instance, frame.number, signed=below_zero)
-    if voi is None:
-        voi = _whole(frame, modality)
-    inverse = state.inverse if state is not AS_IT_IS else _is_inverse(frame)
+    voi = options.window or _voi(frame, modality, state)
     if state.palette is not None:
         indices = Pipeline(modality, voi).apply(frame.stored).astype(np.float64)
         count = len(state.palette[0].entries)
         return color.through_palette(np.round(indices * (count - 1) / 255) + state.palette[0].first, state.palette)
-    return Pipeline(modality, voi, state.presentation, inverse).apply(frame.stored)
+    inverse = state.inverse if state is not AS_IT_IS else _is_inverse(frame)
+    shown = Pipeline(modality, voi, state.presentation, inverse).apply(frame.stored)
+    padding = grayscale.padding_of(instance, frame.stored, signed=signed)
+    if padding is not None and padding.any():
+        shown = layers.painted(shown, padding, 0)
+    return _supplemented(shown, frame) if state is AS_IT_IS else shown
+
+
+def _voi(frame: Frame, modality: Modality, state: State) -> Voi:
+    """The state's, where it has none an identity (PS3.4 N.2.1.3); the image's; or from the least value to the
+    greatest.
+    """
+    if state.modality is not None and state.voi is None:
+        return grayscale.whole_range(frame.description, modality, frame.stored)
+    signed = frame.description.signed or modality.intercept < 0
+    return state.voi or grayscale.frame_voi(frame.instance, frame.number, signed=signed) or _whole(frame, modality)
+
+
+def _supplemented(shown: Picture, frame: Frame) -> Picture:
+    """Values from a supplemental palette's first on have its colors, in an image that is gray else (C.7.6.19)."""
+    tables = palette_of(frame.instance) if frame.description.photometric == "MONOCHROME2" else None
+    if tables is None:
+        return shown
+    colored = frame.stored >= tables[0].first
+    made = color.as_rgb(shown)
+    made[colored] = color.through_palette(frame.stored[colored], tables)
+    return made
 
 
 def _is_inverse(frame: Frame) -> bool:
@@ -101,43 +124,50 @@ def _optical_path_profile(instance: Attributes) -> bytes:
 
 
 def _covered(shown: Picture, frame: Frame, options: Options, state: State) -> Picture:
-    """With overlay planes and the shutter."""
+    """With overlay planes, those of the state before those of the image in the same group, and with the shutter."""
     shape = shown.shape[0], shown.shape[1]
-    planes: dict[int, overlays.Mask] = {}
+    planes: dict[int, overlays.Plane] = {}
     if options.overlays:
-        for plane in overlays.planes(frame.instance, frame.number, shape, frame.raw):
-            planes[plane.group] = plane.mask
-            if plane.kind == "G" and (state is AS_IT_IS or plane.group in state.overlay_layers):
-                gray = state.layers.get(state.overlay_layers.get(plane.group, ""), 255)
-                shown = layers.painted(shown, plane.mask, gray)
-    if state.shutter is not None:
-        hidden = layers.hidden(state.shutter, shape, planes)
-        shown = layers.painted(shown, hidden, state.shutter.value >> 8)
+        planes = {each.group: each for each in overlays.planes(frame.instance, frame.number, shape, frame.raw)}
+        if state.overlays is not None:
+            planes |= {each.group: each for each in overlays.planes(state.overlays, frame.number, shape)}
+    shutter = state.shutter
+    for group, plane in planes.items():
+        layer = state.overlay_layers.get(group)
+        if plane.kind == "G" if state is AS_IT_IS else layer is not None and not _is_shutter(shutter, group):
+            shown = layers.painted(shown, plane.mask, state.layers.get(layer or "", Layer()).ink)
+    if shutter is not None:
+        hidden = layers.hidden(shutter, shape, {group: plane.mask for group, plane in planes.items()})
+        shown = layers.painted(shown, hidden, shutter.ink)
     return shown
+
+
+def _is_shutter(shutter: Shutter | None, group: int) -> bool:
+    return shutter is not None and shutter.overlay_group == group
 
 
 def _placed(shown: Picture, options: Options, state: State) -> tuple[Picture, layers.Map]:
     """Cut to the displayed area, turned, scaled to the viewport; and where a point of the image came to lie."""
     rows, columns = shown.shape[:2]
-    left, top, right, bottom = state.area or (1, 1, columns, rows)
-    left, right = max(1, min(left, right)), min(columns, max(left, right))
-    top, bottom = max(1, min(top, bottom)), min(rows, max(top, bottom))
-    if left > right or top > bottom:
-        left, top, right, bottom = 1, 1, columns, rows
-    made = geometry.turned(shown[top - 1 : bottom, left - 1 : right], state.rotation, state.flip)
-    turned_height, turned_width = made.shape[:2]
+    area = state.area or Area(1, 1, columns, rows)
+    made = geometry.turned(geometry.cut(shown, area), state.rotation, state.flip)
+    wider, higher = area.factors(state.rotation, magnified=options.viewport is None)
+    height, width = max(1, round(made.shape[0] * higher)), max(1, round(made.shape[1] * wider))
+    if max(height, width) > geometry.SIDE_MAX:
+        raise NotAcceptable("the presentation state magnifies the image too much to be rendered")
+    made = geometry.scaled(made, width, height)
     if options.viewport is not None:
         made = geometry.shown(made, options.viewport)
-    scale_x, scale_y, from_x, from_y = _scale(made, turned_width, turned_height, options.viewport)
+    scale_x, scale_y, from_x, from_y = _scale(made, width, height, options.viewport)
 
     def to_picture(point: Point) -> Point:
-        x, y = point[0] - left, point[1] - top
-        wide, high = right - left, bottom - top
+        x, y = point[0] - area.left + 1, point[1] - area.top + 1
+        wide, high = area.width, area.height
         for _ in range(state.rotation // 90 % 4):
             x, y, wide, high = high - y, x, high, wide
         if state.flip:
             x = wide - x
-        return (x - from_x) * scale_x, (y - from_y) * scale_y
+        return (x * wider - from_x) * scale_x, (y * higher - from_y) * scale_y
 
     return made, to_picture
 

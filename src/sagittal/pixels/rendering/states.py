@@ -1,7 +1,7 @@
 """Presentation states: how a reader left an image to be shown (PS3.3 A.33; grayscale, color and pseudo-color softcopy).
 
 A state is read for one frame of one image, into the parts that `render` applies. Deliberately not here: blending
-states, volumetric ones, compound graphics.
+states, volumetric ones, masks of subtraction.
 """
 
 from __future__ import annotations
@@ -9,15 +9,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sagittal.errors import NotAcceptable
+from sagittal.pixels.rendering.annotations import Graphic, Layer, Point, graphics_of, lab_ink, layers_of
 from sagittal.pixels.rendering.attributes import Attributes
-from sagittal.pixels.rendering.grayscale import Modality, Voi, modality_of, voi_of
+from sagittal.pixels.rendering.color import Ink
+from sagittal.pixels.rendering.geometry import Area
+from sagittal.pixels.rendering.grayscale import IDENTITY, Modality, Voi, modality_of, voi_of
 from sagittal.pixels.rendering.tables import Table, lut_of, palette_of
 
-GRAYSCALE = "1.2.840.10008.5.1.4.1.1.11.1"
-COLOR = "1.2.840.10008.5.1.4.1.1.11.2"
-PSEUDO_COLOR = "1.2.840.10008.5.1.4.1.1.11.3"
+_P = "1.2.840.10008.5.1.4.1.1.11."
+GRAYSCALE, COLOR, PSEUDO_COLOR = _P + "1", _P + "2", _P + "3"
 STATES = frozenset({GRAYSCALE, COLOR, PSEUDO_COLOR})
-Point = tuple[float, float]  # column, row; the first pixel's center is 1, 1 in PIXEL units
+REFUSED = {  # presentation states that are not rendered, by what they do
+    _P + "4": "blends two series",
+    _P + "5": "subtracts a mask (XA/XRF)",
+    _P + "6": "shows planes of a volume",
+    _P + "7": "shows planes of a volume",
+    _P + "8": "blends several series",
+    _P + "9": "shows a volume",
+    _P + "10": "shows segments of a volume",
+    _P + "11": "shows several volumes",
+    _P + "12": "has a modality LUT a part of the image",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +43,6 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Graphic:
-    """A graphic or text object (C.10.5), on a layer."""
-
-    kind: str  # POINT POLYLINE INTERPOLATED CIRCLE ELLIPSE TEXT
-    points: tuple[Point, ...]
-    display: bool  # in fractions of the displayed area, else in pixels of the image
-    filled: bool = False
-    text: str = ""
-    layer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Shutter:
     """What is hidden around the region of interest (C.7.6.11)."""
 
@@ -50,25 +50,29 @@ class Shutter:
     circle: tuple[float, float, float] | None = None  # row and column of the center, radius
     polygon: tuple[Point, ...] = ()
     overlay_group: int = 0
-    value: int = 0  # P-value, 0 to 65535
+    ink: Ink = 0  # what is hidden gets
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a presentation state says of one frame of one image."""
+    """What a presentation state says of one frame of one image.
 
-    modality: Modality | None = None
+    A stage that a grayscale state leaves out is an identity, whatever the image says of it (PS3.4 N.2.1).
+    """
+
+    modality: Modality | None = None  # None: the image's
     voi: Voi | None = None
     presentation: Table | None = None
     inverse: bool = False
     palette: tuple[Table, Table, Table] | None = None
-    area: tuple[int, int, int, int] | None = None  # left, top, right, bottom, first pixel 1
+    area: Area | None = None
     rotation: int = 0
     flip: bool = False
     shutter: Shutter | None = None
     graphics: tuple[Graphic, ...] = ()
-    layers: dict[str, int] = field(default_factory=dict)  # layer -> gray of 8 bits
+    layers: dict[str, Layer] = field(default_factory=dict)
     overlay_layers: dict[int, str] = field(default_factory=dict)  # overlay group that is shown -> layer
+    overlays: Attributes | None = None  # what holds the state's own overlay planes
     profile: bytes = b""
 
 
@@ -86,27 +90,34 @@ def references(state: Attributes) -> list[Reference]:
     ]
 
 
+def refuse(sop_class: str) -> None:
+    """NotAcceptable for the classes of presentation states that are not rendered, and for what is no state."""
+    if sop_class in REFUSED:
+        raise NotAcceptable(f"a presentation state that {REFUSED[sop_class]} is not rendered")
+    if sop_class not in STATES:
+        raise NotAcceptable("what is named as a presentation state is none that can be applied")
+
+
 def state_for(state: Attributes, sop_instance_uid: str, frame: int, *, signed: bool) -> State:
-    """The parts of a state that hold for a frame. NotAcceptable for a class of state that is not rendered."""
+    """The parts of a state that hold for a frame. NotAcceptable for a class of state that is not rendered, and for an
+    image that it is not for.
+    """
     kind = state.text(0x00080016)
-    if kind not in STATES:
-        raise NotAcceptable("presentation states of this class are not rendered")
-
-    def concerns(item: Attributes) -> bool:
-        images = item.items(0x00081140)
-        return not images or any(
-            image.text(0x00081155) == sop_instance_uid
-            and (not image.numbers(0x00081160) or frame in image.numbers(0x00081160))
-            for image in images
-        )
-
+    refuse(kind)
+    named = [each for each in references(state) if each.sop_instance_uid == sop_instance_uid]
+    if 0x00081115 in state and not any(not each.frames or frame in each.frames for each in named):
+        raise NotAcceptable("the presentation state is not for this image")
+    concerning = [
+        [each for each in state.items(tag) if _concerns(each, sop_instance_uid, frame)]
+        for tag in (0x00283110, 0x0070005A, 0x00700001)
+    ]
+    vois, areas, annotations = concerning
     own = kind != COLOR
     tables = [table for each in state.items(0x20500010) if (table := lut_of(each, signed=False)) is not None]
-    vois = [voi_of(each, signed=signed) for each in state.items(0x00283110) if concerns(each)]
-    areas = [each for each in state.items(0x0070005A) if concerns(each)]
+    found = [voi_of(each, signed=signed) for each in vois]
     return State(
-        modality=modality_of(state, signed=signed) if own and (0x00281053 in state or 0x00283000 in state) else None,
-        voi=next((voi for voi in vois if voi is not None), None) if own else None,
+        modality=(modality_of(state, signed=signed) if _has_modality(state) else IDENTITY) if own else None,
+        voi=next((voi for voi in found if voi is not None), None) if own else None,
         presentation=tables[0] if tables else None,
         inverse=state.text(0x20500020) == "INVERSE",
         palette=palette_of(state) if kind == PSEUDO_COLOR else None,
@@ -114,20 +125,40 @@ def state_for(state: Attributes, sop_instance_uid: str, frame: int, *, signed: b
         rotation=state.integer(0x00700042),
         flip=state.text(0x00700041) == "Y",
         shutter=_shutter(state),
-        graphics=tuple(graphic for each in state.items(0x00700001) if concerns(each) for graphic in _graphics(each)),
-        layers={each.text(0x00700002): each.integer(0x00700066, 0xFFFF) >> 8 for each in state.items(0x00700060)},
+        graphics=tuple(graphic for each in annotations for graphic in graphics_of(each)),
+        layers=layers_of(state),
         overlay_layers={
             group: layer for group in range(0x6000, 0x6020, 2) if (layer := state.text(group << 16 | 0x1001))
         },
+        overlays=state,
         profile=state.octets(0x00282000),
     )
 
 
-def _area(item: Attributes) -> tuple[int, int, int, int] | None:
+def _concerns(item: Attributes, sop_instance_uid: str, frame: int) -> bool:
+    """Whether an item is for a frame: it names the image and the frame, or the image, or none."""
+    images = item.items(0x00081140)
+    return not images or any(
+        image.text(0x00081155) == sop_instance_uid
+        and (not image.numbers(0x00081160) or frame in image.numbers(0x00081160))
+        for image in images
+    )
+
+
+def _has_modality(state: Attributes) -> bool:
+    return 0x00281053 in state or 0x00283000 in state
+
+
+def _area(item: Attributes) -> Area | None:
+    """The displayed area (C.10.4): corners as they come to lie when turned, so either may be the lower one."""
     first, last = item.numbers(0x00700052), item.numbers(0x00700053)
     if len(first) < 2 or len(last) < 2:
         return None
-    return int(first[0]), int(first[1]), int(last[0]), int(last[1])
+    (left, right), (top, bottom) = sorted((int(first[0]), int(last[0]))), sorted((int(first[1]), int(last[1])))
+    shape = item.numbers(0x00700101) or item.numbers(0x00700102)  # of a pixel: its height, its width
+    aspect = shape[0] / shape[1] if len(shape) == 2 and min(shape) > 0 else 1.0
+    magnified = item.text(0x00700100) == "MAGNIFY"
+    return Area(left, top, right, bottom, (item.number(0x00700103) or 1.0) if magnified else 1.0, aspect)
 
 
 def _shutter(state: Attributes) -> Shutter | None:
@@ -151,24 +182,10 @@ def _shutter(state: Attributes) -> Shutter | None:
         circle,
         polygon if "POLYGONAL" in shapes and len(polygon) >= 3 else (),
         state.integer(0x00181623) if "BITMAP" in shapes else 0,
-        state.integer(0x00181622),
+        _shutter_ink(state),
     )
 
 
-def _graphics(annotation: Attributes) -> list[Graphic]:
-    layer = annotation.text(0x00700002)
-    made = []
-    for each in annotation.items(0x00700009):
-        data = each.numbers(0x00700022)
-        points = tuple(zip(data[::2], data[1::2], strict=False))
-        display = each.text(0x00700005) == "DISPLAY"
-        made.append(Graphic(each.text(0x00700023), points, display, each.text(0x00700024) == "Y", "", layer))
-    for each in annotation.items(0x00700008):
-        text = each.text(0x00700006)
-        for place, units in ((0x00700010, 0x00700003), (0x00700014, 0x00700004)):
-            where = each.numbers(place)
-            if len(where) >= 2 and text:
-                point = (where[0], where[1])
-                made.append(Graphic("TEXT", (point,), each.text(units) == "DISPLAY", False, text, layer))
-                break
-    return made
+def _shutter_ink(state: Attributes) -> Ink:
+    ink = lab_ink(state, 0x00181624)
+    return state.integer(0x00181622) >> 8 if ink is None else ink

@@ -113,6 +113,8 @@ def acceptable(request: Request, ranges_max: int) -> list[MediaType]:
 
 def chosen(ranges: Sequence[MediaType], offers: Sequence[str], what: str) -> tuple[str, bool]:
     """The media type to answer with, and whether as parts. NotAcceptable names what there is."""
+    if not offers:
+        raise NotAcceptable(what)
     singles = [wanted for wanted in ranges if not wanted.multipart]
     if (type_ := accepts(singles, *offers)) is not None:
         return type_, False

@@ -20,7 +20,7 @@ _STORAGE = "1.2.840.10008.5.1.4.1.1."
 class Kind(NamedTuple):
     """How an object is rendered, and the media types it can be had as, the default first."""
 
-    name: str  # image, over (over images that it refers to), report, waveform, document, video
+    name: str  # image, over (over images that it refers to), report, waveform, document, video, refused
     types: tuple[str, ...]
     what: str  # for a person
 
@@ -30,6 +30,15 @@ MOVIE = Kind("image", tuple(dict.fromkeys(STILL + MOVING)), "an image of several
 REPORT = Kind("report", ("text/html",), "a report")
 WAVEFORM = Kind("waveform", ("image/svg+xml",), "a waveform")
 OVER = Kind("over", STILL, "what lies over an image")
+REFUSED = {  # classes that have no pixels of their own and are not rendered; why
+    _STORAGE + tail: Kind("refused", (), f"what {why} is not rendered") for tail, why in {
+        "11.4": "blends two series", "11.5": "subtracts a mask (XA/XRF)", "11.6": "shows planes of a volume",
+        "11.7": "shows planes of a volume", "11.8": "blends several series", "11.9": "shows a volume",
+        "11.10": "shows segments of a volume", "11.11": "shows several volumes",
+        "11.12": "has a modality LUT a part of the image", "66": "holds raw data", "66.1": "registers images",
+        "66.2": "marks points in space", "66.3": "deforms images", "66.5": "holds surfaces",
+    }.items()
+}  # fmt: skip
 _OVER = frozenset(_STORAGE + tail for tail in ("11.1", "11.2", "11.3", "481.3", "66.4"))
 _DOCUMENTS = {  # Encapsulated Document classes (PS3.3 A.45, A.85)
     _STORAGE + "104.1": Kind("document", ("application/pdf",), "a PDF document"),
@@ -45,6 +54,8 @@ def kind_of(ref: InstanceRef) -> Kind:
     sop_class = ref.sop_class_uid
     if sop_class in _DOCUMENTS:
         return _DOCUMENTS[sop_class]
+    if sop_class in REFUSED:
+        return REFUSED[sop_class]
     if sop_class in _OVER:
         return OVER
     if sop_class.startswith(_STORAGE + "88."):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,10 +109,31 @@ def test_icc_profiles() -> None:
     assert convert_profile(rgb, b"mine", "yes")[1] == b"mine"
     unchanged, attached = convert_profile(rgb, profile("srgb"), "srgb")
     assert attached == profile("srgb") and np.abs(unchanged.astype(int) - 100).max() <= 1
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    assert lab.profile.profile_description
-    with pytest.raises(NotAcceptable):
-        convert_profile(rgb, b"", "adobergb")
+
+
+@pytest.mark.parametrize(
+    ("name", "red", "gray"),
+    # sRGB's red and middle gray in the larger spaces, by their published primaries and gammas
+    [("adobergb", (219, 0, 0), 127), ("rommrgb", (179, 70, 26), 109)],
+)
+def test_wider_color_spaces(name: Any, red: tuple[int, ...], gray: int) -> None:
+    rgb = np.array([[[255, 0, 0], [128, 128, 128], [255, 255, 255]]], np.uint8)
+    converted, attached = convert_profile(rgb, b"", name)
+    assert attached == profile(name)
+    assert np.abs(converted[0].astype(int) - [red, (gray,) * 3, (255,) * 3]).max() <= 2
+    assert ImageCms.ImageCmsProfile(io.BytesIO(profile(name))).profile.xcolor_space == "RGB "
+    back = ImageCms.profileToProfile(
+        Image.fromarray(converted), io.BytesIO(profile(name)), io.BytesIO(profile("srgb")), outputMode="RGB"
+    )
+    assert np.abs(np.asarray(back).astype(int) - rgb).max() <= 3
+
+
+@pytest.mark.parametrize("media_type", ["image/gif", "image/jxl", "image/jp2"])
+def test_formats_without_profile_refuse_one(media_type: str) -> None:
+    from sagittal.pixels.rendering.pictures import picture
+
+    with pytest.raises(NotAcceptable, match="ICC"):
+        picture(media_type, np.zeros((4, 4, 3), np.uint8), None, profile("srgb"))
 
 
 def test_an_unusable_profile_is_told() -> None:

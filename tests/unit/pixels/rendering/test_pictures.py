@@ -186,7 +186,8 @@ def test_a_state_is_for_the_images_it_names() -> None:
 
 
 def test_inverse_ignores_the_photometric_interpretation_of_the_image() -> None:
-    frame = Frame(made(), 1, np.array([[0, 9]], np.uint16), Description(1, 2, photometric="MONOCHROME1"))
+    described = Description(1, 2, 1, 16, 4, 3, photometric="MONOCHROME1")
+    frame = Frame(made(), 1, np.array([[0, 15]], np.uint16), described)
     assert render(frame, Options(), state(t20500020=["INVERSE"]))[0].tolist() == [[255, 0]]
     assert render(frame, Options(), state(t20500020=["IDENTITY"]))[0].tolist() == [[0, 255]]
 
@@ -196,11 +197,11 @@ def test_displayed_area_shutter_and_graphics() -> None:
         t0070005a=[{"t00700052": [3, 2], "t00700053": [6, 5]}],
         t00181600=["RECTANGULAR"], t00181602=[2], t00181604=[7], t00181606=[1], t00181608=[5], t00181622=[0],
         t00700001=[{"t00700002": ["L"], "t00700009": [
-            {"t00700005": ["PIXEL"], "t00700023": ["POLYLINE"], "t00700022": [3, 2, 6, 2], "t00700021": [2]},
+            {"t00700005": ["PIXEL"], "t00700023": ["POLYLINE"], "t00700022": [2, 1.5, 6, 1.5], "t00700021": [2]},
         ]}],
         t00700060=[{"t00700002": ["L"], "t00700066": [0xC000]}],
     )  # fmt: skip
-    frame = Frame(made(), 1, np.full((6, 8), 5, np.uint16), Description(6, 8))
+    frame = Frame(made(), 1, np.full((6, 8), 0x8080, np.uint16), Description(6, 8))
     cut, _ = render(frame, Options(), held)
     assert cut.shape == (4, 4)
     assert cut[0].tolist() == [0xC0] * 4
@@ -209,7 +210,7 @@ def test_displayed_area_shutter_and_graphics() -> None:
 
 
 def test_circles_and_polygons_hide_their_outside() -> None:
-    frame = Frame(made(), 1, np.full((20, 20), 5, np.uint16), Description(20, 20))
+    frame = Frame(made(), 1, np.full((20, 20), 0x8080, np.uint16), Description(20, 20))
     round_, _ = render(frame, Options(), state(t00181600=["CIRCULAR"], t00181610=[10, 10], t00181612=[4]))
     assert round_[9, 9] == 128 and round_[0, 0] == 0 and round_[9, 15] == 0
     square, _ = render(frame, Options(), state(t00181600=["POLYGONAL"], t00181620=[5, 5, 5, 15, 15, 15, 15, 5]))
@@ -221,7 +222,7 @@ def test_pseudo_color() -> None:
     data["t00281203"] = np.array([0, 0, 0], "<u2").tobytes()
     tables = {f"t0028110{n}": [3, 0, 16] for n in (1, 2, 3)}
     held = state(PSEUDO_COLOR, **tables, **data)
-    frame = Frame(made(), 1, np.array([[0, 5, 10]], np.uint16), Description(1, 3))
+    frame = Frame(made(), 1, np.array([[0, 2, 3]], np.uint16), Description(1, 3, 1, 16, 2, 1))
     assert render(frame, Options(), held)[0].tolist() == [[[0, 0, 0], [128, 128, 0], [255, 255, 0]]]
 
 

@@ -1,0 +1,92 @@
+"""Graphics, text and layers of presentation states (PS3.3 C.10.5, C.10.7).
+
+Deliberately not here: compound graphics, line patterns, fonts by name; drawing (`layers`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.color import Ink, rgb_of_lab
+
+Point = tuple[float, float]  # column, row: 0, 0 is the upper left corner of the image's first pixel (C.10.5.1.2)
+Justification = Literal["LEFT", "RIGHT", "CENTER"]
+WHITE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Graphic:
+    """A graphic or text object, on a layer."""
+
+    kind: str  # POINT POLYLINE INTERPOLATED CIRCLE ELLIPSE TEXT
+    points: tuple[Point, ...]  # of text: one it begins at, or two opposite corners of its box
+    display: bool  # in fractions of the displayed area, else in pixels of the image
+    filled: bool = False
+    text: str = ""
+    layer: str = ""
+    ink: Ink | None = None  # its own, where it has one
+    justification: Justification = "LEFT"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Where a graphic lies among others, and its color."""
+
+    order: int = 0
+    ink: Ink = WHITE
+
+
+def layers_of(state: Attributes) -> dict[str, Layer]:
+    """Layers by name: their color in CIELab where they have it, else their gray (C.10.7)."""
+    found = {}
+    for each in state.items(0x00700060):
+        ink: Ink | None = lab_ink(each, 0x00700401)
+        if ink is None:
+            ink = each.integer(0x00700066, 0xFFFF) >> 8
+        found[each.text(0x00700002)] = Layer(each.integer(0x00700062), ink)
+    return found
+
+
+def lab_ink(item: Attributes, tag: int) -> Ink | None:
+    """A color in CIELab; None when the item has none."""
+    numbers = [int(number) for number in item.numbers(tag)]
+    return rgb_of_lab(numbers) if len(numbers) == 3 else None
+
+
+def graphics_of(annotation: Attributes) -> list[Graphic]:
+    """The graphics and texts of an item of the Graphic Annotation Sequence."""
+    layer = annotation.text(0x00700002)
+    made = []
+    for each in annotation.items(0x00700009):
+        data = each.numbers(0x00700022)
+        points = tuple(zip(data[::2], data[1::2], strict=False))
+        display, filled = each.text(0x00700005) == "DISPLAY", each.text(0x00700024) == "Y"
+        ink = lab_ink(each.item(0x00700232), 0x00700251)
+        made.append(Graphic(each.text(0x00700023), points, display, filled, "", layer, ink))
+    for each in annotation.items(0x00700008):
+        made += _texts(each, layer)
+    return made
+
+
+def _texts(item: Attributes, layer: str) -> list[Graphic]:
+    """A text in its bounding box, with a line to its anchor where that is to be seen (C.10.5.1.1)."""
+    text, ink = item.text(0x00700006), lab_ink(item.item(0x00700231), 0x00700241)
+    if not text:
+        return []
+    corners = [item.numbers(tag)[:2] for tag in (0x00700010, 0x00700011)]
+    anchor, anchored = item.numbers(0x00700014)[:2], item.text(0x00700004) == "DISPLAY"
+    if any(len(corner) < 2 for corner in corners):
+        if len(anchor) < 2:
+            return []
+        return [Graphic("TEXT", ((anchor[0], anchor[1]),), anchored, False, text, layer, ink)]
+    said = item.text(0x00700012)
+    justification: Justification = "RIGHT" if said == "RIGHT" else "CENTER" if said == "CENTER" else "LEFT"
+    display = item.text(0x00700003) == "DISPLAY"
+    points = tuple((corner[0], corner[1]) for corner in corners)
+    made = [Graphic("TEXT", points, display, False, text, layer, ink, justification)]
+    if len(anchor) == 2 and item.text(0x00700015) == "Y" and display == anchored:
+        middle = (points[0][0] + points[1][0]) / 2, points[1][1]
+        made.append(Graphic("POLYLINE", (middle, (anchor[0], anchor[1])), display, False, "", layer, ink))
+    return made

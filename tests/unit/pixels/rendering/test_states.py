@@ -1,0 +1,238 @@
+"""Presentation states in their details: areas, layers, shutters, texts, and what a state leaves out."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sagittal.errors import NotAcceptable
+from sagittal.pixels.description import Description
+from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.geometry import Viewport
+from sagittal.pixels.rendering.render import Frame, Options, render
+from sagittal.pixels.rendering.states import GRAYSCALE, REFUSED, State, state_for
+
+MIDDLE = 0x8080
+RED_LAB = [34939, 53485, 50171]  # about sRGB's red, as C.10.7.1.1 encodes it
+
+
+def attributes(**members: Any) -> Attributes:
+    def member(value: Any) -> dict[str, Any]:
+        if isinstance(value, bytes):
+            return {"vr": "OW", "InlineBinary": base64.b64encode(value).decode()}
+        return {"vr": "XX", "Value": [item(each) if isinstance(each, dict) else each for each in value]}
+
+    def item(found: dict[str, Any]) -> dict[str, Any]:
+        return {name[1:].upper(): member(value) for name, value in found.items()}
+
+    return Attributes(item(members))
+
+
+def state(**members: Any) -> State:
+    return state_for(attributes(t00080016=[GRAYSCALE], **members), "1.2.3", 1, signed=False)
+
+
+def gray(rows: int = 6, columns: int = 8, instance: Attributes | None = None) -> Frame:
+    held = attributes() if instance is None else instance
+    return Frame(held, 1, np.full((rows, columns), MIDDLE, np.uint16), Description(rows, columns))
+
+
+def bits(mask: Any) -> bytes:
+    return np.packbits(np.asarray(mask, bool).reshape(-1), bitorder="little").tobytes()
+
+
+def test_what_a_state_leaves_out_is_an_identity() -> None:
+    image = attributes(t00281050=[10], t00281051=[20], t00281053=[2], t00281052=[-1024])
+    frame = Frame(image, 1, np.array([[0, 2048, 4095]], np.uint16), Description(1, 3, 1, 16, 12, 11))
+    assert render(frame, Options(), state())[0].tolist() == [[0, 128, 255]]
+    with_slope = state(t00281053=[1], t00281052=[0], t00283110=[{"t00281050": [1024.5], "t00281051": [2049]}])
+    assert render(frame, Options(), with_slope)[0].tolist() == [[0, 255, 255]]
+
+
+def test_an_area_may_reach_beyond_the_image() -> None:
+    shown, _ = render(gray(4, 4), Options(), state(t0070005a=[{"t00700052": [-1, 0], "t00700053": [6, 5]}]))
+    expected = np.zeros((6, 8), int)
+    expected[1:5, 2:6] = 128
+    assert shown.tolist() == expected.tolist()
+
+
+def test_an_area_beside_the_image_is_black() -> None:
+    shown, _ = render(gray(4, 4), Options(), state(t0070005a=[{"t00700052": [10, 10], "t00700053": [12, 11]}]))
+    assert shown.shape == (2, 3) and not shown.any()
+
+
+def test_an_area_is_told_as_it_is_turned() -> None:
+    frame = Frame(attributes(), 1, np.arange(12, dtype=np.uint8).reshape(3, 4), Description(3, 4, 1, 8, 8, 7))
+    held = state(t0070005a=[{"t00700052": [3, 2], "t00700053": [1, 1]}], t00700042=[180])
+    assert render(frame, Options(), held)[0].tolist() == [[6, 5, 4], [2, 1, 0]]
+
+
+@pytest.mark.parametrize("mode", ["SCALE TO FIT", "TRUE SIZE", "MAGNIFY"])
+def test_areas_are_magnified_unless_a_size_is_asked_for(mode: str) -> None:
+    area = {"t00700052": [1, 1], "t00700053": [8, 6], "t00700100": [mode], "t00700103": [2.5]}
+    shown, _ = render(gray(), Options(), state(t0070005a=[area]))
+    assert shown.shape == ((15, 20) if mode == "MAGNIFY" else (6, 8))
+    assert render(gray(), Options(viewport=Viewport(40, 40)), state(t0070005a=[area]))[0].shape == (30, 40)
+
+
+def test_pixels_become_square() -> None:
+    area = {"t00700052": [1, 1], "t00700053": [8, 6], "t00700101": [2.0, 1.0]}
+    assert render(gray(), Options(), state(t0070005a=[area]))[0].shape == (12, 8)
+    assert render(gray(), Options(), state(t0070005a=[area], t00700042=[90]))[0].shape == (8, 12)
+    area["t00700102"] = [1, 2]
+    del area["t00700101"]
+    assert render(gray(), Options(), state(t0070005a=[area]))[0].shape == (6, 16)
+
+
+@pytest.mark.parametrize(
+    "area",
+    [
+        {"t00700052": [1, 1], "t00700053": [20_000, 6]},
+        {"t00700052": [1, 1], "t00700053": [16_000, 16_000]},
+        {"t00700052": [1, 1], "t00700053": [8, 6], "t00700100": ["MAGNIFY"], "t00700103": [1e9]},
+    ],
+)
+def test_areas_have_an_end(area: dict[str, Any]) -> None:
+    with pytest.raises(NotAcceptable, match="too"):
+        render(gray(), Options(), state(t0070005a=[area]))
+
+
+def overlay(mask: Any, group: int = 0x6000, **more: Any) -> dict[str, Any]:
+    rows, columns = np.asarray(mask).shape
+    made = {"0010": [rows], "0011": [columns], "0040": ["G"], "0050": [1, 1], "0100": [1], "0102": [0]}
+    return {f"t{group:04x}{tail}": value for tail, value in (made | {"3000": bits(mask)} | more).items()}
+
+
+CORNER = np.zeros((6, 8), bool)
+CORNER[:2, :3] = True
+
+
+def test_overlays_are_shown_when_a_layer_activates_them() -> None:
+    layer = {"t00700060": [{"t00700002": ["OVL"], "t00700062": [1], "t00700066": [0x4000]}]}
+    image = gray(instance=attributes(**overlay(CORNER)))
+    assert (render(image, Options(), state())[0] == 128).all()
+    active = render(image, Options(), state(**layer, t60001001=["OVL"]))[0]
+    assert (active[:2, :3] == 0x40).all() and (active == 0x40).sum() == 6
+    own = overlay(CORNER[::-1], 0x6002, **{"1001": ["OVL"]})
+    shown = render(gray(), Options(), state(**layer, **own))[0]
+    assert (shown[4:, :3] == 0x40).all() and (shown == 0x40).sum() == 6
+
+
+def test_overlays_of_the_state_go_before_those_of_the_image() -> None:
+    image = gray(instance=attributes(**overlay(CORNER)))
+    own = overlay(CORNER[::-1], 0x6000, **{"1001": ["L"]})
+    shown = render(image, Options(), state(**own))[0]
+    assert (shown[4:, :3] == 255).all() and (shown == 255).sum() == 6
+
+
+def test_a_bitmap_shutter_hides_what_it_covers() -> None:
+    held = state(**overlay(CORNER), t00181600=["BITMAP"], t00181623=[0x6000], t00181622=[0x2000])
+    shown = render(gray(), Options(), held)[0]
+    assert (shown[:2, :3] == 0x20).all() and (shown == 128).sum() == 42
+
+
+def test_a_shutter_in_color() -> None:
+    held = state(**overlay(CORNER), t00181600=["BITMAP"], t00181623=[0x6000], t00181624=RED_LAB)
+    shown = render(gray(), Options(), held)[0]
+    assert shown.shape == (6, 8, 3)
+    assert shown[5, 5].tolist() == [128] * 3 and np.abs(shown[0, 0].astype(int) - [255, 0, 0]).max() < 12
+
+
+def line(layer: str, row: float, **more: Any) -> dict[str, Any]:
+    drawn = {"t00700005": ["PIXEL"], "t00700023": ["POLYLINE"], "t00700022": [0, row, 8, row]}
+    return {"t00700002": [layer], "t00700009": [drawn | more]}
+
+
+def test_layers_lie_in_order_and_have_colors() -> None:
+    held = state(
+        t00700001=[line("TOP", 2.5), line("LOW", 2.5), line("LOW", 4.5)],
+        t00700060=[
+            {"t00700002": ["TOP"], "t00700062": [2], "t00700401": RED_LAB},
+            {"t00700002": ["LOW"], "t00700062": [1], "t00700066": [0xFFFF]},
+        ],
+    )
+    shown = render(gray(), Options(), held)[0].astype(int)
+    assert np.abs(shown[2] - [255, 0, 0]).max() < 12
+    assert shown[4].tolist() == [[255] * 3] * 8 and shown[0].tolist() == [[128] * 3] * 8
+
+
+def test_a_line_may_have_a_color_of_its_own() -> None:
+    held = state(t00700001=[line("L", 1.5, t00700232=[{"t00700251": RED_LAB}])])
+    assert np.abs(render(gray(), Options(), held)[0][1].astype(int) - [255, 0, 0]).max() < 12
+
+
+def text_at(justification: str, **more: Any) -> Any:
+    text = {
+        "t00700006": ["MM"], "t00700003": ["PIXEL"], "t00700010": [20.0, 30.0], "t00700011": [90.0, 50.0],
+        "t00700012": [justification],
+    }  # fmt: skip
+    held = state(t00700001=[{"t00700002": ["L"], "t00700008": [text | more]}])
+    return np.argwhere(render(gray(100, 120), Options(), held)[0] > 140)
+
+
+def test_text_lies_in_its_box() -> None:
+    lefts = {}
+    for justification in ("LEFT", "CENTER", "RIGHT"):
+        (top, left), (bottom, right) = text_at(justification).min(0), text_at(justification).max(0)
+        assert 28 <= top < bottom <= 52
+        assert 18 <= left < right <= 92
+        lefts[justification] = left
+    assert lefts["LEFT"] + 10 < lefts["CENTER"] < lefts["RIGHT"] - 10
+
+
+def test_text_points_at_its_anchor_when_that_is_visible() -> None:
+    anchor = {"t00700004": ["PIXEL"], "t00700014": [55.0, 90.0]}
+    assert text_at("LEFT", **anchor, t00700015=["N"]).max(0)[0] <= 52
+    assert text_at("LEFT", **anchor, t00700015=["Y"]).max(0)[0] in (89, 90)
+
+
+def test_text_in_fractions_of_the_area_and_at_an_anchor_only() -> None:
+    text = {"t00700006": ["MM"], "t00700004": ["DISPLAY"], "t00700014": [0.5, 0.5]}
+    held = state(t00700001=[{"t00700002": ["L"], "t00700008": [text]}])
+    places = np.argwhere(render(gray(100, 120), Options(), held)[0] > 140)
+    assert (places.min(0) >= (50, 60)).all() and len(places)
+
+
+def test_a_state_of_other_images_is_refused() -> None:
+    image = {"t00081155": ["1.2.3"], "t00081160": [2, 3]}
+    held = attributes(t00080016=[GRAYSCALE], t00081115=[{"t00081140": [image]}])
+    assert state_for(held, "1.2.3", 2, signed=False)
+    for uid, frame in (("1.2.3", 1), ("1.2.4", 2)):
+        with pytest.raises(NotAcceptable, match="not for this image"):
+            state_for(held, uid, frame, signed=False)
+
+
+@pytest.mark.parametrize("kind", [*REFUSED, "1.2.840.10008.5.1.4.1.1.2"])
+def test_other_states_are_refused_by_what_they_do(kind: str) -> None:
+    with pytest.raises(NotAcceptable, match=re.escape(REFUSED.get(kind, "none that can be applied"))):
+        state_for(attributes(t00080016=[kind]), "1.2.3", 1, signed=False)
+
+
+def test_padding_is_background_whatever_the_polarity() -> None:
+    image = attributes(t00280120=[100], t00280121=[102])
+    values = np.array([[0, 50, 100, 101, 102, 200]], np.uint16)
+    frame = Frame(image, 1, values, Description(1, 6, photometric="MONOCHROME1"))
+    assert render(frame, Options())[0].tolist() == [[255, 191, 0, 0, 0, 0]]
+
+
+def test_a_supplemental_palette_colors_the_upper_values() -> None:
+    words = {f"t0028120{n}": np.array(values, "<u2").tobytes() for n, values in
+             ((1, [0xFFFF, 0]), (2, [0, 0xFFFF]), (3, [0, 0]))}  # fmt: skip
+    image = attributes(**{f"t0028110{n}": [2, 254, 16] for n in (1, 2, 3)}, **words, t00281050=[127.5], t00281051=[256])
+    frame = Frame(image, 1, np.array([[0, 128, 254, 255]], np.uint8), Description(1, 4, 1, 8, 8, 7))
+    shown = render(frame, Options())[0].tolist()
+    assert shown == [[[0, 0, 0], [128] * 3, [255, 0, 0], [0, 255, 0]]]
+
+
+def test_floats_and_long_integers_have_their_real_range() -> None:
+    values = np.array([[-1.5, 0.0, 1.5, np.nan]], np.float32)
+    frame = Frame(attributes(), 1, values, Description(1, 4, 1, 32, 32, 31, kind="float"))
+    assert render(frame, Options())[0].tolist() == [[0, 128, 255, 0]]
+    assert render(frame, Options(), state())[0].tolist() == [[0, 128, 255, 0]]
+    long = np.array([[0, 2_000_000_000, 4_000_000_000]], np.uint32)
+    frame = Frame(attributes(), 1, long, Description(1, 3, 1, 32, 32, 31))
+    assert render(frame, Options())[0].tolist() == [[0, 128, 255]]
