@@ -62,7 +62,7 @@ class Jpeg2000(Codec):
         levels = max(1, min(_LEVELS, min(description.rows, description.columns).bit_length() - 1) + 1)
         with refusals(self.name):
             done = imagecodecs.jpeg2k_encode(
-                numpy.ascontiguousarray(array),
+                numpy.ascontiguousarray(narrowed(array, description)),
                 level=max(round(psnr), 1) if loses else 0,
                 codecformat="J2K",
                 bitspersample=description.bits_stored,
@@ -89,6 +89,12 @@ class Part2(Jpeg2000):
 def mixes(description: Description) -> bool:
     """Whether the colour transform is used."""
     return description.samples == 3 and description.photometric == "RGB" and description.bits_stored <= _MIXED_BITS_MAX
+
+
+def narrowed(array: Array, description: Description) -> Array:
+    """Values in the smallest type that has Bits Stored: encoders take no fewer bits than the type is for."""
+    size = next(size for size in (8, 16, 32) if size >= description.bits_stored)
+    return array.astype(f"{'int' if description.signed else 'uint'}{size}", copy=False)
 
 
 def by_ratio(write: Callable[[float], bytes], description: Description, ratio: float) -> bytes:
