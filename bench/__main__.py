@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,9 +20,10 @@ from statistics import median
 from bench.objects import Factory
 from bench.peers import Ours, Server
 from bench.probes import destination
-from bench.rows import ROWS, Bench, Row
-from bench.sender import send
+from bench.rows import ROWS
+from bench.workload import Bench, Row
 
+CPU = " CPU"  # behind a name: milliseconds of processor time a round
 Figures = dict[tuple[str, str], list[float]]  # (row, "ours" or the peer's name) -> one figure a repetition
 
 
@@ -40,10 +42,10 @@ def main() -> int:
         bench = Bench(Factory(), target, arguments.quick, [])
         for repetition in range(arguments.repetitions):
             for row in rows:
-                if not row.held:
+                if not row.lasting:
                     turn(row, bench, figures, repetition, arguments.ours_only)
-        if held := [row for row in rows if row.held]:
-            on_held(held, bench, figures, arguments)
+        if lasting := [row for row in rows if row.lasting]:
+            on_lasting(lasting, bench, figures, arguments)
     missed = report(rows, figures, bench)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps([[*key, values] for key, values in figures.items()], indent=1))
@@ -56,6 +58,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", help="rows by key, separated by commas")
     parser.add_argument("--repetitions", type=int, help="default 3")
     parser.add_argument("--ours-only", action="store_true", help="no peers: for profiling")
+    parser.add_argument("--keep", type=Path, help="folder for archives that take long to fill; the next run finds them")
     parser.add_argument("--json", help="write all figures to this file")
     arguments = parser.parse_args()
     arguments.repetitions = arguments.repetitions or (1 if arguments.quick else 3)
@@ -80,13 +83,19 @@ def measured(row: Row, name: str, server: Server, bench: Bench, figures: Figures
         bench.notes.append(f"{row.key}, {name}: {error!r}")
         return
     figures.setdefault((row.key, name), []).append(figure)
+    if server.cpu_each is not None:
+        figures.setdefault((row.key, f"{name}{CPU}"), []).append(server.cpu_each * 1000)
+        server.cpu_each = None
     print(f"  {row.key} {name} {figure:.4g} {row.unit}", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def running(kind: type[Server], bench: Bench) -> Iterator[Server | None]:
+def running(kind: type[Server], bench: Bench, keep: Path | None = None) -> Iterator[Server | None]:
+    folder = keep / kind.__name__ if keep else None
     try:
-        server = kind(bench.destination.port)
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+        server = kind(bench.destination.port, folder)
     except (RuntimeError, OSError) as error:
         print(f"{kind.__name__} does not start: {error}", file=sys.stderr)
         yield None
@@ -106,45 +115,49 @@ def turn(row: Row, bench: Bench, figures: Figures, repetition: int, ours_only: b
                 measured(row, name, server, bench, figures)
 
 
-def on_held(rows: list[Row], bench: Bench, figures: Figures, arguments: argparse.Namespace) -> None:
-    """Rows that ask an archive with many studies: all servers loaded once, then asked in turn."""
-    kinds = dict(pair for row in rows for pair in sides(row, arguments.ours_only))
-    studies = 1_000 if arguments.quick else max(row.held for row in rows)
-    items = bench.factory.studies("small", studies)
+def on_lasting(rows: list[Row], bench: Bench, figures: Figures, arguments: argparse.Namespace) -> None:
+    """Rows that ask archives with much in them: all are started and filled once, then asked in turn."""
+    kinds = dict.fromkeys(kind for row in rows for _, kind in sides(row, arguments.ours_only))
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(running(kind, bench)) for name, kind in kinds.items()}
-        for name, server in servers.items():
+        servers: dict[type[Server], Server] = {}
+        for kind in kinds:
+            started = time.monotonic()
+            server = stack.enter_context(running(kind, bench, arguments.keep))
             if server:
-                stored = send(server, items, 4)
-                server.held = items
-                bench.notes.append(f"loading {studies} studies, {name}: {stored.per_second:.0f}/s")
-        for _ in range(arguments.repetitions):
+                server.fill()
+                servers[kind] = server
+                bench.notes.append(f"{kind.__name__} was ready after {time.monotonic() - started:.0f} s")
+        for repetition in range(arguments.repetitions):
             for row in rows:
-                for name, server in servers.items():
-                    if server:
-                        measured(row, name, server, bench, figures)
+                order = list(sides(row, arguments.ours_only))
+                for name, kind in order if repetition % 2 == 0 else order[::-1]:
+                    if kind in servers:
+                        measured(row, name, servers[kind], bench, figures)
 
 
 def report(rows: list[Row], figures: Figures, bench: Bench) -> int:
     """Print the table; the number of rows below their bar or without a figure of ours."""
     print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}{', quick' if bench.quick else ''}\n")
-    print("| workload | ours | peer | ratio (range) | bar | |\n|---|---|---|---|---|---|")
+    print("| workload | ours | peer | ratio (range) | bar | | CPU |\n|---|---|---|---|---|---|---|")
     missed = 0
     for row in rows:
         ours = figures.get((row.key, "ours"), [])
-        others = {name: values for (key, name), values in figures.items() if key == row.key and name != "ours"}
+        others = {name: values for (key, name), values in figures.items() if key == row.key and name[-4:] != CPU}
+        others.pop("ours", None)
         if not ours or not others:
             missed += not ours
-            print(f"| {row.title} | {shown(ours, row)} | - | - | {row.bar:g} | no figure |")
+            print(f"| {row.title} | {shown(ours, row)} | - | - | {row.bar:g} | no figure | |")
             continue
         best = (min if row.lower else max)(others, key=lambda name: median(others[name]))
         ratios = sorted(b / a if row.lower else a / b for a, b in zip(ours, others[best], strict=False))
         ratio = median(others[best]) / median(ours) if row.lower else median(ours) / median(others[best])
         missed += ratio < row.bar
         peers = "; ".join(f"{name} {shown(values, row)}" for name, values in others.items())
+        spent = [figures.get((row.key, name + CPU)) for name in (best, "ours")]
+        cpu = f"{median(spent[0]) / median(spent[1]):.2f}" if spent[0] and spent[1] else ""
         print(
             f"| {row.title} | {shown(ours, row)} | {peers} | {ratio:.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f}) "
-            f"| {row.bar:g} | {'ok' if ratio >= row.bar else 'BELOW'} |"
+            f"| {row.bar:g} | {'ok' if ratio >= row.bar else 'BELOW'} | {cpu} |"
         )
     print("\n".join(["", *bench.notes]))
     return missed

@@ -228,7 +228,8 @@ def private_elements() -> Iterator[tuple[int, str, bytes]]:
 class Template:
     """A header with places to fill."""
 
-    def __init__(self, rows: int, columns: int, frames: int, sop_class: str) -> None:
+    def __init__(self, rows: int, columns: int, frames: int, sop_class: str, pixels: bytes = b"") -> None:
+        """Without `pixels`, which are repeated, noise."""
         values: dict[int, tuple[str, Any]] = {tag: (vr, even(text)) for tag, (vr, text) in TEXTS.items()}
         values |= {tag: ("US", struct.pack("<H", number)) for tag, number in NUMBERS.items()}
         values |= {tag: (vr, value) for tag, vr, value in private_elements()}
@@ -249,7 +250,7 @@ class Template:
             encoded += element(tag, vr, value)
         size = rows * columns * 2 * frames
         self.header = encoded + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, size)
-        block = os.urandom(min(size, 1 << 20))
+        block = pixels or os.urandom(min(size, 1 << 20))
         self.pixels = memoryview((block * (size // len(block) + 1))[:size])
 
     def object(self, serial: int, study: int, number: int) -> Item:

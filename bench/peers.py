@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.dimse import ECHO_RQ, VERIFICATION, Address, Association, command, connect, pdv
@@ -50,18 +50,21 @@ class Server(Address):
     aet_fixed = "BENCHSCP"
     speaks_http = False
 
-    def __init__(self, destination: int = 0) -> None:
+    def __init__(self, destination: int = 0, folder: Path | None = None) -> None:
+        """Without a `folder` of its own, it has one that goes away in the end."""
         super().__init__(self.aet_fixed, free_port(), free_port())
-        self.folder = Path(tempfile.mkdtemp(prefix="sagittal-bench-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="sagittal-bench-"))
+        self.passing = folder is None
         self.destination = destination
-        self.held: list[Item] = []  # what a long-lived server was loaded with
+        self.held: list[Item] = []  # what a lasting server was loaded with
+        self.cpu_each: float | None = None  # seconds of processor time a round of the last probe
         started = time.monotonic()
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 self.command(), stdout=log, stderr=log, cwd=self.folder, env=self.environment(), start_new_session=True
             )
         try:
-            self._wait_for(lambda: echo(self))
+            self._wait_for(self.answers)
             self.start_seconds = time.monotonic() - started
             if self.speaks_http:
                 self._wait_for(lambda: connect(self.http_port).close())
@@ -75,6 +78,10 @@ class Server(Address):
 
     def command(self) -> list[str]:
         raise NotImplementedError
+
+    def answers(self) -> None:
+        """Raises until the server is there."""
+        echo(self)
 
     def environment(self) -> dict[str, str]:
         return os.environ | {"TCP_NODELAY": "1", "PATH": SBIN}
@@ -94,22 +101,37 @@ class Server(Address):
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
 
-    def memory(self) -> int:
-        """Resident bytes of the process and its children; pages that they share count more than once."""
-        total, waiting = 0, [self.process.pid]
+    def fill(self) -> None:
+        """What a lasting server holds before the first row; called once."""
+
+    def processes(self) -> Iterator[Path]:
+        """Our process and those below it, as folders of /proc."""
+        waiting = [self.process.pid]
         while waiting:
-            pid = waiting.pop()
+            folder = Path(f"/proc/{waiting.pop()}")
             with contextlib.suppress(OSError):
-                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                for task in (folder / "task").iterdir():
+                    waiting += [int(child) for child in (task / "children").read_text().split()]
+            yield folder
+
+    def memory(self) -> int:
+        """Resident bytes; pages that processes share count more than once."""
+        total = 0
+        for folder in self.processes():
+            with contextlib.suppress(OSError):
+                for line in (folder / "smaps_rollup").read_text().splitlines():
                     if line.startswith("Rss:"):
                         total += int(line.split()[1]) * 1024
-                for task in Path(f"/proc/{pid}/task").iterdir():
-                    waiting += [int(child) for child in (task / "children").read_text().split()]
         return total
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+        """Processor time of all threads that there are; exact, unlike the ticks of /proc/PID/stat."""
+        total = 0
+        for folder in self.processes():
+            for task in (folder / "task").iterdir():
+                with contextlib.suppress(OSError):
+                    total += int((task / "schedstat").read_text().split()[0])
+        return total / 1e9
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -119,8 +141,12 @@ class Server(Address):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(5)
+        self.remove_in_the_end()
+
+    def remove_in_the_end(self) -> None:
         # Only at the end: for a minute after files were removed, ext4 is some ten times slower at making new ones.
-        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+        if self.passing:
+            atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
 
 
 class Ours(Server):

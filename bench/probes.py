@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from multiprocessing.synchronize import Event
+from statistics import median
 
 from bench.dimse import (
     FIND,
@@ -26,7 +28,7 @@ from bench.dimse import (
 )
 from bench.http import Connection
 from bench.objects import Item
-from bench.peers import echo
+from bench.peers import Server, echo
 from bench.sender import fork
 
 DICOM_JSON = "application/dicom+json"
@@ -53,25 +55,39 @@ def instance_of(item: Item) -> str:
     return f"{study_of(item)}/series/{item.series}/instances/{item.sop_instance}"
 
 
-def find(server: Address, keys: dict[int, str], matches: int) -> Probe:
-    """C-FIND at study level on one open association."""
+def find(server: Address, questions: Sequence[dict[int, str]], matches: int) -> Probe:
+    """C-FIND on one open association, one question after the other."""
     association = Association(server, [FIND])
-    encoded = identifier(STUDY_KEYS | keys)
+    encoded = cycle([identifier(STUDY_KEYS | keys) for keys in questions])
 
     def probe() -> None:
-        found = sum(message.status in PENDING for message in association.ask(FIND, FIND_RQ, encoded))
+        found = sum(message.status in PENDING for message in association.ask(FIND, FIND_RQ, next(encoded)))
         expect("C-FIND matches", found, matches)
 
     return probe
 
 
-def qido(server: Address, query: str, matches: int) -> Probe:
-    """QIDO-RS for studies on one kept-alive connection."""
+def qido(server: Address, questions: Sequence[str], matches: int) -> Probe:
+    """QIDO-RS on one kept-alive connection: paths below the service, one after the other."""
     connection = Connection(server.http_port)
+    paths = cycle(questions)
 
     def probe() -> None:
-        answer = connection.get(f"/dicom-web/studies?{query}", DICOM_JSON, keep=True)
+        answer = connection.get(f"/dicom-web/{next(paths)}", DICOM_JSON, keep=True)
         expect("QIDO matches", answer.body.count(b'"0020000D"'), matches)
+
+    return probe
+
+
+def fetch(port: int, paths: Sequence[str], accept: str, size_min: int = 1) -> Probe:
+    """GET on one kept-alive connection, one path after the other."""
+    connection, asked = Connection(port), cycle(paths)
+
+    def probe() -> None:
+        answer = connection.get(next(asked), accept)
+        expect("status", answer.status, 200)
+        if answer.size < size_min:
+            raise Wrong(f"{answer.size} bytes in place of at least {size_min}")
 
     return probe
 
@@ -131,21 +147,6 @@ def metadata(server: Address, items: list[Item]) -> Probe:
     return probe
 
 
-def frame(server: Address, item: Item, frames: int = 200) -> Probe:
-    """One frame after another of a multi-frame object, in its stored syntax."""
-    connection = Connection(server.http_port)
-    size, turn = len(item.pixels) // frames, [0]
-
-    def probe() -> None:
-        turn[0] = turn[0] * 7 % 199 + 1
-        answer = connection.get(f"{instance_of(item)}/frames/{turn[0]}", FRAMES)
-        expect("frame status", answer.status, 200)
-        if not size <= answer.size < size + 1000:
-            raise Wrong(f"a frame of {answer.size} bytes in place of {size}")
-
-    return probe
-
-
 def echoes(server: Address) -> Probe:
     return lambda: echo(server)
 
@@ -159,6 +160,20 @@ def timed(probe: Probe, rounds: int, warm: int = 1) -> float:
         if n >= warm:
             seconds.append(time.monotonic() - started)
     return sorted(seconds)[len(seconds) // 2]
+
+
+def paced(probe: Probe, server: Server, seconds: float = 0.3, warm: int = 5) -> float:
+    """Median seconds of as many rounds as go into so many; tells the server what processor time a round took."""
+    for _ in range(warm):
+        probe()
+    rounds: list[float] = []
+    limit, used = time.monotonic() + seconds, server.cpu_seconds()
+    while len(rounds) < 3 or time.monotonic() < limit:
+        started = time.monotonic()
+        probe()
+        rounds.append(time.monotonic() - started)
+    server.cpu_each = (server.cpu_seconds() - used) / len(rounds)
+    return median(rounds)
 
 
 class Destination:

@@ -8,46 +8,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from bench import probes
-from bench.objects import Factory, Item
+from bench import pictures, probes, queries, transcoding
+from bench.objects import Item
 from bench.peers import Orthanc, Ours, OursUnsynced, QrScpDcmtk, QrScpPynetdicom, Server, StoreScp, StoreScpAsShipped
-from bench.probes import Destination, timed
+from bench.probes import timed
 from bench.sender import Loops, c_store, send, stow
-
-
-@dataclass
-class Bench:
-    """What a workload needs beside the server."""
-
-    factory: Factory
-    destination: Destination
-    quick: bool
-    notes: list[str]
-
-    def size(self, full: int) -> int:
-        return max(4, full // 10) if self.quick else full
-
-
-Measure = Callable[[Server, Bench], float]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the result. `bar`: ours over the best peer (or its inverse when lower is better) must reach it."""
-
-    key: str
-    title: str
-    unit: str
-    bar: float
-    ours: type[Server]
-    peers: tuple[type[Server], ...]
-    measure: Measure
-    lower: bool = False  # a smaller figure is better
-    held: int = 0  # studies held before: the servers then live through all repetitions
-    ours_measure: Measure | None = None  # when ours does something else than the peer
+from bench.workload import Bench, Measure, Row
 
 
 def store(kind: str, connections: int, count: int, job: Callable[..., int] = c_store) -> Measure:
@@ -70,7 +38,7 @@ def mixed(server: Server, bench: Bench) -> float:
     send(server, held, 1)
     loops = Loops(
         lambda: probes.echoes(server),
-        lambda: probes.qido(server, f"PatientID={held[0].patient}", 1),
+        lambda: probes.qido(server, [f"studies?PatientID={held[0].patient}"], 1),
         lambda: probes.wado_study(server, held[:1]),
     )
     with loops:
@@ -114,30 +82,6 @@ def first_metadata(server: Server, bench: Bench) -> float:
     items = bench.factory.study("small", bench.size(500))
     send(server, items, 4)
     return timed(probes.metadata(server, items), 1, warm=0) * 1000
-
-
-def one_frame(server: Server, bench: Bench) -> float:
-    items = bench.factory.study("multiframe", 1)
-    send(server, items, 1)
-    return timed(probes.frame(server, items[0]), bench.size(60)) * 1000
-
-
-def held_find(keys: Callable[[Item], dict[int, str]], matches: int) -> Measure:
-    def measure(server: Server, bench: Bench) -> float:
-        return timed(probes.find(server, keys(_held(server)), matches), 50, 5) * 1000
-
-    return measure
-
-
-def held_qido(query: Callable[[Item], str], matches: int) -> Measure:
-    def measure(server: Server, bench: Bench) -> float:
-        return timed(probes.qido(server, query(_held(server)), matches), 50 if matches == 1 else 10, 3) * 1000
-
-    return measure
-
-
-def _held(server: Server) -> Item:
-    return server.held[len(server.held) // 2]
 
 
 def start_seconds(server: Server, bench: Bench) -> float:
@@ -210,53 +154,8 @@ ROWS = (
     ),
     Row("wado-ct", "WADO-RS CT study", "MB/s", 1, Ours, ORTHANC, study_probe(lambda s, i, b: probes.wado_study(s, i))),
     Row(
-        "find-patient",
-        "C-FIND by PatientID, 10,000 studies held",
-        "ms",
-        2,
-        Ours,
-        ORTHANC,
-        held_find(lambda i: {0x00100020: i.patient}, 1),
-        lower=True,
-        held=10_000,
-    ),
-    Row(
-        "qido-patient",
-        "QIDO by PatientID, 10,000 studies held",
-        "ms",
-        2,
-        Ours,
-        ORTHANC,
-        held_qido(lambda i: f"PatientID={i.patient}", 1),
-        lower=True,
-        held=10_000,
-    ),
-    Row(
-        "find-100",
-        "C-FIND, list of 100 studies",
-        "ms",
-        10,
-        Ours,
-        ORTHANC,
-        held_find(lambda i: {0x00080020: i.date}, 100),
-        lower=True,
-        held=10_000,
-    ),
-    Row(
-        "qido-100",
-        "QIDO, list of 100 studies",
-        "ms",
-        10,
-        Ours,
-        ORTHANC,
-        held_qido(lambda i: f"StudyDate={i.date}", 100),
-        lower=True,
-        held=10_000,
-    ),
-    Row(
         "metadata", "metadata of a 500-slice series, first request", "ms", 10, Ours, ORTHANC, first_metadata, lower=True
     ),
-    Row("frame", "a frame of a 200-frame object, stored syntax", "ms", 5, Ours, ORTHANC, one_frame, lower=True),
     Row(
         "start", "start to first C-ECHO / pynetdicom qrscp", "s", 1, Ours, (QrScpPynetdicom,), start_seconds, lower=True
     ),
@@ -271,4 +170,7 @@ ROWS = (
         lower=True,
         ours_measure=idle_megabytes,
     ),
+    *queries.ROWS,
+    *pictures.ROWS,
+    *transcoding.ROWS,
 )

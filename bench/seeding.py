@@ -26,7 +26,8 @@ from sagittal.dicom.dictionary import vr_of
 _CT, _MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 _BATCH = 500
 _SYLLABLES = "ba co di fe gu la mi no pe ra so tu va ze lin mar ros val".split()  # noqa: SIM905
-_FIRST_DAY = date(2000, 1, 1)
+_FIRST_DAY = date(1776, 1, 1)
+_DAYS = 90_000  # so that a day has as many studies however many there are, and answers the same length
 _FILLER: dict[str, Any] = {
     f"{tag:08X}": {"vr": vr_of(tag), "Value": [f"value of {tag:08X}"]}
     for tag in range(0x00181000, 0x00182000)
@@ -48,7 +49,7 @@ def study_uid(number: int) -> str:
 
 def values_of(number: int, instance: int) -> dict[int, str]:
     """The attributes of one instance of a study."""
-    day = _FIRST_DAY + timedelta(days=number % 9_000)
+    day = _FIRST_DAY + timedelta(days=number % _DAYS)
     modality = "CT" if number % 4 else "MR"
     return {
         0x00080016: _CT if number % 4 else _MR,
@@ -58,7 +59,7 @@ def values_of(number: int, instance: int) -> dict[int, str]:
         0x00080050: f"A{number:08d}",
         0x00080060: modality,
         0x00080090: name_of(number * 7),
-        0x00081030: f"Study {number % 500}",
+        0x00081030: f"Study {number // 20}",
         0x0008103E: f"Series {number % 50}",
         0x00100010: name_of(number),
         0x00100020: f"P{number // 2:08d}",
@@ -75,14 +76,25 @@ def values_of(number: int, instance: int) -> dict[int, str]:
     }
 
 
+def unindexed(number: int, instance: int) -> dict[int, str]:
+    """KVP and Image Comments, which are in no index."""
+    return {0x00180060: str(100 + number % 40), 0x00204000: f"image {instance} of study {number}"}
+
+
+def fillers() -> dict[int, tuple[str, str]]:
+    """What else the objects say: VR and value by tag."""
+    return {int(tag, 16): (told["vr"], told["Value"][0]) for tag, told in _FILLER.items()}
+
+
 def _metadata(values: dict[int, str], number: int, instance: int) -> bytes:
-    """The DICOM JSON; KVP (0018,0060) and Image Comments (0020,4000) are in no index."""
+    """The DICOM JSON."""
     told: dict[str, Any] = dict(_FILLER)
     for tag, text in values.items():
         vr = vr_of(tag)
         told[f"{tag:08X}"] = {"vr": vr, "Value": [{"Alphabetic": text} if vr == "PN" else text]}
-    told["00180060"] = {"vr": "DS", "Value": [100 + number % 40]}
-    told["00204000"] = {"vr": "LT", "Value": [f"image {instance} of study {number}"]}
+    kvp, comments = unindexed(number, instance).values()
+    told["00180060"] = {"vr": "DS", "Value": [int(kvp)]}
+    told["00204000"] = {"vr": "LT", "Value": [comments]}
     return zlib.compress(json.dumps(dict(sorted(told.items())), separators=(",", ":")).encode(), 1)
 
 
