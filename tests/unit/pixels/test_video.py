@@ -15,8 +15,6 @@ from sagittal.pixels import frames
 from sagittal.pixels.codecs import video
 from sagittal.pixels.description import Description
 
-pytest.importorskip("av", reason="the extra `video` isn't installed")
-
 DESCRIBED = Description(96, 128, 3, 8, 8, 7, False, "RGB", frames=6)
 
 
