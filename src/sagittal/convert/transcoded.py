@@ -31,23 +31,23 @@ def instance(
 ) -> Told:  # fmt: skip
     """The data set of the held object in `inputs[:2]`, into the file of `inputs[2]`; tells its `length`."""
     image = opened(inputs[:2], **objects[0])
-    made = Transcoding(image, _open(image), to_syntax, Options(**options), instance_uid)
-    length, error = _write(made, inputs[2].fd, verify=verify)
+    made = Transcoding(image, chunks_of(image), to_syntax, Options(**options), instance_uid)
+    length, error = write(made, inputs[2].fd, verify=verify)
     return {"length": length, "loses": made.loses, "error": error}
 
 
 def file(inputs: Sequence[Input], to_syntax: str, options: Told, instance_uid: str = "", verify: bool = False) -> Told:
     """A Part 10 file in another syntax: `inputs[0]` into the file of `inputs[1]`."""
     image, target = object_in(inputs[0]), inputs[1].fd
-    made = Transcoding(image, _open(image), to_syntax, Options(**options), instance_uid)
+    made = Transcoding(image, chunks_of(image), to_syntax, Options(**options), instance_uid)
     attributes = image.attributes
     uid = instance_uid if made.loses else attributes.text(SOP_INSTANCE)
     os.write(target, meta_group(attributes.text(SOP_CLASS), uid, to_syntax))
-    length, error = _write(made, target, verify=verify)
+    length, error = write(made, target, verify=verify)
     return {"length": length, "loses": made.loses, "error": error, "sop_instance_uid": uid}
 
 
-def _write(made: Transcoding, target: int, *, verify: bool) -> tuple[int, float | None]:
+def write(made: Transcoding, target: int, *, verify: bool) -> tuple[int, float | None]:
     """Bytes written, and the largest error of a value if it was looked for."""
     if not made.first_encodes:
         return _all(made.data_set(), target), 0.0 if verify and not made.loses else None
@@ -83,7 +83,7 @@ def _all(pieces: Iterable[bytes], target: int) -> int:
     return total
 
 
-def _open(image: Image) -> Callable[[], Iterator[bytes]]:
+def chunks_of(image: Image) -> Callable[[], Iterator[bytes]]:
     """The data set of an image from its first byte; of a deflated one, as it was inflated already."""
 
     def chunks() -> Iterator[bytes]:
