@@ -112,6 +112,7 @@ class ArchiveLimits:
     scan_instances_max: int = 25_000  # whose metadata one query may read, for keys that no index answers: a second
     scan_metadata_bytes_max: int = 16 * MiB  # parsed for one instance of them; a thousand frames have some 8 MiB
     free_bytes_min: int = 256 * MiB  # refuse before full
+    transcoded_max: int = 64  # objects at once in another syntax for peers and clients, a file each while it is sent
     delete_grace_seconds: int = 30 * 86_400
     collect_every_seconds: float = 3_600.0  # how often bytes are removed whose grace period is over
     import_transfers: int = 8  # files of one import that are under way at one time, so that commits have batches

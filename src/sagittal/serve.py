@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from sagittal.archive import faults
 from sagittal.archive.archive import Archive
 from sagittal.archive.nodes import Node, Token, read_nodes, read_tokens
+from sagittal.archive.transcoding.maker import Maker
 from sagittal.config import Settings
 from sagittal.errors import UsageError
 from sagittal.net.client import Association, Peer, Proposal, connect
@@ -36,17 +37,20 @@ from sagittal.services.nodes import NodeTable
 from sagittal.services.site import Site
 from sagittal.services.tokens import TokenTable
 from sagittal.ul.negotiation import DEFAULT_ORDER
+from sagittal.workers.pool import Pool
 
 if TYPE_CHECKING:
     from sagittal.web.app import WebApp
     from sagittal.web.server import HttpServer
-    from sagittal.workers.pool import Pool
 
 SERVER_FILE = "server.json"  # in the data directory: where the one process that owns it listens
 log = logging.getLogger("sagittal.serve")
 
 # Imported once by the process that workers are forked from.
-WORKER_MODULES = ("sagittal.convert.rendered", "sagittal.pixels.codecs.native", "imagecodecs", "PIL.Image")
+WORKER_MODULES = (
+    *("sagittal.convert.rendered", "sagittal.convert.transcoded", "sagittal.pixels.codecs.native"),
+    *("imagecodecs", "PIL.Image"),
+)
 
 
 @dataclass
@@ -57,10 +61,11 @@ class Running:
     archive: Archive
     nodes: NodeTable
     tokens: TokenTable
+    workers: Pool
+    maker: Maker
     dimse: DimseServer | None = None
     http: HttpServer | None = None
     app: WebApp | None = None
-    workers: Pool | None = None
     local_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     draining: bool = False
 
@@ -147,9 +152,10 @@ async def _start(settings: Settings, archive: Archive) -> Running:
     tokens = TokenTable(archive, await read_tokens(archive.readers), named, digest)
     nodes = node_table(settings, archive, await read_nodes(archive.readers), tokens)
     check_bind(settings, len(nodes), len(tokens))
-    running = Running(settings, archive, nodes, tokens, local_token=local_token)
+    workers = Pool(settings.limits.workers, WORKER_MODULES)
+    running = Running(settings, archive, nodes, tokens, workers, Maker(archive, workers), local_token=local_token)
     try:
-        running.dimse = dimse_server(settings, archive, nodes)
+        running.dimse = dimse_server(settings, archive, nodes, running.maker)
         await running.dimse.start(settings.host, settings.dimse.port)
         await _start_http(running, running.dimse)
         write_server_file(running)
@@ -177,7 +183,7 @@ def node_table(settings: Settings, archive: Archive, kept: Sequence[Node], token
     )
 
 
-def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable) -> DimseServer:
+def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable, maker: Maker) -> DimseServer:
     """The DIMSE listener with every service."""
 
     async def to_peer(peer: Peer, contexts: Sequence[Proposal]) -> Association:
@@ -189,6 +195,7 @@ def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable) -> Dims
         destination=nodes.destination,
         connect=to_peer,
         limits=settings.limits.reader,
+        maker=maker,
         sender=nodes.sender,
         charsets=nodes.charsets,
         kept_is_success=settings.dimse.kept_status == "success",
@@ -210,7 +217,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 async def _start_http(running: Running, dimse: DimseServer) -> None:
     """Import the HTTP stack on a thread, since the DIMSE listener serves already, and listen."""
     settings = running.settings
-    app_module, house_module, server_module, pool_module = await asyncio.to_thread(_import_web)
+    app_module, house_module, server_module = await asyncio.to_thread(_import_web)
     web = house_module.Settings(
         aet=settings.aet,
         dimse_port=dimse.port,
@@ -228,8 +235,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         duplicates=settings.duplicates,
         limits=settings.limits,
     )
-    running.workers = pool_module.Pool(settings.limits.workers, WORKER_MODULES)
-    running.app = app_module.create_app(running.archive, web, running.workers)
+    running.app = app_module.create_app(running.archive, web, running.workers, running.maker)
     server = server_module.HttpServer(
         running.app, settings.host, settings.web.port, settings.limits.web, running.app.drain
     )
@@ -237,11 +243,10 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
     running.http = server
 
 
-def _import_web() -> tuple[Any, Any, Any, Any]:
+def _import_web() -> tuple[Any, Any, Any]:
     from sagittal.web import app, house, server
-    from sagittal.workers import pool
 
-    return app, house, server, pool
+    return app, house, server
 
 
 async def _drain(running: Running) -> None:
@@ -257,8 +262,7 @@ async def _drain(running: Running) -> None:
             log.error("a listener did not stop cleanly", exc_info=result)
     if running.app is not None:
         running.app.close()
-    if running.workers is not None:
-        await running.workers.close()
+    await running.workers.close()
     log.info("stopped")
 
 

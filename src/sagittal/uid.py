@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 
@@ -20,3 +21,9 @@ def is_uid(text: str) -> bool:
 def new_uid() -> str:
     """A new UID under 2.25, from a random UUID."""
     return f"2.25.{uuid.uuid4().int}"
+
+
+def derived_uid(*parts: str) -> str:
+    """A UID under 2.25 that is the same for the same parts, from a name-based UUID."""
+    digest = hashlib.sha256("\n".join(parts).encode()).digest()[:16]
+    return f"2.25.{uuid.UUID(bytes=digest, version=5).int}"

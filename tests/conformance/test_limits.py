@@ -98,6 +98,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.scan_instances_max": ("unit/archive/test_search.py::test_the_budget_of_instances",),
     "archive.scan_metadata_bytes_max": ("unit/archive/test_search.py::test_the_budget_of_metadata",),
     "archive.free_bytes_min": (f"{ENGINE}::test_free_bytes_min",),
+    "archive.transcoded_max": ("unit/archive/test_transcoding.py::test_so_many_at_once",),
     "archive.delete_grace_seconds": (f"{ENGINE}::test_delete_grace_seconds",),
     "archive.collect_every_seconds": ("unit/archive/test_deletion.py::test_the_collector_comes_round_by_itself",),
     "archive.import_transfers": (f"{ENGINE}::test_import_transfers",),

@@ -96,6 +96,16 @@ class LocalVolume:
             self._failed("a staging file cannot be made", error)
         return Staged(name, fd)
 
+    def unnamed(self) -> int:
+        """A file for a while that goes with its descriptor; StorageUnavailable as for `stage`."""
+        staged = self.stage()
+        try:
+            os.unlink(staged.name, dir_fd=self._staging_fd)
+        except OSError as error:
+            staged.close()
+            self._failed("a staging file cannot be removed", error)
+        return staged.fd
+
     def write(self, staged: Staged, data: bytes | memoryview) -> None:
         """Append to a staging file; StorageUnavailable, and the volume unwell, when that fails."""
         try:

@@ -16,6 +16,7 @@ from sagittal.errors import PixelsUndecodable
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Transcoding
+from sagittal.pixels.transcode import plan
 from sagittal.workers.message import memory_file
 from sagittal.workers.objects import opened
 from sagittal.workers.worker import Input
@@ -34,6 +35,15 @@ def instance(
     made = Transcoding(image, chunks_of(image), to_syntax, Options(**options), instance_uid)
     length, error = write(made, inputs[2].fd, verify=verify)
     return {"length": length, "loses": made.loses, "error": error}
+
+
+def frames(inputs: Sequence[Input], objects: list[Told], to_syntax: str, options: Told, numbers: list[int]) -> Told:
+    """Frames of the held object in `inputs[:2]`, one behind the other into the file of `inputs[2]`; tells their
+    `lengths`.
+    """
+    image = opened(inputs[:2], **objects[0])
+    way = plan(image.description, image.syntax_uid, to_syntax, Options(**options), image.limits)
+    return {"lengths": [_all([way.frame(image.encoded(number))], inputs[2].fd) for number in numbers]}
 
 
 def file(inputs: Sequence[Input], to_syntax: str, options: Told, instance_uid: str = "", verify: bool = False) -> Told:

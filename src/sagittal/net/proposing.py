@@ -1,8 +1,7 @@
 """What to propose and what to send for objects that lie in files: presentation contexts, batches, data sets.
 
 One context for each SOP class and stored transfer syntax, and an uncompressed alternative where the object is
-uncompressed (re-encoded on the way, never decoded). Used by the SCU commands and by C-MOVE; nothing here opens an
-association.
+uncompressed or can be decoded. Used by the SCU commands and by C-MOVE; nothing here opens an association.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.dimse.service import Context, FileRegion, Source
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Proposal
+from sagittal.pixels.reach import reaches
 
 CONTEXTS_MAX = 128  # PS3.8 9.3.2.2: odd ids 1 to 255
 _READ_BYTES = 1 << 16
@@ -32,14 +32,14 @@ class Batch(Generic[Item]):
     items: list[Item] = field(default_factory=list)
 
 
-def plan(items: Iterable[Item], kind: Callable[[Item], tuple[str, str]]) -> list[Batch[Item]]:
+def plan(items: Iterable[Item], kind: Callable[[Item], tuple[str, str]], *, decoding: bool = True) -> list[Batch[Item]]:
     """Items by SOP class, as many to an association as it has contexts; `kind` gives class and syntax."""
     by_class: dict[str, list[Item]] = {}
     for item in items:
         by_class.setdefault(kind(item)[0], []).append(item)
     batches: list[Batch[Item]] = []
     for sop_class, members in by_class.items():
-        proposals = propose(sop_class, (kind(item)[1] for item in members))
+        proposals = propose(sop_class, (kind(item)[1] for item in members), decoding=decoding)
         if not batches or len(batches[-1].proposals) + len(proposals) > CONTEXTS_MAX:
             batches.append(Batch())
         batches[-1].proposals += proposals
@@ -47,12 +47,12 @@ def plan(items: Iterable[Item], kind: Callable[[Item], tuple[str, str]]) -> list
     return batches
 
 
-def propose(sop_class: str, stored: Iterable[str]) -> list[Proposal]:
-    """A context for each stored syntax, and one with the plain syntaxes if something uncompressed might need them."""
+def propose(sop_class: str, stored: Iterable[str], *, decoding: bool = True) -> list[Proposal]:
+    """A context for each stored syntax, and one with the plain syntaxes that any of them could be brought to."""
     syntaxes = list(dict.fromkeys(stored))[: CONTEXTS_MAX - 1]
     proposals = [Proposal(sop_class, (uid,)) for uid in syntaxes]
     plain = tuple(uid for uid in (EXPLICIT_LE, IMPLICIT_LE) if uid not in syntaxes)
-    if plain and any(syntax(uid).native for uid in syntaxes):
+    if plain and any(reaches(uid, EXPLICIT_LE) if decoding else syntax(uid).native for uid in syntaxes):
         proposals.append(Proposal(sop_class, plain))
     return proposals
 

@@ -14,6 +14,7 @@ from sagittal.net.client import Association, Peer, Proposal
 
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
+    from sagittal.archive.transcoding.maker import Maker
 
 DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
 Connect = Callable[[Peer, Sequence[Proposal]], Awaitable[Association]]
@@ -37,6 +38,7 @@ class Site:
     destination: Callable[[str], Peer | None]  # a node of the AE table, by its AE title
     connect: Connect
     limits: ReaderLimits
+    maker: Maker | None = None  # of objects in other syntaxes; None: they go as they are stored or not at all
     sender: Callable[[str], Sender] = lambda _calling_aet: Sender()
     charsets: Callable[[str], tuple[str, ...]] = lambda _calling_aet: ()  # of identifiers without a good one
     kept_is_success: bool = False  # 0000 rather than B000 when the first version was kept

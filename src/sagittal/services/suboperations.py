@@ -1,8 +1,8 @@
 """C-STORE sub-operations of C-MOVE and C-GET (PS3.4 C.4.2, C.4.3): what is sent, how it went, what is answered.
 
 What goes out of an object is a `Rendition`, usually `WHOLE`: as it is stored if a presentation context for that was
-accepted. An object stored uncompressed may be re-encoded to another uncompressed syntax; a compressed one is never
-decoded here: without its context the sub-operation fails.
+accepted, else in an accepted syntax that loses nothing, uncompressed by preference. Uncompressed objects are re-encoded
+on the way, for the others a worker decodes; what it can't do fails that sub-operation only. Never lossy.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.transcoding.maker import Made
 from sagittal.dicom.elements import encode
-from sagittal.dicom.reencode import reencode
+from sagittal.dicom.reencode import can_reencode, reencode
 from sagittal.dicom.syntaxes import syntax
-from sagittal.dimse.service import NoContext, Request, Response, Source
+from sagittal.dimse.service import FileRegion, NoContext, Request, Response, Source
 from sagittal.errors import PeerError, SagittalError
-from sagittal.net.proposing import choose_syntax, data_set_source
+from sagittal.net.proposing import data_set_source
+from sagittal.pixels.reach import without_loss
 from sagittal.services.parts.slices import taking_turns
 from sagittal.services.site import Site
 
@@ -33,11 +35,14 @@ Send = Callable[[str, str, str, Source], Awaitable[int]]  # class, instance, syn
 class Rendition(Protocol):
     """What is sent of each object: all of it, or a part."""
 
-    def syntax(self, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
+    def syntax(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
         """The transfer syntax to send in, of those accepted for the class; None: it can't be sent in any."""
 
     def uid(self, ref: InstanceRef) -> str:
         """The SOP Instance UID it has when sent."""
+
+    async def opened(self, site: Site, ref: InstanceRef, to: str) -> OpenObject:
+        """The object to take it from; its owner closes it."""
 
     async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
         """The data set, in the syntax `to`; the object stays open until it is sent."""
@@ -46,13 +51,25 @@ class Rendition(Protocol):
 class _Whole:
     """Objects as they are."""
 
-    def syntax(self, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
-        return choose_syntax(ref.syntax_uid, accepted)
+    def syntax(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
+        to = without_loss(ref.syntax_uid, frozenset(accepted))
+        if to is None or (site.maker is None and not can_reencode(syntax(ref.syntax_uid), syntax(to))):
+            return None
+        return to
 
     def uid(self, ref: InstanceRef) -> str:
         return ref.sop_instance_uid
 
+    async def opened(self, site: Site, ref: InstanceRef, to: str) -> OpenObject:
+        if site.maker is None or can_reencode(syntax(ref.syntax_uid), syntax(to)):
+            return site.archive.open_object(ref)
+        return await site.maker.instance(ref, to)
+
     async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
+        if isinstance(opened, Made):
+            if ref.corrections:
+                return taking_turns(opened.data_set(_CHUNK_BYTES))
+            return FileRegion(opened.fd, 0, opened.length)
         if ref.corrections:
             corrected = opened.data_set(_CHUNK_BYTES)
             return taking_turns(reencode(corrected, syntax(ref.syntax_uid), syntax(to), site.limits))
@@ -136,12 +153,12 @@ async def send_instance(
 ) -> None:
     """One sub-operation; counts it whatever happens, but lets PeerError pass: the association is gone."""
     uid = ref.sop_instance_uid
-    to = rendition.syntax(ref, accepted)
+    to = rendition.syntax(site, ref, accepted)
     if to is None:
         tally.count(uid, ALL_FAILED, f"no context accepted for {ref.syntax_uid}")
         return
     try:
-        opened = site.archive.open_object(ref)
+        opened = await rendition.opened(site, ref, to)
     except (SagittalError, OSError) as error:
         tally.count(uid, ALL_FAILED, error.text if isinstance(error, SagittalError) else "the object can't be read")
         return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Mount, Route, Router
 
+from sagittal.archive.transcoding.maker import Maker
 from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
 from sagittal.web.routes import dicom_web
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 class WebApp:
     """The ASGI application."""
 
-    def __init__(self, archive: Archive, settings: Settings, workers: Pool) -> None:
+    def __init__(self, archive: Archive, settings: Settings, workers: Pool, maker: Maker) -> None:
         readers = ThreadPoolExecutor(settings.limits.web.read_threads, thread_name_prefix="web-read")
-        self.house = House(archive, settings, readers, workers)
+        self.house = House(archive, settings, readers, workers, maker)
         self._inside = Guard(Router(routes(self.house), redirect_slashes=False), settings)
 
     def drain(self) -> None:
@@ -68,9 +69,10 @@ def _add_headers(message: Message) -> None:
     headers.extend((name, value) for name, value in DEFAULT_HEADERS.items() if name not in present)
 
 
-def create_app(archive: Archive, settings: Settings, workers: Pool | None = None) -> WebApp:
+def create_app(archive: Archive, settings: Settings, workers: Pool | None = None, maker: Maker | None = None) -> WebApp:
     """The application for one archive; call it inside the loop that will serve it. Who gives `workers` ends them."""
-    return WebApp(archive, settings, workers or Pool(settings.limits.workers))
+    workers = workers or Pool(settings.limits.workers)
+    return WebApp(archive, settings, workers, maker or Maker(archive, workers))
 
 
 def routes(house: House) -> list[BaseRoute]:

@@ -17,6 +17,7 @@ from sagittal.limits import Limits
 if TYPE_CHECKING:
     from sagittal.archive.access import Principal
     from sagittal.archive.archive import Archive
+    from sagittal.archive.transcoding.maker import Maker
     from sagittal.web.wire.forwarded import Network
     from sagittal.workers.pool import Pool
 
@@ -90,5 +91,6 @@ class House:
     settings: Settings
     readers: ThreadPoolExecutor
     workers: Pool
+    maker: Maker  # of objects in other transfer syntaxes
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     answers: Counter[int] = field(default_factory=Counter)  # HTTP status -> how often

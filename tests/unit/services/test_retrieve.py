@@ -16,6 +16,7 @@ from sagittal.services.retrieve import get, move
 LEVEL, STUDY, SERIES, INSTANCE = 0x00080052, 0x0020000D, 0x0020000E, 0x00080018
 FAILED_UIDS = 0x00080058
 ONE_STUDY = [(LEVEL, "CS", "STUDY"), (STUDY, "UI", "1.2")]
+MPEG4 = "1.2.840.10008.1.2.4.102"
 
 
 def moved(folder, refs, network, elements=ONE_STUDY, destination="DEST", cancel_after=None, **more):
@@ -185,7 +186,9 @@ def test_get_without_a_context_after_all(tmp_path):
 
 def test_proposals():
     assert [p.transfer_syntaxes for p in propose(CT, [EXPLICIT_LE, EXPLICIT_LE])] == [(EXPLICIT_LE,), (IMPLICIT_LE,)]
-    assert [p.transfer_syntaxes for p in propose(CT, [JPEG])] == [(JPEG,)]
+    assert [p.transfer_syntaxes for p in propose(CT, [JPEG])] == [(JPEG,), (EXPLICIT_LE, IMPLICIT_LE)]
+    assert [p.transfer_syntaxes for p in propose(CT, [JPEG], decoding=False)] == [(JPEG,)]
+    assert [p.transfer_syntaxes for p in propose(CT, [MPEG4])] == [(MPEG4,)]
     assert len(propose(CT, [JPEG, EXPLICIT_LE, IMPLICIT_LE])) == 3
 
 

@@ -59,7 +59,7 @@ class FramesOf:
         extraction = Extraction(ref.sop_instance_uid, new_uid(), frames, ref.frames, (asked.tag, asked.values))
         return cls(extraction, survey, bits)
 
-    def syntax(self, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
+    def syntax(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
         """As stored, or another plain one of the same byte order."""
         stored = syntax(ref.syntax_uid)
         same = (uid for uid in accepted if syntax(uid).little_endian == stored.little_endian)
@@ -68,6 +68,9 @@ class FramesOf:
     def uid(self, ref: InstanceRef) -> str:
         """A new one."""
         return self._extraction.uid
+
+    async def opened(self, site: Site, ref: InstanceRef, to: str) -> OpenObject:
+        return site.archive.open_object(ref)
 
     async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
         return self._pieces(site, opened, ref, syntax(to))

@@ -21,7 +21,7 @@ from sagittal.services.suboperations import Rendition
 
 
 class _WithoutBulk:
-    def syntax(self, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
+    def syntax(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
         """As stored, else a plain one."""
         offered = set(accepted)
         order = (ref.syntax_uid, EXPLICIT_LE, IMPLICIT_LE, *sorted(uid for uid in offered if syntax(uid).native))
@@ -29,6 +29,9 @@ class _WithoutBulk:
 
     def uid(self, ref: InstanceRef) -> str:
         return ref.sop_instance_uid
+
+    async def opened(self, site: Site, ref: InstanceRef, to: str) -> OpenObject:
+        return site.archive.open_object(ref)
 
     async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
         stored, target = syntax(ref.syntax_uid), syntax(to)

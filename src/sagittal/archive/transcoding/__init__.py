@@ -1,0 +1,1 @@
+"""Objects in other transfer syntaxes than they are stored in."""

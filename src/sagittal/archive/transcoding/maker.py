@@ -1,0 +1,156 @@
+"""Makes an instance, or frames of it, in another transfer syntax: for peers and clients that cannot take it as stored.
+
+A worker decodes and encodes; the result lies in a file without a name in the staging folder, where the page cache
+keeps what is short-lived, and goes with its descriptor. The serving process touches no pixel. A loss of information is
+never chosen here: who wants one says so, and the instance gets a SOP Instance UID of its own, the same each time.
+Deliberately not here: which syntax a peer takes, and keeping what was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sagittal.archive import retrieve
+from sagittal.archive.retrieve import OpenObject
+from sagittal.pixels.reach import loses
+from sagittal.uid import derived_uid
+from sagittal.workers.message import memory_file
+from sagittal.workers.worker import Input
+
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
+    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.limits import ReaderLimits
+    from sagittal.workers.pool import Pool
+
+_CALLS = "sagittal.convert.transcoded"
+_NONE: Mapping[str, Any] = {}
+
+
+class Made(OpenObject):
+    """An instance in another syntax, its data set from the first byte of its file on; closing it ends it."""
+
+    __slots__ = ("_ended", "corrected", "sop_instance_uid", "syntax_uid")
+
+    def __init__(
+        self, fd: int, length: int, ref: InstanceRef, syntax_uid: str, ended: Callable[[], None], limits: ReaderLimits
+    ) -> None:
+        corrections = ref.corrections
+        super().__init__(fd, 0, length, 0, (syntax_uid, corrections, limits) if corrections else None)
+        self.syntax_uid, self.sop_instance_uid = syntax_uid, ref.sop_instance_uid
+        self.corrected = bool(corrections)
+        self._ended = ended
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            super().close()
+            self._ended()
+
+
+class MadeFrames:
+    """Frames in another syntax, one behind the other in a file; closing it ends it."""
+
+    def __init__(self, fd: int, lengths: Sequence[int], ended: Callable[[], None]) -> None:
+        self._fd, self.lengths, self._ended = fd, lengths, ended
+
+    def frames(self, chunk_bytes: int) -> Iterator[Iterator[bytes]]:
+        """Each frame in pieces, to be taken one after another."""
+        at = 0
+        for length in self.lengths:
+            yield self._pieces(at, at + length, chunk_bytes)
+            at += length
+
+    def _pieces(self, at: int, end: int, chunk_bytes: int) -> Iterator[bytes]:
+        while at < end:
+            piece = os.pread(self._fd, min(chunk_bytes, end - at), at)
+            at += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        """Give it back; more than once is no error."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._ended()
+
+
+class Maker:
+    """Transcodes for one archive, so many at one time."""
+
+    def __init__(self, archive: Archive, workers: Pool) -> None:
+        self._archive, self._workers = archive, workers
+        self._room = asyncio.Semaphore(archive.limits.archive.transcoded_max)
+
+    async def instance(self, ref: InstanceRef, to: str, options: Mapping[str, Any] = _NONE) -> Made:
+        """The data set of an instance in the syntax `to`, with the corrections in force.
+
+        NotAcceptable when the syntax can't carry it, PixelsUndecodable, WorkerLost, LimitExceeded, Busy,
+        StorageUnavailable, DamagedObject. One that loses information has another SOP Instance UID.
+        """
+        lossy = loses(ref.syntax_uid, to)
+        uid = derived_uid(ref.digest, to, repr(sorted(options.items()))) if lossy else ""
+        fd, ended = await self._file()
+        try:
+            told = await self._asked("instance", ref, fd, to, options, instance_uid=uid)
+        except BaseException:
+            os.close(fd)
+            ended()
+            raise
+        made = Made(fd, told["length"], ref, to, ended, self._archive.limits.reader)
+        if told["loses"]:
+            made.sop_instance_uid = uid
+        return made
+
+    async def frames(
+        self, ref: InstanceRef, numbers: Sequence[int], to: str, options: Mapping[str, Any] = _NONE
+    ) -> MadeFrames:
+        """Frames (1 is the first) in the syntax `to`, each as it is without fragments. Raises as `instance` does."""
+        fd, ended = await self._file()
+        try:
+            told = await self._asked("frames", ref, fd, to, options, numbers=list(numbers))
+        except BaseException:
+            os.close(fd)
+            ended()
+            raise
+        return MadeFrames(fd, told["lengths"], ended)
+
+    async def _file(self) -> tuple[int, Callable[[], None]]:
+        await self._room.acquire()
+        try:
+            return self._archive.volume.unnamed(), self._room.release
+        except BaseException:
+            self._room.release()
+            raise
+
+    async def _asked(
+        self, call: str, ref: InstanceRef, fd: int, to: str, options: Mapping[str, Any], **more: Any
+    ) -> Mapping[str, Any]:
+        kept = await retrieve.prepared(self._archive.readers, ref)
+        body = b"".join((*kept.metadata, kept.frame_index))
+        told = {"digest": ref.digest, "syntax_uid": ref.syntax_uid, "index": len(kept.frame_index)}
+        objects = [told | {"parts": [len(part) for part in kept.metadata]}]
+        with self._archive.open_object(ref) as opened, _in_memory(body) as memory:
+            inputs = [
+                Input(opened.fd, opened.data_set_offset, ref.data_set_length),
+                Input(memory, 0, len(body)),
+                Input(fd, 0, 0),
+            ]
+            lossless = {} if loses(ref.syntax_uid, to) else {"reversible": True}
+            more |= {"objects": objects, "to_syntax": to, "options": lossless | dict(options)}
+            return (await self._workers.run(f"{_CALLS}:{call}", inputs, **more)).told
+
+
+@contextmanager
+def _in_memory(body: bytes) -> Iterator[int]:
+    fd = memory_file("prepared")
+    try:
+        at = 0
+        while at < len(body):
+            at += os.write(fd, body[at:])
+        yield fd
+    finally:
+        os.close(fd)
