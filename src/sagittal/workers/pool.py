@@ -1,8 +1,8 @@
 """The pool: hands each request to a worker process of its own for as long as it lasts.
 
 Nothing is started before the first request; after a while without any, everything is ended again. A worker that
-crashes, hangs or grows costs the one request it had a clear error, and is replaced. Deliberately not here: what is
-asked of workers, and any use of threads.
+crashes, hangs or grows costs the one request it had a clear error, and is replaced. Deliberately not here: who waits
+(`turns`), what is asked of workers, and any use of threads.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import os
 import signal
 import socket
 import sys
-from collections import deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sagittal import errors
-from sagittal.errors import Busy, LimitExceeded, SagittalError, WorkerLost
+from sagittal.errors import LimitExceeded, SagittalError, WorkerLost
 from sagittal.limits import WorkerLimits
 from sagittal.workers.message import Incoming, encode
+from sagittal.workers.turns import Turns
 from sagittal.workers.worker import Input
 
 log = logging.getLogger("sagittal.workers")
@@ -84,14 +85,13 @@ class Pool:
 
     def __init__(self, limits: WorkerLimits, modules: Sequence[str] = ()) -> None:
         """`modules` are imported once, by the process that workers are forked from."""
-        self.lost = 0  # workers that crashed or had to be killed
+        self.losses: Counter[str] = Counter()  # workers that crashed or took too long, by reason
+        self.abandoned = 0  # workers ended because nobody waited for them any more
         self._limits = limits
         self._modules = tuple(modules)
-        self._size = limits.workers or os.cpu_count() or 1
+        self.turns = Turns(limits.workers or os.cpu_count() or 1, limits.waiting_max)
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._free = self._size
         self._server: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
         self._starting = asyncio.Lock()
@@ -99,24 +99,34 @@ class Pool:
         self._retired: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def lost(self) -> int:
+        """Workers that crashed or had to be killed."""
+        return self.losses.total()
+
     async def run(
-        self, call: str, inputs: Sequence[Input] = (), *, seconds: float | None = None, **arguments: Any
-    ) -> Answer:
+        self, call: str, inputs: Sequence[Input] = (), *, seconds: float | None = None, background: bool = False,
+        **arguments: Any,
+    ) -> Answer:  # fmt: skip
         """Call `module:function(inputs, **arguments)` in a worker; the arguments as JSON has them.
 
-        The descriptors of `inputs` must stay open until this returns. Raises what the call raised of the error tree,
-        Busy when too many wait, LimitExceeded when it takes longer than `seconds`, WorkerLost when its process died.
+        `background` is work that takes long and that nobody watches: it never has all workers. The descriptors of
+        `inputs` must stay open until this returns. Raises what the call raised of the error tree, Busy when too many
+        wait, LimitExceeded when it takes longer than `seconds`, WorkerLost when its process died.
         """
-        await self._enter()
+        if self._retiring is not None:
+            self._retiring.cancel()
+            self._retiring = None
+        await self.turns.enter(background=background)
         worker: _Worker | None = None
         try:
-            worker = self._ready() or await self._started()
+            worker = self._ready() or await self._fresh()
             self._busy.add(worker)
             message, fds = await self._asked(worker, call, inputs, arguments, seconds)
-        except BaseException:
+        except BaseException as error:
             if worker is not None:
-                self._lose(worker)
-            self._leave()
+                self._lose(worker, call, error)
+            self._leave(background=background)
             raise
         self._busy.discard(worker)
         worker.requests += 1
@@ -124,48 +134,22 @@ class Pool:
             worker.end()
         else:
             self._idle.append(worker)
-        self._leave()
+        self._leave(background=background)
         return _unpacked(message, fds)
 
     async def close(self) -> None:
-        """End every process."""
+        """End every process; nothing is taken after it."""
         self._closed = True
+        self.turns.close()
         if self._retiring is not None:
             self._retiring.cancel()
         for worker in [*self._busy]:
             worker.end(kill=True)
         await self._end_server()
 
-    # Turns: at most `_size` requests at once, the others in order
-
-    async def _enter(self) -> None:
-        if self._closed:
-            raise Busy("the workers are ending")
-        if self._retiring is not None:
-            self._retiring.cancel()
-            self._retiring = None
-        if self._free:
-            self._free -= 1
-            return
-        if len(self._waiting) >= self._limits.waiting_max:
-            raise Busy("too many requests wait for a worker")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._leave()
-            raise
-
-    def _leave(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
-        if self._free == self._size and not self._closed:
+    def _leave(self, *, background: bool) -> None:
+        self.turns.leave(background=background)
+        if self.turns.idle and not self._closed:
             loop = asyncio.get_running_loop()
             self._retiring = loop.call_later(self._limits.idle_seconds, self._retire)
 
@@ -178,9 +162,28 @@ class Pool:
         while self._idle:
             worker = self._idle.pop()
             if worker.alive:
+                worker.readable()  # the loop may not have got to its end yet
+            if worker.alive:
                 return worker
             worker.end()
         return None
+
+    async def _fresh(self) -> _Worker:
+        """A new worker. Who stops waiting for it leaves it to the next: its start is not cut off half-way."""
+        starting = asyncio.ensure_future(self._started())
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(self._keep)
+            raise
+
+    def _keep(self, starting: asyncio.Future[_Worker]) -> None:
+        if starting.cancelled() or starting.exception() is not None:
+            return
+        if self._closed:
+            starting.result().end(kill=True)
+        else:
+            self._idle.append(starting.result())
 
     async def _started(self) -> _Worker:
         async with self._starting:
@@ -229,11 +232,16 @@ class Pool:
         if server is not None:
             await server.wait()
 
-    def _lose(self, worker: _Worker) -> None:
+    def _lose(self, worker: _Worker, call: str, error: BaseException) -> None:
         self._busy.discard(worker)
-        self.lost += 1
-        log.warning("a worker was lost", extra={"fields": {"pid": worker.pid}})
         worker.end(kill=True)
+        if isinstance(error, asyncio.CancelledError):
+            self.abandoned += 1
+            return
+        reason = "time" if isinstance(error, LimitExceeded) else "crash"
+        self.losses[reason] += 1
+        fields = {"pid": worker.pid, "call": call, "reason": reason}
+        log.warning("a worker was lost: %s", error, extra={"fields": fields})
 
     # One request
 

@@ -191,3 +191,40 @@ def test_nothing_is_taken_after_the_end() -> None:
             await pool.run("calls:told")
 
     pooled(use)
+
+
+def test_background_work_leaves_a_worker_for_the_rest() -> None:
+    async def use(pool: Pool) -> Any:
+        long = [asyncio.create_task(pool.run("calls:hang", background=True)) for _ in range(4)]
+        answer = await pool.run("calls:told", n=1)
+        for each in long:
+            each.cancel()
+        await asyncio.gather(*long, return_exceptions=True)
+        return answer.told["arguments"], pool.abandoned, pool.lost, pool.turns.idle
+
+    assert pooled(use) == ({"n": 1}, 1, 0, True)
+
+
+def test_losses_are_counted_by_reason_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def use(pool: Pool) -> Any:
+        for call in ("calls:crash", "calls:hang"):
+            with pytest.raises(SagittalError):
+                await pool.run(call, seconds=0.5)
+        return dict(pool.losses)
+
+    assert pooled(use) == {"crash": 1, "time": 1}
+    told = [record.fields for record in caplog.records if "lost" in record.message]  # type: ignore[attr-defined]
+    assert [(each["call"], each["reason"]) for each in told] == [("calls:crash", "crash"), ("calls:hang", "time")]
+
+
+def test_a_start_that_nobody_waits_for_is_not_cut_off() -> None:
+    async def use(pool: Pool) -> Any:
+        for _ in range(3):
+            early = asyncio.create_task(pool.run("calls:told"))
+            await asyncio.sleep(0.001)
+            early.cancel()
+            await asyncio.gather(early, return_exceptions=True)
+        pids = [(await pool.run("calls:told")).told["pid"] for _ in range(3)]
+        return len(set(pids)), pool.turns.idle
+
+    assert pooled(use, workers=1) == (1, True)

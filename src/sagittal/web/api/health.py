@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sagittal.archive.upkeep.statistics import Counts, Figures
     from sagittal.web.house import House, Listener
+    from sagittal.workers.pool import Pool
 
 # A field of `archive.upkeep.statistics.Counts` -> what it is.
 FIGURES: Mapping[str, str] = {
@@ -62,6 +63,7 @@ class _Figures:
     def __init__(self, house: House, counts: Counts, started_at: float) -> None:
         self._counts, self._answers, self._started_at = counts, house.answers, started_at
         self._figures, self._listener = house.archive.figures(), house.settings.listener
+        self._workers = house.workers
         self._durability, self._ready = house.settings.durability, not (house.archive.ready() or house.settings.ready())
 
     def collect(self) -> Iterator[Metric]:
@@ -76,6 +78,7 @@ class _Figures:
         for status, count in sorted(self._answers.items()):
             requests.add_metric([str(status)], count)
         yield requests
+        yield from _workers(self._workers)
         yield GaugeMetricFamily("sagittal_ready", "1 when /readyz says so.", value=int(self._ready))
         durable = GaugeMetricFamily("sagittal_durability", "1 for the mode in force: full or off.", labels=["mode"])
         for mode in ("full", "off"):
@@ -100,6 +103,19 @@ def _ingest(figures: Figures) -> Iterator[Metric]:
     batches = HistogramMetricFamily("sagittal_commit_batch_objects", "Objects that one commit took.")
     batches.add_metric([], buckets, total)
     yield batches
+
+
+def _workers(pool: Pool) -> Iterator[Metric]:
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily("sagittal_workers_busy", "Requests that a worker process is at.", value=pool.turns.running)
+    yield GaugeMetricFamily("sagittal_workers_waiting", "Requests that wait for one.", value=pool.turns.waiting)
+    lost = CounterMetricFamily("sagittal_workers_lost", "Workers lost, by crash or by time.", labels=["reason"])
+    for reason in ("crash", "time"):
+        lost.add_metric([reason], pool.losses[reason])
+    yield lost
+    text = "Workers ended because the client went away."
+    yield CounterMetricFamily("sagittal_workers_abandoned", text, value=pool.abandoned)
 
 
 def _associations(listener: Listener) -> Iterator[Metric]:

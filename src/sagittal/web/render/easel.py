@@ -43,7 +43,7 @@ class Easel:
         """Frames as one moving picture."""
         refs, _ = await self._subject(principal, ref, 1, asked)
         more = {"frames": list(frames), "media_type": media_type, "options": asked.options, "quality": asked.quality}
-        return await self._made("moving", principal, refs, **more)
+        return await self._made("moving", principal, refs, background=True, **more)
 
     async def thumbnail(self, principal: Principal, ref: InstanceRef, frame: int, media_type: str, side: int) -> bytes:
         """A small picture, of whatever it is."""

@@ -22,7 +22,7 @@ from sagittal.web.render.shelf import Shelf
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.stream import Pushed
+from sagittal.web.wire.stream import Pushed, unless_gone
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -79,7 +79,8 @@ class Rendered:
         body = self._shelf.get(tag)
         if body is None:
             principal = request.scope["principal"]
-            body = await self._easel.thumbnail(principal, ref, numbers[0], media_type, side)
+            work = self._easel.thumbnail(principal, ref, numbers[0], media_type, side)
+            body = await unless_gone(request.receive, work)
             self._shelf.put(tag, body)
         return _answer(body, media_type, tag)
 
@@ -108,7 +109,8 @@ class Rendered:
         tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key())
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        body = await self._easel.still(request.scope["principal"], ref, frame, media_type, wants)
+        work = self._easel.still(request.scope["principal"], ref, frame, media_type, wants)
+        body = await unless_gone(request.receive, work)
         return _answer(body, media_type, tag)
 
     async def _moving(
@@ -117,7 +119,8 @@ class Rendered:
         tag = entity_tag("moving", ref.digest, ref.revision, list(frames), media_type, wants.key())
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        body = await self._easel.moving(request.scope["principal"], ref, frames, media_type, wants)
+        work = self._easel.moving(request.scope["principal"], ref, frames, media_type, wants)
+        body = await unless_gone(request.receive, work)
         return _answer(body, media_type, tag)
 
     async def _text(self, request: Request, ref: InstanceRef, media_type: str) -> Response:
@@ -131,7 +134,7 @@ class Rendered:
         tag = entity_tag("text", ref.digest, ref.revision, media_type, sorted(links.items()))
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        body = await self._easel.document(principal, ref, media_type, links)
+        body = await unless_gone(request.receive, self._easel.document(principal, ref, media_type, links))
         return _answer(body, f"{media_type}; charset=utf-8" if media_type == "text/html" else media_type, tag)
 
     async def _document(self, request: Request, ref: InstanceRef, kind: Kind) -> Response:
@@ -139,7 +142,7 @@ class Rendered:
         tag = entity_tag("document", ref.digest)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        body = await self._easel.encapsulated(request.scope["principal"], ref)
+        body = await unless_gone(request.receive, self._easel.encapsulated(request.scope["principal"], ref))
         return _answer(body, kind.types[0], tag)
 
     def _elsewhere(self, request: Request, ref: InstanceRef, path: str) -> Response:

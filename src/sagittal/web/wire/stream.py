@@ -7,10 +7,11 @@ socket as they are, without another copy, and small ones are joined. It doesn't 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from sagittal.web.wire.conditions import Header
 
+T = TypeVar("T")
 _SMALL_BYTES = 32 << 10  # joining costs less than one more call
 
 
@@ -101,18 +103,38 @@ class Pushed(Response):
         gone = asyncio.ensure_future(until_disconnect(receive))
         try:
             started = False
-            async for chunk in self._pushed:
+            while (chunk := await _unless(gone, anext(self._pushed, None))) is not None:
                 if not started:
                     await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                     started = True
-                if gone.done():
-                    return
                 if scope["method"] != "HEAD":
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()
             await self._pushed.aclose()
+
+
+async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
+    """What `work` gives; when the client goes away first, work is cancelled: nobody waits for it any more."""
+    gone = asyncio.ensure_future(until_disconnect(receive))
+    try:
+        return await _unless(gone, work)
+    finally:
+        gone.cancel()
+
+
+async def _unless(gone: asyncio.Future[None], work: Awaitable[T]) -> T:
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def drawn(readers: ThreadPoolExecutor, pieces: Iterator[bytes], chunk_bytes: int) -> AsyncGenerator[bytes]:
