@@ -23,7 +23,8 @@ def names() -> Iterator[tuple[str, str]]:
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if called == "Malformed" or (called == "warn" and "dicom" in path.parts):
-                for constant in ast.walk(node.args[0]):
+                told = [] if isinstance(node.args[0], ast.Subscript) else ast.walk(node.args[0])  # of a worker, once more
+                for constant in told:
                     if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
                         yield constant.value, path.name
 

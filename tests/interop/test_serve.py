@@ -40,7 +40,7 @@ def test_a_person_gets_the_line_to_copy(tmp_path):
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(6)]
         process.terminate()
-    assert "dcmsend -aec SAGITTAL" in "".join(lines)
+    assert "dcmsend --no-halt -aec SAGITTAL" in "".join(lines)
     assert process.returncode == 0
 
 

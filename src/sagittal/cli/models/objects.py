@@ -26,7 +26,7 @@ from sagittal.dicom.part10 import Part10Head, meta_group
 from sagittal.dicom.reader import Parsed, Reader
 from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
-from sagittal.errors import BadRequest, Malformed
+from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.limits import ReaderLimits
 from sagittal.uid import is_uid, new_uid
 
@@ -118,7 +118,7 @@ class _Held:
         elif path == _PIXELS and self.parsed.pixel_data is not None:
             offset, length = self.parsed.pixel_data
         else:
-            raise Malformed("bulk-data-lost", f"where the value of {path} lies is not known")
+            raise NotAcceptable(f"where the value of {path} lies is not known")
         return _pieces(self.file, self.offset + offset, length)
 
     def _fragments(self, member: Json, folder: Path | None) -> None:

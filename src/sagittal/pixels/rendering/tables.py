@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sagittal.errors import Malformed
+from sagittal.errors import PixelsUndecodable
 from sagittal.pixels.rendering.attributes import Attributes
 
 Words = np.ndarray[Any, np.dtype[np.uint16]]
@@ -86,7 +86,7 @@ def _expand(data: list[int], at: int, end: int, made: list[int], count_max: int,
             at += 2 + length
         elif opcode == 1:
             if not made or at + 2 >= end:
-                raise Malformed("palette", "a linear segment of the palette has no beginning or end")
+                raise PixelsUndecodable("a linear segment of the palette has no beginning or end")
             start, stop = made[-1], data[at + 2]
             made += [start + round((stop - start) * n / length) for n in range(1, length + 1)] if length else []
             at += 3
@@ -95,14 +95,14 @@ def _expand(data: list[int], at: int, end: int, made: list[int], count_max: int,
             _segments(data, place, length, made, count_max)
             at += 4
         else:
-            raise Malformed("palette", f"segment type {opcode} of the palette is unknown")
+            raise PixelsUndecodable(f"segment type {opcode} of the palette is unknown")
 
 
 def _segments(data: list[int], at: int, count: int, made: list[int], count_max: int) -> None:
     """An indirect segment copies `count` segments from an earlier place, which are not indirect."""
     for _ in range(count):
         if at + 1 >= len(data):
-            raise Malformed("palette", "an indirect segment of the palette leads outside it")
+            raise PixelsUndecodable("an indirect segment of the palette leads outside it")
         end = at + (2 + data[at + 1] if data[at] == 0 else 3)
         _expand(data, at, end, made, count_max, indirect=False)
         at = end

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from sagittal.errors import Malformed, NotAcceptable
+from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.color import convert_profile, profile, rgb_of
 from sagittal.pixels.rendering.tables import expanded
@@ -70,7 +70,7 @@ def test_segmented_palettes() -> None:
 def test_broken_segments_are_refused_or_end(segments: tuple[int, ...]) -> None:
     try:
         assert len(expanded(np.array(segments, np.uint16), 50)) <= 50
-    except Malformed as error:
+    except PixelsUndecodable as error:
         assert "palette" in error.text
 
 
