@@ -21,6 +21,7 @@ from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.archive.upkeep.statistics import Counts, Figures, LatestStudy
 from sagittal.dicom.part10 import meta_group
 from sagittal.errors import IdentifierMismatch, LimitExceeded, NotFound
+from sagittal.limits import Limits
 from sagittal.web.app import WebApp, create_app
 from sagittal.web.house import Settings
 
@@ -73,6 +74,7 @@ class MadeUpArchive:
     too_long: frozenset[int] = frozenset()
     principals: list[Principal] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
     feed: list[list[Change]] = field(default_factory=list)
 
     def hold(self, data_set: bytes, syntax: str, frames: int | None = None, study: str = "1.2.1") -> InstanceRef:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from archived import answers, asked, hold, instance_of, parts, series_of, study_of
-from builders import build
+from builders import Built, build
 
-from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_2000_LOSSLESS
+from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_2000_LOSSLESS, JPEG_BASELINE
 
 OCTETS = {"accept": "application/octet-stream"}
 ANYTHING = {"accept": "multipart/related; type=*/*; transfer-syntax=*"}
@@ -165,3 +166,84 @@ class TestRanges:
             return found
 
         assert asked(tmp_path, [held], act) == [206, 200, 200]
+
+
+ICON = b"\xff\xd8\xff\xe0" + bytes(range(100))  # taken for a JPEG stream
+PDF = b"%PDF-1.4\n" + bytes(range(200)) * 20 + b"\n"
+PDF_STORAGE, STL_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1", "1.2.840.10008.5.1.4.1.1.104.3"
+
+
+def item(data: bytes, number: int = 0xE000) -> bytes:
+    return b"\xfe\xff" + number.to_bytes(2, "little") + len(data).to_bytes(4, "little") + data
+
+
+def with_icon() -> Built:
+    """An object whose second icon is encapsulated, in two fragments."""
+    built = build(1, syntax_uid=JPEG_BASELINE)
+    pixels = (
+        b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + item(b"") + item(ICON[:50]) + item(ICON[50:]) + item(b"", 0xE0DD)
+    )
+    icons = item(b"\x28\x00\x10\x00US\x02\0\x08\0") + item(b"\x28\x00\x10\x00US\x02\0\x08\0" + pixels)
+    sequence = b"\x88\x00\x00\x02SQ\0\0" + len(icons).to_bytes(4, "little") + icons
+    at = built.data.index(b"\xe0\x7f\x10\x00")
+    return replace(built, data=built.data[:at] + sequence + built.data[at:])
+
+
+def test_encapsulated_icons(tmp_path: Path) -> None:
+    held = with_icon()
+
+    async def act(client: httpx.AsyncClient, _: Any) -> None:
+        (obj,) = (await client.get(instance_of(held) + "/metadata")).json()
+        address = obj["00880200"]["Value"][1]["7FE00010"]["BulkDataURI"]
+        assert address.endswith("/bulkdata/00880200/2/7FE00010")
+        answer = await client.get(address, headers={"accept": "image/jpeg"})
+        assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "image/jpeg", ICON)
+        cut = await client.get(address, headers={"accept": "image/jpeg", "range": "bytes=40-59"})
+        assert (cut.status_code, cut.content) == (206, ICON[40:60])
+        (part,) = parts(await client.get(address))
+        assert part[0]["content-type"] == f"image/jpeg;transfer-syntax={JPEG_BASELINE}" and part[1] == ICON
+        assert (await client.get(address, headers={"accept": "image/png"})).status_code == 406
+        assert (await client.get(address.replace("/2/", "/1/"))).status_code == 404
+        assert (await client.get(address.replace("/2/", "/3/"))).status_code == 404
+        all_ = parts(await client.get(instance_of(held) + "/bulkdata"))
+        assert [body for _, body in all_] == [ICON, *held.frames]
+        pixels = parts(await client.get(instance_of(held) + "/pixeldata"))
+        assert [body for _, body in pixels] == [*held.frames]
+
+    asked(tmp_path, [held], act)
+
+
+@pytest.mark.parametrize(("sop_class", "media_type"), [(PDF_STORAGE, "application/pdf"), (STL_STORAGE, "model/stl")])
+def test_documents_are_had_as_what_they_are(tmp_path: Path, sop_class: str, media_type: str) -> None:
+    number = (len(PDF) - 1).to_bytes(4, "little")
+    held = build(sop_class_uid=sop_class, extra={"EncapsulatedDocument": PDF, "EncapsulatedDocumentLength": number})
+
+    async def act(client: httpx.AsyncClient, _: Any) -> None:
+        (obj,) = (await client.get(instance_of(held) + "/metadata")).json()
+        address = obj["00420011"]["BulkDataURI"]
+        answer = await client.get(address, headers={"accept": media_type})
+        assert (answer.headers["content-type"], answer.content) == (media_type, PDF[:-1])
+        cut = await client.get(address, headers={"accept": media_type, "range": "bytes=0-4"})
+        assert (cut.status_code, cut.content) == (206, PDF[:5])
+        assert cut.headers["content-range"] == f"bytes 0-4/{len(PDF) - 1}"
+        octets = await client.get(address, headers=OCTETS)
+        assert (octets.headers["content-type"], octets.content) == ("application/octet-stream", PDF)
+        (part,) = parts(await client.get(address, headers={"accept": f'multipart/related; type="{media_type}"'}))
+        assert (part[0]["content-type"], part[1]) == (media_type, PDF[:-1])
+        assert (await client.get(address, headers={"accept": "text/xml"})).status_code == 406
+
+    asked(tmp_path, [held], act)
+
+
+def test_a_frame_alone_is_had_by_ranges(tmp_path: Path) -> None:
+    held = build(syntax_uid=JPEG_2000_LOSSLESS)
+    whole, cut, beyond = answers(
+        tmp_path,
+        [held],
+        (instance_of(held) + "/pixeldata", {"accept": "image/jp2"}),
+        (instance_of(held) + "/pixeldata", {"accept": "image/jp2", "range": "bytes=3-9"}),
+        (instance_of(held) + "/pixeldata", {"accept": "image/jp2", "range": "bytes=99999-"}),
+    )
+    assert whole.content == held.frames[0] and whole.headers["accept-ranges"] == "bytes"
+    assert (cut.status_code, cut.content) == (206, held.frames[0][3:10])
+    assert beyond.status_code == 416

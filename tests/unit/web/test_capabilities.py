@@ -14,7 +14,8 @@ from builders import build
 from sagittal.web.routes import RESOURCES
 
 NS = "{http://wadl.dev.java.net/2009/02}"
-PIXEL_TYPES = ("image/", "video/")  # of compressed objects: test_wado and test_bulkdata have one each
+# Of compressed objects and documents: test_wado and test_bulkdata have one each.
+PIXEL_TYPES = ("image/", "video/", "model/", "application/pdf", "text/xml")
 
 
 def test_wadl_is_the_table(web: Any) -> None:

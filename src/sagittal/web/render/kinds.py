@@ -47,6 +47,7 @@ _DOCUMENTS = {  # Encapsulated Document classes (PS3.3 A.45, A.85)
     _STORAGE + "104.4": Kind("document", ("model/obj",), "an OBJ model"),
     _STORAGE + "104.5": Kind("document", ("model/mtl",), "an MTL model"),
 }
+DOCUMENTS = tuple(kind.types[0] for kind in _DOCUMENTS.values())
 
 
 def kind_of(ref: InstanceRef) -> Kind:

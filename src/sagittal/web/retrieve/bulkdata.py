@@ -2,8 +2,8 @@
 
 What there is, the metadata tells: it names each value that it leaves out by its place in the data set, so that no
 object is parsed here. Native values are one part each, encapsulated pixel data is a part for each frame without the
-framing of fragments (8.7.3.3.2), a video is one part. A value alone can be had by ranges. Values that metadata holds
-inline are not bulk data.
+framing of fragments (8.7.3.3.2), a video is one part; so is the pixel data of an icon, which is looked for. A document
+can be had as what it is. A value alone can be had by ranges. Values that metadata holds inline are not bulk data.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
 from starlette.responses import Response
 
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import BadRequest, NotFound
-from sagittal.web.retrieve.objects import Ranges, Stored
+from sagittal.web.render.kinds import kind_of
+from sagittal.web.retrieve.objects import Ranges, Stored, sliced
 from sagittal.web.retrieve.packaging import NATIVE, Packaging, acceptable, pixel_choice
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import Choice, MediaType, choose
+from sagittal.web.wire.accept import Choice, MediaType, Offer, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.resources import instance_address
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from sagittal.archive.retrieve import InstanceRef
     from sagittal.web.house import House
 
-_PIXEL_DATA = "7FE00010"
+_PIXEL_DATA, _DOCUMENT, _DOCUMENT_LENGTH = "7FE00010", "00420011", "00420015"
 _PIXELS = frozenset({_PIXEL_DATA, "7FE00008", "7FE00009"})  # and Float and Double Float Pixel Data
 _NAMED = re.compile(rb'"BulkDataURI":"([0-9A-F/]+)(?:\?offset=(\d+)&length=(\d+))?"')
 _NAMED_BYTES_MAX = 2048  # what names a value, at 128 levels of items
@@ -69,7 +71,7 @@ class BulkData:
         """The value of an instance that the address names."""
         path = uri.tag_path(request.path_params["path"])
         bounds = _bounds(request, ref)
-        if bounds is None and path != _PIXEL_DATA:
+        if bounds is None and path.rpartition("/")[2] != _PIXEL_DATA:
             raise NotFound("bulk data is found by the offset and length that the metadata gives with its address")
         return await self._one(request, ref, Value(path, bounds))
 
@@ -88,11 +90,15 @@ class BulkData:
     async def _one(self, request: Request, ref: InstanceRef, value: Value) -> Response:
         ranges = acceptable(request, self._limits.accept_ranges_max)
         where = f"{self._address(request, ref)}/bulkdata/{value.path}"
+        if value.bounds is None and value.path != _PIXEL_DATA:
+            return await self._icon(request, ref, value, ranges, where)
         if value.bounds is None:
             return await self._encapsulated(request, ref, ranges, where)
         offset, length = value.bounds
-        choice = choose(ranges, [NATIVE], single=True)
-        tag = entity_tag("value", ref.digest, value, where, weak=choice.multipart)
+        choice = choose(ranges, [*_document_offers(ref, value), NATIVE], single=True)
+        if choice.offer != NATIVE:
+            length = await self._document_length(request.scope["principal"], ref, length)
+        tag = entity_tag("value", ref.digest, value, choice.offer, where, weak=choice.multipart)
         if (answer := unchanged(request, tag)) is not None:
             return answer
 
@@ -102,6 +108,45 @@ class BulkData:
         if choice.multipart:
             return self._packaging.parts(choice, iter((cut(0, length),)), [where], [length], headers(tag))
         return self._packaging.alone(request, choice.offer.type, length, cut, tag, headers(tag))
+
+    async def _document_length(self, principal: Principal, ref: InstanceRef, length: int) -> int:
+        """Bytes of a document without what brings the value to an even length (PS3.3 C.24.2)."""
+        async for (text,) in self._archive.metadata(principal, [ref]):
+            told = orjson.loads(text).get(_DOCUMENT_LENGTH, {}).get("Value") or [length]
+            if isinstance(told[0], int) and 0 < told[0] <= length:
+                return int(told[0])
+        return length
+
+    async def _icon(
+        self, request: Request, ref: InstanceRef, value: Value, ranges: Sequence[MediaType], where: str
+    ) -> Response:
+        """Encapsulated pixel data within a sequence: one frame, in the transfer syntax of the object."""
+        choice = pixel_choice(ranges, ref, single=True)
+        tag = entity_tag("pixels", ref.digest, choice.offer, where, weak=choice.multipart)
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._house.readers, self._stored.fragments_at, ref, value.path)
+        return self._stream(request, ref, choice, (0, [[(at * 8, length * 8) for at, length in found]]), where, tag)
+
+    def _stream(
+        self, request: Request, ref: InstanceRef, choice: Choice, found: tuple[int, list[Ranges]], where: str, tag: str
+    ) -> Response:
+        """One frame: as a part, or alone and by ranges."""
+        base, (bits,) = found
+        size = sum(-(-length // 8) for _, length in bits)
+        if choice.multipart:
+            parts = self._stored.frames(ref, [bits], base)
+            return self._packaging.parts(choice, parts, [where], [size], headers(tag))
+
+        def cut(first: int, length: int) -> Iterator[bytes]:
+            if not length:
+                return iter(())
+            return sliced(
+                (piece for part in self._stored.frames(ref, [bits], base) for piece in part), first, first + length
+            )
+
+        return self._packaging.alone(request, choice.offer.type, size, cut, tag, headers(tag))
 
     async def _encapsulated(
         self, request: Request, ref: InstanceRef, ranges: Sequence[MediaType], where: str
@@ -125,6 +170,8 @@ class BulkData:
         if held.video:
             return self._packaging.parts(choice, iter((self._stored.code_stream(ref),)), [where], None, headers(tag))
         base, found = await self._frames(ref)
+        if len(found) == 1:
+            return self._stream(request, ref, choice, (base, found), where, tag)
         sizes = [sum(-(-length // 8) for _, length in bits) for bits in found]
         return self._packaging.parts(
             choice, self._stored.frames(ref, found, base), [where] * count, sizes, headers(tag)
@@ -168,7 +215,10 @@ class BulkData:
         empty = True
         async for ref, values in self._named(principal, refs, wanted):
             frames: tuple[int, list[Ranges]] = (0, [])
-            if any(value.bounds is None for value in values) and not syntax(ref.syntax_uid).video:
+            if (
+                any(value.bounds is None and value.path == _PIXEL_DATA for value in values)
+                and not syntax(ref.syntax_uid).video
+            ):
                 frames = await self._frames(ref)
             address = self._address(request, ref)
             pieces = self._parts_of(ref, values, frames, choices[ref.syntax_uid], framing, address)
@@ -196,6 +246,11 @@ class BulkData:
             if value.bounds:
                 yield framing.head(type_, where)
                 yield from self._stored.value(ref, value.bounds[0], 0, value.bounds[1])
+            elif value.path != _PIXEL_DATA:
+                icon = [(at * 8, length * 8) for at, length in self._stored.fragments_at(ref, value.path)]
+                yield framing.head(type_, where)
+                for part in self._stored.frames(ref, [icon], 0):
+                    yield from part
             elif syntax(ref.syntax_uid).video:
                 yield framing.head(type_, where)
                 yield from self._stored.code_stream(ref)
@@ -229,6 +284,11 @@ class BulkData:
         return instance_address(uri.addresses(request, self._house.settings), ref)
 
 
+def _document_offers(ref: InstanceRef, value: Value) -> list[Offer]:
+    kind = kind_of(ref)
+    return [Offer(type_, "") for type_ in kind.types] if value.path == _DOCUMENT and kind.name == "document" else []
+
+
 def _one_of_each_syntax(refs: Sequence[InstanceRef]) -> list[InstanceRef]:
     return list({ref.syntax_uid: ref for ref in reversed(refs)}.values())[::-1]
 
@@ -241,7 +301,7 @@ def _values(text: bytes, wanted: frozenset[str] | None) -> tuple[list[Value], by
         end = match.end()
         path = match[1].decode("ascii")
         encapsulated = match[2] is None
-        if (wanted is not None and path not in wanted) or (encapsulated and path != _PIXEL_DATA):
+        if wanted is not None and path not in wanted:
             continue
         found.append(Value(path, None if encapsulated else (int(match[2]), int(match[3]))))
     return found, text[max(end, len(text) - _NAMED_BYTES_MAX) :]

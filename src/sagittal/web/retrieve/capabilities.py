@@ -18,6 +18,7 @@ from starlette.routing import compile_path
 
 from sagittal.errors import NotAcceptable
 from sagittal.web.render.asked import SMALL, STILL
+from sagittal.web.render.kinds import DOCUMENTS
 from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.routes import RESOURCES, Resource
 from sagittal.web.wire import uri
@@ -45,6 +46,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "retrieve.metadata:Metadata": (DICOM_JSON, _XML),
     "retrieve.frames:Frames": _VALUES,
     "retrieve.bulkdata:BulkData": _VALUES,
+    "retrieve.bulkdata:BulkData.value": (*_VALUES, *DOCUMENTS),
     "nonpatient.service:NonPatient.search": (DICOM_JSON,),
     "nonpatient.service:NonPatient.retrieve": (_PARTS.format(DICOM), DICOM, DICOM_JSON, _XML),
     "nonpatient.service:NonPatient.value": (_PARTS.format(OCTET_STREAM), OCTET_STREAM),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
     from sagittal.archive.retrieve import InstanceRef
     from sagittal.dicom.reader import Parsed
+    from sagittal.dicom.walk import Event
 
 Ranges = list[tuple[int, int]]  # (offset, length) in bits of the data set
 _ARRAY_CODES = {2: "H", 4: "I", 8: "Q"}
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
@@ -72,6 +74,23 @@ class Stored:
             word = self._word(fd, start, base) if ref.syntax_uid == EXPLICIT_BE else 1
             for ranges in found:
                 yield (piece for bits in ranges for piece in self._bits(fd, start, bits, base, word))
+
+    def at_hand(self, ref: InstanceRef, found: Sequence[Ranges], most: int) -> list[list[bytes]] | None:
+        """For each frame its bytes, if they are at most `most`, stored as they are sent, and in the system's memory:
+        so that the loop can take them without waiting for a disk.
+        """
+        whole = all(not (offset | length) & 7 for ranges in found for offset, length in ranges)
+        size = sum(length for ranges in found for _, length in ranges) // 8
+        if not whole or size > most or ref.syntax_uid == EXPLICIT_BE or _NO_WAIT is None:
+            return None
+        with self._opened(ref) as (fd, start):
+            frames = []
+            for ranges in found:
+                pieces = [_held(fd, start + offset // 8, length // 8) for offset, length in ranges]
+                frames.append([piece for piece in pieces if piece is not None])
+                if len(frames[-1]) < len(pieces):
+                    return None
+        return frames
 
     def value(self, ref: InstanceRef, offset: int, first: int, length: int) -> Iterator[bytes]:
         """`length` bytes, from `first` on, of the value that metadata names by its `offset` in the data set."""
@@ -134,6 +153,22 @@ class Stored:
                 yield at + 8, size
             at, first = at + 8 + size, False
 
+    def fragments_at(self, ref: InstanceRef, path: str) -> list[tuple[int, int]]:
+        """Offset in the data set and length of each fragment of encapsulated pixel data within a sequence."""
+        from sagittal.dicom.walk import Walk
+
+        found: list[tuple[int, int]] = []
+        with self._opened(ref) as (fd, start):
+            held = self._region(fd, start, ref.size - ref.header_length)
+            for where, event in _placed(Walk(held, syntax(ref.syntax_uid), self.limits, runs=True).events()):
+                if event.kind == "fragment" and where == path:
+                    found.append((event.at + 8, event.length))
+                elif found or (not event.depth and f"{event.tag:08X}" > path[:8]):
+                    break
+        if len(found) < 2 or syntax(ref.syntax_uid).deflated:  # the first item is the Basic Offset Table (PS3.5 A.4)
+            raise NotFound("there is no such bulk data in this instance")
+        return found[1:]
+
     @contextmanager
     def _opened(self, ref: InstanceRef) -> Iterator[tuple[int, int]]:
         """The descriptor, and where in it the data set starts."""
@@ -189,6 +224,29 @@ class Stored:
             if word is not None:
                 return word
         return 1
+
+
+def _placed(events: Iterable[Event]) -> Iterator[tuple[str, Event]]:
+    """Events with the path of the element that they are in: tags, and numbers of items between them."""
+    path: list[str] = []
+    for event in events:
+        if event.kind in ("sequence", "fragments"):
+            path += [f"{event.tag:08X}", "0"]
+        elif event.kind == "item":
+            path[-1] = str(int(path[-1]) + 1)
+        elif event.kind == "end-sequence":
+            del path[-2:]
+        yield "/".join(path[:-1]), event
+
+
+def _held(fd: int, offset: int, length: int) -> bytes | None:
+    """The bytes, unless the disk would have to be asked for some."""
+    assert _NO_WAIT is not None
+    octets = bytearray(length)
+    try:
+        return bytes(octets) if os.preadv(fd, [octets], offset, _NO_WAIT) == length else None
+    except OSError:  # EAGAIN, or a file system that cannot tell
+        return None
 
 
 def sliced(chunks: Iterator[bytes], first: int, end: int) -> Iterator[bytes]:

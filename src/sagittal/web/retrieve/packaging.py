@@ -62,7 +62,7 @@ class Packaging:
             alone = (piece for part in parts for piece in part)
             return self.streamed(alone, offer.type, None if sizes is None else sizes[0], headers)
         framing = Framing(offer.type)
-        heads = [framing.head(f"{offer.type};transfer-syntax={offer.syntax}", address) for address in where]
+        heads = [framing.head(offer.media_type, address) for address in where]
         length = None if sizes is None else sum(map(len, heads)) + sum(sizes) + len(framing.close)
         return self.streamed(_framed(heads, parts, framing.close), framing.content_type, length, headers)
 

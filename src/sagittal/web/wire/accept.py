@@ -70,11 +70,18 @@ class MediaType:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What can be answered without a codec: a media type in a transfer syntax, `stored` when nothing is changed."""
+    """What can be answered without a codec: a media type in a transfer syntax ("": it has none), `stored` when nothing
+    is changed.
+    """
 
     type: str
     syntax: str
     stored: bool = True
+
+    @property
+    def media_type(self) -> str:
+        """As parts are labelled with it."""
+        return f"{self.type};transfer-syntax={self.syntax}" if self.syntax else self.type
 
 
 @dataclass(frozen=True, slots=True)
