@@ -1,0 +1,1 @@
+"""What is wrong with files and can be put right: a table of repairs, what they look for, and the rewriting."""
