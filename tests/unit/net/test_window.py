@@ -247,52 +247,56 @@ def test_a_place_that_can_never_come_is_told() -> None:
     run(test)
 
 
+class Slow:
+    """A retrieval whose one object stops in its middle until `gate`, and a query that counts the rows it has made."""
+
+    def __init__(self, rows: int) -> None:
+        self.gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.rows, self.made = rows, 0
+
+    async def _data(self) -> AsyncIterator[bytes]:
+        yield bytes(100_000)
+        await self.gate
+        yield bytes(100_000)
+
+    async def get(self, request: Request) -> AsyncIterator[Response]:
+        await request.store(CT, "1.2.3", EXPLICIT_LE, self._data())
+        yield Response(0)
+
+    async def find(self, request: Request) -> AsyncIterator[Response]:
+        for _ in range(self.rows):
+            self.made += 1
+            yield Response(0xFF00, bytes(10_000))
+            notice()
+
+
 def test_a_query_waits_behind_a_data_set_that_goes_out() -> None:
     """Its rows can't be mixed into that; they are not gathered without end either."""
-    rows = 400
+    contexts = [
+        Proposal(STUDY_FIND, [EXPLICIT_LE]),
+        Proposal(STUDY_GET, [EXPLICIT_LE]),
+        Proposal(CT, [EXPLICIT_LE], "scp"),
+    ]
+
+    async def getting(association: Association, store: Store) -> int:
+        return [each.status async for each in association.get(STUDY_GET, b"keys", store)][-1]
+
+    async def finding(association: Association) -> int:
+        return len([each async for each in association.find(STUDY_FIND, b"keys")])
 
     async def test() -> None:
-        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        made: list[int] = []
-
-        async def slow() -> AsyncIterator[bytes]:
-            yield bytes(100_000)
-            await gate
-            yield bytes(100_000)
-
-        async def get(request: Request) -> AsyncIterator[Response]:
-            await request.store(CT, "1.2.3", EXPLICIT_LE, slow())
-            yield Response(0)
-
-        async def find(request: Request) -> AsyncIterator[Response]:
-            for number in range(rows):
-                made.append(number)
-                yield Response(0xFF00, bytes(10_000))
-                notice()
-
-        stored: list[bytes] = []
-        contexts = [Proposal(STUDY_FIND, [EXPLICIT_LE]), Proposal(STUDY_GET, [EXPLICIT_LE])]
-        contexts.append(Proposal(CT, [EXPLICIT_LE], "scp"))
-        async with serving(services(find=find, get=get)) as server:
+        slow, store = Slow(400), Store()
+        async with serving(services(find=slow.find, get=slow.get)) as server:
             peer = Peer("SAGITTAL", "127.0.0.1", server.port)
             async with await connect(peer, "CLIENT", contexts, window=2) as association:
-                store = Store()
-
-                async def getting() -> int:
-                    return [each.status async for each in association.get(STUDY_GET, b"keys", store)][-1]
-
-                async def finding() -> int:
-                    return len([each async for each in association.find(STUDY_FIND, b"keys")])
-
-                both = asyncio.gather(getting(), finding())
-                await until(lambda: len(made) > 50)
+                both = asyncio.gather(getting(association, store), finding(association))
+                await until(lambda: slow.made > 50)
                 for _ in range(200):
                     await asyncio.sleep(0)
-                assert len(made) < 150  # a megabyte or so
-                gate.set_result(None)
-                assert await both == [0, rows + 1]
-                stored = store.kept
-        assert stored == [bytes(200_000)]
+                assert slow.made < 150  # a megabyte or so
+                slow.gate.set_result(None)
+                assert await both == [0, slow.rows + 1]
+        assert store.kept == [bytes(200_000)]
 
     run(test)
 
