@@ -80,7 +80,7 @@ class WebSettings:
     hosts: tuple[str, ...] = ()  # names a browser may use for us, beside the bind address and loopback
     origins: tuple[str, ...] = ()  # pages that may write, as https://viewer.example
     public_url: str | None = None  # what clients see in front of a proxy
-    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-Proto, -Host, -Prefix are believed
+    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose (X-)Forwarded headers are believed
 
 
 @dataclass(frozen=True, slots=True)

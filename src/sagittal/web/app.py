@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Mount, Route, Router
@@ -16,6 +17,7 @@ from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
 from sagittal.web.routes import dicom_web
 from sagittal.web.security import DEFAULT_HEADERS, Guard
+from sagittal.web.wire.forwarded import origin, without_prefix
 from sagittal.workers.pool import Pool
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ class WebApp:
     def __init__(self, archive: Archive, settings: Settings, workers: Pool, maker: Maker) -> None:
         readers = ThreadPoolExecutor(settings.limits.web.read_threads, thread_name_prefix="web-read")
         self.house = House(archive, settings, readers, workers, maker)
-        self._inside = Guard(Router(routes(self.house), redirect_slashes=False), settings)
+        made = routes(self.house)
+        self._inside = Guard(Router(made, redirect_slashes=False), settings)
+        self._own = {str(getattr(route, "path", "")).split("/", 2)[1] for route in made}
+        self._prefix = urlsplit(settings.public_url or "").path.rstrip("/")
 
     def drain(self) -> None:
         """End the event streams, so that a drain need not wait for them."""
@@ -42,6 +47,8 @@ class WebApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        seen = origin(scope, self.house.settings.trusted_proxies)
+        scope = without_prefix(scope, seen[2] if seen and seen[2] else self._prefix, self._own)
         scope["app"] = self  # the router raises for 404 and 405 instead of answering
         started = False
 

@@ -167,3 +167,24 @@ def test_headers_of_every_answer(web: Any) -> None:
 )
 def test_addresses_that_lead_elsewhere(web: Any, path: str) -> None:
     assert web.get(path).status_code in (400, 404)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "trusted", "headers", "path", "status"),
+    [
+        ("https://pacs.example/archive/", "", {}, "/archive/dicom-web/studies", 200),
+        ("https://pacs.example/archive/", "", {}, "/dicom-web/studies", 200),  # the proxy takes it away
+        ("https://pacs.example/archive/", "", {}, "/archive/archive/dicom-web/studies", 404),
+        ("https://pacs.example/archive/", "", {}, "/archives/dicom-web/studies", 404),
+        ("https://pacs.example/dicom-web", "", {}, "/dicom-web/studies", 200),  # never taken for a prefix
+        (None, "127.0.0.0/8", {"x-forwarded-prefix": "/a/b"}, "/a/b/dicom-web/studies", 200),
+        (None, "10.0.0.0/8", {"x-forwarded-prefix": "/a/b"}, "/a/b/dicom-web/studies", 404),
+        (None, "", {}, "/archive/dicom-web/studies", 404),
+    ],
+)
+def test_a_prefix_that_the_proxy_leaves(
+    web: Any, public_url: str | None, trusted: str, headers: dict[str, str], path: str, status: int
+) -> None:
+    networks = (ip_network(trusted),) if trusted else ()
+    web.settings = Settings(public_url=public_url, trusted_proxies=networks)
+    assert web.request("GET", path, headers=headers).status_code == status

@@ -73,3 +73,32 @@ def test_tag_paths() -> None:
     for text in ("", "7FE0001", "7FE00010/", "7FE00010/0/7FE00010", "7FE00010/7FE00010", "../7FE00010"):
         with pytest.raises(BadRequest):
             uri.tag_path(text)
+
+
+@pytest.mark.parametrize(
+    ("told", "base"),
+    [
+        (["for=192.0.2.60;proto=https;host=pacs.example"], "https://pacs.example/dicom-web"),
+        (['For="[2001:db8::1]:9";Proto=HTTPS;Host="pacs.example:8443"'], "https://pacs.example:8443/dicom-web"),
+        (["host=evil.example;proto=http, host=pacs.example;proto=https"], "https://pacs.example/dicom-web"),
+        (["host=evil.example", "proto=https;host=pacs.example"], "https://pacs.example/dicom-web"),
+        (['host=evil.example, for="a,b;c"; proto=https; host=pacs.example'], "https://pacs.example/dicom-web"),
+        (["proto=https"], "https://other.example/dicom-web"),  # X-Forwarded-Host has what it lacks
+        (['host="pacs.example'], "http://other.example/dicom-web"),
+        (["host=a/b;proto=gopher"], "http://held.example/dicom-web"),
+        (['host="x\\"><script>"'], "http://held.example/dicom-web"),
+    ],
+)
+def test_base_that_a_proxy_tells_by_the_standard(told: list[str], base: str) -> None:
+    headers = [(b"host", b"held.example"), (b"x-forwarded-host", b"other.example")]
+    headers += [(b"forwarded", value.encode()) for value in told]
+    scope = {
+        "type": "http",
+        "scheme": "http",
+        "headers": headers,
+        "server": ("10.0.0.1", 80),
+        "client": ("10.0.0.9", 9),
+    }
+    assert uri.addresses(Request(scope), Settings(trusted_proxies=PROXY)).base == base
+    scope["client"] = ("10.0.1.9", 9)
+    assert uri.addresses(Request(scope), Settings(trusted_proxies=PROXY)).base == "http://held.example/dicom-web"
