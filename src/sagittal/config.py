@@ -28,7 +28,8 @@ from sagittal.limits import Limits
 
 DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
 ENVIRONMENT = "SAGITTAL_"
-_NOT_SETTINGS = {"SAGITTAL_CORPUS", "SAGITTAL_STRICT", "SAGITTAL_TOKEN"}  # of the tests, of the commands
+# Of the tests, of the commands.
+_NOT_SETTINGS = {"SAGITTAL_CORPUS", "SAGITTAL_STRICT", "SAGITTAL_TOKEN", "SAGITTAL_USER"}
 
 
 @dataclass(frozen=True, slots=True)

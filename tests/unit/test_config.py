@@ -97,8 +97,9 @@ def test_what_is_not_loopback(value):
 
 
 def test_variables_that_are_no_settings_are_told(monkeypatch):
-    monkeypatch.setenv("SAGITTAL_DISME__PORT", "1")
-    assert "SAGITTAL_DISME__PORT" in config.unknown_environment()
+    for name in ("SAGITTAL_DISME__PORT", "SAGITTAL_DIMSE__PORT", "SAGITTAL_TOKEN", "SAGITTAL_USER"):
+        monkeypatch.setenv(name, "1")
+    assert [name for name in config.unknown_environment() if name != "SAGITTAL_FAULT"] == ["SAGITTAL_DISME__PORT"]
 
 
 def test_frozen():

@@ -85,6 +85,26 @@ def test_who_we_are(access: Access, header: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("set_", "access", "header"),
+    [
+        ({"SAGITTAL_USER": "jane:s3:cret"}, Access(), "Basic amFuZTpzMzpjcmV0"),
+        ({"SAGITTAL_TOKEN": "t0"}, Access(), "Bearer t0"),
+        ({"SAGITTAL_USER": "jane:x", "SAGITTAL_TOKEN": "t0"}, Access(), "Bearer t0"),
+        ({"SAGITTAL_USER": "jane:x", "SAGITTAL_TOKEN": "t0"}, Access(user="a:b"), "Basic YTpi"),
+        ({"SAGITTAL_USER": "jane:x"}, Access(token="t1"), "Bearer t1"),
+    ],
+)
+def test_who_we_are_by_the_environment(
+    set_: dict[str, str], access: Access, header: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SAGITTAL_USER", "SAGITTAL_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in set_.items():
+        monkeypatch.setenv(name, value)
+    test_who_we_are(access.with_environment(), header)
+
+
+@pytest.mark.parametrize(
     ("status", "error"), [(401, PeerRefused), (403, PeerRefused), (302, PeerRefused), (500, SagittalError)]
 )
 def test_a_refusal_says_why(status: int, error: type[SagittalError]) -> None:

@@ -7,14 +7,17 @@ import hashlib
 import json
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
-from sagittal.cli.data.place import data_option, open_archive, refused, server_of
+from sagittal.cli.data.place import data_option, tend
 from sagittal.cli.output import json_option, result, run, say
-from sagittal.errors import DirectoryHeld, NotFound, UsageError
+from sagittal.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
 
 VERBS = ("find", "get", "store")  # what a token lets do when nothing is said
 
@@ -87,42 +90,29 @@ async def _put(data: Path, row: dict[str, Any]) -> None:
     from sagittal.archive.access import LOCAL
     from sagittal.archive.nodes import Token, put_token
 
-    try:
-        async with open_archive(data) as archive:
-            made = Token(row["name"], row["digest"], frozenset(row["verbs"]))
-            await put_token(archive.act, LOCAL, made)
-    except DirectoryHeld:
-        async with (await server_of(data)).client() as client:
-            response = await client.post("/api/tokens", json=row)
-            if response.is_error:
-                refused(response)
+    async def here(archive: Archive) -> None:
+        made = Token(row["name"], row["digest"], frozenset(row["verbs"]))
+        await put_token(archive.act, LOCAL, made)
+
+    await tend(data, here, "POST", "/api/tokens", row)
 
 
 async def _list(data: Path) -> list[dict[str, Any]]:
     from sagittal.archive.nodes import read_tokens
 
-    try:
-        async with open_archive(data) as archive:
-            return [{"name": t.name, "verbs": sorted(t.verbs)} for t in await read_tokens(archive.readers)]
-    except DirectoryHeld:
-        async with (await server_of(data)).client() as client:
-            response = await client.get("/api/tokens")
-            if response.is_error:
-                refused(response)
-            rows: list[dict[str, Any]] = response.json()
-            return rows
+    async def here(archive: Archive) -> list[dict[str, Any]]:
+        return [{"name": t.name, "verbs": sorted(t.verbs)} for t in await read_tokens(archive.readers)]
+
+    rows: list[dict[str, Any]] = await tend(data, here, "GET", "/api/tokens")
+    return rows
 
 
 async def _revoke(data: Path, name: str) -> None:
     from sagittal.archive.access import LOCAL
     from sagittal.archive.nodes import revoke_token
 
-    try:
-        async with open_archive(data) as archive:
-            if not await revoke_token(archive.act, LOCAL, name):
-                raise NotFound(f"there is no token {name}")
-    except DirectoryHeld:
-        async with (await server_of(data)).client() as client:
-            response = await client.delete(f"/api/tokens/{quote(name, safe='')}")
-            if response.is_error:
-                refused(response)
+    async def here(archive: Archive) -> None:
+        if not await revoke_token(archive.act, LOCAL, name):
+            raise NotFound(f"there is no token {name}")
+
+    await tend(data, here, "DELETE", f"/api/tokens/{quote(name, safe='')}")

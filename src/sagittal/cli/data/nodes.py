@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
-from sagittal.cli.data.place import data_option, open_archive, refused, server_of
+from sagittal.cli.data.place import data_option, tend
 from sagittal.cli.output import json_option, result, run, say
 from sagittal.dimse.address import parse_peer
-from sagittal.errors import DirectoryHeld, NotFound
+from sagittal.errors import NotFound
+
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
 
 DUPLICATES = ("keep-first", "replace", "refuse")
 VERBS = "echo,store,find,get,move"
@@ -89,16 +92,11 @@ async def _list(data: Path) -> Sequence[Mapping[str, Any]]:
     from sagittal.archive.nodes import read_nodes
     from sagittal.services.nodes import row_of
 
-    try:
-        async with open_archive(data) as archive:
-            return [row_of(node) for node in await read_nodes(archive.readers)]
-    except DirectoryHeld:
-        async with (await server_of(data)).client() as client:
-            response = await client.get("/api/nodes")
-            if response.is_error:
-                refused(response)
-            rows: list[dict[str, Any]] = response.json()
-            return rows
+    async def here(archive: Archive) -> list[Mapping[str, Any]]:
+        return [row_of(node) for node in await read_nodes(archive.readers)]
+
+    rows: list[Mapping[str, Any]] = await tend(data, here, "GET", "/api/nodes")
+    return rows
 
 
 async def _add(data: Path, peer: str, fields: Mapping[str, Any]) -> None:
@@ -106,27 +104,20 @@ async def _add(data: Path, peer: str, fields: Mapping[str, Any]) -> None:
     from sagittal.archive.nodes import Node, put_node
 
     lists = {"addresses": tuple(fields["addresses"]), "syntax_order": tuple(fields["syntax_order"])}
-    try:
-        async with open_archive(data) as archive:
-            node = Node(*parse_peer(peer), **{**fields, **lists, "verbs": frozenset(fields["verbs"])})
-            await put_node(archive.act, LOCAL, node)
-    except DirectoryHeld:
-        async with (await server_of(data)).client() as client:
-            response = await client.post("/api/nodes", json={"peer": peer, **fields})
-            if response.is_error:
-                refused(response)
+
+    async def here(archive: Archive) -> None:
+        node = Node(*parse_peer(peer), **{**fields, **lists, "verbs": frozenset(fields["verbs"])})
+        await put_node(archive.act, LOCAL, node)
+
+    await tend(data, here, "POST", "/api/nodes", {"peer": peer, **fields})
 
 
 async def _remove(data: Path, aet: str) -> None:
     from sagittal.archive.access import LOCAL
     from sagittal.archive.nodes import remove_node as remove
 
-    try:
-        async with open_archive(data) as archive:
-            if not await remove(archive.act, LOCAL, aet):
-                raise NotFound(f"there is no node {aet}")
-    except DirectoryHeld:
-        async with (await server_of(data)).client() as client:
-            response = await client.delete(f"/api/nodes/{quote(aet, safe='')}")
-            if response.is_error:
-                refused(response)
+    async def here(archive: Archive) -> None:
+        if not await remove(archive.act, LOCAL, aet):
+            raise NotFound(f"there is no node {aet}")
+
+    await tend(data, here, "DELETE", f"/api/nodes/{quote(aet, safe='')}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,24 @@ def refused(response: httpx.Response) -> NoReturn:
     except (ValueError, KeyError, TypeError):
         reason = response.reason_phrase
     raise PeerRefused(f"the server answered {response.status_code}: {reason}")
+
+
+async def tend(
+    data: Path, here: Callable[[Archive], Awaitable[Any]], method: str, path: str, row: dict[str, Any] | None = None
+) -> Any:
+    """`here` with the archive of a directory that nobody holds; else the server that holds it is asked the same.
+
+    What `here` gives, or the JSON that the server answers (None when it answers nothing); PeerRefused when it refuses.
+    """
+    try:
+        async with open_archive(data) as archive:
+            return await here(archive)
+    except DirectoryHeld:
+        async with (await server_of(data)).client() as client:
+            response = await client.request(method, path, json=row)
+            if response.is_error:
+                refused(response)
+            return response.json() if response.content else None
 
 
 @asynccontextmanager
