@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "json": ("models.json", "DICOM files as DICOM JSON, and back."),
     "xml": ("models.xml", "DICOM files as Native DICOM Model (XML), and back."),
     "transcode": ("images.transcode", "DICOM files in another transfer syntax."),
+    "info": ("images.info", "What images are like, by modality, in an archive or in files."),
     "fix": ("images.fix", "Put right what is wrong with DICOM files."),
     "mask": ("images.mask", "Rectangles of pixels set to one value: text burned in."),
     "multiframe": ("images.multiframe", "Multi-frame instances as single frames, and back."),

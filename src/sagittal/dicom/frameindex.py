@@ -85,6 +85,11 @@ class FrameIndex:
             return frame - 1, frame
         return self.firsts[frame - 1], self.firsts[frame] if frame < self.count else len(self.lengths)
 
+    @property
+    def pixel_bytes(self) -> int:
+        """What all frames take together, without item headers."""
+        return sum(self.lengths) if self.kind == "fragments" else (self.frame_bits * self.count + 7) // 8
+
     def encode(self) -> bytes:
         """As bytes for the index."""
         head = _HEAD.pack(

@@ -33,7 +33,7 @@ class Told(NamedTuple):
     text: str
 
 
-Act = Callable[[Pool, Place], Awaitable[Told]]
+Act = Callable[[Pool, Place], Awaitable[Told | None]]  # None: nothing is told of it
 
 
 def places(paths: Sequence[Path], output: Path | None) -> list[Place]:
@@ -63,13 +63,13 @@ async def _each(work: Sequence[Place], act: Act, word: str, modules: Sequence[st
             nonlocal failed
             for place in waiting:
                 try:
-                    row, text = await act(pool, place)
-                    if as_json or text:
-                        result(as_json, {"file": str(place.path), **row}, text)
+                    told = await act(pool, place)
+                    if told is not None and (as_json or told.text):
+                        result(as_json, {"file": str(place.path), **told.row}, told.text)
                 except (SagittalError, OSError) as error:
                     failed += 1
-                    told = {"file": str(place.path), "error": str(error)}
-                    result(as_json, told) if as_json else say(f"{place.path}: {error}")
+                    row = {"file": str(place.path), "error": str(error)}
+                    result(as_json, row) if as_json else say(f"{place.path}: {error}")
                 advance(1)
 
         await asyncio.gather(*(one() for _ in range(jobs)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Body, FastAPI, Query, Request, Response
 from starlette.responses import HTMLResponse
 
+from sagittal.archive.upkeep.imagereport import ImageReport
 from sagittal.errors import NotFound, SagittalError
 from sagittal.web.api.corrections import add_corrections
 from sagittal.web.api.deletion import add_deletion
@@ -62,9 +63,15 @@ def _add_feed(api: FastAPI, house: House) -> None:
         """With `Accept: text/event-stream` the feed goes on as server-sent events; `since=now` skips the past."""
         return ChangePage.model_validate(await changes.page(asking, since, limit))
 
+    images = ImageReport(house.archive.readers)
+
     @api.get("/statistics", summary="What is held")
-    async def get_statistics(asking: Asking) -> dict[str, Any]:
-        return as_dict(await house.archive.statistics(asking))
+    async def get_statistics(
+        asking: Asking, images_too: Annotated[bool, Query(alias="images")] = False
+    ) -> dict[str, Any]:
+        """With `images=true` also `modalities`: what the images of each are like, and how well they compress."""
+        found = as_dict(await house.archive.statistics(asking))
+        return found | {"modalities": await images.rows(asking)} if images_too else found
 
 
 def _add_nodes(api: FastAPI, house: House) -> None:

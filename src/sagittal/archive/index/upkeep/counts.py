@@ -20,3 +20,16 @@ LATEST_STUDIES = (
     "number_of_series, number_of_instances, changed_at FROM study "
     f"WHERE +store = {MAIN_STORE} AND number_of_instances > 0 ORDER BY id DESC LIMIT ?"
 )
+# For the report of images: instances after one, with what the index has of them.
+IMAGES_AFTER = (
+    "SELECT i.id, s.modality, i.series, i.sop_class_uid, i.transfer_syntax_uid, i.rows, i.columns, i.bits_allocated, "
+    "i.number_of_frames, f.body FROM instance i JOIN series s ON s.id = i.series "
+    "LEFT JOIN frame_index f ON f.instance = i.id "
+    f"WHERE i.id > ? AND i.state = {CURRENT} AND +i.store = {MAIN_STORE} ORDER BY i.id LIMIT ?"
+)
+MODALITIES = (
+    "SELECT modality, count(DISTINCT study), count(*) FROM series "
+    f"WHERE +store = {MAIN_STORE} AND number_of_instances > 0 GROUP BY modality"
+)
+CHANGES_SINCE = "SELECT max(id), coalesce(sum(kind <> 'stored'), 0) FROM change WHERE id > ?"
+METADATA_PARTS = "SELECT body FROM metadata WHERE instance = ? ORDER BY part"
