@@ -65,6 +65,7 @@ class Feed:
 
     def wake(self) -> None:
         """Something may have been committed."""
+        self._readers.forget()
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)

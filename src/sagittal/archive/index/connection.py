@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 _CHECKPOINT_PAGES = 4_000  # 16 MB: one object commits about 15 pages, and a checkpoint costs two syncs
+_RECENT = 256  # small results that `recall` remembers
 _BUSY_MILLISECONDS = 2_000  # somebody else (a backup, a person with a shell) holds the lock
 
 
@@ -52,11 +54,36 @@ class Readers:
         self._path = path
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="index-reader")
         self._local = threading.local()
+        self._recent: OrderedDict[Hashable, Any] = OrderedDict()
+        self._commits = 0
         self._connections: list[sqlite3.Connection] = []
 
     async def run(self, act: Callable[[sqlite3.Connection], T]) -> T:
         """`act(connection)` on a reader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._act, act)
+
+    async def recall(
+        self, key: Hashable, act: Callable[[sqlite3.Connection], T], small: Callable[[T], bool] = lambda _: True
+    ) -> T:
+        """What `act` gave for `key` the last time, if nothing was committed since; else as `run`. For what is asked
+        again and again, as an object is whose frames are fetched one by one; only what is `small` is remembered.
+        """
+        if key in self._recent:
+            self._recent.move_to_end(key)
+            found: T = self._recent[key]
+            return found
+        commits = self._commits
+        found = await self.run(act)
+        if commits == self._commits and small(found):  # what was read before a commit may be old
+            self._recent[key] = found
+            if len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
+        return found
+
+    def forget(self) -> None:
+        """Something was committed; called on the loop before the writer is answered."""
+        self._commits += 1
+        self._recent.clear()
 
     def _act(self, act: Callable[[sqlite3.Connection], T]) -> T:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, NotFound
+from sagittal.web.retrieve.athand import AtHand
 from sagittal.web.retrieve.objects import Stored
 from sagittal.web.retrieve.packaging import Packaging, acceptable, pixel_choice
 from sagittal.web.wire import uri
@@ -31,6 +32,7 @@ class Frames:
         limits = house.settings.limits
         self._limits = limits.web
         self._packaging = Packaging(house)
+        self._at_hand = AtHand(house.archive, limits.web.read_chunk_bytes)
         self._stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
 
     async def frames(self, request: Request) -> Response:
@@ -54,6 +56,9 @@ class Frames:
         if syntax(ref.syntax_uid).deflated:
             return self._packaging.parts(choice, self._stored.inflated_frames(ref, numbers), where, None, headers(tag))
         first, *found = await self._archive.frame_ranges(ref, [1, *numbers])
+        at_once = self._at_hand.answer(ref, found, choice, where, headers(tag))
+        if at_once is not None:
+            return at_once
         sizes = [sum(-(-length // 8) for _, length in ranges) for ranges in found]
         parts = self._stored.frames(ref, found, first[0][0] // 8)
         return self._packaging.parts(choice, parts, where, sizes, headers(tag))

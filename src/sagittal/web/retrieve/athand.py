@@ -1,0 +1,100 @@
+"""Answers whose bytes the system has in memory: read on the loop, in one piece, without waiting for a disk.
+
+For frame after frame of one object a hop to a reader thread would cost more than all the rest. What isn't in memory,
+is long or isn't sent as it is stored goes the way of `packaging`. Linux only; elsewhere everything does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from sagittal.dicom.syntaxes import EXPLICIT_BE
+from sagittal.web.retrieve.objects import Ranges
+from sagittal.web.wire.accept import Choice
+from sagittal.web.wire.conditions import Header
+from sagittal.web.wire.multipart import Framing
+
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
+    from sagittal.archive.retrieve import InstanceRef
+
+_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+_OPENED = 256  # objects remembered to have been opened: so their names are in memory too
+_PIECES_MAX = 64
+
+
+class AtHand:
+    """Answers of at most `bytes_max` bytes."""
+
+    def __init__(self, archive: Archive, bytes_max: int) -> None:
+        self._archive = archive
+        self._bytes_max = bytes_max
+        self._opened: OrderedDict[str, None] = OrderedDict()
+
+    def answer(
+        self, ref: InstanceRef, found: Sequence[Ranges], choice: Choice, where: Sequence[str], more: Iterable[Header]
+    ) -> Response | None:
+        """The frames that lie at `found`, which are at the addresses `where`; None when a thread is to read them."""
+        if not self._may(ref, found):
+            return None
+        content_type, close = choice.offer.type, b""
+        heads = [b""] * len(found)
+        if choice.multipart:
+            framing = Framing(content_type)
+            content_type, close = framing.content_type, framing.close
+            heads = [framing.head(choice.offer.media_type, address) for address in where]
+        body = self._body(ref, found, heads, close)
+        if body is None:
+            return None
+        answer = Response(memoryview(body))
+        answer.raw_headers = [
+            (b"content-type", content_type.encode("latin-1")), *more, (b"content-length", b"%d" % len(body))
+        ]  # fmt: skip
+        return answer
+
+    def _may(self, ref: InstanceRef, found: Sequence[Ranges]) -> bool:
+        if _NO_WAIT is None or ref.syntax_uid == EXPLICIT_BE:
+            return False
+        pieces = [bits for ranges in found for bits in ranges]
+        if len(pieces) > _PIECES_MAX or sum(length for _, length in pieces) > self._bytes_max * 8:
+            return False
+        if any((offset | length) & 7 for offset, length in pieces):
+            return False
+        known = ref.digest in self._opened
+        self._opened[ref.digest] = None
+        self._opened.move_to_end(ref.digest)
+        if len(self._opened) > _OPENED:
+            self._opened.popitem(last=False)
+        return known
+
+    def _body(
+        self, ref: InstanceRef, found: Sequence[Ranges], heads: Sequence[bytes], close: bytes
+    ) -> bytearray | None:
+        size = sum(length for ranges in found for _, length in ranges) // 8
+        body = bytearray(sum(map(len, heads)) + size + len(close))
+        view, at = memoryview(body), 0
+        with self._archive.open_object(ref) as opened:
+            for head, ranges in zip(heads, found, strict=True):
+                view[at : at + len(head)] = head
+                at += len(head)
+                for offset, length in ranges:
+                    end = at + length // 8
+                    if not _read(opened.fd, opened.data_set_offset + offset // 8, view[at:end]):
+                        return None
+                    at = end
+        view[at:] = close
+        return body
+
+
+def _read(fd: int, offset: int, into: memoryview) -> bool:
+    """Fill `into`; False when the disk would have to be asked."""
+    assert _NO_WAIT is not None
+    try:
+        return os.preadv(fd, [into], offset, _NO_WAIT) == len(into)
+    except OSError:  # EAGAIN; EOPNOTSUPP of a file system that can't tell
+        return False
