@@ -164,11 +164,13 @@ def timed(probe: Probe, rounds: int, warm: int = 1) -> float:
 
 def paced(probe: Probe, server: Server, seconds: float = 0.3, warm: int = 5) -> float:
     """Median seconds of as many rounds as go into so many; tells the server what processor time a round took."""
-    for _ in range(warm):
-        probe()
+    limit = time.monotonic() + seconds * 2
+    for n in range(warm):
+        if not n or time.monotonic() < limit:
+            probe()
     rounds: list[float] = []
     limit, used = time.monotonic() + seconds, server.cpu_seconds()
-    while len(rounds) < 3 or time.monotonic() < limit:
+    while not rounds or time.monotonic() < limit:
         started = time.monotonic()
         probe()
         rounds.append(time.monotonic() - started)

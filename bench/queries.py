@@ -87,6 +87,7 @@ class Query:
     level: str = "STUDY"
     bar: float = 2
     indexed: bool = True
+    hierarchical: bool = True  # C-FIND names the study and series of what it asks for (PS3.4 C.4.1.2.1)
 
     def questions(self, studies: int) -> tuple[list[dict[int, str]], int]:
         """Of an archive with so many studies, and the matches of each."""
@@ -129,18 +130,27 @@ QUERIES = (
     Query("date", "Study Date", _values(_DATE)),
     Query("range", "Study Date, range with 100 studies", lambda n: {_DATE: _days(n)}, 100),
     Query("modalities", "Modalities in Study and a range", lambda n: {_DATE: _days(n), 0x00080061: "MR"}, 25),
-    Query("modality", "Modality of series and a range", lambda n: {_DATE: _days(n), 0x00080060: "MR"}, 25, "SERIES"),
-    Query("series-uid", "Series Instance UID", _values(_SERIES), 1, "SERIES"),
-    Query("instance-uid", "SOP Instance UID", _values(0x00080018), 1, "IMAGE"),
+    Query(
+        "modality",
+        "Modality of series and a range",
+        lambda n: {_DATE: _days(n), 0x00080060: "MR"},
+        25,
+        "SERIES",
+        hierarchical=False,
+    ),
+    Query("of-study", "Modality of the series of a study", _values(_STUDY, 0x00080060), 1, "SERIES"),
+    Query("series-uid", "Series Instance UID", _values(_STUDY, _SERIES), 1, "SERIES"),
+    Query("instance-uid", "SOP Instance UID", _values(_STUDY, _SERIES, 0x00080018), 1, "IMAGE"),
     Query("wildcard", "Patient's Name, `*middle*`", lambda n: {_NAME: _inside(n)}, _with_inside, indexed=False),
     Query(
         "unindexed",
-        "Image Comments of 10,000 instances in a range",
-        lambda n: {_DATE: _days(0, 10_000), 0x00204000: unindexed(n, 0)[0x00204000]},
+        "Plate ID among 10,000 instances in a range",
+        lambda n: {_DATE: _days(0, 10_000), 0x00181004: unindexed(n, 0)[0x00181004]},
         1,
         "IMAGE",
         bar=10,
         indexed=False,
+        hierarchical=False,
     ),
 )
 _RESOURCES = {"STUDY": "studies", "SERIES": "series", "IMAGE": "instances"}
@@ -155,11 +165,13 @@ def _find(query: Query, server: Server, bench: Bench) -> float:
 
 def _qido(query: Query, server: Server, bench: Bench) -> float:
     questions, matches = query.questions(_studies(server))
-    paths = [
-        f"{_RESOURCES[query.level]}?{urlencode({f'{tag:08X}': text for tag, text in keys.items()}, quote_via=quote)}"
-        for keys in questions
-    ]
+    paths = [f"{_RESOURCES[query.level]}?{_parameters(keys)}" for keys in questions]
     return probes.paced(probes.qido(server, paths, matches), server) * 1000
+
+
+def _parameters(keys: dict[int, str]) -> str:
+    """Orthanc leaves `%5E` as it is."""
+    return urlencode({f"{tag:08X}": text for tag, text in keys.items()}, quote_via=quote, safe="^*")
 
 
 def _studies(server: Server) -> int:
@@ -172,6 +184,8 @@ def _rows() -> Iterator[Row]:
     kinds = (("find", "C-FIND", _find), ("qido", "QIDO", _qido))
     for query in QUERIES:
         for key, title, function in kinds:
+            if key == "find" and not query.hierarchical:
+                continue
             measure: Measure = partial(function, query)
             named = f"{title}, {query.title}"
             peers: tuple[type[Server], ...] = (Orthanc10k,)

@@ -77,8 +77,8 @@ def values_of(number: int, instance: int) -> dict[int, str]:
 
 
 def unindexed(number: int, instance: int) -> dict[int, str]:
-    """KVP and Image Comments, which are in no index."""
-    return {0x00180060: str(100 + number % 40), 0x00204000: f"image {instance} of study {number}"}
+    """KVP and Plate ID, which are in no index, neither ours nor Orthanc's."""
+    return {0x00180060: str(100 + number % 40), 0x00181004: f"plate-{instance}-of-{number}"}
 
 
 def fillers() -> dict[int, tuple[str, str]]:
@@ -92,9 +92,9 @@ def _metadata(values: dict[int, str], number: int, instance: int) -> bytes:
     for tag, text in values.items():
         vr = vr_of(tag)
         told[f"{tag:08X}"] = {"vr": vr, "Value": [{"Alphabetic": text} if vr == "PN" else text]}
-    kvp, comments = unindexed(number, instance).values()
+    kvp, plate = unindexed(number, instance).values()
     told["00180060"] = {"vr": "DS", "Value": [int(kvp)]}
-    told["00204000"] = {"vr": "LT", "Value": [comments]}
+    told["00181004"] = {"vr": "LO", "Value": [plate]}
     return zlib.compress(json.dumps(dict(sorted(told.items())), separators=(",", ":")).encode(), 1)
 
 
