@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Ranges = list[tuple[int, int]]  # (offset, length) in bits of the data set
 _ARRAY_CODES = {2: "H", 4: "I", 8: "Q"}
-_NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
@@ -74,23 +73,6 @@ class Stored:
             word = self._word(fd, start, base) if ref.syntax_uid == EXPLICIT_BE else 1
             for ranges in found:
                 yield (piece for bits in ranges for piece in self._bits(fd, start, bits, base, word))
-
-    def at_hand(self, ref: InstanceRef, found: Sequence[Ranges], most: int) -> list[list[bytes]] | None:
-        """For each frame its bytes, if they are at most `most`, stored as they are sent, and in the system's memory:
-        so that the loop can take them without waiting for a disk.
-        """
-        whole = all(not (offset | length) & 7 for ranges in found for offset, length in ranges)
-        size = sum(length for ranges in found for _, length in ranges) // 8
-        if not whole or size > most or ref.syntax_uid == EXPLICIT_BE or _NO_WAIT is None:
-            return None
-        with self._opened(ref) as (fd, start):
-            frames = []
-            for ranges in found:
-                pieces = [_held(fd, start + offset // 8, length // 8) for offset, length in ranges]
-                frames.append([piece for piece in pieces if piece is not None])
-                if len(frames[-1]) < len(pieces):
-                    return None
-        return frames
 
     def value(self, ref: InstanceRef, offset: int, first: int, length: int) -> Iterator[bytes]:
         """`length` bytes, from `first` on, of the value that metadata names by its `offset` in the data set."""
@@ -237,16 +219,6 @@ def _placed(events: Iterable[Event]) -> Iterator[tuple[str, Event]]:
         elif event.kind == "end-sequence":
             del path[-2:]
         yield "/".join(path[:-1]), event
-
-
-def _held(fd: int, offset: int, length: int) -> bytes | None:
-    """The bytes, unless the disk would have to be asked for some."""
-    assert _NO_WAIT is not None
-    octets = bytearray(length)
-    try:
-        return bytes(octets) if os.preadv(fd, [octets], offset, _NO_WAIT) == length else None
-    except OSError:  # EAGAIN, or a file system that cannot tell
-        return None
 
 
 def sliced(chunks: Iterator[bytes], first: int, end: int) -> Iterator[bytes]:
