@@ -15,7 +15,7 @@ from sagittal.dicom.syntaxes import syntax
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.rendering import pictures
-from sagittal.pixels.rendering.render import AS_IT_IS, render
+from sagittal.pixels.rendering.render import AS_IT_IS, Frame, render
 from sagittal.pixels.rendering.states import state_for
 from sagittal.workers.worker import Input
 
@@ -53,17 +53,16 @@ def rendered(
         return told, waveform.svg(image.attributes, big_endian=not syntax(image.syntax_uid).little_endian).encode()
     state, asked = object_in(inputs[1]).attributes if len(inputs) > 1 else None, options_of(options)
 
-    def shown(number: int) -> tuple[pictures.Picture, bytes | None]:
-        decoded = image.frame(number)
+    def shown(decoded: Frame) -> tuple[pictures.Picture, bytes | None]:
         if state is None:
             return render(decoded, asked, AS_IT_IS)
         uid = image.attributes.text(0x00080018)
-        return render(decoded, asked, state_for(state, uid, number, signed=decoded.description.signed))
+        return render(decoded, asked, state_for(state, uid, decoded.number, signed=decoded.description.signed))
 
     if frame == 0:
-        made = (shown(number)[0] for number in range(1, image.count + 1))
+        made = (shown(decoded)[0] for decoded in image.frames(range(1, image.count + 1)))
         return told, pictures.moving(media_type, made, seconds_a_frame(image.attributes), quality)
-    pixels, profile = shown(frame)
+    pixels, profile = shown(image.frame(frame))
     return told, pictures.picture(media_type, pixels, quality, profile)
 
 

@@ -19,7 +19,7 @@ from sagittal.pixels.rendering import geometry, pictures, regions
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.geometry import Viewport
 from sagittal.pixels.rendering.grayscale import Window
-from sagittal.pixels.rendering.render import AS_IT_IS, Options, Picture, render
+from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, render
 from sagittal.pixels.rendering.states import state_for
 from sagittal.workers.objects import opened
 from sagittal.workers.worker import Input
@@ -49,7 +49,9 @@ def moving(
     if len(frames) > FRAMES_MAX:
         raise NotAcceptable(f"{len(frames)} frames are too many for one moving picture; at most {FRAMES_MAX}")
     asked = options_of(options)
-    made = (_shown(image, over, number, asked)[0] for number in frames)
+    if not image.count:
+        raise NotAcceptable("the object has no frames to render")
+    made = (_of_frame(image, over, frame, asked)[0] for frame in image.frames(sorted(frames)))
     return pictures.moving(media_type, made, seconds_a_frame(image.attributes), quality)
 
 
@@ -122,7 +124,11 @@ def options_of(told: Told) -> Options:
 def _shown(image: Image, over: Image | None, number: int, options: Options) -> tuple[Picture, bytes | None]:
     if not image.count:
         raise NotAcceptable("the object has no frames to render")
-    frame = image.frame(number)
+    return _of_frame(image, over, image.frame(number), options)
+
+
+def _of_frame(image: Image, over: Image | None, frame: Frame, options: Options) -> tuple[Picture, bytes | None]:
+    number = frame.number
     if over is None:
         if image.attributes.text(0x00080016) == regions.SEGMENTATION:
             return _segments_alone(image, number, options), None

@@ -5,8 +5,9 @@ Deliberately not here: opening anything. `read` is the caller's; so is where met
 
 from __future__ import annotations
 
+import sys
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,15 +16,17 @@ import orjson
 from sagittal.dicom.frameindex import FrameIndex
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, syntax
-from sagittal.errors import NotFound
+from sagittal.errors import NotFound, PixelsUndecodable
 from sagittal.limits import PixelLimits, ReaderLimits
 from sagittal.pixels import frames
-from sagittal.pixels.codecs import codec
+from sagittal.pixels.codecs import codec, video
 from sagittal.pixels.description import Description, describe
 from sagittal.pixels.frames import Read
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.overlays import GROUPS
 from sagittal.pixels.rendering.render import Frame
+
+_PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,15 @@ class Image:
 
     @property
     def count(self) -> int:
-        """Frames that can be told apart."""
+        """Frames that can be told apart; of a video, those that it says it has."""
+        if self.is_video:
+            return self.description.frames
         return 0 if self.index is None else self.index.count
+
+    @property
+    def is_video(self) -> bool:
+        """Whether its frames are one stream."""
+        return syntax(self.syntax_uid).video
 
     def encoded(self, number: int) -> bytes:
         """A frame as its codec takes it. NotFound when there is no such frame."""
@@ -59,11 +69,42 @@ class Image:
 
     def frame(self, number: int) -> Frame:
         """A frame decoded, with every bit of its cells where overlay planes lie in them."""
+        if self.is_video:
+            return next(self._of_video([number]))
         data, described = self.encoded(number), self.description
         one = codec(self.syntax_uid)
         stored = one.decode(data, described)
         raw = one.decode(data, described.cells()) if self._has_embedded_overlays(described) else None
         return Frame(self.attributes, number, stored, one.decoded(described), raw)
+
+    def frames(self, numbers: Sequence[int]) -> Iterator[Frame]:
+        """Frames in ascending order; a video is decoded once for all of them."""
+        return self._of_video(numbers) if self.is_video else map(self.frame, numbers)
+
+    def _of_video(self, numbers: Sequence[int]) -> Iterator[Frame]:
+        described, wanted = self.description, set(numbers)
+        if not wanted or not 1 <= min(wanted) <= max(wanted) <= described.frames:
+            raise NotFound(f"the object has {described.frames} frames")
+        found = video.decode(self._stream(), described, min(wanted), max(wanted))
+        made = 0
+        for number, pixels in enumerate(found, min(wanted)):
+            if number in wanted:
+                made += 1
+                yield Frame(self.attributes, number, pixels, video.decoded(described))
+        if made < len(wanted):
+            raise PixelsUndecodable(f"the video has fewer frames than the {described.frames} that the data set says")
+
+    def _stream(self) -> bytes:
+        """The fragments of the pixel data joined: those of a video have no place in the frame index."""
+        reader, at = Reader(syntax(self.syntax_uid), wanted=frozenset(), limits=ReaderLimits()), 0
+        while reader.pixel_data_at is None:
+            data = self.read(at, _PIECE_BYTES)
+            if not data:
+                raise NotFound("the object has no pixel data")
+            reader.feed(data)
+            at += len(data)
+        places = frames.fragments(self.read, reader.pixel_data_at, sys.maxsize)
+        return b"".join(self.read(*place) for place in places)
 
     def _has_embedded_overlays(self, described: Description) -> bool:
         unused = described.kind == "integer" and described.bits_stored < described.bits_allocated

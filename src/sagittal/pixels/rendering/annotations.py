@@ -87,6 +87,13 @@ def _texts(item: Attributes, layer: str) -> list[Graphic]:
     points = tuple((corner[0], corner[1]) for corner in corners)
     made = [Graphic("TEXT", points, display, False, text, layer, ink, justification)]
     if len(anchor) == 2 and item.text(0x00700015) == "Y" and display == anchored:
-        middle = (points[0][0] + points[1][0]) / 2, points[1][1]
-        made.append(Graphic("POLYLINE", (middle, (anchor[0], anchor[1])), display, False, "", layer, ink))
+        made.append(
+            Graphic("POLYLINE", (_nearest(points, anchor), (anchor[0], anchor[1])), display, layer=layer, ink=ink)
+        )
     return made
+
+
+def _nearest(corners: tuple[Point, ...], to: list[float]) -> Point:
+    """The point of a box that is nearest to another, however the box will be turned."""
+    columns, rows = (sorted(ends) for ends in zip(*corners, strict=True))
+    return min(max(to[0], columns[0]), columns[1]), min(max(to[1], rows[0]), rows[1])

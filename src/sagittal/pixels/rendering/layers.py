@@ -94,12 +94,14 @@ def _draw(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:
 
 
 def _write(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:
-    """Text from a point on, or in its box: as large as the box is high for its lines, within reason, and aligned."""
+    """Text from a point on, or in its box: as large as fits into it, within reason, and aligned."""
     text, font = graphic.text.replace("\r\n", "\n").replace("\r", "\n"), _font(draw)
     left, top = points[0]
     if len(points) > 1:
         (left, right), (top, bottom) = (sorted(ends) for ends in zip(*points[:2], strict=True))
-        font = _font(draw, (bottom - top) / (1.3 * (text.count("\n") + 1)))
+        size = (bottom - top) / (1.3 * (text.count("\n") + 1))
+        wide = draw.multiline_textbbox((0, 0), text, _font(draw, size))[2]
+        font = _font(draw, size * min(1.0, (right - left) / max(wide, 1)))
         free = right - left - draw.multiline_textbbox((0, 0), text, font)[2]
         if free > 0:
             left += free * {"LEFT": 0.0, "CENTER": 0.5, "RIGHT": 1.0}[graphic.justification]

@@ -18,6 +18,7 @@ SINGLE = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/jxl", "im
 PROFILED = ("image/jpeg", "image/png", "image/webp")  # those that an ICC profile goes into
 ANIMATED = ("image/gif", "image/webp", "video/mp4")
 QUALITY = 90
+_H264 = ("libopenh264", "libx264")  # the one with the freer licence first, if PyAV was built with it
 
 
 def picture(media_type: str, pixels: Picture, quality: int | None = None, profile: bytes | None = None) -> bytes:
@@ -96,13 +97,18 @@ def _mp4(frames: Iterator[Picture], seconds: float, quality: int | None) -> byte
         raise NotAcceptable("MP4 wants the extra `video`: pip install 'sagittal[video]'") from None
     from fractions import Fraction
 
-    out, first = io.BytesIO(), next(frames)
+    out, first, level = io.BytesIO(), next(frames), quality or QUALITY
+    name = next((each for each in _H264 if each in av.codecs_available), None)
+    if name is None:
+        raise NotAcceptable("the PyAV that is installed has no encoder of H.264")
     rate = Fraction(1 / max(seconds, 1e-3)).limit_denominator(1000)
     with av.open(out, "w", format="mp4") as container:
-        stream = container.add_stream(
-            "libx264", rate=rate, options={"crf": str(round(50 - 0.4 * (quality or QUALITY)))}
-        )
-        stream.height, stream.width = (side - side % 2 for side in first.shape[:2])
+        stream: Any = container.add_stream(name, rate=rate)
+        if name == "libx264":
+            stream.options = {"crf": str(round(50 - 0.4 * level))}
+        else:  # it knows bit rates alone: from a tenth of a bit a pixel to two
+            stream.bit_rate = round(first.shape[0] * first.shape[1] * float(rate) * (0.1 + 1.9 * level / 100))
+        stream.height, stream.width = (max(2, side - side % 2) for side in first.shape[:2])
         stream.pix_fmt = "yuv420p"
         for pixels in _before(first, frames):
             color = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)

@@ -27,6 +27,7 @@ class Kind(NamedTuple):
 
 IMAGE = Kind("image", STILL, "an image")
 MOVIE = Kind("image", tuple(dict.fromkeys(STILL + MOVING)), "an image of several frames")
+FRAME = Kind("image", STILL, "a frame of a video")
 REPORT = Kind("report", ("text/html",), "a report")
 WAVEFORM = Kind("waveform", ("image/svg+xml",), "a waveform")
 OVER = Kind("over", STILL, "what lies over an image")
@@ -64,5 +65,6 @@ def kind_of(ref: InstanceRef) -> Kind:
     if sop_class.startswith(_STORAGE + "9."):
         return WAVEFORM
     if syntax(ref.syntax_uid).video:
-        return Kind("video", (COMPRESSED_TYPES.get(ref.syntax_uid, "video/mp4"),), "a video")
+        own = COMPRESSED_TYPES.get(ref.syntax_uid, "video/mp4")  # it is its own rendering, and goes first
+        return Kind("video", (own, *(each for each in STILL + MOVING if each != own)), "a video")
     return MOVIE if (ref.frames or 1) > 1 else IMAGE

@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from sagittal.errors import NotFound, SagittalError
 from sagittal.web.render.asked import MOVING, SMALL, Asked, acceptable, asked, chosen
 from sagittal.web.render.easel import Easel
-from sagittal.web.render.kinds import OVER, REPORT, Kind, kind_of
+from sagittal.web.render.kinds import FRAME, OVER, REPORT, Kind, kind_of
 from sagittal.web.render.shelf import Shelf
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
@@ -59,7 +59,9 @@ class Rendered:
         numbers = self._numbers(request, ref)
         if len(numbers) == 1:
             return await self._picture(request, ref, numbers[0], asked(request))
-        wants, kind = asked(request), kind_of(ref)
+        wants, kind = asked(request), _frame_kind(ref)
+        if kind_of(ref).name == "video":
+            kind = kind._replace(types=(*kind.types, "video/mp4"))
         media_type, multipart = self._type(request, kind)
         if not multipart and media_type in MOVING:
             return await self._moving(request, ref, numbers, media_type, wants)
@@ -88,11 +90,11 @@ class Rendered:
 
     async def _one(self, request: Request, ref: InstanceRef) -> Response:
         wants, kind = asked(request), kind_of(ref)
-        if kind.name == "video":
-            return self._elsewhere(request, ref, "7FE00010")
         if kind.name == "document":
             return await self._document(request, ref, kind)
         media_type, multipart = self._type(request, kind)
+        if kind.name == "video" and media_type == kind.types[0]:
+            return self._elsewhere(request, ref, "7FE00010")
         if kind.name in ("report", "waveform"):
             return await self._text(request, ref, media_type)
         if multipart:
@@ -103,9 +105,9 @@ class Rendered:
         return await self._picture(request, ref, 1, wants)
 
     async def _picture(self, request: Request, ref: InstanceRef, frame: int, wants: Asked) -> Response:
-        media_type, multipart = self._type(request, kind_of(ref))
+        media_type, multipart = self._type(request, _frame_kind(ref))
         if multipart:
-            return self._parts(request, [(ref, frame)], kind_of(ref))
+            return self._parts(request, [(ref, frame)], _frame_kind(ref))
         tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key())
         if (answer := unchanged(request, tag)) is not None:
             return answer
@@ -176,7 +178,7 @@ class Rendered:
             made, problem = 0, NotFound("nothing here can be rendered")
             for ref, frame in items:
                 own = kind_of(ref)
-                if media_type not in own.types:
+                if media_type not in own.types or (own.name == "video" and media_type == own.types[0]):
                     continue
                 try:
                     if own.name in ("report", "waveform"):
@@ -223,6 +225,12 @@ def _types_of(kinds: Sequence[Kind]) -> tuple[str, ...]:
     """What several objects can be had as: those of pictures first, if any is one."""
     pictures = [kind for kind in kinds if kind.name in ("image", "over")]
     return (pictures or [kind for kind in kinds if kind.types] or kinds)[0].types
+
+
+def _frame_kind(ref: InstanceRef) -> Kind:
+    """How a frame is rendered: one of a video as an image."""
+    kind = kind_of(ref)
+    return FRAME if kind.name == "video" else kind
 
 
 def _numbers_of(ref: InstanceRef) -> range:

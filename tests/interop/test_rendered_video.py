@@ -1,0 +1,121 @@
+"""Frames of videos as pictures, and multi-frame images as videos: through a running archive, and by the command."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from conftest import Served, sagittal
+from interop.pictured import STUDY, image
+from PIL import Image
+from programs import corpus_folder
+
+NAMES = ["synth_h264_hp41", "synth_hevc_mp51", "synth_mpeg2_mpml"]
+HIDE_PYAV = "import sys\nsys.modules['av'] = None\n"
+
+
+def stored(served: Served, data: bytes) -> str:
+    import pydicom
+
+    kind = {"content-type": "application/dicom"}
+    assert httpx.post(served.http + "/dicom-web/studies", content=data, headers=kind, timeout=60).status_code == 200
+    held = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
+    series = f"{served.http}/dicom-web/studies/{held.StudyInstanceUID}/series/{held.SeriesInstanceUID}"
+    return f"{series}/instances/{held.SOPInstanceUID}"
+
+
+def get(address: str, accept: str) -> httpx.Response:
+    return httpx.get(address, headers={"accept": accept}, timeout=60)
+
+
+def shown(answer: httpx.Response) -> Any:
+    assert answer.status_code == 200, answer.text
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+
+def decoded(data: bytes) -> list[Any]:
+    """The frames as FFmpeg decodes them, independently of our reading."""
+    import av
+    import pydicom
+    from pydicom.encaps import generate_fragments
+
+    pixels = pydicom.dcmread(io.BytesIO(data)).PixelData
+    stream = b"".join(list(generate_fragments(pixels))[1:])
+    with av.open(io.BytesIO(stream)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_frames_of_a_video(shared_server: Served, name: str) -> None:
+    data = (corpus_folder() / "video" / f"{name}.dcm").read_bytes()
+    address, frames = stored(shared_server, data), decoded(data)
+    for number in (1, 13, 25):
+        assert (shown(get(f"{address}/frames/{number}/rendered", "image/png")) == frames[number - 1]).all()
+    assert (shown(get(address + "/rendered", "image/png")) == frames[0]).all()
+    assert get(address + "/frames/26/rendered", "image/png").status_code == 404
+    small = shown(get(address + "/thumbnail", "image/png"))
+    expected = np.asarray(Image.fromarray(frames[12]).resize(small.shape[1::-1], Image.Resampling.BOX))
+    assert max(small.shape) == 200 and np.abs(small.astype(int) - expected).max() <= 1
+    parts = get(f"{address}/frames/2,3/rendered", 'multipart/related; type="image/png"')
+    assert parts.content.count(b"\x89PNG") == 2
+
+
+def test_a_video_is_its_own_rendering_and_can_be_had_as_others(shared_server: Served) -> None:
+    data = (corpus_folder() / "video" / "synth_mpeg2_mpml.dcm").read_bytes()
+    address = stored(shared_server, data)
+    whole = get(address + "/rendered", "*/*")
+    assert whole.status_code == 303 and whole.headers["location"].endswith("/bulkdata/7FE00010")
+    moving = Image.open(io.BytesIO(get(address + "/rendered", "image/webp").content))
+    assert moving.n_frames == 25  # type: ignore[attr-defined]
+    film = get(address + "/rendered", "video/mp4")
+    assert film.headers["content-type"] == "video/mp4" and len(film_frames(film.content)) == 25
+    some = get(address + "/frames/1,5,9/rendered", "image/gif")
+    assert Image.open(io.BytesIO(some.content)).n_frames == 3  # type: ignore[attr-defined]
+
+
+def film_frames(data: bytes) -> list[Any]:
+    import av
+
+    with av.open(io.BytesIO(data)) as container:
+        return [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+
+
+def multiframe() -> bytes:
+    import pydicom
+
+    levels = np.stack([np.full((48, 64), level, np.uint8) for level in (0, 100, 200, 255)])
+    held, file = image(9901, levels, "7.2", FrameTime=100, WindowCenter=128, WindowWidth=256), io.BytesIO()
+    held.StudyInstanceUID = f"{STUDY}.9"
+    pydicom.dcmwrite(file, held, enforce_file_format=True)
+    return file.getvalue()
+
+
+def test_frames_as_a_film(shared_server: Served) -> None:
+    address = stored(shared_server, multiframe())
+    film = get(address + "/rendered", "video/mp4")
+    frames = film_frames(film.content)
+    assert [frame.shape for frame in frames] == [(48, 64)] * 4
+    assert [int(frame[20, 20]) for frame in frames] == pytest.approx([0, 100, 200, 255], abs=6)
+
+
+def test_without_the_extra(start_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HIDE_PYAV)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    served = start_server()
+    address = stored(served, (corpus_folder() / "video" / "synth_h264_hp41.dcm").read_bytes())
+    refused = get(address + "/frames/1/rendered", "image/png")
+    assert refused.status_code == 406 and "sagittal[video]" in refused.json()["detail"]
+    assert shown(get(address + "/thumbnail", "image/png")).shape == (200, 200)  # a card
+    film = get(stored(served, multiframe()) + "/rendered", "video/mp4")
+    assert film.status_code == 406 and "sagittal[video]" in film.json()["detail"]
+
+
+def test_by_the_command(tmp_path: Path) -> None:
+    video = corpus_folder() / "video" / "synth_hevc_mp51.dcm"
+    done = sagittal("render", video, "--frame", "25", "-o", tmp_path / "last.png")
+    assert done.returncode == 0, done.stderr
+    assert (np.asarray(Image.open(tmp_path / "last.png")) == decoded(video.read_bytes())[24]).all()
