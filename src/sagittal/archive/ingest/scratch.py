@@ -37,6 +37,11 @@ class Scratch:
         threads = self._gauge.threads
         self._fd = (await asyncio.get_running_loop().run_in_executor(threads, self._pen.settle)).fd
 
+    @property
+    def fd(self) -> int:
+        """The open file, for workers; after `finish`."""
+        return self._fd
+
     def read(self, offset: int, count: int) -> bytes:
         """That many bytes, fewer at the end only; on any thread, after `finish`."""
         parts = []

@@ -2,7 +2,8 @@
 
 PS3.18 8.7.3.3 (Tables 8.7.3-4 and -5) and 10.5.1.1.2. The transfer syntax of a compressed image or video is found by
 its own head; a `transfer-syntax` parameter may choose among those that fit. What the metadata says of the pixels must
-agree with the head, and what it leaves out is taken from there. Nothing is decoded: PNG, GIF and the like are refused.
+agree with the head, and what it leaves out is taken from there. PNG images come decoded (`native`); GIF and the like
+are refused.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sagittal.dicom.streams.stills import Still, read_rle, read_still
 from sagittal.dicom.streams.videos import read_video
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, syntax
 from sagittal.errors import BadRequest, UnsupportedMedia
+from sagittal.web.store.native import Native
 from sagittal.web.wire.accept import OCTET_STREAM
 
 PIXEL_DATA, DOCUMENT = "7FE00010", "00420011"
@@ -98,14 +100,16 @@ class Pixels:
     added: Mapping[str, Any]
 
 
-def pixels(held: Held, address: str, obj: Mapping[str, Any]) -> Pixels:
-    """The pixel data of the instance `obj`, whose parts are its frames in order."""
+def pixels(held: Held, address: str, obj: Mapping[str, Any], native: Native | None = None) -> Pixels:
+    """The pixel data of the instance `obj`, whose parts are its frames in order; `native` are those of PNG images."""
     parts = held.named(address)
     kinds = {part.type for part in parts}
     asked = {part.parameters.get("transfer-syntax", "") for part in parts}
     if len(kinds) > 1 or len(asked) > 1:
         raise BadRequest("the parts of the pixel data have different media types")
     (kind,), (wanted,) = kinds, asked
+    if native is not None:
+        return _decoded(native, parts, wanted, obj)
     if kind == OCTET_STREAM:
         return _octets(held, parts, wanted, obj)
     if kind in _VIDEOS:
@@ -113,6 +117,19 @@ def pixels(held: Held, address: str, obj: Mapping[str, Any]) -> Pixels:
     if kind in _STILLS or kind == _RLE:
         return _images(held, parts, kind, wanted, obj)
     raise UnsupportedMedia(f"pixel data as {kind} is not taken: it would have to be decoded")
+
+
+def _decoded(native: Native, parts: Sequence[BulkPart], wanted: str, obj: Mapping[str, Any]) -> Pixels:
+    """Color comes as RGB, sample by sample; numbers below zero can't."""
+    if wanted not in ("", EXPLICIT_LE):
+        raise BadRequest("a PNG image has no transfer syntax: it is kept uncompressed, in Explicit VR Little Endian")
+    if native.head.samples > 1 and _text(obj, "00280004") not in ("", "RGB"):
+        raise BadRequest(f"Photometric Interpretation {_text(obj, '00280004')}, but a PNG image of colors is RGB")
+    for tag, what in (("00280006", "Planar Configuration"), ("00280103", "Pixel Representation")):
+        if _number(obj, tag):
+            raise BadRequest(f"{what} is {_number(obj, tag)}, but that of a PNG image is 0")
+    added = {**_described(native.head, obj), **_frames(parts, obj)}
+    return Pixels(native.bulk(), EXPLICIT_LE, added)
 
 
 def _octets(held: Held, parts: Sequence[BulkPart], wanted: str, obj: Mapping[str, Any]) -> Pixels:

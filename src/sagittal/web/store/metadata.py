@@ -23,6 +23,7 @@ from sagittal.web.store.answer import DICOM_XML, Result
 from sagittal.web.store.commits import Commits
 from sagittal.web.store.cut import Cutter
 from sagittal.web.store.media import DOCUMENT, DOCUMENTS, PIXEL_DATA, BulkPart, Held, Pixels, pixels, plain_value
+from sagittal.web.store.native import Native, decoded
 from sagittal.web.wire.accept import DICOM_JSON
 from sagittal.web.wire.multipart import content_type
 
@@ -154,12 +155,17 @@ class Builder:
         self.results.append(result)
         try:
             await self._commits.room()
-            obj, ready = await self._on_thread(partial(self._completed, obj))
-            await self._send(obj, ready, result)
+            native = await decoded(self._house, self._held, self._intake.bulk.get(_address(obj, PIXEL_DATA) or "", ()))
+            try:
+                obj, ready = await self._on_thread(partial(self._completed, obj, native))
+                await self._send(obj, ready, result)
+            finally:
+                if native is not None:
+                    native.discard()
         except SagittalError as error:
             result.error = error
 
-    def _completed(self, obj: dict[str, Any]) -> tuple[dict[str, Any], Pixels | None]:
+    def _completed(self, obj: dict[str, Any], native: Native | None) -> tuple[dict[str, Any], Pixels | None]:
         """The object with what its bulk data tells, and its pixel data; DataSetMismatch when something is missing."""
         for tag, name in _UIDS.items():
             if not _text(obj, tag):
@@ -167,7 +173,7 @@ class Builder:
         ready = None
         address = _address(obj, PIXEL_DATA)
         if address is not None:
-            ready = pixels(self._held, address, obj)
+            ready = pixels(self._held, address, obj, native)
             obj = {**obj, **ready.added}
         if PIXEL_DATA in obj:
             for tag, name in _PIXEL_ATTRIBUTES.items():
