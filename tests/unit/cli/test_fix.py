@@ -116,6 +116,13 @@ def test_wrong_vrs(tmp_path: Path) -> None:
     assert made.PixelData == b"\1\2" * 8
 
 
+def test_bytes_of_big_endian_are_not_called_words(tmp_path: Path) -> None:
+    big = "1.2.840.10008.1.2.2"
+    made = [(0x00280100, "US", b"\0\x10"), (0x00080016, "UI", SC.encode()), (0x7FE00010, "OB", b"\1\2")]
+    _, repairs = fixed(write(tmp_path / "a", elements.encode(made, SYNTAXES[big]), syntax=big))
+    assert repairs == {}
+
+
 def test_number_of_frames(tmp_path: Path) -> None:
     frames = (0x00280008, "IS", b"5")
     made, repairs = fixed(write(tmp_path / "a", data_set(frames, pixels=b"\1\2" * 24)))

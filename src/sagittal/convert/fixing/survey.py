@@ -124,6 +124,8 @@ def right_vr(event: Event, signed: bool, allocated: int) -> str:
     if tag & 0x00010000 or not tag & 0xFFFF or tag >> 16 == 0xFFFE:
         return vr
     if tag == PIXEL_DATA and event.depth == 0:
+        if not event.little:
+            return vr  # OB and OW of the same bytes are other values in Big Endian (PS3.5 A.3)
         return "OW" if vr in ("OB", "UN") and allocated > 8 else "OB" if vr == "UN" else vr
     if tag in _AS_PIXELS and event.depth == 0 and vr in ("US", "SS", "UN"):
         return "SS" if signed else "US"
