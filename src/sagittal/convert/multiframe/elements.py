@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,13 +37,6 @@ def items(members: Mapping[str, Any], tag: str) -> list[Members]:
 def element(vr: str, *given: Any) -> Members:
     """An element with these values."""
     return {"vr": vr, "Value": list(given)} if given else {"vr": vr}
-
-
-def derived_uid(*parts: object) -> str:
-    """A UID that is the same whenever it is made of the same (PS3.5 B.2: a UUID made of a digest)."""
-    digest = bytearray(hashlib.sha256("\n".join(map(str, parts)).encode()).digest()[:16])
-    digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80  # RFC 9562: version 8
-    return f"2.25.{int.from_bytes(digest, 'big')}"
 
 
 def code(value: str, meaning: str) -> Members:

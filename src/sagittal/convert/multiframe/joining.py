@@ -14,6 +14,7 @@ from sagittal.convert.multiframe import elements as el
 from sagittal.convert.multiframe.elements import Members, element, items, text, values
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
+from sagittal.uid import derived_uid
 
 _P = "1.2.840.10008.5.1.4.1.1."
 # Classic SOP class → (Legacy Converted Enhanced class, the macro that has its Frame Type).
@@ -186,7 +187,7 @@ def _heads(instances: Sequence[Members], sop_class: str, count: int, *, keep_ser
     series = text(first, el.SERIES)
     types = [_type_of(one) for one in instances]
     image_type = [column[0] if len(set(column)) == 1 else "MIXED" for column in zip(*types, strict=True)]
-    organization = el.derived_uid(*uids, "dimensions")
+    organization = derived_uid(*uids, "dimensions")
     pointer = {
         "00209164": element("UI", organization),
         "00209165": element("AT", "00209057"),
@@ -194,8 +195,8 @@ def _heads(instances: Sequence[Members], sop_class: str, count: int, *, keep_ser
     }
     found = {
         el.CLASS: element("UI", sop_class),
-        el.INSTANCE: element("UI", el.derived_uid(*uids)),
-        el.SERIES: element("UI", series if keep_series else el.derived_uid(series, "multi-frame")),
+        el.INSTANCE: element("UI", derived_uid(*uids)),
+        el.SERIES: element("UI", series if keep_series else derived_uid(series, "multi-frame")),
         el.NUMBER: element("IS", "1"),
         el.IMAGE_TYPE: element("CS", *image_type),
         el.FRAMES: element("IS", str(count)),

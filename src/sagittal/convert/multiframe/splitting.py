@@ -15,6 +15,7 @@ from sagittal.convert.multiframe import elements as el
 from sagittal.convert.multiframe.elements import Members, element, items, text, values
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.frames import shifted
+from sagittal.uid import derived_uid
 
 _P = "1.2.840.10008.5.1.4.1.1."
 # Multi-frame SOP class → the classic one of the same images; those of one class take both.
@@ -78,7 +79,7 @@ class Splitting:
 
     def uid(self, frame: int) -> str:
         """The SOP Instance UID of the instance of a frame: always the same one."""
-        return el.derived_uid(text(self._members, el.INSTANCE), frame)
+        return derived_uid(text(self._members, el.INSTANCE), str(frame))
 
     def members(self, frame: int) -> Members:
         """The data set of the instance of a frame (1 is the first), without its pixels."""
@@ -90,7 +91,7 @@ class Splitting:
         self._overlays(made, frame)
         made[el.CLASS], made[el.INSTANCE] = element("UI", self._class), element("UI", self.uid(frame))
         if not self._keep_series:
-            made[el.SERIES] = element("UI", el.derived_uid(text(source, el.SERIES), "single-frame"))
+            made[el.SERIES] = element("UI", derived_uid(text(source, el.SERIES), "single-frame"))
         made[el.NUMBER] = element("IS", str(self._number(frame)))
         purpose = el.code("121322", "Source image for image processing operation")
         came_from = el.reference(source) | {"00081160": element("IS", str(frame))}
