@@ -1,21 +1,24 @@
 """SIGKILL at every boundary that the kernel sees, by `strace -e inject`: nothing acknowledged is lost, nothing doubled.
 
 For each system call that writes, syncs, renames or sends, the n-th one after the server is ready kills it, for
-n = 1, 2, 3, … while objects are stored by C-STORE. Then the archive is started again: what was acknowledged is there
-with its bytes, every object once, `scrub` finds nothing, staging is empty.
+n = 1, 2, 3, … while objects are stored by C-STORE or STOW-RS. Then the archive is started again: all that was
+acknowledged is there with its bytes, every object once, `scrub` finds nothing, staging is empty. Corrections are
+killed the same way.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import Served, sagittal, serve
 from crash.strace import Strace
-from wire import CT_IMAGE_STORAGE, EXPLICIT_LE, Closed, Object, Wire, image
+from wire import CT_IMAGE_STORAGE, EXPLICIT_LE, Closed, Object, Wire, image, part10
 
 # Each 20 times over the suite. `write` is that of a staging file and, since uvloop sends with it, of an answer too.
 BOUNDARIES = (
@@ -44,6 +47,23 @@ def _store_until_killed(served: Served, objects: list[Object]) -> list[Object]:
     return acknowledged
 
 
+def _stow_until_killed(served: Served, objects: list[Object]) -> list[Object]:
+    """The same by STOW-RS over one connection."""
+    acknowledged = []
+    try:
+        with httpx.Client(base_url=served.http, headers={"content-type": "application/dicom"}, timeout=20) as client:
+            for item in objects:
+                if client.post("/dicom-web/studies", content=part10(item)).status_code == 200:
+                    acknowledged.append(item)
+    except httpx.TransportError:
+        pass
+    return acknowledged
+
+
+Way = Callable[[Served, list[Object]], list[Object]]
+WAYS: dict[str, Way] = {"C-STORE": _store_until_killed, "STOW-RS": _stow_until_killed}
+
+
 def _retrieved(served: Served, item: Object) -> bytes:
     url = f"{served.http}/dicom-web/studies/{item.study_uid}/series/{item.series_uid}/instances/{item.sop_instance_uid}"
     request = urllib.request.Request(url, headers={"Accept": 'application/dicom; transfer-syntax="*"'})
@@ -69,13 +89,15 @@ def _check_after(data: Path, acknowledged: list[Object], offered: list[Object]) 
     assert scrub.returncode == 0, scrub.stdout + scrub.stderr
 
 
-def _kill_at(data: Path, trace: Path, boundary: str, nth: int, objects: list[Object]) -> tuple[bool, list[Object]]:
+def _kill_at(
+    data: Path, trace: Path, boundary: str, nth: int, objects: list[Object], store: Way
+) -> tuple[bool, list[Object]]:
     """Whether the n-th call of the boundary came (and killed), and what was acknowledged."""
     served = serve(data)
     strace = Strace(
         served.process.pid, trace, "-e", f"trace={boundary}", "-e", f"inject={boundary}:signal=SIGKILL:when={nth}"
     )
-    acknowledged = _store_until_killed(served, objects)
+    acknowledged = store(served, objects)
     killed = len(acknowledged) < len(objects)
     if not killed:
         strace.detach()
@@ -85,8 +107,9 @@ def _kill_at(data: Path, trace: Path, boundary: str, nth: int, objects: list[Obj
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_kill_at_every_boundary(tmp_path: Path, boundary: str) -> None:
+def test_kill_at_every_boundary(tmp_path: Path, boundary: str, way: str) -> None:
     study, series = image().study_uid, image().series_uid
     acknowledged: list[Object] = []
     offered: list[Object] = []
@@ -96,7 +119,7 @@ def test_kill_at_every_boundary(tmp_path: Path, boundary: str) -> None:
         objects = [
             image(study_uid=study, series_uid=series, rows=512 if big else 16, columns=512) for _ in range(KILLS + 5)
         ]
-        died, kept = _kill_at(tmp_path / "data", tmp_path / "trace", boundary, nth, objects)
+        died, kept = _kill_at(tmp_path / "data", tmp_path / "trace", boundary, nth, objects, WAYS[way])
         killed += died
         acknowledged += kept
         offered += objects
@@ -117,16 +140,71 @@ def fault_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     return start
 
 
-@pytest.mark.parametrize(
-    "point",
-    ["staging.create", "staging.write", "file.sync", "object.rename", "directory.sync", "index.begin", "index.commit",
-     "index.committed", "answer"],
+POINTS = (
+    "staging.create", "staging.write", "file.sync", "object.rename", "directory.sync", "index.begin", "index.commit",
+    "index.committed", "answer",
 )  # fmt: skip
-def test_kill_at_every_fault_point(tmp_path: Path, fault_server: Callable[[str], Served], point: str) -> None:
+
+
+def _kill_at_point(tmp_path: Path, fault_server: Callable[[str], Served], point: str, store: Way) -> None:
     served = fault_server(f"{point}:kill:3")
     study, series = image().study_uid, image().series_uid
     objects = [image(study_uid=study, series_uid=series, rows=512, columns=512) for _ in range(6)]
-    acknowledged = _store_until_killed(served, objects)
+    acknowledged = store(served, objects)
     served.stop()
     assert len(acknowledged) < len(objects), f"{point} was never passed"
     _check_after(tmp_path / "data", acknowledged, objects)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_kill_at_every_fault_point(tmp_path: Path, fault_server: Callable[[str], Served], point: str) -> None:
+    _kill_at_point(tmp_path, fault_server, point, _store_until_killed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
+def test_kill_at_every_fault_point_of_stow(tmp_path: Path, fault_server: Callable[[str], Served], point: str) -> None:
+    _kill_at_point(tmp_path, fault_server, point, _stow_until_killed)
+
+
+def _correct_until_killed(served: Served, study: str, names: list[str]) -> list[str]:
+    """Give a study one name after the other; those that were acknowledged."""
+    acknowledged = []
+    try:
+        with httpx.Client(base_url=served.http, timeout=20) as client:
+            for name in names:
+                given = {"attributes": {"PatientName": name}, "reason": "mixed up"}
+                if client.patch(f"/api/studies/{study}", json=given).status_code == 200:
+                    acknowledged.append(name)
+    except httpx.TransportError:
+        pass
+    return acknowledged
+
+
+@pytest.mark.parametrize("point", ["index.begin", "index.commit", "index.committed"])
+def test_a_correction_is_whole_or_not_there(tmp_path: Path, fault_server: Callable[[str], Served], point: str) -> None:
+    """What was acknowledged is in force; index, metadata and file say the same name, and the log tells who gave it."""
+    item, names = image(), [f"Name^{number}" for number in range(1, 7)]
+    served = serve(tmp_path / "data")
+    assert _stow_until_killed(served, [item]) == [item]
+    served.stop()
+    served = fault_server(f"{point}:kill:4")
+    acknowledged = _correct_until_killed(served, item.study_uid, names)
+    served.stop()
+    assert 0 < len(acknowledged) < len(names), f"{point} was passed too early or never"
+    served = serve(tmp_path / "data")
+    try:
+        with httpx.Client(base_url=served.http, timeout=20, headers={"accept": "application/dicom+json"}) as client:
+            study = f"/dicom-web/studies/{item.study_uid}"
+            told = [client.get(path).json()[0] for path in ("/dicom-web/studies", study + "/metadata")]
+            (found, same) = [each["00100010"]["Value"][0]["Alphabetic"] for each in told]
+            corrections = client.get(f"/api/studies/{item.study_uid}/corrections").json()
+        given = [each["attributes"]["00100010"]["Value"][0]["Alphabetic"] for each in corrections]
+        assert found == same == given[-1]
+        assert given in (acknowledged, names[: len(acknowledged) + 1])  # one more: done, but never told
+        assert f"PN{chr(len(found))}\0{found}".encode() in _retrieved(served, item)
+    finally:
+        served.stop()
+    with sqlite3.connect(tmp_path / "data" / "index.db") as index:
+        (logged,) = index.execute("SELECT count(*) FROM audit WHERE verb = 'correct' AND outcome = 'done'").fetchone()
+    assert logged == len(given)
