@@ -1,0 +1,86 @@
+"""What joining and splitting make of attributes, without files: orders, types, private blocks, classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sagittal.convert.multiframe.elements import PER_FRAME, SHARED, element, items, text, values
+from sagittal.convert.multiframe.joining import class_for, joined, ordered
+from sagittal.convert.multiframe.splitting import Splitting
+from sagittal.errors import NotAcceptable
+from sagittal.pixels.description import Description
+
+CT, ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
+
+
+def instance(number: int, **more: Any) -> dict[str, Any]:
+    made = {"00080016": element("UI", CT), "00080018": element("UI", f"1.2.{number}"), "0020000E": element("UI", "1.3")}
+    return made | {"00200013": element("IS", str(number))} | more
+
+
+def nothing(tag: int) -> bytes:
+    raise AssertionError("no bytes are asked for")
+
+
+def test_order_is_by_number_then_place_then_as_given() -> None:
+    assert ordered([instance(3), instance(1), instance(2)]) == [1, 2, 0]
+    turned = {"00200037": element("DS", "0", "1", "0", "0", "0", "1")}  # the normal is x
+    placed = [instance(1, **turned, **{"00200032": element("DS", x, "0", "0")}) for x in ("5", "-3", "1")]
+    assert ordered(placed) == [1, 2, 0]
+    assert ordered([instance(1), instance(1)]) == [0, 1]
+
+
+def test_image_type_of_frames_that_differ_is_mixed() -> None:
+    one = instance(1, **{"00080008": element("CS", "ORIGINAL", "PRIMARY", "AXIAL")})
+    other = instance(2, **{"00080008": element("CS", "DERIVED", "PRIMARY", "AXIAL", "MIP")})
+    made = joined([one, other], Description(4, 4))
+    assert values(made, "00080008") == ["MIXED", "PRIMARY", "AXIAL", "MIXED"]
+    groups = items(made, PER_FRAME)
+    assert [values(items(group, "00189329")[0], "00089007")[3] for group in groups] == ["NONE", "MIP"]
+
+
+def test_what_is_equal_is_said_once() -> None:
+    shared = {"00281053": element("DS", "2"), "00181210": element("SH", "B30")}
+    both = [instance(n, **shared, **{"00201041": element("DS", str(n))}) for n in (1, 2)]
+    made = joined(both, Description(4, 4))
+    (group,) = items(made, SHARED)
+    assert text(items(group, "00289145")[0], "00281053") == "2"
+    assert text(items(group, "00209170")[0], "00181210") == "B30"
+    assert "00181210" not in made and "00281053" not in made
+    assert [text(items(one, "00209171")[0], "00201041") for one in items(made, PER_FRAME)] == ["1", "2"]
+
+
+def test_private_blocks_that_meet_get_other_numbers() -> None:
+    macro = {"00290010": element("LO", "INNER"), "00291001": element("LO", "inner")}
+    made = instance(1, **{"00080016": element("UI", ENHANCED_CT), SHARED: element("SQ", macro)})
+    made |= {"00290010": element("LO", "OUTER"), "00291001": element("LO", "outer")}
+    found = Splitting(made, 1, nothing).members(1)
+    assert (text(found, "00290010"), text(found, "00291001")) == ("OUTER", "outer")
+    assert (text(found, "00290011"), text(found, "00291101")) == ("INNER", "inner")
+
+
+def test_groups_that_are_not_one_for_each_frame() -> None:
+    made = instance(1, **{"00080016": element("UI", ENHANCED_CT), PER_FRAME: element("SQ", {}, {})})
+    with pytest.raises(NotAcceptable, match="2 items of functional groups for 3 frames"):
+        Splitting(made, 3, nothing)
+
+
+@pytest.mark.parametrize(
+    ("described", "ending"),
+    [
+        (Description(4, 4, bits_allocated=1, bits_stored=1, high_bit=0), "7.1"),
+        (Description(4, 4, bits_allocated=8, bits_stored=8, high_bit=7), "7.2"),
+        (Description(4, 4), "7.3"),
+        (Description(4, 4, 3, 8, 8, 7, photometric="RGB"), "7.4"),
+    ],
+)
+def test_secondary_capture_by_pixels(described: Description, ending: str) -> None:
+    assert class_for("1.2.840.10008.5.1.4.1.1.6.1", described) == f"1.2.840.10008.5.1.4.1.1.{ending}"
+
+
+def test_no_class_for_signed_pixels() -> None:
+    with pytest.raises(NotAcceptable):
+        class_for("1.2.840.10008.5.1.4.1.1.6.1", Description(4, 4, signed=True))
+    assert class_for(CT, Description(4, 4, signed=True)) == "1.2.840.10008.5.1.4.1.1.2.2"
