@@ -9,6 +9,11 @@ from __future__ import annotations
 from sagittal.conformance import dicomweb, networking, policies
 
 
+def told(_: object) -> bytes:
+    """The statement, as a worker gives it back."""
+    return statement().encode()
+
+
 def statement() -> str:
     """The conformance statement of this version."""
     sections = [*policies.overview(), *networking.sections(), *dicomweb.sections(), *policies.rest()]

@@ -11,6 +11,7 @@ import pytest
 from archived import asked
 from builders import build
 
+from sagittal.conformance import statement
 from sagittal.web.routes import RESOURCES
 
 NS = "{http://wadl.dev.java.net/2009/02}"
@@ -90,3 +91,17 @@ def test_what_is_named_is_answered(tmp_path: Path) -> None:
         return count
 
     assert asked(tmp_path, [held], act) > 30
+
+
+def test_the_conformance_statement_is_where_they_say(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, _: Any) -> None:
+        answer = await client.request("OPTIONS", "/dicom-web/", headers={"accept": "application/json"})
+        address = answer.json()["conformance"]
+        assert answer.headers["link"] == f'<{address}>; rel="describedby"'
+        assert address in (await client.request("OPTIONS", "/dicom-web/")).text
+        told = await client.get(address)
+        assert told.headers["content-type"].startswith("text/markdown") and told.text == statement()
+        again = await client.get(address, headers={"if-none-match": told.headers["etag"]})
+        assert again.status_code == 304
+
+    asked(tmp_path, [], act)

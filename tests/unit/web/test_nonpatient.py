@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from archived import asked, parts
-from builders import Built, build, uid
+from builders import CT, Built, build, uid
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -147,11 +148,34 @@ def test_store(tmp_path: Path) -> None:
             assert refused.status_code == 409
             assert "SOP class" in refused.text
         assert (await client.get("/dicom-web/hanging-protocols")).json() == []
-        parts_type = 'multipart/related; type="application/dicom+json"; boundary=b'
-        metadata = await client.post(
-            "/dicom-web/color-palettes", content=b"--b--", headers={"content-type": parts_type}
-        )
-        assert metadata.status_code == 415
+
+    asked(tmp_path, [], act)
+
+
+def test_store_as_metadata(tmp_path: Path) -> None:
+    def told(sop_class: str, label: str) -> bytes:
+        texts = {"00080016": ("UI", sop_class), "00080018": ("UI", uid(label)), "00700080": ("CS", label)}
+        obj = {tag: {"vr": vr, "Value": [text]} for tag, (vr, text) in texts.items()}
+        obj["00281201"] = {"vr": "OW", "BulkDataURI": "red"}
+        parts_ = (b"application/dicom+json\r\n\r\n" + orjson.dumps([obj]),
+                  b"application/octet-stream\r\nContent-Location: red\r\n\r\n" + bytes(range(256)) * 2)  # fmt: skip
+        return b"".join(b"--b\r\nContent-Type: " + part + b"\r\n" for part in parts_) + b"--b--"
+
+    async def act(client: httpx.AsyncClient, _: Any) -> None:
+        headers = {"content-type": 'multipart/related; type="application/dicom+json"; boundary=b'}
+        answer = await client.post("/dicom-web/color-palettes", content=told(PALETTE, "HOT"), headers=headers)
+        assert answer.status_code == 200, answer.text
+        (found,) = (await client.get("/dicom-web/color-palettes?includefield=all")).json()
+        assert found["00700080"]["Value"] == ["HOT"]
+        held = await client.get(f"/dicom-web/color-palettes/{uid('HOT')}", headers={"accept": "application/dicom"})
+        assert bytes(range(256)) * 2 in held.content
+        for sop_class in (HANGING, CT):
+            refused = await client.post("/dicom-web/color-palettes", content=told(sop_class, "X"), headers=headers)
+            assert refused.status_code == 409 and "SOP class" in refused.text
+        for where in ("hanging-protocols", "studies"):
+            refused = await client.post(f"/dicom-web/{where}", content=told(PALETTE, "Y"), headers=headers)
+            assert refused.status_code == 409
+        assert len((await client.get("/dicom-web/color-palettes")).json()) == 1
 
     asked(tmp_path, [], act)
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from sagittal.errors import NotAcceptable
+from sagittal.web.api.statement import PATH
 from sagittal.web.render.asked import SMALL, STILL
 from sagittal.web.render.kinds import DOCUMENTS
 from sagittal.web.retrieve.packaging import acceptable
@@ -37,7 +38,7 @@ _VALUES = (*(_PARTS.format(type_) for type_ in _PIXELS), *_PIXELS)
 
 # Handler, or all of a class -> the media types of its answers. What isn't here answers no content.
 ANSWERS: dict[str, tuple[str, ...]] = {
-    "store.stow:Stow": (DICOM_JSON,),
+    "store.stow:Stow": (DICOM_JSON, "application/dicom+xml"),
     "search.qido:Qido": (DICOM_JSON, "application/json", _XML, "text/csv"),
     "search.qido:Qido.count_studies": ("application/json",),
     "search.qido:Qido.count_series": ("application/json",),
@@ -54,7 +55,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "render.rendered:Rendered": STILL,
     "retrieve.capabilities:Capabilities": (WADL, "application/json"),
 }
-_TAKES = {"store.stow:Stow": (_PARTS.format(DICOM), DICOM)}
+_TAKES = {"store.stow:Stow": (_PARTS.format(DICOM), DICOM, _PARTS.format(DICOM_JSON), _XML)}
 _VARIABLE = re.compile(r"\{(\w+)(?::path)?\}")
 
 
@@ -76,7 +77,15 @@ class Capabilities:
         base = uri.addresses(request, self._house.settings).base
         body = orjson.dumps(_json(base)) if type_ == "application/json" else _wadl(base).encode()
         allow = ", ".join(sorted(allowed | {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())))
-        return Response(body, media_type=type_, headers={"allow": allow, "vary": "accept"})
+        return Response(
+            body,
+            media_type=type_,
+            headers={"allow": allow, "vary": "accept", "link": f'<{_statement(base)}>; rel="describedby"'},
+        )
+
+
+def _statement(base: str) -> str:
+    return base.removesuffix(uri.PREFIX) + PATH
 
 
 def _described() -> dict[str, list[Resource]]:
@@ -113,12 +122,13 @@ def _json(base: str) -> dict[str, Any]:
         }
         for path, held in _described().items()
     ]
-    return {"base": base, "standard": "PS3.18", "resources": resources}
+    return {"base": base, "standard": "PS3.18", "conformance": _statement(base), "resources": resources}
 
 
 def _wadl(base: str) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<application xmlns="http://wadl.dev.java.net/2009/02">\n'
+        f'<doc xml:lang="en" title={quoteattr("DICOM conformance statement: " + _statement(base))}/>\n'
         f"<resources base={quoteattr(base + '/')}>\n{''.join(_resources())}</resources>\n</application>\n"
     )
 

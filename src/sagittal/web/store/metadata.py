@@ -18,7 +18,7 @@ from sagittal.archive.access import Principal
 from sagittal.archive.ingest import Source
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
-from sagittal.errors import BadRequest, DataSetMismatch, SagittalError, UnsupportedMedia
+from sagittal.errors import BadRequest, DataSetMismatch, IdentifierMismatch, SagittalError, UnsupportedMedia
 from sagittal.web.store.answer import DICOM_XML, Result
 from sagittal.web.store.commits import Commits
 from sagittal.web.store.cut import Cutter
@@ -114,6 +114,7 @@ class Builder:
         self._principal, self._source = principal, source
         self._held = Held(intake.scratch, intake.bulk)
         self._limits = house.settings.limits
+        self.classes: tuple[str, ...] = ()  # the only ones that this resource takes: those of no patient
         self.results: list[Result] = []
 
     async def run(self) -> None:
@@ -167,7 +168,11 @@ class Builder:
 
     def _completed(self, obj: dict[str, Any], native: Native | None) -> tuple[dict[str, Any], Pixels | None]:
         """The object with what its bulk data tells, and its pixel data; DataSetMismatch when something is missing."""
+        if self.classes and _text(obj, _SOP_CLASS) not in self.classes:
+            raise IdentifierMismatch("the SOP class is none that this resource takes")
         for tag, name in _UIDS.items():
+            if self.classes and tag not in (_SOP_CLASS, _SOP_INSTANCE):
+                continue
             if not _text(obj, tag):
                 raise DataSetMismatch(f"{name} ({tag[:4]},{tag[4:]}) is missing or empty")
         ready = None

@@ -103,8 +103,6 @@ class Stow:
         commits = Commits(study, self._limits.commits_outstanding_max)
         root = payload.parameters.get("type", DICOM).lower()
         take = self._take_metadata if payload.type != DICOM and root in ROOTS else self._take_files
-        if take == self._take_metadata and classes_of(request.scope["path"]):
-            raise UnsupportedMedia(f"this resource takes {DICOM} only")
         results = await take(request, payload, commits)
         if not results:
             raise BadRequest("the request holds no part")
@@ -144,6 +142,7 @@ class Stow:
         try:
             await self._read(request, payload, intake)
             builder = Builder(self._house, intake, request.scope["principal"], self._source(request), commits)
+            builder.classes = classes_of(request.scope["path"])
             try:
                 await builder.run()
             finally:
