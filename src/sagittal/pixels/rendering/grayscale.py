@@ -7,6 +7,7 @@ state or request decides what applies (`render`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -158,14 +159,17 @@ class Pipeline:
     def apply(self, stored: np.ndarray[Any, Any]) -> Octets:
         """P-values from 0 (black) to 255 for one frame, shape (rows, columns)."""
         if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2 and stored.size > 4096:
-            info = np.iinfo(stored.dtype)
-            inputs = np.arange(info.min, info.max + 1, dtype=np.int64)
-            table = self._octets(inputs)
-            found: Octets = table[stored.astype(np.int64) - info.min] if info.min else table[stored]
+            made = _line if self._is_line() else _every
+            places = stored.astype(stored.dtype.newbyteorder("="), copy=False).view(f"u{stored.dtype.itemsize}")
+            found: Octets = made(self, stored.dtype.char).take(places)
             return found
-        return self._octets(stored)
+        return self.octets_of(stored)
 
-    def _octets(self, stored: np.ndarray[Any, Any]) -> Octets:
+    def _is_line(self) -> bool:
+        """Whether it is made of numbers only, so that it can be told from others by them."""
+        return self.modality.table is None and isinstance(self.voi, Window) and self.presentation is None
+
+    def octets_of(self, stored: np.ndarray[Any, Any]) -> Octets:
         values = self.modality.apply(stored)
         if isinstance(self.voi, Table):
             shown = self.voi.apply(np.round(values)) / float((1 << self.voi.bits) - 1)
@@ -182,3 +186,18 @@ class Pipeline:
             shown = 1.0 - shown
         octets: Octets = np.round(np.clip(shown, 0.0, 1.0) * 255.0).astype(np.uint8)
         return octets
+
+
+def _every(pipeline: Pipeline, kind: str) -> Octets:
+    """P-values of all values of a type, by their bits as an unsigned number."""
+    info = np.iinfo(kind)
+    inputs = np.arange(info.max + 1, dtype=np.int64)
+    if info.min:
+        inputs = np.concatenate((inputs, np.arange(info.min, 0, dtype=np.int64)))
+    return pipeline.octets_of(inputs)
+
+
+@lru_cache(maxsize=16)
+def _line(pipeline: Pipeline, kind: str) -> Octets:
+    """As `_every`; the images of a series have the same one."""
+    return _every(pipeline, kind)
