@@ -153,7 +153,9 @@ async def _start(settings: Settings, archive: Archive) -> Running:
     nodes = node_table(settings, archive, await read_nodes(archive.readers), tokens)
     check_bind(settings, len(nodes), len(tokens))
     workers = Pool(settings.limits.workers, WORKER_MODULES)
-    running = Running(settings, archive, nodes, tokens, workers, Maker(archive, workers), local_token=local_token)
+    running = Running(
+        settings, archive, nodes, tokens, workers, Maker(archive, workers, settings.limits), local_token=local_token
+    )
     try:
         running.dimse = dimse_server(settings, archive, nodes, running.maker)
         await running.dimse.start(settings.host, settings.dimse.port)

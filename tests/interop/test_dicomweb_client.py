@@ -146,12 +146,12 @@ def test_uncompressed_objects_come_as_explicit_little_endian(client: Any, held: 
     assert count > 30
 
 
-def test_compressed_objects_need_a_codec(client: Any, held: list[tuple[Path, Any]]) -> None:
-    import requests
-
-    compressed = next(d for _, d in held if d.file_meta.TransferSyntaxUID.is_encapsulated)
-    with pytest.raises(requests.HTTPError, match="406"):
-        client.retrieve_instance(*uids(compressed), media_types=DEFAULT)
+def test_compressed_objects_are_decoded(client: Any, held: list[tuple[Path, Any]]) -> None:
+    lossless = {"1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"}
+    compressed = next(d for _, d in held if d.file_meta.TransferSyntaxUID in lossless)
+    back = client.retrieve_instance(*uids(compressed), media_types=DEFAULT)
+    assert back.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert (back.pixel_array == compressed.pixel_array).all()
 
 
 def test_studies_and_series_come_whole(client: Any, held: list[tuple[Path, Any]], one: Any) -> None:

@@ -79,7 +79,7 @@ def _add_headers(message: Message) -> None:
 def create_app(archive: Archive, settings: Settings, workers: Pool | None = None, maker: Maker | None = None) -> WebApp:
     """The application for one archive; call it inside the loop that will serve it. Who gives `workers` ends them."""
     workers = workers or Pool(settings.limits.workers)
-    return WebApp(archive, settings, workers, maker or Maker(archive, workers))
+    return WebApp(archive, settings, workers, maker or Maker(archive, workers, settings.limits))
 
 
 def routes(house: House) -> list[BaseRoute]:

@@ -44,7 +44,7 @@ def made_of(tmp_path: Path, act: Act, *held: Built, limits: Limits | None = None
             workers = pool(WorkerLimits(workers=2))
             refs = await archive.instances(LOCAL, study_uid=held[0].study_uid)
             try:
-                return await act(archive, Maker(archive, workers), refs)
+                return await act(archive, Maker(archive, workers, limits or Limits()), refs)
             finally:
                 await workers.close()
                 assert not os.listdir(tmp_path / "a" / "staging")  # noqa: PTH208

@@ -83,11 +83,18 @@ class TestObjects:
 
     def test_a_codec_would_be_needed(self, web: Any) -> None:
         web.archive.hold(PATIENT_ID_LE, EXPLICIT_LE)
-        web.archive.hold(b"x", JPEG_BASELINE)
+        web.archive.hold(b"x", "1.2.3.4")
         answer = web.get(STUDY, DICOM)
         assert answer.status_code == 406
         assert "transfer-syntax=*" in answer.json()["detail"]
-        assert "JPEG Baseline" in answer.json()["detail"]
+        assert "no codec" in answer.json()["detail"]
+
+    def test_what_is_lost_already_and_cannot_be_decoded_is_its_own_default(self, web: Any) -> None:
+        """PS3.18 8.7.3: the default does not hold for pixels that are only there in lossy form."""
+        ref = web.archive.hold(b"x", "1.2.840.10008.1.2.4.102")
+        ((headers, data),) = parts(web.get(INSTANCE, DICOM))
+        assert headers["content-type"] == "application/dicom;transfer-syntax=1.2.840.10008.1.2.4.102"
+        assert data == stored(web, ref)
 
     def test_alone(self, web: Any) -> None:
         ref = web.archive.hold(PATIENT_ID_LE, EXPLICIT_LE)
@@ -193,7 +200,7 @@ class TestFrames:
         assert [data for _, data in got] == [b"AB", b"CD"]
         assert got[0][0]["content-type"] == f"{type_};transfer-syntax={JPEG_2000_LOSSLESS}"
 
-    @pytest.mark.parametrize("accept", [OCTETS, 'multipart/related; type="image/jpeg"', "image/png", "text/html"])
+    @pytest.mark.parametrize("accept", [OCTETS + "; transfer-syntax=1.2.3", "image/png", "text/html"])
     def test_a_codec_would_be_needed(self, web: Any, accept: str) -> None:
         web.archive.hold(b"....", JPEG_2000_LOSSLESS, frames=1)
         answer = web.get(INSTANCE + "/frames/1", accept)

@@ -24,7 +24,7 @@ from sagittal.workers.worker import Input
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
     from sagittal.archive.retrieve import InstanceRef
-    from sagittal.limits import ReaderLimits
+    from sagittal.limits import Limits, ReaderLimits
     from sagittal.workers.pool import Pool
 
 _CALLS = "sagittal.convert.transcoded"
@@ -81,9 +81,9 @@ class MadeFrames:
 class Maker:
     """Transcodes for one archive, so many at one time."""
 
-    def __init__(self, archive: Archive, workers: Pool) -> None:
-        self._archive, self._workers = archive, workers
-        self._room = asyncio.Semaphore(archive.limits.archive.transcoded_max)
+    def __init__(self, archive: Archive, workers: Pool, limits: Limits) -> None:
+        self._archive, self._workers, self._limits = archive, workers, limits
+        self._room = asyncio.Semaphore(limits.archive.transcoded_max)
 
     async def instance(self, ref: InstanceRef, to: str, options: Mapping[str, Any] = _NONE) -> Made:
         """The data set of an instance in the syntax `to`, with the corrections in force.
@@ -100,7 +100,7 @@ class Maker:
             os.close(fd)
             ended()
             raise
-        made = Made(fd, told["length"], ref, to, ended, self._archive.limits.reader)
+        made = Made(fd, told["length"], ref, to, ended, self._limits.reader)
         if told["loses"]:
             made.sop_instance_uid = uid
         return made

@@ -3,9 +3,10 @@
 Which transfer syntax is answered:
 - `transfer-syntax=*`, the stored syntax by its UID, `*/*` or no Accept at all: the file as stored, nothing touched;
 - no parameter: Explicit VR Little Endian, the default of PS3.18 8.7.3. Uncompressed objects are re-encoded on the way
-  out when they are held in another syntax. Compressed ones would need a codec: 406, with the text that says what to
-  ask for.
-A zip file holds the files as stored. No pixel is decoded here.
+  out when they are held in another syntax, compressed ones decoded by a worker; a video goes as stored;
+- another syntax by its UID, where there is a codec for it. One that loses information makes another instance, whose
+  SOP Instance UID is its own. 406 says what can be had.
+A zip file holds the files as stored.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
+from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable
 from sagittal.web.retrieve.objects import Stored
 from sagittal.web.retrieve.packaging import Packaging, acceptable
+from sagittal.web.retrieve.transcoded import Transcoded, object_offers, targets
 from sagittal.web.retrieve.zipped import ZIP, zip_length, zip_pieces
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import ANY_SYNTAX, DICOM, Choice, MediaType, Offer, accepts, choose
 from sagittal.web.wire.conditions import Header, entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -41,6 +44,7 @@ class Wado:
         self._limits = limits.web
         self._packaging = Packaging(house)
         self._stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
+        self._transcoded = Transcoded(house, self._stored)
 
     async def objects(self, request: Request) -> Response:
         study, series, instance = uri.uids(request.path_params)
@@ -71,6 +75,8 @@ class Wado:
         """One instance, in the stored syntax by ranges too."""
         name = f'attachment; filename="{ref.sop_instance_uid}.dcm"'.encode("ascii", "replace")
         more = [*headers(tag), (b"content-disposition", name)]
+        if self._transcoded.needed(ref, offer):
+            return Pushed(self._transcoded.file(ref, offer.syntax), DICOM, more)
         if not offer.stored:
             return self._packaging.streamed(self._stored.file(ref, offer.syntax), DICOM, None, more)
 
@@ -82,6 +88,8 @@ class Wado:
     def _multipart(self, refs: Sequence[InstanceRef], offers: Sequence[Offer], more: list[Header]) -> Response:
         framing = Framing(DICOM)
         heads = [framing.head(f"{DICOM};transfer-syntax={offer.syntax}") for offer in offers]
+        if any(self._transcoded.needed(ref, offer) for ref, offer in zip(refs, offers, strict=True)):
+            return Pushed(self._transcoded.files(framing, refs, offers, heads), framing.content_type, more)
         length: int | None = None
         if all(offer.stored for offer in offers):
             length = sum(map(len, heads)) + sum(ref.sent_size for ref in refs) + len(framing.close)
@@ -129,12 +137,8 @@ def _parts_choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> 
 
 def object_choice(ranges: Sequence[MediaType], syntax_uid: str, single: bool) -> Choice:
     """The packaging and syntax of an instance that is held in `syntax_uid`; NotAcceptable."""
-    held = syntax(syntax_uid)
-    offers = [Offer(DICOM, syntax_uid)]
-    if held.native and syntax_uid != EXPLICIT_LE:
-        offers.append(Offer(DICOM, EXPLICIT_LE, stored=False))
     try:
-        return choose(ranges, offers, single=single)
+        return choose(ranges, object_offers(syntax_uid), single=single)
     except NotAcceptable:
         pass
     if not any(accepts([MediaType(wanted.root)], DICOM) for wanted in ranges):
@@ -143,7 +147,12 @@ def object_choice(ranges: Sequence[MediaType], syntax_uid: str, single: bool) ->
         text = f'several instances are answered as multipart/related; type="{DICOM}", or as {ZIP}'
     else:
         text = (
-            f"an instance is held in {held.name} ({syntax_uid}); another transfer syntax would need a codec. "
-            f'It is answered as stored: multipart/related; type="{DICOM}"; transfer-syntax=*'
+            f"an instance is held in {syntax(syntax_uid).name} ({syntax_uid}). It is answered as stored: "
+            f'multipart/related; type="{DICOM}"; transfer-syntax=*; or in {_others(syntax_uid)}'
         )
     raise NotAcceptable(text)
+
+
+def _others(syntax_uid: str) -> str:
+    found = targets(syntax_uid)
+    return ", ".join(found) if found else "no other syntax, since there is no codec for its own"

@@ -1,17 +1,18 @@
 """WADO-URI: one object by query parameters (PS3.18 9), `/wado?requestType=WADO&studyUID=…&seriesUID=…&objectUID=…`.
 
-Answered: application/dicom, as stored where that syntax is named, else as Explicit VR Little Endian (9.5.2.1.1, the
-default), which native objects can be re-encoded to. Parameters of rendering make no sense with it and are refused.
-Rendered media types are `_rendered`'s; so far it says that there are none.
+Answered: application/dicom in the transfer syntax that is named, or Explicit VR Little Endian (9.5.2.1.1, the default);
+or a rendered media type, which is the default (9.5.2.2) where the client names none. Parameters of rendering make no
+sense with application/dicom and are refused.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
 from sagittal.errors import BadRequest, NotAcceptable
+from sagittal.web.render.uri import PARAMETERS, RenderedUri
 from sagittal.web.retrieve.wado import Wado, object_choice
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM, MediaType, accepted
@@ -22,13 +23,7 @@ if TYPE_CHECKING:
 
     from sagittal.web.house import House
 
-_OF_RENDERING = frozenset(
-    {
-        *("annotation", "columns", "frameNumber", "imageQuality", "presentationSeriesUID", "presentationUID"),
-        *("region", "rows", "windowCenter", "windowWidth", "iccprofile"),
-    }
-)
-_KNOWN = _OF_RENDERING | {
+_KNOWN = PARAMETERS | {
     *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "charset", "anonymize", "transferSyntax")
 }
 
@@ -38,7 +33,7 @@ class WadoUri:
 
     def __init__(self, house: House) -> None:
         self._archive, self._limits = house.archive, house.settings.limits.web
-        self._wado = Wado(house)
+        self._wado, self._rendered = Wado(house), RenderedUri(house)
 
     async def object(self, request: Request) -> Response:
         given = _parameters(request)
@@ -52,11 +47,11 @@ class WadoUri:
         refs = await self._archive.instances(
             request.scope["principal"], study_uid=study, series_uid=series, sop_instance_uids=[instance]
         )
-        if not any(wanted.type == DICOM for wanted in ranges):
-            _rendered(ranges)
-        if _OF_RENDERING & given.keys():
-            raise BadRequest(f"{min(_OF_RENDERING & given.keys())} is for rendered images, not for {DICOM}")
         ref, syntax_uid = refs[0], given.get("transferSyntax", "")
+        if not any(wanted.type == DICOM for wanted in ranges) and not syntax_uid:
+            return await self._rendered.answer(request, ref, given, ranges)
+        if PARAMETERS & given.keys():
+            raise BadRequest(f"{min(PARAMETERS & given.keys())} is for rendered images, not for {DICOM}")
         wanted = MediaType(DICOM, {"transfer-syntax": syntax_uid} if syntax_uid else {})
         offer = object_choice([wanted], ref.syntax_uid, single=True).offer
         tag = entity_tag(ref.digest, ref.revision, offer.syntax)
@@ -77,8 +72,3 @@ def _uid(given: dict[str, str], name: str) -> str:
     if name not in given:
         raise BadRequest(f"{name} is missing")
     return uri.uid(given[name], name)
-
-
-def _rendered(ranges: list[MediaType]) -> NoReturn:
-    named = ", ".join(wanted.type for wanted in ranges)[:100]
-    raise NotAcceptable(f"objects are answered as {DICOM} (contentType={DICOM}), not as {named}")

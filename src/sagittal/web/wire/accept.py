@@ -2,12 +2,13 @@
 
 Reads `Content-Type` and `Accept` values (and the `accept` query parameter of PS3.18 8.3.3.1, which takes precedence)
 and chooses among what a resource can offer. It deliberately knows no archive and no codec: an offer is a media type
-and a transfer syntax that are there already.
+and a transfer syntax that are there already, or can be made.
 
 What is taken more kindly than PS3.18 says, because clients need it:
 - a missing `Accept` is `*/*` (PS3.18 8.7.7 would have 406), and `*/*` takes any transfer syntax;
 - `type=image/jpeg` without quotes, as OHIF sends it;
-- a media type of compressed pixel data without a transfer syntax takes every stored syntax of that type.
+- a media type of compressed pixel data without a transfer syntax takes every stored syntax of that type before its
+  default.
 """
 
 from __future__ import annotations
@@ -43,6 +44,16 @@ COMPRESSED_TYPES: Mapping[str, str] = {
     **{f"{_P}.4.{n}": "video/mp4" for n in (107, 108)},
 }
 
+# The same table: media type -> its default transfer syntax, which loses nothing.
+DEFAULT_SYNTAXES: Mapping[str, str] = {
+    "image/jpeg": f"{_P}.4.70",
+    "image/dicom-rle": f"{_P}.5",
+    "image/jls": f"{_P}.4.80",
+    "image/jp2": f"{_P}.4.90",
+    "image/jphc": f"{_P}.4.201",
+    "image/jxl": f"{_P}.4.110",
+}
+
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\Z')
 
 
@@ -70,13 +81,14 @@ class MediaType:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What can be answered without a codec: a media type in a transfer syntax ("": it has none), `stored` when nothing
+    """What can be answered: a media type in a transfer syntax ("": it has none), `stored` when nothing
     is changed.
     """
 
     type: str
     syntax: str
     stored: bool = True
+    default: bool = False  # taken where no transfer syntax is named
 
     @property
     def media_type(self) -> str:
@@ -184,7 +196,9 @@ def _takes(wanted: MediaType, offer: Offer) -> bool:
     if syntax == ANY_SYNTAX or (syntax is None and wanted.root.endswith(("*", "/"))):
         return offer.stored
     if syntax is None:  # PS3.18 8.7.3: the default is Explicit VR Little Endian, unless the type itself says the codec
-        return offer.type not in (DICOM, OCTET_STREAM) or offer.syntax == EXPLICIT_LE
+        if offer.default or offer.type in (DICOM, OCTET_STREAM):
+            return offer.default or offer.syntax == EXPLICIT_LE
+        return offer.stored or offer.syntax == DEFAULT_SYNTAXES.get(offer.type)
     return syntax == offer.syntax
 
 
@@ -194,8 +208,8 @@ def choose(
     """The first offer that the best range takes.
 
     `single`: whether a single-part answer is possible. `*/*` (and a range such as `image/*`) gives multipart, the
-    default of PS3.18 10.4.4, where `multipart_default` says so. Raises `NotAcceptable`; the caller adds what would
-    need a codec.
+    default of PS3.18 10.4.4, where `multipart_default` says so. Raises `NotAcceptable`; the caller adds what can be
+    had.
     """
     offers = list(offers)
     for wanted in ranges:
