@@ -200,3 +200,57 @@ def test_a_move_tells_what_could_not_be_decoded(archive, originals, port):
     final, failed = responses[-1]
     assert (final.Status, failed.FailedSOPInstanceUIDList) == (0xB000, "1.2.3.99")
     assert [sent.SOPInstanceUID for sent in received] == [originals[CT].SOPInstanceUID]
+
+
+class Scp:
+    """pynetdicom as a C-STORE SCP that takes CT in these syntaxes."""
+
+    def __init__(self, port: int, syntaxes: list[str]) -> None:
+        self.received: list[pydicom.Dataset] = []
+        self._ae, self._port = AE("DEST"), port
+        self._ae.add_supported_context(CTImageStorage, syntaxes)
+
+    def __enter__(self) -> Scp:
+        def stored(event) -> int:
+            data_set = event.dataset
+            data_set.file_meta = event.file_meta
+            self.received.append(data_set)
+            return 0
+
+        handlers = [(evt.EVT_C_STORE, stored)]
+        self._server = self._ae.start_server(("127.0.0.1", self._port), block=False, evt_handlers=handlers)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+
+
+@pytest.mark.parametrize("syntax_uid", [EXPLICIT_LE, IMPLICIT_LE])
+def test_store_sends_what_the_peer_takes(syntax_uid, originals, port, tmp_path):
+    files = [corpus_folder() / CT, damaged(tmp_path)]
+    with Scp(port, [syntax_uid]) as scp:
+        done = sagittal("store", f"DEST@127.0.0.1:{port}", "-q", "--set", "PatientName=New^Name", *files)
+    assert done.returncode == 1
+    assert "1 sent" in done.stderr and "damaged.dcm" in done.stderr and "decoded" in done.stderr
+    (sent,) = scp.received
+    assert sent.file_meta.TransferSyntaxUID == syntax_uid
+    assert sent.PatientName == "New^Name"
+    assert numpy.array_equal(sent.pixel_array, originals[CT].pixel_array)
+
+
+def test_store_sends_another_lossless_syntax_but_never_with_loss(originals, port):
+    where = f"DEST@127.0.0.1:{port}"
+    with Scp(port, [JPEG_2000_LOSSLESS]) as scp:
+        done = sagittal("store", where, "-q", "--syntax", JPEG_2000_LOSSLESS, corpus_folder() / CT)
+        assert done.returncode == 0, done.stderr
+    same(scp.received[0], originals[CT])
+    with Scp(port, [JPEG]) as scp:
+        assert sagittal("store", where, "-q", "--syntax", JPEG, corpus_folder() / CT).returncode == 1
+    assert not scp.received
+
+
+def test_store_transcodes_nothing_when_told_so(originals, port):
+    with Scp(port, [EXPLICIT_LE, JPEG]) as scp:
+        done = sagittal("store", f"DEST@127.0.0.1:{port}", "-q", "--no-transcode", corpus_folder() / CT)
+    assert done.returncode != 0
+    assert not scp.received

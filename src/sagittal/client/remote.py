@@ -41,6 +41,7 @@ class Sending:
     window: int = 1  # operations outstanding on one association
     syntaxes: tuple[str, ...] = ()  # proposed instead of those that the files have; DIMSE only
     proposals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the same for one SOP class
+    transcode: bool = True  # what the peer does not take in its own syntax, without loss; DIMSE only
     halt: bool = False  # end with the first failure
     study: str = ""  # STOW-RS into this study only
 

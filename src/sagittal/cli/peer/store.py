@@ -62,6 +62,7 @@ def sending_options(command: F) -> F:
 @click.option(
     "--propose", "proposed", multiple=True, metavar="CLASS=SYNTAX,…", help="Propose these for this class; repeatable."
 )
+@click.option("--no-transcode", is_flag=True, help="Fail files whose syntax the peer does not take [transcode them].")
 @json_option
 def command(
     place: Place,
@@ -70,18 +71,26 @@ def command(
     window: int,
     syntaxes: tuple[str, ...],
     proposed: tuple[str, ...],
+    no_transcode: bool,
     **options: Any,
 ) -> int:
     """Send files and folders to ARCHIVE: AET@host:port by C-STORE, a DICOMweb URL by STOW-RS, or a data directory.
 
-    Files of another kind in folders are passed over. A file that fails keeps none of the others.
+    Files of another kind in folders are passed over. A file that fails keeps none of the others. What a peer does not
+    take in its own transfer syntax goes in another one without loss (C-STORE only).
     """
     proposals = dict(_proposal(text) for text in proposed)
     wanted = tuple(_uid(name, SYNTAXES, "transfer syntax") for name in syntaxes)
     return store(
         place,
         access,
-        Sending(associations=associations, window=window, syntaxes=wanted, proposals=proposals),
+        Sending(
+            associations=associations,
+            window=window,
+            syntaxes=wanted,
+            proposals=proposals,
+            transcode=not no_transcode,
+        ),
         **options,
     )
 

@@ -10,18 +10,21 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from sagittal.client.outcome import Stored
 from sagittal.client.remote import Sending
 from sagittal.client.storing.files import ObjectFile
 from sagittal.client.storing.rewrite import Changes, Rewriting
+from sagittal.client.storing.transcoding import Transcoder
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import FileRegion, Source
 from sagittal.errors import PeerError, SagittalError
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Proposal
 from sagittal.net.proposing import CONTEXTS_MAX, Batch, accepted_syntaxes, choose_syntax, data_set_source, plan, propose
+from sagittal.pixels.reach import without_loss
 
 if TYPE_CHECKING:
     from sagittal.client.dimse import DimseArchive
@@ -33,11 +36,19 @@ _HELD_BYTES_MAX = 4 << 20  # of a changed header before any of it is sent
 
 async def send(archive: DimseArchive, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
     """An answer for each file, in the order in which they come."""
+    async with Transcoder() as transcoder:
+        async for answer in _send(archive, files, sending, transcoder):
+            yield answer
+
+
+async def _send(
+    archive: DimseArchive, files: Sequence[ObjectFile], sending: Sending, transcoder: Transcoder
+) -> AsyncIterator[Stored]:
     answers: asyncio.Queue[Stored | None] = asyncio.Queue()
     for batch in batches(files, sending):
         waiting = deque(batch.items)
         senders = [
-            asyncio.create_task(_Sender(archive, batch.proposals, waiting, sending, answers).run())
+            asyncio.create_task(_Sender(archive, batch.proposals, waiting, sending, answers, transcoder).run())
             for _ in range(min(sending.associations, len(waiting)))
         ]
         left = len(senders)
@@ -63,7 +74,9 @@ def batches(files: Sequence[ObjectFile], sending: Sending) -> list[Batch[ObjectF
     """Files and contexts, as many to an association as it has contexts."""
     changes = sending.changes
     if not sending.syntaxes and not sending.proposals:
-        return plan(files, lambda file: (changes.sop_class(file.sop_class_uid), file.syntax_uid))
+        return plan(
+            files, lambda file: (changes.sop_class(file.sop_class_uid), file.syntax_uid), decoding=sending.transcode
+        )
     found: list[Batch[ObjectFile]] = []
     by_class: dict[str, list[ObjectFile]] = {}
     for file in files:
@@ -71,7 +84,11 @@ def batches(files: Sequence[ObjectFile], sending: Sending) -> list[Batch[ObjectF
     for sop_class, members in by_class.items():
         wanted = sending.proposals.get(sop_class) or sending.syntaxes
         stored = (file.syntax_uid for file in members)
-        proposals = [Proposal(sop_class, (uid,)) for uid in wanted] if wanted else propose(sop_class, stored)
+        proposals = (
+            [Proposal(sop_class, (uid,)) for uid in wanted]
+            if wanted
+            else propose(sop_class, stored, decoding=sending.transcode)
+        )
         if not found or len(found[-1].proposals) + len(proposals) > CONTEXTS_MAX:
             found.append(Batch())
         found[-1].proposals += proposals
@@ -89,9 +106,10 @@ class _Sender:
         waiting: deque[ObjectFile],
         sending: Sending,
         answers: asyncio.Queue[Stored | None],
+        transcoder: Transcoder,
     ) -> None:
         self._archive, self._proposals, self._waiting = archive, proposals, waiting
-        self._sending, self._answers = sending, answers
+        self._sending, self._answers, self._transcoder = sending, answers, transcoder
 
     async def run(self) -> None:
         try:
@@ -119,18 +137,31 @@ class _Sender:
         self, association: Association, file: ObjectFile, uid: str, accepted: dict[str, list[str]]
     ) -> Stored:
         sop_class = self._sending.changes.sop_class(file.sop_class_uid)
-        to = choose_syntax(file.syntax_uid, accepted.get(sop_class, ()))
-        if to is None:
+        offered = accepted.get(sop_class, ())
+        to = choose_syntax(file.syntax_uid, offered)
+        other = without_loss(file.syntax_uid, offered) if to is None and self._sending.transcode else None
+        if to is None and other is None:
             return Stored(file.path, uid, comment=f"the peer accepts {sop_class} not in {file.syntax_uid}")
         try:
-            with file.path.open("rb") as opened:
-                source = _source(opened.fileno(), file, to, self._sending.changes)
+            async with self._opened(file, other) as (fd, found):
+                to = to or found.syntax_uid
+                source = _source(fd, found, to, self._sending.changes)
                 response = await association.store(sop_class, uid, to, source)
         except PeerError:
             raise
         except (SagittalError, OSError) as error:
             return Stored(file.path, uid, comment=str(error))
         return Stored(file.path, uid, f"{response.status:04X}", response.comment)
+
+    @asynccontextmanager
+    async def _opened(self, file: ObjectFile, other: str | None) -> AsyncIterator[tuple[int, ObjectFile]]:
+        """The file as it is, or made in another syntax."""
+        if other is not None:
+            async with self._transcoder.transcoded(file, other) as made:
+                yield made
+            return
+        with file.path.open("rb") as opened:
+            yield opened.fileno(), file
 
 
 def _source(fd: int, file: ObjectFile, to: str, changes: Changes) -> Source:
