@@ -289,12 +289,12 @@ class Archive:
         return number
 
     async def find_non_patient(
-        self, principal: Principal, sop_classes: Collection[str], keys: Keys
+        self, principal: Principal, sop_classes: Collection[str], keys: Keys, fuzzy: bool = False
     ) -> list[nonpatient.Found]:
         """The instances without a study, of these classes, that match."""
         with self.audited(principal, "find"):
             most = self.limits.archive.scan_instances_max
-            found = await nonpatient.find_non_patient(self.readers, most, principal, sop_classes, keys)
+            found = await nonpatient.find_non_patient(self.readers, most, principal, sop_classes, keys, fuzzy)
         self.audit(AuditRow(principal.name, principal.kind, "find", detail="NONE", number_of_instances=len(found)))
         return found
 

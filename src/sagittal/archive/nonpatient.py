@@ -19,6 +19,7 @@ from sagittal.archive.index.finding.nonpatient import NON_PATIENT
 from sagittal.archive.index.select import METADATA
 from sagittal.archive.retrieve import InstanceRef
 from sagittal.dicom.matching.predicate import Keys, Matcher
+from sagittal.dicom.matching.rules import Options
 from sagittal.errors import LimitExceeded
 
 _AT_ONCE = 24  # instances inflated and matched in one go on a reader thread
@@ -32,14 +33,19 @@ class Found(NamedTuple):
 
 
 async def find_non_patient(
-    readers: Readers, scan_max: int, principal: Principal, sop_classes: Iterable[str], keys: Keys
+    readers: Readers,
+    scan_max: int,
+    principal: Principal,
+    sop_classes: Iterable[str],
+    keys: Keys,
+    fuzzy: bool = False,
 ) -> list[Found]:
     """The instances of these classes that match all keys, in the order they were stored.
 
     BadRequest for a key that cannot be read, LimitExceeded when more are held than may be looked through.
     """
     authorize(principal, "find")
-    matches = Matcher(keys)
+    matches = Matcher(keys, Options(fuzzy=fuzzy))
     named = json.dumps(list(sop_classes))
 
     def select(connection: sqlite3.Connection) -> list[InstanceRef]:

@@ -169,6 +169,8 @@ _QUERY = """\
 Hierarchical queries, and relational ones where negotiated. Every attribute that is asked for is returned; those of
 the tables from the index, any other standard or private one from what was kept of the objects. A key without an index
 is matched within what the indexed keys leave, up to a limit, else A700. Keys that can't be matched give FF01.
+Two quotation marks (`""`) match what has no value (Empty Value Matching, PS3.4 C.2.2.2.7), and several values any of
+them, without being negotiated: as literal texts they would match nothing that is held.
 Responses come in the character set of the request where it can hold them, else in ISO_IR 192.
 """
 _FIND = (

@@ -38,14 +38,20 @@ def made(sop_class: str, number: int, **texts: str | bytes) -> tuple[str, bytes]
 
 HELD = [
     made(PALETTE, 1, ContentLabel="HOT_IRON", ContentDescription="Hot", RedPaletteColorLookupTableData=bytes(2048)),
-    made(PALETTE, 2, ContentLabel="PET"),
+    made(PALETTE, 2, ContentLabel="PET", ContentCreatorName="Smith^John"),
     made(HANGING, 3, HangingProtocolName="Neuro", NumberOfPriorsReferenced=b"\1\0"),
     made(IMPLANT, 4, ImplantName="Screw", Manufacturer="ACME"),
 ]
 
 
+PRIVATE = elements.encode([(0x00090042, "LO", b"SAGITTAL TEST "), (0x00094202, "LO", b"seven ")], syntax(EXPLICIT_LE))
+
+
 async def stored(archive: Archive) -> None:
-    for _, file in HELD:
+    for uid_, file in HELD:
+        if uid_ == HELD[1][0]:
+            at = file.index(b"\x70\0\x80\0")  # Content Label
+            file = file[:at] + PRIVATE + file[at:]
         transfer = archive.store_begin_part10(LOCAL, Source("stow"))
         transfer.write(file)
         await transfer.commit()
@@ -66,6 +72,11 @@ def names(answer: httpx.Response) -> list[str]:
         ("color-palettes?limit=1", [1]),
         ("color-palettes?limit=1&offset=1", [2]),
         ("color-palettes?offset=5", []),
+        ("color-palettes?ContentCreatorName=SMYTH^J*", []),
+        ("color-palettes?ContentCreatorName=smyth john&fuzzymatching=true", [2]),
+        ("color-palettes?00091002=seven&00090010=SAGITTAL TEST", [2]),
+        ("color-palettes?00092002=seven&00090020=SAGITTAL TEST", [2]),  # whatever the block
+        ("color-palettes?00091002=seven&00090010=OTHER", []),
         (f"color-palettes?SOPInstanceUID={HELD[1][0]},1.2", [2]),
         ("hanging-protocols?HangingProtocolName=neuro*", []),
         ("hanging-protocols?HangingProtocolName=Neuro", [3]),
@@ -86,7 +97,17 @@ def test_search(tmp_path: Path, path: str, numbers: list[int]) -> None:
     assert ("warning" in answer.headers) == (path == "color-palettes?limit=1")
 
 
-@pytest.mark.parametrize("query", ["Nothing=1", "limit=x", "ContentLabel.CodeValue=1", "ContentLabel=1&ContentLabel=2"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Nothing=1",
+        "limit=x",
+        "ContentLabel.CodeValue=1",
+        "ContentLabel=1&ContentLabel=2",
+        "00091002=1",
+        "fuzzymatching=1",
+    ],
+)
 def test_bad_searches(tmp_path: Path, query: str) -> None:
     async def act(client: httpx.AsyncClient, _: Any) -> int:
         return (await client.get(f"/dicom-web/color-palettes?{query}")).status_code
@@ -107,6 +128,18 @@ def test_fields(tmp_path: Path) -> None:
         assert found.content == HELD[0][1]
         (named,) = (await client.get(f"{base}?ContentLabel=HOT_IRON&includefield=00281201")).json()
         assert "00281201" in named
+
+    asked(tmp_path, [], act)
+
+
+def test_private_fields(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, archive: Archive) -> None:
+        await stored(archive)
+        asked_for = "00091002&00090010=SAGITTAL TEST&ContentLabel=PET"
+        (row,) = (await client.get(f"/dicom-web/color-palettes?includefield={asked_for}")).json()
+        assert (row["00090042"]["Value"], row["00094202"]["Value"]) == (["SAGITTAL TEST"], ["seven"])
+        (row,) = (await client.get("/dicom-web/color-palettes?ContentLabel=PET")).json()
+        assert "00094202" not in row
 
     asked(tmp_path, [], act)
 

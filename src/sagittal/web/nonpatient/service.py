@@ -1,9 +1,9 @@
 """The Non-Patient Instance service (PS3.18 12): palettes, hanging protocols, implant templates, defined protocols,
 protocol approvals and inventories, each below a resource of its own.
 
-Searched on the metadata that ingest kept: any attribute of the dictionary, in sequences too (`A.B=…`), and answered in
-DICOM JSON. Retrieved as an object, or as its metadata where JSON or XML is preferred. Deliberately not here: private
-keys, fuzzy matching, paging by cursor; there are few of them.
+Searched on the metadata that ingest kept: any attribute, in sequences too (`A.B=…`), private ones by their creator
+(`00091002=…&00090010=ACME`), and answered in DICOM JSON. Retrieved as an object, or as its metadata where JSON or XML
+is preferred. Deliberately not here: paging by cursor; there are few of them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.responses import Response
 
-from sagittal.dicom.dictionary import lookup, tag_of, vr_of
+from sagittal.archive.query import Tag
+from sagittal.dicom.dictionary import tag_of, vr_of
+from sagittal.dicom.matching.predicate import tag_in
 from sagittal.errors import BadRequest, NotAcceptable, NotFound
 from sagittal.web.retrieve.bulkdata import BulkData
 from sagittal.web.retrieve.metadata import Metadata
 from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.retrieve.wado import Wado
+from sagittal.web.search.attributes import Path, is_creator, named, path_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, accepts
 from sagittal.web.wire.resources import classes_of, instance_address
@@ -32,10 +35,12 @@ if TYPE_CHECKING:
     from sagittal.archive.retrieve import InstanceRef
     from sagittal.web.house import House
 
-_ONLY_MORE = '299 sagittal "There are additional results that can be requested."'
-# What every answer says, besides what was asked for (PS3.4 U.6, X.6, BB.6, HH.6): tags in DICOM JSON.
+_ONLY_MORE = '299 sagittal "There are {} additional results that can be requested"'
+_CONTROLS = frozenset({"limit", "offset", "includefield", "accept", "fuzzymatching"})
+_DEPTH_MAX = 16
+# What every answer says, besides what was asked for (PS3.4 U.6, X.6, BB.6, HH.6).
 _DEFAULTS = frozenset(
-    f"{tag_of(keyword):08X}"
+    tag_of(keyword)
     for keyword in (
         *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "Modality", "ProtocolName"),
         *("ContentLabel", "ContentDescription", "ContentCreatorName", "PaletteColorLookupTableUID"),
@@ -64,14 +69,14 @@ class NonPatient:
         asked = _Asked(request, self._limits.web.results_default, self._limits.web.results_max)
         asked.read(self._limits.web.query_parameters_max)
         found = await self._archive.find_non_patient(
-            request.scope["principal"], classes_of(request.scope["path"]), asked.keys
+            request.scope["principal"], classes_of(request.scope["path"]), asked.keys, asked.fuzzy
         )
         shown = found[asked.offset : asked.offset + asked.limit]
         addresses = uri.addresses(request, self._house.settings)
         body = orjson.dumps([_row(each, asked.include, instance_address(addresses, each.ref)) for each in shown])
         answer = Response(body, media_type=type_)
-        if asked.offset + len(shown) < len(found):
-            answer.headers.append("warning", _ONLY_MORE)
+        if more := max(0, len(found) - asked.offset - len(shown)):
+            answer.headers.append("warning", _ONLY_MORE.format(more))
         return answer
 
     async def retrieve(self, request: Request) -> Response:
@@ -103,40 +108,58 @@ class _Asked:
         self._query = request.scope["query_string"]
         self._limit_max = limit_max
         self.limit, self.offset = limit_default, 0
-        self.keys: dict[int, Any] = {}
-        self.include: set[str] | None = set(_DEFAULTS)  # None: everything
+        self.fuzzy = False
+        self.keys: dict[Tag, Any] = {}
+        self.include: set[Tag] | None = set(_DEFAULTS)  # None: everything
+        self._creators: dict[Path, str] = {}
 
     def read(self, count_max: int) -> None:
-        for name, value in _parameters(self._query, count_max):
+        given = [pair for pair in _parameters(self._query, count_max) if not self._is_creator(*pair)]
+        for name, value in given:
             if name == "limit":
                 self.limit = min(_number(name, value), self._limit_max)
             elif name == "offset":
                 self.offset = _number(name, value)
+            elif name == "fuzzymatching":
+                if value not in ("true", "false"):
+                    raise BadRequest("fuzzymatching is true or false")
+                self.fuzzy = value == "true"
             elif name == "includefield":
                 self._include(value)
             elif name != "accept":
                 self._key(name, value)
+
+    def _is_creator(self, name: str, value: str) -> bool:
+        """Whether a parameter says who reserved a block of private elements; then it is noted."""
+        if name in _CONTROLS:
+            return False
+        path = path_of(name, _DEPTH_MAX)
+        if is_creator(path[-1]):
+            self._creators[path] = value
+        return is_creator(path[-1])
 
     def _include(self, value: str) -> None:
         for name in filter(None, value.split(",")):
             if name == "all":
                 self.include = None
             elif self.include is not None:
-                self.include.add(f"{_path(name)[0]:08X}")
+                self.include.add(named(path_of(name, _DEPTH_MAX), self._creators)[0])
 
     def _key(self, name: str, value: str) -> None:
-        path = _path(name)
+        path = named(path_of(name, _DEPTH_MAX), self._creators)
         if self.include is not None:
-            self.include.add(f"{path[0]:08X}")
+            self.include.add(path[0])
         keys = self.keys
         for tag in path[:-1]:
             inside = keys.setdefault(tag, {})
             if not isinstance(inside, dict):
                 raise BadRequest(f"{name[:64]!r} contradicts another key")
             keys = inside
-        if path[-1] in keys or vr_of(path[-1]) == "SQ":
+        last = path[-1]
+        vr = vr_of(last) if isinstance(last, int) else ""
+        if last in keys or vr == "SQ":
             raise BadRequest(f"{name[:64]!r} can't be matched, or is there twice")
-        keys[path[-1]] = value.replace(",", "\\") if vr_of(path[-1]) == "UI" else value
+        keys[last] = value.replace(",", "\\") if vr == "UI" else value
 
 
 def _parameters(query: bytes, count_max: int) -> Iterable[tuple[str, str]]:
@@ -148,29 +171,26 @@ def _parameters(query: bytes, count_max: int) -> Iterable[tuple[str, str]]:
         raise BadRequest(f"more than {count_max} query parameters (limits.web.query_parameters_max)") from None
 
 
-def _path(name: str) -> list[int]:
-    try:
-        path = [tag_of(part) for part in name.split(".")]
-    except KeyError:
-        path = []
-    if not path or len(path) > 16 or any(lookup(tag) is None for tag in path):
-        raise BadRequest(f"{name[:64]!r} is not an attribute")
-    if any(vr_of(tag) != "SQ" for tag in path[:-1]):
-        raise BadRequest(f"{name[:64]!r} leads into an attribute that is not a sequence")
-    return path
-
-
 def _number(name: str, value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= 12):
         raise BadRequest(f"{name} is a number from 0")
     return int(value)
 
 
-def _row(found: Found, include: Collection[str] | None, address: str) -> Mapping[str, Any]:
+def _row(found: Found, include: Collection[Tag] | None, address: str) -> Mapping[str, Any]:
+    wanted = set(found.obj) if include is None else {name for tag in include for name in _names(found.obj, tag)}
     # Bulk data is addressed relative to the instance.
-    row = {tag: _absolute(member, address) for tag, member in found.obj.items() if include is None or tag in include}
+    row = {tag: _absolute(member, address) for tag, member in found.obj.items() if tag in wanted}
     row[_RETRIEVE_URL] = {"vr": "UR", "Value": [address]}
     return dict(sorted(row.items()))
+
+
+def _names(obj: Mapping[str, Any], tag: Tag) -> tuple[str, ...]:
+    """Where an attribute is in an object; a private one together with who reserved its block (PS3.5 7.8.1)."""
+    if isinstance(tag, int):
+        return (f"{tag:08X}",)
+    name = tag_in(obj, tag)
+    return () if name is None else (name, f"{name[:4]}00{name[4:6]}")
 
 
 def _absolute(member: Mapping[str, Any], address: str) -> Mapping[str, Any]:
