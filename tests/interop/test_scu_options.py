@@ -1,0 +1,186 @@
+"""Options of the commands that talk to peers: certificates, timeouts, information models, parts by WADO-RS."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from builders import CT, Built, build
+from conftest import Served, sagittal
+from programs import need
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    PatientStudyOnlyQueryRetrieveInformationModelFind,
+    Verification,
+)
+
+IMAGES = [build(number, frames=3) for number in (1, 2)]
+
+
+def rows(done: subprocess.CompletedProcess[str]) -> list[dict]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def held(shared_server: Served) -> Served:
+    for built in IMAGES:
+        answer = httpx.post(f"{shared_server.http}/dicom-web/studies", content=built.part10,
+                            headers={"content-type": "application/dicom"})  # fmt: skip
+        assert answer.status_code == 200
+    return shared_server
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One self-signed certificate for 127.0.0.1 that serves as its own authority, at both ends; and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+               "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=sagittal-test",
+               "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def mutual(cert: Path, key: Path) -> ssl.SSLContext:
+    """Of a server that wants the certificate of its client too."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(cert)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def test_tls_for_dimse(certificates: tuple[Path, Path]) -> None:
+    cert, key = certificates
+    ae = AE("PEER")
+    ae.add_supported_context(Verification)
+    server = ae.start_server(("127.0.0.1", 0), block=False, ssl_context=mutual(cert, key))
+    peer = f"PEER@127.0.0.1:{server.server_address[1]}"
+    ours = ("--tls-cert", cert, "--tls-key", key)
+    try:
+        assert sagittal("echo", peer, "--tls", "--tls-ca", cert, *ours).returncode == 0
+        stranger = sagittal("echo", peer, "--tls", *ours)  # the system's authorities do not know the peer
+        assert stranger.returncode == 3 and "certificate" in stranger.stderr.lower()
+        assert sagittal("echo", peer, "--tls", "--tls-ca", cert, "--timeout", "5").returncode == 3  # without our own
+        assert sagittal("echo", peer, "--timeout", "5").returncode == 3  # nothing but TLS is spoken there
+        assert sagittal("echo", peer, "--tls-ca", "absent.pem").returncode == 2
+    finally:
+        server.shutdown()
+
+
+class Nothing(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_tls_for_http(certificates: tuple[Path, Path]) -> None:
+    cert, key = certificates
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
+    server.socket = mutual(cert, key).wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"https://127.0.0.1:{server.server_address[1]}/dicom-web"
+    try:
+        assert sagittal("qido", url, "--tls-ca", cert, "--tls-cert", cert, "--tls-key", key).returncode == 0
+        assert sagittal("qido", url, "--tls-cert", cert, "--tls-key", key).returncode == 3
+        assert sagittal("qido", url, "--tls-ca", cert).returncode == 3
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def silent() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "command", ["echo X@127.0.0.1:{}", "find X@127.0.0.1:{}", "qido http://127.0.0.1:{}/dicom-web"]
+)
+def test_a_peer_that_never_answers_is_given_up(command: str) -> None:
+    with silent() as port:
+        began = time.monotonic()
+        done = sagittal(*command.format(port).split(), "--timeout", "0.3", timeout=60)
+    assert done.returncode == 3, done.stderr
+    assert time.monotonic() - began < 25  # without it: half a minute and more
+
+
+def test_patient_study_only() -> None:
+    """A model of PS3.4 that was retired; old archives know it alone."""
+    asked: list[str] = []
+
+    def find(event: evt.Event) -> Iterator[tuple[int, Dataset]]:
+        asked.append(str(event.identifier.QueryRetrieveLevel))
+        found = Dataset()
+        found.QueryRetrieveLevel, found.StudyInstanceUID, found.PatientID = "STUDY", "1.2.3", "P1"
+        yield 0xFF00, found
+
+    ae = AE("OLD")
+    ae.add_supported_context(PatientStudyOnlyQueryRetrieveInformationModelFind)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, find)])
+    peer = f"OLD@127.0.0.1:{server.server_address[1]}"
+    try:
+        key = ("-k", "PatientID=P1", "--json")
+        (row,) = rows(sagittal("find", peer, "--patient-study-only", *key))
+        assert row["0020000D"]["Value"] == ["1.2.3"]
+        assert sagittal("find", peer, *key).returncode == 3  # Study Root is not taken there
+    finally:
+        server.shutdown()
+    assert asked == ["STUDY"]
+
+
+def path_of(built: Built) -> str:
+    return f"studies/{built.study_uid}/series/{built.series_uid}/instances/{built.sop_instance_uid}"
+
+
+def test_parts_of_an_object_by_wado(held: Served, tmp_path: Path) -> None:
+    built, size = IMAGES[0], 4 * 4 * 2
+    pixels = built.data[-3 * size :]
+    done = sagittal("wado", held.http, path_of(built) + "/frames/1,3", "-o", tmp_path / "frames", "--json")
+    assert done.returncode == 0, done.stderr
+    *files, last = rows(done)
+    assert last["completed"] == 2
+    assert [Path(row["file"]).read_bytes() for row in files] == [pixels[:size], pixels[2 * size :]]
+    assert [Path(row["file"]).stem.rpartition("frame")[2].strip("-_") for row in files] == ["1", "3"]
+    done = sagittal("wado", held.http, path_of(built) + "/bulkdata/7FE00010", "-o", tmp_path / "bulk", "--json")
+    assert done.returncode == 0, done.stderr
+    *files, last = rows(done)
+    assert last["completed"] == len(files)
+    assert b"".join(Path(row["file"]).read_bytes() for row in files) == pixels
+    assert sagittal("wado", held.http, path_of(built) + "/frames/4", "-o", tmp_path / "none").returncode != 0
+    assert not (tmp_path / "none").exists() or not list((tmp_path / "none").iterdir())
+
+
+@pytest.mark.parametrize("way", ["dimse", "web"])
+def test_single_objects_by_get(held: Served, way: str, tmp_path: Path) -> None:
+    place = held.peer if way == "dimse" else held.http
+    built = IMAGES[1]
+    uids = {"StudyInstanceUID": built.study_uid, "SeriesInstanceUID": built.series_uid}
+    keys = [word for name, value in uids.items() for word in ("-k", f"{name}={value}")]
+    one = ("-k", f"SOPInstanceUID={built.sop_instance_uid}")
+    done = sagittal("get", place, "-L", "image", *keys, *one, "-o", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [row.get("sop_instance_uid") for row in rows(done)[:-1]] == [built.sop_instance_uid]
+    (file,) = tmp_path.iterdir()
+    assert file.read_bytes().endswith(built.data)
+    assert rows(sagittal("find", place, "-L", "image", *keys, *one, "-k", "SOPClassUID", "--json"))[0]["00080016"][
+        "Value"
+    ] == [CT]
