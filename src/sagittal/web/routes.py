@@ -80,6 +80,9 @@ RESOURCES: tuple[Resource, ...] = (
 )
 
 
+_OFTEN = ("/frames/{frames}", "/frames/{frames}/rendered", INSTANCE + "/rendered", INSTANCE + "/thumbnail")
+
+
 def dicom_web(house: House) -> list[Route]:
     """The table as routes; each class of handlers is made once. Every resource says its methods (8.9)."""
     made: dict[str, object] = {}
@@ -92,4 +95,6 @@ def dicom_web(house: House) -> list[Route]:
         return Route(path, getattr(made[where], verb), methods=[method])
 
     paths = dict.fromkeys(each.path for each in RESOURCES)
-    return [*(route(*each) for each in RESOURCES), *(route("OPTIONS", path, _CAPABILITIES) for path in paths)]
+    # They are tried one after another, and no path is matched by two: what is asked for image by image goes first.
+    ordered = sorted(RESOURCES, key=lambda each: not each.path.endswith(_OFTEN))
+    return [*(route(*each) for each in ordered), *(route("OPTIONS", path, _CAPABILITIES) for path in paths)]
