@@ -27,9 +27,11 @@ from sagittal.archive.ingest import Source
 from sagittal.dicom import elements, part10
 from sagittal.dicom.dictionary import keyword_of
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
+from sagittal.limits import WorkerLimits
 from sagittal.web.app import WebApp, create_app
 from sagittal.web.house import Settings
 from sagittal.web.routes import RESOURCES, Resource
+from sagittal.workers.pool import Pool
 
 OBJECTS = [
     build(1, study="a", patient_name="Doe^Jane", frames=2, extra={"PatientComments": "x"}),
@@ -62,7 +64,8 @@ class Caller:
     ) -> Answer:
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-            "path": "/dicom-web" + path, "raw_path": b"", "query_string": query, "root_path": "",
+            "path": path if path.startswith("/api/") else "/dicom-web" + path,
+            "raw_path": b"", "query_string": query, "root_path": "",
             "headers": [(b"host", b"localhost:8042"), *(headers or [])],
             "client": ("127.0.0.1", 50_000), "server": ("127.0.0.1", 8042),
         }  # fmt: skip
@@ -107,11 +110,13 @@ def call(tmp_path: Path) -> Iterator[Caller]:
         runner.run(store(archive, *OBJECTS))
         runner.run(store_palette(archive))
 
-        async def make() -> WebApp:
-            return create_app(archive, Settings())
+        async def make() -> tuple[WebApp, Pool]:
+            pool = Pool(WorkerLimits(workers=1))
+            return create_app(archive, Settings(), pool), pool
 
-        app = runner.run(make())
+        app, pool = runner.run(make())
         yield Caller(runner, app)
+        runner.run(pool.close())
         app.close()
         runner.run(context.__aexit__(None, None, None))
 
@@ -142,6 +147,8 @@ HELD = {
     "series": [built.series_uid for built in OBJECTS],
     "instance": [built.sop_instance_uid for built in OBJECTS],
     "uid": [PALETTE],
+    "patient": ["P1"],
+    "number": ["1", "2"],
     "frames": ["1", "1,2", "2,1,1"],
     "path": ["7FE00010", "00400275/1/00400009"],
 }
@@ -232,6 +239,40 @@ def check(answer: Answer) -> None:
         assert told["status"] == answer.status and told["detail"]
 
 
+# Ours, beside PS3.18: what changes what is said of objects, and the statement.
+OURS = (
+    Resource("PATCH", "/api/studies/{study}", ""),
+    Resource("PATCH", "/api/studies/{study}/series/{series}", ""),
+    Resource("GET", "/api/studies/{study}/corrections", ""),
+    Resource("DELETE", "/api/studies/{study}/corrections/{number}", ""),
+    Resource("POST", "/api/patients/{patient}/merge", ""),
+    Resource("POST", "/api/corrections/undo", ""),
+    Resource("GET", "/api/conformance", ""),
+)
+ATTRIBUTES = st.dictionaries(
+    st.one_of(PARAMETERS, ANYTHING),
+    st.recursive(
+        st.one_of(VALUES, st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.dictionaries(
+                st.sampled_from(["vr", "Value", "BulkDataURI", "Alphabetic", "00080100"]), inner, max_size=3
+            ),
+        ),
+        max_leaves=6,
+    ),
+    max_size=4,
+)
+GIVEN = st.fixed_dictionaries(
+    {},
+    optional={
+        "attributes": ATTRIBUTES,
+        "reason": VALUES,
+        "code": st.sampled_from(["CORRECT", "COERCE", "x"]),
+        "into": st.one_of(st.just("P1"), VALUES),
+        "corrections": st.lists(st.integers(), max_size=3),
+    },
+)
 every = pytest.mark.parametrize("resource", RESOURCES, ids=lambda one: f"{one.method} {one.path}")
 
 
@@ -250,6 +291,19 @@ def test_any_parameters(call: Caller, resource: Resource, data: st.DataObject) -
 def test_any_path(call: Caller, resource: Resource, data: st.DataObject) -> None:
     method = data.draw(st.sampled_from([resource.method, resource.method, "GET", "HEAD", "PUT", "TRACE", "XYZZY"]))
     check(call(method, place(resource, data.draw, held=False), b"", data.draw(HEADERS)))
+
+
+@pytest.mark.parametrize("resource", OURS, ids=lambda one: f"{one.method} {one.path}")
+@MANY
+@given(data=st.data())
+def test_ours(call: Caller, resource: Resource, data: st.DataObject) -> None:
+    """The same of what is ours, where JSON that is not as declared is 422."""
+    given = GIVEN.map(lambda one: json.dumps(one).encode())
+    body = b"" if resource.method == "GET" else data.draw(st.one_of(given, BODIES))
+    headers = [(b"content-type", b"application/json")] if body else []
+    where = place(resource, data.draw, held=data.draw(st.booleans()))
+    answer = call(resource.method, where, b"", headers, body)
+    assert answer.status < 500, answer
 
 
 SEARCHES = [one for one in RESOURCES if one.method == "GET" and "search" in one.handler]
@@ -276,5 +330,9 @@ def test_the_walk_reaches_what_is_held(call: Caller) -> None:
         if resource.method == "GET" and held and "{path" not in resource.path:
             answer = call("GET", path, headers=[(b"accept", b"*/*")])
             assert answer.status == 200, (path, answer)
+    given = json.dumps({"attributes": {"PatientName": "Roe"}, "reason": "wrong"}).encode()
+    where = f"/api/studies/{HELD['study'][0]}"
+    assert call("PATCH", where, b"", [(b"content-type", b"application/json")], given).status == 200
+    assert len(json.loads(call("GET", f"{where}/corrections").body)) == 1
     assert json.loads(call("GET", "/instances/count").body) == {"count": len(OBJECTS)}
     assert CT.encode() in call("GET", "/instances").body

@@ -244,6 +244,11 @@ class Archive:
         with self.audited(principal, "undo correction"):
             await corrections.undo(self.act, principal, study_uid, number)
 
+    async def undo_corrections(self, principal: Principal, numbers: Sequence[int]) -> None:
+        """Take several back as one act."""
+        with self.audited(principal, "undo correction"):
+            await corrections.undo_all(self.act, principal, numbers)
+
     async def corrections_of(self, principal: Principal, study_uid: str) -> list[CorrectionRow]:
         """All corrections of a study."""
         self.permit(principal, "get", "corrections", study_uid=study_uid)
@@ -310,13 +315,9 @@ class Archive:
         """The current instances below what is named. NotFound, Gone."""
         with self.audited(principal, "get"):
             refs = await retrieve.instances(
-                self.readers,
-                principal,
-                study_uid=study_uid,
-                series_uid=series_uid,
-                sop_instance_uids=sop_instance_uids,
-                patient_id=patient_id,
-            )
+                self.readers, principal, study_uid=study_uid, series_uid=series_uid,
+                sop_instance_uids=sop_instance_uids, patient_id=patient_id,
+            )  # fmt: skip
             refs = await self._sizes.told(refs)
         of = refs[0].study_uid or ""
         row = AuditRow(principal.name, principal.kind, "get", study_uid=of, number_of_instances=len(refs))

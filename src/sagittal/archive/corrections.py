@@ -93,7 +93,7 @@ async def merge(
 ) -> list[int]:
     """Every study of a patient (identifier, issuer) becomes another one's; gives the numbers of the corrections.
 
-    Taking those back, one by one, takes the merge back. BadRequest, NotFound.
+    `undo_all` of those takes the merge back. BadRequest, NotFound.
     """
     authorize(principal, "change")
     _check_reason(reason)
@@ -124,6 +124,21 @@ async def undo(act: Act, principal: Principal, study_uid: str, number: int) -> N
     at = time.time_ns() // 1000
     audit = AuditRow(principal.name, principal.kind, "undo correction", "done", "", study_uid, str(number))
     await act(lambda connection: rows.undo(connection, study_uid, number, principal.name, at), audit)
+
+
+async def undo_all(act: Act, principal: Principal, numbers: Sequence[int]) -> None:
+    """Take several corrections back, of any studies, all or none. BadRequest, NotFound."""
+    authorize(principal, "change")
+    if not numbers:
+        raise BadRequest("no correction is named")
+    at = time.time_ns() // 1000
+
+    def run(connection: sqlite3.Connection) -> None:
+        for number in sorted(set(numbers), reverse=True):
+            rows.undo(connection, rows.study_of(connection, number), number, principal.name, at)
+
+    detail = " ".join(map(str, numbers))[:200]
+    await act(run, AuditRow(principal.name, principal.kind, "undo correction", detail=detail))
 
 
 async def history(readers: Readers, principal: Principal, study_uid: str) -> list[Row]:

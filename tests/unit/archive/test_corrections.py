@@ -347,6 +347,15 @@ def test_patients_are_merged_and_parted(tmp_path: Path) -> None:
         for uid, number in zip((FIRST.study_uid, third.study_uid), numbers, strict=True):
             await archive.undo_correction(LOCAL, uid, number)
         assert sorted(await find(archive, "PATIENT", ID, NAME)) == [["P1", "Doe^Jane"], ["P2", "Roe^Jane"]]
+        numbers = await archive.merge_patient(LOCAL, ("P1", ""), ("P2", ""), "one person")
+        with pytest.raises(NotFound):
+            await archive.undo_corrections(LOCAL, [*numbers, 999])
+        assert await find(archive, "PATIENT", ID, NAME) == [["P2", "Roe^Jane"]]  # all or none
+        await archive.undo_corrections(LOCAL, numbers)
+        assert sorted(await find(archive, "PATIENT", ID, NAME)) == [["P1", "Doe^Jane"], ["P2", "Roe^Jane"]]
+        for none in ([], numbers):
+            with pytest.raises((BadRequest, NotFound)):
+                await archive.undo_corrections(LOCAL, none)
         with pytest.raises(NotFound):
             await archive.merge_patient(LOCAL, ("P1", ""), ("P3", ""), "why")
         with pytest.raises(BadRequest):

@@ -159,6 +159,16 @@ def patient_of(connection: sqlite3.Connection, identifier: tuple[str, str]) -> t
     return dict(zip(PATIENT_COLUMNS, row[1:], strict=True)), [uid for (uid,) in studies]
 
 
+def study_of(connection: sqlite3.Connection, number: int) -> str:
+    """The study that a correction is of. NotFound."""
+    row = connection.execute(
+        f"SELECT study_instance_uid FROM correction WHERE store = {MAIN_STORE} AND id = ?", (number,)
+    ).fetchone()
+    if row is None:
+        raise NotFound("no correction has this number")
+    return str(row[0])
+
+
 def undo(connection: sqlite3.Connection, study_uid: str, number: int, who: str, at: int) -> Row:
     """Take a correction back. NotFound."""
     rows = [row for row in history(connection, study_uid) if row.undone_at is None]

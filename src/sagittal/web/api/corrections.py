@@ -50,6 +50,12 @@ class Merged(BaseModel):
     corrections: list[int] = Field(description="one for each study; taking them back takes the merge back")
 
 
+class UndoIn(BaseModel):
+    """Corrections to take back together: those of a merge, for instance."""
+
+    corrections: list[Annotated[int, Field(ge=1, lt=1 << 63)]] = Field(min_length=1, max_length=100_000)
+
+
 class Correction(BaseModel):
     """One correction; those that were not taken back are in force."""
 
@@ -96,6 +102,10 @@ def add_corrections(api: FastAPI, house: House) -> None:
     @api.delete(STUDY + "/corrections/{number}", status_code=204, summary="Take a correction back")
     async def delete_correction(asking: Asking, study: str, number: int) -> None:
         await archive.undo_correction(asking, uri.uid(study, "Study Instance UID"), number)
+
+    @api.post("/corrections/undo", status_code=204, summary="Take several corrections back, all or none")
+    async def undo_corrections(asking: Asking, given: Annotated[UndoIn, Body()]) -> None:
+        await archive.undo_corrections(asking, given.corrections)
 
 
 def _told(row: Row) -> Correction:
