@@ -14,6 +14,9 @@ from sagittal.dicom.elements import encode
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
 
+# Waits until each is loaded.
+WIDTHS = """() => Promise.all([...document.querySelectorAll("#latest td.picture img")]
+                    .map((image) => image.decode().then(() => image.naturalWidth)))"""
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
@@ -75,6 +78,25 @@ def test_the_page_lives(page: Any, server: Served) -> None:
     store(server, 2, "Roe^Richard")
     page.wait_for_selector("#latest tbody tr:nth-child(2)")
     assert "Roe" in page.text_content("#latest tbody tr:first-child")
+
+
+def test_studies_show_a_thumbnail(page: Any, server: Served) -> None:
+    store(server, 1, "Doe^Jane")
+    page.goto(server.http + "/")
+    shown = page.locator("#latest td.picture img")
+    shown.wait_for(state="visible")
+    assert page.evaluate(WIDTHS) == [96]
+    assert shown.get_attribute("alt") == "Miniatura del estudio: Doe, Jane"
+    assert shown.get_attribute("loading") == "lazy"
+    page.select_option("#language", "en")
+    assert page.locator("#latest td.picture img").get_attribute("alt") == "Thumbnail of the study: Doe, Jane"
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    store(server, 2, "Roe^Richard")
+    page.wait_for_selector("#latest tbody tr:nth-child(2)")
+    assert page.evaluate(WIDTHS) == [96, 96]
+    loaded = [url for url in requests if "/thumbnail" in url]
+    assert len(loaded) == 1 and "/studies/2.25.21/" in loaded[0]  # the other is kept
 
 
 def test_the_rest_is_described(page: Any, server: Served) -> None:

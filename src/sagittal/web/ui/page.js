@@ -8,6 +8,7 @@ const RETRY_MILLISECONDS = 3000;
 const at = (id) => document.getElementById(id);
 let language = localStorage.getItem("language") ?? document.documentElement.lang;
 let shown = null; // the last summary
+let pictures = new Map(); // study UID and count of instances -> its img
 let known = null; // study UIDs that were in the list before
 
 const word = (key) => (WORDS[language] ?? WORDS.en)[key];
@@ -49,8 +50,43 @@ function person(text) {
   return [family, [given, middle].filter(Boolean).join(" ")].filter(Boolean).join(", ");
 }
 
+// The study's thumbnail; kept while it is the same, so that a refresh does not load it again.
+function picture(study) {
+  const key = `${study.study} ${study.instances}`;
+  const image = pictures.get(key) ?? document.createElement("img");
+  image.alt = `${word("thumbnail")}: ${person(study.name) || study.id || study.study}`;
+  if (!pictures.has(key)) {
+    image.width = image.height = 48;
+    image.loading = "lazy";
+    image.addEventListener("error", () => { image.hidden = true; });
+    load(image, `/dicom-web/studies/${encodeURIComponent(study.study)}/thumbnail?viewport=96,96`);
+  }
+  return [key, image];
+}
+
+// An img can't send a token, so then its bytes come by fetch.
+async function load(image, address) {
+  if (!sessionStorage.getItem("token")) {
+    image.src = address;
+    return;
+  }
+  const answer = await fetch(address, { headers: headers({ Accept: "image/jpeg" }) }).catch(() => null);
+  if (!answer?.ok) {
+    image.hidden = true;
+    return;
+  }
+  const reader = new FileReader();
+  reader.addEventListener("load", () => { image.src = reader.result; });
+  reader.readAsDataURL(await answer.blob());
+}
+
 function row(study) {
   const element = document.createElement("tr");
+  const [key, image] = picture(study);
+  const first = element.appendChild(document.createElement("td"));
+  first.className = "picture";
+  first.appendChild(image);
+  pictures.set(key, image);
   const cells = [day(study.date), person(study.name), study.id, study.description,
     (study.modalities ?? "").replaceAll("\\", ", "), new Intl.NumberFormat(language).format(study.instances ?? 0)];
   for (const text of cells) element.appendChild(document.createElement("td")).textContent = text ?? "";
@@ -77,6 +113,8 @@ function show(summary) {
   at("latest").hidden = summary.latest.length === 0;
   at("empty").hidden = summary.latest.length > 0;
   at("latest").tBodies[0].replaceChildren(...summary.latest.map(row));
+  const kept = summary.latest.map((study) => `${study.study} ${study.instances}`);
+  pictures = new Map(kept.map((key) => [key, pictures.get(key)]));
   known = new Set(summary.latest.map((study) => study.study));
   if (summary.ready.length) state("bad", `${word("notReady")}: ${summary.ready.join("; ")}`);
   else state("good", word("ready"));
