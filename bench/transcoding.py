@@ -61,7 +61,7 @@ def _htj2k(array: Any) -> Any:
 def _jpeg_ls(array: Any) -> Any:
     import imagecodecs
 
-    return imagecodecs.jpegls_encode(array)
+    return imagecodecs.jpegls_encode(array.view("uint16"))
 
 
 def _command(to: str, count: int, server: Server, bench: Bench) -> float:
