@@ -171,3 +171,19 @@ def test_metadata_in_parts() -> None:
     assert overlaid_json(text[:cut], [name("Roe")], whole=False) + text[cut:] == whole
     with pytest.raises(Incomplete):
         overlaid_json(text[:100], [name("Roe")], whole=False)
+
+
+@pytest.mark.parametrize("uid", (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE))
+@pytest.mark.parametrize("order", [(1, 0, 2), (1, 2, 0), (2, 0, 1)])
+def test_elements_out_of_order_are_corrected(uid: str, order: tuple[int, ...]) -> None:
+    """As long as they come before what is passed on unseen."""
+    named = [(PATIENT_NAME, "PN", b"Doe^Jane"), (PATIENT_ID, "LO", b"P1"), (0x00280010, "US", b"\4\4")]
+    octets = b"".join(encode([named[at]], syntax(uid)) for at in order)
+    texts: list[str] = []
+    reader = Reader(syntax(uid), wanted=frozenset(), limits=LIMITS, metadata=texts.append)
+    reader.feed(corrected(octets, uid, name("Roe^Tom")))
+    assert set(reader.finish().defects) <= {"tag-order"}  # nothing is there twice
+    obj = json.loads("".join(texts))
+    assert obj["00100010"]["Value"] == [{"Alphabetic": "Roe^Tom"}]
+    (item,) = obj["04000561"]["Value"]
+    assert item["04000550"]["Value"] == [{"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]}}]
