@@ -9,6 +9,7 @@ from sagittal.conformance.markdown import section, table
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.limits import WebLimits
 from sagittal.web.retrieve.capabilities import media_types
+from sagittal.web.retrieve.transcoded import encoders
 from sagittal.web.routes import RESOURCES
 from sagittal.web.wire.accept import COMPRESSED_TYPES
 
@@ -16,7 +17,8 @@ from sagittal.web.wire.accept import COMPRESSED_TYPES
 def sections() -> Iterator[str]:
     yield section("DICOMweb: the origin server", _SERVER)
     yield section("Resources", table(("method", "resource", "takes", "answers"), _resource_rows()), depth=3)
-    yield section("Media types of frames", _FRAMES, table(("media type", "transfer syntaxes"), _types()), depth=3)
+    yield section("Transfer syntaxes", _SYNTAXES, table(("made by a codec", "UID"), _made()), depth=3)
+    yield section("Media types of frames", table(("media type", "transfer syntaxes"), _types()), depth=3)
     yield section("Limits", table(("limit", "value"), _limit_rows()), depth=3)
     yield section("Errors, by HTTP and by DIMSE", _ERRORS, table(("HTTP", "DIMSE", "meaning"), _error_rows()), depth=3)
     yield section("DICOMweb: the commands", _AGENT)
@@ -27,8 +29,10 @@ Below `/dicom-web` on the HTTP port (8042), plain; a proxy in front makes HTTPS 
 (RFC 6750) has its verbs; on loopback without tokens everybody may do everything. An empty search answers 200 with an
 empty list. Answers that are cut say so in `Warning: 299`.
 """
-_FRAMES = """\
-Frames are answered in their stored transfer syntax when the request accepts it.
+_SYNTAXES = """\
+Instances and frames are answered in their stored transfer syntax when the request accepts it, else in one that it names
+and that there is a codec for. Without a name the default of PS3.18 8.7.3 is taken, which loses nothing; a lossy syntax
+has to be named, and makes an instance with a SOP Instance UID of its own. Video is answered as it is stored.
 """
 _ERRORS = """\
 One tree of errors; each carries both statuses. HTTP answers are problem details (RFC 9457), DIMSE responses have the
@@ -51,6 +55,11 @@ def _listed(types: tuple[str, ...]) -> str:
     if len(types) > 6:
         return "`application/octet-stream` and the media types of frames, alone or in `multipart/related`"
     return ", ".join(f"`{type_}`" for type_ in types)
+
+
+def _made() -> Iterator[tuple[str, str]]:
+    for uid in encoders():
+        yield SYNTAXES[uid].name, uid
 
 
 def _types() -> Iterator[tuple[str, str]]:

@@ -186,7 +186,9 @@ _FIND = (
 _RETRIEVE = """\
 C-MOVE sends to nodes of the AE table only, over further associations when the SOP classes need more than 128
 contexts. C-GET sends in the accepted contexts in which the requestor has the SCP role. An object goes in its stored
-transfer syntax; uncompressed ones are re-encoded when only another uncompressed syntax was accepted.
+transfer syntax. When that was not accepted it is brought to one that was and loses nothing, an uncompressed one by
+preference; nothing is sent with a loss. C-MOVE proposes a context for each stored syntax, and one with Explicit and
+Implicit VR Little Endian.
 """
 _MOVE = (
     (0x0000, "all was sent, or nothing matched"),

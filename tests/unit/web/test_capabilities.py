@@ -12,6 +12,7 @@ from archived import asked
 from builders import build
 
 from sagittal.conformance import statement
+from sagittal.dicom.syntaxes import EXPLICIT_LE
 from sagittal.web.routes import RESOURCES
 
 NS = "{http://wadl.dev.java.net/2009/02}"
@@ -44,6 +45,7 @@ def test_json(web: Any) -> None:
     answer = web.request("OPTIONS", "/dicom-web/", headers={"accept": "application/json"})
     body = answer.json()
     assert body["base"] == "http://localhost:8042/dicom-web"
+    assert {EXPLICIT_LE, "1.2.840.10008.1.2.4.90"} <= set(body["transfer_syntaxes"])
     methods = {each["path"]: [method["method"] for method in each["methods"]] for each in body["resources"]}
     assert methods["/studies/{study}"] == ["POST", "GET", "DELETE"]
 

@@ -21,6 +21,7 @@ from sagittal.web.api.statement import PATH
 from sagittal.web.render.asked import SMALL, STILL
 from sagittal.web.render.kinds import DOCUMENTS
 from sagittal.web.retrieve.packaging import acceptable
+from sagittal.web.retrieve.transcoded import encoders
 from sagittal.web.routes import RESOURCES, Resource
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import COMPRESSED_TYPES, DICOM, DICOM_JSON, OCTET_STREAM, accepts
@@ -122,7 +123,8 @@ def _json(base: str) -> dict[str, Any]:
         }
         for path, held in _described().items()
     ]
-    return {"base": base, "standard": "PS3.18", "conformance": _statement(base), "resources": resources}
+    told = {"base": base, "standard": "PS3.18", "conformance": _statement(base), "resources": resources}
+    return told | {"transfer_syntaxes": encoders()}  # beside what is stored
 
 
 def _wadl(base: str) -> str:

@@ -13,14 +13,14 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.errors import SagittalError
-from sagittal.pixels.codecs import ROWS
+from sagittal.pixels.codecs import ROWS, encodes
 from sagittal.pixels.reach import reaches
 from sagittal.pixels.transcode import RECOMPRESSED
 from sagittal.web.wire.accept import COMPRESSED_TYPES, DEFAULT_SYNTAXES, DICOM, OCTET_STREAM, Choice, Offer
@@ -48,8 +48,13 @@ C = TypeVar("C", bound=_Closed)
 
 def targets(stored: str) -> list[str]:
     """The syntaxes that an object can be answered in besides its own, the default first."""
+    return [uid for uid in encoders() if uid != stored and reaches(stored, uid)]
+
+
+def encoders() -> list[str]:
+    """All syntaxes that something can be brought to here, the default first."""
     order = dict.fromkeys((EXPLICIT_LE, *DEFAULT_SYNTAXES.values(), *ROWS, RECOMPRESSED))
-    return [uid for uid in order if uid not in _NOT_ON_THE_WEB and uid != stored and reaches(stored, uid)]
+    return [uid for uid in order if uid not in _NOT_ON_THE_WEB and (encodes(uid) or uid == RECOMPRESSED)]
 
 
 def object_offers(stored: str) -> list[Offer]:
@@ -59,6 +64,7 @@ def object_offers(stored: str) -> list[Offer]:
     return offers + [Offer(DICOM, uid, stored=False) for uid in targets(stored)]
 
 
+@lru_cache(maxsize=64)
 def frame_offers(stored: str) -> list[Offer]:
     """How frames can be answered: compressed ones under their own media type, or as octets."""
     offers = _typed(stored, is_stored=True) if syntax(stored).encapsulated else [Offer(OCTET_STREAM, EXPLICIT_LE)]
