@@ -298,3 +298,18 @@ def test_what_wado_uri_refuses(parameters, status, says, web, originals):
     answer = shown(web, originals[CT], **parameters)
     assert answer.status_code == status
     assert says in answer.json()["detail"]
+
+
+def test_bulk_data_as_octets_is_decoded(web, originals):
+    single, several = originals[CT], originals[COLOUR]
+    octets = {"accept": "application/octet-stream"}
+    alone = web.get(path_of(single) + "/bulkdata/7FE00010", headers=octets)
+    assert (alone.status_code, alone.content) == (200, single.pixel_array.tobytes())
+    assert web.get(path_of(single) + "/pixeldata", headers=octets).content == alone.content
+    parts = web.get(
+        path_of(several) + "/bulkdata/7FE00010", headers={"accept": PARTS.format("application/octet-stream")}
+    )
+    assert parts.status_code == 200
+    assert all(frame.tobytes() in parts.content for frame in several.pixel_array)
+    boundary = parts.headers["content-type"].partition("boundary=")[2].encode()
+    assert parts.content.count(b"--" + boundary) == 3

@@ -21,6 +21,7 @@ from sagittal.errors import BadRequest, NotFound
 from sagittal.web.render.kinds import kind_of
 from sagittal.web.retrieve.objects import Ranges, Stored, sliced
 from sagittal.web.retrieve.packaging import NATIVE, Packaging, acceptable, pixel_choice
+from sagittal.web.retrieve.transcoded import Transcoded, frame_choice
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import Choice, MediaType, Offer, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
@@ -62,6 +63,7 @@ class BulkData:
         self._limits = limits.web
         self._packaging = Packaging(house)
         self._stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
+        self._transcoded = Transcoded(house, self._stored)
 
     async def value(self, request: Request) -> Response:
         (ref,) = await self._instances(request)
@@ -152,10 +154,16 @@ class BulkData:
         self, request: Request, ref: InstanceRef, ranges: Sequence[MediaType], where: str
     ) -> Response:
         held, count = syntax(ref.syntax_uid), ref.frames or 1
-        choice = pixel_choice(ranges, ref, single=held.video or count == 1)
+        choose_one = pixel_choice if held.video else frame_choice
+        choice = choose_one(ranges, ref, single=held.video or count == 1)
         tag = entity_tag("pixels", ref.digest, choice.offer, where, weak=choice.multipart)
         if (answer := unchanged(request, tag)) is not None:
             return answer
+        if not choice.offer.stored:
+            framing = Framing(choice.offer.type)
+            type_ = framing.content_type if choice.multipart else choice.offer.type
+            made = self._transcoded.frames(ref, range(1, count + 1), choice, framing, [where] * count)
+            return Pushed(made, type_, headers(tag))
         if held.deflated:
             parts = self._stored.inflated_frames(ref, range(1, count + 1))
             return self._packaging.parts(choice, parts, [where] * count, None, headers(tag))

@@ -7,7 +7,6 @@ of each, RGB where the code stream transforms colours. Videos have no frames her
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -17,9 +16,8 @@ from sagittal.errors import NotAcceptable, NotFound
 from sagittal.web.retrieve.athand import AtHand
 from sagittal.web.retrieve.objects import Stored
 from sagittal.web.retrieve.packaging import Packaging, acceptable
-from sagittal.web.retrieve.transcoded import Transcoded, frame_offers, names
+from sagittal.web.retrieve.transcoded import Transcoded, frame_choice
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import Choice, MediaType, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.stream import Pushed
@@ -27,7 +25,6 @@ from sagittal.web.wire.stream import Pushed
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sagittal.archive.retrieve import InstanceRef
     from sagittal.web.house import House
 
 
@@ -54,7 +51,7 @@ class Frames:
             raise NotFound(f"the instance has {ref.frames or 1} frames")
         if syntax(ref.syntax_uid).video:
             raise NotAcceptable("a video is not held frame by frame; it is answered whole by …/bulkdata/7FE00010")
-        choice = _choice(acceptable(request, self._limits.accept_ranges_max), ref, single=len(numbers) == 1)
+        choice = frame_choice(acceptable(request, self._limits.accept_ranges_max), ref, single=len(numbers) == 1)
         addresses = uri.addresses(request, self._house.settings)
         held_at = addresses.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
         tag = entity_tag("frames", ref.digest, choice.offer, numbers, held_at, weak=choice.multipart)
@@ -74,15 +71,3 @@ class Frames:
         sizes = [sum(-(-length // 8) for _, length in ranges) for ranges in found]
         parts = self._stored.frames(ref, found, first[0][0] // 8)
         return self._packaging.parts(choice, parts, where, sizes, headers(tag))
-
-
-def _choice(ranges: Sequence[MediaType], ref: InstanceRef, single: bool) -> Choice:
-    offers = frame_offers(ref.syntax_uid)
-    try:
-        return choose(ranges, offers, single=single)
-    except NotAcceptable:
-        pass
-    if not single and not any(wanted.multipart for wanted in ranges):
-        raise NotAcceptable(f'several frames are answered as multipart/related; type="{offers[0].type}"')
-    held = syntax(ref.syntax_uid).name
-    raise NotAcceptable(f"the frames are held in {held} and can be had as {names(offers)}; pictures are at …/rendered")

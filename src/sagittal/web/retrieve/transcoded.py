@@ -19,11 +19,20 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
-from sagittal.errors import SagittalError
+from sagittal.errors import NotAcceptable, SagittalError
 from sagittal.pixels.codecs import ROWS, encodes
 from sagittal.pixels.reach import reaches
 from sagittal.pixels.transcode import RECOMPRESSED
-from sagittal.web.wire.accept import COMPRESSED_TYPES, DEFAULT_SYNTAXES, DICOM, OCTET_STREAM, Choice, Offer
+from sagittal.web.wire.accept import (
+    COMPRESSED_TYPES,
+    DEFAULT_SYNTAXES,
+    DICOM,
+    OCTET_STREAM,
+    Choice,
+    MediaType,
+    Offer,
+    choose,
+)
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.stream import drawn
 
@@ -84,6 +93,19 @@ def _typed(uid: str, *, is_stored: bool) -> list[Offer]:
 def names(offers: Iterable[Offer]) -> str:
     """Offers for a person."""
     return ", ".join(dict.fromkeys(offer.media_type for offer in offers))
+
+
+def frame_choice(ranges: Sequence[MediaType], ref: InstanceRef, single: bool) -> Choice:
+    """The media type and syntax of the frames of an instance; NotAcceptable says what there is."""
+    offers = frame_offers(ref.syntax_uid)
+    try:
+        return choose(ranges, offers, single=single)
+    except NotAcceptable:
+        pass
+    if not single and not any(wanted.multipart for wanted in ranges):
+        raise NotAcceptable(f'several frames are answered as multipart/related; type="{offers[0].type}"')
+    held = syntax(ref.syntax_uid).name
+    raise NotAcceptable(f"the frames are held in {held} and can be had as {names(offers)}; pictures are at …/rendered")
 
 
 class Transcoded:
