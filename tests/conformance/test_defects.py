@@ -23,8 +23,9 @@ def names() -> Iterator[tuple[str, str]]:
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if called == "Malformed" or (called == "warn" and "dicom" in path.parts):
-                told = [] if isinstance(node.args[0], ast.Subscript) else ast.walk(node.args[0])  # of a worker, once more
-                for constant in told:
+                if isinstance(node.args[0], ast.Subscript):  # what a worker found, said once more
+                    continue
+                for constant in ast.walk(node.args[0]):
                     if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
                         yield constant.value, path.name
 

@@ -7,6 +7,8 @@ where blocks end. What elements mean for the object (pixel data, character sets)
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from sagittal.dicom.scanning.coding import UNDEFINED, Coding, Element
 from sagittal.dicom.scanning.levels import ELEMENTS, FRAGMENTS, ITEMS, PADDING, Level, Levels
 from sagittal.dicom.scanning.memo import UNDEFINED_KEY, Entry, Run, Table
@@ -20,7 +22,7 @@ _ZEROS = bytes(8)
 _RUN_ELEMENTS_MIN = 3
 
 
-class Scanner(Levels):
+class Scanner(Levels, ABC):
     """Scans one data set. The reader supplies `special`, `fragment` and `flush`."""
 
     specials: frozenset[int] = frozenset()  # tags for `special`, at any level, besides STRAY_GROUPS and lengths
@@ -38,17 +40,17 @@ class Scanner(Levels):
         self._binary_max = min(limits.value_binary_bytes_max, limits.value_held_bytes_max)
         self._plain_max = min(self._text_max, self._binary_max, self._whole_max - 8)
 
+    @abstractmethod
     def special(self, data: bytes, element: Element) -> int:
         """Handle an element of `specials`; returns the place after it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fragment(self, data: bytes, pos: int, base: int, level: Level) -> int:
         """Handle one item of encapsulated data."""
-        raise NotImplementedError
 
+    @abstractmethod
     def flush(self, at: int) -> None:
         """Take `parts` away if they are large; set `flush_at`."""
-        raise NotImplementedError
 
     def scan(self, data: bytes, base: int, pos: int = 0) -> int:
         """Scan `data`, whose first byte has the offset `base`, from `pos`; returns the place it came to."""

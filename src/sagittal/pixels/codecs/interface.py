@@ -10,6 +10,7 @@ contained by the worker pool, not here.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -53,7 +54,7 @@ class Takes:
     palette: bool = True  # indices: nothing lossy takes them
 
 
-class Codec:
+class Codec(ABC):
     """One row of the table. Subclasses are stateless."""
 
     cells = False  # whether whole cells are kept, bits outside Bits Stored too
@@ -67,9 +68,9 @@ class Codec:
         """Whether `encode` with these options loses information."""
         return False
 
+    @abstractmethod
     def decode(self, data: bytes, description: Description) -> Array:
         """One frame; PixelsUndecodable when it is damaged or another image than described."""
-        raise NotImplementedError
 
     def decoded(self, description: Description) -> Description:
         """What `decode` gives for frames so described: colour transforms undone, colours by pixel."""
