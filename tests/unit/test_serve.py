@@ -25,18 +25,29 @@ class Listener:
         self.given.append(seconds)
 
 
+class Workers:
+    """Notes that it was closed."""
+
+    closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
 @pytest.mark.parametrize("seconds", [0.0, 9.9, 10.0, 10.1])
 def test_drain_seconds_max(tmp_path: Path, seconds: float) -> None:
     """Both listeners get the limit, no more and no less; how they end at it is in their own tests."""
     settings = replace(Settings(data=tmp_path), limits=Limits(archive=ArchiveLimits(drain_seconds_max=seconds)))
     nothing: Any = None
-    running = serve.Running(settings, nothing, nothing, nothing)
+    workers: Any = Workers()
+    running = serve.Running(settings, nothing, nothing, nothing, workers, nothing)
     dimse: Any = Listener()
     http: Any = Listener()
     running.dimse, running.http = dimse, http
     asyncio.run(serve._drain(running))
     assert (dimse.given, http.given) == ([seconds], [seconds])
     assert running.reasons() == ["draining"]
+    assert workers.closed
 
 
 @pytest.mark.parametrize(("soft", "hard"), [(256, 4096), (4096, 4096), (1024, resource.RLIM_INFINITY)])

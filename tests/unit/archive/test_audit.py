@@ -102,6 +102,12 @@ async def undoing(held: Held, principal: Principal) -> None:
     await held.archive.undo_correction(principal, FIRST.study_uid, number)
 
 
+async def undoing_several(held: Held, principal: Principal) -> None:
+    local = Principal("x", "local", VERBS)
+    number = await held.archive.correct(local, (FIRST.study_uid, ""), {"PatientSex": "M"}, "why", "CORRECT")
+    await held.archive.undo_corrections(principal, [number])
+
+
 async def merging(held: Held, principal: Principal) -> None:
     await send(held, Principal("x", "local", VERBS), build(5, study=5, patient_id="P2"))
     await held.archive.merge_patient(principal, ("P1", ""), ("P2", ""), "why")
@@ -139,6 +145,7 @@ ASKED: dict[str, tuple[str, str, Ask]] = {
     ),
     "merge_patient": ("change", "merge", merging),
     "undo_correction": ("change", "undo correction", undoing),
+    "undo_corrections": ("change", "undo correction", undoing_several),
     "corrections_of": ("get", "get", lambda held, who: held.archive.corrections_of(who, FIRST.study_uid)),
     "delete": ("delete", "delete", lambda held, who: held.archive.delete(who, Target(FIRST.study_uid), "why")),
     "undelete": ("undelete", "undelete", lambda held, who: held.archive.undelete(who, Target(SECOND.study_uid))),
