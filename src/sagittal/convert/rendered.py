@@ -75,12 +75,13 @@ def document(inputs: Sequence[Input], objects: list[Told], media_type: str, link
 
 
 def encapsulated(inputs: Sequence[Input], objects: list[Told]) -> bytes:
-    """The document that the object encapsulates, to its length where it tells it (PS3.3 C.24.2)."""
+    """The document that the object encapsulates, without the byte that made its length even (PS3.3 C.24.2)."""
     image, _ = _objects(inputs, objects)
     body = image.attributes.octets(0x00420011)
     if not body:
         raise NotFound("the object has no encapsulated document")
-    return body[: image.attributes.integer(0x00420015, len(body))]
+    padded = image.attributes.integer(0x00420015) == len(body) - 1
+    return body[:-1] if padded else body
 
 
 def references(inputs: Sequence[Input], objects: list[Told]) -> Told:

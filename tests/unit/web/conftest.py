@@ -75,6 +75,7 @@ class MadeUpArchive:
     principals: list[Principal] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     limits: Limits = field(default_factory=Limits)
+    readers: None = None  # of the report on images, which no test of these asks for
     feed: list[list[Change]] = field(default_factory=list)
 
     def hold(self, data_set: bytes, syntax: str, frames: int | None = None, study: str = "1.2.1") -> InstanceRef:

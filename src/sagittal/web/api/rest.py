@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import orjson
 from fastapi import Body, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.responses import HTMLResponse
 
 from sagittal.archive.upkeep.imagereport import ImageReport
@@ -41,7 +43,15 @@ def create_api(house: House) -> FastAPI:
     async def refused(_: Request, error: Exception) -> Response:
         return problem(error)
 
+    async def not_as_declared(_: Request, error: Exception) -> Response:
+        """What was given is not told again: it may be no JSON."""
+        assert isinstance(error, RequestValidationError)
+        found = [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()]
+        body = {"status": 422, "title": "not as declared", "detail": found}
+        return Response(orjson.dumps(body), 422, media_type="application/problem+json")
+
     api.add_exception_handler(SagittalError, refused)
+    api.add_exception_handler(RequestValidationError, not_as_declared)
     _add_feed(api, house)
     _add_nodes(api, house)
     _add_tokens(api, house)
