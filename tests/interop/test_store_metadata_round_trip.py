@@ -93,9 +93,10 @@ async def _taken_apart(client: httpx.AsyncClient, base: str) -> tuple[list[Any],
 
 
 def _said(obj: Any) -> Any:
-    """What is compared: everything but addresses and character sets."""
+    """What is compared: everything but addresses, character sets, and the length of a document, which storing adds."""
     if isinstance(obj, dict):
-        said = {key: _said(value) for key, value in obj.items() if key not in ("BulkDataURI", "00080005")}
+        left_out = ("BulkDataURI", "00080005", "00420015")
+        said = {key: _said(value) for key, value in obj.items() if key not in left_out}
         if "InlineBinary" in said:  # odd lengths are evened
             octets = b64decode(said["InlineBinary"])
             said["InlineBinary"] = octets + b"\0" * (len(octets) & 1)
