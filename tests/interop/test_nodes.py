@@ -134,7 +134,9 @@ def test_a_user_by_the_name_and_secret_of_a_token(
     association = identified(server, "CT1", "jane", "wrong")
     assert association.is_established == (not required)
     if required:
-        primitive = association.acceptor.primitive
+        # pynetdicom now and then sees the end of the connection before the answer that came ahead of it.
+        again = (identified(server, "CT1", "jane", "wrong") for _ in range(5))
+        primitive = association.acceptor.primitive or next(a.acceptor.primitive for a in again if a.acceptor.primitive)
         assert (primitive.result, primitive.result_source, primitive.diagnostic) == (1, 1, 1)
     else:
         assert association.acceptor.user_identity is None
