@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -141,7 +142,9 @@ def test_a_body_that_makes_no_progress_ends(monkeypatch: pytest.MonkeyPatch) -> 
             writer.write(b"x")
             await asyncio.wait((ended,), timeout=0.05)
         writer.close()
-        return ended.result()
+        with contextlib.suppress(ConnectionResetError):  # what was still on its way finds nobody
+            return ended.result()
+        return b""
 
     assert served(act, header_seconds_max=0.2, body_bytes_per_second_min=1_000) == b""
 
