@@ -71,6 +71,7 @@ class DimseSettings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_authorities: Path | None = None  # of client certificates, which are then required
+    tls_node_authorities: Path | None = None  # of the nodes we connect to; none: the system's
 
 
 @dataclass(frozen=True, slots=True)

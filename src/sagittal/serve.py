@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -31,7 +32,7 @@ from sagittal.config import Settings
 from sagittal.errors import UsageError
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.server import DimseServer
-from sagittal.net.tls import ClientCertificate, server_context
+from sagittal.net.tls import ClientCertificate, client_context, server_context
 from sagittal.services import ALL
 from sagittal.services.nodes import NodeTable
 from sagittal.services.site import Site
@@ -182,6 +183,7 @@ def node_table(settings: Settings, archive: Archive, kept: Sequence[Node], token
         users=tokens,
         identity_required=settings.dimse.user_identity == "required",
         duplicates=settings.duplicates,
+        tls=node_tls(settings),
     )
 
 
@@ -214,6 +216,19 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         return None
     client: ClientCertificate = "required" if dimse.tls_authorities else "none"
     return server_context(dimse.tls_certificate, dimse.tls_key, ca=dimse.tls_authorities, client=client)
+
+
+def node_tls(settings: Settings) -> Callable[[], ssl.SSLContext]:
+    """TLS for connections to nodes, with the listener's certificate as ours. Files that are given are read at once."""
+    dimse = settings.dimse
+
+    @functools.cache
+    def context() -> ssl.SSLContext:
+        return client_context(ca=dimse.tls_node_authorities, certificate=dimse.tls_certificate, key=dimse.tls_key)
+
+    if dimse.tls_node_authorities is not None:
+        context()
+    return context
 
 
 async def _start_http(running: Running, dimse: DimseServer) -> None:

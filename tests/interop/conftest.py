@@ -1,15 +1,30 @@
-"""pynetdicom, made to begin an operation only when its reactor has gone on from the last one.
+"""A certificate for this machine; and pynetdicom, made patient.
 
-Else the reactor, which a busy machine may not have let go on yet, takes an answer of the new operation for itself.
+It begins an operation only when its reactor has gone on from the last one. Else the reactor, which a busy machine may
+not have let go on yet, takes an answer of the new operation for itself.
 """
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import need
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One self-signed certificate for 127.0.0.1 that serves as its own authority, at both ends; and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+               "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=sagittal-test",
+               "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,6 @@ import httpx
 import pytest
 from builders import CT, Built, build
 from conftest import Served, sagittal
-from programs import need
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
@@ -39,17 +38,6 @@ def held(shared_server: Served) -> Served:
                             headers={"content-type": "application/dicom"})  # fmt: skip
         assert answer.status_code == 200
     return shared_server
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """One self-signed certificate for 127.0.0.1 that serves as its own authority, at both ends; and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    command = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-               "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=sagittal-test",
-               "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return folder / "cert.pem", folder / "key.pem"
 
 
 def mutual(cert: Path, key: Path) -> ssl.SSLContext:

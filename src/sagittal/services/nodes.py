@@ -15,7 +15,7 @@ import hmac
 import ipaddress
 import socket
 import ssl
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.archive import nodes
@@ -25,7 +25,6 @@ from sagittal.dimse.address import parse_peer
 from sagittal.errors import UsageError
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.client import Peer
-from sagittal.net.tls import client_context
 from sagittal.services.site import DuplicatePolicy, Sender
 from sagittal.ul.pdu import UserIdentity
 
@@ -51,10 +50,12 @@ class NodeTable:
         users: Mapping[str, Principal] | None = None,
         identity_required: bool = False,
         duplicates: DuplicatePolicy = "keep-first",
+        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
         self._archive, self._aets, self._open_house = archive, aets, open_house
         self._users = users if users is not None else {}  # SHA-256 of a secret → who shows it
         self._identity_required = identity_required
+        self._tls = tls  # for connections to nodes that want it
         self._stranger = Sender(duplicates)
         self._kept = {node.aet: node for node in kept}
         self._fixed = {node.aet: check_node(node) for node in fixed}
@@ -71,7 +72,7 @@ class NodeTable:
     def destination(self, aet: str) -> Peer | None:
         """Where C-MOVE sends to for this title."""
         node = self.node(aet)
-        return None if node is None else Peer(node.aet, node.host, node.port, _tls_of(node))
+        return None if node is None else Peer(node.aet, node.host, node.port, self._tls() if node.tls else None)
 
     def sender(self, aet: str) -> Sender:
         """What is assumed of the objects that come from this title."""
@@ -198,7 +199,3 @@ def _user(identity: UserIdentity) -> str:
         return ""
     text = identity.primary.decode("utf-8", "replace")[:64]
     return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def _tls_of(node: Node) -> ssl.SSLContext | None:
-    return client_context() if node.tls else None
