@@ -22,6 +22,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
+from sagittal.archive.index import MAIN
 from sagittal.dimse.address import is_loopback, parse_peer
 from sagittal.errors import UsageError
 from sagittal.limits import Limits
@@ -48,6 +49,7 @@ class NodeSettings:
     character_set: str = ""  # of what it sends without one, or with one that is not defined: as (0008,0005)
     issuer_of_patient_id: str = ""  # of Patient IDs that it sends without one
     timezone: str = ""  # its offset from UTC, as +0100
+    store: str = ""  # the store that it works in, whatever title it calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class TokenSettings:
     name: str
     sha256: str
     verbs: tuple[str, ...] = ("echo", "store", "find", "get", "move")
+    store: str = ""  # the only store that it lets into, unless it lets do admin; none: main
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,13 @@ class IndexSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """A store: made when it is first named here, and kept. Its NAME is in URLs; `main` is there without."""
+
+    called_aets: tuple[str, ...] = ()  # AE titles by which it is called, which no other store has
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of `sagittal serve`, with their defaults."""
 
@@ -106,6 +116,7 @@ class Settings:
     web: WebSettings = WebSettings()
     index: IndexSettings = IndexSettings()
     limits: Limits = field(default_factory=Limits)
+    stores: Mapping[str, StoreSettings] = field(default_factory=dict)  # NAME: what it is
     nodes: tuple[NodeSettings, ...] = ()
     tokens: tuple[TokenSettings, ...] = ()
 
@@ -125,7 +136,28 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     if faults:
         raise UsageError("; ".join(faults))
     assert isinstance(settings, Settings)
+    _check_stores(settings)
     return settings
+
+
+def _check_stores(settings: Settings) -> None:
+    """Every title of one store only, every store that is named one that is there. UsageError."""
+    if settings.stores:
+        from sagittal.archive.index.upkeep.stores import check_name
+
+        for name in settings.stores:
+            check_name(name)
+    taken = dict.fromkeys((settings.aet, *settings.dimse.called_aets), "the archive")
+    for name, store in settings.stores.items():
+        for aet in store.called_aets:
+            if aet in taken:
+                raise UsageError(f"stores.{name}.called_aets: {aet} is a title of {taken[aet]}")
+            taken[aet] = f"the store {name}"
+    known = {MAIN, *settings.stores}
+    named = [("nodes", node.aet, node.store) for node in settings.nodes]
+    for table, whose, name in (*named, *(("tokens", token.name, token.store) for token in settings.tokens)):
+        if name and name not in known:
+            raise UsageError(f"{table}: {whose}: there is no store {name}; add [stores.{name}]")
 
 
 def unknown_environment() -> list[str]:
@@ -224,6 +256,8 @@ def _value(hint: Any, value: Any, key: str, faults: list[str]) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         return None if value is None or value == "" else _value(arguments[0], value, key, faults)
+    if origin is Mapping:
+        return {str(name): _make(arguments[1], each, f"{key}.{name}.", faults) for name, each in _table(key, value)}
     if origin is Literal:
         if value not in arguments:
             raise UsageError(f"{key}: {value!r} is not one of {' '.join(arguments)}")
@@ -249,6 +283,18 @@ def _list(key: str, value: object) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise UsageError(f"{key}: a list is wanted")
     return list(value)
+
+
+def _table(key: str, value: object) -> Iterable[tuple[Any, Any]]:
+    """The items of a table; text is JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{key}: a table is wanted")
+    return value.items()
 
 
 def _boolean(key: str, value: object) -> bool:

@@ -122,6 +122,7 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
         durability=settings.durability,
         faults=faults.from_environment(os.environ),
         attributes=settings.index.attributes,
+        stores=settings.stores,
     )
     try:
         running = await _start(settings, archive)
@@ -148,7 +149,7 @@ def raise_open_files() -> None:
 async def _start(settings: Settings, archive: Archive) -> Running:
     """Both listeners, DIMSE first; nothing is left open if one of them can't be."""
     local_token = secrets.token_urlsafe(32)
-    named = [Token(t.name, t.sha256, frozenset(t.verbs)) for t in settings.tokens]
+    named = [Token(t.name, t.sha256, frozenset(t.verbs), store=t.store) for t in settings.tokens]
     digest = hashlib.sha256(local_token.encode()).hexdigest()
     tokens = TokenTable(archive, await read_tokens(archive.readers), named, digest)
     nodes = node_table(settings, archive, await read_nodes(archive.readers), tokens)
@@ -184,7 +185,13 @@ def node_table(settings: Settings, archive: Archive, kept: Sequence[Node], token
         identity_required=settings.dimse.user_identity == "required",
         duplicates=settings.duplicates,
         tls=node_tls(settings),
+        called={aet: name for name, store in settings.stores.items() for aet in store.called_aets},
     )
+
+
+def titles(settings: Settings, archive: Archive) -> dict[int, str]:
+    """By store: the first of the titles by which it is called."""
+    return {archive.stores[name]: store.called_aets[0] for name, store in settings.stores.items() if store.called_aets}
 
 
 def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable, maker: Maker) -> DimseServer:
@@ -202,6 +209,7 @@ def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable, maker: 
         maker=maker,
         sender=nodes.sender,
         charsets=nodes.charsets,
+        aets=titles(settings, archive),
         kept_is_success=settings.dimse.kept_status == "success",
     )
     services = [make(site) for make in ALL]
@@ -237,6 +245,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
     app_module, house_module, server_module = await asyncio.to_thread(_import_web)
     web = house_module.Settings(
         aet=settings.aet,
+        aets=titles(settings, running.archive),
         dimse_port=dimse.port,
         loopback=settings.loopback,
         hosts=frozenset(settings.web.hosts),

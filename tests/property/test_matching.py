@@ -154,13 +154,13 @@ def hold(values: Mapping[int, str]) -> None:
         INDEX.execute(f"UPDATE {table} SET {column} = ?", (text,))
         if tag in people.TAGS:
             INDEX.execute(f"UPDATE {table} SET {column}_search = ?", (fold_name(text),))
-            people.record(INDEX, 1, [(tag, text)])
+            people.record(INDEX, 1, 1, [(tag, text)])
 
 
 def in_index(query: Query) -> bool:
-    prepared = prepare(query, Attributes())
+    prepared = prepare(query, Attributes(), 1)
     assert prepared.matcher is None
-    statement = query_statement(prepared.level, prepared.shape, prepared.columns)
+    statement = query_statement(1, prepared.level, prepared.shape, prepared.columns)
     return bool(INDEX.execute(statement, (*prepared.values, 10, 0)).fetchall())
 
 
@@ -187,7 +187,7 @@ def test_whole_queries(
         expected = Matcher(keys, options_of(query))({f"{tag:08X}": found for tag, (found, _) in made.items()})
     except BadRequest:
         with pytest.raises(BadRequest):
-            prepare(query, Attributes())
+            prepare(query, Attributes(), 1)
         return
     hold({tag: stored for tag, (_, stored) in made.items()})
     assert in_index(query) == expected

@@ -7,26 +7,63 @@ speak a protocol.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from sagittal.errors import NotAuthorized
+from sagittal.archive.index import MAIN_STORE
+from sagittal.archive.index.writer import AuditRow
+from sagittal.errors import NotAuthorized, NotFound
 
 VERBS = frozenset({"echo", "store", "find", "get", "move", "delete", "undelete", "change", "admin"})
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who asks: a node, a token's holder, or the operator at this machine."""
+    """Somebody who asks: a node, a token's holder, or the operator at this machine; and in which store."""
 
     name: str  # AE title, token name; written to the audit log
     kind: str  # "node" | "token" | "local"
     verbs: frozenset[str]
+    store: int = MAIN_STORE  # the one that it works in: every verb sees and changes that alone
 
 
 LOCAL = Principal("local", "local", VERBS)
 
 
-def authorize(principal: Principal, verb: str) -> None:
-    """Raise NotAuthorized unless `principal` may do `verb`."""
+class Held(Protocol):
+    """What is of a store."""
+
+    @property
+    def store(self) -> int: ...
+
+
+def authorize(principal: Principal, verb: str, to: Iterable[Held] = ()) -> None:
+    """Raise NotAuthorized unless `principal` may do `verb`, NotFound when it is done to what is of another store."""
     if verb not in principal.verbs:
         raise NotAuthorized(f"{principal.name} may not {verb}")
+    if any(one.store != principal.store for one in to):  # a reference may have come from elsewhere
+        raise NotFound("no such instance")
+
+
+def enter(principal: Principal, store: int) -> Principal:
+    """The principal at work in a store. NotAuthorized in another than its own, unless it may `admin`."""
+    if principal.store == store:
+        return principal
+    if "admin" not in principal.verbs:
+        raise NotAuthorized(f"{principal.name} may not work in this store")
+    return replace(principal, store=store)
+
+
+def audit_row(
+    principal: Principal,
+    verb: str,
+    outcome: str = "done",
+    address: str = "",
+    study_uid: str = "",
+    detail: str = "",
+    number_of_instances: int = 0,
+) -> AuditRow:
+    """A line of the audit log about what somebody did."""
+    who = principal.name, principal.kind
+    return AuditRow(*who, verb, outcome, address, study_uid, detail, number_of_instances, principal.store)

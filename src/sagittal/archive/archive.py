@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sagittal.archive import corrections, deletion, nonpatient, query, retrieve
-from sagittal.archive.access import LOCAL, Principal, authorize
+from sagittal.archive.access import LOCAL, Principal, audit_row, authorize
 from sagittal.archive.changes import Change, Feed
 from sagittal.archive.deletion import Deleted, Purged, Tombstone
 from sagittal.archive.faults import Faults
@@ -27,6 +27,7 @@ from sagittal.archive.index.connection import Readers, open_writer
 from sagittal.archive.index.corrections import Row as CorrectionRow
 from sagittal.archive.index.finding.attributes import Attribute, attribute_of
 from sagittal.archive.index.removal import Target
+from sagittal.archive.index.upkeep import stores
 from sagittal.archive.index.upkeep.attributes import begin as begin_attributes
 from sagittal.archive.index.writer import AuditRow, promote_version
 from sagittal.archive.ingest import Source
@@ -64,12 +65,10 @@ class Archive:
         faults: Faults,
         lock: int,
         wanted: tuple[Attribute, ...] | None = None,
+        named: Iterable[str] = (),
     ) -> None:
         """Use `open`."""
-        self.path = path
-        self.limits = limits
-        self.durable = durable
-        self._lock = lock
+        self.path, self.limits, self.durable, self._lock = path, limits, durable, lock
         bounds = limits.archive
         self.volume = LocalVolume(
             path,
@@ -84,6 +83,7 @@ class Archive:
         self.index = index = path / INDEX
         connection = open_writer(index, durable=durable)
         schema.prepare(connection, index)
+        self.stores = stores.begin(connection, named)  # name -> number
         recover(path, self.volume, connection, batch_max=bounds.commit_batch_max, durable=durable)
         self.readers = Readers(index, bounds.query_threads)
         self._sizes = corrections.Sizes(self.open_object)
@@ -107,17 +107,18 @@ class Archive:
         durability: str = "full",
         faults: Faults | None = None,
         attributes: Iterable[str] | None = None,
+        stores: Iterable[str] = (),
     ) -> Archive:
         """Open or make the data directory `path`. DirectoryHeld when another process has it, UsageError when newer.
 
         With `durability` "off" nothing is synced: for benchmarks. `attributes` are indexed besides, as the setting
-        `[index] attributes` names them; None: those that were the last time.
+        `[index] attributes` names them; None: those that were the last time. `stores` are made when they are not there.
         """
         wanted = None if attributes is None else tuple(dict.fromkeys(map(attribute_of, attributes)))
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = hold(path)
         try:
-            return cls(path, limits or Limits(), durability != "off", faults or Faults(), lock, wanted)
+            return cls(path, limits or Limits(), durability != "off", faults or Faults(), lock, wanted, stores)
         except BaseException:
             os.close(lock)
             raise
@@ -196,7 +197,7 @@ class Archive:
             yield
         except SagittalError as error:
             outcome = "denied" if isinstance(error, NotAuthorized) else "failed"
-            self.audit(AuditRow(principal.name, principal.kind, verb, outcome, detail=error.text[:_DETAIL_CHARACTERS]))
+            self.audit(audit_row(principal, verb, outcome, detail=error.text[:_DETAIL_CHARACTERS]))
             raise
 
     def permit(
@@ -205,15 +206,16 @@ class Archive:
         """Raise NotAuthorized unless `principal` may do `verb`; either way it is written down, in one row."""
         with self.audited(principal, verb):
             authorize(principal, verb)
-        row = AuditRow(principal.name, principal.kind, verb, "done", "", study_uid, detail[:_DETAIL_CHARACTERS], number)
-        self.audit(row)
+        self.audit(audit_row(principal, verb, "done", "", study_uid, detail[:_DETAIL_CHARACTERS], number))
 
     async def promote(self, principal: Principal, ref: InstanceRef) -> None:
         """Make a version that lies beside the current one the current one. NotFound."""
-        row = AuditRow(principal.name, principal.kind, "promote", study_uid=ref.study_uid or "", number_of_instances=1)
+        row = audit_row(principal, "promote", study_uid=ref.study_uid or "", number_of_instances=1)
         with self.audited(principal, "promote"):
             authorize(principal, "change")
-            await self.act(lambda connection: promote_version(connection, ref.id, time.time_ns() // 1000), row)
+            await self.act(
+                lambda connection: promote_version(connection, principal.store, ref.id, time.time_ns() // 1000), row
+            )
 
     async def delete(self, principal: Principal, target: Target, reason: str = "") -> Deleted:
         """Hide everything under `target`."""
@@ -282,15 +284,14 @@ class Archive:
         with self.audited(principal, "find"):
             bounds = self.limits.archive
             rows = await query.find(self.readers, bounds, principal, asked, self._attributes)
-        row = AuditRow(principal.name, principal.kind, "find", detail=asked.level, number_of_instances=len(rows.rows))
-        self.audit(row)
+        self.audit(audit_row(principal, "find", detail=asked.level, number_of_instances=len(rows.rows)))
         return rows
 
     async def count(self, principal: Principal, asked: Query) -> int:
         """How many rows match."""
         with self.audited(principal, "find"):
             number = await query.count(self.readers, self.limits.archive, principal, asked, self._attributes)
-        self.audit(AuditRow(principal.name, principal.kind, "find", detail=f"count {asked.level}"))
+        self.audit(audit_row(principal, "find", detail=f"count {asked.level}"))
         return number
 
     async def find_non_patient(
@@ -300,7 +301,7 @@ class Archive:
         with self.audited(principal, "find"):
             most = self.limits.archive.scan_instances_max
             found = await nonpatient.find_non_patient(self.readers, most, principal, sop_classes, keys, fuzzy)
-        self.audit(AuditRow(principal.name, principal.kind, "find", detail="NONE", number_of_instances=len(found)))
+        self.audit(audit_row(principal, "find", detail="NONE", number_of_instances=len(found)))
         return found
 
     async def instances(
@@ -320,8 +321,7 @@ class Archive:
             )  # fmt: skip
             refs = await self._sizes.told(refs)
         of = refs[0].study_uid or ""
-        row = AuditRow(principal.name, principal.kind, "get", study_uid=of, number_of_instances=len(refs))
-        self.audit(row)
+        self.audit(audit_row(principal, "get", study_uid=of, number_of_instances=len(refs)))
         return refs
 
     async def versions(self, principal: Principal, sop_instance_uid: str) -> list[InstanceRef]:
@@ -351,12 +351,12 @@ class Archive:
     async def prepared(self, principal: Principal, ref: InstanceRef) -> retrieve.Prepared:
         """What ingest kept of an instance beside its file, with the corrections in force."""
         self.permit(principal, "get", "rendering", study_uid=ref.study_uid or "", number=1)
-        return await retrieve.effective(self.readers, ref)
+        return await retrieve.effective(self.readers, principal, ref)
 
     async def revision(self, principal: Principal, study_uid: str, series_uid: str | None = None) -> int | None:
         """What changes when the study or series does."""
         self.permit(principal, "find", "revision", study_uid=study_uid)
-        return await retrieve.revision(self.readers, study_uid, series_uid)
+        return await retrieve.revision(self.readers, principal.store, study_uid, series_uid)
 
     async def changes(self, principal: Principal, since: str | None, limit: int) -> tuple[list[Change], str]:
         """What happened after a cursor, and the next cursor."""

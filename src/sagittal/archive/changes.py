@@ -77,14 +77,21 @@ class Feed:
         return encode_cursor(await self._readers.run(lambda connection: int(connection.execute(NEWEST).fetchone()[0])))
 
     async def read(self, principal: Principal, since: str | None, limit: int) -> tuple[list[Change], str]:
-        """At most `limit` changes after the cursor `since` (None: from the first), and the cursor to go on with."""
+        """At most `limit` changes after the cursor `since` (None: from the first), and the cursor to go on with.
+
+        Those of the store that the principal works in.
+        """
         authorize(principal, "find")
         after = decode_cursor(since)
 
-        def select(connection: sqlite3.Connection) -> list[Change]:
-            return [Change._make(row) for row in connection.execute(CHANGES, (after, max(limit, 0)))]
+        def select(connection: sqlite3.Connection) -> tuple[list[Change], int]:
+            newest = int(connection.execute(NEWEST).fetchone()[0])
+            rows = connection.execute(CHANGES, (after, principal.store, max(limit, 0)))
+            return [Change._make(row) for row in rows], newest
 
-        found = await self._readers.run(select)
+        found, newest = await self._readers.run(select)
+        if len(found) < limit:  # whatever else there is up to `newest` is of other stores: it is not read again
+            return found, encode_cursor(max(after, newest, found[-1].number if found else 0))
         return found, found[-1].cursor if found else encode_cursor(after)
 
     async def subscribe(self, principal: Principal, since: str | None) -> AsyncIterator[list[Change]]:

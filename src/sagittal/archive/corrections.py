@@ -16,12 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sagittal.archive.access import Principal, authorize
+from sagittal.archive.access import Principal, audit_row, authorize
 from sagittal.archive.deletion import Act
 from sagittal.archive.index import corrections as rows
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.corrections import Acting, Row
-from sagittal.archive.index.writer import AuditRow
 from sagittal.dicom.dictionary import lookup, tag_of
 from sagittal.dicom.models.encode import Bulk, data_set
 from sagittal.dicom.models.overlay import Correction
@@ -79,12 +78,10 @@ async def correct(
     acting = Acting(principal.name, code, reason.strip(), time.time_ns() // 1000)
 
     def run(connection: sqlite3.Connection) -> int:
-        return rows.correct(connection, where, obj, values, acting)
+        return rows.correct(connection, principal.store, where, obj, values, acting)
 
     detail = f"{where[1]} {' '.join(obj)} {reason.strip()}".strip()
-    number: int = await act(
-        run, AuditRow(principal.name, principal.kind, "correct", "done", "", where[0], detail[:200])
-    )
+    number: int = await act(run, audit_row(principal, "correct", "done", "", where[0], detail[:200]))
     return number
 
 
@@ -102,14 +99,14 @@ async def merge(
     acting = Acting(principal.name, "CORRECT", reason.strip(), time.time_ns() // 1000)
 
     def run(connection: sqlite3.Connection) -> list[int]:
-        known, _ = rows.patient_of(connection, into)
-        _, studies = rows.patient_of(connection, patient)
+        known, _ = rows.patient_of(connection, principal.store, into)
+        _, studies = rows.patient_of(connection, principal.store, patient)
         obj, values = canonical({f"{tag:08X}": text or None for tag, text in known.items()}, "study")
         values = {tag: values.get(tag, "") for tag in known}
-        return [rows.correct(connection, (study, ""), obj, values, acting) for study in studies]
+        return [rows.correct(connection, principal.store, (study, ""), obj, values, acting) for study in studies]
 
     detail = f"{patient[0][:64]} into {into[0][:64]}: {reason.strip()}"[:200]
-    numbers: list[int] = await act(run, AuditRow(principal.name, principal.kind, "merge", detail=detail))
+    numbers: list[int] = await act(run, audit_row(principal, "merge", detail=detail))
     return numbers
 
 
@@ -122,8 +119,8 @@ async def undo(act: Act, principal: Principal, study_uid: str, number: int) -> N
     """Take a correction back. NotFound."""
     authorize(principal, "change")
     at = time.time_ns() // 1000
-    audit = AuditRow(principal.name, principal.kind, "undo correction", "done", "", study_uid, str(number))
-    await act(lambda connection: rows.undo(connection, study_uid, number, principal.name, at), audit)
+    audit = audit_row(principal, "undo correction", "done", "", study_uid, str(number))
+    await act(lambda connection: rows.undo(connection, principal.store, study_uid, number, principal.name, at), audit)
 
 
 async def undo_all(act: Act, principal: Principal, numbers: Sequence[int]) -> None:
@@ -131,20 +128,20 @@ async def undo_all(act: Act, principal: Principal, numbers: Sequence[int]) -> No
     authorize(principal, "change")
     if not numbers:
         raise BadRequest("no correction is named")
-    at = time.time_ns() // 1000
+    at, store = time.time_ns() // 1000, principal.store
 
     def run(connection: sqlite3.Connection) -> None:
         for number in sorted(set(numbers), reverse=True):
-            rows.undo(connection, rows.study_of(connection, number), number, principal.name, at)
+            rows.undo(connection, store, rows.study_of(connection, store, number), number, principal.name, at)
 
     detail = " ".join(map(str, numbers))[:200]
-    await act(run, AuditRow(principal.name, principal.kind, "undo correction", detail=detail))
+    await act(run, audit_row(principal, "undo correction", detail=detail))
 
 
 async def history(readers: Readers, principal: Principal, study_uid: str) -> list[Row]:
     """All corrections of a study, undone ones too, the oldest first."""
     authorize(principal, "get")
-    return await readers.run(lambda connection: rows.history(connection, study_uid))
+    return await readers.run(lambda connection: rows.history(connection, principal.store, study_uid))
 
 
 def in_force(found: Sequence[Row], series_uid: str | None) -> tuple[Correction, ...]:
@@ -162,7 +159,7 @@ class Sizes:
 
     def __init__(self, opened: Callable[[InstanceRef], OpenObject]) -> None:
         self._opened = opened
-        self._known: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._known: dict[tuple[int, str, tuple[str, ...]], int] = {}
 
     async def told(self, refs: list[InstanceRef]) -> list[InstanceRef]:
         """The references, those of corrected objects with their size."""
@@ -175,7 +172,7 @@ class Sizes:
         ]
 
     def _size(self, ref: InstanceRef) -> int:
-        key = ref.digest, ref.corrected_at
+        key = ref.store, ref.digest, ref.corrected_at
         known = self._known.get(key)
         if known is None:
             with self._opened(ref) as opened:

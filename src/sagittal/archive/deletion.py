@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from sagittal.archive.access import Principal, authorize
+from sagittal.archive.access import Principal, audit_row, authorize
 from sagittal.archive.index import removal
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.removal import Target
@@ -72,10 +72,10 @@ async def delete(act: Act, principal: Principal, target: Target, reason: str) ->
         raise BadRequest("nothing is named to delete")
 
     def run(connection: sqlite3.Connection) -> Deleted:
-        rows = removal.find_target(connection, target)
+        rows = removal.find_target(connection, principal.store, target)
         if not rows:
             raise NotFound("nothing to delete")
-        tombstone = removal.hide(connection, target, rows, principal.name, reason, _now())
+        tombstone = removal.hide(connection, principal.store, target, rows, principal.name, reason, _now())
         return Deleted(tombstone, len(rows))
 
     done: Deleted = await act(run, _audit(principal, "delete", target, reason))
@@ -89,8 +89,8 @@ async def undelete(act: Act, principal: Principal, target: Target, tombstone: in
         raise BadRequest("nothing is named to undelete")
 
     def run(connection: sqlite3.Connection) -> int:
-        numbers = [tombstone] if tombstone is not None else removal.tombstones_of(connection, target)
-        back = sum(removal.unhide(connection, number, _now()) for number in numbers)
+        numbers = [tombstone] if tombstone is not None else removal.tombstones_of(connection, principal.store, target)
+        back = sum(removal.unhide(connection, principal.store, number, _now()) for number in numbers)
         if not back:
             raise NotFound("nothing to undelete")
         return back
@@ -103,14 +103,16 @@ async def tombstones(readers: Readers, principal: Principal, limit: int) -> list
     """The latest deletions."""
     authorize(principal, "find")
     return await readers.run(
-        lambda connection: [Tombstone._make(row) for row in connection.execute(removal.TOMBSTONES, (limit,))]
+        lambda connection: [
+            Tombstone._make(row) for row in connection.execute(removal.TOMBSTONES, (principal.store, limit))
+        ]
     )
 
 
 async def collect(
     act: Act, volumes: Mapping[int, LocalVolume], principal: Principal, grace_seconds: float, now: int | None = None
 ) -> Purged:
-    """Remove what was deleted more than `grace_seconds` before `now` (microseconds)."""
+    """Remove what was deleted, in any store, more than `grace_seconds` before `now` (microseconds)."""
     authorize(principal, "admin")
     deleted_before = (_now() if now is None else now) - int(grace_seconds * 1e6)
     total = Purged()
@@ -140,8 +142,8 @@ def _purge(volumes: Mapping[int, LocalVolume], ids: list[int], connection: sqlit
 
 def _audit(principal: Principal, verb: str, target: Target, detail: str) -> AuditRow:
     uids = " ".join(uid for uid in (target.series_uid, target.sop_instance_uid) if uid)
-    return AuditRow(principal.name, principal.kind, verb, "done", "", target.study_uid, f"{uids} {detail}".strip())
+    return audit_row(principal, verb, "done", "", target.study_uid, f"{uids} {detail}".strip())
 
 
 def _purge_audit(principal: Principal, count: int) -> AuditRow:
-    return AuditRow(principal.name, principal.kind, "purge", number_of_instances=count)
+    return audit_row(principal, "purge", number_of_instances=count)

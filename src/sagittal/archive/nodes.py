@@ -6,15 +6,16 @@ Deliberately not here: who may open an association (services) and which token a 
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
-from sagittal.archive.access import VERBS, Principal, authorize
+from sagittal.archive.access import VERBS, Principal, audit_row, authorize
 from sagittal.archive.deletion import Act
 from sagittal.archive.index import nodes as statements
 from sagittal.archive.index.connection import Readers
-from sagittal.archive.index.writer import AuditRow
+from sagittal.archive.index.upkeep import stores
 from sagittal.errors import UsageError
 from sagittal.uid import is_uid
 
@@ -38,6 +39,7 @@ class Node(NamedTuple):
     character_set: str = ""  # of what it sends without one: defined terms of (0008,0005), joined by a backslash
     issuer_of_patient_id: str = ""  # of Patient IDs that it sends without one
     timezone: str = ""  # its offset from UTC, "+0100"
+    store: str = ""  # the name of the store that it works in, whatever title it calls
 
     def __str__(self) -> str:
         return f"{self.aet}@[{self.host}]:{self.port}" if ":" in self.host else f"{self.aet}@{self.host}:{self.port}"
@@ -50,6 +52,7 @@ class Token(NamedTuple):
     digest: str
     verbs: frozenset[str]
     expires_at: int | None = None
+    store: str = ""  # the name of the only store it is for, unless it may `admin`; "": main
 
 
 async def read_nodes(readers: Readers) -> list[Node]:
@@ -95,7 +98,7 @@ async def put_node(act: Act, principal: Principal, node: Node) -> None:
     place = node.aet, node.host, node.port, int(node.tls)
     behaviour = " ".join(sorted(node.verbs)), " ".join(node.syntax_order), node.duplicates
     row = *place, *behaviour, node.name, " ".join(node.addresses), *node[9:], _now()
-    await _do(act, principal, statements.PUT_NODE, row, f"node {node} set")
+    await _do(act, principal, statements.PUT_NODE, row, f"node {node} set", node.store)
 
 
 async def remove_node(act: Act, principal: Principal, aet: str) -> bool:
@@ -108,8 +111,8 @@ async def read_tokens(readers: Readers) -> list[Token]:
     """The bearer tokens that hold."""
     rows = await readers.run(lambda connection: connection.execute(statements.TOKENS).fetchall())
     return [
-        Token(name, digest, frozenset(verbs.split()), expires_at)
-        for name, digest, verbs, expires_at in rows
+        Token(name, digest, frozenset(verbs.split()), expires_at, store)
+        for name, digest, verbs, expires_at, store in rows
         if expires_at is None or expires_at > _now()
     ]
 
@@ -118,8 +121,8 @@ async def put_token(act: Act, principal: Principal, token: Token) -> None:
     """Add a token, or replace the one of this name."""
     authorize(principal, "admin")
     _check_verbs(token.verbs)
-    row = token.name, token.digest, " ".join(sorted(token.verbs)), _now()
-    await _do(act, principal, statements.PUT_TOKEN, row, f"token {token.name} made")
+    row = token.name, token.digest, " ".join(sorted(token.verbs)), token.store, _now()
+    await _do(act, principal, statements.PUT_TOKEN, row, f"token {token.name} made", token.store)
 
 
 async def revoke_token(act: Act, principal: Principal, name: str) -> bool:
@@ -133,10 +136,17 @@ def _check_verbs(verbs: frozenset[str]) -> None:
         raise UsageError(f"unknown verb {unknown[0]!r}; verbs are {' '.join(sorted(VERBS))}")
 
 
-async def _do(act: Act, principal: Principal, statement: str, values: tuple[Any, ...], what: str) -> bool:
-    """One statement and its audit row; whether it changed anything."""
-    audit = AuditRow(principal.name, principal.kind, "admin", detail=what)
-    return bool(await act(lambda connection: connection.execute(statement, values).rowcount, audit))
+async def _do(
+    act: Act, principal: Principal, statement: str, values: tuple[Any, ...], what: str, store: str = ""
+) -> bool:
+    """One statement and its audit row; whether it changed anything. UsageError for a store that is not there."""
+
+    def run(connection: sqlite3.Connection) -> bool:
+        if store:
+            stores.number_of(stores.read(connection), store)
+        return bool(connection.execute(statement, values).rowcount)
+
+    return bool(await act(run, audit_row(principal, "admin", detail=what)))
 
 
 def _now() -> int:

@@ -49,7 +49,7 @@ async def find_non_patient(
     named = json.dumps(list(sop_classes))
 
     def select(connection: sqlite3.Connection) -> list[InstanceRef]:
-        rows = connection.execute(NON_PATIENT, (named, scan_max + 1)).fetchall()
+        rows = connection.execute(NON_PATIENT, (principal.store, named, scan_max + 1)).fetchall()
         return [InstanceRef(*row) for row in rows]
 
     refs = await readers.run(select)

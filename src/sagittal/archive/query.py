@@ -48,7 +48,8 @@ async def find(
     """The rows of a query. BadRequest for a key that cannot be read, LimitExceeded beyond the budgets."""
     authorize(principal, "find")
     until = monotonic() + limits.query_seconds_max
-    prepared = prepare(query, attributes, await _corrected(readers, query, attributes))
+    corrected = await _corrected(readers, query, attributes)
+    prepared = prepare(query, attributes, principal.store, corrected)
     rows_max = limits.query_rows_max
     limit = rows_max if query.limit is None else min(max(query.limit, 0), rows_max)
     page = limit + 1, min(max(query.offset, 0), _NO_LIMIT_OFFSET_MAX)
@@ -81,13 +82,14 @@ async def count(
     """How many rows match, counted up to `query.limit` and from the first. BadRequest, LimitExceeded."""
     authorize(principal, "find")
     bare = replace(query, include=frozenset(), include_all=False, order=(), after="")
-    prepared = prepare(bare, attributes, await _corrected(readers, query, attributes))
+    corrected = await _corrected(readers, query, attributes)
+    prepared = prepare(bare, attributes, principal.store, corrected)
     seconds = limits.query_seconds_max
     most = _NO_LIMIT_OFFSET_MAX if query.limit is None else max(query.limit, 0)
     if prepared.matcher is not None:
         page = most, 0
         return len(await _scanned(readers, prepared, page, limits, monotonic() + seconds))
-    statement = f"SELECT count(*) FROM ({query_statement(prepared.level, prepared.shape, ())})"
+    statement = f"SELECT count(*) FROM ({query_statement(prepared.store, prepared.level, prepared.shape, ())})"
     values = (*prepared.values, most, 0)
 
     def select(connection: sqlite3.Connection) -> int:
@@ -105,7 +107,8 @@ async def _corrected(readers: Readers, query: Query, attributes: Attributes) -> 
 
 async def _indexed(readers: Readers, prepared: Prepared, page: tuple[int, int], seconds: float) -> Found:
     """The rows of a page, by the index alone."""
-    statement = query_statement(prepared.level, prepared.shape, prepared.columns, prepared.order, after=prepared.after)
+    asked = prepared.level, prepared.shape, prepared.columns, prepared.order
+    statement = query_statement(prepared.store, *asked, after=prepared.after)
     return await readers.run(lambda connection: _fetch(connection, statement, [*prepared.values, *page], seconds))
 
 
@@ -114,7 +117,9 @@ async def _scanned(
 ) -> dict[int, int]:
     """The rows of a page, each with its first instance that matches what only metadata can tell."""
     most = limits.scan_instances_max
-    statement = candidates_statement(prepared.level, prepared.shape, prepared.order, after=prepared.after)
+    statement = candidates_statement(
+        prepared.store, prepared.level, prepared.shape, prepared.order, after=prepared.after
+    )
     values = [*prepared.values, most + 1]
     seconds = limits.query_seconds_max
     pairs = await readers.run(lambda connection: _fetch(connection, statement, values, seconds))

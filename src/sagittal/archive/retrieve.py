@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from sagittal.archive.access import Principal, authorize
-from sagittal.archive.index import CURRENT, DELETED, corrections
+from sagittal.archive.index import CURRENT, DELETED, MAIN_STORE, corrections
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.select import FRAME_INDEX, METADATA, METADATA_PART, REVISIONS, instances_statement
 from sagittal.archive.local import LocalVolume
@@ -53,6 +53,7 @@ class InstanceRef(NamedTuple):
     offset: int  # of the file within the blob
     state: int
     revision: int | None  # of the study
+    store: int = MAIN_STORE
     corrections: tuple[Correction, ...] = ()  # in force, the oldest first
     corrected_size: int = 0  # of the whole file as it is sent, when there are any
 
@@ -173,34 +174,32 @@ async def instances(
     sop_instance_uids: Iterable[str] | None = None,
     patient_id: str | None = None,
 ) -> list[InstanceRef]:
-    """The current instances below what is named, by series and instance number. NotFound when there are none, Gone when
-    deleted.
-    """
+    """The current instances below what is named, by series and instance number. NotFound; Gone when deleted."""
     authorize(principal, "get")
     named = [("study", study_uid), ("series", series_uid), ("patient", patient_id)]
     if sop_instance_uids is not None:
         named.append(("instances", json.dumps(list(sop_instance_uids))))
-    by = tuple(name for name, value in named if value is not None)
+    store, by = principal.store, tuple(name for name, value in named if value is not None)
     values = [value for _, value in named if value is not None]
     if not by:
         raise BadRequest("nothing is named to retrieve")
 
     def select(connection: sqlite3.Connection) -> list[InstanceRef]:
-        rows = connection.execute(instances_statement(by, CURRENT), values).fetchall()
-        if not rows and connection.execute(instances_statement(by, DELETED), values).fetchone():
+        rows = connection.execute(instances_statement(store, by, CURRENT), values).fetchall()
+        if not rows and connection.execute(instances_statement(store, by, DELETED), values).fetchone():
             raise Gone("deleted")
-        return _with_corrections(connection, [InstanceRef(*row) for row in rows])
+        return _with_corrections(connection, store, [InstanceRef(*row) for row in rows])
 
-    found = await readers.recall((by, *values), select, lambda refs: len(refs) == 1)
+    found = await readers.recall((store, by, *values), select, lambda refs: len(refs) == 1)
     if not found:
         raise NotFound("no such instances")
     return list(found)
 
 
-def _with_corrections(connection: sqlite3.Connection, refs: list[InstanceRef]) -> list[InstanceRef]:
+def _with_corrections(connection: sqlite3.Connection, store: int, refs: list[InstanceRef]) -> list[InstanceRef]:
     """The references with the corrections that are in force for them; nearly always there are none."""
     studies = {ref.study_uid for ref in refs if ref.study_uid}
-    found = corrections.active(connection, studies)
+    found = corrections.active(connection, store, studies)
     if not found:
         return refs
     from sagittal.archive.corrections import in_force
@@ -212,13 +211,12 @@ def _with_corrections(connection: sqlite3.Connection, refs: list[InstanceRef]) -
 
 
 async def versions(readers: Readers, principal: Principal, sop_instance_uid: str) -> list[InstanceRef]:
-    """Every version held under a SOP Instance UID, deleted ones too, oldest first."""
+    """Every version held under a SOP Instance UID, as stored, deleted ones too, oldest first."""
     authorize(principal, "get")
-    statement = instances_statement(("instances",), None)
+    statement = instances_statement(principal.store, ("instances",), None)
 
     def select(connection: sqlite3.Connection) -> list[InstanceRef]:
-        found = connection.execute(statement, (json.dumps([sop_instance_uid]),))
-        return [InstanceRef(*row) for row in found]  # as they were stored
+        return [InstanceRef(*row) for row in connection.execute(statement, (json.dumps([sop_instance_uid]),))]
 
     return sorted(await readers.run(select))
 
@@ -246,7 +244,7 @@ async def metadata(readers: Readers, principal: Principal, refs: Sequence[Instan
     NotFound when an instance has gone meanwhile. An instance with very large metadata comes alone; see
     `metadata_parts`.
     """
-    authorize(principal, "get")
+    authorize(principal, "get", refs)
     at = 0
     while at < len(refs):
         chunk = await readers.run(lambda connection, at=at: _inflated(connection, refs[at : at + _METADATA_CHUNK]))  # type: ignore[misc]
@@ -271,7 +269,7 @@ def _inflated(connection: sqlite3.Connection, refs: Sequence[InstanceRef]) -> li
 
 async def metadata_parts(readers: Readers, principal: Principal, ref: InstanceRef) -> AsyncIterator[bytes]:
     """The DICOM JSON object of one instance in the parts ingest made, so that a large one is never whole in memory."""
-    authorize(principal, "get")
+    authorize(principal, "get", (ref,))
     parts = _stored_parts(readers, ref)
     if not ref.corrections:
         async for body in parts:
@@ -346,14 +344,14 @@ async def frame_ranges(readers: Readers, ref: InstanceRef, frames: Sequence[int]
         raise BadRequest(f"the object has frames 1 to {index.count}") from None
 
 
-async def revision(readers: Readers, study_uid: str, series_uid: str | None = None) -> int | None:
+async def revision(readers: Readers, store: int, study_uid: str, series_uid: str | None = None) -> int | None:
     """The revision of a study, or of a series in it (for an ETag); None when it is not held."""
 
     def select(connection: sqlite3.Connection) -> int | None:
         study, series = REVISIONS
-        row = connection.execute(study, (study_uid,)).fetchone()
+        row = connection.execute(study, (store, study_uid)).fetchone()
         if row is not None and series_uid is not None:
-            row = connection.execute(series, (series_uid, row[0])).fetchone()
+            row = connection.execute(series, (store, series_uid, row[0])).fetchone()
         return None if row is None else int(row[1])
 
     return await readers.run(select)
@@ -381,8 +379,9 @@ async def prepared(readers: Readers, ref: InstanceRef) -> Prepared:
     )
 
 
-async def effective(readers: Readers, ref: InstanceRef) -> Prepared:
+async def effective(readers: Readers, principal: Principal, ref: InstanceRef) -> Prepared:
     """As `prepared`, its metadata with the corrections in force. NotFound when it has gone meanwhile."""
+    authorize(principal, "get", (ref,))
     kept = await prepared(readers, ref)
     if not ref.corrections:
         return kept

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -25,19 +26,22 @@ _PIECES_MAX = 16  # of an answer that wait to be taken
 async def open_directory(data: Path, access: Access, remark: Remark) -> AsyncIterator[WebArchive]:
     """The archive in `data`."""
     from sagittal.archive.archive import Archive
+    from sagittal.archive.index.upkeep.stores import number_of
     from sagittal.web.app import create_app
     from sagittal.web.house import Settings
 
+    base = (f"/stores/{quote(access.store, safe='')}" if access.store else "") + "/dicom-web"
     try:
         archive = await Archive.open(data)
     except DirectoryHeld:
         url, token = _server_of(data)
-        async with open_url(Url(f"{url}/dicom-web"), replace(access, token=token), remark) as remote:
+        async with open_url(Url(f"{url}{base}"), replace(access, token=token), remark) as remote:
             yield remote
         return
     app = create_app(archive, Settings())
     try:
-        async with open_url(Url("http://localhost/dicom-web"), Access(), remark, _Application(app)) as remote:
+        number_of(archive.stores, access.store)
+        async with open_url(Url(f"http://localhost{base}"), Access(), remark, _Application(app)) as remote:
             yield remote
     finally:
         app.drain()

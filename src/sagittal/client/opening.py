@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 from sagittal.client.place import Access, Place, Url
 from sagittal.client.remote import Remark, Remote
 from sagittal.dimse.address import PeerAddress
+from sagittal.errors import UsageError
 
 
 def open_remote(place: Place, access: Access, remark: Remark) -> AbstractAsyncContextManager[Remote]:
-    """The archive at a place."""
+    """The archive at a place. UsageError for a store of anything but a data directory."""
+    if access.store and not isinstance(place, Path):
+        raise UsageError(
+            "a store is named for a data directory only; call a peer by the title of its store, "
+            f"or take the URL …/stores/{access.store}/dicom-web"
+        )
     if isinstance(place, PeerAddress):
         from sagittal.client.dimse import open_dimse
 

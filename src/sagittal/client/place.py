@@ -27,6 +27,7 @@ class Access:
     tls_key: Path | None = None
     token: str = ""  # bearer token
     user: str = ""  # NAME:PASSWORD for HTTP basic authentication
+    store: str = ""  # of a data directory; "": main. A peer is called by the title of its store, a URL names it
     limits: NetLimits = field(default_factory=NetLimits)
 
     def with_environment(self) -> Access:

@@ -16,13 +16,17 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.archive import nodes
-from sagittal.archive.access import Principal
+from sagittal.archive.access import Principal, enter
+from sagittal.archive.index import MAIN_STORE
+from sagittal.archive.index.upkeep.stores import number_of
 from sagittal.archive.nodes import NODE_VERBS, Node, check_node
 from sagittal.dimse.address import parse_peer
-from sagittal.errors import UsageError
+from sagittal.errors import NotAuthorized, UsageError
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.client import Peer
 from sagittal.services.site import DuplicatePolicy, Sender
@@ -51,8 +55,11 @@ class NodeTable:
         identity_required: bool = False,
         duplicates: DuplicatePolicy = "keep-first",
         tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        called: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._archive, self._aets, self._open_house = archive, aets, open_house
+        """`called`: called AE title → the name of the store that it stands for."""
+        self._archive, self._aets, self._open_house = archive, {*aets, *called}, open_house
+        self._called = called
         self._users = users if users is not None else {}  # SHA-256 of a secret → who shows it
         self._identity_required = identity_required
         self._tls = tls  # for connections to nodes that want it
@@ -125,12 +132,21 @@ class NodeTable:
                 return Reject(reason=CALLING_UNKNOWN, text=f"address is not that of {node.aet} in the AE table")
         verbs = node.verbs if node is not None else NODE_VERBS
         order = node.syntax_order if node is not None and node.syntax_order else None
-        user = self._verified(info.user_identity)
+        user, store = self._verified(info.user_identity), self._store(node, info.called_aet)
         if user is not None:
+            try:
+                user = user if store is None else enter(user, store)
+            except NotAuthorized as error:
+                return Reject(text=error.text)
             return Accept(user, order, b"")  # PS3.7 Table D.3-15: empty for all that is verified here
         if self._identity_required:
             return Reject(text="no user identity that could be verified")
-        return Accept(Principal(_name(info), "node", verbs), order)
+        return Accept(Principal(_name(info), "node", verbs, MAIN_STORE if store is None else store), order)
+
+    def _store(self, node: Node | None, called_aet: str) -> int | None:
+        """The store that a node works in: its own, or that of the title it calls; None: nobody says."""
+        name = node.store if node is not None and node.store else self._called.get(called_aet)
+        return None if name is None else number_of(self._archive.stores, name)
 
     def _verified(self, identity: UserIdentity | None) -> Principal | None:
         """Whose secret was shown."""
@@ -141,7 +157,7 @@ class NodeTable:
         if user is None or user.kind != "token":  # the operator's own token is for commands on this machine
             return None
         named = identity.kind == WEB_TOKEN or hmac.compare_digest(identity.primary, user.name.encode())
-        return Principal(user.name, user.kind, user.verbs | {"echo"}) if named else None
+        return replace(user, verbs=user.verbs | {"echo"}) if named else None
 
     async def _comes_from(self, node: Node, address: str) -> bool:
         address = _plain(address)

@@ -42,7 +42,7 @@ def query(site: Site) -> Service:
         except SagittalError as error:
             yield failure(error)
             return
-        for matches in _matches(request, identifier, rows, site.aet):
+        for matches in _matches(request, identifier, rows, site.aet_in(request.association.principal.store)):
             if request.cancelled:
                 yield Response(CANCELLED)
                 return

@@ -5,8 +5,8 @@ No service opens a socket or reads a setting elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sagittal.limits import ReaderLimits
@@ -41,4 +41,9 @@ class Site:
     maker: Maker | None = None  # of objects in other syntaxes; None: they go as they are stored or not at all
     sender: Callable[[str], Sender] = lambda _calling_aet: Sender()
     charsets: Callable[[str], tuple[str, ...]] = lambda _calling_aet: ()  # of identifiers without a good one
+    aets: Mapping[int, str] = field(default_factory=dict)  # by store: the title that stands for it
     kept_is_success: bool = False  # 0000 rather than B000 when the first version was kept
+
+    def aet_in(self, store: int) -> str:
+        """The title under which what a store holds can be retrieved."""
+        return self.aets.get(store, self.aet)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sagittal.archive import nodes
 from sagittal.archive.access import LOCAL, Principal
+from sagittal.archive.index import MAIN_STORE
+from sagittal.archive.index.upkeep.stores import number_of
 from sagittal.archive.nodes import Token
 from sagittal.errors import UsageError
 
@@ -42,13 +44,13 @@ class TokenTable(Mapping[str, Principal]):
     def list(self) -> Sequence[Mapping[str, Any]]:
         """Every token by name, never its digest."""
         tokens = self._kept | self._fixed
-        return [{"name": name, "verbs": sorted(tokens[name].verbs)} for name in sorted(tokens)]
+        return [row_of(tokens[name]) for name in sorted(tokens)]
 
-    async def add(self, principal: Principal, name: str, digest: str, verbs: Iterable[str]) -> None:
+    async def add(self, principal: Principal, name: str, digest: str, verbs: Iterable[str], store: str = "") -> None:
         """Add a token, or replace the one of this name."""
         if name in self._fixed:
             raise UsageError(f"the token {name} is fixed by the configuration")
-        token = Token(name, digest, frozenset(verbs))
+        token = Token(name, digest, frozenset(verbs), store=store)
         with self._archive.audited(principal, "admin"):
             await nodes.put_token(self._archive.act, principal, token)
         self._kept[name] = token
@@ -66,4 +68,13 @@ class TokenTable(Mapping[str, Principal]):
 
     def _changed(self) -> None:
         tokens = (self._kept | self._fixed).values()
-        self._principals = {token.digest: Principal(token.name, "token", token.verbs) for token in tokens}
+        self._principals = {token.digest: self._principal(token) for token in tokens}
+
+    def _principal(self, token: Token) -> Principal:
+        store = number_of(self._archive.stores, token.store) if token.store else MAIN_STORE
+        return Principal(token.name, "token", token.verbs, store)
+
+
+def row_of(token: Token) -> dict[str, Any]:
+    """A token for a person or a program, without its digest."""
+    return {"name": token.name, "verbs": sorted(token.verbs), "store": token.store}

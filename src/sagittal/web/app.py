@@ -33,8 +33,8 @@ class WebApp:
         readers = ThreadPoolExecutor(settings.limits.web.read_threads, thread_name_prefix="web-read")
         self.house = House(archive, settings, readers, workers, maker)
         made = routes(self.house)
-        self._inside = Guard(Router(made, redirect_slashes=False), settings)
-        self._own = {str(getattr(route, "path", "")).split("/", 2)[1] for route in made}
+        self._inside = Guard(Router(made, redirect_slashes=False), settings, archive.stores)
+        self._own = {"stores", *(str(getattr(route, "path", "")).split("/", 2)[1] for route in made)}
         self._prefix = urlsplit(settings.public_url or "").path.rstrip("/")
 
     def drain(self) -> None:

@@ -37,7 +37,9 @@ class TokenTable(Protocol):
 
     def list(self) -> Sequence[Mapping[str, Any]]: ...
 
-    def add(self, principal: Principal, name: str, digest: str, verbs: Iterable[str]) -> Awaitable[None]: ...
+    def add(
+        self, principal: Principal, name: str, digest: str, verbs: Iterable[str], store: str = ""
+    ) -> Awaitable[None]: ...
 
     def revoke(self, principal: Principal, name: str) -> Awaitable[bool]: ...
 
@@ -67,6 +69,7 @@ class Settings:
     """Everything but the archive itself."""
 
     aet: str = "SAGITTAL"
+    aets: Mapping[int, str] = field(default_factory=dict)  # by store: the title that stands for it, not our own
     dimse_port: int = 11112
     loopback: bool = True  # bound to loopback: without tokens, the local principal may do all
     hosts: frozenset[str] = frozenset()  # names browsers may use for us, beside loopback and the address connected to
@@ -81,6 +84,10 @@ class Settings:
     durability: str = "full"
     duplicates: str = "keep-first"  # other content under a held SOP Instance UID: one of archive.ingest.POLICIES
     limits: Limits = field(default_factory=Limits)
+
+    def aet_in(self, store: int) -> str:
+        """The title under which what a store holds can be retrieved."""
+        return self.aets.get(store, self.aet)
 
 
 @dataclass(frozen=True, slots=True)

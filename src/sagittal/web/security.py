@@ -8,9 +8,10 @@ sessions, no cookies and no passwords here.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized
+from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized, NotFound
 from sagittal.web.wire import forwarded
 from sagittal.web.wire.uri import LOOPBACK_HOSTS
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sagittal.archive.access import Principal
     from sagittal.web.house import Settings
 
+_STORES, _IN_STORES = "/stores/", ("/dicom-web/", "/wado/", "/api/")
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _PROBES = frozenset({"/healthz", "/readyz"})  # a prober names us by any address, and learns nothing
 _OPEN = ("/ui/",)  # the page itself; what it shows needs the token
@@ -38,10 +40,10 @@ PAGE_POLICY = (
 
 
 class Guard:
-    """Sets `scope["principal"]`, or raises what `app` turns into 400, 401 or 403."""
+    """Sets `scope["principal"]`, in the store of the address, or raises what `app` turns into 400, 401, 403 or 404."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app, self._settings = app, settings
+    def __init__(self, app: ASGIApp, settings: Settings, stores: Mapping[str, int]) -> None:
+        self._app, self._settings, self._stores = app, settings, stores
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -51,8 +53,20 @@ class Guard:
             if scope["method"] not in _SAFE_METHODS:
                 self._origin(scope, headers, host)
             if path != "/" and not path.startswith(_OPEN):
-                scope["principal"] = self._principal(headers)
+                self._enter(scope, self._principal(headers))
         await self._app(scope, receive, send)
+
+    def _enter(self, scope: Scope, principal: Principal) -> None:
+        """`/stores/NAME/dicom-web` is `/dicom-web` for one who works in that store; all else is in main."""
+        from sagittal.archive.access import enter
+
+        path, number = scope["path"], self._stores["main"]
+        if path.startswith(_STORES):
+            name, _, below = path.removeprefix(_STORES).partition("/")
+            if name not in self._stores or not f"/{below}/".startswith(_IN_STORES):
+                raise NotFound("there is no such store or resource")
+            number, scope["path"], scope["store"] = self._stores[name], f"/{below}", f"{_STORES}{name}"
+        scope["principal"] = enter(principal, number)
 
     def _host(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
         if sum(name == b"host" for name, _ in scope["headers"]) != 1:

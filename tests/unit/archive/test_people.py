@@ -76,3 +76,6 @@ def _take_back(connection: sqlite3.Connection, tables: list[str]) -> None:
     for table in tables:
         if table.startswith("correction"):
             connection.execute(f"DROP TABLE {table}")
+    connection.execute("DROP TABLE store")
+    for table in ("node", "token"):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN works_in")

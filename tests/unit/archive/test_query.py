@@ -262,7 +262,7 @@ def test_indexes_answer_the_usual_questions(tmp_path: Path) -> None:
         ("PATIENT", ((PATIENT_ID, "eq"),), 1),
     ):
         asked = tuple(Asked(KEYS[level][tag], form) for tag, form in shape)
-        statement = query_statement(level, asked, (STUDY,) if level != "PATIENT" else (PATIENT_ID,))
+        statement = query_statement(1, level, asked, (STUDY,) if level != "PATIENT" else (PATIENT_ID,))
         plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", ("x",) * values + (1, 0)).fetchall()
         steps = [row[3] for row in plan]
         assert not [step for step in steps if step.startswith("SCAN") and "json_each" not in step], (
@@ -293,8 +293,8 @@ def test_no_indexed_form_scans(tmp_path: Path) -> None:
             texts = {"name": ["doe^j", "doe*", "*oe", "a=b"], "date": ["20200101", "20200101-"], "uid": ["1.2", "1\\2"]}
             for text in texts.get(key.kind, ["a", "a*", "a\\b", "*a?"]):
                 for options in ({}, {"fuzzy": True}, {"order": ((tag, True),)}, {"timezone": "+0100"}):
-                    prepared = prepare(Query(level, {tag: text}, limit=10, **options), Attributes())  # type: ignore[arg-type]
-                    statement = query_statement(level, prepared.shape, prepared.columns, prepared.order)
+                    prepared = prepare(Query(level, {tag: text}, limit=10, **options), Attributes(), 1)  # type: ignore[arg-type]
+                    statement = query_statement(1, level, prepared.shape, prepared.columns, prepared.order)
                     plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", (*prepared.values, 10, 0)).fetchall()
                     scans = [row[3] for row in plan if row[3].startswith("SCAN") and "json_each" not in row[3]]
                     assert not scans, (level, key.column, text, options, scans, statement)
@@ -312,7 +312,7 @@ def test_an_ordered_page_walks_an_index(tmp_path: Path) -> None:
     for tag in (STUDY_DATE, PATIENT_NAME, PATIENT_ID):
         for down in (False, True):
             for after in (False, True):
-                statement = query_statement("STUDY", (), (STUDY,), ((tag, down),), after=after)
+                statement = query_statement(1, "STUDY", (), (STUDY,), ((tag, down),), after=after)
                 values = ("x", "x", "x", 1) if after else ()
                 plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", (*values, 10, 0))]
                 assert len(plan) == 1, plan

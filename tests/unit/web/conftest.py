@@ -77,6 +77,7 @@ class MadeUpArchive:
     limits: Limits = field(default_factory=Limits)
     readers: None = None  # of the report on images, which no test of these asks for
     feed: list[list[Change]] = field(default_factory=list)
+    stores: dict[str, int] = field(default_factory=lambda: {"main": 1})
 
     def hold(self, data_set: bytes, syntax: str, frames: int | None = None, study: str = "1.2.1") -> InstanceRef:
         number = len(self.refs) + 1

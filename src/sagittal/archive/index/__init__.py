@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-MAIN_STORE = 1
-SCHEMA_REVISION = "0004"
+from functools import lru_cache
+
+MAIN_STORE, MAIN = 1, "main"  # the store of whoever names none
+STORE = ":store"  # stands for the number of a store in statements that are kept once made; see `in_store`
+SCHEMA_REVISION = "0005"
 READER_VERSION = 1  # raised when the reader gives other rows or metadata for the same object
 
 # instance.state
 OTHER, CURRENT, DELETED = 0, 1, 2
 DELETED_OTHER = 3  # deleted when it was not current
 PURGING = 4  # deleted for good, its bytes are about to go
+
+
+@lru_cache(maxsize=1024)
+def in_store(statement: str, store: int) -> str:
+    """A statement for one store. As text and not bound, so that it can stand anywhere in it."""
+    return statement.replace(STORE, f"{store:d}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sagittal.archive.index import MAIN_STORE
+
 SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
 MODALITY = 0x00080060
@@ -86,6 +88,7 @@ class Arrival:
     header_length: int
     values: Mapping[int, str]
     received_at: int
+    store: int = MAIN_STORE
     kind: str = ""
     calling_aet: str = ""
     called_aet: str = ""

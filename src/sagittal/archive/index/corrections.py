@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sagittal.archive.index import MAIN_STORE
 from sagittal.archive.index.arrival import NAMES, PATIENT_COLUMNS, SERIES_COLUMNS, STUDY_COLUMNS
 from sagittal.archive.index.finding import people
 from sagittal.dicom.matching.names import fold_name
@@ -22,17 +21,17 @@ _COLUMNS = (
     "id, study_instance_uid, series_instance_uid, attributes, texts, replaced, code, reason, principal, at, undone_at, "
     "undone_by"
 )
-_OF_STUDY = f"SELECT {_COLUMNS} FROM correction WHERE store = {MAIN_STORE} AND study_instance_uid = ? {{}} ORDER BY id"
+_OF_STUDY = f"SELECT {_COLUMNS} FROM correction WHERE store = ? AND study_instance_uid = ? {{}} ORDER BY id"
 _ACTIVE, _ALL = _OF_STUDY.format("AND undone_at IS NULL"), _OF_STUDY.format("")
 _OF_STUDIES = (
-    f"SELECT {_COLUMNS} FROM correction WHERE store = {MAIN_STORE} AND undone_at IS NULL "
+    f"SELECT {_COLUMNS} FROM correction WHERE store = ? AND undone_at IS NULL "
     "AND study_instance_uid IN (SELECT value FROM json_each(?)) ORDER BY id"
 )
 _OF_INSTANCES = (
-    "SELECT i.id, t.study_instance_uid, s.series_instance_uid FROM instance i JOIN series s ON s.id = i.series "
-    "JOIN study t ON t.id = s.study WHERE i.id IN (SELECT value FROM json_each(?)) AND EXISTS (SELECT 1 FROM "
-    f"correction c WHERE c.store = {MAIN_STORE} AND c.study_instance_uid = t.study_instance_uid "
-    "AND c.undone_at IS NULL)"
+    "SELECT i.id, i.store, t.study_instance_uid, s.series_instance_uid FROM instance i "
+    "JOIN series s ON s.id = i.series JOIN study t ON t.id = s.study "
+    "WHERE i.id IN (SELECT value FROM json_each(?)) AND EXISTS (SELECT 1 FROM correction c WHERE c.store = i.store "
+    "AND c.study_instance_uid = t.study_instance_uid AND c.undone_at IS NULL)"
 )
 _INSERT = (
     "INSERT INTO correction (store, study_instance_uid, series_instance_uid, attributes, texts, replaced, code, "
@@ -80,9 +79,9 @@ class Acting(NamedTuple):
     at: int
 
 
-def active(connection: sqlite3.Connection, study_uids: Iterable[str]) -> list[Row]:
+def active(connection: sqlite3.Connection, store: int, study_uids: Iterable[str]) -> list[Row]:
     """The corrections in force of some studies, the oldest first."""
-    return [Row._make(row) for row in connection.execute(_OF_STUDIES, (json.dumps(list(study_uids)),))]
+    return [Row._make(row) for row in connection.execute(_OF_STUDIES, (store, json.dumps(list(study_uids))))]
 
 
 def of_instances(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, tuple[str, list[Row]]]:
@@ -90,10 +89,11 @@ def of_instances(connection: sqlite3.Connection, instances: Sequence[int]) -> di
     if connection.execute("SELECT 1 FROM correction WHERE undone_at IS NULL LIMIT 1").fetchone() is None:
         return {}
     found = connection.execute(_OF_INSTANCES, (json.dumps(instances),)).fetchall()
-    held: dict[str, list[Row]] = {}
-    for row in active(connection, {study for _, study, _ in found}) if found else ():
-        held.setdefault(row.study_uid, []).append(row)
-    return {instance: (series, held[study]) for instance, study, series in found}
+    held: dict[tuple[int, str], list[Row]] = {}
+    for store in {store for _, store, _, _ in found}:
+        for row in active(connection, store, {study for _, of, study, _ in found if of == store}):
+            held.setdefault((store, row.study_uid), []).append(row)
+    return {instance: (series, held[store, study]) for instance, store, study, series in found}
 
 
 def touched(connection: sqlite3.Connection, tags: Iterable[int]) -> frozenset[int]:
@@ -106,15 +106,15 @@ def touched(connection: sqlite3.Connection, tags: Iterable[int]) -> frozenset[in
     return frozenset(int(name, 16) for (name,) in rows)
 
 
-def history(connection: sqlite3.Connection, study_uid: str) -> list[Row]:
+def history(connection: sqlite3.Connection, store: int, study_uid: str) -> list[Row]:
     """All corrections of a study, undone ones too, the oldest first."""
-    return [Row._make(row) for row in connection.execute(_ALL, (study_uid,))]
+    return [Row._make(row) for row in connection.execute(_ALL, (store, study_uid))]
 
 
-def corrected_tags(connection: sqlite3.Connection, study_uid: str) -> dict[str, frozenset[int]]:
+def corrected_tags(connection: sqlite3.Connection, store: int, study_uid: str) -> dict[str, frozenset[int]]:
     """The corrected tags by series; "" is the study."""
     found: dict[str, frozenset[int]] = {}
-    for row in connection.execute(_ACTIVE, (study_uid,)):
+    for row in connection.execute(_ACTIVE, (store, study_uid)):
         kept = Row._make(row)
         tags = {int(tag, 16) for tag in json.loads(kept.attributes)}
         found[kept.series_uid] = found.get(kept.series_uid, frozenset()) | tags
@@ -123,6 +123,7 @@ def corrected_tags(connection: sqlite3.Connection, study_uid: str) -> dict[str, 
 
 def correct(
     connection: sqlite3.Connection,
+    store: int,
     where: tuple[str, str],
     attributes: Mapping[str, Any],
     values: Mapping[int, str],
@@ -130,28 +131,32 @@ def correct(
 ) -> int:
     """Keep a correction of (study, series or "") and lay it over; gives its number. NotFound."""
     study_uid, series_uid = where
-    table, id, columns, kept = _target(connection, study_uid, series_uid)
-    earlier = [row for row in history(connection, study_uid) if row.undone_at is None and row.series_uid == series_uid]
+    table, id, columns, kept = _target(connection, store, study_uid, series_uid)
+    earlier = [
+        row for row in history(connection, store, study_uid) if row.undone_at is None and row.series_uid == series_uid
+    ]
     replaced = {f"{tag:08X}": kept[tag] for tag in values if tag in columns}
     for row in reversed(earlier):
         replaced |= {tag: value for tag, value in json.loads(row.replaced).items() if tag in replaced}
     told = {f"{tag:08X}": value for tag, value in values.items()}
     kept_as = [json.dumps(part, ensure_ascii=False) for part in (attributes, told, replaced)]
-    bound = (MAIN_STORE, study_uid, series_uid, *kept_as, acting.code, acting.reason, acting.principal, acting.at)
+    bound = (store, study_uid, series_uid, *kept_as, acting.code, acting.reason, acting.principal, acting.at)
     number = connection.execute(_INSERT, bound).lastrowid
     assert number is not None
-    _write(connection, table, id, {tag: value for tag, value in values.items() if tag in columns}, acting.at)
-    _touch(connection, study_uid, series_uid, acting.at)
+    _write(connection, store, table, id, {tag: value for tag, value in values.items() if tag in columns}, acting.at)
+    _touch(connection, store, study_uid, series_uid, acting.at)
     return number
 
 
-def patient_of(connection: sqlite3.Connection, identifier: tuple[str, str]) -> tuple[dict[int, str], list[str]]:
+def patient_of(
+    connection: sqlite3.Connection, store: int, identifier: tuple[str, str]
+) -> tuple[dict[int, str], list[str]]:
     """What a patient is known as, and the UIDs of the studies. NotFound."""
     row = connection.execute(
         f"SELECT patient.id, {', '.join('patient.' + column for column in PATIENT_COLUMNS.values())} "
         "FROM patient_identifier JOIN patient ON patient.id = patient_identifier.patient "
         "WHERE patient_identifier.store = ? AND value = ? AND issuer = ?",
-        (MAIN_STORE, *identifier),
+        (store, *identifier),
     ).fetchone()
     if row is None:
         raise NotFound(f"no patient has the identifier {identifier[0][:64]!r} of this issuer")
@@ -159,19 +164,19 @@ def patient_of(connection: sqlite3.Connection, identifier: tuple[str, str]) -> t
     return dict(zip(PATIENT_COLUMNS, row[1:], strict=True)), [uid for (uid,) in studies]
 
 
-def study_of(connection: sqlite3.Connection, number: int) -> str:
+def study_of(connection: sqlite3.Connection, store: int, number: int) -> str:
     """The study that a correction is of. NotFound."""
     row = connection.execute(
-        f"SELECT study_instance_uid FROM correction WHERE store = {MAIN_STORE} AND id = ?", (number,)
+        "SELECT study_instance_uid FROM correction WHERE store = ? AND id = ?", (store, number)
     ).fetchone()
     if row is None:
         raise NotFound("no correction has this number")
     return str(row[0])
 
 
-def undo(connection: sqlite3.Connection, study_uid: str, number: int, who: str, at: int) -> Row:
+def undo(connection: sqlite3.Connection, store: int, study_uid: str, number: int, who: str, at: int) -> Row:
     """Take a correction back. NotFound."""
-    rows = [row for row in history(connection, study_uid) if row.undone_at is None]
+    rows = [row for row in history(connection, store, study_uid) if row.undone_at is None]
     found = next((row for row in rows if row.id == number), None)
     if found is None:
         raise NotFound("no correction of this study that is in force has this number")
@@ -180,26 +185,26 @@ def undo(connection: sqlite3.Connection, study_uid: str, number: int, who: str, 
     for row in rows:
         if row.id != number and row.series_uid == found.series_uid:
             values |= {tag: value for tag, value in _numbered(row.texts).items() if tag in values}
-    table, id, columns, _ = _target(connection, study_uid, found.series_uid)
-    _write(connection, table, id, {tag: value for tag, value in values.items() if tag in columns}, at)
-    _touch(connection, study_uid, found.series_uid, at)
+    table, id, columns, _ = _target(connection, store, study_uid, found.series_uid)
+    _write(connection, store, table, id, {tag: value for tag, value in values.items() if tag in columns}, at)
+    _touch(connection, store, study_uid, found.series_uid, at)
     return found
 
 
-def lay_again(connection: sqlite3.Connection, study_uid: str, series_uid: str, at: int) -> None:
+def lay_again(connection: sqlite3.Connection, store: int, study_uid: str, series_uid: str, at: int) -> None:
     """After the row of a study or series was made from an object: the corrections in force come over it."""
-    for row in history(connection, study_uid):
+    for row in history(connection, store, study_uid):
         if row.undone_at is not None or row.series_uid != series_uid:
             continue
-        table, id, columns, kept = _target(connection, study_uid, series_uid)
+        table, id, columns, kept = _target(connection, store, study_uid, series_uid)
         values = {tag: value for tag, value in _numbered(row.texts).items() if tag in columns}
         stored = {f"{tag:08X}": kept[tag] for tag in values}
-        for other in history(connection, study_uid):
+        for other in history(connection, store, study_uid):
             if other.id < row.id and other.undone_at is None and other.series_uid == series_uid:
                 stored |= {tag: value for tag, value in json.loads(other.replaced).items() if tag in stored}
         text = json.dumps(stored, ensure_ascii=False)
         connection.execute("UPDATE correction SET replaced = ? WHERE id = ?", (text, row.id))
-        _write(connection, table, id, values, at)
+        _write(connection, store, table, id, values, at)
 
 
 def _numbered(text: str) -> dict[int, str]:
@@ -207,20 +212,20 @@ def _numbered(text: str) -> dict[int, str]:
 
 
 def _target(
-    connection: sqlite3.Connection, study_uid: str, series_uid: str
+    connection: sqlite3.Connection, store: int, study_uid: str, series_uid: str
 ) -> tuple[str, int, Mapping[int, str], dict[int, str]]:
     """Table, id, columns by tag and present values of what is corrected."""
-    found = connection.execute(_STUDY, (MAIN_STORE, study_uid)).fetchone()
+    found = connection.execute(_STUDY, (store, study_uid)).fetchone()
     table, columns = "study", STUDY_COLUMNS
     if found is not None and series_uid:
-        found = connection.execute(_SERIES, (MAIN_STORE, series_uid, found[0])).fetchone()
+        found = connection.execute(_SERIES, (store, series_uid, found[0])).fetchone()
         table, columns = "series", SERIES_COLUMNS
     if found is None:
         raise NotFound(f"no such {'series in this study' if series_uid else 'study'}")
     return table, found[0], columns, dict(zip(columns, found[1:], strict=True))
 
 
-def _write(connection: sqlite3.Connection, table: str, id: int, values: Mapping[int, str], at: int) -> None:
+def _write(connection: sqlite3.Connection, store: int, table: str, id: int, values: Mapping[int, str], at: int) -> None:
     columns = STUDY_COLUMNS if table == "study" else SERIES_COLUMNS
     for tag, value in values.items():
         connection.execute(f"UPDATE {table} SET {columns[tag]} = ? WHERE id = ?", (value, id))
@@ -231,19 +236,19 @@ def _write(connection: sqlite3.Connection, table: str, id: int, values: Mapping[
     if any(tag in people.TAGS for tag in values):
         people.forget(connection, id)
         names = connection.execute(f"SELECT {', '.join(people.TAGS.values())} FROM study WHERE id = ?", (id,))
-        people.record(connection, id, zip(people.TAGS, names.fetchone(), strict=True))
+        people.record(connection, store, id, zip(people.TAGS, names.fetchone(), strict=True))
     if any(tag in PATIENT_COLUMNS for tag in values):
-        _place_patient(connection, id, at)
+        _place_patient(connection, store, id, at)
 
 
-def _place_patient(connection: sqlite3.Connection, study: int, at: int) -> None:
+def _place_patient(connection: sqlite3.Connection, store: int, study: int, at: int) -> None:
     """The study goes to the patient of its identifier; a patient of this study alone is as the study says."""
     before, *values = connection.execute(f"SELECT patient, {_PATIENT} FROM study WHERE id = ?", (study,)).fetchone()
     identifier, issuer = values[0], values[1]
     alone = connection.execute("SELECT count(*) FROM study WHERE patient = ?", (before,)).fetchone()[0] == 1
     owned = connection.execute(
         "SELECT patient FROM patient_identifier WHERE store = ? AND value = ? AND issuer = ?",
-        (MAIN_STORE, identifier, issuer),
+        (store, identifier, issuer),
     ).fetchone()
     if identifier and owned is not None and owned[0] != before:
         connection.execute("UPDATE study SET patient = ? WHERE id = ?", (owned[0], study))
@@ -251,13 +256,13 @@ def _place_patient(connection: sqlite3.Connection, study: int, at: int) -> None:
         _describe(connection, before, values)
         if identifier and owned is None:
             connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (before,))
-            _identify(connection, before, identifier, issuer)
+            _identify(connection, store, before, identifier, issuer)
     elif owned is None:
-        made = connection.execute("INSERT INTO patient (store, created_at) VALUES (?, ?)", (MAIN_STORE, at)).lastrowid
+        made = connection.execute("INSERT INTO patient (store, created_at) VALUES (?, ?)", (store, at)).lastrowid
         assert made is not None
         _describe(connection, made, values)
         if identifier:
-            _identify(connection, made, identifier, issuer)
+            _identify(connection, store, made, identifier, issuer)
         connection.execute("UPDATE study SET patient = ? WHERE id = ?", (made, study))
     if connection.execute("SELECT 1 FROM study WHERE patient = ?", (before,)).fetchone() is None:
         connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (before,))
@@ -271,15 +276,15 @@ def _describe(connection: sqlite3.Connection, patient: int, values: list[str]) -
             connection.execute(f"UPDATE patient SET {column}_search = ? WHERE id = ?", (fold_name(value), patient))
 
 
-def _identify(connection: sqlite3.Connection, patient: int, value: str, issuer: str) -> None:
+def _identify(connection: sqlite3.Connection, store: int, patient: int, value: str, issuer: str) -> None:
     statement = "INSERT INTO patient_identifier (store, patient, value, issuer) VALUES (?,?,?,?)"
-    connection.execute(statement, (MAIN_STORE, patient, value, issuer))
+    connection.execute(statement, (store, patient, value, issuer))
 
 
-def _touch(connection: sqlite3.Connection, study_uid: str, series_uid: str, at: int) -> None:
+def _touch(connection: sqlite3.Connection, store: int, study_uid: str, series_uid: str, at: int) -> None:
     (study,) = connection.execute(
-        "SELECT id FROM study WHERE store = ? AND study_instance_uid = ?", (MAIN_STORE, study_uid)
+        "SELECT id FROM study WHERE store = ? AND study_instance_uid = ?", (store, study_uid)
     ).fetchone()
     connection.execute(_TOUCH_STUDY, (at, study))
     connection.execute(_TOUCH_SERIES, (at, study, series_uid))
-    connection.execute(_CHANGE, (MAIN_STORE, study_uid, series_uid, at))
+    connection.execute(_CHANGE, (store, study_uid, series_uid, at))

@@ -107,6 +107,7 @@ CREATE TABLE node (
   created_at INTEGER NOT NULL, 
   name TEXT DEFAULT '' NOT NULL, 
   addresses TEXT DEFAULT '' NOT NULL, 
+  works_in TEXT DEFAULT '' NOT NULL, 
   PRIMARY KEY (id), 
   UNIQUE (store, aet)
 );
@@ -127,6 +128,13 @@ CREATE TABLE setting (
   value TEXT NOT NULL, 
   PRIMARY KEY (name)
 );
+CREATE TABLE store (
+  id INTEGER NOT NULL, 
+  name TEXT NOT NULL, 
+  created_at INTEGER NOT NULL, 
+  PRIMARY KEY (id), 
+  UNIQUE (name)
+);
 CREATE TABLE token (
   id INTEGER NOT NULL, 
   store INTEGER NOT NULL, 
@@ -136,6 +144,7 @@ CREATE TABLE token (
   created_at INTEGER NOT NULL, 
   expires_at INTEGER, 
   revoked_at INTEGER, 
+  works_in TEXT DEFAULT '' NOT NULL, 
   PRIMARY KEY (id), 
   UNIQUE (store, name), 
   UNIQUE (store, digest)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 
-from sagittal.archive.index import CURRENT, MAIN_STORE, corrections
+from sagittal.archive.index import CURRENT, corrections
 from sagittal.archive.index.arrival import (
     ISSUER_OF_PATIENT_ID,
     MODALITY,
@@ -96,6 +96,7 @@ class Study:
     """A study as the writer holds it."""
 
     id: int
+    store: int
     patient: int
     values: list[str]
     number_of_series: int = 0
@@ -118,7 +119,7 @@ class Hierarchy:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._studies: dict[str, Study] = {}
+        self._studies: dict[tuple[int, str], Study] = {}  # by store and Study Instance UID
         self._touched: dict[int, Study] = {}
         self._touched_series: dict[int, Series] = {}
         self._next: dict[str, int] = {}
@@ -143,7 +144,7 @@ class Hierarchy:
         """The ids of the study and series that the object belongs to, made when new; discrepancies are listed."""
         get = arrival.values.get
         got = [get(tag, "") for tag in _STUDY_TAGS]
-        study = self._studies.get(arrival.study_uid) or self._find_study(arrival.study_uid)
+        study = self._studies.get((arrival.store, arrival.study_uid)) or self._find_study(arrival)
         if study is None:
             study = self._make_study(arrival, got, instance)
         elif got != study.values and (got := study.spared("", _STUDY_TAGS, study.values, got)) != study.values:
@@ -160,7 +161,7 @@ class Hierarchy:
 
     def count(self, arrival: Arrival) -> None:
         """One more current instance, of the object just placed."""
-        study = self._studies[arrival.study_uid]
+        study = self._studies[arrival.store, arrival.study_uid]
         series = study.series[arrival.series_uid]
         if not series.instances:
             study.number_of_series += 1
@@ -190,25 +191,27 @@ class Hierarchy:
 
     # Studies
 
-    def _find_study(self, uid: str) -> Study | None:
-        row = self._connection.execute(_SELECT_STUDY, (MAIN_STORE, uid)).fetchone()
+    def _find_study(self, arrival: Arrival) -> Study | None:
+        store, uid = arrival.store, arrival.study_uid
+        row = self._connection.execute(_SELECT_STUDY, (store, uid)).fetchone()
         if row is None:
             return None
-        study = Study(row[0], row[1], list(row[6:]), row[2], row[3], _set(row[4]), _set(row[5]))
-        study.corrected = corrections.corrected_tags(self._connection, uid)
-        self._studies[uid] = study
+        study = Study(row[0], store, row[1], list(row[6:]), row[2], row[3], _set(row[4]), _set(row[5]))
+        study.corrected = corrections.corrected_tags(self._connection, store, uid)
+        self._studies[store, uid] = study
         return study
 
     def _make_study(self, arrival: Arrival, got: list[str], instance: int) -> Study:
         id, at = self.next_id("study"), arrival.received_at
         patient = self._patient(got, ("study", id), arrival, instance)
         values = _values(_STUDY_TAGS, tuple(got))
-        self._connection.execute(_INSERT_STUDY, (id, MAIN_STORE, patient, arrival.study_uid, *values, at, at))
-        people.record(self._connection, id, ((tag, got[at]) for at, tag in _PEOPLE))
-        study = self._studies[arrival.study_uid] = Study(id, patient, got)
-        if corrections.corrected_tags(self._connection, arrival.study_uid):  # it was held before
-            corrections.lay_again(self._connection, arrival.study_uid, "", at)
-            study = self._find_study(arrival.study_uid) or study
+        self._connection.execute(_INSERT_STUDY, (id, arrival.store, patient, arrival.study_uid, *values, at, at))
+        people.record(self._connection, arrival.store, id, ((tag, got[at]) for at, tag in _PEOPLE))
+        store, uid = arrival.store, arrival.study_uid
+        study = self._studies[store, uid] = Study(id, store, patient, got)
+        if corrections.corrected_tags(self._connection, store, uid):  # it was held before
+            corrections.lay_again(self._connection, store, uid, "", at)
+            study = self._find_study(arrival) or study
         return study
 
     def _merge_study(self, study: Study, got: list[str], arrival: Arrival, instance: int) -> None:
@@ -241,12 +244,12 @@ class Hierarchy:
             for column, value in values:
                 self._connection.execute(f"UPDATE {row[0]} SET {column} = ? WHERE id = ?", (value, row[1]))
             if tag in people.TAGS and row[0] == "study":
-                people.record(self._connection, row[1], [(tag, new)])
+                people.record(self._connection, arrival.store, row[1], [(tag, new)])
 
     def _disagree(
         self, level: str, parent: int, tag: int, value: str, kept: str, arrival: Arrival, instance: int
     ) -> None:
-        row = (MAIN_STORE, level, parent, tag, value, kept, instance, arrival.received_at)
+        row = (arrival.store, level, parent, tag, value, kept, instance, arrival.received_at)
         self._connection.execute(_DISAGREE, row)
 
     def _patient(self, got: list[str], study: tuple[str, int], arrival: Arrival, instance: int) -> int:
@@ -258,7 +261,7 @@ class Hierarchy:
                 f"SELECT patient.id, {','.join('patient.' + column for column in PATIENT_COLUMNS.values())} "
                 "FROM patient_identifier JOIN patient ON patient.id = patient_identifier.patient "
                 "WHERE patient_identifier.store = ? AND value = ? AND issuer = ?",
-                (MAIN_STORE, *identifier),
+                (arrival.store, *identifier),
             ).fetchone()
             if row is not None:
                 for tag, old, new in zip(_PATIENT_TAGS, row[1:], values, strict=True):
@@ -267,16 +270,16 @@ class Hierarchy:
                 return int(row[0])
         id = self.next_id("patient")
         folded = _values(_PATIENT_TAGS, tuple(values))
-        self._connection.execute(_INSERT_PATIENT, (id, MAIN_STORE, *folded, arrival.received_at))
+        self._connection.execute(_INSERT_PATIENT, (id, arrival.store, *folded, arrival.received_at))
         if identifier[0]:
             statement = "INSERT INTO patient_identifier (store, patient, value, issuer) VALUES (?,?,?,?)"
-            self._connection.execute(statement, (MAIN_STORE, id, *identifier))
+            self._connection.execute(statement, (arrival.store, id, *identifier))
         return id
 
     # Series
 
     def _find_series(self, study: Study, uid: str) -> Series | None:
-        row = self._connection.execute(_SELECT_SERIES, (MAIN_STORE, study.id, uid)).fetchone()
+        row = self._connection.execute(_SELECT_SERIES, (study.store, study.id, uid)).fetchone()
         if row is None:
             return None
         series = study.series[uid] = Series(row[0], list(row[2:]), row[1])
@@ -285,10 +288,10 @@ class Hierarchy:
     def _make_series(self, study: Study, arrival: Arrival, got: list[str]) -> Series:
         id, at = self.next_id("series"), arrival.received_at
         values = _values(_SERIES_TAGS, tuple(got))
-        self._connection.execute(_INSERT_SERIES, (id, MAIN_STORE, study.id, arrival.series_uid, *values, at, at))
+        self._connection.execute(_INSERT_SERIES, (id, study.store, study.id, arrival.series_uid, *values, at, at))
         series = study.series[arrival.series_uid] = Series(id, got)
         if arrival.series_uid in study.corrected:
-            corrections.lay_again(self._connection, arrival.study_uid, arrival.series_uid, at)
+            corrections.lay_again(self._connection, study.store, arrival.study_uid, arrival.series_uid, at)
             series = self._find_series(study, arrival.series_uid) or series
         return series
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
+from sagittal.archive.index import STORE
+
 LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
 
 
@@ -50,7 +52,7 @@ def _of_patient(what: str, patient: str) -> str:
 
 
 # The index on identifiers leads to the patient.
-_IDENTIFIED = "patient.id IN (SELECT i.patient FROM patient_identifier i WHERE i.store = 1 AND @)"
+_IDENTIFIED = f"patient.id IN (SELECT i.patient FROM patient_identifier i WHERE i.store = {STORE} AND @)"
 
 # What a level adds to those above it; the row's own table first.
 OWN: dict[str, tuple[Key, ...]] = {
@@ -151,7 +153,7 @@ def below(level: str, tag: int) -> Key | None:
             continue
         table, _, name = (key.search or key.column).partition(".")
         inner, outer, tables = _BELOW[level, table]
-        held = f"d.store = 1 AND {_HELD[table]}"
+        held = f"d.store = {STORE} AND {_HELD[table]}"
         if name in INDEXED.get(table, ()):
             within = f"{outer} IN (SELECT {inner} FROM {tables} WHERE {held} AND @)"
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
-from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, MAIN_STORE, OTHER, PURGING
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
 from sagittal.archive.index.finding import people
 from sagittal.archive.index.hierarchy import recount
 
@@ -33,25 +33,25 @@ _CHANGE = (
 )
 TOMBSTONES = (
     "SELECT id, level, study_instance_uid, series_instance_uid, sop_instance_uid, principal, reason, "
-    f"number_of_instances, at, undone_at, purged_at FROM tombstone WHERE store = {MAIN_STORE} ORDER BY id DESC LIMIT ?"
+    "number_of_instances, at, undone_at, purged_at FROM tombstone WHERE store = ? ORDER BY id DESC LIMIT ?"
 )
 _DELETED_OF = (
     "SELECT id, state, study, sop_instance_uid, digest FROM instance "
-    f"WHERE tombstone = ? AND state IN ({DELETED}, {DELETED_OTHER})"
+    f"WHERE tombstone = ? AND store = ? AND state IN ({DELETED}, {DELETED_OTHER})"
 )
 _RIVAL = f"SELECT digest FROM instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT}"
 _DUE = (
     "SELECT instance.id FROM tombstone CROSS JOIN instance ON instance.tombstone = tombstone.id "
-    f"WHERE tombstone.store = {MAIN_STORE} AND tombstone.purged_at IS NULL AND tombstone.at < ? "
+    "WHERE tombstone.purged_at IS NULL AND tombstone.at < ? "
     f"AND instance.state IN ({DELETED}, {DELETED_OTHER}) LIMIT ?"
 )
 _PURGING = (
     'SELECT id, sop_instance_uid, volume, "key", length, study, series, tombstone FROM instance '
     "WHERE id IN (SELECT value FROM json_each(?)) AND state = ?"
 )
-# Only rows of one SOP Instance UID can share a file. Two halves, as each has its own partial index.
+# Only rows of one SOP Instance UID can share a file, those of any store. Two halves, as each has its own partial index.
 _REFERRED = " UNION ALL ".join(
-    "SELECT 1 FROM instance WHERE store = ? AND sop_instance_uid = ? "
+    "SELECT 1 FROM instance WHERE store IN (SELECT id FROM store) AND sop_instance_uid = ? "
     f'AND state {side} {CURRENT} AND volume = ? AND "key" = ? AND id <> ?'
     for side in ("=", "<>")
 )
@@ -82,28 +82,34 @@ class Target(NamedTuple):
         return "instance" if self.sop_instance_uid else "series" if self.series_uid else "study"
 
 
-def find_target(connection: sqlite3.Connection, target: Target) -> list[tuple[int, int | None]]:
+def find_target(connection: sqlite3.Connection, store: int, target: Target) -> list[tuple[int, int | None]]:
     """(instance, study) of the versions held under the target that are not deleted yet."""
     where, values = [f"state IN ({OTHER}, {CURRENT})"], list[object]()
     if target.sop_instance_uid:
         where.append(_OF_INSTANCE)
-        values += [MAIN_STORE, target.sop_instance_uid]
+        values += [store, target.sop_instance_uid]
     if target.series_uid:
         where.append(_OF_SERIES if target.study_uid else _OF_SERIES.partition(f" AND {_OF_STUDY}")[0] + ")")
-        values += [MAIN_STORE, target.series_uid]
+        values += [store, target.series_uid]
     if target.study_uid:
         if not target.series_uid:
             # series leads to its instances by an index, study does not
             where.append(f"series IN (SELECT series.id FROM series WHERE {_OF_STUDY})")
-        values += [MAIN_STORE, target.study_uid]
+        values += [store, target.study_uid]
     return connection.execute(f"SELECT id, study FROM instance WHERE {' AND '.join(where)}", values).fetchall()
 
 
 def hide(
-    connection: sqlite3.Connection, target: Target, rows: list[tuple[int, int | None]], who: str, why: str, at: int
+    connection: sqlite3.Connection,
+    store: int,
+    target: Target,
+    rows: list[tuple[int, int | None]],
+    who: str,
+    why: str,
+    at: int,
 ) -> int:
     """Delete the versions `rows` of `find_target` under a tombstone; gives its number."""
-    row = (MAIN_STORE, target.level, *target, who, why, len(rows), at)
+    row = (store, target.level, *target, who, why, len(rows), at)
     tombstone = connection.execute(_TOMBSTONE, row).lastrowid
     assert tombstone is not None
     ids = _json([id for id, _ in rows])
@@ -113,16 +119,16 @@ def hide(
     return tombstone
 
 
-def unhide(connection: sqlite3.Connection, tombstone: int, at: int) -> int:
-    """Bring back what a tombstone covers; gives the number of versions.
+def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int) -> int:
+    """Bring back what a tombstone of a store covers; gives the number of versions.
 
     Where another version has become current meanwhile, the old one comes back beside it, unless it is the very same
     file.
     """
     back: list[int] = []
     studies: set[int | None] = set()
-    for id, state, study, uid, digest in connection.execute(_DELETED_OF, (tombstone,)).fetchall():
-        rival = connection.execute(_RIVAL, (MAIN_STORE, uid)).fetchone()
+    for id, state, study, uid, digest in connection.execute(_DELETED_OF, (tombstone, store)).fetchall():
+        rival = connection.execute(_RIVAL, (store, uid)).fetchone()
         if rival is not None and rival[0] == digest:
             continue
         new = CURRENT if state == DELETED and rival is None else OTHER
@@ -136,13 +142,13 @@ def unhide(connection: sqlite3.Connection, tombstone: int, at: int) -> int:
     return len(back)
 
 
-def tombstones_of(connection: sqlite3.Connection, target: Target) -> list[int]:
+def tombstones_of(connection: sqlite3.Connection, store: int, target: Target) -> list[int]:
     """Tombstones that can be undone and were made for exactly this target, newest first."""
     uids = [(name, uid) for name, uid in zip(_TOMBSTONE_UIDS, target, strict=True) if uid]
     where = " AND ".join(f"{name} = ?" for name, _ in uids)
     rows = connection.execute(
         f"SELECT id FROM tombstone WHERE store = ? AND level = ? AND {where} AND purged_at IS NULL ORDER BY id DESC",
-        (MAIN_STORE, target.level, *(uid for _, uid in uids)),
+        (store, target.level, *(uid for _, uid in uids)),
     )
     return [id for (id,) in rows]
 
@@ -168,7 +174,7 @@ def purging(connection: sqlite3.Connection, ids: list[int], at: int) -> list[Pur
 
 def take_out(connection: sqlite3.Connection, row: Purging) -> bool:
     """Take the row of a version out; gives whether no other version refers to its file."""
-    place = (MAIN_STORE, row.sop_instance_uid, row.volume, row.key, row.id)
+    place = (row.sop_instance_uid, row.volume, row.key, row.id)
     referred = connection.execute(_REFERRED, place + place).fetchone() is not None
     for statement in _TAKE_OUT:
         connection.execute(statement, (row.id,))

@@ -8,10 +8,11 @@ refused.
 from __future__ import annotations
 
 import sqlite3
+import time
 from importlib import resources
 from pathlib import Path
 
-from sagittal.archive.index import MAIN_STORE, SCHEMA_REVISION
+from sagittal.archive.index import MAIN, MAIN_STORE, SCHEMA_REVISION
 from sagittal.errors import UsageError
 
 _APPLICATION_ID = 0x53414749  # "SAGI", shown by file(1)
@@ -43,6 +44,9 @@ def create(connection: sqlite3.Connection) -> None:
             if statement.strip():
                 connection.execute(statement)
         connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (SCHEMA_REVISION,))
+        connection.execute(
+            "INSERT INTO store (id, name, created_at) VALUES (?, ?, ?)", (MAIN_STORE, MAIN, time.time_ns() // 1000)
+        )
         connection.execute("INSERT INTO volume (id, store, name, kind) VALUES (1, ?, 'local', 'local')", (MAIN_STORE,))
         connection.execute("COMMIT")
     except BaseException:

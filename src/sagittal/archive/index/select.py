@@ -1,4 +1,4 @@
-"""Statements of queries: a query's shape to SQL text, kept once made.
+"""Statements of queries: a query's shape and store to SQL text, kept once made.
 
 Only current, undeleted things are seen: instances in state CURRENT, series and studies that hold any. Rows come in the
 order in which they were first stored, so that `offset` pages through. Deliberately not here: parsing keys (`matching`),
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from sagittal.archive.index import CURRENT, MAIN_STORE, OTHER
+from sagittal.archive.index import CURRENT, OTHER, STORE, in_store
 from sagittal.archive.index.finding import moments, people
 from sagittal.archive.index.keys import INDEXED, KEYS, Key
 from sagittal.archive.index.matching import HALVES, condition
@@ -60,17 +60,19 @@ _OFFSET = f"{STUDY}.timezone_offset_from_utc"
 
 
 @lru_cache(maxsize=512)
-def query_statement(level: str, shape: Shape, columns: tuple[int, ...], order: Order = (), after: bool = False) -> str:
+def query_statement(
+    store: int, level: str, shape: Shape, columns: tuple[int, ...], order: Order = (), after: bool = False
+) -> str:
     """SELECT of `columns` (tags), what rows are ordered by, and the row's id.
 
     Bound: the values of the forms in order; with `after`, `cursor_values`; LIMIT, OFFSET.
     """
     selected = [KEYS[level][tag].column for tag in columns] + [text for text, _ in _ordered(level, order)]
-    return f"SELECT {_from(level, shape, selected, order, after)} LIMIT ? OFFSET ?"
+    return in_store(f"SELECT {_from(level, shape, selected, order, after)} LIMIT ? OFFSET ?", store)
 
 
 @lru_cache(maxsize=128)
-def candidates_statement(level: str, shape: Shape, order: Order = (), after: bool = False) -> str:
+def candidates_statement(store: int, level: str, shape: Shape, order: Order = (), after: bool = False) -> str:
     """SELECT of the row's id and the id of each current instance of it, for attributes that no index holds.
 
     Bound as for `query_statement`, but for OFFSET.
@@ -79,10 +81,11 @@ def candidates_statement(level: str, shape: Shape, order: Order = (), after: boo
     each = _from(level, shape, [f"{table}.id AS row", *_named(level, order)], order, after, last="")
     ordered = ", ".join([f"n.o{at}{_DOWN[down]}" for at, (_, down) in enumerate(_ordered(level, order)[:-1])])
     last = _ordered(level, order)[-1][1]
-    return (
+    statement = (
         f"SELECT n.row, i.id FROM (SELECT {each}) n {_BELOW[level]} WHERE i.state = {CURRENT} "
         f"ORDER BY {ordered + ', ' if ordered else ''}n.row{_DOWN[last]}, i.id LIMIT ?"
     )
+    return in_store(statement, store)
 
 
 @lru_cache(maxsize=128)
@@ -136,9 +139,9 @@ def _from(level: str, shape: Shape, selected: list[str], order: Order, after: bo
     led_by = {name for asked in shape if (name := _leading(asked.key, asked))}
     joins = _joins(level, [*selected, *conditions, *(text for text, _ in ordered)])
     walked = not led_by and _walks(level, order)  # the index gives the order
-    stores = [f"{name}.store = {MAIN_STORE}" for name in sorted(led_by | ({table} if walked else set()))]
+    stores = [f"{name}.store = {STORE}" for name in sorted(led_by | ({table} if walked else set()))]
     if table not in led_by and not walked:
-        stores.append(f"+{table}.store = {MAIN_STORE}")
+        stores.append(f"+{table}.store = {STORE}")
     where = " AND ".join([*stores, seen, *conditions])
     by = ", ".join(f"{text}{_DOWN[down]}" for text, down in ordered)
     return f"{', '.join(selected)} FROM {table}{joins} WHERE {where}{f' {last} {by}' if last else ''}"
@@ -207,11 +210,11 @@ def _condition(level: str, asked: Asked) -> str:
     table, _, name = column.partition(".")
     if shape in _NARROW_FORMS and name in INDEXED.get(table, ()):
         inner = condition(shape, f"n.{name}")
-        return f"{table}.id IN (SELECT n.id FROM {table} n WHERE n.store = {MAIN_STORE} AND {inner})"
+        return f"{table}.id IN (SELECT n.id FROM {table} n WHERE n.store = {STORE} AND {inner})"
     if shape not in HALVES:
         return condition(shape, column)
     halves = (
-        f"SELECT n.id FROM {table} n WHERE n.store = {MAIN_STORE} AND {half.replace('$', f'n.{name}')}"
+        f"SELECT n.id FROM {table} n WHERE n.store = {STORE} AND {half.replace('$', f'n.{name}')}"
         for half in HALVES[shape]
     )
     return f"{table}.id IN ({' UNION ALL '.join(halves)})"
@@ -232,15 +235,15 @@ _REFERENCE = (
     "instance.id, study.study_instance_uid, series.series_instance_uid, instance.sop_class_uid,"
     " instance.sop_instance_uid, instance.transfer_syntax_uid, instance.digest, instance.length,"
     ' instance.header_length, instance.number_of_frames, instance.volume, instance."key", instance."offset",'
-    " instance.state, study.revision"
+    " instance.state, study.revision, instance.store"
 )
 _OF_INSTANCE = " LEFT JOIN series ON series.id = instance.series LEFT JOIN study ON study.id = instance.study"
 
 
 @lru_cache(maxsize=64)
-def instances_statement(by: tuple[str, ...], state: int | None = CURRENT) -> str:
+def instances_statement(store: int, by: tuple[str, ...], state: int | None = CURRENT) -> str:
     """SELECT of InstanceRef columns; `by` names what is bound: study, series, patient, instances (a JSON list), id."""
-    where = [f"{'' if 'instances' in by else '+'}instance.store = {MAIN_STORE}", *(_BY[name] for name in by)]
+    where = [f"{'' if 'instances' in by else '+'}instance.store = {STORE}", *(_BY[name] for name in by)]
     if state is not None:
         where.append(f"instance.state = {state}")
     order = "instance.series, CAST(instance.instance_number AS INTEGER), instance.id"
@@ -251,14 +254,14 @@ def instances_statement(by: tuple[str, ...], state: int | None = CURRENT) -> str
         tables = "series CROSS JOIN instance ON instance.series = series.id CROSS JOIN study ON study.id = series.study"
     else:
         tables = "study CROSS JOIN series ON series.study = study.id CROSS JOIN instance ON instance.series = series.id"
-    return f"SELECT {_REFERENCE} FROM {tables} WHERE {' AND '.join(where)} ORDER BY {order}"
+    return in_store(f"SELECT {_REFERENCE} FROM {tables} WHERE {' AND '.join(where)} ORDER BY {order}", store)
 
 
 _BY = {
-    "study": f"study.store = {MAIN_STORE} AND study.study_instance_uid = ?",
-    "series": f"series.store = {MAIN_STORE} AND series.series_instance_uid = ?",
+    "study": f"study.store = {STORE} AND study.study_instance_uid = ?",
+    "series": f"series.store = {STORE} AND series.series_instance_uid = ?",
     "instances": "instance.sop_instance_uid IN (SELECT value FROM json_each(?))",
-    "patient": f"study.store = {MAIN_STORE} AND study.patient_id = ?",
+    "patient": f"study.store = {STORE} AND study.patient_id = ?",
     "id": "instance.id = ?",
 }
 
@@ -269,12 +272,12 @@ METADATA_OF = (
 METADATA_PART = "SELECT body FROM metadata WHERE instance = ? AND part = ?"
 FRAME_INDEX = "SELECT body FROM frame_index WHERE instance = ?"
 REVISIONS = (
-    f"SELECT id, revision FROM study WHERE store = {MAIN_STORE} AND study_instance_uid = ?",
-    f"SELECT id, revision FROM series WHERE store = {MAIN_STORE} AND series_instance_uid = ? AND study = ?",
+    "SELECT id, revision FROM study WHERE store = ? AND study_instance_uid = ?",
+    "SELECT id, revision FROM series WHERE store = ? AND series_instance_uid = ? AND study = ?",
 )
 # Versions that are not deleted, as files. Two halves, as each has its own partial index.
 FILES_OF_INSTANCE = " UNION ALL ".join(
     "SELECT digest, sop_class_uid, sop_instance_uid, transfer_syntax_uid, length, header_length, volume, "
-    f'"key" FROM instance WHERE store = {MAIN_STORE} AND sop_instance_uid = ? AND {state}'
+    f'"key" FROM instance WHERE store = ? AND sop_instance_uid = ? AND {state}'
     for state in (f"state = {CURRENT}", f"state <> {CURRENT} AND state = {OTHER}")
 )

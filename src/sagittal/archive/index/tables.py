@@ -65,6 +65,8 @@ def _refers(name: str, target: str, *, optional: bool = False) -> Column[int]:
 
 setting = Table("setting", schema, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
+store = Table("store", schema, _id(), Column("name", Text, nullable=False, unique=True), _at("created_at"))
+
 volume = Table(
     "volume", schema, _id(), _store(), _text("name"), _text("kind"), _text("place"), UniqueConstraint("store", "name")
 )
@@ -377,6 +379,7 @@ node = Table(
     _at("created_at"),
     _text("name"),  # for people
     _text("addresses"),  # where it calls from: addresses and networks joined by a space; "" = those of `host`
+    _text("works_in"),  # the name of the store that it works in, whatever title it calls; "" = that of the title
     UniqueConstraint("store", "aet"),
 )
 
@@ -391,6 +394,7 @@ token = Table(
     _at("created_at"),
     Column("expires_at", Number),
     Column("revoked_at", Number),
+    _text("works_in"),  # the name of its store; "" = main
     UniqueConstraint("store", "name"),
     UniqueConstraint("store", "digest"),
 )

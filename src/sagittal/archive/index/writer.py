@@ -44,9 +44,11 @@ _SELECT_CURRENT = f"{_HELD} WHERE store = ? AND sop_instance_uid = ? AND state =
 _SELECT_OTHER = (
     f"{_HELD} WHERE store = ? AND sop_instance_uid = ? AND state <> {CURRENT} AND state = {OTHER} AND digest = ?"
 )
-_KEY_REFERENCES = (
-    f"SELECT 1 FROM instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT} AND key = ? UNION ALL "
-    f"SELECT 1 FROM instance WHERE store = ? AND sop_instance_uid = ? AND state <> {CURRENT} AND key = ?"
+# Of any store: the same file in two of them is one object, when both came into one directory of the volume.
+_KEY_REFERENCES = " UNION ALL ".join(
+    "SELECT 1 FROM instance WHERE store IN (SELECT id FROM store) AND sop_instance_uid = ? "
+    f"AND state {side} {CURRENT} AND key = ?"
+    for side in ("=", "<>")
 )
 
 
@@ -81,6 +83,7 @@ class AuditRow(NamedTuple):
     study_uid: str = ""
     detail: str = ""
     number_of_instances: int = 0
+    store: int = MAIN_STORE
 
 
 class IndexWriter:
@@ -116,19 +119,19 @@ class IndexWriter:
 
     # Questions
 
-    def current(self, sop_instance_uid: str) -> Held | None:
-        """The current version under this UID."""
-        row = self.connection.execute(_SELECT_CURRENT, (MAIN_STORE, sop_instance_uid)).fetchone()
+    def current(self, store: int, sop_instance_uid: str) -> Held | None:
+        """The current version under this UID in a store."""
+        row = self.connection.execute(_SELECT_CURRENT, (store, sop_instance_uid)).fetchone()
         return Held(*row) if row else None
 
-    def other(self, sop_instance_uid: str, digest: str) -> Held | None:
+    def other(self, store: int, sop_instance_uid: str, digest: str) -> Held | None:
         """A version that is not current, of just this file."""
-        row = self.connection.execute(_SELECT_OTHER, (MAIN_STORE, sop_instance_uid, digest)).fetchone()
+        row = self.connection.execute(_SELECT_OTHER, (store, sop_instance_uid, digest)).fetchone()
         return Held(*row) if row else None
 
     def is_referred_to(self, sop_instance_uid: str, key: str) -> bool:
-        """Whether any version of this UID, deleted ones too, lies at `key`."""
-        arguments = (MAIN_STORE, sop_instance_uid, key)
+        """Whether any version of this UID, of any store, deleted ones too, lies at `key`."""
+        arguments = (sop_instance_uid, key)
         return self.connection.execute(_KEY_REFERENCES, arguments + arguments).fetchone() is not None
 
     # Acts
@@ -147,7 +150,7 @@ class IndexWriter:
         numbers = [number(get(tag)) for tag in _NUMBER_TAGS]
         # fmt: off
         self._instances.append((
-            id, MAIN_STORE, study, series, arrival.sop_instance_uid, arrival.sop_class_uid, state, arrival.digest,
+            id, arrival.store, study, series, arrival.sop_instance_uid, arrival.sop_class_uid, state, arrival.digest,
             _VOLUME, arrival.key, arrival.length, arrival.header_length, arrival.syntax_uid, *texts, *numbers,
             " ".join(arrival.defects), READER_VERSION, arrival.received_at,
         ))
@@ -169,12 +172,14 @@ class IndexWriter:
         self.connection.execute("UPDATE instance SET state = ? WHERE id = ?", (CURRENT, held.id))
         self._recount(held, at)
 
-    def move(self, sop_instance_uid: str, digest: str, key: str) -> None:
-        """All versions of just this file lie at `key` now."""
+    def move(self, arrival: Arrival, held_key: str) -> None:
+        """The versions of just this file in its store lie at its key now; those of other stores that lay at
+        `held_key`, too.
+        """
         self.connection.execute(
-            "UPDATE instance SET key = ? WHERE store = ? AND sop_instance_uid = ? AND digest = ? "
-            f"AND state < {DELETED}",
-            (key, MAIN_STORE, sop_instance_uid, digest),
+            "UPDATE instance SET key = ? WHERE store IN (SELECT id FROM store) AND sop_instance_uid = ? AND digest = ? "
+            f"AND (store = ? OR key = ?) AND state < {DELETED}",
+            (arrival.key, arrival.sop_instance_uid, arrival.digest, arrival.store, held_key),
         )
 
     def _recount(self, held: Held, at: int) -> None:
@@ -185,7 +190,7 @@ class IndexWriter:
     def receipt(self, arrival: Arrival, instance: int | None, outcome: str) -> None:
         # fmt: off
         self._receipts.append((
-            self.hierarchy.next_id("receipt"), MAIN_STORE, instance, outcome, arrival.kind, arrival.calling_aet,
+            self.hierarchy.next_id("receipt"), arrival.store, instance, outcome, arrival.kind, arrival.calling_aet,
             arrival.called_aet, arrival.address, arrival.received_at, arrival.character_set,
         ))
         # fmt: on
@@ -193,14 +198,14 @@ class IndexWriter:
     def change(self, arrival: Arrival, instance: int, kind: str) -> None:
         # fmt: off
         self._changes.append((
-            self.hierarchy.next_id("change"), MAIN_STORE, kind, arrival.study_uid, arrival.series_uid,
+            self.hierarchy.next_id("change"), arrival.store, kind, arrival.study_uid, arrival.series_uid,
             arrival.sop_instance_uid, instance, arrival.received_at,
         ))
         # fmt: on
 
     def audit(self, rows: Iterable[AuditRow], at: int) -> None:
         for row in rows:
-            self._audit.append((MAIN_STORE, *row, at))
+            self._audit.append((row.store, *row[:-1], at))
 
     def flush(self, at: int) -> None:
         """Run what was gathered; before any statement that reads instances, and before the commit."""
@@ -226,20 +231,21 @@ class IndexWriter:
         self.hierarchy.flush(at)
 
 
-def promote_version(connection: sqlite3.Connection, instance: int, at: int) -> None:
+def promote_version(connection: sqlite3.Connection, store: int, instance: int, at: int) -> None:
     """Make a version that lies beside the current one the current one. NotFound when there is no such version."""
-    row = connection.execute(f"SELECT sop_instance_uid FROM instance WHERE id = ? AND state = {OTHER}", (instance,))
-    found = row.fetchone()
+    found = connection.execute(
+        f"SELECT sop_instance_uid FROM instance WHERE id = ? AND store = ? AND state = {OTHER}", (instance, store)
+    ).fetchone()
     if found is None:
         raise NotFound("no version beside the current one has this number")
     writer = IndexWriter(connection)
-    held = writer.current(found[0])
+    held = writer.current(store, found[0])
     if held is not None:
         writer.demote(held, at)
     beside = Held(*connection.execute(f"{_HELD} WHERE id = ?", (instance,)).fetchone())
     writer.promote(beside, at)
     uids = connection.execute(_UIDS, (instance,)).fetchone()
-    row_of_change = (writer.hierarchy.next_id("change"), MAIN_STORE, "replaced", *uids, instance, at)
+    row_of_change = (writer.hierarchy.next_id("change"), store, "replaced", *uids, instance, at)
     connection.execute(_INSERT_CHANGE, row_of_change)
 
 

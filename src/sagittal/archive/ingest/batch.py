@@ -68,14 +68,14 @@ class Batch:
     def choose(self, waiting: list[Incoming]) -> tuple[list[Incoming], list[Incoming], list[Incoming]]:
         """Plan what can be done now; gives that, what has to be compared first, and what has to wait for this batch."""
         chosen, compare, later = [], [], []
-        seen: set[str] = set()
+        seen: set[tuple[int, str]] = set()
         for incoming in waiting:
-            uid = incoming.arrival.sop_instance_uid
-            if uid in seen:
+            place = incoming.arrival.store, incoming.arrival.sop_instance_uid
+            if place in seen:
                 later.append(incoming)
                 continue
-            seen.add(uid)
-            held = incoming.held = self._index.current(uid)
+            seen.add(place)
+            held = incoming.held = self._index.current(*place)
             if held is None:
                 incoming.plan = Plan.NEW
             elif incoming.verdict is None or (incoming.verdict.held, incoming.verdict.key) != (held.id, held.key):
@@ -83,7 +83,7 @@ class Batch:
                 continue
             else:
                 digest = incoming.arrival.digest
-                incoming.beside = self._index.other(uid, digest)
+                incoming.beside = self._index.other(*place, digest)
                 incoming.plan = decide(incoming.policy, digest, held, incoming.verdict, incoming.beside)
             chosen.append(incoming)
         return chosen, compare, later
@@ -173,7 +173,7 @@ class Batch:
         at = arrival.received_at
         instance = None if held is None else held.id
         if plan in (Plan.REPAIR, Plan.PROMOTE):
-            index.move(arrival.sop_instance_uid, arrival.digest, arrival.key)
+            index.move(arrival, held.key if plan is Plan.REPAIR and held is not None else "")
         if plan in (Plan.REPLACE, Plan.PROMOTE) and held is not None:
             index.demote(held, at)
         if plan is Plan.PROMOTE and beside is not None:
@@ -210,11 +210,12 @@ def _answer(incoming: Incoming) -> Outcome | SagittalError:
 
 def _audit(chosen: list[Incoming]) -> list[AuditRow]:
     """One row for each sender, study and outcome of the batch."""
-    counts: Counter[tuple[str, str, str, str, str]] = Counter()
+    counts: Counter[tuple[str, str, str, str, str, int]] = Counter()
     for incoming in chosen:
         arrival = incoming.arrival
-        counts[arrival.principal, arrival.principal_kind, incoming.plan.status, arrival.address, arrival.study_uid] += 1
+        who, status = (arrival.principal, arrival.principal_kind), incoming.plan.status
+        counts[*who, status, arrival.address, arrival.study_uid, arrival.store] += 1
     return [
-        AuditRow(principal, kind, "store", outcome, address, study_uid, number_of_instances=count)
-        for (principal, kind, outcome, address, study_uid), count in counts.items()
+        AuditRow(principal, kind, "store", outcome, address, study_uid, number_of_instances=count, store=store)
+        for (principal, kind, outcome, address, study_uid, store), count in counts.items()
     ]

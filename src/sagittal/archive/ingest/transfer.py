@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
-from sagittal.archive.access import Principal
+from sagittal.archive.access import Principal, audit_row
 from sagittal.archive.index.arrival import (
     ISSUER_OF_PATIENT_ID,
     PATIENT_ID,
@@ -28,7 +28,6 @@ from sagittal.archive.index.arrival import (
     Arrival,
     storable,
 )
-from sagittal.archive.index.writer import AuditRow
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.ingest.committer import Committer
 from sagittal.archive.ingest.spool import Spool
@@ -74,11 +73,8 @@ class Ingest:
         self.outcomes[source.kind, "refused", error.dimse_status] += 1
         if not isinstance(error, StorageUnavailable | Busy | DuplicateInstance):
             why = type(error).__name__
-            self.committer.audit(
-                AuditRow(principal.name, principal.kind, "store", "failed", source.address, detail=why)._replace(
-                    number_of_instances=1
-                )
-            )
+            row = audit_row(principal, "store", "failed", source.address, detail=why, number_of_instances=1)
+            self.committer.audit(row)
 
 
 class Transfer:
@@ -230,6 +226,7 @@ class Transfer:
             header_length=len(self._header),
             values=values,
             received_at=time.time_ns() // 1000,
+            store=principal.store,
             kind=source.kind,
             calling_aet=source.calling_aet,
             called_aet=source.called_aet,

@@ -38,6 +38,7 @@ class Prepared:
     scanned: tuple[Tag, ...]  # those keys
     paths: frozenset[Path]  # returned from metadata
     include_all: bool
+    store: int
     unmatched: frozenset[Tag]
 
     @property
@@ -144,8 +145,8 @@ class _Parts:
         return vr in RULES and tag & 0xFFFF != 0 and tag >> 16 > 0x0002
 
 
-def prepare(query: Query, attributes: Attributes, corrected: frozenset[int] = frozenset()) -> Prepared:
-    """Take a query apart; `corrected` are attributes that a correction is about. BadRequest when it cannot be one."""
+def prepare(query: Query, attributes: Attributes, store: int, corrected: frozenset[int] = frozenset()) -> Prepared:
+    """Take a query of a store apart; `corrected` are attributes that a correction is about. BadRequest."""
     known = KEYS.get(query.level)
     if known is None:
         raise BadRequest("not a query level")
@@ -172,6 +173,7 @@ def prepare(query: Query, attributes: Attributes, corrected: frozenset[int] = fr
         scanned=tuple(parts.scanned),
         paths=frozenset(path for path in paths if path[0] not in known and _is_data(path[0])),
         include_all=query.include_all,
+        store=store,
         unmatched=frozenset(parts.unmatched),
     )
 

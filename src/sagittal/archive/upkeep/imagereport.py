@@ -33,16 +33,27 @@ _Kind = tuple[int, str, str, int, int, int]
 
 
 class ImageReport:
-    """The report of one archive, kept between questions."""
+    """The report of one archive, kept between questions; of each store its own."""
 
     def __init__(self, readers: Readers) -> None:
-        self._readers, self._asking = readers, asyncio.Lock()
-        self._change = 0  # the last one that was looked at
-        self._forget()
+        self._readers = readers
+        self._stores: dict[int, _OfStore] = {}
 
     async def rows(self, principal: Principal) -> list[dict[str, Any]]:
         """A row a modality, as `Census.rows` makes it."""
         authorize(principal, "find")
+        if principal.store not in self._stores:
+            self._stores[principal.store] = _OfStore(self._readers, principal.store)
+        return await self._stores[principal.store].rows()
+
+
+class _OfStore:
+    def __init__(self, readers: Readers, store: int) -> None:
+        self._readers, self._store, self._asking = readers, store, asyncio.Lock()
+        self._change = 0  # the last one that was looked at
+        self._forget()
+
+    async def rows(self) -> list[dict[str, Any]]:
         async with self._asking:  # one at a time counts, for all
             newest, others = await self._readers.run(
                 lambda connection: connection.execute(counts.CHANGES_SINCE, (self._change,)).fetchone()
@@ -52,7 +63,8 @@ class ImageReport:
             self._change = newest or self._change
             while not await self._readers.run(self._slice):
                 pass
-            found = await self._readers.run(lambda connection: connection.execute(counts.MODALITIES).fetchall())
+            of = (self._store,)
+            found = await self._readers.run(lambda connection: connection.execute(counts.MODALITIES, of).fetchall())
             return self._census.rows({name: (studies, series) for name, studies, series in found})
 
     def _forget(self) -> None:
@@ -63,7 +75,7 @@ class ImageReport:
         """Count on for a short while; whether all are counted."""
         until = monotonic() + _SLICE_SECONDS
         while monotonic() < until:
-            found = connection.execute(counts.IMAGES_AFTER, (self._until, _ROWS_AT_ONCE)).fetchall()
+            found = connection.execute(counts.IMAGES_AFTER, (self._until, self._store, _ROWS_AT_ONCE)).fetchall()
             if not found:
                 return True
             for row in found:

@@ -131,7 +131,9 @@ async def _import_opened(
     if head.sop_class_uid == _DICOMDIR:
         return Imported(name, "skipped", "a DICOMDIR; the files it lists are imported on their own", size=size)
     if head.done and head.sop_instance_uid:
-        held = await target.readers.run(lambda connection: _files_held(connection, head.sop_instance_uid or ""))
+        held = await target.readers.run(
+            lambda connection: _files_held(connection, principal.store, head.sop_instance_uid or "")
+        )
         if held:
             same: bool = await asyncio.to_thread(_is_held, target.volumes, held, head, opened)
             if same:
@@ -166,8 +168,8 @@ class _Held(NamedTuple):
     key: str
 
 
-def _files_held(connection: sqlite3.Connection, sop_instance_uid: str) -> list[_Held]:
-    rows = connection.execute(FILES_OF_INSTANCE, (sop_instance_uid, sop_instance_uid))
+def _files_held(connection: sqlite3.Connection, store: int, sop_instance_uid: str) -> list[_Held]:
+    rows = connection.execute(FILES_OF_INSTANCE, (store, sop_instance_uid) * 2)
     return [_Held._make(row) for row in rows]
 
 

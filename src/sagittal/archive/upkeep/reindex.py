@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from sagittal.archive.index import CURRENT, DELETED, OTHER, schema
+from sagittal.archive.index import CURRENT, DELETED, MAIN_STORE, OTHER, schema
 from sagittal.archive.index.arrival import (
     ISSUER_OF_PATIENT_ID,
     PATIENT_ID,
@@ -183,9 +183,15 @@ class Reindex:
         connection = writer.connection
         held = carry.held(connection, key) if self._has_old else []
         arrival = self._read(key, carry.character_set_of(connection, held[0].id) if held else "")
-        if self._has_old:
-            arrival.values = _with_senders(arrival.values, *carry.in_effect(connection, arrival.study_uid))
-        for version in held:
+        told = arrival.values
+        versions: list[carry.HeldVersion | None] = [*held] or [None]
+        for version in versions:
+            arrival.store = version.store if version else MAIN_STORE  # no object tells its store
+            if self._has_old:
+                senders = carry.in_effect(connection, arrival.store, arrival.study_uid)
+                arrival.values = _with_senders(told, *senders)
+            if version is None:
+                break
             arrival.received_at = version.received_at
             state = version.state if version.state in carry.VERSION_STATES else OTHER
             writer.add(arrival, state, version.id)
@@ -194,7 +200,7 @@ class Reindex:
                 carry.bury(connection, version.id, version.tombstone)
         if not held:
             writer.flush(self._now)  # the question must see the objects before this one
-            has_current = carry.has_current(connection, arrival.sop_instance_uid, self._has_old)
+            has_current = carry.has_current(connection, arrival.store, arrival.sop_instance_uid, self._has_old)
             state = OTHER if has_current else CURRENT
             writer.add(arrival, state, self._next_id)
             self._next_id += 1

@@ -67,24 +67,25 @@ class Statistics:
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
-        self._bytes = 0
-        self._until = 0  # the last instance that is in the sum
+        self._sums: dict[int, tuple[int, int]] = {}  # by store: bytes, and the last instance that is in the sum
 
     def recount(self) -> None:
         """Versions were removed: sum anew at the next question."""
-        self._bytes = self._until = 0
+        self._sums.clear()
 
     async def counts(self, principal: Principal) -> Counts:
         """What is held at the moment."""
         authorize(principal, "find")
-        return await self._readers.run(self._counts)
+        return await self._readers.run(lambda connection: self._counts(connection, principal.store))
 
     async def latest(self, principal: Principal, limit: int) -> list[LatestStudy]:
         """The studies made last, newest first."""
         authorize(principal, "find")
 
         def select(connection: sqlite3.Connection) -> list[LatestStudy]:
-            return [LatestStudy._make(row) for row in connection.execute(counts.LATEST_STUDIES, (limit,))]
+            return [
+                LatestStudy._make(row) for row in connection.execute(counts.LATEST_STUDIES, (principal.store, limit))
+            ]
 
         return await self._readers.run(select)
 
@@ -93,21 +94,22 @@ class Statistics:
         authorize(principal, "find")
 
         def select(connection: sqlite3.Connection) -> list[Discrepancy]:
-            rows = connection.execute(discrepancies.DISCREPANCIES, (study_uid, study_uid, limit))
+            rows = connection.execute(discrepancies.DISCREPANCIES, (principal.store, study_uid, study_uid, limit))
             return [Discrepancy._make(row) for row in rows]
 
         return await self._readers.run(select)
 
-    def _counts(self, connection: sqlite3.Connection) -> Counts:
+    def _counts(self, connection: sqlite3.Connection, store: int) -> Counts:
         connection.execute("BEGIN")  # one moment for all of them
         try:
-            studies, patients, series, instances = connection.execute(counts.STUDIES).fetchone()
-            others, deleted = connection.execute(counts.NOT_CURRENT).fetchone()
-            (without_study,) = connection.execute(counts.NON_PATIENT).fetchone()
-            until = self._until
-            new, last = connection.execute(counts.BYTES_SINCE, (until, until)).fetchone()
+            studies, patients, series, instances = connection.execute(counts.STUDIES, (store,)).fetchone()
+            others, deleted = connection.execute(counts.NOT_CURRENT, (store,)).fetchone()
+            (without_study,) = connection.execute(counts.NON_PATIENT, (store,)).fetchone()
+            summed = self._sums.get(store, (0, 0))
+            new, last = connection.execute(counts.BYTES_SINCE, (summed[1], summed[1], store)).fetchone()
         finally:
             connection.execute("ROLLBACK")
-        if until == self._until:  # no other thread summed meanwhile
-            self._bytes, self._until = self._bytes + new, last
-        return Counts(patients, studies, series, instances + without_study, others, deleted, self._bytes)
+        total = summed[0] + new
+        if summed == self._sums.get(store, (0, 0)):  # no other thread summed meanwhile, nothing was removed
+            self._sums[store] = total, last
+        return Counts(patients, studies, series, instances + without_study, others, deleted, total)

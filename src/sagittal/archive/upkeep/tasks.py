@@ -14,9 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from sagittal.archive.access import LOCAL, Principal, authorize
+from sagittal.archive.access import LOCAL, Principal, audit_row, authorize
 from sagittal.archive.index.connection import open_reader
-from sagittal.archive.index.writer import AuditRow
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.retrieve import InstanceRef
 from sagittal.archive.upkeep.backup import Backup, Copied
@@ -48,7 +47,7 @@ async def scrub(
     finally:
         connection.close()
         detail = f"{findings} findings, {run.progress.bytes} bytes"
-        row = AuditRow(principal.name, principal.kind, "scrub", "findings" if findings else "done", detail=detail)
+        row = audit_row(principal, "scrub", "findings" if findings else "done", detail=detail)
         archive.audit(row._replace(number_of_instances=run.progress.instances))
 
 
@@ -66,7 +65,7 @@ async def back_up(archive: Archive, principal: Principal, folder: Path, *, link:
         outcome = "done"
     finally:
         connection.close()
-        archive.audit(AuditRow(principal.name, principal.kind, "backup", outcome, number_of_instances=copied))
+        archive.audit(audit_row(principal, "backup", outcome, number_of_instances=copied))
 
 
 async def export(
@@ -74,7 +73,7 @@ async def export(
 ) -> AsyncIterator[Exported]:
     """Write instances into a folder, or a zip file when the name ends in .zip or `target` is a stream."""
     with archive.audited(principal, "export"):
-        authorize(principal, "get")
+        authorize(principal, "get", refs)
 
     def run() -> Iterator[Exported]:
         if isinstance(target, Path) and target.suffix.lower() != ".zip":
@@ -87,7 +86,7 @@ async def export(
             exported += not one.error
             yield one
     finally:
-        archive.audit(AuditRow(principal.name, principal.kind, "export", number_of_instances=exported))
+        archive.audit(audit_row(principal, "export", number_of_instances=exported))
 
 
 def reindex(path: Path, principal: Principal = LOCAL, limits: Limits | None = None) -> Iterator[Indexed]:

@@ -56,14 +56,15 @@ def token() -> None:
 @token.command("add")
 @click.argument("name")
 @click.option("--verb", "verbs", multiple=True, help=f"What it lets do; repeatable [{' '.join(VERBS)}].")
+@click.option("--store", default="", metavar="NAME", help="The only store it lets into, unless it may admin [main].")
 @data_option
-def add_token(name: str, verbs: tuple[str, ...], data: Path) -> None:
+def add_token(name: str, verbs: tuple[str, ...], store: str, data: Path) -> None:
     """Make a token, or a new one of this name; it is printed once and kept nowhere."""
     if not name.isprintable() or not 0 < len(name) <= 64:
         raise UsageError("a token needs a name of at most 64 printable characters")
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode()).hexdigest()
-    run(_put(data, {"name": name, "digest": digest, "verbs": sorted(set(verbs or VERBS))}))
+    run(_put(data, {"name": name, "digest": digest, "verbs": sorted(set(verbs or VERBS)), "store": store}))
     click.echo(secret)
     say(f"the token {name} is shown only here; clients send it as Authorization: Bearer …")
 
@@ -74,7 +75,8 @@ def add_token(name: str, verbs: tuple[str, ...], data: Path) -> None:
 def list_tokens(data: Path, as_json: bool) -> None:
     """The tokens that hold, by name."""
     for row in run(_list(data)):
-        result(as_json, row, f"{row['name']}\t{' '.join(row['verbs'])}")
+        store = f"\tstore {row['store']}" if row["store"] else ""
+        result(as_json, row, f"{row['name']}\t{' '.join(row['verbs'])}{store}")
 
 
 @token.command("revoke")
@@ -91,7 +93,7 @@ async def _put(data: Path, row: dict[str, Any]) -> None:
     from sagittal.archive.nodes import Token, put_token
 
     async def here(archive: Archive) -> None:
-        made = Token(row["name"], row["digest"], frozenset(row["verbs"]))
+        made = Token(row["name"], row["digest"], frozenset(row["verbs"]), store=row["store"])
         await put_token(archive.act, LOCAL, made)
 
     await tend(data, here, "POST", "/api/tokens", row)
@@ -99,9 +101,10 @@ async def _put(data: Path, row: dict[str, Any]) -> None:
 
 async def _list(data: Path) -> list[dict[str, Any]]:
     from sagittal.archive.nodes import read_tokens
+    from sagittal.services.tokens import row_of
 
     async def here(archive: Archive) -> list[dict[str, Any]]:
-        return [{"name": t.name, "verbs": sorted(t.verbs)} for t in await read_tokens(archive.readers)]
+        return [row_of(token) for token in await read_tokens(archive.readers)]
 
     rows: list[dict[str, Any]] = await tend(data, here, "GET", "/api/tokens")
     return rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sagittal.cli.data.place import data_option, existing, open_archive, reading
+from sagittal.cli.data.place import data_option, existing, local, open_archive, reading, store_option
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.errors import DirectoryHeld
 
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @data_option
+@store_option
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="An empty folder, or a new .zip file."
 )
 @click.option("--study", "studies", multiple=True, metavar="UID", help="Only this study; repeatable [all].")
 @json_option
-def command(data: Path, out: Path, studies: tuple[str, ...], as_json: bool) -> int:
+def command(data: Path, store: str, out: Path, studies: tuple[str, ...], as_json: bool) -> int:
     """Write instances of an archive as Part 10 files, each checked against its digest; also while serving."""
-    return run(_export(existing(data), out, studies, as_json))
+    return run(_export(existing(data), store, out, studies, as_json))
 
 
-async def _export(data: Path, out: Path, studies: Sequence[str], as_json: bool) -> int:
+async def _export(data: Path, store: str, out: Path, studies: Sequence[str], as_json: bool) -> int:
     done = failed = 0
     with progress("Exporting", None) as advance:
-        async for exported in _exported(data, out, studies):
+        async for exported in _exported(data, store, out, studies):
             advance(1)
             failed, done = failed + bool(exported.error), done + (not exported.error)
             uid = exported.ref.sop_instance_uid
@@ -47,20 +48,23 @@ async def _export(data: Path, out: Path, studies: Sequence[str], as_json: bool) 
     return 1 if failed else 0
 
 
-async def _exported(data: Path, out: Path, studies: Sequence[str]) -> AsyncIterator[Exported]:
-    from sagittal.archive.access import LOCAL
+async def _exported(data: Path, store: str, out: Path, studies: Sequence[str]) -> AsyncIterator[Exported]:
+    from sagittal.archive.access import LOCAL, enter
+    from sagittal.archive.index.upkeep import stores
     from sagittal.archive.retrieve import open_object
     from sagittal.archive.upkeep.exporter import export_folder, export_zip
     from sagittal.archive.upkeep.tasks import export, steps
 
     try:
         async with open_archive(data) as archive:
-            refs = await _refs(archive.readers, LOCAL, studies)
-            async for exported in export(archive, LOCAL, refs, out):
+            principal = local(archive, store)
+            refs = await _refs(archive.readers, principal, studies)
+            async for exported in export(archive, principal, refs, out):
                 yield exported
     except DirectoryHeld:  # objects are immutable: they can be read beside the server
         async with reading(data) as (readers, volumes):
-            refs = await _refs(readers, LOCAL, studies)
+            principal = enter(LOCAL, stores.number_of(await readers.run(stores.read), store))
+            refs = await _refs(readers, principal, studies)
             to = export_zip if out.suffix.lower() == ".zip" else export_folder
             async for exported in steps(lambda: to(lambda ref: open_object(volumes, ref), refs, out)):
                 yield exported

@@ -32,7 +32,8 @@ def command() -> None:
 def list_nodes(data: Path, as_json: bool) -> None:
     """The AE table."""
     for row in run(_list(data)):
-        result(as_json, row, "\t".join(filter(None, (row["peer"], " ".join(row["verbs"]), row["name"]))))
+        store = row["store"] and f"store {row['store']}"
+        result(as_json, row, "\t".join(filter(None, (row["peer"], " ".join(row["verbs"]), row["name"], store))))
 
 
 @command.command("show")
@@ -63,6 +64,7 @@ def show_node(aet: str, data: Path, as_json: bool) -> None:
 @click.option("--character-set", default="", metavar="TERM", help="Of what it sends without one, as ISO_IR 100.")
 @click.option("--issuer", default="", help="Issuer of Patient IDs that it sends without one.")
 @click.option("--timezone", default="", metavar="OFFSET", help="Its offset from UTC, as +0100.")
+@click.option("--store", default="", metavar="NAME", help="The store that it works in [that of the title it calls].")
 @data_option
 def add_node(
     peer: str, data: Path, duplicates: str | None, verbs: str, syntax_order: str, issuer: str, **more: Any

@@ -18,6 +18,7 @@ from sagittal.errors import DirectoryHeld, PeerRefused, PeerUnreachable, UsageEr
 if TYPE_CHECKING:
     import httpx
 
+    from sagittal.archive.access import Principal
     from sagittal.archive.archive import Archive
     from sagittal.archive.index.connection import Readers
     from sagittal.archive.local import LocalVolume
@@ -37,6 +38,19 @@ def data_option(command: F) -> F:
         help="Data directory.",
     )
     return option(command)
+
+
+def store_option(command: F) -> F:
+    """`--store NAME`."""
+    return click.option("--store", "store", default="", metavar="NAME", help="Work in this store [main].")(command)
+
+
+def local(archive: Archive, store: str) -> Principal:
+    """The operator at this machine, in a store. UsageError when there is none of this name."""
+    from sagittal.archive.access import LOCAL, enter
+    from sagittal.archive.index.upkeep.stores import number_of
+
+    return enter(LOCAL, number_of(archive.stores, store))
 
 
 def existing(data: Path) -> Path:

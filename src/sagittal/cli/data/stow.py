@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sagittal.archive.upkeep.sources import Candidate, Opened, Refusal, candidates
 from sagittal.client.outcome import Stored
@@ -26,9 +27,10 @@ _REQUESTS = 4
 _READ_BYTES = 1 << 18
 
 
-async def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path]) -> AsyncIterator[Answer]:
+async def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path], store: str = "") -> AsyncIterator[Answer]:
     """Everything at or below `paths`, with an answer for each file."""
     found = candidates(paths, ArchiveLimits())
+    url = (f"/stores/{quote(store, safe='')}" if store else "") + "/dicom-web/studies"
     running: set[asyncio.Task[Answer]] = set()
     over = False
     try:
@@ -37,7 +39,7 @@ async def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path]) -> A
                 candidate = await asyncio.to_thread(_next, found)
                 over = candidate is None
                 if candidate is not None:
-                    running.add(asyncio.create_task(_store(client, candidate)))
+                    running.add(asyncio.create_task(_store(client, url, candidate)))
             if running:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -51,7 +53,7 @@ def _next(found: Iterator[Candidate | Refusal]) -> Candidate | Refusal | None:
     return next(found, None)
 
 
-async def _store(client: httpx.AsyncClient, candidate: Candidate | Refusal) -> Answer:
+async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Refusal) -> Answer:
     if isinstance(candidate, Refusal):
         return candidate.name, "failed", candidate.reason, ""
     try:
@@ -62,7 +64,7 @@ async def _store(client: httpx.AsyncClient, candidate: Candidate | Refusal) -> A
         head = await asyncio.to_thread(_read_head, opened)
         if head.sop_class_uid == MEDIA_STORAGE_DIRECTORY:
             return candidate.name, "skipped", "a DICOMDIR; the files it lists are imported on their own", ""
-        response = await client.post("/dicom-web/studies", headers=HEADERS, content=_body(opened))
+        response = await client.post(url, headers=HEADERS, content=_body(opened))
     except Malformed as error:
         return candidate.name, "skipped" if error.defect in ("not-dicom", "empty") else "failed", error.text, ""
     except (SagittalError, OSError) as error:

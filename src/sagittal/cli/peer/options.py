@@ -36,9 +36,12 @@ _HTTP = (
 )
 
 
+_STORE = click.option("--store", default="", metavar="NAME", help="Store of a data directory [main].")
+
+
 def place_options(command: F) -> F:
     """ARCHIVE: a peer, a URL or a data directory. The command gets `place` and `access`."""
-    return _with(command, "place", "ARCHIVE", parse_place, (*_DIMSE, *_HTTP, *_COMMON))
+    return _with(command, "place", "ARCHIVE", parse_place, (*_DIMSE, *_HTTP, _STORE, *_COMMON))
 
 
 def peer_options(command: F) -> F:
@@ -84,6 +87,7 @@ def _access(given: dict[str, Any]) -> Access:
         tls_key=given.pop("tls_key"),
         token=given.pop("token", None) or "",
         user=given.pop("user", None) or "",
+        store=given.pop("store", ""),
         limits=limits,
     )
     return access.with_environment()

@@ -31,6 +31,7 @@ class NodeIn(BaseModel):
     character_set: str = Field("", max_length=200, description="of what it sends without one: as (0008,0005)")
     issuer_of_patient_id: str = Field("", max_length=64, description="of Patient IDs that it sends without one")
     timezone: str = Field("", max_length=5, examples=["+0100"], description="its offset from UTC")
+    store: str = Field("", max_length=32, description="the store that it works in, whatever title it calls")
 
 
 class TokenIn(BaseModel):
@@ -39,6 +40,7 @@ class TokenIn(BaseModel):
     name: str = Field(min_length=1, max_length=64)
     digest: str = Field(pattern="^[0-9a-f]{64}$")
     verbs: list[str] = Field(examples=[["find", "get"]], max_length=20)
+    store: str = Field("", max_length=32, description="the only one that it lets into, unless it may admin; none: main")
 
 
 class Change(BaseModel):

@@ -127,7 +127,7 @@ def _add_tokens(api: FastAPI, house: House) -> None:
     async def post_token(asking: Asking, token: Annotated[TokenIn, Body()]) -> None:
         if tokens is None:
             raise NotFound("this archive keeps no tokens")
-        await tokens.add(asking, token.name, token.digest, token.verbs)
+        await tokens.add(asking, token.name, token.digest, token.verbs, token.store)
 
     @api.delete("/tokens/{name}", status_code=204, summary="End a bearer token")
     async def delete_token(asking: Asking, name: str) -> None:

@@ -40,7 +40,6 @@ class Qido:
     def __init__(self, house: House) -> None:
         self._house, self._archive = house, house.archive
         self._limits = house.settings.limits
-        self._same = {levels.RETRIEVE_AE_TITLE: house.settings.aet, levels.INSTANCE_AVAILABILITY: "ONLINE"}
 
     async def studies(self, request: Request) -> Response:
         return await self._search(request, "STUDY")
@@ -64,7 +63,7 @@ class Qido:
         asked, given = self._asked(request, level)
         query = asked.query()
         kind = _kind(accepted(request.headers.getlist("accept"), asked.accept, self._limits.web.accept_ranges_max))
-        found = await self._found(request, query) if asked.suits(self._same) else Rows(levels.UIDS[level], [])
+        found = await self._found(request, query) if asked.suits(self._same(request)) else Rows(levels.UIDS[level], [])
         _all_matched(found.unmatched)
         answer = await self._written(request, kind, query, found)
         if found.more:
@@ -74,6 +73,13 @@ class Qido:
             where = request.url.path.removeprefix(uri.PREFIX)
             answer.headers.append("link", f'<{base}{where}?{next_page(given, found.next)}>; rel="next"')
         return answer
+
+    def _aet(self, request: Request) -> str:
+        return self._house.settings.aet_in(request.scope["principal"].store)
+
+    def _same(self, request: Request) -> dict[int, str]:
+        """What is the same for all that is held."""
+        return {levels.RETRIEVE_AE_TITLE: self._aet(request), levels.INSTANCE_AVAILABILITY: "ONLINE"}
 
     async def _found(self, request: Request, query: Query) -> Rows:
         try:
@@ -90,7 +96,7 @@ class Qido:
         asked, _ = self._asked(request, level)
         query = asked.query()
         number = 0
-        if asked.suits(self._same):
+        if asked.suits(self._same(request)):
             number = await self._archive.count(request.scope["principal"], _to_count(query, None))
         return Response(f'{{"count":{number}}}', media_type=JSON)
 
@@ -106,7 +112,7 @@ class Qido:
 
     async def _written(self, request: Request, kind: str, query: Query, found: Rows) -> Response:
         settings = self._house.settings
-        writer = RowWriter(found.columns, query.level, uri.addresses(request, settings), settings.aet)
+        writer = RowWriter(found.columns, query.level, uri.addresses(request, settings), self._aet(request))
         if kind == DICOM_XML:
             from sagittal.web.search.xmlrows import multipart
 
@@ -114,7 +120,7 @@ class Qido:
         if kind == CSV:
             from sagittal.web.search.csvrows import table
 
-            return Response(await table(writer, found, query.include, settings.aet), media_type=CSV)
+            return Response(await table(writer, found, query.include, self._aet(request)), media_type=CSV)
         return Response(await json_array(writer, found), media_type=kind)
 
     async def _remaining(self, request: Request, query: Query, found: Rows) -> str:

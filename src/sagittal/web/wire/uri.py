@@ -42,17 +42,18 @@ class Addresses:
 
 def addresses(request: Request, settings: Settings) -> Addresses:
     """As the client named us (its Host has passed the allow-list), as `public_url` or a trusted proxy says."""
-    if settings.public_url:
-        return Addresses(settings.public_url.rstrip("/") + PREFIX)
     scope, host = request.scope, request.headers["host"]
+    below = scope.get("store", "") + PREFIX  # as `security.Guard` found it
+    if settings.public_url:
+        return Addresses(settings.public_url.rstrip("/") + below)
     if seen := forwarded.origin(scope, settings.trusted_proxies):
         scheme, host, prefix = seen
-        return Addresses(f"{scheme}://{host}{prefix}{PREFIX}")
+        return Addresses(f"{scheme}://{host}{prefix}{below}")
     own, port = scope.get("server") or ("", 0)
     # dicomweb-client leaves the port out of Host. A name may be that of a proxy, but this address can't be without it.
     if host in (own, f"[{own}]", *LOOPBACK_HOSTS) and port not in (0, 80):
         host = f"{host}:{port}"
-    return Addresses(f"{scope['scheme']}://{host}{PREFIX}")
+    return Addresses(f"{scope['scheme']}://{host}{below}")
 
 
 def uid(text: str, what: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sagittal.archive.index import CURRENT, MAIN_STORE
+from sagittal.archive.index import CURRENT
 from sagittal.archive.index.keys import KEYS, Key
 from sagittal.archive.index.matching import Form, joined, like
 from sagittal.dicom.dictionary import tag_of, vr_of
@@ -42,7 +42,7 @@ _CORRECTED = {
     "IMAGE": "instance.study IN (SELECT t.id",
 }
 _STUDIES = (
-    f"FROM correction c JOIN study t ON t.store = {MAIN_STORE} AND t.study_instance_uid = c.study_instance_uid "
+    "FROM correction c JOIN study t ON t.store = c.store AND t.study_instance_uid = c.study_instance_uid "
     "WHERE c.undone_at IS NULL AND json_type(c.attributes, '$.\"{}\"') IS NOT NULL"
 )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping
 
-from sagittal.archive.index import MAIN_STORE
+from sagittal.archive.index import STORE
 from sagittal.dicom.matching.names import codes, words
 
 PATIENT_NAME, REFERRING_PHYSICIAN_NAME = 0x00100010, 0x00080090
@@ -23,17 +23,17 @@ _ADD_USE = "INSERT OR IGNORE INTO name_use (word, tag, study) VALUES (?, ?, ?)"
 _FORGET_USES = "DELETE FROM name_use WHERE study = ? RETURNING word"
 _UNUSED = "SELECT 1 FROM name_use WHERE word = ? LIMIT 1"
 _WORDS = {
-    "sound": "SELECT c.word FROM name_code c WHERE c.store = 1 AND c.code IN (SELECT value FROM json_each(?))",
-    "begin": "SELECT w.id FROM name_word w WHERE w.store = 1 AND w.word >= ? AND w.word < ?",
-    "word": "SELECT w.id FROM name_word w WHERE w.store = 1 AND w.word GLOB ?",
+    "sound": f"SELECT c.word FROM name_code c WHERE c.store = {STORE} AND c.code IN (SELECT value FROM json_each(?))",
+    "begin": f"SELECT w.id FROM name_word w WHERE w.store = {STORE} AND w.word >= ? AND w.word < ?",
+    "word": f"SELECT w.id FROM name_word w WHERE w.store = {STORE} AND w.word GLOB ?",
 }
 
 
-def record(connection: sqlite3.Connection, study: int, names: Iterable[tuple[int, str]]) -> None:
-    """The names of a study, by tag, beside those it has; inside the caller's transaction."""
+def record(connection: sqlite3.Connection, store: int, study: int, names: Iterable[tuple[int, str]]) -> None:
+    """The names of a study of a store, by tag, beside those it has; inside the caller's transaction."""
     for tag, name in names:
         for word in words(name):
-            connection.execute(_ADD_USE, (_word(connection, word), tag, study))
+            connection.execute(_ADD_USE, (_word(connection, store, word), tag, study))
 
 
 def forget(connection: sqlite3.Connection, study: int) -> None:
@@ -47,12 +47,12 @@ def forget(connection: sqlite3.Connection, study: int) -> None:
 def record_all(connection: sqlite3.Connection) -> None:
     """The names of every study that is held: for an index that had none of this."""
     columns = ", ".join(TAGS.values())
-    for id, *names in connection.execute(f"SELECT id, {columns} FROM study").fetchall():
-        record(connection, id, zip(TAGS, names, strict=True))
+    for id, store, *names in connection.execute(f"SELECT id, store, {columns} FROM study").fetchall():
+        record(connection, store, id, zip(TAGS, names, strict=True))
 
 
 def condition(level: str, tag: int, shape: str) -> str:
-    """Rows of a level whose study has a name with words of this shape (`matching`)."""
+    """Rows of a level whose study has a name with words of this shape (`matching`); holds STORE."""
     study = "study.id"
     alternatives = []
     for part in shape.split("|"):
@@ -69,11 +69,11 @@ def condition(level: str, tag: int, shape: str) -> str:
     return f"patient.id IN (SELECT study.patient FROM study WHERE {found})"
 
 
-def _word(connection: sqlite3.Connection, word: str) -> int:
-    row = connection.execute(_FIND_WORD, (MAIN_STORE, word)).fetchone()
+def _word(connection: sqlite3.Connection, store: int, word: str) -> int:
+    row = connection.execute(_FIND_WORD, (store, word)).fetchone()
     if row is not None:
         return int(row[0])
-    id = connection.execute(_ADD_WORD, (MAIN_STORE, word)).lastrowid
+    id = connection.execute(_ADD_WORD, (store, word)).lastrowid
     assert id is not None
-    connection.executemany(_ADD_CODE, ((MAIN_STORE, code, id) for code in codes(word)))
+    connection.executemany(_ADD_CODE, ((store, code, id) for code in codes(word)))
     return id

@@ -10,14 +10,14 @@ import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
-from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, MAIN_STORE, OTHER, PURGING
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
 
 # In the order in which references need them. Not here: what objects tell, and what is made anew.
-TABLES = ("volume", "tombstone", "receipt", "change", "audit", "node", "token", "correction")
+TABLES = ("store", "volume", "tombstone", "receipt", "change", "audit", "node", "token", "correction")
 _KEPT_SETTINGS = "INSERT OR IGNORE INTO main.setting SELECT * FROM old.setting WHERE name <> 'opened'"
 _VERSIONS = (
-    'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at FROM old.instance '
-    f"WHERE store = {MAIN_STORE} AND state <> {PURGING}"
+    'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at, store FROM old.instance '
+    f"WHERE state <> {PURGING}"
 )
 
 
@@ -28,6 +28,7 @@ class HeldVersion(NamedTuple):
     state: int
     tombstone: int | None
     received_at: int
+    store: int
 
 
 def attach(connection: sqlite3.Connection, old: Path) -> None:
@@ -75,17 +76,17 @@ def carry_versions(connection: sqlite3.Connection) -> int:
 def held(connection: sqlite3.Connection, key: str) -> list[HeldVersion]:
     """The versions that lay at a key."""
     rows = connection.execute(
-        'SELECT id, state, tombstone, received_at FROM temp.held WHERE "key" = ? ORDER BY id', (key,)
+        'SELECT id, state, tombstone, received_at, store FROM temp.held WHERE "key" = ? ORDER BY id', (key,)
     )
     return [HeldVersion._make(row) for row in rows]
 
 
-def in_effect(connection: sqlite3.Connection, study_uid: str) -> tuple[str, str]:
+def in_effect(connection: sqlite3.Connection, store: int, study_uid: str) -> tuple[str, str]:
     """The issuer of the Patient ID and the offset from UTC of the study: they may have come from its sender's node."""
     row = connection.execute(
         "SELECT issuer_of_patient_id, timezone_offset_from_utc FROM old.study "
         "WHERE store = ? AND study_instance_uid = ?",
-        (MAIN_STORE, study_uid),
+        (store, study_uid),
     ).fetchone()
     return (str(row[0]), str(row[1])) if row else ("", "")
 
@@ -124,12 +125,12 @@ def drop_dangling(connection: sqlite3.Connection) -> None:
     )
 
 
-def has_current(connection: sqlite3.Connection, sop_instance_uid: str, has_old: bool) -> bool:
-    """Whether a current version is there, or was in the old index."""
+def has_current(connection: sqlite3.Connection, store: int, sop_instance_uid: str, has_old: bool) -> bool:
+    """Whether a current version is in the store, or was in the old index."""
     return any(
         connection.execute(
             f"SELECT 1 FROM {schema}.instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT}",
-            (MAIN_STORE, sop_instance_uid),
+            (store, sop_instance_uid),
         ).fetchone()
         for schema in (("main", "old") if has_old else ("main",))
     )

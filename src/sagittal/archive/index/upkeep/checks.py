@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sagittal.archive.index import CURRENT, MAIN_STORE, PURGING
+from sagittal.archive.index import CURRENT, PURGING
 
 
 class Row(NamedTuple):
@@ -32,7 +32,7 @@ _ROW = (
     'instance.digest, instance.volume, instance."key", instance."offset", instance.length, instance.header_length, '
     "study.study_instance_uid, series.series_instance_uid FROM instance "
     "LEFT JOIN series ON series.id = instance.series LEFT JOIN study ON study.id = instance.study "
-    f"WHERE +instance.store = {MAIN_STORE} AND +instance.state <> {PURGING} AND "
+    f"WHERE +instance.state <> {PURGING} AND "
 )
 VERSIONS = f"{_ROW} instance.id > ? ORDER BY instance.id LIMIT ?"
 VERSION = f"{_ROW} instance.id = ?"

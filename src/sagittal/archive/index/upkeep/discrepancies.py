@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sagittal.archive.index import MAIN_STORE
-
 # Levels patient and study have the study as their parent, which may carry any of both.
 DISCREPANCIES = (
     "SELECT d.id, d.level, study.study_instance_uid, coalesce(series.series_instance_uid, ''), "
@@ -11,5 +9,5 @@ DISCREPANCIES = (
     "LEFT JOIN series ON d.level = 'series' AND series.id = d.parent "
     "JOIN study ON study.id = CASE d.level WHEN 'series' THEN series.study ELSE d.parent END "
     "LEFT JOIN instance ON instance.id = d.instance "
-    f"WHERE d.store = {MAIN_STORE} AND (? = '' OR study.study_instance_uid = ?) ORDER BY d.id DESC LIMIT ?"
+    "WHERE d.store = ? AND (? = '' OR study.study_instance_uid = ?) ORDER BY d.id DESC LIMIT ?"
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sagittal.archive.index import DELETED, MAIN_STORE, PURGING
+from sagittal.archive.index import DELETED, PURGING
 
 # What the collector was about to remove may be gone: it does not belong to the copy.
 _FORGET = (
@@ -50,7 +50,7 @@ def objects(connection: sqlite3.Connection) -> Iterator[Stored]:
     """Every object that a version lies at, once."""
     for volume, key, length, digest, deleted in connection.execute(
         f'SELECT volume, "key", max(length), max(digest), min(state >= {DELETED}) FROM instance '
-        f'WHERE store = {MAIN_STORE} GROUP BY volume, "key" ORDER BY min(id)'
+        'GROUP BY volume, "key" ORDER BY min(id)'
     ):
         yield Stored(volume, key, length, digest, bool(deleted))
 
