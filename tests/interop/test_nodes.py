@@ -27,7 +27,7 @@ SHOWN = {
     "aet": "CT1", "host": "192.0.2.1", "port": 104, "tls": True, "verbs": ["echo", "store"],
     "syntax_order": [IMPLICIT_LE, "*"], "duplicates": "refuse", "name": "The old CT",
     "addresses": ["10.0.0.0/8", "::1"], "character_set": "GB18030", "issuer_of_patient_id": "HOSP",
-    "timezone": "+0800", "peer": "CT1@192.0.2.1:104",
+    "timezone": "+0800", "peer": "CT1@192.0.2.1:104", "store": "",
 }  # fmt: skip
 
 
