@@ -15,12 +15,48 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sagittal.limits import WebLimits
 
 _FLOOR_WINDOW_SECONDS = 30.0
 _SWEEP_SECONDS = 1.0
+
+
+class Corked:
+    """A transport that keeps the head of an answer for the body: together they are one call and wake a client once."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._head: bytes | None = None  # b"" while one is expected
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def expect_head(self) -> None:
+        """The next write is that of a head, unless one is waiting already."""
+        self._head = self._head or b""
+
+    def write(self, data: bytes) -> None:
+        head, self._head = self._head, None
+        if head is None:
+            self._transport.write(data)
+        elif head:
+            self._transport.writelines((head, data))
+        elif data:
+            self._head = data
+            self._loop.call_soon(self.flush)  # when the body has to be waited for, the head goes before it
+
+    def flush(self) -> None:
+        head, self._head = self._head, None
+        if head:
+            self._transport.write(head)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
 
 
 class Connection(HttpToolsProtocol):
@@ -30,6 +66,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         super().connection_made(transport)
+        self.transport: Corked = Corked(transport)  # type: ignore[assignment]  # of which uvicorn uses what it has
         # Since when the peer owes us a request head; None while a request is under way.
         self.head_since: float | None = time.monotonic()
         self.head_bytes = 0
@@ -101,11 +138,20 @@ class Connection(HttpToolsProtocol):
         self.head_since = None
         self.receiving = True
         self.window_since, self.window_bytes = time.monotonic(), 0
+        self.transport.expect_head()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if not self.refused:
+        if self.refused or self.cycle.response_complete:
+            return
+        cycle: Any = self.cycle
+        if cycle.body:
             super().on_body(body)
+            return
+        cycle.body = body  # as it is: uvicorn copies it into a bytearray, and out of it again
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         if self.refused:
