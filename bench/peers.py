@@ -25,7 +25,11 @@ from bench.objects import Item
 
 START_SECONDS_MAX = 60.0
 DICOMWEB_PLUGINS = ("/usr/share/orthanc/plugins/libOrthancDicomWeb.so", "/usr/lib/orthanc/libOrthancDicomWeb.so")
-SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+
+
+def system_path() -> str:
+    """Where programs are looked for: Debian puts Orthanc into sbin. Asked late: `main` puts Python's scripts last."""
+    return os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
 
 
 def free_port() -> int:
@@ -74,7 +78,7 @@ class Server(Address):
 
     @classmethod
     def available(cls) -> bool:
-        return shutil.which(cls.program, path=SBIN) is not None
+        return shutil.which(cls.program, path=system_path()) is not None
 
     def command(self) -> list[str]:
         raise NotImplementedError
@@ -84,7 +88,7 @@ class Server(Address):
         echo(self)
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"TCP_NODELAY": "1", "PATH": SBIN}
+        return os.environ | {"TCP_NODELAY": "1", "PATH": system_path()}
 
     def _wait_for(self, answers: Callable[[], None]) -> None:
         limit = time.monotonic() + START_SECONDS_MAX
