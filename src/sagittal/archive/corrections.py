@@ -141,7 +141,7 @@ async def undo_all(act: Act, principal: Principal, numbers: Sequence[int]) -> No
 async def history(readers: Readers, principal: Principal, study_uid: str) -> list[Row]:
     """All corrections of a study, undone ones too, the oldest first."""
     authorize(principal, "get")
-    return await readers.run(lambda connection: rows.history(connection, principal.store, study_uid))
+    return await readers.run(rows.history, principal.store, study_uid)
 
 
 def in_force(found: Sequence[Row], series_uid: str | None) -> tuple[Correction, ...]:

@@ -67,5 +67,5 @@ async def find_non_patient(
     answer: list[Found] = []
     for at in range(0, len(refs), _AT_ONCE):
         some = refs[at : at + _AT_ONCE]
-        answer += await readers.run(lambda connection, some=some: match(connection, some))  # type: ignore[misc]
+        answer += await readers.run(match, some)
     return answer

@@ -102,14 +102,14 @@ async def count(
 async def _corrected(readers: Readers, query: Query, attributes: Attributes) -> frozenset[int]:
     """The keys that the configured attributes alone don't answer, as there are corrections of them."""
     asked = [tag for tag in query.keys if isinstance(tag, int) and f"{tag:08X}" in attributes.complete]
-    return await readers.run(lambda connection: touched(connection, asked)) if asked else frozenset()
+    return await readers.run(touched, asked) if asked else frozenset()
 
 
 async def _indexed(readers: Readers, prepared: Prepared, page: tuple[int, int], seconds: float) -> Found:
     """The rows of a page, by the index alone."""
     asked = prepared.level, prepared.shape, prepared.columns, prepared.order
     statement = query_statement(prepared.store, *asked, after=prepared.after)
-    return await readers.run(lambda connection: _fetch(connection, statement, [*prepared.values, *page], seconds))
+    return await readers.run(_fetch, statement, [*prepared.values, *page], seconds)
 
 
 async def _scanned(
@@ -122,7 +122,7 @@ async def _scanned(
     )
     values = [*prepared.values, most + 1]
     seconds = limits.query_seconds_max
-    pairs = await readers.run(lambda connection: _fetch(connection, statement, values, seconds))
+    pairs = await readers.run(_fetch, statement, values, seconds)
     if len(pairs) > most:
         raise LimitExceeded(
             f"{_shown(prepared.scanned)} not indexed, and the other keys leave more than {most} instances to read "
@@ -145,7 +145,7 @@ async def _scanned(
 async def _rows(readers: Readers, prepared: Prepared, ids: list[int], seconds: float) -> Found:
     """The rows with these ids, in their order."""
     statement = rows_statement(prepared.level, prepared.columns, prepared.order)
-    rows = await readers.run(lambda connection: _fetch(connection, statement, [json.dumps(ids)], seconds))
+    rows = await readers.run(_fetch, statement, [json.dumps(ids)], seconds)
     by_id = {row[-1]: row for row in rows}
     return [by_id[id] for id in ids if id in by_id]
 
@@ -177,7 +177,7 @@ async def _extra(
         if monotonic() > until:
             raise LimitExceeded("the query took too long: what it asks for is not indexed; narrow it")
         chunk = ids[at : at + _OBJECTS_AT_ONCE]
-        extra += await readers.run(lambda connection, chunk=chunk: read(connection, chunk))  # type: ignore[misc]
+        extra += await readers.run(read, chunk)
     return extra
 
 

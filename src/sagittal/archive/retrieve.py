@@ -247,7 +247,7 @@ async def metadata(readers: Readers, principal: Principal, refs: Sequence[Instan
     authorize(principal, "get", refs)
     at = 0
     while at < len(refs):
-        chunk = await readers.run(lambda connection, at=at: _inflated(connection, refs[at : at + _METADATA_CHUNK]))  # type: ignore[misc]
+        chunk = await readers.run(_inflated, refs[at : at + _METADATA_CHUNK])
         at += len(chunk)
         yield chunk
 
@@ -278,7 +278,7 @@ async def metadata_parts(readers: Readers, principal: Principal, ref: InstanceRe
     held = b""
     async for body in parts:  # until what is corrected is there
         held += body
-        made = await readers.run(lambda _, held=held: _begun(held, ref))  # type: ignore[misc]
+        made = await readers.run(lambda _, text: _begun(text, ref), held)
         if made is not None:
             yield made
             held = b""
@@ -292,7 +292,7 @@ async def metadata_parts(readers: Readers, principal: Principal, ref: InstanceRe
 async def _stored_parts(readers: Readers, ref: InstanceRef) -> AsyncIterator[bytes]:
     part = 0
     while True:
-        body = await readers.run(lambda connection, part=part: _part(connection, ref.id, part))  # type: ignore[misc]
+        body = await readers.run(_part, ref.id, part)
         if body is None:
             break
         yield body

@@ -230,10 +230,10 @@ def test_the_thread_is_given_back_between_slices(tmp_path: Path, monkeypatch: py
         turns = 0
         run = archive.readers.run
 
-        async def counted(act: Callable[..., object]) -> object:
+        async def counted(act: Callable[..., object], *arguments: object) -> object:
             nonlocal turns
             turns += 1
-            return await run(act)
+            return await run(act, *arguments)
 
         monkeypatch.setattr(archive.readers, "run", counted)
         rows = await archive.find(LOCAL, Query("IMAGE", {KVP: "80"}))

@@ -13,9 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _CHECKPOINT_PAGES = 4_000  # 16 MB: one object commits about 15 pages, and a checkpoint costs two syncs
 _RECENT = 256  # small results that `recall` remembers
@@ -58,9 +59,9 @@ class Readers:
         self._commits = 0
         self._connections: list[sqlite3.Connection] = []
 
-    async def run(self, act: Callable[[sqlite3.Connection], T]) -> T:
-        """`act(connection)` on a reader thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._act, act)
+    async def run(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
+        """`act(connection, *arguments)` on a reader thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._act, act, *arguments)
 
     async def recall(
         self, key: Hashable, act: Callable[[sqlite3.Connection], T], small: Callable[[T], bool] = lambda _: True
@@ -85,12 +86,12 @@ class Readers:
         self._commits += 1
         self._recent.clear()
 
-    def _act(self, act: Callable[[sqlite3.Connection], T]) -> T:
+    def _act(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = open_reader(self._path)
             self._connections.append(connection)
-        return act(connection)
+        return act(connection, *arguments)
 
     def close(self) -> None:
         """Wait for running reads, then close."""

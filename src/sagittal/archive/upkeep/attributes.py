@@ -12,6 +12,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -35,7 +36,7 @@ async def index_attributes(readers: Readers, act: Act, attributes: Attributes) -
     while True:
         try:
             for name in await readers.run(rows.dropped):
-                while await act(lambda connection, name=name: rows.sweep(connection, name, _SWEPT_AT_ONCE)):  # type: ignore[misc]
+                while await act(partial(rows.sweep, name=name, count=_SWEPT_AT_ONCE)):
                     pass
             while await _step(readers, act, attributes):
                 pass
@@ -55,11 +56,11 @@ async def _step(readers: Readers, act: Act, attributes: Attributes) -> bool:
     start = min(done for done, _ in behind.values())
     names = [name for name, (done, _) in behind.items() if done == start]
     last = min(until if done == start else done for done, until in behind.values())
-    ids = await readers.run(lambda connection: rows.after(connection, start, last, _COMMITTED_AT_ONCE))
+    ids = await readers.run(rows.after, start, last, _COMMITTED_AT_ONCE)
     values: Values = {}
     at = 0
     while at < len(ids):
-        at = await readers.run(lambda connection, at=at: _slice(connection, ids, at, attributes, values))  # type: ignore[misc]
+        at = await readers.run(_slice, ids, at, attributes, values)
     done = ids[-1] if len(ids) == _COMMITTED_AT_ONCE else last
     await act(lambda connection: rows.advance(connection, names, done, values))
     return True

@@ -76,7 +76,7 @@ class Statistics:
     async def counts(self, principal: Principal) -> Counts:
         """What is held at the moment."""
         authorize(principal, "find")
-        return await self._readers.run(lambda connection: self._counts(connection, principal.store))
+        return await self._readers.run(self._counts, principal.store)
 
     async def latest(self, principal: Principal, limit: int) -> list[LatestStudy]:
         """The studies made last, newest first."""
