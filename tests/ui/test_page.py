@@ -63,7 +63,8 @@ def test_the_page_lives(page: Any, server: Served) -> None:
     page.goto(server.http + "/")
     page.wait_for_selector("#state.good")
     assert page.text_content("#state-text") == "Listo"
-    assert page.text_content("#dcmsend") == f"dcmsend -aec SAGITTAL {server.host} {server.port} +sd +r CARPETA"
+    line = page.text_content("#dcmsend")
+    assert line == f"dcmsend --no-halt -aec SAGITTAL {server.host} {server.port} +sd +r CARPETA"
     assert page.is_visible("#empty")
 
     store(server, 1, "Doe^Jane")

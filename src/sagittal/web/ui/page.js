@@ -103,7 +103,7 @@ function show(summary) {
   at("dimse").textContent = summary.dimse_port;
   at("web").textContent = `${location.origin}/dicom-web`;
   at("dcmsend").textContent =
-    `dcmsend -aec ${summary.aet} ${summary.host} ${summary.dimse_port} +sd +r ${word("folder")}`;
+    `dcmsend --no-halt -aec ${summary.aet} ${summary.host} ${summary.dimse_port} +sd +r ${word("folder")}`;
   const host = summary.host.includes(":") ? `[${summary.host}]` : summary.host;
   at("store").textContent = `sagittal store ${summary.aet}@${host}:${summary.dimse_port} ${word("folder")}`;
   for (const name of ["studies", "series", "instances"]) at(name).textContent = number.format(summary[name]);
