@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -37,23 +37,24 @@ def _encapsulated(total_bytes: int, fragment_bytes: int) -> Iterator[bytes]:
     yield b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
-def _check_memory(watch: Watch) -> None:
+def _check_memory(watch: Watch, record_property: Callable[..., None]) -> None:
     grown = memory(watch.served.process.pid)["VmHWM"] - watch.idle_bytes
+    record_property("grown_mib", round(grown / 1048576, 1))
     assert grown <= TRANSFER_BYTES_MAX, f"grew by {grown / 1048576:.0f} MiB"
 
 
 @pytest.mark.slow
-def test_6_gb_by_c_store(watch: Watch) -> None:
+def test_6_gb_by_c_store(watch: Watch, record_property: Callable[..., None]) -> None:
     item = _without_pixels(3000)
     with Wire(watch.served.host, watch.served.port, 600).associate((CT_IMAGE_STORAGE, [JPEG_BASELINE])) as wire:
         assert wire.store(item, more=_encapsulated(6 * GiB, 2 * 1024 * 1024)) == (0, "")
         wire.release()
-    _check_memory(watch)
+    _check_memory(watch, record_property)
     watch.check()
 
 
 @pytest.mark.slow
-def test_6_gb_by_stow(watch: Watch) -> None:
+def test_6_gb_by_stow(watch: Watch, record_property: Callable[..., None]) -> None:
     head = part10(_without_pixels(3000), JPEG_BASELINE)
 
     def body() -> Iterator[bytes]:
@@ -69,7 +70,7 @@ def test_6_gb_by_stow(watch: Watch) -> None:
     connection.request("POST", "/dicom-web/studies", body(), headers, encode_chunked=True)
     answer = connection.getresponse()
     assert answer.status == 200, answer.read()
-    _check_memory(watch)
+    _check_memory(watch, record_property)
     watch.check()
 
 
@@ -90,7 +91,7 @@ def _per_frame_items(count: int) -> Iterator[bytes]:
 
 
 @pytest.mark.slow
-def test_200000_per_frame_items(watch: Watch) -> None:
+def test_200000_per_frame_items(watch: Watch, record_property: Callable[..., None]) -> None:
     head = _without_pixels(200_000)
     frame = b"\xff\xd8\xff\xd9"
     pixels = struct.pack("<HH", 0x7FE0, 0x0010) + b"OB\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0"
@@ -108,7 +109,7 @@ def test_200000_per_frame_items(watch: Watch) -> None:
     with Wire(watch.served.host, watch.served.port, 600).associate((CT_IMAGE_STORAGE, [JPEG_BASELINE])) as wire:
         assert wire.store(head, more=more()) == (0, "")
         wire.release()
-    _check_memory(watch)
+    _check_memory(watch, record_property)
     base = f"/dicom-web/studies/{head.study_uid}/series/{head.series_uid}/instances/{head.sop_instance_uid}"
     connection = http.client.HTTPConnection(urlsplit(watch.served.http).netloc, timeout=600)
     connection.request("GET", f"{base}/metadata", headers={"Accept": "application/dicom+json"})
@@ -119,5 +120,5 @@ def test_200000_per_frame_items(watch: Watch) -> None:
     assert groups[199_999]["00209113"]["Value"][0]["00200032"]["Value"][2] == 199_999
     connection.request("GET", f"{base}/frames/200000", headers={"Accept": '*/*; transfer-syntax="*"'})
     assert frame in connection.getresponse().read()
-    _check_memory(watch)
+    _check_memory(watch, record_property)
     watch.check()
