@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from sagittal.archive.access import LOCAL, Principal, audit_row, authorize
-from sagittal.archive.index.connection import open_reader
+from sagittal.archive.index import schema
+from sagittal.archive.index.connection import open_reader, open_writer
+from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.retrieve import InstanceRef
 from sagittal.archive.upkeep.backup import Backup, Copied
 from sagittal.archive.upkeep.exporter import Exported, export_folder, export_zip
 from sagittal.archive.upkeep.reindex import Indexed, Reindex
 from sagittal.archive.upkeep.scrub import Finding, Progress, Scrub
+from sagittal.errors import StorageUnavailable
 from sagittal.limits import Limits
 
 if TYPE_CHECKING:
@@ -104,6 +108,35 @@ def reindex(path: Path, principal: Principal = LOCAL, limits: Limits | None = No
             volume.close()
     finally:
         os.close(lock)
+
+
+def note(archive: Archive, principal: Principal, row: AuditRow) -> None:
+    """Write down what a command did beside an open archive: it reads index and objects by itself."""
+    with archive.audited(principal, row.verb):
+        authorize(principal, "admin")
+    archive.audit(row)
+
+
+def note_in(path: Path, row: AuditRow) -> None:
+    """The same in a data directory whose lock the caller holds. StorageUnavailable. Blocks.
+
+    The archive isn't opened for it: opening removes what a crash left, which scrub has just told.
+    """
+    from sagittal.archive.archive import INDEX
+
+    try:
+        connection = open_writer(path / INDEX)
+        try:
+            schema.prepare(connection, path / INDEX)
+            writer = IndexWriter(connection)
+            writer.begin()
+            writer.audit((row,), _now())
+            writer.flush(_now())
+            writer.commit()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"the audit log cannot be written: {error}") from error
 
 
 async def steps(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sagittal.cli.data.place import data_option, existing, open_archive, reading
+from sagittal.cli.data.place import data_option, existing, noted, open_archive, reading
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.errors import DirectoryHeld
 
@@ -53,8 +53,9 @@ async def _copied(data: Path, folder: Path, link: bool) -> AsyncIterator[Copied]
             async for copied in back_up(archive, LOCAL, folder, link=link):
                 yield copied
     except DirectoryHeld:  # a server goes on with its work; a snapshot of its index is enough
-        async with reading(data) as (_, volumes):
+        async with noted(data, "backup") as done, reading(data) as (_, volumes):
             with closing(open_reader(data / INDEX)) as connection:
                 run = Backup(connection, volumes, folder, now=time.time_ns() // 1000, link=link)
                 async for copied in steps(run.run):
+                    done.instances += not copied.error
                     yield copied

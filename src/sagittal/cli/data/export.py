@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sagittal.cli.data.place import data_option, existing, local, open_archive, reading, store_option
+from sagittal.cli.data.place import data_option, existing, local, noted, open_archive, reading, store_option
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.errors import DirectoryHeld
 
@@ -62,11 +62,12 @@ async def _exported(data: Path, store: str, out: Path, studies: Sequence[str]) -
             async for exported in export(archive, principal, refs, out):
                 yield exported
     except DirectoryHeld:  # objects are immutable: they can be read beside the server
-        async with reading(data) as (readers, volumes):
+        async with noted(data, "export", store) as done, reading(data) as (readers, volumes):
             principal = enter(LOCAL, stores.number_of(await readers.run(stores.read), store))
             refs = await _refs(readers, principal, studies)
             to = export_zip if out.suffix.lower() == ".zip" else export_folder
             async for exported in steps(lambda: to(lambda ref: open_object(volumes, ref), refs, out)):
+                done.instances += not exported.error
                 yield exported
 
 

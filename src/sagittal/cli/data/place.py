@@ -7,9 +7,10 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import quote
 
 import click
 
@@ -138,6 +139,39 @@ async def tend(
             if response.is_error:
                 refused(response)
             return response.json() if response.content else None
+
+
+@dataclass
+class Done:
+    """What the audit log is told of a command at its end."""
+
+    outcome: str = "failed"
+    detail: str = ""
+    instances: int = 0
+
+
+async def note(data: Path, verb: str, done: Done, store: str = "") -> None:
+    """Have it written down by the server that holds a directory, or here if that has ended meanwhile."""
+
+    async def here(archive: Archive) -> None:
+        from sagittal.archive.access import audit_row
+
+        who = local(archive, store)
+        archive.audit(audit_row(who, verb, done.outcome, detail=done.detail, number_of_instances=done.instances))
+
+    path = (f"/stores/{quote(store, safe='')}" if store else "") + "/api/upkeep"
+    await tend(data, here, "POST", path, {"verb": verb, **asdict(done)})
+
+
+@asynccontextmanager
+async def noted(data: Path, verb: str, store: str = "") -> AsyncIterator[Done]:
+    """What is done within beside a server, in its audit log."""
+    done = Done()
+    try:
+        yield done
+        done.outcome = "done"
+    finally:
+        await note(data, verb, done, store)
 
 
 @asynccontextmanager

@@ -43,6 +43,15 @@ class TokenIn(BaseModel):
     store: str = Field("", max_length=32, description="the only one that it lets into, unless it may admin; none: main")
 
 
+class UpkeepIn(BaseModel):
+    """What a command did beside the server."""
+
+    verb: Literal["scrub", "backup", "export"]
+    outcome: Literal["done", "findings", "failed"] = "done"
+    detail: str = Field("", max_length=200)
+    instances: int = Field(0, ge=0, le=1 << 53, description="that it looked at or copied")
+
+
 class Change(BaseModel):
     cursor: str
     kind: str

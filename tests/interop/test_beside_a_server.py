@@ -1,0 +1,88 @@
+"""Commands on a data directory, held by a server or by nobody: each leaves one row in the audit log."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import Served, sagittal, serve
+from wire import image, store_once
+
+Row = tuple[str, str, str, str, int]
+
+COMMANDS = {
+    "scrub": ("scrub", "--data", "DATA"),
+    "backup": ("backup", "--data", "DATA", "OUT"),
+    "export": ("export", "--data", "DATA", "-o", "OUT"),
+}
+
+
+def run(verb: str, data: Path, out: Path) -> int:
+    return sagittal(
+        *(str(data if part == "DATA" else out if part == "OUT" else part) for part in COMMANDS[verb])
+    ).returncode
+
+
+def logged(data: Path, verb: str) -> list[Row]:
+    """What the log says of a verb: who, what kind of principal, how it ended, a remark, how many instances."""
+    statement = "SELECT principal, principal_kind, outcome, detail, number_of_instances FROM audit WHERE verb = ?"
+    return sqlite3.connect(data / "index.db").execute(statement, (verb,)).fetchall()
+
+
+def filled(data: Path) -> Served:
+    served = serve(data)
+    assert [store_once(served.host, served.port, image())[0] for _ in range(2)] == [0, 0]
+    return served
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held", "alone"])
+def test_each_is_written_down_once(tmp_path: Path, held: bool) -> None:
+    data = tmp_path / "data"
+    served = filled(data)
+    if not held:
+        served.stop()
+    ended = {verb: run(verb, data, tmp_path / verb) for verb in COMMANDS}
+    served.stop()
+    assert ended == dict.fromkeys(COMMANDS, 0)
+    for verb in COMMANDS:
+        ((*who, detail, instances),) = logged(data, verb)
+        assert (*who, instances) == ("local", "local", "done", 2), verb
+        assert detail.startswith("0 findings" if verb == "scrub" else ""), verb
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held", "alone"])
+def test_what_is_found_or_fails_too(tmp_path: Path, held: bool) -> None:
+    data = tmp_path / "data"
+    served = filled(data)
+    if not held:
+        served.stop()
+    lost = next(path for path in (data / "objects").rglob("*") if path.is_file())
+    lost.write_bytes(lost.read_bytes()[:-1])
+    (data / "objects" / "0001" / ("0" * 64)).write_bytes(b"stray")
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "other").touch()  # export wants an empty folder
+    ended = {verb: run(verb, data, tmp_path / verb) for verb in COMMANDS}
+    served.stop()
+    assert ended["scrub"] == ended["backup"] == 1 and ended["export"] != 0
+    (row,) = logged(data, "scrub")
+    assert row[2] == "findings" and row[4] == 2
+    ((*_, copied),) = logged(data, "backup")
+    assert copied == 1
+    assert len(logged(data, "export")) == 1
+    # A stray is told, and still there for `reindex`, unless an archive was opened since.
+    assert (data / "objects" / "0001" / ("0" * 64)).exists() == held
+
+
+def test_who_may_not_administer_may_not_write_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    made = sagittal("config", "token", "add", "reader", "--verb", "find", "--data", data)
+    served = serve(data)
+    headers = {"authorization": f"Bearer {made.stdout.strip()}"}
+    row = {"verb": "backup", "outcome": "done", "instances": 1}
+    answers = [httpx.post(f"{served.http}/api/upkeep", json=row, headers=headers).status_code for _ in range(1)]
+    answers.append(httpx.post(f"{served.http}/api/upkeep", json={"verb": "delete"}, headers=headers).status_code)
+    served.stop()
+    assert answers == [403, 422]
+    assert [row[:3] for row in logged(data, "backup")] == [("reader", "token", "denied")]
