@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 from programs import STRICT, corpus_folder
@@ -76,6 +79,21 @@ def sagittal(*arguments: str | Path, timeout: float = 120, **options: object) ->
     """Run one command of `sagittal` to its end."""
     command = [sys.executable, "-m", "sagittal", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def sagittal_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same within this process, whose imports are done: for tests of what a command does, not of the program."""
+    from sagittal.cli import main
+
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)]
+    words = [str(argument) for argument in arguments]
+    with redirect_stdout(streams[0]), redirect_stderr(streams[1]), pytest.raises(SystemExit) as ended:
+        main(words)
+    told = []
+    for stream in streams:
+        stream.seek(0)
+        told.append(stream.read())
+    return subprocess.CompletedProcess(words, cast(int, ended.value.code), *told)
 
 
 def serve(data: Path, *options: str) -> Served:

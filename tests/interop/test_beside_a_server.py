@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Served, sagittal, serve
-from wire import image, store_once
+from conftest import Served, serve
+from conftest import sagittal_here as sagittal
+from wire import image, part10, store_once
 
 Row = tuple[str, str, str, str, int]
 
@@ -20,9 +23,7 @@ COMMANDS = {
 
 
 def run(verb: str, data: Path, out: Path) -> int:
-    return sagittal(
-        *(str(data if part == "DATA" else out if part == "OUT" else part) for part in COMMANDS[verb])
-    ).returncode
+    return sagittal(*({"DATA": data, "OUT": out}.get(part, part) for part in COMMANDS[verb])).returncode
 
 
 def logged(data: Path, verb: str) -> list[Row]:
@@ -86,3 +87,33 @@ def test_who_may_not_administer_may_not_write_it(tmp_path: Path) -> None:
     served.stop()
     assert answers == [403, 422]
     assert [row[:3] for row in logged(data, "backup")] == [("reader", "token", "denied")]
+
+
+def imported(*arguments: str | Path) -> list[tuple[str, str]]:
+    """Status and reason of each file, by its name."""
+    lines = sagittal("import", "-q", "--json", *arguments).stdout.splitlines()
+    rows = sorted(map(json.loads, lines), key=lambda row: row["file"])
+    return [(row["status"], row["reason"]) for row in rows]
+
+
+@pytest.mark.parametrize("to", ["alone", "held", "url"])
+def test_an_import_tells_what_became_of_each(tmp_path: Path, start_server: Callable[..., Served], to: str) -> None:
+    data, folder, second = tmp_path / "data", tmp_path / "in", tmp_path / "second"
+    place: tuple[str | Path, ...] = ("--data", data)
+    if to != "alone":
+        served = start_server(data=data)
+        place = ("--url", served.http) if to == "url" else place
+    folder.mkdir()
+    second.mkdir()
+    first, other = image(), image()
+    (folder / "1.dcm").write_bytes(part10(first))
+    (folder / "2.dcm").write_bytes(part10(other))
+    (folder / "3.txt").write_text("Dear colleague")
+    assert [status for status, _ in imported(folder, *place)] == ["stored", "stored", "skipped"]
+    changed = part10(first).replace(b"Abuse^Test", b"Abuse^Else")
+    assert changed != part10(first)
+    (second / "1.dcm").write_bytes(changed)
+    (second / "2.dcm").write_bytes(part10(other))
+    (kept, reason), (same, _) = imported(second, *place)
+    assert kept == "kept" and "stored first under this UID, they differ in (0010,0010)" in reason
+    assert same == ("held" if to == "alone" else "duplicate")

@@ -57,7 +57,7 @@ def _import(files: Sequence[CorpusFile], *to: object) -> dict[str, Answer]:
     answers = {}
     for file in files:
         row = rows[str(file.path)]
-        stored = row["status"] == "stored" and not row["reason"].startswith("warning")
+        stored = row["status"] in ("stored", "duplicate") and not row["reason"].startswith("warning")
         answers[file.name] = Answer("" if stored else row["status"], row["reason"])
     return answers
 

@@ -7,7 +7,9 @@ failed; 2 usage; 3 the peer refused or was unreachable.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -70,10 +72,10 @@ def group() -> None:
     """Sagittal: the Python-native DICOM archive and toolkit."""
 
 
-def main() -> None:
-    """Run one command and leave with its exit status."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command, that of the command line unless `arguments` are given, and leave with its exit status."""
     try:
-        status = group.main(standalone_mode=False)
+        status = group.main(arguments, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         status = error.exit_code

@@ -18,6 +18,7 @@ def sections() -> Iterator[str]:
     yield section("DICOMweb: the origin server", _SERVER)
     yield section("Resources", table(("method", "resource", "takes", "answers"), _resource_rows()), depth=3)
     yield section("Transfer syntaxes", _SYNTAXES, table(("made by a codec", "UID"), _made()), depth=3)
+    yield section("Answers to a store request", _STORED, depth=3)
     yield section("Media types of frames", table(("media type", "transfer syntaxes"), _types()), depth=3)
     yield section("Limits", table(("limit", "value"), _limit_rows()), depth=3)
     yield section("Errors, by HTTP and by DIMSE", _ERRORS, table(("HTTP", "DIMSE", "meaning"), _error_rows()), depth=3)
@@ -33,6 +34,12 @@ _SYNTAXES = """\
 Instances and frames are answered in their stored transfer syntax when the request accepts it, else in one that it names
 and that there is a codec for. Without a name the default of PS3.18 8.7.3 is taken, which loses nothing; a lossy syntax
 has to be named, and makes an instance with a SOP Instance UID of its own. Video is answered as it is stored.
+"""
+_STORED = """\
+The answer to a store request tells in each item of Referenced SOP Sequence (0008,1199) what became of an instance that
+was not simply stored: `(0009,xx01)` of the private creator `SAGITTAL`, CS, is `DUPLICATE` when its content was held
+already, `KEPT` when the content that came first stays current (with Warning Reason B000), `REPLACED` when the new one
+is current now.
 """
 _ERRORS = """\
 One tree of errors; each carries both statuses. HTTP answers are problem details (RFC 9457), DIMSE responses have the

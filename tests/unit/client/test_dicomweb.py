@@ -16,6 +16,7 @@ from sagittal.client.place import Access, Url, parse_place, parse_url
 from sagittal.client.storing.stow import answer_of
 from sagittal.dimse.address import PeerAddress
 from sagittal.errors import PeerRefused, SagittalError, UsageError
+from sagittal.web.store.became import encode
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -178,9 +179,15 @@ def test_places(tmp_path: Path) -> None:
 
 
 def test_answers_of_stow() -> None:
-    assert answer_of(httpx.Response(200)) == ("0000", "")
+    assert answer_of(httpx.Response(200)) == ("0000", "", "stored")
     warned = {"00081199": {"vr": "SQ", "Value": [{"00081196": {"vr": "US", "Value": [0xB000]}}]}}
-    assert answer_of(httpx.Response(202, json=warned)) == ("B000", "")
+    assert answer_of(httpx.Response(202, json=warned)) == ("B000", "", "stored")
+    for status in ("duplicate", "kept", "replaced", "stored"):
+        told = {"00081199": {"vr": "SQ", "Value": [encode(status)]}}
+        assert answer_of(httpx.Response(200, json=told)) == ("0000", "", status)
+    foreign = {"00090010": {"vr": "LO", "Value": ["ACME"]}, "00091001": {"vr": "CS", "Value": ["KEPT"]}}
+    told = {"00081199": {"vr": "SQ", "Value": [foreign]}}
+    assert answer_of(httpx.Response(200, json=told)).became == "stored"
     failed = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0xA700]}}]}}
     assert answer_of(httpx.Response(409, json=failed))[0] == "A700"
-    assert answer_of(httpx.Response(503, text="busy")) == ("", "503 Service Unavailable")
+    assert answer_of(httpx.Response(503, text="busy")) == ("", "503 Service Unavailable", "stored")

@@ -75,7 +75,10 @@ def test_none_stored(web: Any) -> None:
 def test_kept_beside_another_content(web: Any) -> None:
     answer = post(web, payload(b"KEPT"))
     assert answer.status_code == 202
-    assert answer.json()["00081199"]["Value"][0]["00081196"]["Value"] == [0xB000]
+    (item,) = answer.json()["00081199"]["Value"]
+    assert item["00081196"]["Value"] == [0xB000]
+    assert "stored first" in item["00000902"]["Value"][0]
+    assert (item["00090010"]["Value"], item["00091001"]["Value"]) == (["SAGITTAL"], ["KEPT"])
 
 
 @pytest.mark.parametrize(

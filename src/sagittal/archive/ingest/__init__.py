@@ -40,3 +40,11 @@ class Outcome:
     digest: str
     warnings: tuple[str, ...] = ()
     offending: int | None = None  # "kept", "replaced": an attribute in which the two differ
+
+    @property
+    def remark(self) -> str:
+        """Why it is not the current version, for people; "" when it is."""
+        if self.status != "kept":
+            return ""
+        tag = "" if self.offending is None else f"({self.offending >> 16:04X},{self.offending & 0xFFFF:04X})"
+        return f"another content was stored first under this UID{tag and f', they differ in {tag}'}"

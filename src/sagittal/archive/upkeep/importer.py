@@ -55,7 +55,7 @@ class Imported(NamedTuple):
 
     name: str
     status: str
-    reason: str = ""  # for "skipped" and "failed"; warnings otherwise
+    reason: str = ""  # for "skipped", "failed" and "kept"; warnings otherwise
     outcome: Outcome | None = None
     size: int = 0
 
@@ -154,7 +154,8 @@ async def _import_opened(
         transfer.discard()
         raise
     outcome = await transfer.commit()
-    return Imported(name, outcome.status, "; ".join(outcome.warnings), outcome, size)
+    told = "; ".join(filter(None, (outcome.remark, *outcome.warnings)))
+    return Imported(name, outcome.status, told, outcome, size)
 
 
 class _Held(NamedTuple):

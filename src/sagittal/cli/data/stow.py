@@ -71,7 +71,11 @@ async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Ref
         return candidate.name, "failed", str(error), ""
     finally:
         await asyncio.to_thread(opened.close)
-    return candidate.name, *_answer(response), head.sop_instance_uid or ""
+    status, reason, became = answer_of(response)
+    if Stored(Path(), status=status).failed:
+        return candidate.name, "failed", reason or status, head.sop_instance_uid or ""
+    warned = "" if status == "0000" else reason or f"warning {status}"
+    return candidate.name, became, warned, head.sop_instance_uid or ""
 
 
 def _read_head(opened: Opened) -> Part10Head:
@@ -92,10 +96,3 @@ async def _body(opened: Opened) -> AsyncIterator[bytes]:
     while data := await asyncio.to_thread(opened.read, _READ_BYTES):
         yield data
     yield TAIL
-
-
-def _answer(response: httpx.Response) -> tuple[str, str]:
-    status, reason = answer_of(response)
-    if Stored(Path(), status=status).failed:
-        return "failed", reason or status
-    return "stored", "" if status == "0000" else f"warning {status}"

@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagittal.client.outcome import Stored
 from sagittal.client.remote import Sending
@@ -19,6 +19,7 @@ from sagittal.client.storing.sending import changed
 from sagittal.dicom.part10 import meta_group
 from sagittal.dimse.service import FileRegion
 from sagittal.errors import PeerError, SagittalError
+from sagittal.web.store.became import STORED, decode
 
 if TYPE_CHECKING:
     import httpx
@@ -32,6 +33,7 @@ HEADERS = {
     "accept": "application/dicom+json",
 }
 HEAD = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+_NONE = {"Value": [None]}
 TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
@@ -64,8 +66,7 @@ async def _store(archive: WebArchive, file: ObjectFile, changes: Changes, study:
         raise
     except (SagittalError, OSError) as error:
         return Stored(file.path, uid, comment=str(error))
-    status, reason = answer_of(response)
-    return Stored(file.path, uid, status, reason)
+    return Stored(file.path, uid, *answer_of(response)[:2])
 
 
 async def body_of(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -119,23 +120,31 @@ def _region(region: FileRegion) -> Iterator[bytes]:
         offset += len(data)
 
 
-def answer_of(response: httpx.Response) -> tuple[str, str]:
-    """DIMSE status ("" where the server tells none) and reason from a STOW-RS response (PS3.18 10.5.3, I)."""
+class Answer(NamedTuple):
+    """What a STOW-RS response tells of its only instance (PS3.18 10.5.3, I)."""
+
+    status: str  # of DIMSE; "" where the server tells none
+    reason: str = ""
+    became: str = STORED  # of what was stored: as `archive.ingest.Outcome`, where the server tells
+
+
+def answer_of(response: httpx.Response) -> Answer:
     try:
         told = response.json()
     except ValueError:
         if response.is_success:
-            return "0000", ""
-        return "", f"{response.status_code} {response.reason_phrase}"
+            return Answer("0000")
+        return Answer("", f"{response.status_code} {response.reason_phrase}")
     failed = [*_items(told, "00081198"), *_items(told, "0008119A")]  # the second: those without UIDs
     if response.is_success and not failed:
-        warnings = [row["00081196"]["Value"][0] for row in _items(told, "00081199") if "00081196" in row]
-        return (f"{warnings[0]:04X}" if warnings else "0000"), ""
+        (item,) = _items(told, "00081199")[:1] or [{}]
+        comment, status = item.get("00000902", _NONE)["Value"][0], item.get("00081196", _NONE)["Value"][0]
+        return Answer(f"{status or 0:04X}", str(comment or ""), decode(item))
     comments = [row["00000902"]["Value"][0] for row in failed if "00000902" in row]
     reasons = [f"{row['00081197']['Value'][0]:04X}" for row in failed if "00081197" in row]
     detail = told.get("detail") if isinstance(told, dict) else None
     text = comments or [detail or f"{response.status_code} {response.reason_phrase}"]
-    return (reasons or [""])[0], str(text[0])
+    return Answer((reasons or [""])[0], str(text[0]))
 
 
 def _items(told: object, tag: str) -> list[dict[str, Any]]:

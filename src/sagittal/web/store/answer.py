@@ -17,6 +17,7 @@ from sagittal.dicom.part10 import Part10Head
 from sagittal.errors import SagittalError
 from sagittal.limits import ReaderLimits
 from sagittal.web.retrieve.packaging import acceptable
+from sagittal.web.store import became
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, accepts
 
@@ -107,8 +108,10 @@ def _referenced(outcome: Outcome, addresses: uri.Addresses) -> dict[str, Any]:
     if outcome.study_uid and outcome.series_uid:
         address = addresses.instance(outcome.study_uid, outcome.series_uid, outcome.sop_instance_uid)
         item["00081190"] = _value("UR", address)
+    item |= became.encode(outcome.status)
     if outcome.status == "kept":
         item["00081196"] = _value("US", _COERCED)
+        item["00000902"] = _value("LO", outcome.remark)  # as for what failed
     return item
 
 
