@@ -113,6 +113,10 @@ class Reader(Scanner):
         if self._offset > self.limits.data_set_bytes_max:
             raise LimitExceeded(f"more than {self.limits.data_set_bytes_max} bytes (data_set_bytes_max)")
 
+    def passes_over(self, count: int) -> bool:
+        """Whether the next `count` bytes are of a value that nobody holds, and cost nothing to feed."""
+        return self.skip >= count and self.sink is None and self._inflater is None
+
     @property
     def pixel_data_at(self) -> int | None:
         """Where the value of Pixel Data begins, as soon as that is known."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from sagittal.archive.access import Principal, audit_row
 from sagittal.archive.index.arrival import (
@@ -41,6 +43,8 @@ from sagittal.limits import Limits
 from sagittal.uid import is_uid
 
 _COPY_BYTES = 1 << 20
+_SLICE_BYTES, _SLOW_SLICE_BYTES = 16 << 10, 4 << 10  # of elements never met before: some 6 ms of reading, and 2
+_TURN_SECONDS = 0.004  # then what is left of a read waits, so that others get their turn
 
 # PS3.3 A: IODs without Patient, Study and Series modules.
 NON_PATIENT = frozenset(
@@ -81,8 +85,8 @@ class Transfer:
     """Write, then `commit` or `discard`; after an error only `discard`."""
 
     __slots__ = (
-        "_digest", "_error", "_head", "_headed", "_header", "_ingest", "_pen", "_principal", "_promised", "_reader",
-        "_source", "_spool", "_syntax_uid", "_warnings",
+        "_behind", "_digest", "_error", "_head", "_headed", "_header", "_ingest", "_pen", "_principal", "_promised",
+        "_reader", "_slice", "_source", "_spool", "_syntax_uid", "_warnings",
     )  # fmt: skip
 
     def __init__(self, ingest: Ingest, principal: Principal, source: Source) -> None:
@@ -97,6 +101,8 @@ class Transfer:
         self._promised: tuple[str | None, str | None] = (None, None)  # class and instance, as the command says
         self._head: Part10Head | None = None
         self._reader: Reader | None = None
+        self._behind: bytes | memoryview = b""  # taken, but not read yet
+        self._slice = _SLICE_BYTES
         self._error: SagittalError | None = None
         self._warnings: tuple[str, ...] = ()
 
@@ -116,6 +122,8 @@ class Transfer:
         if not isinstance(fragments, (bytes, memoryview)):
             fragments = fragments[0] if len(fragments) == 1 else b"".join(fragments)
         try:
+            if self._behind:  # nobody waited
+                self._read_behind(math.inf)
             if self._head is None:
                 self._take(fragments)
             else:
@@ -123,20 +131,25 @@ class Transfer:
                 if self._head.done:
                     self._end_head(self._head)
         except SagittalError as error:
-            self._error = error
-            self._ingest.refused(self._principal, self._source, error)
-            self.discard()
+            self._fail(error)
             raise
         except BaseException:
             self.discard()
             raise
 
+    def _fail(self, error: SagittalError) -> None:
+        self._error = error
+        self._ingest.refused(self._principal, self._source, error)
+        self.discard()
+
     def ready(self) -> Awaitable[object] | None:
         """None, or something to wait for before the next write: the disk or a processor is behind."""
-        return self._pen.ready() or self._spool.ready()
+        return self._catch_up() if self._behind else self._pen.ready() or self._spool.ready()
 
     async def commit(self, expected_study_uid: str | None = None) -> Outcome:
         """Make the object durable and visible. Raises a SagittalError; then nothing of it remains."""
+        if self._behind:
+            await self._catch_up()
         if self._error is not None:
             raise self._error
         try:
@@ -154,6 +167,7 @@ class Transfer:
 
     def discard(self) -> None:
         """Forget the object."""
+        self._behind = b""
         self._pen.discard()
         self._spool.discard()
 
@@ -186,10 +200,38 @@ class Transfer:
             self._take(head.rest)
 
     def _take(self, data: bytes | memoryview) -> None:
-        assert self._reader is not None
-        self._reader.feed(data)
+        self._read(data, _TURN_SECONDS)
         self._digest.update(data)
         self._pen.write(data)
+
+    def _read(self, data: bytes | memoryview, seconds: float) -> None:
+        """As far as the time goes; the rest is kept for `_catch_up`. Within a long value all is passed over at once."""
+        reader = self._reader
+        assert reader is not None
+        at, size, began = 0, len(data), perf_counter()
+        while size - at > self._slice and not reader.passes_over(size - at):
+            reader.feed(data[at : at + self._slice])
+            at += self._slice
+            if perf_counter() - began > seconds:
+                self._behind, self._slice = bytes(data[at:]), _SLOW_SLICE_BYTES
+                return
+        reader.feed(data[at:] if at else data)
+
+    def _read_behind(self, seconds: float) -> None:
+        behind, self._behind = self._behind, b""
+        self._read(behind, seconds)
+
+    async def _catch_up(self) -> None:
+        """Read on, a turn at a time. What is wrong with it, the next write or the commit says."""
+        while self._behind:
+            await asyncio.sleep(0)
+            try:
+                self._read_behind(_TURN_SECONDS)
+            except SagittalError as error:
+                self._fail(error)
+            except BaseException:
+                self.discard()
+                raise
 
     # The end
 
@@ -197,6 +239,7 @@ class Transfer:
         if self._head is not None:
             self._head.finish()
             self._end_head(self._head)
+            self._read_behind(math.inf)
         assert self._reader is not None
         parsed = self._reader.finish()
         if not parsed.size:
