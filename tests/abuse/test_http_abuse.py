@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from abuse.conftest import Watch, echoing
+from abuse.conftest import Watch, echo, echoing
 from conftest import Served
 from wire import image, part10
 
@@ -29,10 +29,15 @@ def _part(content: bytes, headers: bytes = b"Content-Type: application/dicom\r\n
     return b"--cut\r\n" + headers + b"\r\n" + content + b"\r\n"
 
 
-def test_slow_headers_end_and_hinder_nobody(start_server: Callable[..., Served], tmp_path: Path) -> None:
+def test_slow_headers_end_and_hinder_nobody(
+    start_server: Callable[..., Served], tmp_path: Path, record_property: Callable[..., None]
+) -> None:
     settings = tmp_path / "sagittal.toml"
     settings.write_text("[limits]\nheader_seconds_max = 1.0\n")
     served = start_server("--config", str(settings))
+    with echoing(served) as alone:
+        for _ in range(20):
+            echo(served)
     address = urlsplit(served.http)
     sockets = [socket.create_connection((address.hostname or "", address.port or 0)) for _ in range(200)]
     with echoing(served) as echoes:
@@ -44,6 +49,8 @@ def test_slow_headers_end_and_hinder_nobody(start_server: Callable[..., Served],
                 pass
             one.close()
     assert not echoes.failures
+    record_property("echo_p99_ms_alone", 1000 * alone.percentile(0.99))
+    record_property("echo_p99_ms_among_slow_headers", 1000 * echoes.percentile(0.99))
     connection = _connection(served)
     connection.request("GET", "/healthz")
     assert connection.getresponse().status == 200

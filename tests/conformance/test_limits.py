@@ -1,7 +1,8 @@
 """The table of limits: for each one of `limits.py` the tests that walk its boundary (cap-1, cap, cap+1).
 
 A limit without a row fails, and so does a row whose limit or test is not there: nothing is announced that nobody holds.
-Times are walked by a clock of the test's own, or with values of some milliseconds.
+Times are walked by a clock of the test's own, or with values of some milliseconds. At least one of the tests has three
+points: cases of `parametrize`, or a loop over three. What has no such boundary stands in OTHERWISE, with the reason.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ WALKED: dict[str, tuple[str, ...]] = {
     "reader.value_text_bytes_max": (f"{READER}::test_longer_values_become_bulk_data",),
     "reader.value_binary_bytes_max": (f"{READER}::test_longer_values_become_bulk_data",),
     "reader.value_held_bytes_max": (f"{READER}::test_longer_values_become_bulk_data",),
-    "reader.metadata_flush_characters": (f"{READER}::test_metadata_is_given_in_pieces",),
+    "reader.metadata_flush_characters": (
+        f"{READER}::test_metadata_flush_characters",
+        f"{READER}::test_metadata_is_given_in_pieces",
+    ),
     "reader.frames_max": (f"{READER}::test_caps",),
     "reader.meta_group_bytes_max": ("unit/dicom/test_part10.py::test_meta_group_limit_at_below_and_above",),
     "reader.inflate_ratio_max": (f"{READER}::test_inflate_ratio",),
@@ -86,7 +90,10 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.metadata_part_characters": (f"{ENGINE}::test_metadata_part_characters",),
     "archive.metadata_held_bytes_max": (f"{ENGINE}::test_metadata_held_bytes_max",),
     "archive.compared_metadata_bytes_max": (f"{ENGINE}::test_compared_metadata_bytes_max",),
-    "archive.audit_seconds_max": (f"{ENGINE}::test_audit_seconds_max",),
+    "archive.audit_seconds_max": (
+        f"{ENGINE}::test_audit_seconds_max",
+        f"{ENGINE}::test_audit_rows_ride_with_a_batch_or_alone",
+    ),
     "archive.audit_rows_max": (f"{ENGINE}::test_audit_rows_max",),
     "archive.commit_batch_max": (f"{ENGINE}::test_commit_batch_max",),
     "archive.commit_queue_max": ("unit/archive/test_ingest.py::test_a_full_queue_is_busy",),
@@ -94,7 +101,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.sync_threads": (f"{ENGINE}::test_query_threads_and_sync_threads",),
     "archive.query_threads": (f"{ENGINE}::test_query_threads_and_sync_threads",),
     "archive.query_rows_max": (f"{QUERY}::test_the_row_budget",),
-    "archive.query_seconds_max": (f"{QUERY}::test_the_time_budget",),
+    "archive.query_seconds_max": (f"{QUERY}::test_query_seconds_max", f"{QUERY}::test_the_time_budget"),
     "archive.scan_instances_max": ("unit/archive/test_search.py::test_the_budget_of_instances",),
     "archive.scan_metadata_bytes_max": ("unit/archive/test_search.py::test_the_budget_of_metadata",),
     "archive.free_bytes_min": (f"{ENGINE}::test_free_bytes_min",),
@@ -111,14 +118,26 @@ WALKED: dict[str, tuple[str, ...]] = {
         "unit/web/test_shelf.py::test_the_least_used_goes_first",
         "unit/web/test_shelf.py::test_one_that_is_too_large_is_not_kept",
     ),
-    "workers.workers": (f"{POOL}::test_waiting_is_bounded",),
+    "workers.workers": (f"{POOL}::test_as_many_work_at_once",),
     "workers.memory_bytes_max": (f"{POOL}::test_memory_is_bounded",),
     "workers.seconds_max": (f"{POOL}::test_a_hang_is_ended",),
     "workers.waiting_max": (f"{POOL}::test_waiting_is_bounded",),
-    "workers.requests_max": (f"{POOL}::test_workers_are_replaced_after_so_many_requests_and_keep_no_files_open",),
+    "workers.requests_max": (
+        f"{POOL}::test_requests_max",
+        f"{POOL}::test_workers_are_replaced_after_so_many_requests_and_keep_no_files_open",
+    ),
     "workers.idle_seconds": (f"{POOL}::test_idle_workers_end",),
     "pixels.frame_pixels_max": ("unit/pixels/test_description.py::test_frame_pixels_max",),
     "pixels.frame_bytes_max": ("unit/pixels/test_description.py::test_frame_bytes_max",),
+}
+
+OTHERWISE = {
+    "archive.collect_every_seconds": "how often, not how much: the collector is seen to come again and again",
+    "archive.transcoded_max": "one test takes places one by one: the first, the last, and the one that has to wait",
+    "web.thumbnail_side": "what is made when a client says nothing",
+    "workers.idle_seconds": "a time of other processes: they are seen to end, and to be started again",
+    "workers.memory_bytes_max": "the kernel counts: twice as much is refused, a little is answered",
+    "workers.seconds_max": "the time of another process: one that hangs is ended, and one that has more is not",
 }
 
 
@@ -132,15 +151,36 @@ def limits() -> set[str]:
 
 
 @cache
-def names_in(file: str) -> frozenset[str]:
-    """The tests in a file, as pytest names them."""
-    found = set()
+def points_in(file: str) -> dict[str, int]:
+    """The tests in a file, as pytest names them: how many points each walks, by its cases or by a loop within."""
+    found = {}
+    named: dict[str, ast.expr] = {}
     for node in ast.parse((TESTS / file).read_text()).body:
-        if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}::{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            named[node.targets[0].id] = node.value
+        elif isinstance(node, ast.ClassDef):
+            tests = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+            found |= {f"{node.name}::{each.name}": max(cases(node, named), points(each, named)) for each in tests}
         elif isinstance(node, ast.FunctionDef):
-            found.add(node.name)
-    return frozenset(found)
+            found[node.name] = points(node, named)
+    return found
+
+
+def points(test: ast.FunctionDef, named: dict[str, ast.expr]) -> int:
+    loops = [node.iter for node in ast.walk(test) if isinstance(node, ast.For)]
+    return max([cases(test, named), *(listed(each) for each in loops)])
+
+
+def cases(node: ast.FunctionDef | ast.ClassDef, named: dict[str, ast.expr]) -> int:
+    """Of the `parametrize` with most of them, written here or under a name of this file."""
+    marks = [named.get(each.id, each) if isinstance(each, ast.Name) else each for each in node.decorator_list]
+    called = [each for each in marks if isinstance(each, ast.Call) and ast.unparse(each.func).endswith("parametrize")]
+    values = [named.get(each.id, each) if isinstance(each, ast.Name) else each for each in (c.args[1] for c in called)]
+    return max([1, *map(listed, values)])
+
+
+def listed(values: ast.expr) -> int:
+    return len(values.elts) if isinstance(values, ast.List | ast.Tuple) else 1
 
 
 def test_every_limit_has_a_row() -> None:
@@ -149,9 +189,14 @@ def test_every_limit_has_a_row() -> None:
 
 @pytest.mark.parametrize("limit", sorted(WALKED))
 def test_its_boundary_is_walked(limit: str) -> None:
-    assert WALKED[limit]
+    walked = []
     for node in WALKED[limit]:
         file, _, test = node.partition("::")
-        assert test in names_in(file), node
-        name = test.rpartition("::")[2]
-        assert name.startswith("test_")
+        assert test in points_in(file), node
+        assert test.rpartition("::")[2].startswith("test_")
+        walked.append(points_in(file)[test])
+    assert max(walked) >= 3 or limit in OTHERWISE, walked
+
+
+def test_what_is_otherwise_is_a_limit() -> None:
+    assert OTHERWISE.keys() <= limits()

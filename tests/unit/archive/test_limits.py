@@ -147,8 +147,27 @@ def waiting_rows(path: Path) -> int:
         connection.close()
 
 
+@AROUND
+def test_audit_seconds_max(more: int) -> None:
+    """So long the committer waits for a batch that an audit row can ride with, by a queue with a time of its own."""
+
+    class Arriving:
+        def get(self, timeout: float) -> str:
+            if ArchiveLimits().audit_seconds_max + more / 10 > timeout:
+                raise queue.Empty
+            return "an object"
+
+        def get_nowait(self) -> str:
+            raise queue.Empty
+
+    batch: list[Any] = []
+    committer: Any = SimpleNamespace(_queue=Arriving(), _limits=ArchiveLimits())
+    assert Committer._gather(committer, batch, [], ArchiveLimits().audit_seconds_max)
+    assert bool(batch) == (more <= 0)
+
+
 @pytest.mark.parametrize(("seconds", "alone"), [(0.01, True), (600.0, False)])
-def test_audit_seconds_max(tmp_path: Path, seconds: float, alone: bool) -> None:
+def test_audit_rows_ride_with_a_batch_or_alone(tmp_path: Path, seconds: float, alone: bool) -> None:
     """A row waits so long for the next batch, and no longer."""
 
     async def run() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from builders import CT, MR, build, opened, store, uid
 from sqlalchemy import UniqueConstraint
 
+from sagittal.archive import query
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.index import tables
@@ -191,6 +193,22 @@ _MANY = (
     "SELECT 1, 1, '1.2.' || i, 'a long description of a study, whatever it may have been made for, and more', 1, 0, 0 "
     "FROM n"
 )
+
+
+@pytest.mark.parametrize("beyond", [-0.1, 0.0, 0.1])
+def test_query_seconds_max(beyond: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that stands at the beginning, and then about the limit."""
+    seconds, count = ArchiveLimits().query_seconds_max, 30_000
+    clock = chain((0.0,), repeat(seconds + beyond))
+    monkeypatch.setattr(query, "monotonic", lambda: next(clock))
+    connection = sqlite3.connect(":memory:")
+    wide = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT count(*) FROM n"
+    if beyond > 0:
+        with pytest.raises(LimitExceeded, match="10 seconds"):
+            query._fetch(connection, wide, (), seconds)
+    else:
+        assert query._fetch(connection, wide, (), seconds) == [(count,)]
+    connection.close()
 
 
 def test_the_time_budget(tmp_path: Path) -> None:

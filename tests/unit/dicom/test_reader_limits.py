@@ -124,6 +124,18 @@ def test_shorter_sequences_are_read_whole(size: int) -> None:
     assert results[0] == results[1] == results[2] == read(data)
 
 
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_metadata_flush_characters(more: int) -> None:
+    """So many characters go to the sink at once; fewer are gathered further."""
+    pieces: list[str] = []
+    limits = ReaderLimits(metadata_flush_characters=1000)
+    reader = Reader(syntax(EXPLICIT_LE), wanted=frozenset(), limits=limits, metadata=pieces.append)
+    reader.parts += ["x" * 600, "y" * (400 + more)]
+    reader.flush(0)
+    assert len(pieces) == (more >= 0)
+    assert len(reader.parts) == (0 if more >= 0 else 2)
+
+
 def test_metadata_is_given_in_pieces() -> None:
     data = b"".join(explicit(0x00091000 + number, "LO", b"x" * 60) for number in range(1000))
     pieces: list[str] = []

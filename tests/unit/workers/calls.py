@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ def joined(inputs: Sequence[Input]) -> bytes:
 
 def told(inputs: Sequence[Input], **arguments: Any) -> dict[str, Any]:
     return {"arguments": arguments, "pid": os.getpid(), "lengths": [each.length for each in inputs]}
+
+
+def slow(inputs: Sequence[Input], pause: float) -> dict[str, Any]:
+    time.sleep(pause)
+    return {"pid": os.getpid()}
 
 
 def both(inputs: Sequence[Input], size: int) -> tuple[dict[str, Any], bytes]:

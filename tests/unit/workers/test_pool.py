@@ -136,6 +136,23 @@ def test_waiting_is_bounded() -> None:
         assert (answers.count("Answer"), answers.count("Busy")) == (5 - refused, refused)
 
 
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_as_many_work_at_once(more: int) -> None:
+    async def use(pool: Pool) -> set[int]:
+        answers = await asyncio.gather(*(pool.run("calls:slow", pause=0.2) for _ in range(2 + more)))
+        return {answer.told["pid"] for answer in answers}
+
+    assert len(pooled(use, workers=2)) == min(2, 2 + more)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_requests_max(more: int) -> None:
+    async def use(pool: Pool) -> list[int]:
+        return [(await pool.run("calls:told")).told["pid"] for _ in range(3 + more)]
+
+    assert len(set(pooled(use, workers=1, requests_max=3))) == (2 if more > 0 else 1)
+
+
 def test_workers_are_replaced_after_so_many_requests_and_keep_no_files_open(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
 
