@@ -8,19 +8,30 @@ killed the same way.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+from builders import opened
 from conftest import Served, sagittal, serve
 from crash.strace import Strace
+from programs import need
 from wire import CT_IMAGE_STORAGE, EXPLICIT_LE, Closed, Object, Wire, image, part10
 
-# Each 20 times over the suite. `write` is that of a staging file and, since uvloop sends with it, of an answer too.
+from sagittal.archive.access import LOCAL
+from sagittal.archive.query import Query
+
+# Each 20 times over the suite. `write` is that of a staging file and, as uvloop sends with it, of an answer too; with
+# asyncio's own loop an answer is a `sendto`, so that is killed alone.
+SENDING = "sendto,sendmsg"
 BOUNDARIES = (
     "write",
     "pwrite64",
@@ -28,6 +39,7 @@ BOUNDARIES = (
     "fsync",
     "rename,renameat,renameat2",
     "unlink,unlinkat",
+    SENDING,
 )
 KILLS = 20
 PER_DIRECTORY = 5  # runs that go on with the same data directory
@@ -109,7 +121,11 @@ def _kill_at(
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_kill_at_every_boundary(tmp_path: Path, boundary: str, way: str) -> None:
+def test_kill_at_every_boundary(tmp_path: Path, boundary: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if boundary == SENDING:
+        (tmp_path / "without").mkdir()
+        (tmp_path / "without" / "uvloop.py").write_text("raise ImportError\n")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "without"))
     study, series = image().study_uid, image().series_uid
     acknowledged: list[Object] = []
     offered: list[Object] = []
@@ -127,6 +143,59 @@ def test_kill_at_every_boundary(tmp_path: Path, boundary: str, way: str) -> None
             _check_after(tmp_path / "data", acknowledged, offered)
     # Nothing is unlinked while storing goes well: then the storing ends before the n-th comes, and that is fine too.
     assert killed == (0 if "unlink" in boundary else KILLS), boundary
+
+
+# Without those of a start: the index is opened and its log begun before the first file is looked at.
+IMPORT_BOUNDARIES = {"write": 1, "pwrite64": 8, "fdatasync": 4, "fsync": 1, "rename,renameat,renameat2": 1}
+
+
+def _import_until_killed(folder: Path, data: Path, trace: Path, boundary: str, nth: int) -> tuple[bool, set[str]]:
+    """Whether it was killed, and the SOP Instance UIDs that it said were stored."""
+    command = [need("strace"), "-f", "-o", str(trace), "-e", f"trace={boundary}"]
+    command += ["-e", f"inject={boundary}:signal=SIGKILL:when={nth}"]
+    command += [sys.executable, "-m", "sagittal", "import", "-q", "--json", "--data", str(data), str(folder)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    rows = [json.loads(line) for line in ran.stdout.splitlines() if line.endswith("}")]
+    assert ran.returncode == 0 or ran.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), ran.stderr
+    return ran.returncode != 0, {row["sop_instance_uid"] for row in rows if row["status"] == "stored"}
+
+
+def _held(data: Path, study: str) -> list[str]:
+    async def run() -> list[str]:
+        async with opened(data) as archive:
+            rows = await archive.find(LOCAL, Query("IMAGE", {0x0020000D: study, 0x00080018: ""}))
+            return [str(row[0]) for row in rows.rows]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("boundary", IMPORT_BOUNDARIES)
+def test_kill_an_import_at_every_boundary(tmp_path: Path, boundary: str) -> None:
+    """What it said was stored is there; started again, it brings in all of the rest, once."""
+    study, series, killed = image().study_uid, image().series_uid, 0
+    data, acknowledged, offered = tmp_path / "data", set[str](), set[str]()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for nth in range(1, KILLS + 1):
+        for number in range(KILLS + 5):
+            item = image(study_uid=study, series_uid=series, rows=512 if nth % 2 == 0 else 16, columns=512)
+            (folder / f"{nth}-{number}.dcm").write_bytes(part10(item))
+            offered.add(item.sop_instance_uid)
+        at = IMPORT_BOUNDARIES[boundary] + nth - 1
+        died, stored = _import_until_killed(folder, data, tmp_path / "trace", boundary, at)
+        killed += died
+        acknowledged |= stored
+        if nth % PER_DIRECTORY == 0:
+            held = _held(data, study)
+            assert len(held) == len(set(held)) and acknowledged <= set(held)
+            assert list((data / "staging").iterdir()) == []
+            scrub = sagittal("scrub", "--data", data)
+            assert scrub.returncode == 0, scrub.stdout + scrub.stderr
+            again = sagittal("import", "-q", "--json", "--data", data, folder)
+            assert {json.loads(line)["status"] for line in again.stdout.splitlines()} <= {"stored", "held"}
+            assert sorted(_held(data, study)) == sorted(offered)
+    assert killed == KILLS
 
 
 @pytest.fixture

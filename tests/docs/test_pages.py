@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_readmes_name_the_lines_that_ci_runs() -> None:
         assert "pip install uv && uv run sagittal serve" in text
         assert "uv run pytest\n" in text
     assert "uv run pytest ||" in (ROOT / ".ci/run").read_text()
+
+
+def test_nothing_under_the_gpl_is_needed_to_run() -> None:
+    """docs/decisions/0005-pyav.md: the extra `video` is the only one that asks for it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {extra: {re.match(r"[\w.-]+", each)[0] for each in asked} for extra, asked in  # type: ignore[index]
+             {"": project["dependencies"], **project["optional-dependencies"]}.items()}  # fmt: skip
+    gpl = {"av", "pylibjpeg-libjpeg", "pillow-jxl-plugin"}
+    assert {extra: names & gpl for extra, names in named.items() if names & gpl} == {"video": {"av"}}
 
 
 def test_pins_agree() -> None:

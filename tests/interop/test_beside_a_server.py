@@ -109,7 +109,10 @@ def test_an_import_tells_what_became_of_each(tmp_path: Path, start_server: Calla
     (folder / "1.dcm").write_bytes(part10(first))
     (folder / "2.dcm").write_bytes(part10(other))
     (folder / "3.txt").write_text("Dear colleague")
-    assert [status for status, _ in imported(folder, *place)] == ["stored", "stored", "skipped"]
+    (folder / "4.dcm").touch()
+    became = imported(folder, *place)
+    assert [status for status, _ in became] == ["stored", "stored", "skipped", "skipped"]
+    assert became[3][1] == "empty"
     changed = part10(first).replace(b"Abuse^Test", b"Abuse^Else")
     assert changed != part10(first)
     (second / "1.dcm").write_bytes(changed)

@@ -80,12 +80,15 @@ async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Ref
 
 def _read_head(opened: Opened) -> Part10Head:
     """Raises Malformed unless it is a DICOM file."""
-    head = Part10Head(ReaderLimits())
+    head, size = Part10Head(ReaderLimits()), 0
     while not head.done:
         data = opened.read(_READ_BYTES)
         if not data:
+            if not size:
+                raise Malformed("empty", "empty")
             head.finish()
             break
+        size += len(data)
         head.feed(data)
     opened.rewind()
     return head
