@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from sagittal.dicom import charset
 from sagittal.dicom.dictionary import keyword_of, private_name, vr_of
 from sagittal.dicom.elements import ASCII_VRS, NUMBERS, TEXT_VRS, UNDEFINED, WORDS
-from sagittal.dicom.part10 import Part10Head
+from sagittal.dicom.part10 import Part10Head, head_of
 from sagittal.dicom.sopclasses import WELL_KNOWN
 from sagittal.dicom.syntaxes import SYNTAXES, syntax
 from sagittal.dicom.walk import Event, Walk
@@ -32,7 +32,7 @@ def lines(chunks: Iterable[bytes], limits: ReaderLimits | None = None, *, full: 
     """
     limits = limits or ReaderLimits()
     pieces = iter(chunks)
-    head = _head(pieces, limits)
+    head = head_of(pieces, limits)
     width = 1 << 17 if full else VALUE_CHARACTERS
     yield "# Dicom-Meta-Information-Header"
     for tag, value in sorted(head.elements.items()):
@@ -59,7 +59,7 @@ def metadata(chunks: Iterable[bytes], limits: ReaderLimits | None = None) -> Ite
 
     limits = limits or ReaderLimits()
     pieces = iter(chunks)
-    head = _head(pieces, limits)
+    head = head_of(pieces, limits)
     made: list[str] = []
     reader = Reader(syntax(head.syntax_uid), wanted=frozenset(), limits=limits, metadata=made.append)
     for piece in _rest(head, pieces):
@@ -68,17 +68,6 @@ def metadata(chunks: Iterable[bytes], limits: ReaderLimits | None = None) -> Ite
         made.clear()
     reader.finish()
     yield from made
-
-
-def _head(pieces: Iterator[bytes], limits: ReaderLimits) -> Part10Head:
-    head = Part10Head(limits)
-    while not head.done:
-        piece = next(pieces, None)
-        if piece is None:
-            head.finish()
-            break
-        head.feed(piece)
-    return head
 
 
 def _rest(head: Part10Head, pieces: Iterator[bytes]) -> Iterator[bytes]:

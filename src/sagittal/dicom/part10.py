@@ -8,6 +8,7 @@ meta group, a wrong or missing group length, a meta group in another encoding. I
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 from sagittal.dicom.dictionary import VRS, vr_of
 from sagittal.dicom.elements import LONG_VRS, SHORT_VRS, encode
@@ -229,6 +230,17 @@ class Part10Head:
     def _defect(self, name: str) -> None:
         if name not in self.defects:
             self.defects = (*self.defects, name)
+
+
+def head_of(pieces: Iterable[bytes], limits: ReaderLimits) -> Part10Head:
+    """The head of a file that comes in pieces, no more of which are taken than it needs. Raises as `feed`."""
+    head = Part10Head(limits)
+    for piece in pieces:
+        head.feed(piece)
+        if head.done:
+            return head
+    head.finish()
+    return head
 
 
 def _fits(head: bytes, syntax_uid: str) -> bool:

@@ -7,9 +7,7 @@ import io
 import queue
 import sqlite3
 import threading
-import time
 import zlib
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +15,7 @@ from typing import Any
 
 import pytest
 from builders import build, opened, store
+from threads import at_once
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -284,28 +283,6 @@ def test_zip_ratio_max(more: int) -> None:
             member.read(size)
     else:
         assert len(member.read(size)) == size
-
-
-def at_once(submit: Callable[[Callable[[], None]], Any], jobs: int) -> int:
-    """How many of `jobs` blocking jobs run at one time."""
-    release, lock, running, most = threading.Event(), threading.Lock(), 0, 0
-
-    def job() -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        release.wait(20)
-        with lock:
-            running -= 1
-
-    for _ in range(jobs):
-        submit(job)
-    until = time.monotonic() + 0.05
-    while time.monotonic() < until and most < jobs:
-        time.sleep(0.002)
-    release.set()
-    return most
 
 
 @AROUND

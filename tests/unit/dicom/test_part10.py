@@ -11,7 +11,7 @@ import pytest
 
 from sagittal.dicom import part10
 from sagittal.dicom.defects import POLICY
-from sagittal.dicom.part10 import Part10Head, guess_syntax, meta_group
+from sagittal.dicom.part10 import Part10Head, guess_syntax, head_of, meta_group
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
@@ -204,3 +204,13 @@ def test_every_defect_is_in_the_policy_table() -> None:
 
 def test_guess_needs_8_bytes() -> None:
     assert guess_syntax(DATA_SETS[EXPLICIT_LE][:7]) is None
+
+
+def test_no_more_pieces_are_taken_than_the_head_needs() -> None:
+    data = meta() + DATA_SETS[EXPLICIT_LE]
+    pieces = iter([data[:100], data[100:200], data[200:], b"more", b"and more"])
+    head = head_of(pieces, ReaderLimits())
+    assert head.done and head.rest == data[head.data_set_offset :]
+    assert list(pieces) == [b"more", b"and more"]
+    with pytest.raises(Malformed):
+        head_of([b"", b"no DICOM"], ReaderLimits())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from starlette.requests import Request
+from threads import at_once
 
 from sagittal.archive.access import LOCAL
 from sagittal.dicom.syntaxes import EXPLICIT_LE
@@ -120,25 +119,8 @@ def test_read_chunk_bytes(web: Any, more: int) -> None:
 @AROUND
 def test_read_threads(web: Any, more: int) -> None:
     web.settings = limited(read_threads=3)
-    release, lock = threading.Event(), threading.Lock()
-    running = most = 0
-
-    def job() -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        release.wait(20)
-        with lock:
-            running -= 1
-
     app = web.app()
-    for _ in range(3 + more):
-        app.house.readers.submit(job)
-    until = time.monotonic() + 0.05
-    while time.monotonic() < until and most < 3 + more:
-        time.sleep(0.002)
-    release.set()
+    most = at_once(app.house.readers.submit, 3 + more)
     app.close()
     assert most == min(3, 3 + more)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sagittal.archive.upkeep.sources import Candidate, Opened, Refusal, candidates
+from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates
 from sagittal.client.outcome import Stored
 from sagittal.client.storing.stow import HEAD, HEADERS, TAIL, answer_of
-from sagittal.dicom.part10 import Part10Head
+from sagittal.dicom.part10 import Part10Head, head_of
 from sagittal.dicom.sopclasses import MEDIA_STORAGE_DIRECTORY
 from sagittal.errors import Malformed, SagittalError
 from sagittal.limits import ArchiveLimits, ReaderLimits
@@ -59,8 +59,12 @@ async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Ref
     try:
         opened = await asyncio.to_thread(candidate.open)
     except (OSError, RuntimeError, ValueError) as error:
-        return candidate.name, "failed", str(error), ""
+        if isinstance(candidate, Member):
+            candidate.abandon()
+        return candidate.name, "failed", getattr(error, "strerror", None) or str(error), ""
     try:
+        if not candidate.size:
+            raise Malformed("empty", "empty")
         head = await asyncio.to_thread(_read_head, opened)
         if head.sop_class_uid == MEDIA_STORAGE_DIRECTORY:
             return candidate.name, "skipped", "a DICOMDIR; the files it lists are imported on their own", ""
@@ -80,16 +84,7 @@ async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Ref
 
 def _read_head(opened: Opened) -> Part10Head:
     """Raises Malformed unless it is a DICOM file."""
-    head, size = Part10Head(ReaderLimits()), 0
-    while not head.done:
-        data = opened.read(_READ_BYTES)
-        if not data:
-            if not size:
-                raise Malformed("empty", "empty")
-            head.finish()
-            break
-        size += len(data)
-        head.feed(data)
+    head = head_of(iter(lambda: opened.read(_READ_BYTES), b""), ReaderLimits())
     opened.rewind()
     return head
 

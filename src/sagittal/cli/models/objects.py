@@ -22,7 +22,7 @@ from sagittal.dicom import charset
 from sagittal.dicom.elements import TEXT_VRS
 from sagittal.dicom.frameindex import PIXEL_DATA
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
-from sagittal.dicom.part10 import Part10Head, meta_group
+from sagittal.dicom.part10 import head_of, meta_group
 from sagittal.dicom.reader import Parsed, Reader
 from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
@@ -40,13 +40,7 @@ _PIXELS = f"{PIXEL_DATA:08X}"
 def read_object(path: Path, bulk: Path | None) -> Json:
     """The object of a Part 10 file. Malformed or LimitExceeded for what can't be read."""
     with path.open("rb") as file:
-        head = Part10Head(_LIMITS)
-        while not head.done:
-            data = file.read(_READ_BYTES)
-            if not data:
-                head.finish()
-                break
-            head.feed(data)
+        head = head_of(iter(lambda: file.read(_READ_BYTES), b""), _LIMITS)
         stored = syntax(head.syntax_uid)
         with _readable(file, head.data_set_offset, stored) as (opened, offset, coded):
             held = _Held(opened, offset, coded, *_read(opened, offset, coded))

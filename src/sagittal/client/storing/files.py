@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sagittal.client.outcome import Stored
-from sagittal.dicom.part10 import Part10Head
+from sagittal.dicom.part10 import head_of
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import Malformed, SagittalError
@@ -64,13 +64,7 @@ def read_objects(paths: Sequence[Path]) -> tuple[list[ObjectFile], list[Stored]]
 def read_head(path: Path, limits: ReaderLimits) -> ObjectFile:
     """What a file holds. Raises Malformed (with `defect` not-dicom for a file of another kind), OSError."""
     with path.open("rb") as file:
-        head = Part10Head(limits)
-        while not head.done:
-            data = file.read(_READ_BYTES)
-            if not data:
-                head.finish()
-                break
-            head.feed(data)
+        head = head_of(iter(lambda: file.read(_READ_BYTES), b""), limits)
         length = os.fstat(file.fileno()).st_size - head.data_set_offset
         sop_class, instance = _uids(head.rest, file, head.syntax_uid, limits)
     # What the data set says goes first, as the peer will compare it with the command.

@@ -15,7 +15,7 @@ from sagittal.convert.fixing.repairs import REPAIRS, Sets, findings
 from sagittal.convert.fixing.survey import SOP_CLASS, SOP_INSTANCE, Survey, look, right_vr
 from sagittal.dicom.elements import element_header
 from sagittal.dicom.frameindex import BITS, COLUMNS, PIXEL_DATA, ROWS, SAMPLES
-from sagittal.dicom.part10 import Part10Head, meta_group
+from sagittal.dicom.part10 import Part10Head, head_of, meta_group
 from sagittal.dicom.reencode import deflated, written
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES, TransferSyntax, syntax
 from sagittal.dicom.walk import Event, Walk
@@ -42,14 +42,7 @@ def file(inputs: Sequence[Input], only: Sequence[str] = (), copy: bool = False) 
 
 
 def _head(source: Input, limits: ReaderLimits) -> tuple[Part10Head, Input]:
-    head, at = Part10Head(limits), 0
-    while not head.done:
-        data = source.read(at, _CHUNK_BYTES)
-        if not data:
-            head.finish()
-            break
-        head.feed(data)
-        at += len(data)
+    head = head_of(_chunks(source), limits)
     start = head.data_set_offset
     return head, Input(source.fd, source.offset + start, source.length - start)
 
