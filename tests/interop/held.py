@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pydicom
-from conftest import Served, sagittal
+from conftest import Served
+from conftest import sagittal_here as sagittal
 from interop.corpus import read
 from pynetdicom import AE
 

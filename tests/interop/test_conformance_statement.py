@@ -6,7 +6,8 @@ import asyncio
 import re
 
 import pytest
-from conftest import Served, sagittal
+from conftest import Served
+from conftest import sagittal_here as sagittal
 
 from sagittal.conformance import statement
 from sagittal.dicom.sopclasses import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE, WELL_KNOWN

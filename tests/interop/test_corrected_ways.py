@@ -14,7 +14,8 @@ import httpx
 import pydicom
 import pytest
 from builders import CT, Built, build
-from conftest import Served, sagittal, serve
+from conftest import Served, serve
+from conftest import sagittal_here as sagittal
 from programs import need
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet  # type: ignore[attr-defined]

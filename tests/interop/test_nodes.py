@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from builders import CT, Built, build
-from conftest import Served, sagittal
+from conftest import Served
+from conftest import sagittal_here as sagittal
 from pynetdicom import AE
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from conftest import Served, sagittal
+from conftest import Served
+from conftest import sagittal_here as sagittal
 from interop.pictured import STUDY, image
 from PIL import Image
 from programs import corpus_folder

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from builders import MR, build, uid
-from conftest import Served, sagittal, serve
+from conftest import Served, serve
+from conftest import sagittal_here as sagittal
 from interop.cases import seeds, uid_of
 from interop.questions import post
 from interop.test_query_cases import FIND, add_key

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Served, sagittal
+from conftest import Served
+from conftest import sagittal_here as sagittal
 from interop.corpus import data_set_of, read
 from programs import need
 from pynetdicom import AE, evt

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Served, sagittal
+from conftest import Served
+from conftest import sagittal_here as sagittal
 from interop.corpus import data_set_of, read
 from programs import corpus_folder
 from pynetdicom import AE, evt

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from conftest import sagittal
+from conftest import sagittal_here as sagittal
 from interop.corpus import read
 from interop.orthanc import USER, Running, orthanc
 from programs import corpus_folder

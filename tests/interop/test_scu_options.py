@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 from builders import CT, Built, build
-from conftest import Served, sagittal
+from conftest import Served
+from conftest import sagittal_here as sagittal
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
@@ -106,7 +107,7 @@ def silent() -> Iterator[int]:
 def test_a_peer_that_never_answers_is_given_up(command: str) -> None:
     with silent() as port:
         began = time.monotonic()
-        done = sagittal(*command.format(port).split(), "--timeout", "0.3", timeout=60)
+        done = sagittal(*command.format(port).split(), "--timeout", "0.3")
     assert done.returncode == 3, done.stderr
     assert time.monotonic() - began < 25  # without it: half a minute and more
 

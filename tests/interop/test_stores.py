@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from builders import Built, build
-from conftest import Served, sagittal
+from conftest import Served
+from conftest import sagittal_here as sagittal
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE
 from sagittal.net.client import Peer, Proposal, connect

@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from builders import build
-from conftest import Served, sagittal
+from conftest import Served
+from conftest import sagittal_here as sagittal
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 IMAGE = build(1)

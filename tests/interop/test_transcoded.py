@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy
 import pydicom
 import pytest
-from conftest import Served, sagittal, serve
+from conftest import Served, serve
+from conftest import sagittal_here as sagittal
 from interop.corpus import read
 from interop.held import associated, identifier
 from programs import corpus_folder, need

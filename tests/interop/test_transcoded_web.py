@@ -11,7 +11,8 @@ import httpx
 import numpy
 import pydicom
 import pytest
-from conftest import Served, sagittal, serve
+from conftest import Served, serve
+from conftest import sagittal_here as sagittal
 from dicomweb_client.api import DICOMwebClient
 from interop.corpus import read
 from interop.test_transcoded import FILES, damaged, same

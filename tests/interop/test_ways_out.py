@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from archived import instance_of, study_of
 from builders import CT, Built, build
-from conftest import Served, sagittal, serve
+from conftest import Served, serve
+from conftest import sagittal_here as sagittal
 from interop.questions import post
 from programs import need
 from pydicom import Dataset
