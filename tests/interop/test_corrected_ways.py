@@ -42,7 +42,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                             headers={"content-type": "application/dicom"})  # fmt: skip
         assert answer.status_code == 200
     right = {"PatientName": "Дуэ^Ян", "StudyDescription": "Knee", "PatientBirthDate": None}
-    answer = httpx.patch(f"{served.http}/api/studies/{STUDY}", json={"attributes": right, "reason": "mixed up"})
+    answer = httpx.patch(
+        f"{served.http}/api/studies/{STUDY}", json={"attributes": right, "reason": "mixed up"}, timeout=60
+    )
     assert answer.status_code == 200
     yield served
     served.stop()
