@@ -40,7 +40,7 @@ from sagittal.archive.ingest.versions import Comparer
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.query import Keys, Query, Rows
 from sagittal.archive.retrieve import InstanceRef, OpenObject
-from sagittal.archive.upkeep.attributes import index_attributes
+from sagittal.archive.upkeep.rereading import renew
 from sagittal.archive.upkeep.statistics import Counts, Discrepancy, Figures, LatestStudy, Statistics
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.errors import DirectoryHeld, NotAuthorized, SagittalError
@@ -95,7 +95,7 @@ class Archive:
         self._committer = Committer(connection, self.volume, bounds, comparer, self.feed.wake, self._attributes.wanted)
         self._collecting = asyncio.get_running_loop().create_task(self._collect_for_ever())
         self._ingest = Ingest(limits, self._gauge, Memo(), self._committer)
-        indexing = index_attributes(self.readers, self.act, self._attributes)
+        indexing = renew(self.readers, self.act, self.volumes, limits, self._attributes, path / "staging")
         self._indexing = asyncio.get_running_loop().create_task(indexing)
 
     @classmethod

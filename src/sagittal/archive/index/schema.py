@@ -12,7 +12,7 @@ import time
 from importlib import resources
 from pathlib import Path
 
-from sagittal.archive.index import MAIN, MAIN_STORE, SCHEMA_REVISION
+from sagittal.archive.index import MAIN, MAIN_STORE, READER_VERSION, SCHEMA_REVISION
 from sagittal.errors import UsageError
 
 _APPLICATION_ID = 0x53414749  # "SAGI", shown by file(1)
@@ -47,6 +47,7 @@ def create(connection: sqlite3.Connection) -> None:
         connection.execute(
             "INSERT INTO store (id, name, created_at) VALUES (?, ?, ?)", (MAIN_STORE, MAIN, time.time_ns() // 1000)
         )
+        connection.execute("INSERT INTO setting (name, value) VALUES ('reader_version', ?)", (str(READER_VERSION),))
         connection.execute("INSERT INTO volume (id, store, name, kind) VALUES (1, ?, 'local', 'local')", (MAIN_STORE,))
         connection.execute("COMMIT")
     except BaseException:

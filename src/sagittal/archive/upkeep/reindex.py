@@ -57,7 +57,7 @@ class Indexed(NamedTuple):
     error: str = ""
 
 
-class _Parts:
+class Parts:
     """The metadata of one object, compressed in parts; large ones wait in a temporary file."""
 
     def __init__(self, folder: Path, limits: Limits) -> None:
@@ -208,7 +208,7 @@ class Reindex:
 
     def _read(self, key: str, character_set: str) -> Arrival:
         """What one file tells; `character_set` was assumed when it came."""
-        parts = _Parts(self._path / "staging", self._limits)
+        parts = Parts(self._path / "staging", self._limits)
         digest, head, reader, written_at = self._pass(key, parts, character_set)
         if digest != key.rpartition("/")[2]:
             raise DamagedObject("the bytes are not those that were received")
@@ -231,7 +231,7 @@ class Reindex:
             metadata=parts,
         )
 
-    def _pass(self, key: str, parts: _Parts, character_set: str) -> tuple[str, Part10Head, Reader, int]:
+    def _pass(self, key: str, parts: Parts, character_set: str) -> tuple[str, Part10Head, Reader, int]:
         """One pass over a file: digest, head, the reader after its last byte, when it was written."""
         head, digest = Part10Head(self._limits.reader), hashlib.sha256()
         reader: Reader | None = None
@@ -253,7 +253,7 @@ class Reindex:
             reader = self._reader(head, parts, character_set)
         return digest.hexdigest(), head, reader, written_at
 
-    def _reader(self, head: Part10Head, parts: _Parts, character_set: str) -> Reader:
+    def _reader(self, head: Part10Head, parts: Parts, character_set: str) -> Reader:
         reader = Reader(
             syntax(head.syntax_uid),
             wanted=WANTED,

@@ -1,0 +1,100 @@
+"""Statements about instances whose rows were made by an older reader: which there are, and new rows for them.
+
+Deliberately not here: reading objects (`archive.upkeep.rereading`); patients, studies and series, which keep what came
+first until a reindex.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from sagittal.archive.index import PURGING, READER_VERSION
+from sagittal.archive.index.arrival import INSTANCE_NUMBERS, INSTANCE_TEXTS, number
+from sagittal.archive.index.upkeep.carry import character_set_of
+
+_SETTING = "reader_version"
+_AT_ONCE = 5_000  # ids that one look goes through: no index says who is stale
+_STALE = (
+    "SELECT id, volume, key, header_length, transfer_syntax_uid FROM instance "
+    f"WHERE id > ? AND id <= ? AND reader_version < ? AND state <> {PURGING} ORDER BY id LIMIT 1"
+)
+_COLUMNS = ",".join(f"{column} = ?" for column in (*INSTANCE_TEXTS.values(), *INSTANCE_NUMBERS.values()))
+_RENEW = f"UPDATE instance SET {_COLUMNS}, defects = ?, reader_version = ? WHERE id = ? AND reader_version < ?"
+_INDEX_AGAIN = (
+    "UPDATE indexed_attribute SET done = 0, until = (SELECT coalesce(max(id), 0) FROM instance) WHERE until >= 0"
+)
+_REVISED = (
+    "UPDATE series SET revision = revision + 1 WHERE id = (SELECT series FROM instance WHERE id = ?)",
+    "UPDATE study SET revision = revision + 1 WHERE id = (SELECT study FROM instance WHERE id = ?)",
+)
+
+
+class Stale(NamedTuple):
+    """An object to read again."""
+
+    id: int
+    volume: int
+    key: str
+    header_length: int
+    syntax_uid: str
+    character_set: str  # that was assumed when it came
+
+
+class Renewed(NamedTuple):
+    """What it tells now."""
+
+    values: Mapping[int, str]
+    defects: Sequence[str]
+    frames: bytes | None
+    metadata: Iterable[bytes]
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether all rows are known to be of this reader."""
+    row = connection.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
+    return row is not None and row[0] == str(READER_VERSION)
+
+
+def next_after(connection: sqlite3.Connection, instance: int) -> tuple[Stale | None, int]:
+    """The next instance with rows of an older reader, as far as this look goes, and where the next look begins.
+
+    0: there is nothing beyond.
+    """
+    last = instance + _AT_ONCE
+    row = connection.execute(_STALE, (instance, last, READER_VERSION)).fetchone()
+    if row is not None:
+        return Stale._make((*row, character_set_of(connection, row[0]))), row[0]
+    (most,) = connection.execute("SELECT coalesce(max(id), 0) FROM instance").fetchone()
+    return None, last if last < most else 0
+
+
+def renew(connection: sqlite3.Connection, instance: int, told: Renewed) -> bool:
+    """New rows for an instance; False when it is gone, or of this reader already."""
+    get = told.values.get
+    values = [*(get(tag, "") for tag in INSTANCE_TEXTS), *(number(get(tag)) for tag in INSTANCE_NUMBERS)]
+    marks = " ".join(told.defects), READER_VERSION, instance, READER_VERSION
+    if not connection.execute(_RENEW, (*values, *marks)).rowcount:
+        return False
+    connection.execute("DELETE FROM metadata WHERE instance = ?", (instance,))
+    connection.executemany(
+        "INSERT INTO metadata (instance, part, body) VALUES (?,?,?)",
+        ((instance, part, body) for part, body in enumerate(told.metadata)),
+    )
+    connection.execute("DELETE FROM frame_index WHERE instance = ?", (instance,))
+    if told.frames is not None:
+        connection.execute("INSERT INTO frame_index (instance, body) VALUES (?,?)", (instance, told.frames))
+    for statement in _REVISED:
+        connection.execute(statement, (instance,))
+    return True
+
+
+def finish(connection: sqlite3.Connection, renewed: int, *, whole: bool) -> None:
+    """After the last one. Indexed attributes are read from the new metadata; `whole`: no older rows are left."""
+    if renewed:
+        connection.execute(_INDEX_AGAIN)
+    if whole:
+        connection.execute(
+            "INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_SETTING, str(READER_VERSION))
+        )
