@@ -90,11 +90,13 @@ def test_one_failure_refuses_that_object_only(faulty: Callable[[str], Served], p
     assert len(_files(served.data)) == len(before) + 2
 
 
-def test_stow_says_503(faulty: Callable[[str], Served]) -> None:
-    served = faulty("file.sync:eio:1")
+@pytest.mark.parametrize("fault", ["staging.write:enospc:1", "file.sync:eio:1", "index.commit:eio:1"])
+def test_stow_says_503(faulty: Callable[[str], Served], fault: str) -> None:
+    served = faulty(fault)
     body = part10(image(rows=512, columns=512))
     assert _stow(served, body) == 503
     _until_ready(served)
+    assert _files(served.data) == []
     assert _stow(served, body) == 200
 
 
@@ -154,6 +156,8 @@ def test_a_locked_index(server: Served) -> None:
     other.execute("BEGIN IMMEDIATE")
     item = image()
     status, _ = store_once(server.host, server.port, item)
+    assert _stow(server, part10(image())) == 503
+    assert _ready(server)[0] == 503
     other.execute("ROLLBACK")
     other.close()
     assert status == OUT_OF_RESOURCES
