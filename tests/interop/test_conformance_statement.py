@@ -20,7 +20,7 @@ UID = re.compile(r"[0-2](\.[0-9]+)+\Z")
 
 def rows(heading: str) -> list[list[str]]:
     """The rows of every table below a heading of the printed statement."""
-    part = re.split(rf"^#+ {heading}$", statement(), flags=re.MULTILINE)[1]
+    part = re.split(rf"^#+ [0-9.]+ {heading}$", statement(), flags=re.MULTILINE)[1]
     part = re.split(r"^#+ ", part, maxsplit=1, flags=re.MULTILINE)[0]
     lines = [line for line in part.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("| \n").split(" | ")] for line in lines]
@@ -34,7 +34,9 @@ def stated() -> set[tuple[str, str]]:
         for name, body in re.findall(r"^Set ([A-Z]):\n(.*?)(?=^Set |^#|^Refused)", text, re.MULTILINE | re.DOTALL)
     }
     found = set()
-    for line in re.findall(r"^\| .* \|$", re.split(r"^### SOP classes$", text, flags=re.MULTILINE)[1], re.MULTILINE):
+    for line in re.findall(
+        r"^\| .* \|$", re.split(r"^### 1.1 Content and transfer$", text, flags=re.MULTILINE)[1], re.MULTILINE
+    ):
         cells = [cell.strip() for cell in line[1:-1].split("|")]
         if len(cells) == 6 and UID.match(cells[2]) and cells[3] == "yes":
             found |= {(cells[2], syntax) for syntax in sets[cells[5]]}
@@ -76,7 +78,7 @@ def test_classes_that_nobody_knows_are_stored(shared_server: Served) -> None:
 
 
 def test_our_scu_role_is_granted_where_it_is_stated(shared_server: Served) -> None:
-    scu = {row[2] for row in rows("SOP classes") if len(row) == 6 and row[4] == "yes"}
+    scu = {row[2] for row in rows("Content and transfer") if len(row) == 6 and row[4] == "yes"}
     classes = [uid for uid, row in WELL_KNOWN.items() if row.kind in "TCM"]
     asked = [(uid, EXPLICIT_LE) for uid in classes]
     assert {uid for uid, _ in asyncio.run(accepted(peer_of(shared_server), asked, "scp"))} == scu != set()
@@ -94,6 +96,25 @@ def test_options_are_granted_as_stated(shared_server: Served, sop_class: str, co
             return association.info.extended.get(sop_class, bytes(len(options)))
 
     assert asyncio.run(granted()) == bytes(options)
+
+
+# PS3.2 N
+SECTIONS = [
+    "1 Overview", "2 Table of contents", "3 Introduction", "4 Implementation model",
+    "5 Service and interoperability description", "6 Configuration", "7 Network and media communication details",
+    "8 Security",
+]  # fmt: skip
+
+
+def test_the_sections_are_those_of_the_template() -> None:
+    assert re.findall(r"^## (.*)$", statement(), re.MULTILINE) == SECTIONS
+    assert re.findall(r"^- (.*)$", statement().split("## 3")[0].split("## 2")[1], re.MULTILINE) == SECTIONS
+
+
+def test_who_works_in_which_store_is_stated() -> None:
+    assert len(rows("Stores")) == 1 + 4
+    assert ["`called_aets`", "`()`"] in rows("Fields of a store")
+    assert ["`store`", "``"] in rows("Nodes of the AE table")
 
 
 def test_the_command_prints_it() -> None:

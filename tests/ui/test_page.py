@@ -30,7 +30,7 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-def store(server: Served, number: int, name: str) -> None:
+def store(server: Served, number: int, name: str, below: str = "") -> None:
     texts = [
         (0x00080016, "UI", CT),
         (0x00080018, "UI", f"2.25.{number}3"),
@@ -43,7 +43,9 @@ def store(server: Served, number: int, name: str) -> None:
     ]
     data_set = encode([(tag, vr, text.encode()) for tag, vr, text in texts], SYNTAXES[EXPLICIT_LE])
     body = meta_group(CT, f"2.25.{number}3", EXPLICIT_LE) + data_set
-    request = urllib.request.Request(server.http + "/dicom-web/studies", body, {"content-type": "application/dicom"})
+    request = urllib.request.Request(
+        server.http + below + "/dicom-web/studies", body, {"content-type": "application/dicom"}
+    )
     assert urllib.request.urlopen(request).status == 200
 
 
@@ -98,6 +100,33 @@ def test_studies_show_a_thumbnail(page: Any, server: Served) -> None:
     assert page.evaluate(WIDTHS) == [96, 96]
     loaded = [url for url in requests if "/thumbnail" in url]
     assert len(loaded) == 1 and "/studies/2.25.21/" in loaded[0]  # the other is kept
+
+
+def test_a_store_is_chosen(browser: Any, start_server: Any, tmp_path: Any) -> None:
+    (tmp_path / "sagittal.toml").write_text(
+        '[stores.research]\ncalled_aets = ["RESEARCH1"]\n[stores.quiet]\n', encoding="utf-8"
+    )
+    server = start_server("--config", str(tmp_path / "sagittal.toml"))
+    store(server, 1, "Doe^Jane")
+    store(server, 2, "Trial^One", "/stores/research")
+    page = browser.new_page(locale="en")
+    page.goto(server.http + "/")
+    page.wait_for_selector("#latest tbody tr")
+    assert page.locator("#store-name option").all_text_contents() == ["main", "research", "quiet"]
+    page.select_option("#store-name", "research")
+    page.wait_for_selector("#latest tbody tr:has-text('Trial')")
+    assert page.locator("#latest tbody tr").count() == 1
+    assert page.text_content("#aet") == "RESEARCH1"
+    assert page.text_content("#web") == f"{server.http}/stores/research/dicom-web"
+    assert page.evaluate(WIDTHS) == [96]
+    store(server, 3, "Trial^Two", "/stores/research")
+    page.wait_for_selector("#latest tbody tr:nth-child(2)")
+    page.select_option("#store-name", "quiet")
+    page.wait_for_selector("#empty:visible")
+    assert not page.is_visible("#sending")
+    page.select_option("#store-name", "main")
+    page.wait_for_selector("#latest tbody tr:has-text('Doe')")
+    page.close()
 
 
 def test_the_rest_is_described(page: Any, server: Served) -> None:

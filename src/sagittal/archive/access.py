@@ -7,7 +7,7 @@ speak a protocol.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -53,6 +53,12 @@ def enter(principal: Principal, store: int) -> Principal:
     if "admin" not in principal.verbs:
         raise NotAuthorized(f"{principal.name} may not work in this store")
     return replace(principal, store=store)
+
+
+def places(principal: Principal, stores: Mapping[str, int]) -> dict[str, Principal]:
+    """The stores that the principal may enter, by name, each with itself at work there."""
+    may_all = "admin" in principal.verbs
+    return {name: enter(principal, at) for name, at in stores.items() if may_all or at == principal.store}
 
 
 def audit_row(

@@ -14,21 +14,29 @@ from sagittal.web.routes import RESOURCES
 from sagittal.web.wire.accept import COMPRESSED_TYPES
 
 
-def sections() -> Iterator[str]:
-    yield section("DICOMweb: the origin server", _SERVER)
-    yield section("Resources", table(("method", "resource", "takes", "answers"), _resource_rows()), depth=3)
-    yield section("Transfer syntaxes", _SYNTAXES, table(("made by a codec", "UID"), _made()), depth=3)
-    yield section("Answers to a store request", _STORED, depth=3)
-    yield section("Media types of frames", table(("media type", "transfer syntaxes"), _types()), depth=3)
-    yield section("Limits", table(("limit", "value"), _limit_rows()), depth=3)
+def services_described() -> Iterator[str]:
+    """What the origin server answers, and what the commands ask."""
+    yield section("DICOM Web services", _SERVER, depth=3)
+    yield section("Resources", table(("method", "resource", "takes", "answers"), _resource_rows()), depth=4)
+    yield section("Answers to a store request", _STORED, depth=4)
+    yield section("Media types of frames", table(("media type", "transfer syntaxes"), _types()), depth=4)
+    yield section("Limits", table(("limit", "value"), _limit_rows()), depth=4)
+    yield section("The commands", _AGENT, depth=4)
+
+
+def communication() -> Iterator[str]:
+    """Transfer syntaxes and errors."""
+    yield section(
+        "Transfer syntaxes of DICOM Web services", _SYNTAXES, table(("made by a codec", "UID"), _made()), depth=3
+    )
     yield section("Errors, by HTTP and by DIMSE", _ERRORS, table(("HTTP", "DIMSE", "meaning"), _error_rows()), depth=3)
-    yield section("DICOMweb: the commands", _AGENT)
 
 
 _SERVER = """\
-Below `/dicom-web` on the HTTP port (8042), plain; a proxy in front makes HTTPS of it. Whoever shows a bearer token
-(RFC 6750) has its verbs; on loopback without tokens everybody may do everything. An empty search answers 200 with an
-empty list. Answers that are cut say so in `Warning: 299`.
+Below `/dicom-web` on the HTTP port (8042), plain; a proxy in front makes HTTPS of it. That is the store `main`; below
+`/stores/NAME/dicom-web` the same resources are those of another store, and so are the addresses in answers. Whoever
+shows a bearer token (RFC 6750) has its verbs; on loopback without tokens everybody may do everything. An empty search
+answers 200 with an empty list. Answers that are cut say so in `Warning: 299`.
 """
 _SYNTAXES = """\
 Instances and frames are answered in their stored transfer syntax when the request accepts it, else in one that it names

@@ -61,25 +61,31 @@ def syntaxes_of(service: Service) -> tuple[str, ...]:
     return tuple(uid for uid in SYNTAXES if service.syntaxes(uid))
 
 
-def sections() -> Iterator[str]:
+def content() -> Iterator[str]:
+    """Which SOP classes, in which roles."""
     made = services()
-    sets = _sets(made)
-    yield section("Networking: the archive's application entity", _MODEL)
-    yield section("SOP classes", _CLASSES, table(_HEAD, _class_rows(made, sets)), depth=3)
-    yield section("Transfer syntaxes", *_syntaxes(sets), depth=3)
+    yield section("Content and transfer", _CLASSES, table(_HEAD, _class_rows(made, _sets(made))), depth=3)
+
+
+def services_described() -> Iterator[str]:
+    """What each service does, with its statuses."""
+    yield section("DIMSE services", _MAPPING, depth=3)
+    yield section("Storage", _STORAGE, table(("status", "meaning", "when"), _statuses(_STORE)), depth=4)
+    statuses = table(("status", "meaning", "when"), _statuses(_FIND))
+    yield section("Query", _QUERY, *_models(), *_keys(), statuses, depth=4)
+    yield section("Retrieve", _RETRIEVE, table(("status", "meaning", "when"), _statuses(_MOVE)), depth=4)
+    yield section("The commands", _COMMANDS, table(("SOP class", "UID", "command"), _command_rows()), depth=4)
+
+
+def communication() -> Iterator[str]:
+    """How associations are made."""
     yield section("Associations", table(("policy", "value"), _association_rows()), depth=3)
     yield section("Extended negotiation", table(("option", "FIND", "MOVE and GET"), _terms()), depth=3)
-    yield section("Storage", _STORAGE, table(("status", "meaning", "when"), _statuses(_STORE)), depth=3)
-    statuses = table(("status", "meaning", "when"), _statuses(_FIND))
-    yield section("Query", _QUERY, *_models(), *_keys(), statuses, depth=3)
-    yield section("Retrieve", _RETRIEVE, table(("status", "meaning", "when"), _statuses(_MOVE)), depth=3)
-    yield section("Networking: the commands", _COMMANDS, table(("SOP class", "UID", "command"), _command_rows()))
+    yield section("Transfer syntaxes of DIMSE services", *_syntaxes(_sets(services())), depth=3)
 
 
-_MODEL = """\
-One application entity, SAGITTAL unless configured otherwise, listens on one port (11112), plain or with TLS. It
-answers verification, stores what is sent, and answers queries and retrievals; for C-MOVE it opens associations to
-nodes of its AE table. A C-STORE that is answered with success is on disk: file, directory and index row are synced.
+_MAPPING = """\
+All services of the archive are of its one application entity; those of the commands are of one of their own.
 """
 _CLASSES = """\
 *SCP*: we perform the operations. *SCU*: we invoke them, on associations that we open for C-MOVE, and on the
@@ -138,6 +144,7 @@ def _association_rows() -> Iterator[tuple[str, object]]:
         "Acceptance",
         "on loopback anybody; else calling AE title, address and called AE title must agree",
     )
+    yield "Called AE titles", "our own, `dimse.called_aets`, and those of stores (`stores.NAME.called_aets`)"
 
 
 def _terms() -> Iterator[tuple[str, str, str]]:
@@ -171,6 +178,8 @@ the tables from the index, any other standard or private one from what was kept 
 is matched within what the indexed keys leave, up to a limit, else A700. Keys that can't be matched give FF01.
 Two quotation marks (`""`) match what has no value (Empty Value Matching, PS3.4 C.2.2.2.7), and several values any of
 them, without being negotiated: as literal texts they would match nothing that is held.
+Names match by component group, without regard to case and accents, wild cards too. In fuzzy semantic matching each word that is asked for
+equals a word of the name, in whatever component, but for one letter, or sounds like it (a Soundex of folded spellings).
 Responses come in the character set of the request where it can hold them, else in ISO_IR 192.
 """
 _FIND = (

@@ -7,7 +7,7 @@ from dataclasses import fields
 from importlib.metadata import version
 
 from sagittal.archive.access import VERBS
-from sagittal.config import DimseSettings, NodeSettings, Settings, WebSettings
+from sagittal.config import DimseSettings, NodeSettings, Settings, StoreSettings, WebSettings
 from sagittal.conformance.markdown import section, table
 from sagittal.conformance.networking import services
 from sagittal.dicom import charset
@@ -30,15 +30,30 @@ def overview() -> Iterator[str]:
     text = f"""\
 Sagittal {version("sagittal")} is an archive and a toolkit: it stores objects of any SOP class as they were sent, and
 answers queries and retrievals over DIMSE and DICOMweb; its commands do the same towards other archives. This page is
-printed by `sagittal conformance` from the tables that the program runs on, with the settings at their defaults. The
-topics are those of PS3.2.
+printed by `sagittal conformance` from the tables that the program runs on, with the settings at their defaults. Its
+sections are those of PS3.2 N.
 """
-    yield section("Overview", text, table(("service", "user (SCU)", "provider (SCP)"), _service_rows()), _WEB)
+    yield section("Overview", text)
 
 
-_WEB = """\
-DICOMweb: origin server and user agent of Studies Service transactions (PS3.18 10). Media storage: none.
-"""
+def overview_of_services() -> Iterator[str]:
+    """The rest of the overview."""
+    yield section("DIMSE services", table(("service", "user (SCU)", "provider (SCP)"), _service_rows()), depth=3)
+    yield section("DICOM Web services", table(("service", "user agent", "origin server"), _WEB), depth=3)
+    yield section("Media services", "No application profile of PS3.11 is claimed.\n", depth=3)
+    yield section("Real-time video", "Streams of ST 2110 are refused.\n", depth=3)
+    yield section("De-identification profiles", "Nothing that is stored is de-identified (PS3.15 E).\n", depth=3)
+    yield section(
+        "Specific character sets", _CHARACTERS, table(("defined term", "read and written"), _term_rows()), depth=3
+    )
+
+
+_WEB = (
+    ("URI service (PS3.18 9)", "", "yes"),
+    ("Studies service (PS3.18 10)", "yes", "yes"),
+    ("Non-patient instance service (PS3.18 12)", "", "yes"),
+    ("Capabilities (PS3.18 8.9)", "", "yes"),
+)
 
 
 def _service_rows() -> Iterator[tuple[str, str, str]]:
@@ -48,13 +63,66 @@ def _service_rows() -> Iterator[tuple[str, str, str]]:
         yield clause, "yes", "yes" if service.scp else ""
 
 
-def rest() -> Iterator[str]:
-    yield section(
-        "Media interchange", "No application profile of PS3.11 is claimed. `sagittal import` reads Part 10 files.\n"
-    )
-    yield section("Character sets", _CHARACTERS, table(("defined term", "read and written"), _term_rows()))
+def introduction() -> Iterator[str]:
+    """Of what version this is, for whom."""
+    yield section("Introduction", _INTRODUCTION)
+    yield section("Revision history", table(("version", "is described by"), _revisions()), depth=3)
+
+
+_INTRODUCTION = """\
+For those who connect this archive with other systems and know DICOM. Two statements that fit do not replace a test of
+the two systems. Words are those of the Standard; a *store* is a project of the archive, and a *node* an application
+entity that its AE table knows.
+"""
+
+
+def _revisions() -> Iterator[tuple[str, str]]:
+    yield version("sagittal"), "this statement, which each version prints of itself"
+
+
+def model() -> Iterator[str]:
+    """Application entities, and what lies behind them."""
+    yield section("Implementation model")
+    yield section("Application entities and data flow", _MODEL, depth=3)
+    yield section("Stores", _STORES, table(("who", "works in"), _WHERE), depth=3)
+
+
+_MODEL = """\
+One application entity, SAGITTAL unless configured otherwise, listens on one port (11112), plain or with TLS. It
+answers verification, stores what is sent, and answers queries and retrievals; for C-MOVE it opens associations to
+nodes of its AE table. An HTTP server on another port is the origin server of the web services. Both work on the same
+objects: what came by one way is there at once by every other. A C-STORE that is answered with success is on disk: file,
+directory and index row are synced.
+"""
+_STORES = """\
+The archive has a store `main`, and those of the configuration. A store may hold the same UIDs as another one with other
+content; nobody who works in one finds, retrieves or changes anything of another one. Retrieve AE Title (0008,0054) is
+the first title of the store, else our own.
+"""
+_WHERE = (
+    ("an association of a node with a `store`", "that store, whatever title it calls"),
+    ("any other association", "the store of the called AE title (`stores.NAME.called_aets`), else `main`"),
+    ("a request below `/stores/NAME`", "that store; else `main`"),
+    ("a bearer token, or a verified user", "the store of the token alone, unless it may `admin`"),
+)
+
+
+def media() -> Iterator[str]:
+    """PS3.11."""
+    text = "No application profile of PS3.11 is claimed. `sagittal import` reads Part 10 files.\n"
+    yield section("Media services", text, depth=3)
+
+
+def security() -> Iterator[str]:
+    """What is allowed, and what is protected."""
     yield section("Security", _SECURITY, _verbs())
-    yield section("Configuration", _CONFIGURATION, _settings(), "A node of the AE table has:\n", _node_fields())
+
+
+def configuration() -> Iterator[str]:
+    """The settings that the statement depends on."""
+    yield section("Configuration", _CONFIGURATION, _settings())
+    yield section("Nodes of the AE table", _fields(NodeSettings, ("aet", "host", "port")), depth=3)
+    yield section("Fields of a store", _fields(StoreSettings, ()), depth=3)
 
 
 _CHARACTERS = """\
@@ -107,7 +175,6 @@ def _settings() -> str:
     return table(("setting", "default"), rows)
 
 
-def _node_fields() -> str:
-    required = ("aet", "host", "port")
-    rows = [(f"`{f.name}`", "required" if f.name in required else f"`{f.default}`") for f in fields(NodeSettings)]
+def _fields(kind: type[NodeSettings | StoreSettings], required: tuple[str, ...]) -> str:
+    rows = [(f"`{f.name}`", "required" if f.name in required else f"`{f.default}`") for f in fields(kind)]
     return table(("field", "default"), rows)

@@ -79,6 +79,7 @@ class TestPage:
         assert (body["studies"], body["instances"], body["bytes"]) == (2, 4, 5)
         assert body["latest"][0]["description"] == "<script>"
         assert body["cursor"] == "c0"
+        assert (body["store"], body["stores"]) == ("main", ["main"])
 
 
 class TestProbes:

@@ -206,3 +206,37 @@ def test_a_token_lets_into_its_store_only(tmp_path: Path) -> None:
         "research": [403, 403, 200, 200],
         "admin": [200, 200, 200, 200],
     }
+
+
+def test_the_page_and_the_metrics_tell_stores_apart(tmp_path: Path) -> None:
+    secrets = {"main": 1, "research": 2, "admin": 1}
+    verbs = frozenset({"find"})
+    holders = {
+        hashlib.sha256(name.encode()).hexdigest(): Principal(
+            name, "token", verbs | {"admin"} if name == "admin" else verbs, store
+        )
+        for name, store in secrets.items()
+    }
+
+    async def act(client: httpx.AsyncClient) -> None:
+        for name, prefix, aet, seen in (
+            ("main", "", "SAGITTAL", ["main"]),
+            ("research", STORE, "RESEARCH1", ["research"]),
+            ("admin", "", "SAGITTAL", ["main", "research", "empty"]),
+            ("admin", STORE, "RESEARCH1", ["main", "research", "empty"]),
+            ("admin", "/stores/empty", "", ["main", "research", "empty"]),
+        ):
+            headers = {"authorization": f"Bearer {name}"}
+            body = (await client.get(f"{prefix}/api/summary", headers=headers)).json()
+            assert (body["aet"], body["store"]) == (aet, prefix.rpartition("/")[2] or "main")
+            assert body["stores"] == seen
+            assert body["studies"] == len(body["latest"]) == (prefix != "/stores/empty")
+        text = (await client.get("/metrics", headers={"authorization": "Bearer admin"})).text
+        assert "sagittal_studies 1.0" in text  # of main
+        for store, number in (("main", 1.0), ("research", 1.0), ("empty", 0.0)):
+            assert f'sagittal_store_studies{{store="{store}"}} {number}' in text
+        text = (await client.get("/metrics", headers={"authorization": "Bearer main"})).text
+        assert 'sagittal_store_bytes{store="main"}' in text
+        assert "research" not in text and "empty" not in text
+
+    asked(tmp_path, act, Settings(tokens=lambda: holders, aets={2: "RESEARCH1"}))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sagittal.web.house import House, Listener
     from sagittal.workers.pool import Pool
 
-# A field of `archive.upkeep.statistics.Counts` -> what it is.
+# A field of `archive.upkeep.statistics.Counts` -> what it is; of main, and of every store that is open to who asks.
 FIGURES: Mapping[str, str] = {
     "patients": "Patients held.",
     "studies": "Studies held.",
@@ -51,17 +51,21 @@ class Health:
     async def metrics(self, request: Request) -> Response:
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-        counts = await self._house.archive.statistics(request.scope["principal"])
+        from sagittal.archive.access import places
+
+        archive, principal = self._house.archive, request.scope["principal"]
+        counts = await archive.statistics(principal)
+        stores = {name: await archive.statistics(who) for name, who in places(principal, archive.stores).items()}
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Figures(self._house, counts, self._started_at))
+        registry.register(_Figures(self._house, counts, stores, self._started_at))
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 class _Figures:
     """A collector of one scrape."""
 
-    def __init__(self, house: House, counts: Counts, started_at: float) -> None:
-        self._counts, self._answers, self._started_at = counts, house.answers, started_at
+    def __init__(self, house: House, counts: Counts, stores: Mapping[str, Counts], started_at: float) -> None:
+        self._counts, self._stores, self._answers, self._started_at = counts, stores, house.answers, started_at
         self._figures, self._listener = house.archive.figures(), house.settings.listener
         self._workers = house.workers
         self._durability, self._ready = house.settings.durability, not (house.archive.ready() or house.settings.ready())
@@ -71,6 +75,10 @@ class _Figures:
 
         for name, text in FIGURES.items():
             yield GaugeMetricFamily(f"sagittal_{name}", text, value=getattr(self._counts, name))
+            family = GaugeMetricFamily(f"sagittal_store_{name}", f"{text[:-1]}, by store.", labels=["store"])
+            for store, counts in self._stores.items():
+                family.add_metric([store], getattr(counts, name))
+            yield family
         yield from _ingest(self._figures)
         if self._listener is not None:
             yield from _associations(self._listener)

@@ -11,6 +11,10 @@ let shown = null; // the last summary
 let pictures = new Map(); // study UID and count of instances -> its img
 let known = null; // study UIDs that were in the list before
 
+// The store that is shown, of ?store=NAME; main without.
+const store = new URLSearchParams(location.search).get("store") ?? "";
+const inStore = (path) => (store ? `/stores/${encodeURIComponent(store)}${path}` : path);
+
 const word = (key) => (WORDS[language] ?? WORDS.en)[key];
 
 function headers(more = {}) {
@@ -59,7 +63,7 @@ function picture(study) {
     image.width = image.height = 48;
     image.loading = "lazy";
     image.addEventListener("error", () => { image.hidden = true; });
-    load(image, `/dicom-web/studies/${encodeURIComponent(study.study)}/thumbnail?viewport=96,96`);
+    load(image, inStore(`/dicom-web/studies/${encodeURIComponent(study.study)}/thumbnail?viewport=96,96`));
   }
   return [key, image];
 }
@@ -99,9 +103,12 @@ function row(study) {
 function show(summary) {
   shown = summary;
   const number = new Intl.NumberFormat(language);
-  at("aet").textContent = summary.aet;
+  at("aet").textContent = summary.aet || "–";
+  at("sending").hidden = !summary.aet; // only nodes of its own work in a store that no title calls
   at("dimse").textContent = summary.dimse_port;
-  at("web").textContent = `${location.origin}/dicom-web`;
+  at("web").textContent = location.origin + inStore("/dicom-web");
+  at("store-choice").hidden = summary.stores.length < 2;
+  at("store-name").replaceChildren(...summary.stores.map((name) => new Option(name, name, false, name === summary.store)));
   at("dcmsend").textContent =
     `dcmsend --no-halt -aec ${summary.aet} ${summary.host} ${summary.dimse_port} +sd +r ${word("folder")}`;
   const host = summary.host.includes(":") ? `[${summary.host}]` : summary.host;
@@ -121,9 +128,10 @@ function show(summary) {
 }
 
 async function refresh() {
-  const answer = await fetch("/api/summary", { headers: headers() });
-  at("sign-in").hidden = answer.status !== 401;
-  if (answer.status === 401) {
+  const answer = await fetch(inStore("/api/summary"), { headers: headers() });
+  const refused = answer.status === 401 || answer.status === 403; // 403: a token of another store
+  at("sign-in").hidden = !refused;
+  if (refused) {
     state("bad", sessionStorage.getItem("token") ? word("refused") : word("token"));
     return null;
   }
@@ -135,7 +143,7 @@ async function refresh() {
 
 // fetch instead of EventSource: that one can't send a token.
 async function follow(cursor) {
-  const address = `/api/changes?since=${encodeURIComponent(cursor)}`;
+  const address = inStore(`/api/changes?since=${encodeURIComponent(cursor)}`);
   const answer = await fetch(address, { headers: headers({ Accept: "text/event-stream" }) });
   if (!answer.ok) throw new Error(answer.status);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -165,6 +173,9 @@ at("language").addEventListener("change", (event) => {
   language = event.target.value;
   localStorage.setItem("language", language);
   translate();
+});
+at("store-name").addEventListener("change", (event) => {
+  location.search = event.target.value === "main" ? "" : `?store=${encodeURIComponent(event.target.value)}`;
 });
 at("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();

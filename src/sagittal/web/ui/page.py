@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import orjson
 from starlette.responses import Response
 
+from sagittal.archive.access import Principal, places
+from sagittal.archive.index import MAIN_STORE
 from sagittal.errors import NotFound
 from sagittal.web.security import PAGE_POLICY, host_name
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sagittal.archive.access import Principal
     from sagittal.archive.upkeep.statistics import LatestStudy
     from sagittal.web.house import House
 
@@ -62,8 +63,11 @@ class Page:
         principal: Principal = request.scope["principal"]
         settings = self._house.settings
         counts = await self._house.archive.statistics(principal)
+        stores = self._house.archive.stores
         body = {
-            "aet": settings.aet,
+            "aet": settings.aet if principal.store == MAIN_STORE else settings.aets.get(principal.store, ""),
+            "store": next(name for name, number in stores.items() if number == principal.store),
+            "stores": list(places(principal, stores)),
             "host": host_name(request.headers["host"]).strip("[]"),
             "dimse_port": settings.dimse_port,
             "durability": settings.durability,

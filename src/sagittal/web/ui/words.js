@@ -1,7 +1,7 @@
 // Every word of the page, in each language. The keys are those of data-word in index.html and of word() in page.js.
 export const WORDS = {
   en: {
-    skip: "Skip to the studies", language: "Language", token: "This archive asks for a bearer token", enter: "Enter",
+    skip: "Skip to the studies", storeChoice: "Store", language: "Language", token: "This archive asks for a bearer token", enter: "Enter",
     connect: "Connect", aet: "AE title", dimse: "DIMSE port", web: "DICOMweb", send: "Send a folder with DCMTK",
     sendOwn: "Or with Sagittal itself", copy: "Copy", copied: "Copied", held: "Held here", studies: "studies",
     series: "series", instances: "instances", stored: "stored", latest: "Latest studies", date: "Date",
@@ -13,7 +13,7 @@ export const WORDS = {
     notDurable: "Durability is off: what is stored now may be lost when this machine stops.",
   },
   es: {
-    skip: "Ir a los estudios", language: "Idioma", token: "Este archivo pide un token de acceso", enter: "Entrar",
+    skip: "Ir a los estudios", storeChoice: "Almacén", language: "Idioma", token: "Este archivo pide un token de acceso", enter: "Entrar",
     connect: "Conectar", aet: "Título AE", dimse: "Puerto DIMSE", web: "DICOMweb", send: "Enviar una carpeta con DCMTK",
     sendOwn: "O con el propio Sagittal", copy: "Copiar", copied: "Copiado", held: "Guardado aquí", studies: "estudios",
     series: "series", instances: "instancias", stored: "almacenados", latest: "Últimos estudios", date: "Fecha",
