@@ -178,8 +178,9 @@ the tables from the index, any other standard or private one from what was kept 
 is matched within what the indexed keys leave, up to a limit, else A700. Keys that can't be matched give FF01.
 Two quotation marks (`""`) match what has no value (Empty Value Matching, PS3.4 C.2.2.2.7), and several values any of
 them, without being negotiated: as literal texts they would match nothing that is held.
-Names match by component group, without regard to case and accents, wild cards too. In fuzzy semantic matching each word that is asked for
-equals a word of the name, in whatever component, but for one letter, or sounds like it (a Soundex of folded spellings).
+Names match by component group, without regard to case and accents, wild cards too. In fuzzy semantic matching each word
+that is asked for equals a word of the name, in whatever component, but for one letter, or sounds like it (a Soundex of
+folded spellings).
 Responses come in the character set of the request where it can hold them, else in ISO_IR 192.
 """
 _FIND = (
