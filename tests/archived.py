@@ -71,9 +71,9 @@ def instance_of(held: Built) -> str:
     return f"{series_of(held)}/instances/{held.sop_instance_uid}"
 
 
-def parts(answer: httpx.Response) -> list[tuple[dict[str, str], bytes]]:
+def parts(answer: httpx.Response, status: int = 200) -> list[tuple[dict[str, str], bytes]]:
     """Headers and content of each part, cut by the boundary: what no code of ours has read."""
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == status, answer.text
     boundary = answer.headers["content-type"].partition("boundary=")[2].partition(";")[0].strip('"').encode()
     first, *inside, last = answer.content.split(b"--" + boundary)
     assert (first, last) == (b"", b"--\r\n")

@@ -136,6 +136,66 @@ class TestRanges:
             assert answer.headers["content-length"] == str(len(content))
             assert answer.headers["accept-ranges"] == "bytes"
 
+    @pytest.mark.parametrize(
+        ("asked_for", "status", "content_range", "content"),
+        [
+            ("bytes=0-3", 206, "bytes 0-3/2048", DOCUMENT[:4]),
+            ("bytes=-8", 206, "bytes 2040-2047/2048", DOCUMENT[2040:]),
+            ("bytes=2048-", 416, None, None),
+            ("bytes=0-1,4-5", 200, None, DOCUMENT),
+        ],
+    )
+    def test_of_a_value_in_a_part(
+        self, tmp_path: Path, asked_for: str, status: int, content_range: str | None, content: bytes | None
+    ) -> None:
+        """The range is one of the value, and the part says so (PS3.18 8.4.3), not the answer."""
+        held = build(extra={"EncapsulatedDocument": DOCUMENT})
+
+        async def act(client: httpx.AsyncClient, _: Any) -> tuple[str, httpx.Response]:
+            (obj,) = (await client.get(instance_of(held) + "/metadata")).json()
+            address = obj["00420011"]["BulkDataURI"]
+            accept = 'multipart/related; type="application/octet-stream"'
+            return address, await client.get(address, headers={"accept": accept, "range": asked_for})
+
+        address, answer = asked(tmp_path, [held], act)
+        assert answer.status_code == status
+        if content is None:
+            assert answer.headers["content-range"] == "bytes */2048"
+            return
+        assert "content-range" not in answer.headers
+        assert answer.headers["content-length"] == str(len(answer.content))
+        ((told, body),) = parts(answer, status)
+        assert body == content
+        assert told["content-location"] == address.partition("?")[0]
+        assert told.get("content-range") == content_range
+
+    def test_of_a_frame_or_a_video_in_a_part(self, tmp_path: Path) -> None:
+        still, video = build(1, syntax_uid=JPEG_2000_LOSSLESS), build(2, syntax_uid=MPEG2, frames=3)
+        accepts = ("image/jp2", "video/mpeg")
+        found = answers(
+            tmp_path,
+            [still, video],
+            *(
+                (f"{instance_of(held)}/bulkdata/7FE00010",
+                 {"accept": f'multipart/related; type="{type_}"', "range": "bytes=3-9"})
+                for held, type_ in zip((still, video), accepts, strict=True)
+            ),
+        )  # fmt: skip
+        for answer, held in zip(found, (still, video), strict=True):
+            ((told, body),) = parts(answer, 206)
+            assert body == b"".join(held.frames)[3:10]
+            assert told["content-range"] == f"bytes 3-9/{sum(map(len, held.frames))}"
+
+    def test_of_several_values_there_are_none(self, tmp_path: Path) -> None:
+        held = build(extra={"EncapsulatedDocument": DOCUMENT})
+        whole, asked_for = answers(
+            tmp_path,
+            [held],
+            (study_of(held) + "/bulkdata", {"accept": "multipart/related"}),
+            (study_of(held) + "/bulkdata", {"accept": "multipart/related", "range": "bytes=0-3"}),
+        )
+        assert [body for _, body in parts(asked_for)] == [body for _, body in parts(whole)]
+
     def test_of_an_instance(self, tmp_path: Path) -> None:
         held = build()
         accept = {"accept": "application/dicom"}

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from archived import asked, parts
+from archived import BASE, asked, parts
 from builders import CT, Built, build, uid
 
 from sagittal.archive.access import LOCAL
@@ -94,7 +94,8 @@ def test_search(tmp_path: Path, path: str, numbers: list[int]) -> None:
 
     answer = asked(tmp_path, [build()], act)
     assert names(answer) == [HELD[number - 1][0] for number in numbers]
-    assert ("warning" in answer.headers) == (path == "color-palettes?limit=1")
+    told = f"299 {BASE}/dicom-web: There are 1 additional results that can be requested"
+    assert answer.headers.get("warning") == (told if path == "color-palettes?limit=1" else None)
 
 
 @pytest.mark.parametrize(

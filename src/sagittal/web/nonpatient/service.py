@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sagittal.archive.retrieve import InstanceRef
     from sagittal.web.house import House
 
-_ONLY_MORE = '299 sagittal "There are {} additional results that can be requested"'
+_ONLY_MORE = "There are {} additional results that can be requested"  # PS3.18 8.3.4.4
 _CONTROLS = frozenset({"limit", "offset", "includefield", "accept", "fuzzymatching"})
 _DEPTH_MAX = 16
 # What every answer says, besides what was asked for (PS3.4 U.6, X.6, BB.6, HH.6).
@@ -76,7 +76,7 @@ class NonPatient:
         body = orjson.dumps([_row(each, asked.include, instance_address(addresses, each.ref)) for each in shown])
         answer = Response(body, media_type=type_)
         if more := max(0, len(found) - asked.offset - len(shown)):
-            answer.headers.append("warning", _ONLY_MORE.format(more))
+            answer.headers.append("warning", addresses.warning(_ONLY_MORE.format(more)))
         return answer
 
     async def retrieve(self, request: Request) -> Response:

@@ -3,7 +3,8 @@
 What there is, the metadata tells: it names each value that it leaves out by its place in the data set, so that no
 object is parsed here. Native values are one part each, encapsulated pixel data is a part for each frame without the
 framing of fragments (8.7.3.3.2), a video is one part; so is the pixel data of an icon, which is looked for. A document
-can be had as what it is. A value alone can be had by ranges. Values that metadata holds inline are not bulk data.
+can be had as what it is. A value can be had by ranges, alone or as a part, several values and frames can't (RFC 9110
+14.2 lets Range be ignored). Values that metadata holds inline are not bulk data.
 """
 
 from __future__ import annotations
@@ -107,9 +108,7 @@ class BulkData:
         def cut(first: int, count: int) -> Iterator[bytes]:
             return self._stored.value(ref, offset, first, count)
 
-        if choice.multipart:
-            return self._packaging.parts(choice, iter((cut(0, length),)), [where], [length], headers(tag))
-        return self._packaging.alone(request, choice.offer.type, length, cut, tag, headers(tag))
+        return self._packaging.one(request, choice, where, length, cut, tag)
 
     async def _document_length(self, principal: Principal, ref: InstanceRef, length: int) -> int:
         """Bytes of a document without what brings the value to an even length (PS3.3 C.24.2)."""
@@ -137,9 +136,6 @@ class BulkData:
         """One frame: as a part, or alone and by ranges."""
         base, (bits,) = found
         size = sum(-(-length // 8) for _, length in bits)
-        if choice.multipart:
-            parts = self._stored.frames(ref, [bits], base)
-            return self._packaging.parts(choice, parts, [where], [size], headers(tag))
 
         def cut(first: int, length: int) -> Iterator[bytes]:
             if not length:
@@ -148,7 +144,7 @@ class BulkData:
                 (piece for part in self._stored.frames(ref, [bits], base) for piece in part), first, first + length
             )
 
-        return self._packaging.alone(request, choice.offer.type, size, cut, tag, headers(tag))
+        return self._packaging.one(request, choice, where, size, cut, tag)
 
     async def _encapsulated(
         self, request: Request, ref: InstanceRef, ranges: Sequence[MediaType], where: str
@@ -167,16 +163,14 @@ class BulkData:
         if held.deflated:
             parts = self._stored.inflated_frames(ref, range(1, count + 1))
             return self._packaging.parts(choice, parts, [where] * count, None, headers(tag))
-        if held.video and not choice.multipart:
+        if held.video:
             loop = asyncio.get_running_loop()
             size = await loop.run_in_executor(self._house.readers, self._stored.code_stream_length, ref)
 
             def cut(first: int, length: int) -> Iterator[bytes]:
                 return self._stored.code_stream(ref, first, first + length)
 
-            return self._packaging.alone(request, choice.offer.type, size, cut, tag, headers(tag))
-        if held.video:
-            return self._packaging.parts(choice, iter((self._stored.code_stream(ref),)), [where], None, headers(tag))
+            return self._packaging.one(request, choice, where, size, cut, tag)
         base, found = await self._frames(ref)
         if len(found) == 1:
             return self._stream(request, ref, choice, (base, found), where, tag)

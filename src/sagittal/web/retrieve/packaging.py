@@ -15,7 +15,7 @@ from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import NotAcceptable, RangeNotSatisfiable
 from sagittal.web.problems import problem
 from sagittal.web.wire.accept import COMPRESSED_TYPES, OCTET_STREAM, Choice, MediaType, Offer, accepted, choose
-from sagittal.web.wire.conditions import Cut, Header, content_range, span
+from sagittal.web.wire.conditions import Cut, Header, Span, content_range, headers, span
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.stream import Streamed
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
 
 NATIVE = Offer(OCTET_STREAM, EXPLICIT_LE)
+_BY_BYTES: Header = (b"accept-ranges", b"bytes")
 
 
 def acceptable(request: Request, ranges_max: int) -> list[MediaType]:
@@ -66,22 +67,47 @@ class Packaging:
         length = None if sizes is None else sum(map(len, heads)) + sum(sizes) + len(framing.close)
         return self.streamed(_framed(heads, parts, framing.close), framing.content_type, length, headers)
 
+    def one(self, request: Request, choice: Choice, where: str, size: int, cut: Cut, tag: str) -> Response:
+        """One value of `size` bytes that lies at `where`, alone or as the only part, or the range of it.
+
+        In a part a range is one of the value, not of the answer, and the part says which (PS3.18 8.4.3, Content-Range).
+        """
+        more = headers(tag)
+        if not choice.multipart:
+            return self.alone(request, choice.offer.type, size, cut, tag, more)
+        asked = _asked(request, size, tag)
+        if isinstance(asked, Response):
+            return asked
+        framing = Framing(choice.offer.type)
+        of = () if asked.whole else (content_range(asked, size),)
+        head = framing.head(choice.offer.media_type, where, of)
+        pieces = _framed([head], iter((cut(asked.first, asked.length),)), framing.close)
+        length = len(head) + asked.length + len(framing.close)
+        more.append(_BY_BYTES)
+        return self.streamed(pieces, framing.content_type, length, more, 200 if asked.whole else 206)
+
     def alone(
         self, request: Request, type_: str, size: int, cut: Cut, tag: str, headers: Sequence[Header] = ()
     ) -> Response:
         """One representation of `size` bytes, or the range of it that is asked for (RFC 9110 14)."""
-        headers = [*headers, (b"accept-ranges", b"bytes")]
-        try:
-            asked = span(request, size, tag)
-        except RangeNotSatisfiable as error:
-            answer = problem(error)
-            answer.headers["content-range"] = f"bytes */{size}"
-            return answer
-        status = 200
+        asked = _asked(request, size, tag)
+        if isinstance(asked, Response):
+            return asked
+        more, status = [*headers, _BY_BYTES], 200
         if not asked.whole:
             status = 206
-            headers.append(content_range(asked, size))
-        return self.streamed(cut(asked.first, asked.length), type_, asked.length, headers, status)
+            more.append(content_range(asked, size))
+        return self.streamed(cut(asked.first, asked.length), type_, asked.length, more, status)
+
+
+def _asked(request: Request, size: int, tag: str) -> Span | Response:
+    """The bytes that are asked for, or the answer that there are none."""
+    try:
+        return span(request, size, tag)
+    except RangeNotSatisfiable as error:
+        answer = problem(error)
+        answer.headers["content-range"] = f"bytes */{size}"
+        return answer
 
 
 def _framed(heads: Sequence[bytes], parts: Iterator[Iterator[bytes]], close: bytes) -> Iterator[bytes]:

@@ -66,12 +66,12 @@ class Qido:
         found = await self._found(request, query) if asked.suits(self._same(request)) else Rows(levels.UIDS[level], [])
         _all_matched(found.unmatched)
         answer = await self._written(request, kind, query, found)
+        addresses = uri.addresses(request, self._house.settings)
         if found.more:
-            answer.headers.append("warning", f'299 sagittal "{await self._remaining(request, query, found)}"')
+            answer.headers.append("warning", addresses.warning(await self._remaining(request, query, found)))
         if found.next:
-            base = uri.addresses(request, self._house.settings).base
             where = request.url.path.removeprefix(uri.PREFIX)
-            answer.headers.append("link", f'<{base}{where}?{next_page(given, found.next)}>; rel="next"')
+            answer.headers.append("link", f'<{addresses.base}{where}?{next_page(given, found.next)}>; rel="next"')
         return answer
 
     def _aet(self, request: Request) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from python_multipart.exceptions import FormParserError
@@ -166,9 +166,10 @@ class Framing:
         self.close = f"\r\n--{self.boundary}--\r\n".encode("ascii")
         self._first = True
 
-    def head(self, type_: str, location: str | None = None) -> bytes:
+    def head(self, type_: str, location: str | None = None, more: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
         """The delimiter and headers before a part."""
         delimiter = f"--{self.boundary}" if self._first else f"\r\n--{self.boundary}"
         self._first = False
         where = f"\r\nContent-Location: {location}" if location else ""
-        return f"{delimiter}\r\nContent-Type: {type_}{where}\r\n\r\n".encode("ascii")
+        lines = b"".join(b"\r\n%s: %s" % line for line in more)
+        return f"{delimiter}\r\nContent-Type: {type_}{where}".encode("ascii") + lines + b"\r\n\r\n"

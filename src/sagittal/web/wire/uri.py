@@ -30,6 +30,10 @@ class Addresses:
 
     base: str
 
+    def warning(self, text: str) -> str:
+        """A Warning header field as PS3.18 8.3.4 words it: the text in no quotes, the service as its base address."""
+        return f"299 {self.base}: {text}"
+
     def study(self, study: str) -> str:
         return f"{self.base}/studies/{study}"
 
