@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,6 @@ def expected(served: Served, built: Built) -> dict[str, Any]:
     address = f"{served.http}/dicom-web/studies/{STUDY}/series/{built.series_uid}/instances/{built.sop_instance_uid}"
     answer = httpx.get(address, headers={"accept": "application/dicom; transfer-syntax=*"})
     assert int(answer.headers["content-length"]) == len(answer.content)
-    from io import BytesIO
-
     found = pydicom.dcmread(BytesIO(answer.content))
     assert str(found.PatientName) == "Дуэ^Ян"
     assert found.PatientBirthDate == "" and found.StudyDescription == "Knee"
@@ -123,6 +122,23 @@ def test_c_move_to_storescp(archive: Served, tmp_path: Path) -> None:
             receiver.terminate()
     files = [of_file(file) for file in folder.iterdir()]
     same(archive, {found.SOPInstanceUID: found for found in files})
+
+
+def test_wado_uri(archive: Served) -> None:
+    found = {}
+    for built in OBJECTS:
+        named = {"studyUID": STUDY, "seriesUID": built.series_uid, "objectUID": built.sop_instance_uid}
+        asked = {"requestType": "WADO", "contentType": "application/dicom", "transferSyntax": built.syntax_uid, **named}
+        answer = httpx.get(f"{archive.http}/wado", params=asked, timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert int(answer.headers["content-length"]) == len(answer.content)
+        found[built.sop_instance_uid] = pydicom.dcmread(BytesIO(answer.content))
+        # Without a transfer syntax it is Explicit VR Little Endian (PS3.18 9.1.2.4), and as corrected.
+        plain = {name: value for name, value in asked.items() if name != "transferSyntax"}
+        again = pydicom.dcmread(BytesIO(httpx.get(f"{archive.http}/wado", params=plain, timeout=60).content))
+        assert again.file_meta.TransferSyntaxUID == EXPLICIT_LE
+        assert (str(again.PatientName), again.StudyDescription) == ("Дуэ^Ян", "Knee")
+    same(archive, found)
 
 
 def test_export(archive: Served, tmp_path: Path) -> None:

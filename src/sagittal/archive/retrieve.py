@@ -56,6 +56,7 @@ class InstanceRef(NamedTuple):
     store: int = MAIN_STORE
     corrections: tuple[Correction, ...] = ()  # in force, the oldest first
     corrected_size: int = 0  # of the whole file as it is sent, when there are any
+    charset: str = ""  # in which its texts were read, when it is corrected and names none
 
     @property
     def sent_size(self) -> int:
@@ -74,9 +75,7 @@ class InstanceRef(NamedTuple):
 
 
 class OpenObject:
-    """An open object: the file as stored is `length` bytes at `offset` of `fd`, its data set starts at
-    `data_set_offset`.
-    """
+    """An open object: the file as stored is `length` bytes at `offset` of `fd`, its data set at `data_set_offset`."""
 
     __slots__ = ("_corrected", "data_set_offset", "fd", "length", "offset")
 
@@ -86,9 +85,9 @@ class OpenObject:
         offset: int,
         length: int,
         header_length: int,
-        corrected: tuple[str, tuple[Correction, ...], ReaderLimits] | None = None,
+        corrected: tuple[str, tuple[Correction, ...], ReaderLimits, str] | None = None,
     ) -> None:
-        """`corrected`: transfer syntax, corrections in force, limits."""
+        """`corrected`: transfer syntax, corrections in force, limits, character set of an object that names none."""
         self._corrected = corrected
         self.fd = fd
         self.offset = offset
@@ -131,8 +130,8 @@ class OpenObject:
         from sagittal.dicom.models.overlay import Head
 
         length = self.offset + self.length - self.data_set_offset
-        uid, laid_over, limits = self._corrected
-        return Head(lambda: self._pieces(0, length, _HEAD_BYTES), syntax(uid), laid_over, limits)
+        uid, laid_over, limits, charset = self._corrected
+        return Head(lambda: self._pieces(0, length, _HEAD_BYTES), syntax(uid), laid_over, limits, charset)
 
     def _pieces(self, at: int, end: int, chunk_bytes: int) -> Iterator[bytes]:
         while at < end:
@@ -207,7 +206,9 @@ def _with_corrections(connection: sqlite3.Connection, store: int, refs: list[Ins
     held: dict[tuple[str | None, str | None], tuple[Correction, ...]] = {}
     for study, series in {(ref.study_uid, ref.series_uid) for ref in refs}:
         held[study, series] = in_force([row for row in found if row.study_uid == study], series)
-    return [ref._replace(corrections=held[ref.study_uid, ref.series_uid]) for ref in refs]
+    read_in = corrections.charsets_assumed(connection, [ref.id for ref in refs])
+    laid = ((ref, held[ref.study_uid, ref.series_uid], read_in.get(ref.id, "")) for ref in refs)
+    return [ref._replace(corrections=found, charset=charset) for ref, found, charset in laid]
 
 
 async def versions(readers: Readers, principal: Principal, sop_instance_uid: str) -> list[InstanceRef]:
@@ -234,7 +235,7 @@ def open_object(
     if os.fstat(fd).st_size < ref.offset + ref.size:
         os.close(fd)
         raise DamagedObject("the stored object is truncated")
-    corrected = (ref.syntax_uid, ref.corrections, limits) if ref.corrections else None
+    corrected = (ref.syntax_uid, ref.corrections, limits, ref.charset) if ref.corrections else None
     return OpenObject(fd, ref.offset, ref.size, ref.header_length, corrected)
 
 

@@ -84,6 +84,16 @@ def active(connection: sqlite3.Connection, store: int, study_uids: Iterable[str]
     return [Row._make(row) for row in connection.execute(_OF_STUDIES, (store, json.dumps(list(study_uids))))]
 
 
+def charsets_assumed(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, str]:
+    """The character set in which an instance was read that names none, as its first receipt has it."""
+    rows = connection.execute(
+        "SELECT instance, character_set FROM receipt WHERE instance IN (SELECT value FROM json_each(?)) "
+        "AND character_set <> '' ORDER BY id DESC",
+        (json.dumps(instances),),
+    )
+    return dict(rows.fetchall())
+
+
 def of_instances(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, tuple[str, list[Row]]]:
     """The series and the corrections in force of its study, of those of some instances whose study has any."""
     if connection.execute("SELECT 1 FROM correction WHERE undone_at IS NULL LIMIT 1").fetchone() is None:

@@ -70,11 +70,17 @@ class Head:
     """
 
     def __init__(
-        self, opened: Open, syntax: TransferSyntax, corrections: Sequence[Correction], limits: ReaderLimits
+        self,
+        opened: Open,
+        syntax: TransferSyntax,
+        corrections: Sequence[Correction],
+        limits: ReaderLimits,
+        assumed: str = "",
     ) -> None:
+        """`assumed`: character sets of a data set that names none, or one that there is none of."""
         self.rest: int | None = None
         self._open, self._syntax, self._limits = opened, syntax, limits
-        self._corrections = corrections
+        self._corrections, self._assumed = corrections, assumed
 
     def __iter__(self) -> Iterator[bytes]:
         syntax, limits = self._syntax, self._limits
@@ -88,7 +94,7 @@ class Head:
         chunks, added = opened(), dict[int, bytes]()
         if needs_unicode(self._corrections, charsets):
             whole, charsets = True, _UNICODE
-            chunks = in_unicode(chunks, syntax, self._limits)
+            chunks = in_unicode(chunks, syntax, self._limits, self._assumed)
             added = {CHARACTER_SET: encode([(CHARACTER_SET, "CS", charset.UTF_8.encode())], syntax)}
         writing = _Writing(syntax, self._corrections, charsets, added, self._limits)
         source = iter(chunks)

@@ -19,15 +19,17 @@ _CHARACTER_SET = 0x00080005
 _TEXT_BYTES_MAX = 1 << 20  # a longer text is passed on as it is
 
 
-def in_unicode(chunks: Iterable[bytes], syntax: TransferSyntax, limits: ReaderLimits) -> Iterator[bytes]:
-    """The data set of a syntax that is not deflated."""
+def in_unicode(
+    chunks: Iterable[bytes], syntax: TransferSyntax, limits: ReaderLimits, assumed: str = ""
+) -> Iterator[bytes]:
+    """The data set of a syntax that is not deflated; `assumed` are the terms of one that names none that there are."""
     walk = Walk(chunks, syntax, limits)
-    return written(walk, _events(walk), syntax)
+    return written(walk, _events(walk, charset.parse(assumed)[0] if assumed else ()), syntax)
 
 
-def _events(walk: Walk) -> Iterator[Event]:
+def _events(walk: Walk, assumed: tuple[str, ...]) -> Iterator[Event]:
     # Character sets at each depth, and whether an item declared its own.
-    levels: list[tuple[tuple[str, ...], bool]] = [((), False)]
+    levels: list[tuple[tuple[str, ...], bool]] = [(assumed, False)]
     for event in walk.events():
         depth = event.depth
         if event.kind == "item":
@@ -37,7 +39,9 @@ def _events(walk: Walk) -> Iterator[Event]:
             yield event
         elif event.tag == _CHARACTER_SET:
             value = walk.value()
-            levels[depth] = charset.parse(value.decode("ascii", "replace"))[0], bool(depth)
+            terms, defects = charset.parse(value.decode("ascii", "replace"))
+            unknown = not value.strip(b" \0") or "charset-unknown" in defects
+            levels[depth] = assumed if unknown and assumed else terms, bool(depth)
             yield _element(event, value)
         elif event.vr in TEXT_VRS and not levels[depth][1]:
             value = walk.value()
