@@ -111,6 +111,8 @@ class Settings:
     aet: str = "SAGITTAL"
     durability: Literal["full", "off"] = "full"  # off: nothing is synced, for benchmarks
     duplicates: DuplicatePolicy = "keep-first"  # other content under a held SOP Instance UID
+    character_set: str = ""  # of objects and queries without one, or with one that is not defined: as (0008,0005)
+    timezone: str = ""  # the offset from UTC of objects that say none, as +0100
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     dimse: DimseSettings = DimseSettings()
     web: WebSettings = WebSettings()
@@ -137,6 +139,10 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         raise UsageError("; ".join(faults))
     assert isinstance(settings, Settings)
     _check_stores(settings)
+    if settings.character_set or settings.timezone:
+        from sagittal.archive.nodes import Assumed, check_assumed
+
+        check_assumed(Assumed(settings.character_set, settings.timezone))
     return settings
 
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagittal.archive import faults
 from sagittal.archive.archive import Archive
-from sagittal.archive.nodes import Node, Token, read_nodes, read_tokens
+from sagittal.archive.nodes import Assumed, Node, Token, check_assumed, read_nodes, read_tokens
 from sagittal.archive.transcoding.maker import Maker
 from sagittal.config import Settings
 from sagittal.errors import UsageError
@@ -186,6 +186,7 @@ def node_table(settings: Settings, archive: Archive, kept: Sequence[Node], token
         duplicates=settings.duplicates,
         tls=node_tls(settings),
         called={aet: name for name, store in settings.stores.items() for aet in store.called_aets},
+        assumed=check_assumed(Assumed(settings.character_set, settings.timezone)),
     )
 
 
@@ -259,6 +260,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         ready=running.reasons,
         durability=settings.durability,
         duplicates=settings.duplicates,
+        assumed=check_assumed(Assumed(settings.character_set, settings.timezone)),
         limits=settings.limits,
     )
     running.app = app_module.create_app(running.archive, web, running.workers, running.maker)

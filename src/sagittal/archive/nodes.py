@@ -24,6 +24,16 @@ NODE_VERBS = frozenset({"echo", "store", "find", "get", "move"})
 DUPLICATE_POLICIES = ("", "keep-first", "replace", "refuse")  # "": the archive's
 
 
+class Assumed(NamedTuple):
+    """What is assumed of objects that do not say it, where their sender's node does not either."""
+
+    character_set: str = ""  # defined terms of (0008,0005), joined by a backslash
+    timezone: str = ""  # offset from UTC, "+0100"
+
+
+NOTHING_ASSUMED = Assumed()
+
+
 class Node(NamedTuple):
     """One row of the AE table. Empty: as the archive does it, or nothing."""
 
@@ -67,8 +77,6 @@ async def read_nodes(readers: Readers) -> list[Node]:
 
 def check_node(node: Node) -> Node:
     """The node, its terms as the Standard writes them. UsageError for what can't be."""
-    from sagittal.dicom import charset  # its tables are not needed before somebody names a node
-
     _check_verbs(node.verbs)
     if node.duplicates not in DUPLICATE_POLICIES:
         raise UsageError(f"{node.duplicates!r} is not one of {' '.join(DUPLICATE_POLICIES[1:])}")
@@ -80,15 +88,25 @@ def check_node(node: Node) -> Node:
             ip_network(address)
         except ValueError as error:
             raise UsageError(f"{address!r} is neither an address nor a network: {error}") from None
-    terms, defects = charset.parse(node.character_set)
-    if "charset-unknown" in defects:
-        raise UsageError(f"{node.character_set!r} is not a defined term of Specific Character Set (PS3.3 C.12.1.1.2)")
-    if node.timezone and not (_OFFSET.fullmatch(node.timezone) and -1200 <= int(node.timezone) <= 1400):
-        raise UsageError(f"{node.timezone!r} is not an offset from UTC such as +0100 (PS3.3 C.12.1.1.8)")
+    character_set, _ = check_assumed(Assumed(node.character_set, node.timezone))
     for text in (node.name, node.issuer_of_patient_id):
         if len(text) > 64 or not text.isprintable() or "\\" in text or text != text.strip():
             raise UsageError(f"{text!r} is not a name of at most 64 characters without a backslash")
-    return node._replace(character_set="\\".join(terms))
+    return node._replace(character_set=character_set)
+
+
+def check_assumed(given: Assumed) -> Assumed:
+    """The same, as the Standard spells the terms. UsageError."""
+    if not any(given):
+        return given
+    from sagittal.dicom import charset  # its tables are not needed before somebody names one
+
+    terms, defects = charset.parse(given.character_set)
+    if "charset-unknown" in defects:
+        raise UsageError(f"{given.character_set!r} is not a defined term of Specific Character Set (PS3.3 C.12.1.1.2)")
+    if given.timezone and not (_OFFSET.fullmatch(given.timezone) and -1200 <= int(given.timezone) <= 1400):
+        raise UsageError(f"{given.timezone!r} is not an offset from UTC such as +0100 (PS3.3 C.12.1.1.8)")
+    return Assumed("\\".join(terms), given.timezone)
 
 
 async def put_node(act: Act, principal: Principal, node: Node) -> None:

@@ -24,7 +24,7 @@ from sagittal.archive import nodes
 from sagittal.archive.access import Principal, enter
 from sagittal.archive.index import MAIN_STORE
 from sagittal.archive.index.upkeep.stores import number_of
-from sagittal.archive.nodes import NODE_VERBS, Node, check_node
+from sagittal.archive.nodes import NODE_VERBS, NOTHING_ASSUMED, Assumed, Node, check_node
 from sagittal.dimse.address import parse_peer
 from sagittal.errors import NotAuthorized, UsageError
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
@@ -56,14 +56,15 @@ class NodeTable:
         duplicates: DuplicatePolicy = "keep-first",
         tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
         called: Mapping[str, str] = MappingProxyType({}),
+        assumed: Assumed = NOTHING_ASSUMED,
     ) -> None:
-        """`called`: called AE title → the name of the store that it stands for."""
+        """`called`: called AE title → the name of the store that it stands for; `assumed`: of those who say nothing."""
         self._archive, self._aets, self._open_house = archive, {*aets, *called}, open_house
         self._called = called
         self._users = users if users is not None else {}  # SHA-256 of a secret → who shows it
         self._identity_required = identity_required
         self._tls = tls  # for connections to nodes that want it
-        self._stranger = Sender(duplicates)
+        self._stranger = Sender(duplicates, "", *assumed)
         self._kept = {node.aet: node for node in kept}
         self._fixed = {node.aet: check_node(node) for node in fixed}
         self._senders = {node.aet: self._sender(node) for node in (*self._kept.values(), *self._fixed.values())}
@@ -92,7 +93,9 @@ class NodeTable:
 
     def _sender(self, node: Node) -> Sender:
         policy = cast(DuplicatePolicy, node.duplicates or self._stranger.duplicates)
-        return Sender(policy, node.issuer_of_patient_id, node.character_set, node.timezone)
+        otherwise = self._stranger
+        character_set = node.character_set or otherwise.character_set
+        return Sender(policy, node.issuer_of_patient_id, character_set, node.timezone or otherwise.timezone)
 
     def list(self) -> Sequence[Mapping[str, Any]]:
         """Every node as `/api/nodes` and `sagittal nodes list` show it."""

@@ -10,7 +10,7 @@ import click
 
 from sagittal.cli.data.place import Server, data_option, local, open_archive, server_at, server_of, store_option
 from sagittal.cli.output import json_option, progress, result, run, say
-from sagittal.errors import DirectoryHeld
+from sagittal.errors import DirectoryHeld, UsageError
 
 
 class Row(NamedTuple):
@@ -27,17 +27,43 @@ class Row(NamedTuple):
 @data_option
 @store_option
 @click.option("--url", help="A running archive instead, as http://127.0.0.1:8042 (token: SAGITTAL_TOKEN).")
+@click.option(
+    "--character-set", default="", metavar="TERM", help="Of files that name none that there is, as ISO_IR 100."
+)
+@click.option("--timezone", default="", metavar="+HHMM", help="Of files that name no offset from UTC.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @json_option
-def command(paths: tuple[Path, ...], data: Path, store: str, url: str | None, quiet: bool, as_json: bool) -> int:
-    """Add files, folders and zip archives to an archive. Start it again to go on after an interruption."""
-    return run(_import(paths, data, url, store, quiet, as_json))
+def command(
+    paths: tuple[Path, ...],
+    data: Path,
+    store: str,
+    url: str | None,
+    character_set: str,
+    timezone: str,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Add files, folders and zip archives to an archive. Start it again to go on after an interruption.
+
+    A running archive assumes what its own settings say of files without character set or offset from UTC.
+    """
+    return run(_import(_Into(data, url, store, character_set, timezone), paths, quiet, as_json))
 
 
-async def _import(paths: Sequence[Path], data: Path, url: str | None, store: str, quiet: bool, as_json: bool) -> int:
+class _Into(NamedTuple):
+    """Which archive, and what is assumed of files."""
+
+    data: Path
+    url: str | None
+    store: str
+    character_set: str
+    timezone: str
+
+
+async def _import(into: _Into, paths: Sequence[Path], quiet: bool, as_json: bool) -> int:
     counts: dict[str, int] = {}
     with progress("Importing", None, quiet=quiet) as advance:
-        async for row in _rows(paths, data, url, store):
+        async for row in _rows(into, paths):
             advance(1)
             counts[row.status] = counts.get(row.status, 0) + 1
             if as_json:
@@ -48,26 +74,31 @@ async def _import(paths: Sequence[Path], data: Path, url: str | None, store: str
     return 1 if counts.get("failed") else 0
 
 
-async def _rows(paths: Sequence[Path], data: Path, url: str | None, store: str) -> AsyncIterator[Row]:
-    if url is None:
+async def _rows(into: _Into, paths: Sequence[Path]) -> AsyncIterator[Row]:
+    if into.url is None:
         try:
-            async for row in _into_directory(paths, data, store):
+            async for row in _into_directory(into, paths):
                 yield row
             return
         except DirectoryHeld:
-            server = await server_of(data)
+            server = await server_of(into.data)
     else:
-        server = server_at(url)
-    async for row in _into_server(paths, server, store):
+        server = server_at(into.url)
+    if into.character_set or into.timezone:
+        raise UsageError("a running archive assumes what its settings say: character_set, timezone")
+    async for row in _into_server(paths, server, into.store):
         yield row
 
 
-async def _into_directory(paths: Sequence[Path], data: Path, store: str) -> AsyncIterator[Row]:
+async def _into_directory(into: _Into, paths: Sequence[Path]) -> AsyncIterator[Row]:
     from sagittal.archive.ingest import Source
+    from sagittal.archive.nodes import Assumed, check_assumed
     from sagittal.archive.upkeep.importer import import_files
 
-    async with open_archive(data) as archive:
-        async for done in import_files(archive, local(archive, store), paths, Source("import")):
+    assumed = check_assumed(Assumed(into.character_set, into.timezone))
+    source = Source("import", character_set=assumed.character_set, timezone=assumed.timezone)
+    async with open_archive(into.data) as archive:
+        async for done in import_files(archive, local(archive, into.store), paths, source):
             uid = done.outcome.sop_instance_uid if done.outcome else ""
             yield Row(done.name, done.status, done.reason, uid)
 

@@ -112,8 +112,9 @@ class Stow:
     def _source(self, request: Request) -> Source:
         principal: Principal = request.scope["principal"]
         address = request.client.host if request.client else ""
-        policy = self._house.settings.duplicates
-        return Source(kind="stow", calling_aet=principal.name, called_aet="", address=address, policy=policy)
+        settings = self._house.settings
+        charset, timezone = settings.assumed
+        return Source("stow", principal.name, "", address, settings.duplicates, "", charset, timezone)
 
     async def _take_files(self, request: Request, payload: MediaType, commits: Commits) -> list[Result]:
         files = _Files(self._house.archive, request.scope["principal"], self._source(request), commits)
