@@ -40,7 +40,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = serve(tmp_path_factory.mktemp("corrected") / "data", "--node", f"DEST@127.0.0.1:{PORT}")
     for built in OBJECTS:
         answer = httpx.post(f"{served.http}/dicom-web/studies", content=built.part10,
-                            headers={"content-type": "application/dicom"})  # fmt: skip
+                            headers={"content-type": "application/dicom"}, timeout=60)  # fmt: skip
         assert answer.status_code == 200
     right = {"PatientName": "Дуэ^Ян", "StudyDescription": "Knee", "PatientBirthDate": None}
     answer = httpx.patch(
@@ -62,7 +62,7 @@ def of_file(file: Path) -> pydicom.Dataset:
 
 def expected(served: Served, built: Built) -> dict[str, Any]:
     address = f"{served.http}/dicom-web/studies/{STUDY}/series/{built.series_uid}/instances/{built.sop_instance_uid}"
-    answer = httpx.get(address, headers={"accept": "application/dicom; transfer-syntax=*"})
+    answer = httpx.get(address, headers={"accept": "application/dicom; transfer-syntax=*"}, timeout=60)
     assert int(answer.headers["content-length"]) == len(answer.content)
     found = pydicom.dcmread(BytesIO(answer.content))
     assert str(found.PatientName) == "Дуэ^Ян"

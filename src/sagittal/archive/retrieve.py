@@ -56,7 +56,7 @@ class InstanceRef(NamedTuple):
     store: int = MAIN_STORE
     corrections: tuple[Correction, ...] = ()  # in force, the oldest first
     corrected_size: int = 0  # of the whole file as it is sent, when there are any
-    charset: str = ""  # in which its texts were read, when it is corrected and names none
+    peculiar: tuple[str, bool] = ("", False)  # when it is corrected: as index.corrections.peculiarities says
 
     @property
     def sent_size(self) -> int:
@@ -85,9 +85,9 @@ class OpenObject:
         offset: int,
         length: int,
         header_length: int,
-        corrected: tuple[str, tuple[Correction, ...], ReaderLimits, str] | None = None,
+        corrected: tuple[str, tuple[Correction, ...], ReaderLimits, tuple[str, bool]] | None = None,
     ) -> None:
-        """`corrected`: transfer syntax, corrections in force, limits, character set of an object that names none."""
+        """`corrected`: transfer syntax, corrections in force, limits, what is peculiar of the object."""
         self._corrected = corrected
         self.fd = fd
         self.offset = offset
@@ -100,14 +100,14 @@ class OpenObject:
             os.close(self.fd)
             self.fd = -1
 
-    def data_set(self, chunk_bytes: int) -> Iterator[bytes]:
-        """The data set as it is sent: with the corrections in force."""
+    def data_set(self, chunk_bytes: int, pauses: bool = False) -> Iterator[bytes]:
+        """The data set as it is sent: with the corrections in force; `pauses` are empty pieces, for others' turns."""
         length = self.offset + self.length - self.data_set_offset
         head = self._head()
         if head is None:
             yield from self._pieces(0, length, chunk_bytes)
             return
-        yield from head
+        yield from head.steps() if pauses else head
         if head.rest is not None:
             yield from self._pieces(head.rest, length, chunk_bytes)
 
@@ -130,8 +130,8 @@ class OpenObject:
         from sagittal.dicom.models.overlay import Head
 
         length = self.offset + self.length - self.data_set_offset
-        uid, laid_over, limits, charset = self._corrected
-        return Head(lambda: self._pieces(0, length, _HEAD_BYTES), syntax(uid), laid_over, limits, charset)
+        uid, laid_over, limits, peculiar = self._corrected
+        return Head(lambda: self._pieces(0, length, _HEAD_BYTES), syntax(uid), laid_over, limits, *peculiar)
 
     def _pieces(self, at: int, end: int, chunk_bytes: int) -> Iterator[bytes]:
         while at < end:
@@ -206,9 +206,9 @@ def _with_corrections(connection: sqlite3.Connection, store: int, refs: list[Ins
     held: dict[tuple[str | None, str | None], tuple[Correction, ...]] = {}
     for study, series in {(ref.study_uid, ref.series_uid) for ref in refs}:
         held[study, series] = in_force([row for row in found if row.study_uid == study], series)
-    read_in = corrections.charsets_assumed(connection, [ref.id for ref in refs])
-    laid = ((ref, held[ref.study_uid, ref.series_uid], read_in.get(ref.id, "")) for ref in refs)
-    return [ref._replace(corrections=found, charset=charset) for ref, found, charset in laid]
+    peculiar = corrections.peculiarities(connection, [ref.id for ref in refs])
+    laid = ((ref, held[ref.study_uid, ref.series_uid], peculiar[ref.id]) for ref in refs)
+    return [ref._replace(corrections=found, peculiar=how) for ref, found, how in laid]
 
 
 async def versions(readers: Readers, principal: Principal, sop_instance_uid: str) -> list[InstanceRef]:
@@ -235,7 +235,7 @@ def open_object(
     if os.fstat(fd).st_size < ref.offset + ref.size:
         os.close(fd)
         raise DamagedObject("the stored object is truncated")
-    corrected = (ref.syntax_uid, ref.corrections, limits, ref.charset) if ref.corrections else None
+    corrected = (ref.syntax_uid, ref.corrections, limits, ref.peculiar) if ref.corrections else None
     return OpenObject(fd, ref.offset, ref.size, ref.header_length, corrected)
 
 

@@ -68,7 +68,7 @@ class _Whole:
     async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
         if isinstance(opened, Made):
             if ref.corrections:
-                return taking_turns(opened.data_set(_CHUNK_BYTES))
+                return taking_turns(opened.data_set(_CHUNK_BYTES, pauses=True))
             return FileRegion(opened.fd, 0, opened.length)
         if ref.corrections:
             corrected = opened.data_set(_CHUNK_BYTES)

@@ -19,12 +19,14 @@ from builders import Built, build, opened, store
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.ingest import Source
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep.backup import restore
 from sagittal.archive.upkeep.exporter import export_folder
 from sagittal.archive.upkeep.reindex import Reindex
 from sagittal.archive.upkeep.tasks import back_up
+from sagittal.dicom.elements import encode
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE, syntax
@@ -362,3 +364,27 @@ def test_patients_are_merged_and_parted(tmp_path: Path) -> None:
             await archive.merge_patient(LOCAL, ("P1", ""), ("P1", ""), "why")
 
     run(tmp_path, act, FIRST, other, third)
+
+
+def test_an_object_out_of_order_is_corrected_where_its_elements_are(tmp_path: Path) -> None:
+    """The name stands behind the Original Attributes Sequence's place, before Pixel Data."""
+    name = encode([(NAME, "PN", b"Doe^Jane")], syntax(EXPLICIT_LE))
+    pixels = FIRST.data.index(b"\xe0\x7f\x10\x00")
+    data = FIRST.data[:pixels].replace(name, b"") + name + FIRST.data[pixels:]
+    assert len(data) == len(FIRST.data)
+
+    async def act(archive: Archive) -> None:
+        transfer = archive.store_begin(LOCAL, Source("import"), syntax_uid=EXPLICIT_LE)
+        transfer.write(data)
+        await transfer.commit()
+        await correct(archive, PatientName="Roe^Tom")
+        (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
+        with archive.open_object(ref) as opened:
+            file = b"".join(opened.file(1 << 16))
+        assert len(file) == ref.sent_size
+        assert file.count(b"Doe^Jane") == 1  # in the Original Attributes Sequence
+        assert file.count(name[:4]) == 2
+        assert file.endswith(FIRST.data[pixels:])
+        assert b"Roe^Tom" in file
+
+    run(tmp_path, act)

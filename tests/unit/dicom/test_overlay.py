@@ -12,6 +12,7 @@ from sagittal.dicom.elements import encode, encode_sequence
 from sagittal.dicom.models.overlay import Correction, Head, needs_unicode
 from sagittal.dicom.models.overlayjson import Incomplete, overlaid_json
 from sagittal.dicom.reader import Reader
+from sagittal.dicom.reencode import deflated
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE, syntax
 from sagittal.limits import ReaderLimits
 
@@ -173,17 +174,60 @@ def test_metadata_in_parts() -> None:
         overlaid_json(text[:100], [name("Roe")], whole=False)
 
 
-@pytest.mark.parametrize("uid", (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE))
-@pytest.mark.parametrize("order", [(1, 0, 2), (1, 2, 0), (2, 0, 1)])
+OUT_OF_ORDER = [
+    (PATIENT_NAME, "PN", b"Doe^Jane"), (PATIENT_ID, "LO", b"P1"), (0x00280010, "US", b"\4\4"),
+    (0x0040A730, "SQ", b""), (0x52009229, "SQ", b""), (0x60000010, "US", b"\2\0"), (0x7FE00010, "OW", b"ab"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("uid", (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED_LE))
+@pytest.mark.parametrize(
+    "order",
+    [(1, 0, 2, 6), (1, 2, 0, 6), (2, 0, 1), (4, 0, 1, 2, 3, 6), (5, 4, 3, 2, 1, 0, 6), (1, 2, 4, 5, 0), (4, 6)],
+)
 def test_elements_out_of_order_are_corrected(uid: str, order: tuple[int, ...]) -> None:
-    """As long as they come before what is passed on unseen."""
-    named = [(PATIENT_NAME, "PN", b"Doe^Jane"), (PATIENT_ID, "LO", b"P1"), (0x00280010, "US", b"\4\4")]
-    octets = b"".join(encode([named[at]], syntax(uid)) for at in order)
+    """Wherever before Pixel Data they come."""
+    named = OUT_OF_ORDER
+    written = EXPLICIT_LE if uid == DEFLATED_LE else uid
+    octets = b"".join(encode([named[at]], syntax(written)) for at in order)
+    stored = b"".join(deflated([octets])) if uid == DEFLATED_LE else octets
+    head = Head(lambda: [stored[at : at + 7] for at in range(0, len(stored), 7)], syntax(uid), [name("Roe^Tom")],
+                LIMITS, unordered=True)  # fmt: skip
+    made = b"".join(head)
+    made = made if head.rest is None else made + stored[head.rest :]
     texts: list[str] = []
     reader = Reader(syntax(uid), wanted=frozenset(), limits=LIMITS, metadata=texts.append)
-    reader.feed(corrected(octets, uid, name("Roe^Tom")))
-    assert set(reader.finish().defects) <= {"tag-order"}  # nothing is there twice
+    reader.feed(made)
+    assert set(reader.finish().defects) <= {"tag-order", "pixel-geometry-missing"}  # nothing is there twice
     obj = json.loads("".join(texts))
+    assert obj.keys() == {f"{named[at][0]:08X}" for at in order} | {"00100010", "04000561"}
     assert obj["00100010"]["Value"] == [{"Alphabetic": "Roe^Tom"}]
     (item,) = obj["04000561"]["Value"]
-    assert item["04000550"]["Value"] == [{"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]}}]
+    before = {"Value": [{"Alphabetic": "Doe^Jane"}]} if 0 in order else {}
+    assert item["04000550"]["Value"] == [{"00100010": {"vr": "PN", **before}}]
+    assert 6 not in order or list(obj)[-1] == "7FE00010"  # Pixel Data stays the last
+
+
+def test_what_is_in_order_is_walked_no_further_than_needed() -> None:
+    octets = b"".join(encode([each], syntax(EXPLICIT_LE)) for each in OUT_OF_ORDER)
+    rests = []
+    for unordered in (False, True):
+        head = Head(lambda: [octets], syntax(EXPLICIT_LE), [name("Roe^Tom")], LIMITS, unordered=unordered)
+        made = b"".join(head)
+        assert head.rest is not None
+        rests.append(head.rest)
+        assert made.count(b"Roe^Tom") == made.count(b"Doe^Jane") == 1
+    pixels = octets.index(encode([OUT_OF_ORDER[6]], syntax(EXPLICIT_LE)))
+    assert rests == [octets.index(encode([OUT_OF_ORDER[4]], syntax(EXPLICIT_LE))), pixels]
+
+
+def test_a_long_header_lets_others_have_their_turn() -> None:
+    """What is made between two pauses is bounded, however many elements there are."""
+    many = [(0x00190000 | 0x1000 + number, "LO", b"ab") for number in range(2000)]
+    octets = encode([(PATIENT_NAME, "PN", b"Doe^Jane"), *many, (0x7FE00010, "OW", b"ab")], syntax(EXPLICIT_LE))
+    head = Head(lambda: [octets], syntax(EXPLICIT_LE), [name("Roe^Tom")], LIMITS)
+    steps = list(head.steps())
+    assert steps.count(b"") >= 2000 // 64
+    again = Head(lambda: [octets], syntax(EXPLICIT_LE), [name("Roe^Tom")], LIMITS)
+    assert b"".join(steps) == b"".join(again)
+    assert all(again)

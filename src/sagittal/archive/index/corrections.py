@@ -79,19 +79,21 @@ class Acting(NamedTuple):
     at: int
 
 
+_PECULIAR = (
+    "SELECT id, (SELECT character_set FROM receipt WHERE instance = instance.id AND character_set <> '' "
+    "ORDER BY receipt.id LIMIT 1), defects FROM instance WHERE id IN (SELECT value FROM json_each(?))"
+)
+
+
 def active(connection: sqlite3.Connection, store: int, study_uids: Iterable[str]) -> list[Row]:
     """The corrections in force of some studies, the oldest first."""
     return [Row._make(row) for row in connection.execute(_OF_STUDIES, (store, json.dumps(list(study_uids))))]
 
 
-def charsets_assumed(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, str]:
-    """The character set in which an instance was read that names none, as its first receipt has it."""
-    rows = connection.execute(
-        "SELECT instance, character_set FROM receipt WHERE instance IN (SELECT value FROM json_each(?)) "
-        "AND character_set <> '' ORDER BY id DESC",
-        (json.dumps(instances),),
-    )
-    return dict(rows.fetchall())
+def peculiarities(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, tuple[str, bool]]:
+    """Of each: the character set in which it was read if it names none, and whether its elements are out of order."""
+    rows = connection.execute(_PECULIAR, (json.dumps(instances),))
+    return {instance: (charset or "", "tag-order" in defects.split()) for instance, charset, defects in rows}
 
 
 def of_instances(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, tuple[str, list[Row]]]:

@@ -40,7 +40,7 @@ class Made(OpenObject):
         self, fd: int, length: int, ref: InstanceRef, syntax_uid: str, ended: Callable[[], None], limits: ReaderLimits
     ) -> None:
         corrections = ref.corrections
-        super().__init__(fd, 0, length, 0, (syntax_uid, corrections, limits, ref.charset) if corrections else None)
+        super().__init__(fd, 0, length, 0, (syntax_uid, corrections, limits, ref.peculiar) if corrections else None)
         self.syntax_uid, self.sop_instance_uid = syntax_uid, ref.sop_instance_uid
         self.corrected = bool(corrections)
         self._ended = ended

@@ -1,8 +1,9 @@
 """Corrected attributes laid over a data set while it streams by, with the Original Attributes Sequence (0400,0561) that
 says what was there before, who changed it, when and why (PS3.3 C.12.1.1.9).
 
-The elements before the first tag above (0400,0561) are walked; from there on everything is passed on as it is, so that
-no pixel is touched and `Head.rest` says where that begins. Elements that are not corrected keep their bytes; group
+The elements before the first tag above (0400,0561) are walked, all before Pixel Data where tags are known to be out of
+order; from there on everything is passed on as it is, so that no pixel is touched and `Head.rest` says where that
+begins. Elements that are not corrected keep their bytes; group
 lengths are left out (they would be wrong). Corrections in characters that the object's character set does not have
 bring the whole object to ISO_IR 192. Deliberately not here: which corrections there are, and I/O.
 """
@@ -24,10 +25,12 @@ from sagittal.errors import BadRequest, LimitExceeded
 from sagittal.limits import ReaderLimits
 
 CHARACTER_SET, ORIGINAL = 0x00080005, 0x04000561
+LAST_OF_HEADER = 0x7FE00007  # the next are Float and Double Float Pixel Data, and Pixel Data
 _HELD_BYTES_MAX = 1 << 16  # of what is passed on as it is
 _PREVIOUS_BYTES_MAX = 1 << 20  # a longer value is named in the Original Attributes Sequence, but not held for it
 _UNICODE = (charset.UTF_8,)
 _END_BYTES = 8
+_EVENTS_AT_ONCE = 64  # some 0.3 ms of a walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +79,24 @@ class Head:
         corrections: Sequence[Correction],
         limits: ReaderLimits,
         assumed: str = "",
+        unordered: bool = False,
     ) -> None:
         """`assumed`: character sets of a data set that names none, or one that there is none of."""
         self.rest: int | None = None
         self._open, self._syntax, self._limits = opened, syntax, limits
         self._corrections, self._assumed = corrections, assumed
+        self._last = LAST_OF_HEADER if unordered else ORIGINAL
 
     def __iter__(self) -> Iterator[bytes]:
+        return filter(None, self.steps())
+
+    def steps(self) -> Iterator[bytes]:
+        """The same with empty pieces between, where others may have their turn: a long header takes milliseconds."""
         syntax, limits = self._syntax, self._limits
         if not syntax.deflated:
-            return filter(None, self._pieces(self._open, syntax))
+            return self._pieces(self._open, syntax)
         explicit = SYNTAXES[EXPLICIT_LE]
-        return filter(None, deflated(self._pieces(lambda: inflated(self._open(), limits), explicit, whole=True)))
+        return deflated(self._pieces(lambda: inflated(self._open(), limits), explicit, whole=True))
 
     def _pieces(self, opened: Open, syntax: TransferSyntax, whole: bool = False) -> Iterator[bytes]:
         charsets = self._charsets(opened, syntax)
@@ -96,7 +105,7 @@ class Head:
             whole, charsets = True, _UNICODE
             chunks = in_unicode(chunks, syntax, self._limits, self._assumed)
             added = {CHARACTER_SET: encode([(CHARACTER_SET, "CS", charset.UTF_8.encode())], syntax)}
-        writing = _Writing(syntax, self._corrections, charsets, added, self._limits)
+        writing = _Writing(syntax, self._corrections, charsets, added, self._limits, self._last)
         source = iter(chunks)
         tap = _Tap(source)
         cut = yield from writing.run(tap)
@@ -150,8 +159,9 @@ class _Writing:
 
     def __init__(
         self, syntax: TransferSyntax, corrections: Sequence[Correction], charsets: tuple[str, ...],
-        added: Mapping[int, bytes], limits: ReaderLimits,
+        added: Mapping[int, bytes], limits: ReaderLimits, last: int,
     ) -> None:  # fmt: skip
+        self._last = last  # of the tags that are walked
         self._syntax, self._corrections, self._charsets, self._limits = syntax, corrections, charsets, limits
         self._encoded = [
             {tag: self._element(tag, element) for tag, element in correction.attributes.items()}
@@ -166,15 +176,17 @@ class _Writing:
         self._lost = False
 
     def run(self, tap: _Tap) -> Generator[bytes, None, int | None]:
-        """The corrected beginning; returns the offset of the first element above ORIGINAL, None when there is none."""
+        """The corrected beginning; returns the offset of the first element above `last`, None when there is none."""
         walk = Walk(tap, self._syntax, self._limits)
         current: Event | None = None
-        for event in walk.events():
+        for number, event in enumerate(walk.events()):
+            if not number % _EVENTS_AT_ONCE:
+                yield b""
             if event.depth == 0 and event.kind in ("element", "sequence", "fragments"):
                 if current is None or not self._goes_on(current, event):
                     yield self._settled(current, tap.before(event.at))
                     yield from self._due(event.tag)
-                    if event.tag > ORIGINAL:
+                    if event.tag > self._last:
                         yield self._original()
                         return event.at
                 current = event
@@ -193,7 +205,7 @@ class _Writing:
 
     def _goes_on(self, current: Event, event: Event) -> bool:
         """Whether nothing happens between two elements: they are taken together."""
-        if event.tag > ORIGINAL or (self._waiting and self._waiting[-1] <= event.tag):
+        if event.tag > self._last or (self._waiting and self._waiting[-1] <= event.tag):
             return False
         return self._is_kept(current) and self._is_kept(event)
 
