@@ -70,7 +70,7 @@ def objects() -> dict[str, Any]:
     color[:, :15, 0] = color[:, 15:, 2] = 255
     ct = image(1, RAMP, **window, **PLANE)
     made = {"ct": ct, "frames": image(2, frames, "7.2", FrameTime=250), "color": image(3, color, "7")}
-    made |= _over(ct) | _without_image(ct)
+    made |= _over(ct) | {"labels": _labels(ct, made["frames"])} | _without_image(ct)
     return made | {"plan": dataset(11, "481.5", RTPlanLabel="P")}
 
 
@@ -102,6 +102,24 @@ def _over(ct: Any) -> dict[str, Any]:
         )
     ]
     return {"state": state, "structures": structures, "segmentation": segmentation}
+
+
+def _labels(ct: Any, frames: Any) -> Any:
+    """A label map of two frames: over an image, and over the third frame of another."""
+    numbers = np.zeros((2, 48, 64), np.uint8)
+    numbers[0, :24], numbers[1, :, :20] = 1, 2
+    made = image(12, numbers, "66.7", SegmentationType="LABELMAP", PixelPaddingValue=0)
+    red, green = [34939, 53485, 50171], [57000, 12000, 52000]
+    made.SegmentSequence = [
+        item(SegmentNumber=n, SegmentLabel=f"segment {n}", RecommendedDisplayCIELabValue=lab)
+        for n, lab in ((1, red), (2, green))
+    ]
+    third = reference(frames)
+    third.ReferencedFrameNumber = 3
+    made.PerFrameFunctionalGroupsSequence = [
+        item(DerivationImageSequence=[item(SourceImageSequence=[source])]) for source in (reference(ct), third)
+    ]
+    return made
 
 
 def _without_image(ct: Any) -> dict[str, Any]:

@@ -138,6 +138,22 @@ def test_structures_and_segments_over_their_image(held: dict[str, str]) -> None:
     assert len(set(blended[2, 2].tolist())) > 1 and blended[40, 40].tolist() == [plain[40, 40]] * 3
 
 
+def test_a_label_map_over_the_image_of_each_of_its_frames(held: dict[str, str]) -> None:
+    plain = picture(held["ct"] + "/rendered")
+    over = picture(held["labels"] + "/rendered")
+    assert over.shape == (48, 64, 3) and over[40, 40].tolist() == [plain[40, 40]] * 3
+    assert over[10, 40, 0] > over[10, 40, 1] + 50
+    assert (picture(held["labels"] + "/frames/1/rendered") == over).all()
+    second = picture(held["labels"] + "/frames/2/rendered")
+    bare = picture(held["frames"] + "/frames/3/rendered")
+    assert second.shape == (32, 40, 3) and second[10, 30].tolist() == [bare[10, 30]] * 3
+    assert second[10, 10, 1] > second[10, 10, 0] + 50
+    third = picture(held["frames"] + "/frames/3/rendered", presentationUID=held["labels"].rpartition("/")[2])
+    assert (third == second).all()
+    first = picture(held["frames"] + "/frames/1/rendered", presentationUID=held["labels"].rpartition("/")[2])
+    assert (first == picture(held["frames"] + "/frames/1/rendered")[..., None]).all()
+
+
 def test_what_is_no_image_is_rendered_as_what_it_is(held: dict[str, str]) -> None:
     report = get(held["report"] + "/rendered")
     assert report.headers["content-type"] == "text/html; charset=utf-8"
@@ -164,7 +180,7 @@ def test_thumbnails_of_everything_and_every_level(held: dict[str, str]) -> None:
 def test_a_study_is_a_part_each(held: dict[str, str]) -> None:
     answer = get(held["ct"].partition("/series/")[0] + "/rendered", 'multipart/related; type="image/jpeg"')
     assert answer.status_code == 200
-    for name in ("ct", "frames", "color", "segmentation"):
+    for name in ("ct", "frames", "color", "segmentation", "labels"):
         assert f"Content-Location: {held[name]}/rendered".encode() in answer.content
     assert held["report"].encode() not in answer.content
 

@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sagittal.convert import report, waveform
+from sagittal.convert.documents import DOCUMENTS, document
+from sagittal.convert.overlaid import shown_frame
 from sagittal.convert.rendered import options_of, seconds_a_frame
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.syntaxes import syntax
+from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.rendering import pictures
-from sagittal.pixels.rendering.render import AS_IT_IS, Frame, render
-from sagittal.pixels.rendering.states import state_for
 from sagittal.workers.worker import Input
 
 _CHUNK_BYTES = 1 << 20
@@ -41,28 +42,26 @@ def object_in(file: Input, limits: ReaderLimits | None = None) -> Image:
 def rendered(
     inputs: Sequence[Input], frame: int, media_type: str, options: dict[str, Any], quality: int | None = None
 ) -> tuple[dict[str, Any], bytes]:
-    """A picture, document or moving picture of the first file; the second may be a presentation state.
+    """A picture, document or moving picture of the first file; the second may be a presentation state, a structure set
+    or a segmentation, which then lies over it.
 
     Frame 0 stands for all frames, as a moving picture. Tells how many frames the object has.
     """
     image = object_in(inputs[0])
     told = {"frames": image.count}
+    if image.attributes.text(0x00080016) in DOCUMENTS:
+        return told, document(image.attributes)
     if media_type == "text/html":
         return told, report.html(image.attributes).encode()
     if media_type == "image/svg+xml":
         return told, waveform.svg(image.attributes, big_endian=not syntax(image.syntax_uid).little_endian).encode()
-    state, asked = object_in(inputs[1]).attributes if len(inputs) > 1 else None, options_of(options)
-
-    def shown(decoded: Frame) -> tuple[pictures.Picture, bytes | None]:
-        if state is None:
-            return render(decoded, asked, AS_IT_IS)
-        uid = image.attributes.text(0x00080018)
-        return render(decoded, asked, state_for(state, uid, decoded.number, signed=decoded.description.signed))
-
+    over, asked = object_in(inputs[1]) if len(inputs) > 1 else None, options_of(options)
+    if not image.count:
+        raise NotAcceptable("the object has no frames to render")
     if frame == 0:
-        made = (shown(decoded)[0] for decoded in image.frames(range(1, image.count + 1)))
+        made = (shown_frame(image, over, each, asked)[0] for each in image.frames(range(1, image.count + 1)))
         return told, pictures.moving(media_type, made, seconds_a_frame(image.attributes), quality)
-    pixels, profile = shown(image.frame(frame))
+    pixels, profile = shown_frame(image, over, image.frame(frame), asked)
     return told, pictures.picture(media_type, pixels, quality, profile)
 
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from sagittal.convert import report, waveform
+from sagittal.convert import documents, report, waveform
+from sagittal.convert.overlaid import shown_frame
 from sagittal.dicom.syntaxes import syntax
-from sagittal.errors import NotAcceptable, NotFound, SagittalError
+from sagittal.errors import NotAcceptable, SagittalError
 from sagittal.pixels.images import Image
-from sagittal.pixels.rendering import geometry, pictures, regions
+from sagittal.pixels.rendering import pictures, regions
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.geometry import Viewport
 from sagittal.pixels.rendering.grayscale import Window
-from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, render
-from sagittal.pixels.rendering.states import state_for
+from sagittal.pixels.rendering.render import Options, Picture
 from sagittal.workers.objects import opened
 from sagittal.workers.worker import Input
 
@@ -51,7 +51,7 @@ def moving(
     asked = options_of(options)
     if not image.count:
         raise NotAcceptable("the object has no frames to render")
-    made = (_of_frame(image, over, frame, asked)[0] for frame in image.frames(sorted(frames)))
+    made = (shown_frame(image, over, frame, asked)[0] for frame in image.frames(sorted(frames)))
     return pictures.moving(media_type, made, seconds_a_frame(image.attributes), quality)
 
 
@@ -75,25 +75,25 @@ def document(inputs: Sequence[Input], objects: list[Told], media_type: str, link
 
 
 def encapsulated(inputs: Sequence[Input], objects: list[Told]) -> bytes:
-    """The document that the object encapsulates, without the byte that made its length even (PS3.3 C.24.2)."""
+    """The document that the object encapsulates, without padding."""
     image, _ = _objects(inputs, objects)
-    body = image.attributes.octets(0x00420011)
-    if not body:
-        raise NotFound("the object has no encapsulated document")
-    padded = image.attributes.integer(0x00420015) == len(body) - 1
-    return body[:-1] if padded else body
+    return documents.document(image.attributes)
 
 
-def references(inputs: Sequence[Input], objects: list[Told]) -> Told:
-    """The images that a presentation state, a structure set, a segmentation or a report refers to."""
+def references(inputs: Sequence[Input], objects: list[Told], frame: int = 0) -> Told:
+    """The images that a presentation state, a structure set, a segmentation or a report refers to.
+
+    `frame`: of a segmentation, the one whose images are wanted; 0: those of all, that with the most on it first.
+    """
     from sagittal.pixels.rendering import states
 
     image, _ = _objects(inputs, objects)
     held = image.attributes
     if held.text(0x00080016) in states.STATES:
         found = [(each.sop_instance_uid, list(each.frames)) for each in states.references(held)]
-    elif held.text(0x00080016) in (regions.RT_STRUCTURE_SET, regions.SEGMENTATION):
-        found = [(uid, []) for uid in regions.referenced_images(held)]
+    elif held.text(0x00080016) in (regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS):
+        named = (regions.sources(held, frame) if frame else []) or regions.referenced_images(held)
+        found = [(each.uid, list(each.frames)) for each in named]
     else:
         found = [(uid, []) for uid in _reported(held)]
     return {"images": found}
@@ -125,55 +125,7 @@ def options_of(told: Told) -> Options:
 def _shown(image: Image, over: Image | None, number: int, options: Options) -> tuple[Picture, bytes | None]:
     if not image.count:
         raise NotAcceptable("the object has no frames to render")
-    return _of_frame(image, over, image.frame(number), options)
-
-
-def _of_frame(image: Image, over: Image | None, frame: Frame, options: Options) -> tuple[Picture, bytes | None]:
-    number = frame.number
-    if over is None:
-        if image.attributes.text(0x00080016) == regions.SEGMENTATION:
-            return _segments_alone(image, number, options), None
-        return render(frame, options)
-    kind = over.attributes.text(0x00080016)
-    if kind not in (regions.RT_STRUCTURE_SET, regions.SEGMENTATION):
-        uid = image.attributes.text(0x00080018)
-        state = state_for(over.attributes, uid, number, signed=frame.description.signed)
-        return render(frame, options, state)
-    shown, _ = render(frame, Options(window=options.window), AS_IT_IS)
-    plane = regions.plane_of(image.attributes, number)
-    if kind == regions.SEGMENTATION:
-        shown = regions.with_segments(shown, _segments(over, image, number, plane, shown))
-    elif plane is not None:
-        uid = image.attributes.text(0x00080018)
-        shown = regions.with_contours(shown, plane, uid, regions.contours(over.attributes))
-    return (shown if options.viewport is None else geometry.shown(shown, options.viewport)), None
-
-
-def _segments(
-    over: Image, image: Image, number: int, plane: regions.Plane | None, shown: Picture
-) -> list[regions.Segment]:
-    colors, made = regions.segment_colors(over.attributes), []
-    for place in regions.frames_over(over.attributes, image.attributes, number):
-        mask = _fraction(over, place)
-        own = regions.plane_of(over.attributes, place)
-        color = colors.get(regions.segment_of(over.attributes, place), (255, 80, 80))
-        made.append(regions.Segment(color, regions.laid_over(mask, own, plane, (shown.shape[0], shown.shape[1]))))
-    return made
-
-
-def _segments_alone(image: Image, number: int, options: Options) -> Picture:
-    """A segmentation without the image it is over: its frame in its color on black."""
-    colors = regions.segment_colors(image.attributes)
-    color = colors.get(regions.segment_of(image.attributes, number), (255, 255, 255))
-    mask = _fraction(image, number)
-    shown = np.round(mask[..., None] * np.array(color, float)).astype(np.uint8)
-    return shown if options.viewport is None else geometry.shown(shown, options.viewport)
-
-
-def _fraction(segmentation: Image, number: int) -> regions.Mask:
-    stored = segmentation.frame(number).stored
-    most = segmentation.attributes.number(0x0062000E) or 1.0 if stored.dtype != bool and stored.max() > 1 else 1.0
-    return np.clip(stored.astype(np.float64) / most, 0.0, 1.0)
+    return shown_frame(image, over, image.frame(number), options)
 
 
 def _card(held: Attributes, side: int) -> Picture:

@@ -84,6 +84,43 @@ def test_window_and_state(cine: Path, tmp_path: Path) -> None:
     assert np.asarray(Image.open(tmp_path / "x.png"))[0, 0] == 245
 
 
+def test_structures_and_segments_over_files(tmp_path: Path) -> None:
+    from interop.pictured import objects
+
+    held = objects()
+    for name in ("ct", "structures", "segmentation", "labels", "state"):
+        held[name].save_as(tmp_path / f"{name}.dcm", enforce_file_format=True)
+    run(tmp_path / "ct.dcm", "-o", tmp_path / "plain.png")
+    plain = np.asarray(Image.open(tmp_path / "plain.png"))
+    for name in ("structures", "segmentation", "labels"):
+        done = run(tmp_path / "ct.dcm", "--over", tmp_path / f"{name}.dcm", "-o", tmp_path / "x.png")
+        shown = np.asarray(Image.open(tmp_path / "x.png"))
+        assert done.return_value == 0 and shown.shape == (48, 64, 3)
+        assert shown[40, 40].tolist() == [plain[40, 40]] * 3 and (shown[:24] != plain[:24, :, None]).any()
+    run(tmp_path / "labels.dcm", "--frame", "2", "-o", tmp_path / "x.png")
+    alone = np.asarray(Image.open(tmp_path / "x.png"))
+    assert alone[10, 10].any() and not alone[10, 30].any()
+
+
+def test_documents_come_out_as_they_are(tmp_path: Path) -> None:
+    body = b"%PDF-1.4 hello\n"
+    more = {"EncapsulatedDocument": body + b"\0", "EncapsulatedDocumentLength": len(body)}
+    held = write(tmp_path / "document.dcm", [], "1.2.840.10008.5.1.4.1.1.104.1", **more)
+    assert run(held).stdout.strip() == f"{held}.pdf"
+    assert Path(f"{held}.pdf").read_bytes() == body
+    write(tmp_path / "empty.dcm", [], "1.2.840.10008.5.1.4.1.1.104.3")
+    assert run(tmp_path / "empty.dcm").return_value == 1
+
+
+@pytest.mark.parametrize("profile", ["srgb", "adobergb", "rommrgb"])
+def test_color_profiles(tmp_path: Path, profile: str) -> None:
+    from interop.pictured import objects
+
+    objects()["color"].save_as(tmp_path / "color.dcm", enforce_file_format=True)
+    run(tmp_path / "color.dcm", "--icc", profile, "-o", tmp_path / "x.png")
+    assert Image.open(tmp_path / "x.png").info["icc_profile"]
+
+
 @pytest.mark.parametrize(
     "words", [("--frame", "0"), ("--frame", "x"), ("--window", "1"), ("--window", "1,2,x"), ("--viewport", "4")]
 )

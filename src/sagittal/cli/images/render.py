@@ -1,4 +1,4 @@
-"""`sagittal render`: DICOM files as pictures, reports as HTML, electrocardiograms as SVG.
+"""`sagittal render`: DICOM files as pictures, reports as HTML, electrocardiograms as SVG, documents as they are.
 
 Files are rendered by worker processes, so that a broken one costs itself only.
 """
@@ -18,6 +18,7 @@ import click
 
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.client.storing.files import walk
+from sagittal.convert.documents import DOCUMENTS
 from sagittal.errors import SagittalError, UsageError
 from sagittal.limits import WorkerLimits
 from sagittal.workers.pool import Pool
@@ -30,6 +31,7 @@ _TYPES = {
 }  # fmt: skip
 _REPORTS, _WAVEFORMS = "1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.9."
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+_PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Task:
     frame: int  # 0: all, as a moving picture; -1: each, as a picture of its own
     options: dict[str, Any]
     quality: int | None
-    state: Path | None
+    over: Path | None
     output: Path | None
 
 
@@ -52,24 +54,31 @@ class Task:
 @click.option("--window", help="CENTER,WIDTH or CENTER,WIDTH,SIGMOID (LINEAR, LINEAR_EXACT).")
 @click.option("--viewport", help="W,H to fit into, or W,H,X,Y,W,H with the region to show.")
 @click.option("--annotation", type=click.Choice(["patient", "technique"]), multiple=True)
-@click.option("--icc", type=click.Choice(["no", "yes", "srgb"]), default="no", show_default=True)
+@click.option("--icc", type=click.Choice(_PROFILES), default="no", show_default=True)
 @click.option("--no-overlays", is_flag=True, help="Without overlay planes.")
-@click.option("--state", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A presentation state.")
+@click.option(
+    "--over", "--state", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A presentation state, structure set or segmentation, to be shown over the images.",
+)  # fmt: skip
 @click.option("--quality", type=click.IntRange(1, 100))
 @click.option("--jobs", type=click.IntRange(1, 256), help="Worker processes; default: one a processor.")
 @json_option
 def command(
     paths: tuple[Path, ...], output: Path | None, format_: str, frame: str, window: str | None, viewport: str | None,
-    annotation: tuple[str, ...], icc: str, no_overlays: bool, state: Path | None, quality: int | None,
+    annotation: tuple[str, ...], icc: str, no_overlays: bool, over: Path | None, quality: int | None,
     jobs: int | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Render DICOM files and folders as pictures; reports become HTML, electrocardiograms SVG."""
+    """Render DICOM files and folders as pictures.
+
+    Reports become HTML, waveforms SVG, encapsulated documents the files that they are. A segmentation alone is shown in
+    its colors.
+    """
     options: dict[str, Any] = {"annotations": list(annotation), "profile": icc, "overlays": not no_overlays}
     if window:
         options["window"] = _window(window)
     if viewport:
         options["viewport"] = _viewport(viewport)
-    task = Task(format_, _frame(frame), options, quality, state, output)
+    task = Task(format_, _frame(frame), options, quality, over, output)
     files = list(walk(paths))
     if output is not None and (len(files) > 1 or output.is_dir() or task.frame < 0):
         output.mkdir(parents=True, exist_ok=True)
@@ -106,10 +115,12 @@ async def _each(waiting: Iterator[Path], one: Any) -> None:
 async def _render(pool: Pool, path: Path, task: Task) -> list[Path]:
     """The files written for one file."""
     with ExitStack() as stack:
-        inputs = [_opened(stack, each) for each in (path, task.state) if each is not None]
+        inputs = [_opened(stack, each) for each in (path, task.over) if each is not None]
         told = (await pool.run("sagittal.convert.files:kind", inputs[:1])).told
         media_type, ending = _TYPES[task.format]
-        if told["sop_class"].startswith(_REPORTS):
+        if told["sop_class"] in DOCUMENTS:
+            media_type, ending, _ = DOCUMENTS[told["sop_class"]]
+        elif told["sop_class"].startswith(_REPORTS):
             media_type, ending = "text/html", ".html"
         elif told["sop_class"].startswith(_WAVEFORMS):
             media_type, ending = "image/svg+xml", ".svg"

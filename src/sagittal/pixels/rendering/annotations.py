@@ -1,6 +1,7 @@
 """Graphics, text and layers of presentation states (PS3.3 C.10.5, C.10.7).
 
-Deliberately not here: compound graphics, line patterns, fonts by name; drawing (`layers`).
+A compound graphic (a ruler, an arrow, an axis) is drawn by the simple graphics that every state has to hold for it too
+(C.10.5.1.3.1). Deliberately not here: line patterns, fonts by name; drawing (`layers`).
 """
 
 from __future__ import annotations

@@ -76,9 +76,12 @@ class Attributes:
             if isinstance(item, dict)
         ]
 
-    def item(self, tag: int) -> Attributes:
-        """The first item of a sequence, or one without attributes."""
-        return next(iter(self.items(tag)), Attributes({}))
+    def item(self, tag: int, place: int = 0) -> Attributes:
+        """An item of a sequence, 0 being the first, or one without attributes."""
+        held = self._members.get(f"{tag:08X}", {}).get("Value", ())
+        found = held[place] if 0 <= place < len(held) else None
+        members = found if isinstance(found, dict) else {}
+        return Attributes(members, self._fetch, big_endian=self._big_endian)
 
     def octets(self, tag: int) -> bytes:
         """A value of bytes, wherever it is; in the byte order of the data set."""
@@ -124,7 +127,5 @@ def functional_groups(instance: Attributes, frame: int, macro: int) -> Attribute
 
     PS3.3 C.7.6.16.
     """
-    frames = instance.items(0x52009230)
-    if 0 < frame <= len(frames) and macro in frames[frame - 1]:
-        return frames[frame - 1].item(macro)
-    return instance.item(0x52009229).item(macro)
+    own = instance.item(0x52009230, frame - 1)
+    return (own if macro in own else instance.item(0x52009229)).item(macro)

@@ -1,26 +1,30 @@
 """Regions over an image: contours of RT structure sets and segments of segmentations (PS3.3 C.8.8.6, C.8.20).
 
 Both refer to images, and lie in space: a contour's points, and a segment's frames, are brought to the pixels of the
-image by its plane (C.7.6.2). Deliberately not here: finding and decoding that image.
+image by its plane (C.7.6.2), tiles of slides by their place in the total pixel matrix (C.7.6.17.3). Deliberately not
+here: finding and decoding that image.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sagittal.pixels.rendering.attributes import Attributes, functional_groups
-from sagittal.pixels.rendering.color import Color, as_rgb, rgb_of_lab
+from sagittal.pixels.rendering.color import Color, as_rgb, rgb_of_lab, through_palette
+from sagittal.pixels.rendering.tables import palette_of
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 Mask = np.ndarray[Any, np.dtype[np.float64]]  # 0 to 1, shape (rows, columns)
 Points = np.ndarray[Any, np.dtype[np.float64]]  # shape (count, 3), mm
 RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
+SEGMENTATIONS = frozenset({SEGMENTATION, LABEL_MAP})
 _COLORS: tuple[Color, ...] = ((255, 80, 80), (80, 200, 255), (120, 255, 80), (255, 220, 60), (220, 120, 255))
 _OPACITY = 0.45
 
@@ -67,6 +71,28 @@ def plane_of(instance: Attributes, frame: int = 1) -> Plane | None:
     return Plane(position, cosines[:3] * between_columns, cosines[3:] * between_rows)
 
 
+class Named(NamedTuple):
+    """An image that a region says it is on; no frames: all of them."""
+
+    uid: str
+    frames: tuple[int, ...] = ()
+
+    def covers(self, uid: str, frame: int) -> bool:
+        return self.uid == uid and (not self.frames or frame in self.frames)
+
+
+def _color_of(place: int) -> Color:
+    """A color for what says none: no two near each other in a list look alike."""
+    if place < len(_COLORS):
+        return _COLORS[place]
+    red, green, blue = hsv_to_rgb(place * 0.618034 % 1.0, 0.55 + place % 3 * 0.2, 1.0)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _named(item: Attributes) -> Named:
+    return Named(item.text(0x00081155), tuple(int(number) for number in item.numbers(0x00081160)))
+
+
 @dataclass(frozen=True, slots=True)
 class Contour:
     """One contour of a region of interest."""
@@ -74,7 +100,7 @@ class Contour:
     color: Color
     closed: bool
     points: Points
-    images: tuple[str, ...]  # SOP Instance UIDs
+    images: tuple[Named, ...]
 
 
 def contours(structures: Attributes) -> Iterator[Contour]:
@@ -84,40 +110,51 @@ def contours(structures: Attributes) -> Iterator[Contour]:
         for each in roi.items(0x30060040):
             data = each.numbers(0x30060050)
             yield Contour(
-                color if len(color) == 3 else _COLORS[place % len(_COLORS)],
+                color if len(color) == 3 else _color_of(place),
                 each.text(0x30060042).startswith("CLOSED"),
                 np.array(data[: len(data) // 3 * 3]).reshape(-1, 3),
-                tuple(image.text(0x00081155) for image in each.items(0x30060016)),
+                tuple(map(_named, each.items(0x30060016))),
             )
 
 
-def referenced_images(instance: Attributes) -> list[str]:
-    """SOP Instance UIDs of the images that a structure set or segmentation is over, that with the most on it first."""
+def referenced_images(instance: Attributes) -> list[Named]:
+    """The images that a structure set or segmentation is over, that with the most on it first; its frames too."""
     counts: Counter[str] = Counter()
+    frames: dict[str, Counter[int]] = {}
+
+    def count(images: Iterable[Named]) -> None:
+        for uid, numbers in images:
+            counts[uid] += 1
+            frames.setdefault(uid, Counter()).update(numbers)
+
     if instance.text(0x00080016) == RT_STRUCTURE_SET:
         for contour in contours(instance):
-            counts.update(uid for uid in contour.images if uid)
+            count(contour.images)
         for frame in instance.items(0x30060010):
             for study in frame.items(0x30060012):
                 for series in study.items(0x30060014):
                     counts.update(dict.fromkeys((i.text(0x00081155) for i in series.items(0x30060016)), 0))
     else:
-        for frame in instance.items(0x52009230):
-            counts.update(_sources(frame))
+        for number in range(1, _count(instance) + 1):
+            count(sources(instance, number))
         for series in instance.items(0x00081115):
             for tag in (0x0008114A, 0x00081140):
                 counts.update(dict.fromkeys((image.text(0x00081155) for image in series.items(tag)), 0))
-    return [uid for uid, _ in counts.most_common() if uid]
+    ordered = [uid for uid, _ in counts.most_common() if uid]
+    return [Named(uid, tuple(number for number, _ in frames.get(uid, Counter()).most_common())) for uid in ordered]
 
 
-def with_contours(picture: Picture, plane: Plane, sop_instance_uid: str, found: Iterable[Contour]) -> Picture:
+def with_contours(
+    picture: Picture, plane: Plane, sop_instance_uid: str, found: Iterable[Contour], frame: int = 1
+) -> Picture:
     """The picture with the contours drawn that name the image, or that name none and lie in its plane."""
     from PIL import Image, ImageDraw
 
     image = Image.fromarray(as_rgb(picture))
     draw = ImageDraw.Draw(image)
     for contour in found:
-        if not len(contour.points) or (contour.images and sop_instance_uid not in contour.images):
+        on_it = any(image.covers(sop_instance_uid, frame) for image in contour.images)
+        if not len(contour.points) or (contour.images and not on_it):
             continue
         places = plane.pixels(contour.points)
         if not contour.images and np.abs(places[:, 2]).max() > 0.5:
@@ -133,9 +170,9 @@ def with_contours(picture: Picture, plane: Plane, sop_instance_uid: str, found: 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One frame of a segmentation: what it covers, as a fraction, and in which color."""
+    """One frame of a segmentation: what it covers, as a fraction, and in which color; a label map's in one by pixel."""
 
-    color: Color
+    color: Color | Picture
     mask: Mask
 
 
@@ -144,33 +181,91 @@ def segment_colors(segmentation: Attributes) -> dict[int, Color]:
     colors = {}
     for place, segment in enumerate(segmentation.items(0x00620002)):
         lab = [int(number) for number in segment.numbers(0x0062000D)]
-        color = rgb_of_lab(lab) if len(lab) == 3 else _COLORS[place % len(_COLORS)]
+        color = rgb_of_lab(lab) if len(lab) == 3 else _color_of(place)
         colors[segment.integer(0x00620004, place + 1)] = color
     return colors
 
 
+def label_colors(segmentation: Attributes, labels: np.ndarray[Any, Any]) -> Picture:
+    """The colors of a label map's pixels, shape (rows, columns, 3): its palette's, else those of its segments."""
+    palette = palette_of(segmentation)
+    if palette is not None:
+        return through_palette(labels, palette)
+    colors = segment_colors(segmentation)
+    numbers, places = np.unique(labels, return_inverse=True)
+    table = np.array([colors.get(int(n), _color_of(int(n))) for n in numbers], np.uint8)
+    return table[places.reshape(labels.shape)]
+
+
+def background(segmentation: Attributes) -> int:
+    """The label of pixels that are of no segment (C.8.20.2: Pixel Padding Value)."""
+    return segmentation.integer(0x00280120, 0)
+
+
 def frames_over(segmentation: Attributes, image: Attributes, image_frame: int) -> list[int]:
     """The numbers of a segmentation's frames that lie over a frame of an image: it names it, or lies in its plane."""
-    uid, plane = image.text(0x00080018), plane_of(image, image_frame)
+    uid, plane, tile = image.text(0x00080018), plane_of(image, image_frame), tile_of(image, image_frame)
+    several = image.integer(0x00280008, 1) > 1
     chosen = []
-    for number, frame in enumerate(segmentation.items(0x52009230), 1):
-        sources = _sources(frame)
-        if sources:
-            if uid in sources:
-                chosen.append(number)
+    for number in range(1, _count(segmentation) + 1):
+        images = sources(segmentation, number)
+        named = [image for image in images if image.covers(uid, image_frame)]
+        if images and not named:
             continue
-        own = plane_of(segmentation, number)
-        if own is not None and plane is not None:
-            distance = float(np.abs(plane.pixels(own.position[None])[0, 2]))
-            if distance <= 0.5 * max(
-                0.1, functional_groups(segmentation, number, 0x00289110).number(0x00180050) or 1.0
-            ):
-                chosen.append(number)
+        if named and (named[0].frames or not several):
+            there: bool | None = True
+        elif tile is not None:
+            there = tile_of(segmentation, number) == tile
+        else:
+            there = _in_plane(segmentation, number, plane)
+        if there or (there is None and named):
+            chosen.append(number)
     return chosen
 
 
+def _count(segmentation: Attributes) -> int:
+    return max(segmentation.integer(0x00280008, 1), len(segmentation.values(0x52009230)))
+
+
+def sources(segmentation: Attributes, number: int) -> list[Named]:
+    """The images that a frame of a segmentation was made of (Derivation Image Sequence)."""
+    derived = segmentation.item(0x52009230, number - 1).items(0x00089124)
+    return [_named(source) for each in derived for source in each.items(0x00082112)]
+
+
+def _in_plane(segmentation: Attributes, number: int, plane: Plane | None) -> bool | None:
+    """Whether a frame lies in a plane; None: it can't be told."""
+    own = plane_of(segmentation, number)
+    if own is None or plane is None:
+        return None
+    thickness = functional_groups(segmentation, number, 0x00289110).number(0x00180050) or 1.0
+    return float(np.abs(plane.pixels(own.position[None])[0, 2])) <= 0.5 * max(0.1, thickness)
+
+
+def tile_of(instance: Attributes, frame: int) -> tuple[int, int] | None:
+    """The column and row of a tile's first pixel in the total pixel matrix; None for what has no tiles."""
+    place = functional_groups(instance, frame, 0x0048021A)
+    if 0x0048021E in place:
+        return place.integer(0x0048021E), place.integer(0x0048021F)
+    across, down = _tiles(instance)
+    if not across or instance.text(0x00209311) != "TILED_FULL":
+        return None
+    row, column = divmod((frame - 1) % (across * down), across)
+    return column * instance.integer(0x00280011) + 1, row * instance.integer(0x00280010) + 1
+
+
+def _tiles(instance: Attributes) -> tuple[int, int]:
+    """Tiles across and down a total pixel matrix; 0 where there is none."""
+    sides = [instance.integer(tag) for tag in (0x00480006, 0x00480007, 0x00280011, 0x00280010)]
+    return (-(-sides[0] // sides[2]), -(-sides[1] // sides[3])) if min(sides) > 0 else (0, 0)
+
+
 def segment_of(segmentation: Attributes, number: int) -> int:
-    """The segment that a frame is of; 0 for label maps and where it is not told."""
+    """The segment that a frame is of; 0 where it is not told, as for label maps."""
+    across, down = _tiles(segmentation)
+    if across and segmentation.text(0x00209311) == "TILED_FULL":  # one segment after another (C.7.6.17.3)
+        place = (number - 1) // (across * down * segmentation.integer(0x00480303, 1))
+        return segmentation.item(0x00620002, place).integer(0x00620004, place + 1)
     return functional_groups(segmentation, number, 0x0062000A).integer(0x0062000B)
 
 
@@ -198,10 +293,6 @@ def laid_over(mask: Mask, own: Plane | None, image: Plane | None, shape: tuple[i
     flat = made.reshape(-1)
     flat[inside] = mask[row[inside], column[inside]]
     return made
-
-
-def _sources(frame: Attributes) -> list[str]:
-    return [source.text(0x00081155) for derived in frame.items(0x00089124) for source in derived.items(0x00082112)]
 
 
 def _same(one: Plane, other: Plane) -> bool:

@@ -6,6 +6,7 @@ not here: decoding (`pixels.codecs`), file formats (`pictures`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +56,13 @@ class Frame:
     raw: np.ndarray[Any, Any] | None = None
 
 
-def render(frame: Frame, options: Options, state: State = AS_IT_IS) -> tuple[Picture, bytes | None]:
-    """The picture, shape (rows, columns) or (rows, columns, 3), and the ICC profile to go with it."""
+def render(
+    frame: Frame, options: Options, state: State = AS_IT_IS, over: Callable[[Picture], Picture] | None = None
+) -> tuple[Picture, bytes | None]:
+    """The picture, shape (rows, columns) or (rows, columns, 3), and the ICC profile to go with it.
+
+    `over` lays something over the image, pixel for pixel, before it is cut, turned and scaled.
+    """
     if frame.stored.ndim == 2 and frame.description.photometric in MONOCHROME:
         shown, profile = _gray(frame, options, state), None
     else:
@@ -64,6 +70,8 @@ def render(frame: Frame, options: Options, state: State = AS_IT_IS) -> tuple[Pic
         embedded = state.profile or frame.instance.octets(0x00282000) or _optical_path_profile(frame.instance)
         shown, profile = color.convert_profile(rgb, embedded, options.profile)
     shown = _covered(shown, frame, options, state)
+    if over is not None:
+        shown = over(shown)
     shown, to_picture = _placed(shown, options, state)
     return layers.drawn(shown, state.graphics, to_picture, state.layers, _corners(frame.instance, options)), profile
 

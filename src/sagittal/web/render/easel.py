@@ -32,7 +32,7 @@ class Easel:
         self._archive, self._workers = house.archive, house.workers
 
     async def still(self, principal: Principal, ref: InstanceRef, frame: int, media_type: str, asked: Asked) -> bytes:
-        """A picture of one frame; of an object that lies over others, of those."""
+        """A picture of one frame, 0 standing for the object; of an object that lies over others, of those."""
         refs, frame = await self._subject(principal, ref, frame, asked)
         more = {"frame": frame, "media_type": media_type, "options": asked.options, "quality": asked.quality}
         return await self._made("still", principal, refs, **more)
@@ -61,10 +61,12 @@ class Easel:
         """The document that an object encapsulates, without padding."""
         return await self._made("encapsulated", principal, [ref])
 
-    async def references(self, principal: Principal, ref: InstanceRef) -> list[tuple[InstanceRef, list[int]]]:
-        """The instances held that an object refers to, in its order, with the frames it names of each."""
+    async def references(
+        self, principal: Principal, ref: InstanceRef, frame: int = 0
+    ) -> list[tuple[InstanceRef, list[int]]]:
+        """The instances held that an object, or a frame of it, refers to; in its order, with the frames it names."""
         with self._inputs([ref], [await self._archive.prepared(principal, ref)]) as (inputs, objects):
-            told = (await self._workers.run(f"{_CALLS}:references", inputs, objects=objects)).told
+            told = (await self._workers.run(f"{_CALLS}:references", inputs, objects=objects, frame=frame)).told
         named = [(str(uid), [int(frame) for frame in frames]) for uid, frames in told["images"]][:_REFERENCES_MAX]
         if not named:
             return []
@@ -80,13 +82,14 @@ class Easel:
     ) -> tuple[list[InstanceRef], int]:
         """What is decoded, and what is laid over it; and the frame of that."""
         if kind_of(ref) is OVER:
-            found = await self.references(principal, ref)
+            found = await self.references(principal, ref, frame)
             if found:
                 image, frames = found[0]
                 return [image, ref], frames[0] if frames else _middle(image)
             if ref.frames:  # a segmentation can be shown without its image
-                return [ref], frame
+                return [ref], frame or 1
             raise NotFound("the images that the object lies over are not held")
+        frame = frame or 1
         if asked.state_uid and kind_of(ref) in (IMAGE, MOVIE):
             (state,) = await self._archive.instances(principal, sop_instance_uids=[asked.state_uid])
             return [ref, state], frame

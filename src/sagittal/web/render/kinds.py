@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from sagittal.convert import documents
 from sagittal.dicom.syntaxes import syntax
 from sagittal.web.render.asked import MOVING, STILL
 from sagittal.web.wire.accept import COMPRESSED_TYPES
@@ -40,13 +41,9 @@ REFUSED = {  # classes that have no pixels of their own and are not rendered; wh
         "66.2": "marks points in space", "66.3": "deforms images", "66.5": "holds surfaces",
     }.items()
 }  # fmt: skip
-_OVER = frozenset(_STORAGE + tail for tail in ("11.1", "11.2", "11.3", "481.3", "66.4"))
-_DOCUMENTS = {  # Encapsulated Document classes (PS3.3 A.45, A.85)
-    _STORAGE + "104.1": Kind("document", ("application/pdf",), "a PDF document"),
-    _STORAGE + "104.2": Kind("document", ("text/xml",), "a CDA document"),
-    _STORAGE + "104.3": Kind("document", ("model/stl",), "an STL model"),
-    _STORAGE + "104.4": Kind("document", ("model/obj",), "an OBJ model"),
-    _STORAGE + "104.5": Kind("document", ("model/mtl",), "an MTL model"),
+_OVER = frozenset(_STORAGE + tail for tail in ("11.1", "11.2", "11.3", "481.3", "66.4", "66.7"))
+_DOCUMENTS = {
+    sop_class: Kind("document", (held.media_type,), held.what) for sop_class, held in documents.DOCUMENTS.items()
 }
 DOCUMENTS = tuple(kind.types[0] for kind in _DOCUMENTS.values())
 

@@ -102,7 +102,7 @@ class Rendered:
             return self._parts(request, items, kind, wants)
         if media_type in MOVING and (ref.frames or 1) > 1:
             return await self._moving(request, ref, _numbers_of(ref), media_type, wants)
-        return await self._picture(request, ref, 1, wants)
+        return await self._picture(request, ref, 0, wants)
 
     async def _picture(self, request: Request, ref: InstanceRef, frame: int, wants: Asked) -> Response:
         media_type, multipart = self._type(request, _frame_kind(ref))
@@ -184,7 +184,7 @@ class Rendered:
                     if own.name in ("report", "waveform"):
                         body = await self._easel.document(principal, ref, media_type, {})
                     else:
-                        body = await self._easel.still(principal, ref, frame or 1, media_type, wants)
+                        body = await self._easel.still(principal, ref, frame, media_type, wants)
                 except SagittalError as error:
                     if len(items) == 1:
                         raise

@@ -74,7 +74,7 @@ class RenderedUri:
         count = ref.frames or 1
         if media_type in MOVING and count > 1 and not frame:
             return await self._easel.moving(principal, ref, range(1, count + 1), media_type, wants)
-        return await self._easel.still(principal, ref, frame or 1, media_type, wants)
+        return await self._easel.still(principal, ref, frame, media_type, wants)
 
     async def _asked(self, principal: Principal, ref: InstanceRef, given: Mapping[str, str]) -> tuple[Asked, int]:
         """What is asked for, and the frame; 0: none is named."""

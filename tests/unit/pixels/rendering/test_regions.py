@@ -12,12 +12,15 @@ from sagittal.pixels.rendering.regions import (
     Segment,
     contours,
     frames_over,
+    label_colors,
     laid_over,
     plane_of,
     referenced_images,
     rgb_of_lab,
     segment_colors,
     segment_of,
+    sources,
+    tile_of,
     with_contours,
     with_segments,
 )
@@ -92,7 +95,7 @@ def test_contours_without_image_are_drawn_where_they_lie() -> None:
 
 def test_the_image_with_the_most_on_it_comes_first() -> None:
     held = structures(contour(SQUARE, "1.1"), contour(SQUARE, "2.2"), contour(SQUARE, "2.2"))
-    assert referenced_images(held) == ["2.2", "1.1"]
+    assert referenced_images(held) == [("2.2", ()), ("1.1", ())]
 
 
 def segmentation(*frames: dict[str, Any]) -> Attributes:
@@ -100,8 +103,9 @@ def segmentation(*frames: dict[str, Any]) -> Attributes:
     return Attributes({"52009230": member(*frames), "00620002": member(*numbers)})
 
 
-def over(uid: str, segment: int) -> dict[str, Any]:
-    source = member({"00082112": member({"00081155": member(uid)})})
+def over(uid: str, segment: int, *frames: int) -> dict[str, Any]:
+    named = {"00081155": member(uid)} | ({"00081160": member(*frames)} if frames else {})
+    source = member({"00082112": member(named)})
     return {"00089124": source, "0062000A": member({"0062000B": member(segment)})}
 
 
@@ -118,8 +122,81 @@ def test_frames_over_an_image_by_name_and_by_place() -> None:
     named = segmentation(over("1.1", 2), over("3.3", 1), over("1.1", 1))
     assert frames_over(named, axial, 1) == [1, 3]
     assert [segment_of(named, number) for number in (1, 2, 3)] == [2, 1, 1]
-    assert referenced_images(named) == ["1.1", "3.3"]
+    assert referenced_images(named) == [("1.1", ()), ("3.3", ())]
     assert frames_over(segmentation(at(3), at(5), at(5.4)), axial, 1) == [2, 3]
+
+
+def enhanced(*positions: float) -> Attributes:
+    """An image of several frames, one a place."""
+    shared = {
+        "00209116": member({"00200037": member(1, 0, 0, 0, 1, 0)}),
+        "00289110": member({"00280030": member(1, 1)}),
+    }
+    frames = [{"00209113": member({"00200032": member(0, 0, z)})} for z in positions]
+    return Attributes({
+        "00080018": member("1.1"), "00280008": member(len(positions)), "52009229": member(shared),
+        "52009230": member(*frames),
+    })  # fmt: skip
+
+
+def test_frames_over_a_frame_of_an_image_of_several() -> None:
+    image_of_three = enhanced(0, 5, 10)
+    by_number = segmentation(over("1.1", 1, 2), over("1.1", 2, 2, 3), over("2.2", 1, 3))
+    assert [frames_over(by_number, image_of_three, number) for number in (1, 2, 3)] == [[], [1, 2], [2]]
+    assert referenced_images(by_number) == [("1.1", (2, 3)), ("2.2", (3,))]
+    assert sources(by_number, 3) == [("2.2", (3,))] and sources(by_number, 9) == []
+    by_place = segmentation(over("1.1", 1) | at(0), over("1.1", 1) | at(10))
+    assert [frames_over(by_place, image_of_three, number) for number in (1, 2, 3)] == [[1], [], [2]]
+    nowhere = segmentation(over("1.1", 1))
+    assert frames_over(nowhere, image_of_three, 2) == [1]
+
+
+def tiled(**more: dict[str, Any]) -> Attributes:
+    """20 x 15 pixels in tiles of 10 x 10: two across, two down."""
+    made = {
+        "00080018": member("1.1"), "00209311": member("TILED_FULL"), "00480006": member(20), "00480007": member(15),
+        "00280010": member(10), "00280011": member(10), "00280008": member(4),
+    }  # fmt: skip
+    return Attributes(made | {f"{tag[1:]}": value for tag, value in more.items()})
+
+
+def test_tiles_of_slides() -> None:
+    slide = tiled()
+    assert [tile_of(slide, number) for number in (1, 2, 3, 4)] == [(1, 1), (11, 1), (1, 11), (11, 11)]
+    place = member({"0048021E": member(11), "0048021F": member(1)})
+    sparse = segmentation({"0048021A": place}, {"0048021A": member({"0048021E": member(1), "0048021F": member(11)})})
+    assert [frames_over(sparse, slide, number) for number in (1, 2, 3)] == [[], [1], [2]]
+    segments = member({"00620004": member(7)}, {"00620004": member(9)})
+    whole = tiled(t00280008=member(8), t00620002=segments)
+    assert [frames_over(whole, slide, number) for number in (1, 4)] == [[1, 5], [4, 8]]
+    assert [segment_of(whole, number) for number in (1, 4, 5, 8)] == [7, 7, 9, 9]
+
+
+def test_contours_of_one_frame() -> None:
+    named = contour(SQUARE) | {"30060016": member({"00081155": member("1.1"), "00081160": member(2)})}
+    plane = plane_of(image([0, 0, 0], [1, 0, 0, 0, 1, 0], [1, 1]))
+    assert plane is not None
+    black = np.zeros((10, 10), np.uint8)
+    drawn = [with_contours(black, plane, "1.1", contours(structures(named)), n).any() for n in (1, 2)]
+    assert drawn == [False, True]
+    assert referenced_images(structures(named)) == [("1.1", (2,))]
+
+
+def test_colors_of_a_label_map() -> None:
+    labels = np.array([[0, 1, 2], [2, 9, 1]], np.uint8)
+    found = label_colors(segmentation(), labels)
+    assert found.shape == (2, 3, 3) and found.dtype == np.uint8
+    assert found[0, 1].tolist() == list(segment_colors(segmentation())[1]) == found[1, 2].tolist()
+    assert found[0, 2].tolist() == [80, 200, 255]
+    tables = {f"0028110{n}": member(4, 0, 16) for n in (1, 2, 3)}
+    words = [[0, 0x1100, 0x2200, 0x3300], [0, 0x4400, 0x5500, 0x6600], [0, 0x7700, 0x8800, 0x9900]]
+    tables |= {f"0028120{n}": member(*ramp) for n, ramp in enumerate(words, 1)}
+    assert label_colors(Attributes(tables), labels)[0].tolist() == [[0, 0, 0], [0x11, 0x44, 0x77], [0x22, 0x55, 0x88]]
+
+
+def test_many_segments_without_colors_can_be_told_apart() -> None:
+    many = Attributes({"00620002": member(*({"00620004": member(n)} for n in range(1, 121)))})
+    assert len(set(segment_colors(many).values())) == 120
 
 
 def test_segments_are_blended_in_their_recommended_color() -> None:

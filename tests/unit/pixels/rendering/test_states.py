@@ -174,6 +174,21 @@ def text_at(justification: str, **more: Any) -> Any:
     return np.argwhere(render(gray(100, 120), Options(), held)[0] > 140)
 
 
+def test_a_compound_graphic_is_drawn_once_by_its_simple_graphics() -> None:
+    """PS3.3 C.10.5.1.3.1: each has graphics of its Compound Graphic Instance ID that show the same."""
+    line = {"t00700005": ["PIXEL"], "t00700023": ["POLYLINE"], "t00700022": [1, 3.5, 7, 3.5], "t00700226": [1]}
+    ruler = {"t00700294": ["RULER"], "t00700226": [1], "t00700282": ["PIXEL"], "t00700022": [1, 3.5, 7, 3.5]}
+    layer = {"t00700002": ["A"], "t00700062": [1], "t00700066": [0xFFFF]}
+    both, simple = (
+        render(
+            gray(), Options(), state(t00700060=[layer], t00700001=[{"t00700002": ["A"], "t00700009": [line]} | more])
+        )
+        for more in ({"t00700209": [ruler]}, {})
+    )
+    assert (both[0] == simple[0]).all()
+    assert np.flatnonzero((both[0] == 255).any(axis=1)).tolist() == [3]
+
+
 def test_text_lies_in_its_box() -> None:
     lefts = {}
     for justification in ("LEFT", "CENTER", "RIGHT"):

@@ -1,0 +1,85 @@
+"""A frame with what lies over it: a presentation state, a structure set or a segmentation; or as it is.
+
+A segmentation alone is shown in its colors on black. Deliberately not here: which images something lies over
+(`regions.referenced_images`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sagittal.pixels.images import Image
+from sagittal.pixels.rendering import geometry, regions
+from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, render
+from sagittal.pixels.rendering.states import state_for
+
+_PLAIN = (255, 80, 80)  # of a segment that is not described
+
+
+def shown_frame(image: Image, over: Image | None, frame: Frame, options: Options) -> tuple[Picture, bytes | None]:
+    """The picture and its ICC profile. NotAcceptable when the state is not for the image."""
+    number = frame.number
+    if over is None:
+        if image.attributes.text(0x00080016) in regions.SEGMENTATIONS:
+            return _alone(image, number, options), None
+        return render(frame, options)
+    kind, uid = over.attributes.text(0x00080016), image.attributes.text(0x00080018)
+    if kind not in (regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS):
+        state = state_for(over.attributes, uid, number, signed=frame.description.signed)
+        return render(frame, options, state)
+    plane = regions.plane_of(image.attributes, number)
+
+    def laid(shown: Picture) -> Picture:
+        if kind in regions.SEGMENTATIONS:
+            shape = shown.shape[0], shown.shape[1]
+            return regions.with_segments(shown, _segments(over, image, number, plane, shape))
+        if plane is None:
+            return shown
+        return regions.with_contours(shown, plane, uid, regions.contours(over.attributes), number)
+
+    return render(frame, options, AS_IT_IS, laid)
+
+
+def _segments(
+    over: Image, image: Image, number: int, plane: regions.Plane | None, shape: tuple[int, int]
+) -> Iterator[regions.Segment]:
+    for place in regions.frames_over(over.attributes, image.attributes, number):
+        own = regions.plane_of(over.attributes, place)
+        if over.attributes.text(0x00080016) == regions.LABEL_MAP:
+            yield _labels(over, regions.laid_over(_labels_of(over, place), own, plane, shape))
+            continue
+        color = regions.segment_colors(over.attributes).get(regions.segment_of(over.attributes, place), _PLAIN)
+        yield regions.Segment(color, regions.laid_over(_fraction(over, place), own, plane, shape))
+
+
+def _labels_of(label_map: Image, number: int) -> regions.Mask:
+    """The labels of a frame counted from 1, so that 0 is outside of it."""
+    return label_map.frame(number).stored.astype(np.float64) + 1
+
+
+def _labels(label_map: Image, labels: regions.Mask) -> regions.Segment:
+    """All segments of a label map's frame as one, each pixel in the color of its label."""
+    numbers = labels.astype(np.int64) - 1
+    inside = (numbers >= 0) & (numbers != regions.background(label_map.attributes))
+    colors = regions.label_colors(label_map.attributes, np.maximum(numbers, 0))
+    return regions.Segment(colors, inside.astype(np.float64))
+
+
+def _alone(image: Image, number: int, options: Options) -> Picture:
+    """A segmentation without the image it is over: its frame in its colors on black."""
+    if image.attributes.text(0x00080016) == regions.LABEL_MAP:
+        segment = _labels(image, _labels_of(image, number))
+    else:
+        colors = regions.segment_colors(image.attributes)
+        color = colors.get(regions.segment_of(image.attributes, number), (255, 255, 255))
+        segment = regions.Segment(color, _fraction(image, number))
+    shown = np.round(segment.mask[..., None] * np.array(segment.color, float)).astype(np.uint8)
+    return shown if options.viewport is None else geometry.shown(shown, options.viewport)
+
+
+def _fraction(segmentation: Image, number: int) -> regions.Mask:
+    stored = segmentation.frame(number).stored
+    most = segmentation.attributes.number(0x0062000E) or 1.0 if stored.dtype != bool and stored.max() > 1 else 1.0
+    return np.clip(stored.astype(np.float64) / most, 0.0, 1.0)

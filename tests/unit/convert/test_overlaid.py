@@ -1,0 +1,92 @@
+"""Frames with structure sets and segmentations over them, label maps too; segmentations alone."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sagittal.convert.files import object_in
+from sagittal.convert.overlaid import shown_frame
+from sagittal.pixels.images import Image
+from sagittal.pixels.rendering import regions
+from sagittal.pixels.rendering.geometry import Viewport
+from sagittal.pixels.rendering.render import Options
+from sagittal.workers.worker import Input
+
+PLAIN = Options()
+
+
+def read(path: Path) -> Image:
+    fd = os.open(path, os.O_RDONLY)
+    return object_in(Input(fd, 0, path.stat().st_size))
+
+
+def slide(corpus_dir: Path) -> Image:
+    return read(corpus_dir / "SM" / "highdicom__sm_image_control.dcm")
+
+
+def segmentation(corpus_dir: Path, name: str) -> Image:
+    return read(corpus_dir / "SEG" / f"highdicom__seg_image_sm_{name}.dcm")
+
+
+def test_a_label_map_holds_the_segments_of_its_binary_twin(corpus_dir: Path) -> None:
+    """The same segmentation of the same slide, as bit planes and as labels: each segment has the same pixels."""
+    binary, labels = segmentation(corpus_dir, "control"), segmentation(corpus_dir, "control_labelmap")
+    masks: dict[int, list[Any]] = {}
+    for number in range(1, binary.count + 1):
+        segment = regions.segment_of(binary.attributes, number)
+        masks.setdefault(segment, []).append(shown_frame(binary, None, binary.frame(number), PLAIN)[0].any(axis=2))
+    found = Counter[int]()
+    for number in range(1, labels.count + 1):
+        (label,) = set(np.unique(labels.frame(number).stored).tolist()) - {0}
+        shown = shown_frame(labels, None, labels.frame(number), PLAIN)[0]
+        assert any(np.array_equal(shown.any(axis=2), mask) for mask in masks[label])
+        assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 2
+        found[label] += 1
+    assert found == Counter({segment: len(each) for segment, each in masks.items()})
+
+
+def test_a_palette_is_the_color_of_labels(corpus_dir: Path) -> None:
+    held = segmentation(corpus_dir, "control_labelmap_palette_color")
+    stored = held.frame(4).stored
+    shown = shown_frame(held, None, held.frame(4), PLAIN)[0]
+    expected = regions.label_colors(held.attributes, stored)
+    assert (shown[stored > 0] == expected[stored > 0]).all() and not shown[stored == 0].any()
+    assert shown_frame(held, None, held.frame(4), Options(viewport=Viewport(40, 40)))[0].shape == (40, 40, 3)
+
+
+@pytest.mark.parametrize("name", ["control", "control_labelmap"])
+def test_only_the_frame_that_it_names(corpus_dir: Path, name: str) -> None:
+    image, over = slide(corpus_dir), segmentation(corpus_dir, name)
+    named = {int(n) for each in range(1, over.count + 1) for n in regions.sources(over.attributes, each)[0].frames}
+    for number in range(1, image.count + 1):
+        bare = shown_frame(image, None, image.frame(number), PLAIN)[0]
+        covered = shown_frame(image, over, image.frame(number), PLAIN)[0]
+        assert np.array_equal(bare, covered) == (number not in named)
+
+
+def test_labels_on_another_grid_are_laid_over_by_their_planes(corpus_dir: Path) -> None:
+    """The nearest label, never one between two; outside of the label map nothing."""
+    from sagittal.convert import overlaid
+
+    labels = np.array([[1.0, 8.0], [3.0, 0.0]]) + 1
+    coarse = regions.Plane(np.array([0.5, 0.5, 0]), np.array([2.0, 0, 0]), np.array([0, 2.0, 0]))
+    fine = regions.Plane(np.zeros(3), np.array([1.0, 0, 0]), np.array([0, 1.0, 0]))
+    segment = overlaid._labels(
+        segmentation(corpus_dir, "control_labelmap"), regions.laid_over(labels, coarse, fine, (4, 6))
+    )
+    assert segment.mask.tolist() == [[1, 1, 1, 1, 0, 0]] * 2 + [[1, 1, 0, 0, 0, 0]] * 2
+    assert len(np.unique(np.asarray(segment.color)[segment.mask > 0], axis=0)) == 3
+
+
+def test_annotations_and_viewports_hold_for_what_lies_over(corpus_dir: Path) -> None:
+    image, over = slide(corpus_dir), segmentation(corpus_dir, "control")
+    frame = image.frame(1)
+    plain = shown_frame(image, over, frame, Options(viewport=Viewport(200, 200)))[0]
+    told = shown_frame(image, over, frame, Options(viewport=Viewport(200, 200), annotations=frozenset({"patient"})))[0]
+    assert plain.shape == told.shape == (200, 200, 3) and (plain != told).any()
