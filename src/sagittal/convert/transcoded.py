@@ -12,8 +12,10 @@ from typing import Any
 
 from sagittal.convert.files import object_in
 from sagittal.dicom.part10 import meta_group
+from sagittal.dicom.partial.frames import Extraction
 from sagittal.errors import PixelsUndecodable
 from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.extracting import Extracting
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Transcoding
 from sagittal.pixels.transcode import plan
@@ -44,6 +46,17 @@ def frames(inputs: Sequence[Input], objects: list[Told], to_syntax: str, options
     image = opened(inputs[:2], **objects[0])
     way = plan(image.description, image.syntax_uid, to_syntax, Options(**options), image.limits)
     return {"lengths": [_all([way.frame(image.encoded(number))], inputs[2].fd) for number in numbers]}
+
+
+def extracted(
+    inputs: Sequence[Input], objects: list[Told], to_syntax: str, options: Told, extraction: Told
+) -> Told:  # fmt: skip
+    """The data set of a new instance with some frames of the held object, into the file of `inputs[2]`."""
+    image = opened(inputs[:2], **objects[0])
+    tag, values = extraction["asked"]
+    wanted = Extraction(**{**extraction, "asked": (tag, tuple(values))})
+    made = Extracting(image, chunks_of(image), to_syntax, wanted)
+    return {"length": write(made, inputs[2].fd, verify=False)[0], "loses": False}
 
 
 def file(inputs: Sequence[Input], to_syntax: str, options: Told, instance_uid: str = "", verify: bool = False) -> Told:

@@ -8,24 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from sagittal.dicom.elements import element_header
 from sagittal.dicom.partial.edited import Edited
 from sagittal.dicom.reencode import deflated, reencode, written
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
-from sagittal.dicom.walk import Walk
+from sagittal.dicom.walk import Event, Walk
 from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.limits import ReaderLimits
 from sagittal.pixels import frames as framing
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.description import DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS
 from sagittal.pixels.images import Image
-from sagittal.pixels.transcode import Plan, changes, embedded_overlays, overlay_bits, overlay_members, plan
+from sagittal.pixels.transcode import Changes, Plan, changes, embedded_overlays, overlay_bits, overlay_members, plan
 
 _UNDEFINED = 0xFFFFFFFF
-_ICON = 0x00880200  # may be compressed as the frames are, and is made anew by whoever wants one
+_NATIVE_BITS_MAX = (_UNDEFINED - 1) * 8
+_ICON = "00880200"  # may be compressed as the frames are, and is made anew by whoever wants one
 Open = Callable[[], Iterable[bytes]]  # the data set from its first byte, as often as it is called
+
+
+class Rewriting(Protocol):
+    """The events of a data set on its way to another; `pixels` is the one at which its pixels begin, once met."""
+
+    pixels: Event | None
+
+    def before(self) -> Iterator[Event]: ...
+
+    def after(self) -> Iterator[Event]: ...
 
 
 class Transcoding:
@@ -36,9 +47,11 @@ class Transcoding:
 
     def __init__(
         self, image: Image, opened: Open, to_syntax: str, options: Options | None = None, instance_uid: str = "",
-        limits: ReaderLimits | None = None,
+        limits: ReaderLimits | None = None, numbers: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
+        """`numbers`: the frames wanted, 1 being the first; all if it is None."""
         self._image, self._open, self._limits = image, opened, limits or ReaderLimits()
+        self._numbers = range(1, image.count + 1) if numbers is None else numbers
         self._source, self._target = syntax(image.syntax_uid), syntax(to_syntax)
         self.plan: Plan | None = None  # None: nothing to decode, the data set only has another form
         if not (self._source.native and self._target.native):
@@ -47,6 +60,8 @@ class Transcoding:
             self.plan = plan(image.description, image.syntax_uid, to_syntax, options, image.limits)
             if self.plan.loses and not instance_uid:
                 raise NotAcceptable(f"{self._target.name} would lose information; it has to be asked for")
+            if not self._target.encapsulated and self.plan.target.frame_bits * len(self._numbers) > _NATIVE_BITS_MAX:
+                raise NotAcceptable("uncompressed the pixels would be longer than the 4 GiB that an element can have")
         self._uid = instance_uid
 
     @property
@@ -62,7 +77,7 @@ class Transcoding:
     def frames(self) -> Iterator[bytes]:
         """Every frame in the target syntax."""
         assert self.plan is not None
-        for number in range(1, self._image.count + 1):
+        for number in self._numbers:
             yield self.plan.frame(self._image.encoded(number))
 
     def data_set(self, encoded: Iterable[bytes] = (), lengths: Sequence[int] = ()) -> Iterator[bytes]:
@@ -76,23 +91,16 @@ class Transcoding:
     def worst_error(self, encoded: Iterable[bytes]) -> float:
         """The largest difference of any value between this instance and the frames that were made of it."""
         assert self.plan is not None
-        pairs = zip(range(1, self._image.count + 1), encoded, strict=True)
+        pairs = zip(self._numbers, encoded, strict=True)
         return max(self.plan.error(self._image.encoded(number), made) for number, made in pairs)
 
     def _pieces(
         self, made: Plan, plain: TransferSyntax, encoded: Iterable[bytes], lengths: Sequence[int]
     ) -> Iterator[bytes]:
-        described = changes(self._image.members, made, sum(lengths), self._uid)
-        members = {tag: member for tag, member in described.members.items() if tag != f"{PIXELS:08X}"}
-        if made.way == "values":
-            members |= self._overlays()
-        removed = {int(tag, 16) for tag in described.removed}
-        if self._source.encapsulated:
-            removed.add(_ICON)
         table = framing.table(lengths)
-        members |= table.members()
+        described = self._changes(made, lengths)
         walk = Walk(self._open(), self._source, self._limits)
-        edited = Edited(walk, members, removed, self._limits)
+        edited = self._edited(walk, Changes(described.members | table.members(), described.removed), plain)
         yield from written(walk, edited.before(), plain)
         if edited.pixels is None:
             raise PixelsUndecodable("the object has no pixels")
@@ -103,10 +111,21 @@ class Transcoding:
             yield from self._native(made, plain)
         yield from written(walk, edited.after(), plain)
 
+    def _changes(self, made: Plan, lengths: Sequence[int]) -> Changes:
+        """What the data set says afterwards, but for its pixels and their offset table."""
+        described = changes(self._image.members, made, sum(lengths), self._uid)
+        members = {tag: member for tag, member in described.members.items() if tag != f"{PIXELS:08X}"}
+        if made.way == "values":
+            members |= self._overlays()
+        return Changes(members, described.removed | ({_ICON} if self._source.encapsulated else set()))
+
+    def _edited(self, walk: Walk, changed: Changes, plain: TransferSyntax) -> Rewriting:
+        return Edited(walk, changed.members, {int(tag, 16) for tag in changed.removed}, self._limits)
+
     def _native(self, made: Plan, plain: TransferSyntax) -> Iterator[bytes]:
         target = made.target
         tag = {"float": FLOAT_PIXELS, "double": DOUBLE_PIXELS}.get(target.kind, PIXELS)
-        bits = target.frame_bits * self._image.count
+        bits = target.frame_bits * len(self._numbers)
         length = (bits + 7) // 8
         yield element_header(tag, made.vr, length + (length & 1), plain.implicit, plain.little_endian)
         frames = self.frames() if target.frame_bits % 8 == 0 else joined(self.frames(), target.frame_bits)

@@ -109,6 +109,7 @@ class Masking(Transcoding):
         options: Options | None = None, instance_uid: str = "", limits: ReaderLimits | None = None,
     ) -> None:  # fmt: skip
         self._image, self._open, self._limits = image, opened, limits or ReaderLimits()
+        self._numbers = range(1, image.count + 1)
         self._source, self._target = syntax(image.syntax_uid), syntax(to_syntax)
         self._uid = instance_uid
         if not image.count:

@@ -67,9 +67,7 @@ class _Whole:
 
     async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
         if isinstance(opened, Made):
-            if ref.corrections:
-                return taking_turns(opened.data_set(_CHUNK_BYTES, pauses=True))
-            return FileRegion(opened.fd, 0, opened.length)
+            return made_source(opened)
         if ref.corrections:
             corrected = opened.data_set(_CHUNK_BYTES)
             return taking_turns(reencode(corrected, syntax(ref.syntax_uid), syntax(to), site.limits))
@@ -78,6 +76,13 @@ class _Whole:
 
 
 WHOLE: Rendition = _Whole()
+
+
+def made_source(made: Made) -> Source:
+    """The data set of an instance that a worker made, with the corrections in force."""
+    if made.corrected:
+        return taking_turns(made.data_set(_CHUNK_BYTES, pauses=True))
+    return FileRegion(made.fd, 0, made.length)
 
 
 @dataclass

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from sagittal.dicom.models.encode import Bulk, data_set
+from sagittal.dicom.partial.frames import SIMPLE_LIST, Extraction
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, syntax
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.extracting import Extracting
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.instances import Transcoding, joined
 
@@ -99,6 +101,35 @@ def test_a_lossy_step_is_asked_for_and_told() -> None:
     assert list(found.values()) == [["DERIVED", "PRIMARY"], ["2.25.99"], ["01"], ["ISO_10918_1"]]
     assert made.attributes.item(0x00082112).text(0x00081155) == "2.25.1"
     assert made.attributes.number(0x00282112) > 1
+
+
+def test_pixels_too_long_for_an_element_stay_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An element of native pixels has 4 GiB less 2 bytes at the most; here 96 bytes stand for that."""
+    data = plain(np.zeros((2, 6, 8), np.uint8))
+    packed = transcoded(image(data), data, P + ".5")
+    held = image(packed, P + ".5")
+    monkeypatch.setattr("sagittal.pixels.instances._NATIVE_BITS_MAX", 96 * 8)
+    assert len(values(image(transcoded(held, packed, P)))) == 2
+    monkeypatch.setattr("sagittal.pixels.instances._NATIVE_BITS_MAX", 95 * 8)
+    with pytest.raises(NotAcceptable, match="4 GiB"):
+        Transcoding(held, lambda: [packed], P)
+    Transcoding(held, lambda: [packed], P + ".4.80")
+
+
+def test_chosen_frames_in_another_syntax() -> None:
+    pixels = np.arange(4 * 6 * 10, dtype=np.uint8).reshape(4, 6, 10)
+    data = plain(pixels)
+    extraction = Extraction("2.25.1", "2.25.2", [2, 4], 4, (SIMPLE_LIST, (2, 4)))
+    for to in (P, P + ".5", P + ".4.80"):
+        made = Extracting(image(data), lambda: [data], to, extraction)
+        frames = list(made.frames()) if made.first_encodes else []
+        found = image(b"".join(made.data_set(frames, [len(frame) for frame in frames])), to)
+        assert [each.tolist() for each in values(found)] == [pixels[1].tolist(), pixels[3].tolist()]
+        assert (found.attributes.text(0x00080018), found.attributes.integer(0x00280008)) == ("2.25.2", 2)
+        assert "00091001" not in found.members and found.attributes.item(0x00081164).text(0x00081167) == "2.25.1"
+    for to in (P + ".2", P + ".1.99", P + ".4.50"):
+        with pytest.raises(NotAcceptable):
+            Extracting(image(data), lambda: [data], to, extraction)
 
 
 def test_objects_without_frames_only_change_their_form() -> None:

@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sagittal.archive import retrieve
@@ -24,6 +25,7 @@ from sagittal.workers.worker import Input
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
     from sagittal.archive.retrieve import InstanceRef
+    from sagittal.dicom.partial.frames import Extraction
     from sagittal.limits import Limits, ReaderLimits
     from sagittal.workers.pool import Pool
 
@@ -93,15 +95,24 @@ class Maker:
         """
         lossy = loses(ref.syntax_uid, to)
         uid = derived_uid(ref.digest, to, repr(sorted(options.items()))) if lossy else ""
+        return await self._made("instance", ref, to, uid, options, instance_uid=uid)
+
+    async def extracted(self, ref: InstanceRef, to: str, extraction: Extraction) -> Made:
+        """A new instance with some frames of one, without loss. Raises as `instance` does."""
+        return await self._made("extracted", ref, to, extraction.uid, _NONE, extraction=asdict(extraction))
+
+    async def _made(
+        self, call: str, ref: InstanceRef, to: str, uid: str, options: Mapping[str, Any], **more: Any
+    ) -> Made:
         fd, ended = await self._file()
         try:
-            told = await self._asked("instance", ref, fd, to, options, instance_uid=uid)
+            told = await self._asked(call, ref, fd, to, options, **more)
         except BaseException:
             os.close(fd)
             ended()
             raise
         made = Made(fd, told["length"], ref, to, ended, self._limits.reader)
-        if told["loses"]:
+        if told["loses"] or "extraction" in more:
             made.sop_instance_uid = uid
         return made
 

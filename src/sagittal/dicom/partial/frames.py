@@ -3,13 +3,13 @@
 The SOP class, the series and everything above stay; the instance gets its own UID, the Frame Extraction Sequence an
 item, Contributing Equipment another. What goes by frames follows them: functional groups, vectors, frame times.
 Private attributes, signatures, pointers to frames and overlays by frame are left out: their meaning would not survive.
-Deliberately not here: the pixels, which are ranges of the stored ones, and choosing frames (`services`).
+Deliberately not here: the pixels (ranges of the stored ones, or `pixels.extracting`), and choosing frames (`services`).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -35,6 +35,7 @@ _LEFT_OUT = frozenset(
     {0x00286010, 0x00286020, 0x00286022, 0x00286023, 0x00286100, 0x7FE00001, 0x7FE00002, 0x7FE00003}
     | {0x4FFE0001, 0xFFFAFFFA}
 )
+_NONE: Mapping[int, tuple[str, bytes]] = {}
 _FRAME_EXTRACTING = (("109105", "DCM", "Frame Extracting Equipment"), (0x00080100, 0x00080102, 0x00080104))
 
 
@@ -101,10 +102,16 @@ class Survey:
 class Header:
     """The events of the new instance's data set up to its pixels. `pixels` is the event at which they begin."""
 
-    def __init__(self, walk: Walk, survey: Survey, extraction: Extraction, target: TransferSyntax) -> None:
+    def __init__(
+        self, walk: Walk, survey: Survey, extraction: Extraction, target: TransferSyntax,
+        changed: Mapping[int, tuple[str, bytes]] = _NONE, removed: frozenset[int] = frozenset(),
+    ) -> None:  # fmt: skip
+        """`changed`: elements to set besides, tag → (VR, value in the target's order); `removed`: left out besides."""
         self._walk, self._survey, self._extraction, self._target = walk, survey, extraction, target
         self._chosen = frozenset(extraction.frames)
+        self._removed = _LEFT_OUT | removed
         self._new = {
+            **changed,
             _INSTANCE_UID: ("UI", extraction.uid.encode("ascii")),
             _FRAMES: ("IS", str(len(extraction.frames)).encode("ascii")),
             _EXTRACTION: ("SQ", b""),
@@ -175,7 +182,7 @@ class Header:
         tag = event.tag
         if event.kind not in ("element", "sequence", "fragments"):
             return False
-        if tag & 0x00010000 or tag in _LEFT_OUT:
+        if tag & 0x00010000 or tag in self._removed:
             return True
         return event.depth == 0 and tag >> 24 == 0x60 and tag >> 16 in self._survey.overlays
 

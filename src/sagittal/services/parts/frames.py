@@ -1,15 +1,17 @@
 """Some frames of an instance as a new instance (PS3.4 Y.3.3): which, and where its bytes come from.
 
 Frames are ranges of the stored pixels: native ones are sent from the file as they lie, of compressed ones the fragments
-are copied. No pixel is decoded. Deflated objects and videos have no ranges, and a whole-slide image whose frames have
-their places by number can't be made smaller: they are refused (AA01, AA02).
+are copied, and no pixel is decoded. For a peer that did not accept that, and where frames have no such ranges (deflated
+objects, bits in words of Big Endian), a worker makes the new instance, without loss. Videos are refused (AA02), and
+whole-slide images whose frames have their places by number (AA01).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.transcoding.maker import Made
 from sagittal.dicom.elements import ITEM, SEQUENCE_END, UNDEFINED, element_header
 from sagittal.dicom.partial.frames import Extraction, Header, Packer, Survey
 from sagittal.dicom.reencode import written
@@ -18,9 +20,12 @@ from sagittal.dicom.walk import Walk
 from sagittal.dimse.service import FileRegion, Source
 from sagittal.errors import DamagedObject, NotFound
 from sagittal.net.proposing import choose_syntax
+from sagittal.pixels.codecs import decodes
+from sagittal.pixels.reach import without_loss
 from sagittal.services.parts.framelist import AskedFrames, NotDivisible, NotExtractable, chosen
 from sagittal.services.parts.slices import EVENTS_AT_ONCE, chunks, run_out, taking_turns
 from sagittal.services.site import Site
+from sagittal.services.suboperations import made_source
 from sagittal.uid import new_uid
 
 _FRAMES_AT_ONCE = 1000  # whose ranges are held
@@ -32,7 +37,7 @@ class FramesOf:
 
     def __init__(self, extraction: Extraction, survey: Survey, frame_bits: int) -> None:
         self._extraction, self._survey = extraction, survey
-        self._frame_bits = frame_bits  # of a native frame
+        self._frame_bits = frame_bits  # of a native frame; 0: they can't be sent as they lie
 
     @classmethod
     async def prepared(cls, site: Site, ref: InstanceRef, asked: AskedFrames) -> FramesOf:
@@ -48,21 +53,27 @@ class FramesOf:
         if survey.placed_by_first and frames[0] != 1:
             raise NotDivisible("the places of the frames follow from the first")
         try:
-            ((at, bits), *_) = (await site.archive.frame_ranges(ref, frames[:1]))[0]
-        except NotFound:
-            raise NotExtractable from None
-        if not stored.encapsulated:
-            if bits * len(frames) // 8 > _LENGTH_MAX:
-                raise NotExtractable("more than 4 GiB of pixels")
-            if not stored.little_endian and (bits & 7 or at & 7):
-                raise NotExtractable("frames of broken bytes in words of Big Endian")
+            bits = await _frame_bits(site, ref, stored, frames)
+        except NotExtractable:
+            if site.maker is None or not decodes(ref.syntax_uid):
+                raise
+            bits = 0
         extraction = Extraction(ref.sop_instance_uid, new_uid(), frames, ref.frames, (asked.tag, asked.values))
         return cls(extraction, survey, bits)
 
     def syntax(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
-        """As stored, or another plain one of the same byte order."""
+        """As stored or another plain one of the same byte order, else one that a worker can bring the frames to."""
+        offered = list(accepted)
+        if (to := self._as_stored(ref, offered)) is not None or site.maker is None:
+            return to
+        able = frozenset(uid for uid in offered if syntax(uid).little_endian and not syntax(uid).deflated)
+        return without_loss(ref.syntax_uid, able)
+
+    def _as_stored(self, ref: InstanceRef, offered: Iterable[str]) -> str | None:
         stored = syntax(ref.syntax_uid)
-        same = (uid for uid in accepted if syntax(uid).little_endian == stored.little_endian)
+        if not self._frame_bits:
+            return None
+        same = (uid for uid in offered if syntax(uid).little_endian == stored.little_endian)
         return choose_syntax(ref.syntax_uid, [uid for uid in same if not syntax(uid).deflated])
 
     def uid(self, ref: InstanceRef) -> str:
@@ -70,10 +81,12 @@ class FramesOf:
         return self._extraction.uid
 
     async def opened(self, site: Site, ref: InstanceRef, to: str) -> OpenObject:
-        return site.archive.open_object(ref)
+        if site.maker is None or self._as_stored(ref, [to]) is not None:
+            return site.archive.open_object(ref)
+        return await site.maker.extracted(ref, to, self._extraction)
 
     async def source(self, site: Site, opened: OpenObject, ref: InstanceRef, to: str) -> Source:
-        return self._pieces(site, opened, ref, syntax(to))
+        return made_source(opened) if isinstance(opened, Made) else self._pieces(site, opened, ref, syntax(to))
 
     async def _pieces(
         self, site: Site, opened: OpenObject, ref: InstanceRef, to: TransferSyntax
@@ -101,6 +114,20 @@ class FramesOf:
         for start in range(0, len(frames), _FRAMES_AT_ONCE):
             for pieces in await site.archive.frame_ranges(ref, frames[start : start + _FRAMES_AT_ONCE]):
                 yield pieces
+
+
+async def _frame_bits(site: Site, ref: InstanceRef, stored: TransferSyntax, frames: Sequence[int]) -> int:
+    """Bits of a frame. NotExtractable where the frames have no ranges, or none that can be sent as they lie."""
+    try:
+        ((at, bits), *_) = (await site.archive.frame_ranges(ref, frames[:1]))[0]
+    except NotFound:
+        raise NotExtractable from None
+    if not stored.encapsulated:
+        if bits * len(frames) // 8 > _LENGTH_MAX:
+            raise NotExtractable("more than 4 GiB of pixels")
+        if not stored.little_endian and (bits & 7 or at & 7):
+            raise NotExtractable("frames of broken bytes in words of Big Endian")
+    return bits
 
 
 async def _fragments(
