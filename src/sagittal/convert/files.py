@@ -11,11 +11,12 @@ from typing import Any
 from sagittal.convert import report, waveform
 from sagittal.convert.documents import DOCUMENTS, document
 from sagittal.convert.overlaid import shown_frame
-from sagittal.convert.rendered import options_of, seconds_a_frame
+from sagittal.convert.rendered import options_of
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
+from sagittal.pixels.films import seconds_a_frame
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.rendering import pictures
 from sagittal.workers.worker import Input

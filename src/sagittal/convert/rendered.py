@@ -15,6 +15,7 @@ from sagittal.convert import documents, report, waveform
 from sagittal.convert.overlaid import shown_frame
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, SagittalError
+from sagittal.pixels.films import seconds_a_frame
 from sagittal.pixels.images import Image
 from sagittal.pixels.rendering import pictures, regions
 from sagittal.pixels.rendering.attributes import Attributes
@@ -97,14 +98,6 @@ def references(inputs: Sequence[Input], objects: list[Told], frame: int = 0) -> 
     else:
         found = [(uid, []) for uid in _reported(held)]
     return {"images": found}
-
-
-def seconds_a_frame(held: Attributes) -> float:
-    """From Frame Time, Cine Rate or Recommended Display Frame Rate (PS3.3 C.7.6.5); a tenth when none says."""
-    milliseconds = held.number(0x00181063) or next(iter(held.numbers(0x00181065)[1:2]), None)
-    rate = held.number(0x00180040) or held.number(0x00082144)
-    seconds = milliseconds / 1000 if milliseconds else 1 / rate if rate else 0.1
-    return min(max(seconds, 0.02), 5.0)
 
 
 def _objects(inputs: Sequence[Input], objects: list[Told]) -> tuple[Image, Image | None]:

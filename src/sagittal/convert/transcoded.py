@@ -16,6 +16,7 @@ from sagittal.dicom.partial.frames import Extraction
 from sagittal.errors import PixelsUndecodable
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.extracting import Extracting
+from sagittal.pixels.films import transcoding
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Transcoding
 from sagittal.pixels.transcode import plan
@@ -60,9 +61,9 @@ def extracted(
 
 
 def file(inputs: Sequence[Input], to_syntax: str, options: Told, instance_uid: str = "", verify: bool = False) -> Told:
-    """A Part 10 file in another syntax: `inputs[0]` into the file of `inputs[1]`."""
+    """A Part 10 file in another syntax, video too: `inputs[0]` into the file of `inputs[1]`."""
     image, target = object_in(inputs[0]), inputs[1].fd
-    made = Transcoding(image, chunks_of(image), to_syntax, Options(**options), instance_uid)
+    made = transcoding(image, chunks_of(image), to_syntax, Options(**options), instance_uid)
     attributes = image.attributes
     uid = instance_uid if made.loses else attributes.text(SOP_INSTANCE)
     os.write(target, meta_group(attributes.text(SOP_CLASS), uid, to_syntax))

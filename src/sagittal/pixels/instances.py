@@ -45,24 +45,37 @@ class Transcoding:
     `instance_uid`: the new SOP Instance UID, for when the step loses information; without one NotAcceptable then.
     """
 
+    plan: Plan | None  # None: nothing to decode, the data set only has another form
+
     def __init__(
         self, image: Image, opened: Open, to_syntax: str, options: Options | None = None, instance_uid: str = "",
         limits: ReaderLimits | None = None, numbers: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         """`numbers`: the frames wanted, 1 being the first; all if it is None."""
-        self._image, self._open, self._limits = image, opened, limits or ReaderLimits()
-        self._numbers = range(1, image.count + 1) if numbers is None else numbers
-        self._source, self._target = syntax(image.syntax_uid), syntax(to_syntax)
-        self.plan: Plan | None = None  # None: nothing to decode, the data set only has another form
+        self._start(image, opened, to_syntax, instance_uid, limits, numbers)
         if not (self._source.native and self._target.native):
             if not image.count:
                 raise NotAcceptable("an object without frames has no other form in a compressed syntax")
-            self.plan = plan(image.description, image.syntax_uid, to_syntax, options, image.limits)
-            if self.plan.loses and not instance_uid:
-                raise NotAcceptable(f"{self._target.name} would lose information; it has to be asked for")
-            if not self._target.encapsulated and self.plan.target.frame_bits * len(self._numbers) > _NATIVE_BITS_MAX:
-                raise NotAcceptable("uncompressed the pixels would be longer than the 4 GiB that an element can have")
+            self.plan = way = plan(image.description, image.syntax_uid, to_syntax, options, image.limits)
+            self._check(way)
+
+    def _start(
+        self, image: Image, opened: Open, to_syntax: str, instance_uid: str, limits: ReaderLimits | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
+        """What every way has; `plan` is to be made."""
+        self._image, self._open, self._limits = image, opened, limits or ReaderLimits()
+        self._numbers = range(1, image.count + 1) if numbers is None else numbers
+        self._source, self._target = syntax(image.syntax_uid), syntax(to_syntax)
         self._uid = instance_uid
+        self.plan = None
+
+    def _check(self, made: Plan) -> None:
+        """NotAcceptable for what must not, and what can't be written."""
+        if made.loses and not self._uid:
+            raise NotAcceptable(f"{self._target.name} would lose information; it has to be asked for")
+        if not self._target.encapsulated and made.target.frame_bits * len(self._numbers) > _NATIVE_BITS_MAX:
+            raise NotAcceptable("uncompressed the pixels would be longer than the 4 GiB that an element can have")
 
     @property
     def loses(self) -> bool:
@@ -97,7 +110,7 @@ class Transcoding:
     def _pieces(
         self, made: Plan, plain: TransferSyntax, encoded: Iterable[bytes], lengths: Sequence[int]
     ) -> Iterator[bytes]:
-        table = framing.table(lengths)
+        table = self._table(lengths)
         described = self._changes(made, lengths)
         walk = Walk(self._open(), self._source, self._limits)
         edited = self._edited(walk, Changes(described.members | table.members(), described.removed), plain)
@@ -110,6 +123,9 @@ class Transcoding:
         else:
             yield from self._native(made, plain)
         yield from written(walk, edited.after(), plain)
+
+    def _table(self, lengths: Sequence[int]) -> framing.Table:
+        return framing.table(lengths)
 
     def _changes(self, made: Plan, lengths: Sequence[int]) -> Changes:
         """What the data set says afterwards, but for its pixels and their offset table."""

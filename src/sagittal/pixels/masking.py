@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, UsageError
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.codecs import codec
@@ -108,10 +107,7 @@ class Masking(Transcoding):
         self, image: Image, opened: Open, to_syntax: str, rectangles: Sequence[Rectangle], value: float | None = None,
         options: Options | None = None, instance_uid: str = "", limits: ReaderLimits | None = None,
     ) -> None:  # fmt: skip
-        self._image, self._open, self._limits = image, opened, limits or ReaderLimits()
-        self._numbers = range(1, image.count + 1)
-        self._source, self._target = syntax(image.syntax_uid), syntax(to_syntax)
-        self._uid = instance_uid
+        self._start(image, opened, to_syntax, instance_uid, limits)
         if not image.count:
             raise NotAcceptable("an object whose frames can't be told apart can't be masked")
         options = options or Options()

@@ -122,15 +122,15 @@ class Plan:
         return Changes(found, frozenset(tag for tag in _OFFSET_TABLES if tag in members))
 
     def _lost(self, members: Mapping[str, Any], ratio: float, instance_uid: str) -> dict[str, Any]:
-        one = codec(self.to_syntax)
+        name, method = _called(self.to_syntax)
         was = _values(members, _LOSSY) == ["01"]
         ratios, methods = (_values(members, _RATIO), _values(members, _METHOD)) if was else ([], [])
         found: dict[str, Any] = {
             _LOSSY: {"vr": "CS", "Value": ["01"]},
             _RATIO: {"vr": "DS", "Value": [*ratios, round(ratio, 2)]},
-            _METHOD: {"vr": "CS", "Value": [*methods, one.method]},
+            _METHOD: {"vr": "CS", "Value": [*methods, method]},
             _IMAGE_TYPE: {"vr": "CS", "Value": ["DERIVED", *(_values(members, _IMAGE_TYPE)[1:] or ["PRIMARY"])]},
-            _DERIVATION: {"vr": "ST", "Value": [_told(members, f"Lossy compression, {one.name}, ratio {ratio:.2f}")]},
+            _DERIVATION: {"vr": "ST", "Value": [_told(members, f"Lossy compression, {name}, ratio {ratio:.2f}")]},
             _DERIVATION_CODE: {
                 "vr": "SQ",
                 "Value": [*_values(members, _DERIVATION_CODE), _code("113040", "Lossy Compression")],
@@ -140,6 +140,15 @@ class Plan:
             found[_INSTANCE] = {"vr": "UI", "Value": [instance_uid]}
             found[_SOURCE] = {"vr": "SQ", "Value": [*_values(members, _SOURCE), _reference(members)]}
         return found
+
+
+def _called(uid: str) -> tuple[str, str]:
+    """What a lossy compression is called, and its Lossy Image Compression Method."""
+    if syntax(uid).video:
+        from sagittal.pixels.codecs.video import CODINGS
+
+        return syntax(uid).name, CODINGS[uid].method
+    return codec(uid).name, codec(uid).method
 
 
 def _values(members: Mapping[str, Any], tag: str) -> list[Any]:

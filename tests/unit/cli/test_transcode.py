@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from sagittal.cli.images.transcode import NAMES, command
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.errors import UsageError
-from sagittal.pixels.codecs import encodes
+from sagittal.pixels.codecs import encodes, video
 
 
 def write(path: Path, pixels: Any) -> Path:
@@ -44,7 +44,8 @@ def pixels() -> Any:
 
 
 def test_every_name_is_a_syntax_that_can_be_written() -> None:
-    assert all(uid in SYNTAXES and (encodes(uid) or uid.endswith(".4.111")) for uid in NAMES.values())
+    made = {uid for uid in SYNTAXES if encodes(uid)} | {"1.2.840.10008.1.2.4.111"} | video.CODINGS.keys()
+    assert set(NAMES.values()) <= made
 
 
 @pytest.mark.parametrize("name", ["rle", "jpeg2000", "deflated", "big-endian"])
@@ -55,6 +56,36 @@ def test_pydicom_reads_the_same_pixels(tmp_path: Path, pixels: Any, name: str) -
     made = pydicom.dcmread(tmp_path / "b.dcm")
     assert made.file_meta.TransferSyntaxUID == NAMES[name] and made.SOPInstanceUID == "2.25.9"
     assert (made.pixel_array == pixels).all()
+
+
+@pytest.mark.parametrize("name", ["mpeg2", "h264", "hevc"])
+def test_into_a_video_and_out_of_it(tmp_path: Path, name: str) -> None:
+    from interop.pictured import image
+
+    columns = np.arange(64, dtype=np.uint8)[None, :, None] * 3
+    frames = np.stack([np.broadcast_to(columns, (48, 64, 3)) + np.uint8(10 * n) for n in range(5)])
+    held = image(1, frames, "7.4", FrameTime=40, NumberOfFrames=5)
+    held.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    done = run(tmp_path / "a.dcm", "-o", tmp_path / "film.dcm", "--to", name, "--verify", "--json")
+    told = json.loads(done.stdout)
+    assert done.return_value == 0 and told["lossy"] and 0 < told["error_max"] < 40
+    film = pydicom.dcmread(tmp_path / "film.dcm")
+    assert film.file_meta.TransferSyntaxUID == NAMES[name] and film.SOPInstanceUID == told["sop_instance_uid"]
+    assert (film.PhotometricInterpretation, film.SamplesPerPixel, film.NumberOfFrames) == ("YBR_PARTIAL_420", 3, 5)
+    assert (film.LossyImageCompression, film.LossyImageCompressionMethod) == ("01", video.CODINGS[NAMES[name]].method)
+    assert film.SourceImageSequence[0].ReferencedSOPInstanceUID == held.SOPInstanceUID
+    (stream,) = pydicom.encaps.generate_fragments(film.PixelData[8:])
+    assert len(stream) < frames.nbytes or name == "mpeg2"
+    assert run(tmp_path / "film.dcm", "-o", tmp_path / "b.dcm", "--to", "rle", "--verify").return_value == 0
+    back = pydicom.dcmread(tmp_path / "b.dcm")
+    assert (back.PhotometricInterpretation, back.LossyImageCompression) == ("RGB", "01")
+    assert back.SOPInstanceUID == film.SOPInstanceUID
+    assert np.abs(back.pixel_array.astype(int) - frames).max() == told["error_max"]
+
+
+def test_what_is_no_video(tmp_path: Path, pixels: Any) -> None:
+    done = run(write(tmp_path / "a.dcm", pixels), "-o", tmp_path / "b.dcm", "--to", "h264")
+    assert done.return_value == 1 and "8-bit" in done.stderr and not (tmp_path / "b.dcm").exists()
 
 
 def test_folders_keep_their_shape_and_tell_what_fails(tmp_path: Path, pixels: Any) -> None:

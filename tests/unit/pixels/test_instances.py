@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.extracting import Extracting
+from sagittal.pixels.films import transcoding
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.instances import Transcoding, joined
 
@@ -161,3 +163,55 @@ def test_frames_of_bits_are_joined_without_gaps(bits: int) -> None:
     frames = [random.integers(0, 2, bits, np.uint8) for _ in range(11)]
     packed = b"".join(joined([np.packbits(each, bitorder="little").tobytes() for each in frames], bits))
     assert packed == np.packbits(np.concatenate(frames), bitorder="little").tobytes()
+
+
+def films() -> Iterable[Any]:
+    ramp = np.repeat(np.arange(32, dtype=np.uint8)[None, None, :] * 6, 3 * 16, 0).reshape(3, 16, 32)
+    tables = {f"0028110{n}": member("US", 256, 0, 16) for n in (1, 2, 3)}
+    words = base64.b64encode(np.arange(256, dtype="<u2")[::-1].tobytes()).decode()
+    tables |= {f"0028120{n}": {"vr": "OW", "InlineBinary": words} for n in (1, 2, 3)}
+    yield pytest.param(ramp, ramp, {}, id="grey")
+    yield pytest.param(ramp, 255 - ramp, {"00280004": member("CS", "MONOCHROME1")}, id="inverted")
+    yield pytest.param(ramp, 255 - ramp, {"00280004": member("CS", "PALETTE COLOR"), **tables}, id="palette")
+    yield pytest.param(
+        np.stack([ramp, np.full_like(ramp, 128), np.full_like(ramp, 128)], axis=-1), ramp,
+        {"00280004": member("CS", "YBR_FULL")}, id="ybr",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("pixels", "seen", "more"), [*films()])
+def test_a_video_shows_what_the_frames_show(pixels: Any, seen: Any, more: dict[str, Any]) -> None:
+    data = plain(pixels, **more, **{"00281050": member("DS", 10), "00281051": member("DS", 20)})
+    held, to = image(data), P + ".4.102"
+    made = transcoding(held, lambda: [data], to, None, "2.25.3")
+    (stream,) = made.frames()
+    film = image(b"".join(made.data_set([stream], [len(stream)])), to)
+    assert (film.count, film.attributes.text(0x00280004)) == (3, "YBR_PARTIAL_420")
+    assert not {"00281050", "00281051", "00281101", "00281201"} & film.members.keys()
+    found = [frame.stored for frame in film.frames([1, 2, 3])]
+    assert max(np.abs(each[..., 1].astype(int) - picture).max() for each, picture in zip(found, seen, strict=True)) <= 6
+
+
+def test_a_video_has_the_rate_of_its_frames() -> None:
+    import io
+
+    import av
+
+    data = plain(np.zeros((4, 16, 32), np.uint8), **{"00181063": member("DS", 50)})
+    made = transcoding(image(data), lambda: [data], P + ".4.102", None, "2.25.3")
+    (stream,) = made.frames()
+    with av.open(io.BytesIO(stream)) as container:
+        assert container.streams.video[0].average_rate == 20
+
+
+def test_videos_are_asked_for_and_not_made_of_videos() -> None:
+    data = plain(np.zeros((4, 16, 32), np.uint8))
+    with pytest.raises(NotAcceptable, match="asked for"):
+        transcoding(image(data), lambda: [data], P + ".4.102")
+    with pytest.raises(NotAcceptable, match="passed through"):
+        transcoding(image(data), lambda: [data], P + ".4.105", None, "2.25.3")
+    made = transcoding(image(data), lambda: [data], P + ".4.102", None, "2.25.3")
+    (stream,) = made.frames()
+    film = b"".join(made.data_set([stream], [len(stream)]))
+    with pytest.raises(NotAcceptable, match="taken apart"):
+        transcoding(image(film, P + ".4.102"), lambda: [film], P + ".4.107", None, "2.25.4")

@@ -31,7 +31,8 @@ NAMES = {
     "jpeg-lossless": _P + ".4.70", "jpeg-lossless-p14": _P + ".4.57", "jpeg-ls": _P + ".4.80",
     "jpeg-ls-near": _P + ".4.81", "jpeg2000": _P + ".4.90", "jpeg2000-lossy": _P + ".4.91", "htj2k": _P + ".4.201",
     "htj2k-rpcl": _P + ".4.202", "htj2k-lossy": _P + ".4.203", "jpeg-xl": _P + ".4.110",
-    "jpeg-xl-jpeg": _P + ".4.111", "jpeg-xl-lossy": _P + ".4.112",
+    "jpeg-xl-jpeg": _P + ".4.111", "jpeg-xl-lossy": _P + ".4.112", "mpeg2": _P + ".4.100", "mpeg2-high": _P + ".4.101",
+    "h264": _P + ".4.102", "h264-4.2": _P + ".4.104", "hevc": _P + ".4.107",
 }  # fmt: skip
 
 
@@ -63,7 +64,10 @@ def command(
     paths: tuple[Path, ...], output: Path, to_: str, quality: int | None, near: int | None, ratio: float | None,
     psnr: float | None, distance: float | None, effort: int | None, verify: bool, jobs: int | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Transcode DICOM files and folders. A lossy syntax makes new instances, which name what they were made of."""
+    """Transcode DICOM files and folders. A lossy syntax makes new instances, which name what they were made of.
+
+    Frames become a video, and a video frames, with the extra `video`.
+    """
     uid = NAMES.get(to_, to_)
     if uid not in SYNTAXES:
         raise UsageError(f"--to is a transfer syntax UID, or one of {', '.join(NAMES)}")
