@@ -76,6 +76,18 @@ def test_a_folder_with_what_can_not_be_rendered(cine: Path, tmp_path: Path) -> N
     assert rows["cine.dcm"]["rendered"].endswith("cine.dcm.jpg")
 
 
+def test_folders_keep_their_shape(cine: Path, tmp_path: Path) -> None:
+    """Files of one name in two folders are two pictures; a folder with one file gives a folder."""
+    for name in ("one", "two"):
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        (tmp_path / "scans" / name / "IM1").write_bytes(cine.read_bytes())
+    done = run(tmp_path / "scans", "-o", tmp_path / "out", "--json")
+    written = {json.loads(line)["rendered"] for line in done.stdout.splitlines()}
+    assert written == {str(tmp_path / "out" / name / "IM1.png") for name in ("one", "two")}
+    run(tmp_path / "scans" / "one", "-o", tmp_path / "single")
+    assert [path.name for path in (tmp_path / "single").iterdir()] == ["IM1.png"]
+
+
 def test_window_and_state(cine: Path, tmp_path: Path) -> None:
     run(cine, "--window", "10,1", "-o", tmp_path / "x.png")
     assert np.asarray(Image.open(tmp_path / "x.png")).max() == 255

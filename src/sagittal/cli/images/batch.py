@@ -33,20 +33,25 @@ class Told(NamedTuple):
     text: str
 
 
-Act = Callable[[Pool, Place], Awaitable[Told | None]]  # None: nothing is told of it
+Act = Callable[[Pool, Place], Awaitable[Sequence[Told]]]  # what is told of a file; of some nothing, of some several
 
 
 def places(paths: Sequence[Path], output: Path | None) -> list[Place]:
     """Every file and where it goes; folders keep their shape. None: in its own place."""
     if output is None:
         return [Place(path, path) for path in walk(paths)]
-    several = len(paths) > 1 or paths[0].is_dir() or output.is_dir()
+    several = is_several(paths, output)
     found = []
     for root in paths:
         for path in walk([root]):
             inside = path.relative_to(root) if root.is_dir() else Path(path.name)
             found.append(Place(path, output / inside if several else output))
     return found
+
+
+def is_several(paths: Sequence[Path], output: Path) -> bool:
+    """Whether results go into a folder, or one of them where `output` says."""
+    return len(paths) > 1 or paths[0].is_dir() or output.is_dir()
 
 
 def each(work: Sequence[Place], act: Act, *, word: str, modules: Sequence[str], jobs: int, as_json: bool) -> int:
@@ -63,9 +68,9 @@ async def _each(work: Sequence[Place], act: Act, word: str, modules: Sequence[st
             nonlocal failed
             for place in waiting:
                 try:
-                    told = await act(pool, place)
-                    if told is not None and (as_json or told.text):
-                        result(as_json, {"file": str(place.path), **told.row}, told.text)
+                    for told in await act(pool, place):
+                        if as_json or told.text:
+                            result(as_json, {"file": str(place.path), **told.row}, told.text)
                 except (SagittalError, OSError) as error:
                     failed += 1
                     row = {"file": str(place.path), "error": str(error)}

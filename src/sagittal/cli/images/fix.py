@@ -45,14 +45,14 @@ def command(
     if output is not None and in_place:
         raise UsageError("--output or --in-place, not both")
 
-    async def act(pool: Pool, place: Place) -> Told:
+    async def act(pool: Pool, place: Place) -> list[Told]:
         more: dict[str, Any] = {"only": list(only), "copy": output is not None}
         if output is None and not in_place:
             with ExitStack() as stack:
                 told = (await pool.run(_CALL, [opened(place.path, stack)], only=list(only))).told
-            return _told(told, place, "")
+            return [_told(told, place, "")]
         told = await rewritten(pool, place, _CALL, **more)
-        return _told(told, place, "" if told["kept"] else str(place.where))
+        return [_told(told, place, "" if told["kept"] else str(place.where))]
 
     failed = each(
         places(paths, output), act, word="fixed", modules=("sagittal.convert.fixing.files",), jobs=jobs or 0,

@@ -43,7 +43,7 @@ def command(paths: tuple[Path, ...], data: Path | None, url: str | None, jobs: i
 def _of_files(paths: Sequence[Path], jobs: int, as_json: bool) -> tuple[list[dict[str, Any]], int]:
     census, above = Census(), dict[str, tuple[set[str], set[str]]]()
 
-    async def act(pool: Pool, place: Place) -> Told | None:
+    async def act(pool: Pool, place: Place) -> list[Told]:
         with ExitStack() as stack:
             told = (await pool.run("sagittal.convert.census:file", [opened(place.path, stack)])).told
         seen = Seen(*told["seen"])
@@ -51,7 +51,7 @@ def _of_files(paths: Sequence[Path], jobs: int, as_json: bool) -> tuple[list[dic
         studies, series = above.setdefault(seen.modality, (set(), set()))
         studies.add(told["study"])
         series.add(told["series"])
-        return None
+        return []
 
     modules = ("sagittal.convert.census",)
     failed = each(places(paths, None), act, word="counted", modules=modules, jobs=jobs, as_json=as_json)

@@ -38,11 +38,11 @@ def command(
     """
     asked = [_rectangle(each) for each in rectangles]
 
-    async def act(pool: Pool, place: Place) -> Told:
+    async def act(pool: Pool, place: Place) -> list[Told]:
         uid = "" if keep_uid else new_uid()
         more = {"rectangles": asked, "value": value, "lossy": lossy, "instance_uid": uid}
         told = await rewritten(pool, place, "sagittal.convert.masked:file", **more)
-        return Told({"masked": str(place.where), **told}, str(place.where))
+        return [Told({"masked": str(place.where), **told}, str(place.where))]
 
     failed = each(places(paths, output), act, word="masked", modules=_MODULES, jobs=jobs or 0, as_json=as_json)
     return 1 if failed else 0

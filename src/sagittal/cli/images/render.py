@@ -5,10 +5,6 @@ Files are rendered by worker processes, so that a broken one costs itself only.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +12,13 @@ from typing import Any
 
 import click
 
-from sagittal.cli.output import json_option, progress, result, run, say
-from sagittal.client.storing.files import walk
+from sagittal.cli.images.batch import Place, Told, each, is_several, opened, places
+from sagittal.cli.output import json_option
 from sagittal.convert.documents import DOCUMENTS
-from sagittal.errors import SagittalError, UsageError
-from sagittal.limits import WorkerLimits
+from sagittal.errors import UsageError
 from sagittal.workers.pool import Pool
-from sagittal.workers.worker import Input
 
+_MODULES = ("sagittal.convert.files", "imagecodecs", "PIL.Image")
 _TYPES = {
     "jpeg": ("image/jpeg", ".jpg"), "png": ("image/png", ".png"), "gif": ("image/gif", ".gif"),
     "webp": ("image/webp", ".webp"), "jxl": ("image/jxl", ".jxl"), "jp2": ("image/jp2", ".jp2"),
@@ -43,7 +38,6 @@ class Task:
     options: dict[str, Any]
     quality: int | None
     over: Path | None
-    output: Path | None
 
 
 @click.command("render")
@@ -78,44 +72,24 @@ def command(
         options["window"] = _window(window)
     if viewport:
         options["viewport"] = _viewport(viewport)
-    task = Task(format_, _frame(frame), options, quality, over, output)
-    files = list(walk(paths))
-    if output is not None and (len(files) > 1 or output.is_dir() or task.frame < 0):
+    task = Task(format_, _frame(frame), options, quality, over)
+    if output is not None and task.frame < 0:
         output.mkdir(parents=True, exist_ok=True)
-    failed = run(_render_all(files, task, jobs or 0, as_json))
+    several = output is None or is_several(paths, output)
+
+    async def act(pool: Pool, place: Place) -> list[Told]:
+        written = await _render(pool, place, task, several)
+        return [Told({"rendered": str(path)}, str(path)) for path in written]
+
+    work = places(paths, output)
+    failed = each(work, act, word="rendered", modules=_MODULES, jobs=jobs or 0, as_json=as_json)
     return 1 if failed else 0
 
 
-async def _render_all(files: Sequence[Path], task: Task, jobs: int, as_json: bool) -> int:
-    pool, failed = Pool(WorkerLimits(workers=jobs), ("sagittal.convert.files", "imagecodecs", "PIL.Image")), 0
-    with progress("rendered", len(files), quiet=as_json) as advance:
-
-        async def one(path: Path) -> None:
-            nonlocal failed
-            try:
-                for written in await _render(pool, path, task):
-                    result(as_json, {"file": str(path), "rendered": str(written)}, str(written))
-            except (SagittalError, OSError) as error:
-                failed += 1
-                result(as_json, {"file": str(path), "error": str(error)}) if as_json else say(f"{path}: {error}")
-            advance(1)
-
-        waiting = iter(files)
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*(_each(waiting, one) for _ in range(jobs or os.cpu_count() or 1)))
-    await pool.close()
-    return failed
-
-
-async def _each(waiting: Iterator[Path], one: Any) -> None:
-    for path in waiting:
-        await one(path)
-
-
-async def _render(pool: Pool, path: Path, task: Task) -> list[Path]:
-    """The files written for one file."""
+async def _render(pool: Pool, place: Place, task: Task, several: bool) -> list[Path]:
+    """The files written for one file; with `several` their names are its name with more behind it."""
     with ExitStack() as stack:
-        inputs = [_opened(stack, each) for each in (path, task.over) if each is not None]
+        inputs = [opened(path, stack) for path in (place.path, task.over) if path is not None]
         told = (await pool.run("sagittal.convert.files:kind", inputs[:1])).told
         media_type, ending = _TYPES[task.format]
         if told["sop_class"] in DOCUMENTS:
@@ -125,6 +99,7 @@ async def _render(pool: Pool, path: Path, task: Task) -> list[Path]:
         elif told["sop_class"].startswith(_WAVEFORMS):
             media_type, ending = "image/svg+xml", ".svg"
         frames = range(1, told["frames"] + 1) if task.frame < 0 and media_type.startswith("image/") else [task.frame]
+        place.where.parent.mkdir(parents=True, exist_ok=True)
         written = []
         for frame in frames:
             more: dict[str, Any] = {
@@ -134,21 +109,11 @@ async def _render(pool: Pool, path: Path, task: Task) -> list[Path]:
                 "quality": task.quality,
             }
             answer = await pool.run("sagittal.convert.files:rendered", inputs, **more)
-            where = _where(path, task, ending if len(frames) == 1 else f".{frame}{ending}")
+            numbered = ending if len(frames) == 1 else f".{frame}{ending}"
+            where = place.where.with_name(place.where.name + numbered) if several else place.where
             where.write_bytes(answer.body)
             written.append(where)
         return written
-
-
-def _where(path: Path, task: Task, ending: str) -> Path:
-    if task.output is None:
-        return path.with_name(path.name + ending)
-    return task.output / (path.name + ending) if task.output.is_dir() else task.output
-
-
-def _opened(stack: ExitStack, path: Path) -> Input:
-    file = stack.enter_context(path.open("rb"))
-    return Input(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 def _frame(text: str) -> int:

@@ -5,23 +5,16 @@ Files are transcoded by worker processes; each result is written beside its plac
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
-from sagittal.cli.output import json_option, progress, result, run, say
-from sagittal.client.storing.files import walk
+from sagittal.cli.images.batch import Place, Told, each, places, rewritten
+from sagittal.cli.output import json_option
 from sagittal.dicom.syntaxes import SYNTAXES
-from sagittal.errors import SagittalError, UsageError
-from sagittal.limits import WorkerLimits
+from sagittal.errors import UsageError
 from sagittal.uid import new_uid
 from sagittal.workers.pool import Pool
-from sagittal.workers.worker import Input
 
 _P = "1.2.840.10008.1.2"
 # What people call them: dcm2dcm's and DCMTK's words.
@@ -36,15 +29,7 @@ NAMES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is asked of every file."""
-
-    syntax_uid: str
-    options: dict[str, Any]
-    verify: bool
-    lossy: bool
-    output: Path
+_MODULES = ("sagittal.convert.transcoded", "imagecodecs")
 
 
 @click.command("transcode")
@@ -74,53 +59,13 @@ def command(
     given = {"quality": quality, "near": near, "ratio": ratio, "psnr": psnr, "distance": distance, "effort": effort}
     options = {name: value for name, value in given.items() if value is not None}
     lossless = SYNTAXES[uid].lossless is True
-    task = Task(uid, options | {"reversible": lossless}, verify, not lossless, output)
-    work = list(_places(paths, task))
-    failed = run(_transcode_all(work, task, jobs or 0, as_json))
+
+    async def act(pool: Pool, place: Place) -> list[Told]:
+        more = {"to_syntax": uid, "options": options | {"reversible": lossless}, "verify": verify}
+        more["instance_uid"] = "" if lossless else new_uid()
+        told = await rewritten(pool, place, "sagittal.convert.transcoded:file", **more)
+        row = {"transcoded": str(place.where), "sop_instance_uid": told["sop_instance_uid"], "lossy": told["loses"]}
+        return [Told(row if told["error"] is None else row | {"error_max": told["error"]}, str(place.where))]
+
+    failed = each(places(paths, output), act, word="transcoded", modules=_MODULES, jobs=jobs or 0, as_json=as_json)
     return 1 if failed else 0
-
-
-def _places(paths: Sequence[Path], task: Task) -> Iterator[tuple[Path, Path]]:
-    """Every file and where it goes; folders keep their shape."""
-    several = len(paths) > 1 or paths[0].is_dir() or task.output.is_dir()
-    for root in paths:
-        for path in walk([root]):
-            inside = path.relative_to(root) if root.is_dir() else Path(path.name)
-            yield path, task.output / inside if several else task.output
-
-
-async def _transcode_all(work: Sequence[tuple[Path, Path]], task: Task, jobs: int, as_json: bool) -> int:
-    pool, failed = Pool(WorkerLimits(workers=jobs, seconds_max=3600), ("sagittal.convert.transcoded", "imagecodecs")), 0
-    waiting = iter(work)
-    with progress("transcoded", len(work), quiet=as_json) as advance:
-
-        async def one() -> None:
-            nonlocal failed
-            for path, where in waiting:
-                try:
-                    told = await _transcode(pool, path, where, task)
-                    result(as_json, {"file": str(path), "transcoded": str(where), **told}, str(where))
-                except (SagittalError, OSError) as error:
-                    failed += 1
-                    result(as_json, {"file": str(path), "error": str(error)}) if as_json else say(f"{path}: {error}")
-                advance(1)
-
-        await asyncio.gather(*(one() for _ in range(jobs or os.cpu_count() or 1)))
-    await pool.close()
-    return failed
-
-
-async def _transcode(pool: Pool, path: Path, where: Path, task: Task) -> dict[str, Any]:
-    where.parent.mkdir(parents=True, exist_ok=True)
-    beside = where.with_name(where.name + ".part")
-    try:
-        with path.open("rb") as source, beside.open("w+b") as target:
-            inputs = [Input(source.fileno(), 0, os.fstat(source.fileno()).st_size), Input(target.fileno(), 0, 0)]
-            more: dict[str, Any] = {"to_syntax": task.syntax_uid, "options": task.options, "verify": task.verify}
-            uid = new_uid() if task.lossy else ""
-            answer = await pool.run("sagittal.convert.transcoded:file", inputs, instance_uid=uid, **more)
-        beside.replace(where)
-    finally:
-        beside.unlink(missing_ok=True)
-    told = {"sop_instance_uid": answer.told["sop_instance_uid"], "lossy": answer.told["loses"]}
-    return told | ({"error_max": answer.told["error"]} if answer.told["error"] is not None else {})
