@@ -61,7 +61,9 @@ def decode(stream: bytes, description: Description, first: int = 1, last: int | 
     """Frames `first` to `last` (1 being the first of the stream) of joined fragments, as RGB; see `decoded`."""
     av = _library()
     whole = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
-    with complaints("video"), av.open(BytesIO(stream), options=whole, metadata_errors="replace") as container:
+    # Before 19 PyAV raises for titles and the like that are no UTF-8; since then it has no such argument.
+    titles = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+    with complaints("video"), av.open(BytesIO(stream), options=whole, **titles) as container:
         if not container.streams.video:
             raise PixelsUndecodable("the stream holds no video")
         track = container.streams.video[0]
