@@ -227,11 +227,20 @@ def segmentation() -> Picture:
     return regions.with_segments(gray(body(0, 500, 900, 200), t00281050=[500], t00281051=[1000]), found)
 
 
+def label_map() -> Picture:
+    """Three segments as labels, one with a recommended color; what has no label stays as it is."""
+    labels = np.select([ellipse(30, 28, 15, 14), ellipse(30, 66, 12, 16), ellipse(50, 48, 7, 6)], [1, 2, 3], 0)
+    held = attributes(t00620002=[{"t00620004": [1], "t0062000D": RED_LAB}, {"t00620004": [2]}, {"t00620004": [3]}])
+    found = regions.Segment(regions.label_colors(held, labels), (labels > 0).astype(float))
+    return regions.with_segments(gray(body(0, 500, 900, 200), t00281050=[500], t00281051=[1000]), [found])
+
+
 GOLDEN: dict[str, Callable[[], Picture]] = {
     each.__name__: each
     for each in (
         ct, mr, cr, mg, nm, pt, us, parametric_map, bitmap, palette, supplemental_palette, overlay,
         presentation_state, pseudo_color_state, color_state, slide_tile, structures, segmentation,
+        label_map,
     )
 }  # fmt: skip
 
