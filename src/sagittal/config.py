@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sagittal.archive.index import MAIN
+from sagittal.archive.transcoding import rules
 from sagittal.dimse.address import is_loopback, parse_peer
 from sagittal.errors import UsageError
 from sagittal.limits import Limits
 
 DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
 ENVIRONMENT = "SAGITTAL_"
+_ROWS = ("nodes", "tokens", "transcode")  # those of the environment come after those of the file
 # Of the tests, of the commands.
 _NOT_SETTINGS = {"SAGITTAL_CORPUS", "SAGITTAL_STRICT", "SAGITTAL_TOKEN", "SAGITTAL_USER"}
 
@@ -121,6 +123,7 @@ class Settings:
     stores: Mapping[str, StoreSettings] = field(default_factory=dict)  # NAME: what it is
     nodes: tuple[NodeSettings, ...] = ()
     tokens: tuple[TokenSettings, ...] = ()
+    transcode: tuple[rules.Rule, ...] = ()  # what becomes of objects that came in; the first that fits decides
 
     @property
     def loopback(self) -> bool:
@@ -143,6 +146,7 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         from sagittal.archive.nodes import Assumed, check_assumed
 
         check_assumed(Assumed(settings.character_set, settings.timezone))
+    rules.check(settings.transcode)
     return settings
 
 
@@ -161,7 +165,9 @@ def _check_stores(settings: Settings) -> None:
             taken[aet] = f"the store {name}"
     known = {MAIN, *settings.stores}
     named = [("nodes", node.aet, node.store) for node in settings.nodes]
-    for table, whose, name in (*named, *(("tokens", token.name, token.store) for token in settings.tokens)):
+    named += [("tokens", token.name, token.store) for token in settings.tokens]
+    named += [("transcode", rule.to, name) for rule in settings.transcode for name in rule.stores]
+    for table, whose, name in named:
         if name and name not in known:
             raise UsageError(f"{table}: {whose}: there is no store {name}; add [stores.{name}]")
 
@@ -270,8 +276,8 @@ def _value(hint: Any, value: Any, key: str, faults: list[str]) -> Any:
         return value
     if origin is tuple:
         return tuple(_value(arguments[0], each, f"{key}[{n}]", faults) for n, each in enumerate(_list(key, value)))
-    if hint is int:
-        return _number(key, value, int)
+    if hint in (int, float):
+        return _number(key, value, hint)
     if hint is bool:
         return _boolean(key, value)
     if not isinstance(value, str | Path):
@@ -372,7 +378,7 @@ def _environment(variables: Mapping[str, str]) -> dict[str, Any]:
             table = given
             for part in path:
                 table = table.setdefault(part, {})
-            table[last] = _list(name, text) if name in ("nodes", "tokens") else text
+            table[last] = _list(name, text) if name in _ROWS else text
     return given
 
 
@@ -380,7 +386,7 @@ def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
     for key, value in changes.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             _merge(into[key], value)
-        elif key in ("nodes", "tokens") and isinstance(into.get(key), list):
+        elif key in _ROWS and isinstance(into.get(key), list):
             into[key] = [*into[key], *value]
         else:
             into[key] = dict(value) if isinstance(value, Mapping) else value

@@ -114,6 +114,8 @@ class ArchiveLimits:
     free_bytes_min: int = 256 * MiB  # refuse before full
     transcoded_max: int = 64  # objects at once in another syntax for peers and clients, a file each while it is sent
     delete_grace_seconds: int = 30 * 86_400
+    originals_grace_seconds: int = 7 * 86_400  # of originals transcoded by rule; longer than any backup takes
+    transcode_seconds_max: float = 600.0  # of one object by rule: a slide has 100,000 frames, and nobody waits for it
     collect_every_seconds: float = 3_600.0  # how often bytes are removed whose grace period is over
     import_transfers: int = 8  # files of one import that are under way at one time, so that commits have batches
     zip_members_max: int = 1_000_000  # their directory is held in memory, some 500 bytes each

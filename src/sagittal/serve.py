@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from sagittal.archive import faults
 from sagittal.archive.archive import Archive
 from sagittal.archive.nodes import Assumed, Node, Token, check_assumed, read_nodes, read_tokens
+from sagittal.archive.transcoding.byrule import ByRule
 from sagittal.archive.transcoding.maker import Maker
 from sagittal.config import Settings
 from sagittal.errors import UsageError
@@ -49,7 +50,8 @@ log = logging.getLogger("sagittal.serve")
 
 # Imported once by the process that workers are forked from.
 WORKER_MODULES = (
-    *("sagittal.convert.rendered", "sagittal.convert.transcoded", "sagittal.pixels.codecs.native"),
+    *("sagittal.convert.rendered", "sagittal.convert.transcoded", "sagittal.convert.verified"),
+    "sagittal.pixels.codecs.native",
     *("imagecodecs", "PIL.Image"),
 )
 
@@ -64,11 +66,13 @@ class Running:
     tokens: TokenTable
     workers: Pool
     maker: Maker
+    by_rule: ByRule
     dimse: DimseServer | None = None
     http: HttpServer | None = None
     app: WebApp | None = None
     local_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     draining: bool = False
+    transcoding: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> dict[str, Any]:
@@ -155,14 +159,16 @@ async def _start(settings: Settings, archive: Archive) -> Running:
     nodes = node_table(settings, archive, await read_nodes(archive.readers), tokens)
     check_bind(settings, len(nodes), len(tokens))
     workers = Pool(settings.limits.workers, WORKER_MODULES)
-    running = Running(
-        settings, archive, nodes, tokens, workers, Maker(archive, workers, settings.limits), local_token=local_token
-    )
+    maker = Maker(archive, workers, settings.limits)
+    by_rule = ByRule(archive, workers, settings.transcode, settings.limits)
+    running = Running(settings, archive, nodes, tokens, workers, maker, by_rule, local_token=local_token)
     try:
+        await by_rule.begin()
         running.dimse = dimse_server(settings, archive, nodes, running.maker)
         await running.dimse.start(settings.host, settings.dimse.port)
         await _start_http(running, running.dimse)
         write_server_file(running)
+        running.transcoding = asyncio.get_running_loop().create_task(by_rule.run())
     except BaseException:
         await _drain(running)
         raise
@@ -257,6 +263,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         nodes=running.nodes,
         token_table=running.tokens,
         listener=dimse,
+        by_rule=running.by_rule,
         ready=running.reasons,
         durability=settings.durability,
         duplicates=settings.duplicates,
@@ -290,6 +297,9 @@ async def _drain(running: Running) -> None:
             log.error("a listener did not stop cleanly", exc_info=result)
     if running.app is not None:
         running.app.close()
+    if running.transcoding is not None:
+        running.transcoding.cancel()
+        await asyncio.wait((running.transcoding,))
     await running.workers.close()
     log.info("stopped")
 

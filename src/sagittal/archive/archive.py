@@ -256,14 +256,14 @@ class Archive:
         self.permit(principal, "get", "corrections", study_uid=study_uid)
         return await corrections.history(self.readers, principal, study_uid)
 
-    async def tombstones(self, principal: Principal, limit: int = 100) -> list[Tombstone]:
+    async def tombstones(self, principal: Principal, limit: int = 100, originals: bool = False) -> list[Tombstone]:
         """The latest deletions."""
         self.permit(principal, "find", "tombstones")
-        return await deletion.tombstones(self.readers, principal, limit)
+        return await deletion.tombstones(self.readers, principal, limit, originals)
 
     async def collect(self, principal: Principal = LOCAL, now: int | None = None) -> Purged:
         """Remove what was deleted longer ago than the grace period."""
-        grace = self.limits.archive.delete_grace_seconds
+        grace = self.limits.archive.delete_grace_seconds, self.limits.archive.originals_grace_seconds
         with self.audited(principal, "purge"):
             purged = await deletion.collect(self.act, self.volumes, principal, grace, now)
         self._statistics.recount()

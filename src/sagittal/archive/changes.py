@@ -24,7 +24,7 @@ class Change(NamedTuple):
     """One thing that happened to one instance."""
 
     number: int
-    kind: str  # "stored" | "replaced" | "kept" | "deleted" | "undeleted" | "purged" | "corrected"
+    kind: str  # "stored" | "replaced" | "transcoded" | "kept" | "deleted" | "undeleted" | "purged" | "corrected"
     study_uid: str
     series_uid: str
     sop_instance_uid: str
@@ -71,6 +71,13 @@ class Feed:
                 waiting.set_result(None)
         self._waiting.clear()
 
+    def committed(self) -> asyncio.Future[None]:
+        """Done once something may have been committed after this call."""
+        waiting = asyncio.get_running_loop().create_future()
+        waiting.add_done_callback(self._waiting.discard)
+        self._waiting.add(waiting)
+        return waiting
+
     async def newest(self, principal: Principal) -> str:
         """The cursor that continues with what happens from now on."""
         authorize(principal, "find")
@@ -97,8 +104,7 @@ class Feed:
     async def subscribe(self, principal: Principal, since: str | None) -> AsyncIterator[list[Change]]:
         """Changes after the cursor, some at a time, waiting for more for ever; the caller closes the iterator."""
         while True:
-            waiting = asyncio.get_running_loop().create_future()
-            self._waiting.add(waiting)  # before reading, so that no commit falls between
+            waiting = self.committed()  # before reading, so that no commit falls between
             try:
                 found, since = await self.read(principal, since, _STEP)
                 if found:
@@ -106,4 +112,4 @@ class Feed:
                 else:
                     await waiting
             finally:
-                self._waiting.discard(waiting)
+                waiting.cancel()

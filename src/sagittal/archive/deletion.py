@@ -42,7 +42,7 @@ class Tombstone(NamedTuple):
     """A deletion: what, by whom, why, when; and whether it was undone or its bytes are gone."""
 
     id: int
-    level: str
+    level: str  # "study" | "series" | "instance"; "original" of what was transcoded by rule
     study_uid: str
     series_uid: str
     sop_instance_uid: str
@@ -99,25 +99,29 @@ async def undelete(act: Act, principal: Principal, target: Target, tombstone: in
     return back
 
 
-async def tombstones(readers: Readers, principal: Principal, limit: int) -> list[Tombstone]:
-    """The latest deletions."""
+async def tombstones(readers: Readers, principal: Principal, limit: int, originals: bool) -> list[Tombstone]:
+    """The latest deletions; with `originals` instead those that were let go for what was made of them by rule."""
     authorize(principal, "find")
     return await readers.run(
         lambda connection: [
-            Tombstone._make(row) for row in connection.execute(removal.TOMBSTONES, (principal.store, limit))
+            Tombstone._make(row) for row in connection.execute(removal.TOMBSTONES, (principal.store, originals, limit))
         ]
     )
 
 
 async def collect(
-    act: Act, volumes: Mapping[int, LocalVolume], principal: Principal, grace_seconds: float, now: int | None = None
-) -> Purged:
-    """Remove what was deleted, in any store, more than `grace_seconds` before `now` (microseconds)."""
+    act: Act, volumes: Mapping[int, LocalVolume], principal: Principal, grace: tuple[float, float],
+    now: int | None = None,
+) -> Purged:  # fmt: skip
+    """Remove what was deleted, in any store, so many seconds before `now` (microseconds); the second are of originals
+    transcoded by rule.
+    """
     authorize(principal, "admin")
-    deleted_before = (_now() if now is None else now) - int(grace_seconds * 1e6)
+    at = _now() if now is None else now
+    before = at - int(grace[0] * 1e6), at - int(grace[1] * 1e6)
     total = Purged()
     while True:
-        ids: list[int] = await act(lambda connection: removal.mark_due(connection, deleted_before, _PURGE_STEP))
+        ids: list[int] = await act(lambda connection: removal.mark_due(connection, *before, _PURGE_STEP))
         if not ids:
             return total
         done: Purged = await act(partial(_purge, volumes, ids), _purge_audit(principal, len(ids)))

@@ -30,6 +30,9 @@ POINTS = (
     "index.commit",  # before COMMIT
     "index.committed",  # after COMMIT, before any answer
     "answer",  # before the answers of a batch go out
+    "transcode.made",  # before what was transcoded by rule is stored
+    "transcode.stored",  # after that, before its original is let go where that is another act
+    "transcode.advance",  # before it is committed how far the rules came
     "object.delete",  # before the bytes of a deleted object are unlinked
     "probe",  # before the probe write
     "reindex.swap",  # before the rebuilt index takes the place of the old one

@@ -71,11 +71,12 @@ def file(inputs: Sequence[Input], to_syntax: str, options: Told, instance_uid: s
     return {"length": length, "loses": made.loses, "error": error, "sop_instance_uid": uid}
 
 
-def write(made: Transcoding, target: int, *, verify: bool) -> tuple[int, float | None]:
-    """Bytes written, and the largest error of a value if it was looked for."""
+def write(made: Transcoding, target: int, *, verify: bool, aside: int | None = None) -> tuple[int, float | None]:
+    """Bytes written, and the largest error of a value if it was looked for. Frames wait in `aside`, or in memory."""
     if not made.first_encodes:
         return _all(made.data_set(), target), 0.0 if verify and not made.loses else None
-    aside, lengths = memory_file("frames"), []
+    ours = memory_file("frames") if aside is None else -1
+    aside, lengths = ours if aside is None else aside, []
     try:
         for frame in made.frames():
             _all([frame], aside)
@@ -87,7 +88,8 @@ def write(made: Transcoding, target: int, *, verify: bool) -> tuple[int, float |
                 raise PixelsUndecodable(f"the frames came back with errors of up to {error:g}: nothing is kept")
         return _all(made.data_set(_frames(aside, lengths), lengths), target), error
     finally:
-        os.close(aside)
+        if ours >= 0:
+            os.close(ours)
 
 
 def _frames(aside: int, lengths: Sequence[int]) -> Iterator[bytes]:

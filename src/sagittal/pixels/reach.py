@@ -24,6 +24,11 @@ def loses(stored: str, to: str) -> bool:
     return stored != to and syntax(to).lossless is not True and not _recompressed(stored, to)
 
 
+def may_be_lossless(stored: str, to: str) -> bool:
+    """Whether that way can be gone without loss, by a codec that is told so if need be."""
+    return stored == to or syntax(to).lossless is not False or _recompressed(stored, to)
+
+
 def without_loss(stored: str, accepted: Collection[str]) -> str | None:
     """Of the syntaxes that a peer takes, the one to bring an object to: uncompressed by preference; None: there is no
     way without loss.

@@ -18,6 +18,7 @@ from sagittal.limits import Limits
 if TYPE_CHECKING:
     from sagittal.archive.access import Principal
     from sagittal.archive.archive import Archive
+    from sagittal.archive.transcoding.byrule import ByRule
     from sagittal.archive.transcoding.maker import Maker
     from sagittal.web.wire.forwarded import Network
     from sagittal.workers.pool import Pool
@@ -81,6 +82,7 @@ class Settings:
     nodes: Nodes | None = None
     token_table: TokenTable | None = None
     listener: Listener | None = None
+    by_rule: ByRule | None = None
     ready: Callable[[], Sequence[str]] = tuple  # reasons not to be ready, beside the archive's own
     durability: str = "full"
     duplicates: str = "keep-first"  # other content under a held SOP Instance UID: one of archive.ingest.POLICIES

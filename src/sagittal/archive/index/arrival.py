@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sagittal.archive.index import MAIN_STORE
 
@@ -74,6 +75,13 @@ WANTED = frozenset(
 _NUMBER_MAX = 2**31 - 1  # more is no number of rows, columns, bits or frames (PS3.5 IS, US)
 
 
+class Encodes(NamedTuple):
+    """What an object that comes in is another encoding of, without loss."""
+
+    instance: int  # the version that gives way to it, if that is current still
+    digest: str  # of the file that was held against that version
+
+
 @dataclass(slots=True)
 class Arrival:
     """One object on its way into the index."""
@@ -99,6 +107,7 @@ class Arrival:
     defects: tuple[str, ...] = ()
     frames: bytes | None = None
     key: str = ""
+    encodes: Encodes | None = None
     metadata: Iterable[bytes] = field(default=())  # compressed parts in order; read once, when the row is written
 
 

@@ -295,6 +295,25 @@ CREATE INDEX ix_instance_not_current ON instance (store, sop_instance_uid) WHERE
 CREATE INDEX ix_instance_series ON instance (series);
 CREATE INDEX ix_instance_tombstone ON instance (tombstone) WHERE tombstone IS NOT NULL;
 CREATE UNIQUE INDEX ux_instance_current ON instance (store, sop_instance_uid) WHERE state = 1;
+CREATE TABLE alias (
+  store INTEGER NOT NULL, 
+  digest TEXT NOT NULL, 
+  instance INTEGER NOT NULL, 
+  PRIMARY KEY (store, digest, instance), 
+  FOREIGN KEY(instance) REFERENCES instance (id)
+)
+ WITHOUT ROWID;
+CREATE INDEX ix_alias_instance ON alias (instance);
+CREATE TABLE failed_transcoding (
+  instance INTEGER NOT NULL, 
+  store INTEGER NOT NULL, 
+  to_syntax TEXT DEFAULT '' NOT NULL, 
+  reason TEXT DEFAULT '' NOT NULL, 
+  again INTEGER DEFAULT '0' NOT NULL, 
+  at INTEGER NOT NULL, 
+  PRIMARY KEY (instance), 
+  FOREIGN KEY(instance) REFERENCES instance (id)
+);
 CREATE TABLE frame_index (
   instance INTEGER NOT NULL, 
   body BLOB NOT NULL, 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
 from sagittal.archive.index.finding import people
 from sagittal.archive.index.hierarchy import recount
+from sagittal.archive.index.transcoding.originals import ORIGINAL
 
 _OF_STUDY = "study IN (SELECT id FROM study WHERE store = ? AND study_instance_uid = ?)"
 _OF_SERIES = f"series IN (SELECT id FROM series WHERE series.store = ? AND series_instance_uid = ? AND {_OF_STUDY})"
@@ -33,7 +34,8 @@ _CHANGE = (
 )
 TOMBSTONES = (
     "SELECT id, level, study_instance_uid, series_instance_uid, sop_instance_uid, principal, reason, "
-    "number_of_instances, at, undone_at, purged_at FROM tombstone WHERE store = ? ORDER BY id DESC LIMIT ?"
+    "number_of_instances, at, undone_at, purged_at FROM tombstone WHERE store = ? "
+    f"AND (level = '{ORIGINAL}') = ? ORDER BY id DESC LIMIT ?"
 )
 _DELETED_OF = (
     "SELECT id, state, study, sop_instance_uid, digest FROM instance "
@@ -42,7 +44,7 @@ _DELETED_OF = (
 _RIVAL = f"SELECT digest FROM instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT}"
 _DUE = (
     "SELECT instance.id FROM tombstone CROSS JOIN instance ON instance.tombstone = tombstone.id "
-    "WHERE tombstone.purged_at IS NULL AND tombstone.at < ? "
+    f"WHERE tombstone.purged_at IS NULL AND tombstone.at < CASE tombstone.level WHEN '{ORIGINAL}' THEN ? ELSE ? END "
     f"AND instance.state IN ({DELETED}, {DELETED_OTHER}) LIMIT ?"
 )
 _PURGING = (
@@ -156,10 +158,14 @@ def tombstones_of(connection: sqlite3.Connection, store: int, target: Target) ->
 _TOMBSTONE_UIDS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 
 
-def mark_due(connection: sqlite3.Connection, deleted_before: int, count_max: int) -> list[int]:
-    """Versions whose grace period is over, now PURGING; those that a collector which died had marked come first."""
+def mark_due(connection: sqlite3.Connection, deleted_before: int, originals_before: int, count_max: int) -> list[int]:
+    """Versions whose grace period is over, now PURGING; those that a collector which died had marked come first.
+
+    Originals of what was transcoded have a grace period of their own.
+    """
     left = [id for (id,) in connection.execute(f"SELECT id FROM instance WHERE tombstone > 0 AND state = {PURGING}")]
-    due = [id for (id,) in connection.execute(_DUE, (deleted_before, max(0, count_max - len(left))))]
+    before = originals_before, deleted_before
+    due = [id for (id,) in connection.execute(_DUE, (*before, max(0, count_max - len(left))))]
     connection.execute(
         f"UPDATE instance SET state = {PURGING} WHERE id IN (SELECT value FROM json_each(?))", (_json(due),)
     )
@@ -185,7 +191,11 @@ _TAKE_OUT = (
     "DELETE FROM metadata WHERE instance = ?",
     "DELETE FROM frame_index WHERE instance = ?",
     "DELETE FROM attribute_value WHERE instance = ?",
-    "UPDATE receipt SET instance = NULL WHERE instance = ?",
+    # Who sent what was transcoded since is told by what it became.
+    "UPDATE receipt SET instance = (SELECT min(alias.instance) FROM alias JOIN instance gone "
+    "ON gone.store = alias.store AND gone.digest = alias.digest WHERE gone.id = receipt.instance) WHERE instance = ?",
+    "DELETE FROM alias WHERE instance = ?",
+    "DELETE FROM failed_transcoding WHERE instance = ?",
     "DELETE FROM instance WHERE id = ?",
 )
 
@@ -195,6 +205,7 @@ def close_tombstones(connection: sqlite3.Connection, rows: list[Purging], at: in
     for tombstone in {row.tombstone for row in rows}:
         if connection.execute("SELECT 1 FROM instance WHERE tombstone = ?", (tombstone,)).fetchone() is None:
             connection.execute("UPDATE tombstone SET purged_at = ? WHERE id = ?", (at, tombstone))
+            connection.execute(f"DELETE FROM tombstone WHERE id = ? AND level = '{ORIGINAL}'", (tombstone,))
     _remove_empty(connection, {row.series for row in rows}, {row.study for row in rows})
 
 

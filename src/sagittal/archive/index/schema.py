@@ -74,7 +74,7 @@ def generate() -> str:
     from sqlalchemy.dialects import sqlite
     from sqlalchemy.schema import CreateIndex, CreateTable
 
-    from sagittal.archive.index.finding import tables
+    from sagittal.archive.index.transcoding import tables
 
     dialect = sqlite.dialect()
     statements = []

@@ -15,6 +15,7 @@ from sagittal.archive.index import CURRENT, DELETED, MAIN_STORE, OTHER, READER_V
 from sagittal.archive.index.arrival import INSTANCE_NUMBERS, INSTANCE_TEXTS, Arrival, number
 from sagittal.archive.index.finding.attributes import Attribute, keep, values_of_parts
 from sagittal.archive.index.hierarchy import Hierarchy, recount
+from sagittal.archive.index.transcoding import originals
 from sagittal.errors import NotFound
 
 _VOLUME = 1
@@ -136,12 +137,17 @@ class IndexWriter:
 
     # Acts
 
-    def add(self, arrival: Arrival, state: int, id: int | None = None) -> int:
-        """A new version; CURRENT ones count. Gives its id, a new one unless `id` is (a rebuilt index keeps ids)."""
+    def add(self, arrival: Arrival, state: int, id: int | None = None, place: originals.Place | None = None) -> int:
+        """A new version; CURRENT ones count. Gives its id, a new one unless `id` is (a rebuilt index keeps ids).
+
+        With `place` it is where another version was, and counts in its stead.
+        """
         if id is None:
             id = self.hierarchy.next_id("instance")
         study = series = None
-        if arrival.study_uid:
+        if place is not None:
+            study, series = place.study, place.series
+        elif arrival.study_uid:
             study, series = self.hierarchy.place(arrival, id)
             if state == CURRENT:
                 self.hierarchy.count(arrival)
@@ -171,6 +177,18 @@ class IndexWriter:
         self.flush(at)
         self.connection.execute("UPDATE instance SET state = ? WHERE id = ?", (CURRENT, held.id))
         self._recount(held, at)
+
+    def reencode(self, arrival: Arrival, held: Held, beside: Held | None) -> int:
+        """The current version gives way to the same in another encoding, which may lie beside it; gives the new one."""
+        who = arrival.principal, arrival.received_at
+        place = originals.let_go(self.connection, held.id, arrival.syntax_uid, *who)
+        if beside is None:
+            id = self.add(arrival, CURRENT, place=place)
+        else:
+            id = beside.id
+            self.connection.execute("UPDATE instance SET state = ? WHERE id = ?", (CURRENT, id))
+        originals.keep_digests(self.connection, held.id, id)
+        return id
 
     def move(self, arrival: Arrival, held_key: str) -> None:
         """The versions of just this file in its store lie at its key now; those of other stores that lay at

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sagittal.archive.index.arrival import Encodes
+
 POLICIES = ("keep-first", "replace", "refuse")
 
 
@@ -16,7 +18,7 @@ POLICIES = ("keep-first", "replace", "refuse")
 class Source:
     """Where an object comes from, and what its sender's node says about duplicates."""
 
-    kind: str  # "dimse" | "stow" | "import"
+    kind: str  # "dimse" | "stow" | "import" | "transcode"
     calling_aet: str = ""
     called_aet: str = ""
     address: str = ""
@@ -24,14 +26,16 @@ class Source:
     issuer_of_patient_id: str = ""  # for objects that have none
     character_set: str = ""  # defined terms of (0008,0005), for objects that name none or one that nobody knows
     timezone: str = ""  # offset from UTC, "+0100", for objects that have none
+    encodes: Encodes | None = None  # it is no new object, but one that is held in another encoding
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one object. In every case the archive holds it durably."""
+    """What became of one object. But for "outdated" the archive holds it durably."""
 
     status: (
         str  # "stored" | "duplicate" (held already) | "kept" (the first stays current) | "replaced" (it is current now)
+        # | "transcoded" (it is, for what it encodes) | "outdated" (that is not current any more; nothing was kept)
     )
     sop_class_uid: str
     sop_instance_uid: str

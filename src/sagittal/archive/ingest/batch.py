@@ -20,11 +20,13 @@ from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
 from sagittal.archive.ingest import Outcome
 from sagittal.archive.ingest.spool import Spool
 from sagittal.archive.ingest.staging import Pen
-from sagittal.archive.ingest.versions import Plan, Verdict, decide
+from sagittal.archive.ingest.versions import Plan, Verdict, decide, encoded
 from sagittal.archive.local import LocalVolume
 from sagittal.errors import DuplicateInstance, SagittalError
 
 log = logging.getLogger("sagittal.archive")
+
+_TOLD = frozenset({Plan.NEW, Plan.KEEP, Plan.REPLACE, Plan.PROMOTE, Plan.TRANSCODE})  # by the change feed
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +78,12 @@ class Batch:
                 continue
             seen.add(place)
             held = incoming.held = self._index.current(*place)
-            if held is None:
+            if (encodes := incoming.arrival.encodes) is not None:
+                incoming.plan = encoded(encodes, incoming.arrival.digest, held)
+                incoming.beside = self._index.other(*place, incoming.arrival.digest)
+                if incoming.beside is not None:  # just this file was put aside once: it takes its place
+                    incoming.arrival.key = incoming.beside.key
+            elif held is None:
                 incoming.plan = Plan.NEW
             elif incoming.verdict is None or (incoming.verdict.held, incoming.verdict.key) != (held.id, held.key):
                 compare.append(incoming)
@@ -170,6 +177,8 @@ class Batch:
         index, arrival, plan, held, beside = (
             self._index, incoming.arrival, incoming.plan, incoming.held, incoming.beside,
         )  # fmt: skip
+        if plan is Plan.OUTDATED:
+            return
         at = arrival.received_at
         instance = None if held is None else held.id
         if plan in (Plan.REPAIR, Plan.PROMOTE):
@@ -182,10 +191,12 @@ class Batch:
             instance = index.add(arrival, CURRENT)
         elif plan is Plan.KEEP:
             instance = index.add(arrival, OTHER)
+        elif plan is Plan.TRANSCODE and held is not None:
+            instance = index.reencode(arrival, held, beside)
         elif beside is not None:
             instance = beside.id
         index.receipt(arrival, instance, plan.status)
-        if instance is not None and plan in (Plan.NEW, Plan.KEEP, Plan.REPLACE, Plan.PROMOTE):
+        if instance is not None and plan in _TOLD:
             index.change(arrival, instance, plan.status)
 
 
@@ -210,12 +221,12 @@ def _answer(incoming: Incoming) -> Outcome | SagittalError:
 
 def _audit(chosen: list[Incoming]) -> list[AuditRow]:
     """One row for each sender, study and outcome of the batch."""
-    counts: Counter[tuple[str, str, str, str, str, int]] = Counter()
+    counts: Counter[tuple[str, str, str, str, str, str, int]] = Counter()
     for incoming in chosen:
         arrival = incoming.arrival
-        who, status = (arrival.principal, arrival.principal_kind), incoming.plan.status
-        counts[*who, status, arrival.address, arrival.study_uid, arrival.store] += 1
+        who, plan = (arrival.principal, arrival.principal_kind), incoming.plan
+        counts[*who, plan.verb, plan.status, arrival.address, arrival.study_uid, arrival.store] += 1
     return [
-        AuditRow(principal, kind, "store", outcome, address, study_uid, number_of_instances=count, store=store)
-        for (principal, kind, outcome, address, study_uid, store), count in counts.items()
+        AuditRow(principal, kind, verb, outcome, address, study_uid, number_of_instances=count, store=store)
+        for (principal, kind, verb, outcome, address, study_uid, store), count in counts.items()
     ]

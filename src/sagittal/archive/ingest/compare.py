@@ -6,13 +6,10 @@ seen through, other lossless codecs are not (those are other content). When in d
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
-import re
 import tempfile
 import zlib
-from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,19 +17,14 @@ from typing import Any
 import orjson
 
 from sagittal.archive.local import LocalVolume
+from sagittal.dicom.models.sameness import BULK, NO_CONTENT, is_same
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import DamagedObject
 
 PIXEL_DATA = 0x7FE00010
 
 _BLOCK = 1 << 20
-_BULK = re.compile(r"[0-9A-F/]+\?offset=([0-9]+)&length=([0-9]+)\Z")
-_WORDS = {"OW": 2, "US": 2, "SS": 2, "OL": 4, "OF": 4, "UL": 4, "SL": 4, "FL": 4, "OD": 8, "OV": 8, "FD": 8}
-_CODES = {2: "H", 4: "I", 8: "Q"}
-_INTEGERS = {"US": (2, False), "SS": (2, True), "UL": (4, False), "SL": (4, True), "UV": (8, False), "SV": (8, True)}
 _CHARACTER_SET = "00080005"
-# Of the encoding, not of the content: group lengths are not in the metadata, this is padding.
-_NO_CONTENT = {"FFFCFFFC"}
 
 
 @dataclass(slots=True)
@@ -98,10 +90,10 @@ def first_difference(new: Version, old: Version, metadata_bytes_max: int) -> tup
     if left is None or right is None:
         return False, None
     for tag in sorted(left.keys() | right.keys()):
-        if tag in _NO_CONTENT or tag == _CHARACTER_SET:
+        if tag in NO_CONTENT or tag == _CHARACTER_SET:
             continue
         one, other = left.get(tag), right.get(tag)
-        if one is None or other is None or not _is_same(one, other, new, old):
+        if one is None or other is None or not is_same(one, other, new, old):
             return False, int(tag, 16)
     if _is_encapsulated(left) and not _same_tail(left, new, old):
         return False, PIXEL_DATA
@@ -118,77 +110,8 @@ def _load(version: Version, bytes_max: int) -> dict[str, Any] | None:
     return loaded
 
 
-def _is_same(one: dict[str, Any], other: dict[str, Any], new: Version, old: Version) -> bool:
-    """Whether two elements, by DICOM JSON, hold the same."""
-    bulk, other_bulk = one.get("BulkDataURI"), other.get("BulkDataURI")
-    if bulk is None and other_bulk is None:
-        if one == other:
-            return True
-        if one["vr"] != other["vr"]:
-            return _plain(one) is not None and _plain(one) == _plain(other)
-        if one["vr"] != "SQ":
-            return False
-        return _same_items(one.get("Value", []), other.get("Value", []), new, old)
-    if bulk is None or other_bulk is None:
-        return False
-    ours, theirs = _BULK.match(bulk), _BULK.match(other_bulk)
-    if ours is None or theirs is None:  # encapsulated pixel data has no range of its own
-        return ours is None and theirs is None and new.syntax_uid == old.syntax_uid
-    return _same_range(one["vr"], _range(ours), _range(theirs), new, old)
-
-
-def _same_items(ours: list[Any], theirs: list[Any], new: Version, old: Version) -> bool:
-    if len(ours) != len(theirs):
-        return False
-    for one, other in zip(ours, theirs, strict=True):
-        one, other = one or {}, other or {}
-        tags = (one.keys() | other.keys()) - _NO_CONTENT
-        if not all(tag in one and tag in other and _is_same(one[tag], other[tag], new, old) for tag in tags):
-            return False
-    return True
-
-
-def _plain(element: dict[str, Any]) -> bytes | None:
-    """The Little Endian bytes of a short value, padding off: an UN here may be a known VR there."""
-    vr, values = element["vr"], element.get("Value", [])
-    if "InlineBinary" in element:
-        return base64.b64decode(element["InlineBinary"]).rstrip(b"\0 ")
-    if vr in _INTEGERS and all(isinstance(value, int) for value in values):
-        size, signed = _INTEGERS[vr]
-        return b"".join(value.to_bytes(size, "little", signed=signed) for value in values).rstrip(b"\0 ")
-    if all(isinstance(value, str) for value in values):
-        return "\\".join(values).encode().rstrip(b"\0 ")
-    return None
-
-
-def _range(match: re.Match[str]) -> tuple[int, int]:
-    return int(match[1]), int(match[2])
-
-
-def _same_range(vr: str, ours: tuple[int, int], theirs: tuple[int, int], new: Version, old: Version) -> bool:
-    swapped = syntax(new.syntax_uid).little_endian != syntax(old.syntax_uid).little_endian
-    word = _WORDS.get(vr, 1) if swapped else 1
-    length = ours[1]
-    if length != theirs[1]:
-        return False
-    for start in range(0, length, _BLOCK):
-        size = min(_BLOCK, length - start)
-        one, other = new.read(ours[0] + start, size), old.read(theirs[0] + start, size)
-        if word > 1:
-            one = _swap(one, word)
-        if one != other:
-            return False
-    return True
-
-
-def _swap(data: bytes, word: int) -> bytes:
-    words = array(_CODES[word], data[: len(data) // word * word])
-    words.byteswap()
-    return words.tobytes() + data[len(words) * word :]
-
-
 def _is_encapsulated(elements: dict[str, Any]) -> bool:
-    return any("BulkDataURI" in e and not _BULK.match(e["BulkDataURI"]) for e in elements.values())
+    return any("BulkDataURI" in e and not BULK.match(e["BulkDataURI"]) for e in elements.values())
 
 
 def _same_tail(elements: dict[str, Any], new: Version, old: Version) -> bool:

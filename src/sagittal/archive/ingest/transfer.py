@@ -279,6 +279,7 @@ class Transfer:
             character_set=source.character_set if parsed.character_set_assumed else "",
             defects=self._warnings + parsed.defects,
             frames=None if parsed.frames is None else parsed.frames.encode(),
+            encodes=source.encodes,
             metadata=self._spool,
         )
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from sagittal.archive.index.arrival import Encodes
 from sagittal.archive.index.connection import open_reader
+from sagittal.archive.index.transcoding.originals import IS_ALIAS
 from sagittal.archive.index.writer import Held
 from sagittal.archive.ingest.compare import Version, first_difference, is_intact
 from sagittal.archive.local import LocalVolume
@@ -30,11 +32,18 @@ class Plan(Enum):
     REPLACE = "replace"
     PROMOTE = "promote"  # a version held beside becomes current
     REFUSE = "refuse"
+    TRANSCODE = "transcode"  # the current version gives way to the same in another encoding
+    OUTDATED = "outdated"  # that version is not current any more
 
     @property
     def status(self) -> str:
         """`Outcome.status`, and what receipts say."""
         return _STATUS[self]
+
+    @property
+    def verb(self) -> str:
+        """What the audit log calls it."""
+        return "transcode" if self in (Plan.TRANSCODE, Plan.OUTDATED) else "store"
 
     @property
     def has_file(self) -> bool:
@@ -51,8 +60,10 @@ _STATUS = {
     Plan.REPLACE: "replaced",
     Plan.PROMOTE: "replaced",
     Plan.REFUSE: "refused",
+    Plan.TRANSCODE: "transcoded",
+    Plan.OUTDATED: "outdated",
 }
-_WITH_FILE = frozenset({Plan.NEW, Plan.REPAIR, Plan.KEEP, Plan.REPLACE, Plan.PROMOTE})
+_WITH_FILE = frozenset({Plan.NEW, Plan.REPAIR, Plan.KEEP, Plan.REPLACE, Plan.PROMOTE, Plan.TRANSCODE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,12 @@ def decide(policy: str, digest: str, held: Held, verdict: Verdict, beside: Held 
     if policy == "refuse":
         return Plan.REFUSE
     return Plan.KEEP if beside is None else Plan.KEPT
+
+
+def encoded(encodes: Encodes, digest: str, held: Held | None) -> Plan:
+    """The plan for another encoding of a version: that has to be current, and the file the one that was verified."""
+    is_current = held is not None and held.id == encodes.instance and held.digest != digest
+    return Plan.TRANSCODE if is_current and digest == encodes.digest else Plan.OUTDATED
 
 
 class Comparer:
@@ -111,6 +128,8 @@ class Comparer:
             return Verdict(held.id, held.key, same=True, intact=True)
         if self._connection is None:
             self._connection = open_reader(self._index)
+        if self._connection.execute(IS_ALIAS, (held.id, arrival.digest, held.id)).fetchone():  # as it came once
+            return Verdict(held.id, held.key, same=True, intact=True)
         fd = self._volume.open(held.key)
         parts = (row[0] for row in self._connection.execute(_PARTS, (held.id,)))
         stored = Version(fd, held.header_length, held.length, held.syntax_uid, held.digest, parts)

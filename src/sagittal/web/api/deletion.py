@@ -25,8 +25,11 @@ def add_deletion(api: FastAPI, house: House) -> None:
     _add_undelete(api, house)
 
     @api.get("/tombstones", summary="The latest deletions")
-    async def get_tombstones(asking: Asking, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[dict[str, Any]]:
-        return [as_dict(row) for row in await house.archive.tombstones(asking, limit)]
+    async def get_tombstones(
+        asking: Asking, limit: Annotated[int, Query(ge=1, le=1000)] = 100, originals: bool = False
+    ) -> list[dict[str, Any]]:
+        """With `originals=true` instead the originals of what was transcoded by rule."""
+        return [as_dict(row) for row in await house.archive.tombstones(asking, limit, originals)]
 
 
 def _add_delete(api: FastAPI, house: House) -> None:

@@ -19,6 +19,7 @@ from sagittal.web.api.corrections import add_corrections
 from sagittal.web.api.deletion import add_deletion
 from sagittal.web.api.events import Changes
 from sagittal.web.api.models import Asking, ChangePage, NodeIn, Problem, TokenIn, as_dict
+from sagittal.web.api.transcoding import add_transcoding
 from sagittal.web.api.upkeep import add_upkeep
 from sagittal.web.api.versions import add_discrepancies, add_versions
 from sagittal.web.problems import problem
@@ -61,6 +62,7 @@ def create_api(house: House) -> FastAPI:
     add_versions(api, house)
     add_discrepancies(api, house)
     add_upkeep(api, house)
+    add_transcoding(api, house)
     _add_docs(api)
     return api
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine
 
-from sagittal.archive.index.finding.tables import schema
+from sagittal.archive.index.transcoding.tables import schema
 
 url = context.config.get_main_option("sqlalchemy.url")
 assert url is not None

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
 
 # In the order in which references need them. Not here: what objects tell, and what is made anew.
-TABLES = ("store", "volume", "tombstone", "receipt", "change", "audit", "node", "token", "correction")
+TABLES = ("store", "volume", "tombstone", "receipt", "change", "audit", "node", "token", "correction",
+          "alias", "failed_transcoding")  # fmt: skip
 _KEPT_SETTINGS = "INSERT OR IGNORE INTO main.setting SELECT * FROM old.setting WHERE name <> 'opened'"
 _VERSIONS = (
     'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at, store FROM old.instance '
@@ -119,10 +120,12 @@ def bury(connection: sqlite3.Connection, instance: int, tombstone: int) -> None:
 
 
 def drop_dangling(connection: sqlite3.Connection) -> None:
-    """Receipts of versions whose object is gone stay, without the version."""
+    """Receipts of versions whose object is gone stay, without the version; what is about those alone goes."""
     connection.execute(
         "UPDATE receipt SET instance = NULL WHERE instance IS NOT NULL AND instance NOT IN (SELECT id FROM instance)"
     )
+    for table in ("alias", "failed_transcoding"):
+        connection.execute(f"DELETE FROM {table} WHERE instance NOT IN (SELECT id FROM instance)")
 
 
 def has_current(connection: sqlite3.Connection, store: int, sop_instance_uid: str, has_old: bool) -> bool:

@@ -62,6 +62,10 @@ CONSISTENCY = (
         "SELECT study_instance_uid FROM study LEFT JOIN patient ON patient.id = study.patient WHERE patient.id IS NULL",
     ),
     (
+        "the digest stands for an instance that is not there",
+        "SELECT alias.digest FROM alias LEFT JOIN instance ON instance.id = alias.instance WHERE instance.id IS NULL",
+    ),
+    (
         "metadata of no instance",
         "SELECT DISTINCT metadata.instance FROM metadata LEFT JOIN instance ON instance.id = metadata.instance "
         "WHERE instance.id IS NULL",

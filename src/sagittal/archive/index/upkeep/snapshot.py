@@ -14,6 +14,10 @@ _FORGET = (
     f"DELETE FROM metadata WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})",
     f"DELETE FROM frame_index WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})",
     f"UPDATE receipt SET instance = NULL WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})",
+    *(
+        f"DELETE FROM {table} WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})"
+        for table in ("alias", "failed_transcoding")
+    ),
     f"DELETE FROM instance WHERE state = {PURGING}",
     # The copy and the objects beside it have never been opened together (`ingest.recovery`).
     "DELETE FROM setting WHERE name = 'opened'",

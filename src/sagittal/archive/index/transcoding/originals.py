@@ -1,0 +1,94 @@
+"""How an original gives way to what was made of it. Every function is inside a transaction of the writer.
+
+An original that is let go is deleted under a tombstone of its own level, `ORIGINAL`: it can come back beside what was
+made of it until the collector removes it as it removes anything else. Its digest stays as an alias. Deliberately not
+here: which version that is and whether it still may be (`ingest.versions`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER
+from sagittal.archive.index.hierarchy import recount
+
+ORIGINAL = "original"  # tombstone.level
+
+_PLACE = (
+    "SELECT instance.store, sop_instance_uid, instance.study, instance.series, coalesce(study_instance_uid, ''), "
+    "coalesce(series_instance_uid, ''), instance.state FROM instance LEFT JOIN series ON series.id = instance.series "
+    "LEFT JOIN study ON study.id = instance.study WHERE instance.id = ?"
+)
+_TOMBSTONE = (
+    "INSERT INTO tombstone (store, level, study_instance_uid, series_instance_uid, sop_instance_uid, principal, "
+    "reason, number_of_instances, at) VALUES (?,?,?,?,?,?,?,1,?)"
+)
+_ALIASES = (
+    "INSERT OR IGNORE INTO alias (store, digest, instance) SELECT store, digest, ? FROM instance WHERE id = ?",
+    "INSERT OR IGNORE INTO alias (store, digest, instance) SELECT store, digest, ? FROM alias WHERE instance = ?",
+)
+_REVISED = "UPDATE {} SET revision = revision + 1, changed_at = ? WHERE id = ?"
+_CHANGE = (
+    "INSERT INTO change (store, kind, study_instance_uid, series_instance_uid, sop_instance_uid, instance, at) "
+    "VALUES (?,'deleted',?,?,?,?,?)"
+)
+_IS_HELD = f"SELECT 1 FROM instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT} AND digest = ?"
+IS_ALIAS = "SELECT 1 FROM alias WHERE store = (SELECT store FROM instance WHERE id = ?) AND digest = ? AND instance = ?"
+
+
+class Place(NamedTuple):
+    """Where a version is."""
+
+    store: int
+    sop_instance_uid: str
+    study: int | None
+    series: int | None
+    study_uid: str
+    series_uid: str
+    state: int
+
+
+def let_go(connection: sqlite3.Connection, instance: int, syntax_uid: str, who: str, at: int) -> Place:
+    """The current version `instance` is one no more, and deleted: what is the same in `syntax_uid` takes its place.
+
+    Counts stay as they are, since the caller adds that one; study and series get a new revision.
+    """
+    place = Place._make(connection.execute(_PLACE, (instance,)).fetchone())
+    _bury(connection, instance, place, DELETED_OTHER, syntax_uid, who, at)
+    for table, id in (("study", place.study), ("series", place.series)):
+        connection.execute(_REVISED.format(table), (at, id))
+    return place
+
+
+def keep_digests(connection: sqlite3.Connection, original: int, made: int) -> None:
+    """The digest of a version, and those that it stood for, are aliases of another one."""
+    for statement in _ALIASES:
+        connection.execute(statement, (made, original))
+
+
+def hide_source(
+    connection: sqlite3.Connection, instance: int, made: tuple[str, str], syntax_uid: str, who: str, at: int
+) -> bool:
+    """Delete what another instance, `made` (SOP Instance UID, digest), was derived from; False unless both are held."""
+    row = connection.execute(_PLACE, (instance,)).fetchone()
+    if row is None or (place := Place._make(row)).state != CURRENT:
+        return False
+    if connection.execute(_IS_HELD, (place.store, *made)).fetchone() is None:
+        return False
+    _bury(connection, instance, place, DELETED, syntax_uid, who, at)
+    uids = place.study_uid, place.series_uid, place.sop_instance_uid
+    connection.execute(_CHANGE, (place.store, *uids, instance, at))
+    if place.study is not None:
+        recount(connection, place.study, at)
+    return True
+
+
+def _bury(
+    connection: sqlite3.Connection, instance: int, place: Place, state: int, syntax_uid: str, who: str, at: int
+) -> None:
+    uids = place.study_uid, place.series_uid, place.sop_instance_uid
+    row = (place.store, ORIGINAL, *uids, who, f"transcoded to {syntax_uid}", at)
+    tombstone = connection.execute(_TOMBSTONE, row).lastrowid
+    connection.execute("UPDATE instance SET state = ?, tombstone = ? WHERE id = ?", (state, tombstone, instance))
+    connection.execute("DELETE FROM failed_transcoding WHERE instance = ?", (instance,))

@@ -1,0 +1,271 @@
+"""Objects that came in get another transfer syntax, by the rules of the configuration and after their senders' answer.
+
+It follows the change feed: what an object came with is committed with it, so ingest does nothing more, and after a
+crash this goes on where it was (`index.transcoding.queue`). A worker makes and verifies the file (`convert.verified`);
+that goes the way of every object, and the transaction that makes it current lets the original go, if that is current
+still (`ingest.versions`). What information is lost of is an instance of its own, beside the original or in its stead.
+
+What can't be made stays as it came, with the reason: it is tried again only when somebody asks. Deliberately not here:
+what a rule fits (`rules`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sagittal.archive.access import Principal, audit_row, authorize
+from sagittal.archive.index.arrival import Encodes
+from sagittal.archive.index.transcoding import originals, queue
+from sagittal.archive.index.transcoding.queue import Candidate, Failure, State
+from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.transcoding.rules import Rule, first
+from sagittal.errors import Busy, DamagedObject, NotFound, SagittalError, StorageUnavailable
+from sagittal.pixels.reach import loses
+from sagittal.uid import derived_uid
+from sagittal.workers.worker import Input
+
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
+    from sagittal.limits import Limits
+    from sagittal.workers.pool import Pool
+
+log = logging.getLogger("sagittal.transcode")
+
+_CALL = "sagittal.convert.verified:verified"
+_CHANGES = 200  # looked at one time, and done again after a crash
+_GATHER_SECONDS = 0.2  # after a commit: others follow, and are looked at together
+_PAUSES = (1.0, 300.0)  # while nothing can be stored: at first, and doubled up to
+_CHUNK_BYTES = 1 << 18  # what is written on the loop at one time
+_REASON_CHARACTERS = 300
+
+
+class Task(NamedTuple):
+    """An object and the rule that fits it."""
+
+    candidate: Candidate
+    rule: Rule
+
+
+class Report(NamedTuple):
+    """How far the rules are, and what stayed as it came."""
+
+    state: State
+    failures: list[Failure]
+
+
+class ByRule:
+    """Transcodes for one archive while `run` does."""
+
+    def __init__(self, archive: Archive, workers: Pool, rules: Sequence[Rule], limits: Limits) -> None:
+        self._archive, self._workers, self._rules, self._limits = archive, workers, tuple(rules), limits
+        self._cursor = 0  # the last change that was looked at
+        self._asked = asyncio.Event()  # somebody wants failed ones tried again
+        self._settled: dict[int, bool] = {}  # of the page that is under way: versions, and whether it went well
+
+    async def begin(self) -> None:
+        """Before anything comes in: go on from where it was. What came before there were rules is none of theirs."""
+        if self._rules:
+            self._cursor = await self._archive.act(queue.begin)
+        elif await self._archive.readers.run(queue.is_begun):
+            await self._archive.act(queue.forget)
+
+    async def run(self) -> None:
+        """For ever; without rules it ends at once."""
+        pause = _PAUSES[0]
+        while self._rules:
+            try:
+                await self._step()
+                pause = _PAUSES[0]
+            except (StorageUnavailable, Busy) as error:
+                log.warning("transcoding by rule waits: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _PAUSES[1])
+
+    async def _step(self) -> None:
+        """What came in next, or wait for something."""
+        archive, cursor = self._archive, self._cursor
+        committed = archive.feed.committed()  # before reading, so that no commit falls between
+        self._asked.clear()
+        again = await archive.readers.run(lambda connection: queue.again(connection, _CHANGES))
+        found, last = await archive.readers.run(lambda connection: queue.page(connection, cursor, _CHANGES))
+        if not again and last == cursor:
+            await self._wait(committed)
+            return
+        committed.cancel()
+        await self._page(again + found)
+        archive.volume.faults.hit("transcode.advance")
+        well = [one.instance for one in again if self._settled.get(one.instance, True)]
+        await archive.act(partial(_looked_at, change=last, again=well))
+        self._settled.clear()
+        self._cursor = last
+
+    async def _wait(self, committed: asyncio.Future[None]) -> None:
+        asked = asyncio.ensure_future(self._asked.wait())
+        try:
+            await asyncio.wait((asked, committed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+            committed.cancel()
+        await asyncio.sleep(_GATHER_SECONDS)
+
+    async def _page(self, found: Sequence[Candidate]) -> None:
+        """Do what rules fit, as many at a time as there are workers. Raises what has to be waited for."""
+        ruled = ((one, first(self._rules, one, self._archive.stores)) for one in found)
+        tasks = (Task(one, rule) for one, rule in ruled if rule is not None and one.instance not in self._settled)
+        at_once = [asyncio.ensure_future(self._some(tasks)) for _ in range(self._workers.turns.size)]
+        try:
+            await asyncio.gather(*at_once)
+        finally:
+            for each in at_once:
+                each.cancel()
+            await asyncio.wait(at_once)
+
+    async def _some(self, tasks: Iterator[Task]) -> None:
+        for task in tasks:
+            well = True
+            try:
+                await self._one(task)
+            except (StorageUnavailable, Busy):
+                raise
+            except NotFound:
+                pass  # it went meanwhile
+            except Exception as error:  # one object must not keep the others from it
+                await self._failed(task, error)
+                well = False
+            self._settled[task.candidate.instance] = well
+
+    # One object
+
+    async def _one(self, task: Task) -> None:
+        row = await self._archive.readers.run(lambda connection: queue.reference(connection, task.candidate))
+        if row is None:
+            return
+        ref, (target, aside) = InstanceRef(*row), self._files()  # type: ignore[arg-type]
+        try:
+            told = await self._made(ref, task.rule, target, aside)
+            self._archive.volume.faults.hit("transcode.made")
+            outcome = await self._store(ref, task, told, target)
+        finally:
+            os.close(target)
+            os.close(aside)
+        if outcome.status != "outdated":
+            self._tell(ref, task.rule, told, outcome)
+        if told["loses"]:
+            await self._let_source_go(ref, task.rule, told, outcome)
+
+    def _files(self) -> tuple[int, int]:
+        target = self._archive.volume.unnamed()
+        try:
+            return target, self._archive.volume.unnamed()
+        except BaseException:
+            os.close(target)
+            raise
+
+    async def _made(self, ref: InstanceRef, rule: Rule, target: int, aside: int) -> Mapping[str, Any]:
+        """What the worker tells of the file that it made and verified."""
+        options = rule.options
+        may_lose = rule.lossy and loses(ref.syntax_uid, rule.to)
+        uid = derived_uid(ref.digest, rule.to, repr(sorted(options.items()))) if may_lose else ""
+        with self._archive.open_object(ref) as opened:
+            files = [Input(opened.fd, opened.offset, opened.length), Input(target, 0, 0), Input(aside, 0, 0)]
+            seconds = self._limits.archive.transcode_seconds_max
+            answer = await self._workers.run(
+                _CALL, files, seconds=seconds, background=True, digest=ref.digest, to_syntax=rule.to, options=options,
+                instance_uid=uid, error_max=-1 if rule.near is None else rule.near,
+            )  # fmt: skip
+        return answer.told
+
+    async def _store(self, ref: InstanceRef, task: Task, told: Mapping[str, Any], target: int) -> Outcome:
+        """The way of every object, from the file that was made."""
+        encodes = None if told["loses"] else Encodes(ref.id, told["digest"])
+        source = Source("transcode", character_set=task.candidate.character_set, encodes=encodes)
+        transfer, at = self._archive.store_begin_part10(_principal(ref.store), source), 0
+        try:
+            while piece := os.pread(target, _CHUNK_BYTES, at):
+                transfer.write(piece)
+                at += len(piece)
+                waiting = transfer.ready()
+                await (asyncio.sleep(0) if waiting is None else waiting)
+        except BaseException:
+            transfer.discard()
+            raise
+        outcome = await transfer.commit()
+        if outcome.status in ("outdated", "stored") and outcome.digest != told["digest"]:
+            raise DamagedObject("what was stored is not what was verified")
+        return outcome
+
+    async def _let_source_go(self, ref: InstanceRef, rule: Rule, told: Mapping[str, Any], outcome: Outcome) -> None:
+        """Of what is an instance of its own: delete the original if the rule says so, and if the other is held."""
+        if (outcome.digest, outcome.sop_instance_uid) != (told["digest"], told["sop_instance_uid"]):
+            raise DamagedObject("what is held is not what was verified")
+        if rule.keep_original:
+            return
+        self._archive.volume.faults.hit("transcode.stored")
+        who, made = _principal(ref.store), (outcome.sop_instance_uid, outcome.digest)
+        await self._archive.act(
+            lambda connection: originals.hide_source(connection, ref.id, made, rule.to, who.name, _now()),
+            audit_row(who, "transcode", "done", "", ref.study_uid or "", f"{ref.sop_instance_uid} deleted", 1),
+        )
+
+    def _tell(self, ref: InstanceRef, rule: Rule, told: Mapping[str, Any], outcome: Outcome) -> None:
+        fields = {"instance": ref.sop_instance_uid, "from": ref.syntax_uid, "to": rule.to, "outcome": outcome.status}
+        if told["loses"]:
+            fields |= {"derived": outcome.sop_instance_uid, "error_max": f"{told['error']:g}"}
+        log.debug("transcoded by rule", extra={"fields": fields})
+
+    async def _failed(self, task: Task, error: Exception) -> None:
+        """One line in the log, one row: it stays as it came."""
+        reason = error.text if isinstance(error, SagittalError) else f"{type(error).__name__}: {error}"
+        one, to = task.candidate, task.rule.to
+        fields = {"version": one.instance, "from": one.syntax_uid, "to": to}
+        known = isinstance(error, SagittalError)
+        log.warning("not transcoded: %s", reason, exc_info=None if known else error, extra={"fields": fields})
+        row = (one.instance, to, reason[:_REASON_CHARACTERS], _now())
+        who = _principal(one.store)
+        audit = audit_row(who, "transcode", "failed", detail=reason[:200], number_of_instances=1)
+        await self._archive.act(lambda connection: queue.failed(connection, *row), audit)
+
+    # For people
+
+    @property
+    def rules(self) -> int:
+        """How many there are."""
+        return len(self._rules)
+
+    async def report(self, principal: Principal, limit: int) -> Report:
+        """How far the rules are, and the latest objects of the principal's store that stayed as they came."""
+        self._archive.permit(principal, "find", "transcoding")
+        return await self._archive.readers.run(
+            lambda connection: Report(
+                queue.state(connection, principal.store), queue.failures(connection, principal.store, limit)
+            )
+        )
+
+    async def again(self, principal: Principal) -> int:
+        """Try everything of the principal's store again that stayed as it came; gives how many."""
+        with self._archive.audited(principal, "transcode again"):
+            authorize(principal, "change")
+            ask: Callable[..., int] = partial(queue.ask_again, store=principal.store)
+            count = await self._archive.act(ask, audit_row(principal, "transcode again"))
+        self._asked.set()
+        return count
+
+
+def _looked_at(connection: Any, change: int, again: list[int]) -> None:
+    queue.advance(connection, change)
+    queue.settled(connection, again)
+
+
+def _principal(store: int) -> Principal:
+    return Principal("transcode", "local", frozenset({"store"}), store)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

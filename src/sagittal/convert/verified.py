@@ -1,0 +1,143 @@
+"""What a worker does for a rule: a Part 10 file in another transfer syntax, and the proof that nothing else changed.
+
+What was written is read again as any reader would: the bounded reader takes it apart, its frames are decoded and
+compared with those of the original value by value, and so is every other element. Only then its digest is told, and
+what is stored has to have that. Deliberately not here: when, and what becomes of the original.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import NoReturn
+
+from sagittal.convert.files import object_in
+from sagittal.convert.transcoded import SOP_CLASS, SOP_INSTANCE, Told, chunks_of, write
+from sagittal.dicom.models.sameness import NO_CONTENT, is_same
+from sagittal.dicom.part10 import meta_group
+from sagittal.dicom.syntaxes import syntax
+from sagittal.errors import DamagedObject, NotAcceptable, PixelsUndecodable
+from sagittal.pixels.codecs import codec
+from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.images import Image
+from sagittal.pixels.instances import Transcoding
+from sagittal.pixels.transcode import embedded_overlays, overlay_bits
+from sagittal.workers.worker import Input
+
+_CHUNK_BYTES = 1 << 20
+_ICON, _SIGNATURES = "00880200", "FFFAFFFA"
+# What pixels in another form say of themselves (PS3.5 8.2); the frames are compared instead.
+_OF_PIXELS = NO_CONTENT | frozenset(
+    f"{tag:08X}"
+    for tag in (0x00280002, 0x00280004, 0x00280006, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00282110,
+                0x7FE00001, 0x7FE00002, 0x7FE00008, 0x7FE00009, 0x7FE00010)
+)  # fmt: skip
+
+
+def verified(
+    inputs: Sequence[Input], digest: str, to_syntax: str, options: Told, instance_uid: str = "", error_max: float = -1
+) -> Told:
+    """The file of `inputs[0]`, with that digest, in another syntax into the file of `inputs[1]`; `inputs[2]` is for
+    frames meanwhile. Tells the `digest` of what was written and whether it `loses`, by `error` at the most.
+
+    With `instance_uid` information may be lost: errors up to `error_max`, any when that is negative. PixelsUndecodable
+    when what comes back is not the image, NotAcceptable when it can't be, DamagedObject when the original is damaged.
+    """
+    image, target = object_in(inputs[0]), inputs[1].fd
+    _check_fit(image, lossy=bool(instance_uid))
+    made = Transcoding(image, chunks_of(image), to_syntax, Options(**options), instance_uid)
+    attributes = image.attributes
+    uid = instance_uid if made.loses else attributes.text(SOP_INSTANCE)
+    head = meta_group(attributes.text(SOP_CLASS), uid, to_syntax)
+    os.write(target, head)
+    length, _ = write(made, target, verify=False, aside=inputs[2].fd)
+    written = Input(target, 0, len(head) + length)
+    again = object_in(written)
+    error = worst_error(image, again)
+    if not made.loses:
+        if error:
+            raise PixelsUndecodable(f"the frames came back with errors of up to {error:g}")
+        check_same(image, again)
+    elif 0 <= error_max < error:
+        raise PixelsUndecodable(f"the frames came back with errors of up to {error:g}, more than {error_max:g}")
+    if _digest(inputs[0]) != digest:
+        raise DamagedObject("the bytes are not those that were received")
+    return {"digest": _digest(written), "loses": made.loses, "error": error, "sop_instance_uid": uid}
+
+
+def _check_fit(image: Image, *, lossy: bool) -> None:
+    """NotAcceptable for an object of which more than pixels would change."""
+    if _SIGNATURES in image.members:
+        raise NotAcceptable("the object is signed, and the signature is of its pixels as they are encoded")
+    if not lossy and syntax(image.syntax_uid).encapsulated and _ICON in image.members:
+        raise NotAcceptable("the icon image would be lost")
+
+
+def worst_error(original: Image, made: Image) -> float:
+    """The largest difference of any value of their frames, decoded. PixelsUndecodable when they are other images."""
+    import numpy
+
+    if not original.count and not made.count:
+        return 0.0
+    one, other = codec(original.syntax_uid), codec(made.syntax_uid)
+    ours, theirs = original.description, made.description
+    told, said = one.decoded(ours), other.decoded(theirs)
+    if (original.count, told.shape, told.photometric, told.signed) != (
+        made.count, said.shape, said.photometric, said.signed,
+    ):  # fmt: skip
+        raise PixelsUndecodable("the frames came back as another image")
+    if one.cells and other.cells:  # with the bits outside Bits Stored, where both have them
+        ours, theirs = ours.cells(), theirs.cells()
+    worst = 0.0
+    for number in range(1, original.count + 1):
+        first = one.decode(original.encoded(number), ours)
+        second = other.decode(made.encoded(number), theirs)
+        if numpy.array_equal(first, second, equal_nan=ours.kind != "integer"):
+            continue
+        kind = "float64" if first.dtype.itemsize < 8 else first.dtype  # holds any 32 bit integer
+        difference = numpy.abs(first.astype(kind) - second.astype(kind))
+        worst = max(worst, float(numpy.nanmax(difference)) or float("inf"))
+    return worst
+
+
+def check_same(original: Image, made: Image) -> None:
+    """PixelsUndecodable when another element than those of the pixels differs, or an overlay of old got lost."""
+    moved = {group for group, _ in embedded_overlays(original.members)}
+    removed = {tag for tag in original.members if int(tag[:4], 16) in moved and tag[4:] in ("0100", "0102", "3000")}
+    for tag in sorted((original.members.keys() | made.members.keys()) - _OF_PIXELS - removed):
+        if int(tag[:4], 16) in moved and tag not in original.members:
+            continue  # the plane itself, which is compared below
+        one, other = original.members.get(tag), made.members.get(tag)
+        if one is None or other is None or not is_same(one, other, original, made):
+            _differs(tag)
+    for group, bit in embedded_overlays(original.members):
+        _check_overlay(original, made, group, bit)
+
+
+def _check_overlay(original: Image, made: Image, group: int, bit: int) -> None:
+    """The plane that lay in unused bits is in them still, or an overlay of its own (PS3.3 C.9.2)."""
+    import numpy
+
+    numbers = range(1, original.count + 1)
+    planes = [overlay_bits(original.encoded(n), original.description, original.syntax_uid, bit) for n in numbers]
+    if f"{group:04X}3000" in made.members:
+        packed = numpy.packbits(numpy.frombuffer(b"".join(planes), "u1"), bitorder="little").tobytes()
+        same = made.attributes.octets(group << 16 | 0x3000)[: len(packed)] == packed
+    else:
+        held = [overlay_bits(made.encoded(n), made.description, made.syntax_uid, bit) for n in numbers]
+        same = held == planes
+    if not same:
+        _differs(f"{group:04X}3000")
+
+
+def _differs(tag: str) -> NoReturn:
+    raise PixelsUndecodable(f"({tag[:4]},{tag[4:]}) came back as something else")
+
+
+def _digest(file: Input) -> str:
+    digest, at = hashlib.sha256(), 0
+    while data := file.read(at, _CHUNK_BYTES):
+        digest.update(data)
+        at += len(data)
+    return digest.hexdigest()
