@@ -63,12 +63,17 @@ class Ruled:
 
 @asynccontextmanager
 async def ruled(
-    data: Path, *rules: Rule, limits: Limits | None = None, faults: Faults | None = None, pool: type[Pool] = Pool
+    data: Path,
+    *rules: Rule,
+    limits: Limits | None = None,
+    faults: Faults | None = None,
+    pool: type[Pool] = Pool,
+    engine: type[ByRule] = ByRule,
 ) -> AsyncIterator[Ruled]:
     """An archive on `data` with these rules, closed as `serve` does."""
     async with opened(data, limits, faults) as archive:
         workers = pool(WorkerLimits(workers=2), ("imagecodecs", "sagittal.convert.verified"))
-        by_rule = ByRule(archive, workers, rules, limits or Limits())
+        by_rule = engine(archive, workers, rules, limits or Limits())
         await by_rule.begin()
         task = asyncio.ensure_future(by_rule.run())
         try:

@@ -356,6 +356,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "trusted_proxies": _check_networks,
     "addresses": _check_networks,
     "called_aets": _check_aets,
+    "calling_aets": _check_aets,
 }
 
 

@@ -91,7 +91,8 @@ def _fault(rule: Rule) -> str:
     unknown = [uid for uid in (rule.to, *rule.syntaxes) if uid not in SYNTAXES]
     if unknown:
         return f"{unknown[0]} is no transfer syntax UID of PS3.6"
-    from_ = [uid for uid in rule.syntaxes or ROWS if uid != rule.to and reaches(uid, rule.to)]
+    came = rule.syntaxes or [uid for uid in ROWS if syntax(uid).lossless is True]
+    from_ = [uid for uid in came if uid != rule.to and reaches(uid, rule.to)]
     if not from_:
         return f"nothing can be transcoded to {syntax(rule.to).name}"
     if not rule.lossy and not any(may_be_lossless(uid, rule.to) for uid in from_):
