@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from builders import Built, opened
+from builders import Built
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -69,9 +69,11 @@ async def ruled(
     faults: Faults | None = None,
     pool: type[Pool] = Pool,
     engine: type[ByRule] = ByRule,
+    durability: str = "off",
 ) -> AsyncIterator[Ruled]:
     """An archive on `data` with these rules, closed as `serve` does."""
-    async with opened(data, limits, faults) as archive:
+    archive = await Archive.open(data, limits=limits, faults=faults, durability=durability)
+    try:
         workers = pool(WorkerLimits(workers=2), ("imagecodecs", "sagittal.convert.verified"))
         by_rule = engine(archive, workers, rules, limits or Limits())
         await by_rule.begin()
@@ -82,6 +84,8 @@ async def ruled(
             task.cancel()
             await asyncio.wait((task,))
             await workers.close()
+    finally:
+        await archive.close()
 
 
 def frames_in(archive: Archive, ref: InstanceRef) -> list[bytes]:

@@ -84,8 +84,6 @@ def test_every_way(to: str, tmp_path: Path) -> None:
 
 
 def test_everything_about_it_is_right(tmp_path: Path) -> None:
-    beside = build(2)
-
     async def act(held: Ruled) -> None:
         archive = held.archive
         await held.store(HELD, calling_aet="CT1")
@@ -107,7 +105,17 @@ def test_everything_about_it_is_right(tmp_path: Path) -> None:
         assert [body async for body in archive.metadata(LOCAL, [ref])] == [["".join(texts).encode()]]
         assert index is not None
         assert await archive.frame_ranges(ref, [1, 3]) == list(index.ranges_of([1, 3]))
-        # Nothing is counted twice, and queries find it once.
+
+    run(tmp_path, act)
+
+
+def test_nothing_is_counted_twice(tmp_path: Path) -> None:
+    beside = build(2)
+
+    async def act(held: Ruled) -> None:
+        archive = held.archive
+        await held.store(HELD, calling_aet="CT1")
+        await held.settled()
         await held.store(beside)
         await held.settled()
         counts = await archive.statistics(LOCAL)

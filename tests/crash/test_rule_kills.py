@@ -1,0 +1,99 @@
+"""SIGKILL between each two steps of transcoding by rule; opened again, nothing acknowledged is lost and all is done."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import build
+from ruled import findings, frames_in, ruled
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER
+from sagittal.archive.transcoding.rules import Rule
+from sagittal.dicom.syntaxes import JPEG_LS_LOSSLESS
+
+OBJECTS = [build(number, rows=16, columns=16) for number in range(4)]
+NEAR_LOSSLESS = "1.2.840.10008.1.2.4.81"
+RULES = {
+    "lossless": Rule(JPEG_LS_LOSSLESS),
+    "lossy": Rule(NEAR_LOSSLESS, lossy=True, keep_original=False),
+}
+
+_PROGRAM = """
+import asyncio, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from crash.test_rule_kills import OBJECTS, RULES
+from ruled import ruled
+from sagittal.archive.faults import from_environment
+
+async def main():
+    faults = from_environment(os.environ)
+    async with ruled(Path(sys.argv[1]), RULES[sys.argv[3]], faults=faults, durability="full") as held:
+        for built in OBJECTS:
+            (outcome,) = await held.store(built)
+            os.write(1, f"{outcome.sop_instance_uid}\\n".encode())
+        await held.settled()
+
+asyncio.run(main())
+"""
+
+# The first passings are of the objects that come in, one after the other; those of the rule follow.
+KILLS = [
+    ("transcode.made", 1), ("transcode.made", 3), ("transcode.advance", 1), ("staging.create", 6), ("file.sync", 6),
+    ("object.rename", 5), ("object.rename", 7), ("directory.sync", 6), ("index.begin", 7), ("index.commit", 7),
+    ("index.committed", 7), ("index.commit", 9), ("answer", 6), ("answer", 7),
+]  # fmt: skip
+
+
+def killed(data: Path, rule: str, point: str, nth: int) -> list[str]:
+    """Store and transcode until the process dies; gives the acknowledged UIDs."""
+    environment = {"SAGITTAL_FAULT": f"{point}:kill:{nth}", "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-c", _PROGRAM, str(data), str(Path(__file__).parents[1]), rule]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
+    return ran.stdout.split()
+
+
+async def looked_at(data: Path, acknowledged: list[str], rule: str) -> None:
+    async with ruled(data, RULES[rule]) as held:
+        archive = held.archive
+        assert not list((data / "staging").iterdir())
+        first = findings(archive)
+        assert (await held.settled()).failures == []
+        assert first == findings(archive) == []
+        refs = await archive.instances(LOCAL, study_uid=OBJECTS[0].study_uid)
+        assert {ref.syntax_uid for ref in refs} == {RULES[rule].to}
+        assert len(refs) == len({ref.sop_instance_uid for ref in refs}) >= len(acknowledged)
+        for built in OBJECTS:
+            if built.sop_instance_uid not in acknowledged:
+                continue
+            states = [state for _, state in await held.states(built)]
+            if rule == "lossless":
+                assert states == [DELETED_OTHER, CURRENT]
+                assert frames_in(archive, await held.current(built)) == list(built.frames)
+                assert (await held.store(built))[0].status == "duplicate"
+            else:
+                assert states == [DELETED]
+        await archive.collect(now=1 << 62)
+        assert sorted(archive.volume.keys()) == sorted(ref.key for ref in refs)
+        assert (await archive.statistics(LOCAL)).instances == len(refs)
+        assert findings(archive) == []
+
+
+@pytest.mark.parametrize(("point", "nth"), KILLS)
+@pytest.mark.parametrize("rule", RULES)
+def test_killed_at(tmp_path: Path, rule: str, point: str, nth: int) -> None:
+    acknowledged = killed(tmp_path / "data", rule, point, nth)
+    asyncio.run(looked_at(tmp_path / "data", acknowledged, rule))
+
+
+@pytest.mark.parametrize("nth", [1, 3])
+def test_killed_before_an_original_is_let_go(tmp_path: Path, nth: int) -> None:
+    acknowledged = killed(tmp_path / "data", "lossy", "transcode.stored", nth)
+    asyncio.run(looked_at(tmp_path / "data", acknowledged, "lossy"))
