@@ -14,12 +14,13 @@ from typing import NoReturn
 
 from sagittal.convert.files import object_in
 from sagittal.convert.transcoded import SOP_CLASS, SOP_INSTANCE, Told, chunks_of, write
-from sagittal.dicom.models.sameness import NO_CONTENT, is_same
+from sagittal.dicom.models.sameness import is_same
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import DamagedObject, NotAcceptable, PixelsUndecodable
 from sagittal.pixels.codecs import codec
 from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.fingerprint import OF_PIXELS, fingerprint
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Transcoding
 from sagittal.pixels.transcode import embedded_overlays, overlay_bits
@@ -27,19 +28,14 @@ from sagittal.workers.worker import Input
 
 _CHUNK_BYTES = 1 << 20
 _ICON, _SIGNATURES = "00880200", "FFFAFFFA"
-# What pixels in another form say of themselves (PS3.5 8.2); the frames are compared instead.
-_OF_PIXELS = NO_CONTENT | frozenset(
-    f"{tag:08X}"
-    for tag in (0x00280002, 0x00280004, 0x00280006, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00282110,
-                0x7FE00001, 0x7FE00002, 0x7FE00008, 0x7FE00009, 0x7FE00010)
-)  # fmt: skip
 
 
 def verified(
     inputs: Sequence[Input], digest: str, to_syntax: str, options: Told, instance_uid: str = "", error_max: float = -1
 ) -> Told:
     """The file of `inputs[0]`, with that digest, in another syntax into the file of `inputs[1]`; `inputs[2]` is for
-    frames meanwhile. Tells the `digest` of what was written and whether it `loses`, by `error` at the most.
+    frames meanwhile. Tells the `digest` of what was written, by what the original's `pixels` are known again, and
+    whether it `loses`, by `error` at the most.
 
     With `instance_uid` information may be lost: errors up to `error_max`, any when that is negative. PixelsUndecodable
     when what comes back is not the image, NotAcceptable when it can't be, DamagedObject when the original is damaged.
@@ -63,7 +59,9 @@ def verified(
         raise PixelsUndecodable(f"the frames came back with errors of up to {error:g}, more than {error_max:g}")
     if _digest(inputs[0]) != digest:
         raise DamagedObject("the bytes are not those that were received")
-    return {"digest": _digest(written), "loses": made.loses, "error": error, "sop_instance_uid": uid}
+    pixels = "" if made.loses else fingerprint(image.members, image.read, image.syntax_uid)
+    told = {"digest": _digest(written), "pixels": pixels, "sop_instance_uid": uid}
+    return told | {"loses": made.loses, "error": error}
 
 
 def _check_fit(image: Image, *, lossy: bool) -> None:
@@ -105,7 +103,7 @@ def check_same(original: Image, made: Image) -> None:
     """PixelsUndecodable when another element than those of the pixels differs, or an overlay of old got lost."""
     moved = {group for group, _ in embedded_overlays(original.members)}
     removed = {tag for tag in original.members if int(tag[:4], 16) in moved and tag[4:] in ("0100", "0102", "3000")}
-    for tag in sorted((original.members.keys() | made.members.keys()) - _OF_PIXELS - removed):
+    for tag in sorted((original.members.keys() | made.members.keys()) - OF_PIXELS - removed):
         if int(tag[:4], 16) in moved and tag not in original.members:
             continue  # the plane itself, which is compared below
         one, other = original.members.get(tag), made.members.get(tag)

@@ -8,9 +8,11 @@ import json
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from builders import Built, build, opened, store
 from ruled import Ruled, findings, frames_in, ruled
@@ -39,11 +41,15 @@ from sagittal.dicom.syntaxes import (
     syntax,
 )
 from sagittal.limits import Limits
+from sagittal.pixels.codecs import codec
+from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.description import Description
 from sagittal.pixels.frames import swapped
 
 DAY = 86_400 * 1_000_000
 HELD = build(rows=32, columns=32, frames=3)
 JPEG_LS = Rule(JPEG_LS_LOSSLESS)
+PIXELS = Description(8, 8)
 
 
 def run(tmp_path: Path, act: Callable[[Ruled], Awaitable[Any]], *rules: Rule, **more: Any) -> Any:
@@ -162,6 +168,58 @@ def test_the_original_sent_again_is_no_conflict(policy: str, tmp_path: Path) -> 
             assert {one.status for one in await held.store(other, policy=policy)} <= {"kept", "replaced"}
 
     run(tmp_path, act)
+
+
+BE_PIXELS = b"".join(swapped(frame, 2) for frame in HELD.frames)
+SAME = [
+    build(rows=32, columns=32, frames=3, syntax_uid=IMPLICIT_LE),
+    build(rows=32, columns=32, frames=3, syntax_uid=DEFLATED_LE),
+    build(rows=32, columns=32, frames=3, syntax_uid=EXPLICIT_BE, extra={"PixelData": BE_PIXELS}),
+    replace(HELD, data=HELD.data + b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0\0\0\0\0"),
+    replace(HELD, data=b"\x08\0\0\0UL\4\0\xff\0\0\0" + HELD.data),
+]
+OTHERS = [
+    (build(rows=32, columns=32, frames=3, patient_name="Another"), 0x00100010),
+    (build(rows=32, columns=32, frames=3, extra={"PixelData": BE_PIXELS}), 0x7FE00010),
+    (build(rows=32, columns=32, frames=3, extra={"PhotometricInterpretation": "MONOCHROME1"}), 0x7FE00010),
+    (build(rows=32, columns=32, frames=3, syntax_uid=RLE_LOSSLESS), 0x7FE00010),
+]
+
+
+@pytest.mark.parametrize("purged", [False, True])
+def test_the_original_otherwise_encoded_is_no_conflict(purged: bool, tmp_path: Path) -> None:
+    """As between any two encodings of one content; other content is one still, and the answer says where."""
+
+    async def act(held: Ruled) -> None:
+        await held.store(HELD)
+        await held.settled()
+        if purged:
+            await held.archive.collect(now=1 << 62)
+        assert [one.status for one in await held.store(*SAME)] == ["duplicate"] * len(SAME)
+        for other, offending in OTHERS:
+            (outcome,) = await held.store(other)
+            assert (outcome.status, outcome.offending) == ("kept", offending)
+
+    run(tmp_path, act)
+
+
+@pytest.mark.parametrize("to", [JPEG_LS_LOSSLESS, EXPLICIT_LE])
+def test_a_compressed_original_is_known_by_its_fragments(to: str, tmp_path: Path) -> None:
+    frames = [codec(RLE_LOSSLESS).encode(numpy.full((8, 8), n, "u2"), PIXELS, Options()) for n in (1, 2)]
+    built = build(rows=8, columns=8, frames=2, syntax_uid=RLE_LOSSLESS, extra={"PixelData": b""})
+    items = b"".join(b"\xfe\xff\0\xe0" + len(one).to_bytes(4, "little") + one for one in (b"", *frames))
+    data = built.data[: built.data.rindex(b"\xe0\x7f\x10\0")] + b"\xe0\x7f\x10\0OB\0\0" + b"\xff" * 4 + items
+    built = replace(built, data=data + b"\xfe\xff\xdd\xe0\0\0\0\0")
+    padded = replace(built, data=built.data + b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0\0\0\0\0")
+    other = replace(built, data=built.data.replace(items, items[:-2] + b"\x03\0"))
+
+    async def act(held: Ruled) -> None:
+        await held.store(built)
+        assert (await held.settled()).failures == []
+        assert (await held.current(built)).syntax_uid == to
+        assert [one.status for one in await held.store(built, padded, other)] == ["duplicate", "duplicate", "kept"]
+
+    run(tmp_path, act, Rule(to))
 
 
 def test_the_original_goes_after_its_grace(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def _data_set_at(file: bytes) -> int:
 
 def test_what_it_tells(made: Any, tmp_path: Path) -> None:
     told, file = made(HELD)
+    assert len(told.pop("pixels")) == 64
     assert told == {
         "digest": hashlib.sha256(file).hexdigest(), "loses": False, "error": 0.0,
         "sop_instance_uid": HELD.sop_instance_uid,
@@ -143,7 +144,6 @@ def test_bits_outside_of_values_stay(made: Any, tmp_path: Path) -> None:
         original, again = image(built.part10, tmp_path), image(file, tmp_path)
         assert again.frame(1).stored.tobytes() == original.frame(1).stored.tobytes()
         check_same(original, again)
-    assert (overlay and "60003000" in again.members) or "60000102" in again.members
     # A plane that differs is seen.
     other = bytearray(built.data)
     other[at + len(tags) + 12 + 1] ^= 0x10

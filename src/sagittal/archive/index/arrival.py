@@ -80,6 +80,7 @@ class Encodes(NamedTuple):
 
     instance: int  # the version that gives way to it, if that is current still
     digest: str  # of the file that was held against that version
+    pixels: str  # `pixels.fingerprint` of that version
 
 
 @dataclass(slots=True)

@@ -299,6 +299,7 @@ CREATE TABLE alias (
   store INTEGER NOT NULL, 
   digest TEXT NOT NULL, 
   instance INTEGER NOT NULL, 
+  pixels TEXT DEFAULT '' NOT NULL, 
   PRIMARY KEY (store, digest, instance), 
   FOREIGN KEY(instance) REFERENCES instance (id)
 )

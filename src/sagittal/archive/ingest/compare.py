@@ -19,7 +19,8 @@ import orjson
 from sagittal.archive.local import LocalVolume
 from sagittal.dicom.models.sameness import BULK, NO_CONTENT, is_same
 from sagittal.dicom.syntaxes import syntax
-from sagittal.errors import DamagedObject
+from sagittal.errors import DamagedObject, PixelsUndecodable
+from sagittal.pixels.fingerprint import OF_PIXELS, fingerprint
 
 PIXEL_DATA = 0x7FE00010
 
@@ -84,17 +85,26 @@ def is_intact(volume: LocalVolume, key: str, length: int, digest: str) -> bool:
     return sha256.hexdigest() == digest
 
 
-def first_difference(new: Version, old: Version, metadata_bytes_max: int) -> tuple[bool, int | None]:
-    """(True, None) for the same content; else False and the first top-level element that differs, if known."""
+def first_difference(
+    new: Version, old: Version, metadata_bytes_max: int, came: frozenset[str] = frozenset()
+) -> tuple[bool, int | None]:
+    """(True, None) for the same content; else False and the first top-level element that differs, if known.
+
+    With `came` the old version was transcoded: the pixels of the new one have to be those that it had before, by
+    fingerprint.
+    """
     left, right = _load(new, metadata_bytes_max), _load(old, metadata_bytes_max)
     if left is None or right is None:
         return False, None
     for tag in sorted(left.keys() | right.keys()):
-        if tag in NO_CONTENT or tag == _CHARACTER_SET:
+        if tag in (OF_PIXELS if came else NO_CONTENT) or tag == _CHARACTER_SET:
             continue
         one, other = left.get(tag), right.get(tag)
         if one is None or other is None or not is_same(one, other, new, old):
             return False, int(tag, 16)
+    if came:
+        same = _fingerprint(left, new) in came - {""}
+        return same, None if same else PIXEL_DATA
     if _is_encapsulated(left) and not _same_tail(left, new, old):
         return False, PIXEL_DATA
     return True, None
@@ -108,6 +118,13 @@ def _load(version: Version, bytes_max: int) -> dict[str, Any] | None:
             return None
     loaded: dict[str, Any] = orjson.loads(bytes(text))
     return loaded
+
+
+def _fingerprint(elements: dict[str, Any], version: Version) -> str:
+    try:
+        return fingerprint(elements, version.read, version.syntax_uid)
+    except PixelsUndecodable:
+        return ""
 
 
 def _is_encapsulated(elements: dict[str, Any]) -> bool:

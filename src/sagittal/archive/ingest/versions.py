@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sagittal.archive.index.arrival import Encodes
 from sagittal.archive.index.connection import open_reader
-from sagittal.archive.index.transcoding.originals import IS_ALIAS
+from sagittal.archive.index.transcoding.originals import ALIASES
 from sagittal.archive.index.writer import Held
 from sagittal.archive.ingest.compare import Version, first_difference, is_intact
 from sagittal.archive.local import LocalVolume
@@ -128,13 +128,17 @@ class Comparer:
             return Verdict(held.id, held.key, same=True, intact=True)
         if self._connection is None:
             self._connection = open_reader(self._index)
-        if self._connection.execute(IS_ALIAS, (held.id, arrival.digest, held.id)).fetchone():  # as it came once
+        aliases = dict(self._connection.execute(ALIASES, (held.id,)).fetchall())
+        if arrival.digest in aliases:  # as it came once
             return Verdict(held.id, held.key, same=True, intact=True)
         fd = self._volume.open(held.key)
-        parts = (row[0] for row in self._connection.execute(_PARTS, (held.id,)))
+        parts = [row[0] for row in self._connection.execute(_PARTS, (held.id,))]
         stored = Version(fd, held.header_length, held.length, held.syntax_uid, held.digest, parts)
         try:
             same, offending = first_difference(arrival, stored, self._metadata_bytes_max)
+            if not same and aliases:  # it was transcoded since: as it came, perhaps, otherwise encoded
+                came = frozenset(aliases.values())
+                same, offending = first_difference(arrival, stored, self._metadata_bytes_max, came)
         finally:
             stored.close()
         return Verdict(held.id, held.key, same, intact=True, offending=offending)

@@ -184,7 +184,7 @@ class ByRule:
 
     async def _store(self, ref: InstanceRef, task: Task, told: Mapping[str, Any], target: int) -> Outcome:
         """The way of every object, from the file that was made."""
-        encodes = None if told["loses"] else Encodes(ref.id, told["digest"])
+        encodes = None if told["loses"] else Encodes(ref.id, told["digest"], told["pixels"])
         source = Source("transcode", character_set=task.candidate.character_set, encodes=encodes)
         transfer, at = self._archive.store_begin_part10(_principal(ref.store), source), 0
         try:

@@ -83,7 +83,7 @@ def _range(match: re.Match[str]) -> tuple[int, int]:
 
 def _same_range(vr: str, ours: tuple[int, int], theirs: tuple[int, int], new: Side, old: Side) -> bool:
     swapped = syntax(new.syntax_uid).little_endian != syntax(old.syntax_uid).little_endian
-    word = _WORDS.get(vr, 1) if swapped else 1
+    word = word_of(vr) if swapped else 1
     length = ours[1]
     if length != theirs[1]:
         return False
@@ -91,13 +91,19 @@ def _same_range(vr: str, ours: tuple[int, int], theirs: tuple[int, int], new: Si
         size = min(_BLOCK, length - start)
         one, other = new.read(ours[0] + start, size), old.read(theirs[0] + start, size)
         if word > 1:
-            one = _swap(one, word)
+            one = swap(one, word)
         if one != other:
             return False
     return True
 
 
-def _swap(data: bytes, word: int) -> bytes:
+def word_of(vr: str) -> int:
+    """Bytes of a word of a VR: what is swapped in Big Endian."""
+    return _WORDS.get(vr, 1)
+
+
+def swap(data: bytes, word: int) -> bytes:
+    """Words of 2, 4 or 8 bytes in the other order; what is left over stays."""
     words = array(_CODES[word], data[: len(data) // word * word])
     words.byteswap()
     return words.tobytes() + data[len(words) * word :]

@@ -24,9 +24,11 @@ _TOMBSTONE = (
     "INSERT INTO tombstone (store, level, study_instance_uid, series_instance_uid, sop_instance_uid, principal, "
     "reason, number_of_instances, at) VALUES (?,?,?,?,?,?,?,1,?)"
 )
-_ALIASES = (
-    "INSERT OR IGNORE INTO alias (store, digest, instance) SELECT store, digest, ? FROM instance WHERE id = ?",
-    "INSERT OR IGNORE INTO alias (store, digest, instance) SELECT store, digest, ? FROM alias WHERE instance = ?",
+_KEEP = (
+    "INSERT OR IGNORE INTO alias (store, digest, instance, pixels) SELECT store, digest, ?, ? FROM instance "
+    "WHERE id = ?",
+    "INSERT OR IGNORE INTO alias (store, digest, instance, pixels) SELECT store, digest, ?, pixels FROM alias "
+    "WHERE instance = ?",
 )
 _REVISED = "UPDATE {} SET revision = revision + 1, changed_at = ? WHERE id = ?"
 _CHANGE = (
@@ -34,7 +36,7 @@ _CHANGE = (
     "VALUES (?,'deleted',?,?,?,?,?)"
 )
 _IS_HELD = f"SELECT 1 FROM instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT} AND digest = ?"
-IS_ALIAS = "SELECT 1 FROM alias WHERE store = (SELECT store FROM instance WHERE id = ?) AND digest = ? AND instance = ?"
+ALIASES = "SELECT digest, pixels FROM alias WHERE instance = ?"
 
 
 class Place(NamedTuple):
@@ -61,10 +63,11 @@ def let_go(connection: sqlite3.Connection, instance: int, syntax_uid: str, who: 
     return place
 
 
-def keep_digests(connection: sqlite3.Connection, original: int, made: int) -> None:
-    """The digest of a version, and those that it stood for, are aliases of another one."""
-    for statement in _ALIASES:
-        connection.execute(statement, (made, original))
+def keep_digests(connection: sqlite3.Connection, original: int, made: int, pixels: str) -> None:
+    """The digest of a version, with those pixels, and the digests that it stood for are aliases of another one."""
+    own, inherited = _KEEP
+    connection.execute(own, (made, pixels, original))
+    connection.execute(inherited, (made, original))
 
 
 def hide_source(

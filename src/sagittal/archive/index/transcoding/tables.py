@@ -11,13 +11,14 @@ from sagittal.archive.index.finding.tables import schema as schema
 from sagittal.archive.index.tables import Number
 
 # A digest that an object had before it was transcoded without loss, and the version that it is now: who sends those
-# bytes again sends what is held.
+# bytes again sends what is held. Otherwise encoded it is known by its pixels, and by all else that it says.
 alias = Table(
     "alias",
     schema,
     Column("store", Integer, primary_key=True),
     Column("digest", Text, primary_key=True),
     Column("instance", Number, ForeignKey("instance.id"), primary_key=True),
+    Column("pixels", Text, nullable=False, server_default=""),  # `pixels.fingerprint`
     Index("ix_alias_instance", "instance"),
     sqlite_with_rowid=False,
 )

@@ -9,7 +9,8 @@ down_revision = "0005"
 
 _TABLES = (
     "CREATE TABLE alias (store INTEGER NOT NULL, digest TEXT NOT NULL, instance INTEGER NOT NULL, "
-    "PRIMARY KEY (store, digest, instance), FOREIGN KEY(instance) REFERENCES instance (id)) WITHOUT ROWID",
+    "pixels TEXT DEFAULT '' NOT NULL, PRIMARY KEY (store, digest, instance), "
+    "FOREIGN KEY(instance) REFERENCES instance (id)) WITHOUT ROWID",
     "CREATE INDEX ix_alias_instance ON alias (instance)",
     "CREATE TABLE failed_transcoding (instance INTEGER NOT NULL, store INTEGER NOT NULL, "
     "to_syntax TEXT DEFAULT '' NOT NULL, reason TEXT DEFAULT '' NOT NULL, again INTEGER DEFAULT '0' NOT NULL, "

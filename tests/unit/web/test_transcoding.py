@@ -1,0 +1,67 @@
+"""GET /api/transcoding and POST /api/transcoding/again, on a real archive with a rule."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+from archived import BASE
+from builders import build
+from ruled import Ruled, ruled
+
+from sagittal.archive.access import Principal
+from sagittal.archive.transcoding.rules import Rule
+from sagittal.dicom.syntaxes import JPEG_LS_LOSSLESS, RLE_LOSSLESS
+from sagittal.web.app import create_app
+from sagittal.web.house import Settings
+
+BROKEN = build(9, syntax_uid=RLE_LOSSLESS, rows=8, columns=8)
+WHO = Principal("reader", "token", frozenset({"find"}))
+
+
+def run(tmp_path: Path, act: Callable[[httpx.AsyncClient, Ruled], Awaitable[None]], *rules: Rule) -> None:
+    async def inside() -> None:
+        async with ruled(tmp_path / "a", *rules) as held:
+            tokens = {hashlib.sha256(b"secret").hexdigest(): WHO}
+            app = create_app(held.archive, Settings(by_rule=held.by_rule, tokens=lambda: tokens))
+            try:
+                transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+                async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+                    await act(client, held)
+            finally:
+                app.close()
+
+    asyncio.run(inside())
+
+
+def test_what_failed_is_told_and_tried_again(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, held: Ruled) -> None:
+        assert (await client.get("/api/transcoding")).status_code == 401
+        client.headers["authorization"] = "Bearer secret"
+        await held.store(BROKEN, build(1, rows=8, columns=8))
+        await held.settled()
+        told = (await client.get("/api/transcoding")).json()
+        assert (told["rules"], told["waiting"], told["failed"]) == (1, 0, 1)
+        (failure,) = told["failures"]
+        assert "RLE" in failure.pop("reason") and failure.pop("at") > 0
+        assert failure == {
+            "instance": BROKEN.sop_instance_uid, "study": BROKEN.study_uid, "transfer_syntax": RLE_LOSSLESS,
+            "to": JPEG_LS_LOSSLESS, "again": False,
+        }  # fmt: skip
+        assert (await client.post("/api/transcoding/again")).status_code == 403
+
+    run(tmp_path, act, Rule(JPEG_LS_LOSSLESS))
+
+
+def test_without_rules(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, held: Ruled) -> None:
+        client.headers["authorization"] = "Bearer secret"
+        assert (await client.get("/api/transcoding")).json() == {
+            "rules": 0, "waiting": 0, "failed": 0, "failures": [],
+        }  # fmt: skip
+        assert (await client.post("/api/transcoding/again")).status_code == 404
+
+    run(tmp_path, act)
