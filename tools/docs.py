@@ -20,6 +20,7 @@ import click
 
 from sagittal import cli, config, conformance, limits
 from sagittal.archive.index import keys
+from sagittal.archive.transcoding import rules
 from sagittal.dicom.defects import POLICY
 from sagittal.dicom.dictionary import keyword_of
 from sagittal.dicom.syntaxes import SYNTAXES
@@ -64,6 +65,7 @@ def settings_page() -> str:
     parts |= {"[index]": config.IndexSettings, "[stores.NAME]": config.StoreSettings}
     for name, part in (parts | {"[[nodes]]": config.NodeSettings, "[[tokens]]": config.TokenSettings}).items():
         page += f"\n## {name}\n\n" + _fields(part, beside)
+    page += "\n## [[transcode]]\n\n" + _fields(rules.Rule, comments(ROOT / "src/sagittal/archive/transcoding/rules.py"))
     beside = comments(ROOT / "src/sagittal/limits.py")
     page += "\n## [limits]\n\nOne flat list of names; every limit can be replaced.\n"
     for limit in dataclasses.fields(limits.Limits):

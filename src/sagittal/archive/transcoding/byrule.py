@@ -26,7 +26,15 @@ from sagittal.archive.index.transcoding.queue import Candidate, Failure, State
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.retrieve import InstanceRef
 from sagittal.archive.transcoding.rules import Rule, first
-from sagittal.errors import Busy, DamagedObject, NotFound, SagittalError, StorageUnavailable
+from sagittal.errors import (
+    Busy,
+    DamagedObject,
+    NotAcceptable,
+    NotFound,
+    PixelsUndecodable,
+    SagittalError,
+    StorageUnavailable,
+)
 from sagittal.pixels.reach import loses
 from sagittal.uid import derived_uid
 from sagittal.workers.worker import Input
@@ -226,7 +234,9 @@ class ByRule:
         one, to = task.candidate, task.rule.to
         fields = {"version": one.instance, "from": one.syntax_uid, "to": to}
         known = isinstance(error, SagittalError)
-        log.warning("not transcoded: %s", reason, exc_info=None if known else error, extra={"fields": fields})
+        cannot = isinstance(error, NotAcceptable) and not isinstance(error, PixelsUndecodable)  # nothing is wrong
+        level = logging.INFO if cannot else logging.WARNING
+        log.log(level, "not transcoded: %s", reason, exc_info=None if known else error, extra={"fields": fields})
         row = (one.instance, to, reason[:_REASON_CHARACTERS], _now())
         who = _principal(one.store)
         audit = audit_row(who, "transcode", "failed", detail=reason[:200], number_of_instances=1)
