@@ -21,7 +21,7 @@ from sagittal.archive.transcoding import byrule
 from sagittal.archive.transcoding.byrule import ByRule
 from sagittal.archive.transcoding.rules import Rule
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE, JPEG_LS_LOSSLESS, RLE_LOSSLESS
-from sagittal.errors import NotAuthorized
+from sagittal.errors import NotAuthorized, NotFound
 from sagittal.workers.pool import Answer, Pool
 
 CRASH = Path(__file__).parents[1] / "workers"
@@ -86,6 +86,44 @@ def test_gone_meanwhile(tmp_path: Path) -> None:
         assert (await held.current(HELD)).syntax_uid == JPEG_LS_LOSSLESS
 
     run(tmp_path, act, engine=meanwhile(purge))
+
+
+def test_deleted_afterwards_and_sent_again(tmp_path: Path) -> None:
+    """The same file is made again, and lies where that of the deleted version lies."""
+
+    async def act(held: Ruled) -> None:
+        archive = held.archive
+        await held.store(HELD)
+        await held.settled()
+        await archive.delete(LOCAL, Target(HELD.study_uid))
+        assert [one.status for one in await held.store(HELD)] == ["stored"]
+        await held.settled()
+        ref = await held.current(HELD)
+        assert ref.syntax_uid == JPEG_LS_LOSSLESS
+        assert sorted(state for _, state in await held.states(HELD)) == [CURRENT, DELETED, DELETED_OTHER, DELETED_OTHER]
+        assert len(list(archive.volume.keys())) == 2
+        with pytest.raises(NotFound):  # what is held is the same
+            await archive.undelete(LOCAL, Target(HELD.study_uid))
+        await archive.collect(now=1 << 62)
+        assert list(archive.volume.keys()) == [ref.key]
+        assert frames_in(archive, ref) == list(HELD.frames)
+        assert findings(archive) == []
+
+    run(tmp_path, act)
+
+
+def test_what_does_not_fit_is_still_told_of_it(tmp_path: Path) -> None:
+    """Discrepancies name the instance that carries them, after its original is gone too."""
+    other = build(2, extra={"StudyDescription": "Another", "SeriesDescription": "Another"})
+
+    async def act(held: Ruled) -> None:
+        await held.store(HELD, other)
+        await held.settled()
+        await held.archive.collect(now=1 << 62)
+        told = [(row.sop_instance_uid, row.level, row.instances) for row in await held.archive.discrepancies(LOCAL)]
+        assert sorted(told) == [(other.sop_instance_uid, "series", 1), (other.sop_instance_uid, "study", 1)]
+
+    run(tmp_path, act)
 
 
 @pytest.mark.parametrize("policy", ["keep-first", "replace", "refuse"])

@@ -187,7 +187,7 @@ class IndexWriter:
         else:
             id = beside.id
             self.connection.execute("UPDATE instance SET state = ? WHERE id = ?", (CURRENT, id))
-        originals.keep_digests(self.connection, held.id, id, arrival.encodes.pixels if arrival.encodes else "")
+        originals.inherit(self.connection, place, (held.id, id), arrival.encodes.pixels if arrival.encodes else "")
         return id
 
     def move(self, arrival: Arrival, held_key: str) -> None:

@@ -79,10 +79,16 @@ class ByRule:
 
     async def begin(self) -> None:
         """Before anything comes in: go on from where it was. What came before there were rules is none of theirs."""
-        if self._rules:
-            self._cursor = await self._archive.act(queue.begin)
-        elif await self._archive.readers.run(queue.is_begun):
-            await self._archive.act(queue.forget)
+        cursor = await self._archive.readers.run(queue.cursor)
+        if cursor is not None and self._rules:
+            self._cursor = cursor
+        elif cursor is not None or self._rules:
+            self._cursor = newest = await self._archive.readers.run(queue.newest)
+            keep = partial(queue.advance, change=newest) if self._rules else queue.forget
+            try:
+                await self._archive.act(keep)
+            except StorageUnavailable as error:  # then nothing comes in either
+                log.warning("it could not be kept where transcoding by rule begins: %s", error)
 
     async def run(self) -> None:
         """For ever; without rules it ends at once."""
@@ -90,11 +96,15 @@ class ByRule:
         while self._rules:
             try:
                 await self._step()
-                pause = _PAUSES[0]
             except (StorageUnavailable, Busy) as error:
                 log.warning("transcoding by rule waits: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _PAUSES[1])
+            except Exception:
+                log.exception("transcoding by rule failed, and is tried again")
+            else:
+                pause = _PAUSES[0]
+                continue
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _PAUSES[1])
 
     async def _step(self) -> None:
         """What came in next, or wait for something."""
@@ -145,6 +155,7 @@ class ByRule:
             except NotFound:
                 pass  # it went meanwhile
             except Exception as error:  # one object must not keep the others from it
+                self._archive.volume.check()  # it may have been the volume, which is waited for
                 await self._failed(task, error)
                 well = False
             self._settled[task.candidate.instance] = well

@@ -30,6 +30,10 @@ _KEEP = (
     "INSERT OR IGNORE INTO alias (store, digest, instance, pixels) SELECT store, digest, ?, pixels FROM alias "
     "WHERE instance = ?",
 )
+_CARRIES = (
+    "UPDATE discrepancy SET instance = ?1 WHERE store = ?2 AND (level IN ('patient', 'study') AND parent = ?3 "
+    "OR level = 'series' AND parent = ?4) AND instance = ?5"
+)
 _REVISED = "UPDATE {} SET revision = revision + 1, changed_at = ? WHERE id = ?"
 _CHANGE = (
     "INSERT INTO change (store, kind, study_instance_uid, series_instance_uid, sop_instance_uid, instance, at) "
@@ -63,11 +67,14 @@ def let_go(connection: sqlite3.Connection, instance: int, syntax_uid: str, who: 
     return place
 
 
-def keep_digests(connection: sqlite3.Connection, original: int, made: int, pixels: str) -> None:
-    """The digest of a version, with those pixels, and the digests that it stood for are aliases of another one."""
-    own, inherited = _KEEP
+def inherit(connection: sqlite3.Connection, place: Place, versions: tuple[int, int], pixels: str) -> None:
+    """Of (original, made): the digest of the first, with those pixels, and the digests that it stood for are aliases of
+    the second, which carries what it carried.
+    """
+    (original, made), (own, inherited) = versions, _KEEP
     connection.execute(own, (made, pixels, original))
     connection.execute(inherited, (made, original))
+    connection.execute(_CARRIES, (made, place.store, place.study, place.series, original))
 
 
 def hide_source(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT
 from sagittal.archive.index.select import instances_statement
+from sagittal.archive.index.upkeep.feed import NEWEST
 
 _CURSOR = "transcoded"  # setting: the last change that was looked at
 _CANDIDATE = (
@@ -79,12 +80,15 @@ class State(NamedTuple):
     failed: int
 
 
-def begin(connection: sqlite3.Connection) -> int:
-    """The last change that was looked at; for who starts with rules, the last there is."""
-    connection.execute(
-        "INSERT OR IGNORE INTO setting (name, value) SELECT ?, coalesce(max(id), 0) FROM change", (_CURSOR,)
-    )
-    return _cursor(connection) or 0
+def cursor(connection: sqlite3.Connection) -> int | None:
+    """The last change that was looked at; None when there were no rules the last time."""
+    row = connection.execute("SELECT value FROM setting WHERE name = ?", (_CURSOR,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def newest(connection: sqlite3.Connection) -> int:
+    """The last change there is."""
+    return int(connection.execute(NEWEST).fetchone()[0])
 
 
 def forget(connection: sqlite3.Connection) -> None:
@@ -92,14 +96,9 @@ def forget(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM setting WHERE name = ?", (_CURSOR,))
 
 
-def is_begun(connection: sqlite3.Connection) -> bool:
-    """Whether there were rules the last time."""
-    return _cursor(connection) is not None
-
-
 def advance(connection: sqlite3.Connection, change: int) -> None:
     """All up to `change` has been looked at."""
-    connection.execute("UPDATE setting SET value = ? WHERE name = ?", (str(change), _CURSOR))
+    connection.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_CURSOR, str(change)))
 
 
 def page(connection: sqlite3.Connection, after: int, changes: int) -> tuple[list[Candidate], int]:
@@ -147,12 +146,6 @@ def failures(connection: sqlite3.Connection, store: int, limit: int) -> list[Fai
 
 def state(connection: sqlite3.Connection, store: int) -> State:
     """How far it is."""
-    cursor = _cursor(connection)
-    (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM change").fetchone()
+    done = cursor(connection)
     (count,) = connection.execute("SELECT count(*) FROM failed_transcoding WHERE store = ?", (store,)).fetchone()
-    return State(0 if cursor is None else max(newest - cursor, 0), count)
-
-
-def _cursor(connection: sqlite3.Connection) -> int | None:
-    row = connection.execute("SELECT value FROM setting WHERE name = ?", (_CURSOR,)).fetchone()
-    return None if row is None else int(row[0])
+    return State(0 if done is None else max(newest(connection) - done, 0), count)
