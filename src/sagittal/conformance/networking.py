@@ -161,7 +161,9 @@ _STORAGE = """\
 Level 2 (Full) conformance: every attribute, private ones too, is kept, byte for byte as it was sent. No element is
 coerced. Objects that break the encoding rules in a way that can be read in one way only are stored and logged; what
 is done about each defect is in [defects](defects.md). Digital signatures are neither checked nor broken. An instance
-is available at once, and for as long as it is not deleted.
+is available at once, and for as long as it is not deleted. By a rule of the configuration (`transcode`; there are none
+by default) an instance is held in another transfer syntax later, with every pixel and every other element as it was. A
+rule that allows a loss makes a derived instance (PS3.3 C.7.6.1.1.3, C.7.6.1.1.5), with a SOP Instance UID of its own.
 """
 _STORE = (
     (0x0000, "stored; or the very same object is held already"),

@@ -162,7 +162,7 @@ statement depends on:
 
 def _settings() -> str:
     names = {
-        "": (Settings, ("host", "aet", "duplicates")),
+        "": (Settings, ("host", "aet", "duplicates", "transcode")),
         "dimse.": (DimseSettings, None),
         "web.": (WebSettings, None),
     }
