@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from builders import Built
 
@@ -19,9 +20,12 @@ from sagittal.archive.retrieve import InstanceRef
 from sagittal.archive.transcoding.byrule import ByRule, Report
 from sagittal.archive.transcoding.rules import Rule
 from sagittal.archive.upkeep.scrub import Finding, Scrub
+from sagittal.dicom.syntaxes import JPEG_LS_LOSSLESS
 from sagittal.limits import Limits, WorkerLimits
 from sagittal.pixels.images import read_whole
 from sagittal.workers.pool import Pool
+
+JPEG_LS = Rule(JPEG_LS_LOSSLESS)
 
 
 @dataclass
@@ -86,6 +90,16 @@ async def ruled(
             await workers.close()
     finally:
         await archive.close()
+
+
+def run(tmp_path: Path, act: Callable[[Ruled], Awaitable[Any]], *rules: Rule, **more: Any) -> Any:
+    """`act` on an archive in the folder `a`, with one rule when none is given: JPEG_LS."""
+
+    async def inside() -> Any:
+        async with ruled(tmp_path / "a", *(rules or (JPEG_LS,)), **more) as held:
+            return await act(held)
+
+    return asyncio.run(inside())
 
 
 def frames_in(archive: Archive, ref: InstanceRef) -> list[bytes]:

@@ -107,6 +107,8 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.free_bytes_min": (f"{ENGINE}::test_free_bytes_min",),
     "archive.transcoded_max": ("unit/archive/test_transcoding.py::test_so_many_at_once",),
     "archive.delete_grace_seconds": (f"{ENGINE}::test_delete_grace_seconds",),
+    "archive.originals_grace_seconds": ("unit/archive/test_by_rule.py::test_the_original_goes_after_its_grace",),
+    "archive.transcode_seconds_max": ("unit/archive/test_by_rule_failed.py::test_transcode_seconds_max",),
     "archive.collect_every_seconds": ("unit/archive/test_deletion.py::test_the_collector_comes_round_by_itself",),
     "archive.import_transfers": (f"{ENGINE}::test_import_transfers",),
     "archive.zip_members_max": (f"{IMPORT}::test_the_number_of_zip_members_is_bounded",),

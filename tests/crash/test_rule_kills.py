@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from builders import build
+from conftest import Served, sagittal, serve
+from crash.test_kill_boundaries import _store_until_killed
 from ruled import findings, frames_in, ruled
+from wire import image
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER
@@ -97,3 +104,39 @@ def test_killed_at(tmp_path: Path, rule: str, point: str, nth: int) -> None:
 def test_killed_before_an_original_is_let_go(tmp_path: Path, nth: int) -> None:
     acknowledged = killed(tmp_path / "data", "lossy", "transcode.stored", nth)
     asyncio.run(looked_at(tmp_path / "data", acknowledged, "lossy"))
+
+
+def asked(served: Served, path: str, accept: str) -> bytes:
+    request = urllib.request.Request(served.http + path, headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return bytes(answer.read())
+
+
+@pytest.mark.parametrize(("point", "nth"), [("transcode.made", 1), ("transcode.made", 4), ("transcode.advance", 1)])
+def test_a_server_killed_while_it_transcodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, nth: int
+) -> None:
+    """All of it by C-STORE and DICOMweb: what was acknowledged is there, pixel for pixel, in the rule's syntax."""
+    objects = [image(rows=64, columns=64, pixels=os.urandom(64 * 64 * 2)) for _ in range(6)]
+    monkeypatch.setenv("SAGITTAL_TRANSCODE", json.dumps([{"to": JPEG_LS_LOSSLESS}]))
+    monkeypatch.setenv("SAGITTAL_FAULT", f"{point}:kill:{nth}")
+    served = serve(tmp_path / "data")
+    acknowledged = _store_until_killed(served, objects)
+    assert served.process.wait(timeout=60) == -signal.SIGKILL
+    monkeypatch.delenv("SAGITTAL_FAULT")
+    served = serve(tmp_path / "data")
+    try:
+        until = time.monotonic() + 60
+        while json.loads(asked(served, "/api/transcoding", "application/json"))["waiting"]:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        for item in acknowledged:
+            where = f"/studies/{item.study_uid}/series/{item.series_uid}/instances/{item.sop_instance_uid}"
+            frame = asked(served, f"/dicom-web{where}/frames/1", "application/octet-stream")
+            assert item.data_set[-64 * 64 * 2 :] in frame
+            versions = json.loads(asked(served, f"/api/instances/{item.sop_instance_uid}/versions", "application/json"))
+            assert [one["state"] for one in versions if one["transfer_syntax"] == JPEG_LS_LOSSLESS] == ["current"]
+    finally:
+        served.stop()
+    scrub = sagittal("scrub", "--data", tmp_path / "data")
+    assert scrub.returncode == 0, scrub.stdout

@@ -6,8 +6,6 @@ import asyncio
 import hashlib
 import json
 import sqlite3
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import numpy
 import pytest
 from builders import Built, build, opened, store
-from ruled import Ruled, findings, frames_in, ruled
+from ruled import JPEG_LS, Ruled, findings, frames_in, ruled, run
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import INDEX
@@ -46,18 +44,8 @@ from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.description import Description
 from sagittal.pixels.frames import swapped
 
-DAY = 86_400 * 1_000_000
 HELD = build(rows=32, columns=32, frames=3)
-JPEG_LS = Rule(JPEG_LS_LOSSLESS)
 PIXELS = Description(8, 8)
-
-
-def run(tmp_path: Path, act: Callable[[Ruled], Awaitable[Any]], *rules: Rule, **more: Any) -> Any:
-    async def inside() -> Any:
-        async with ruled(tmp_path / "a", *(rules or (JPEG_LS,)), **more) as held:
-            return await act(held)
-
-    return asyncio.run(inside())
 
 
 def told(data: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -224,15 +212,16 @@ def test_a_compressed_original_is_known_by_its_fragments(to: str, tmp_path: Path
 
 def test_the_original_goes_after_its_grace(tmp_path: Path) -> None:
     async def act(held: Ruled) -> None:
-        archive, now = held.archive, time.time_ns() // 1000
+        archive = held.archive
         await held.store(HELD, calling_aet="CT1")
         await held.settled()
         assert await archive.tombstones(LOCAL) == []
         (tombstone,) = await archive.tombstones(LOCAL, originals=True)
         assert (tombstone.level, tombstone.reason) == ("original", f"transcoded to {JPEG_LS_LOSSLESS}")
-        assert (await archive.collect(now=now + 6 * DAY)).instances == 0
+        at = tombstone.at + 1_000_000 * archive.limits.archive.originals_grace_seconds
+        assert (await archive.collect(now=at)).instances == 0
         assert len(list(archive.volume.keys())) == 2
-        purged = await archive.collect(now=now + 8 * DAY)
+        purged = await archive.collect(now=at + 1)
         assert (purged.instances, purged.bytes) == (1, len(HELD.part10))
         ref = await held.current(HELD)
         assert list(archive.volume.keys()) == [ref.key]

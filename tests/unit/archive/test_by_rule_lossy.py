@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 from builders import Built, build
-from ruled import Ruled, findings, frames_in, ruled
+from ruled import Ruled, findings, frames_in, run
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.index import CURRENT, DELETED
@@ -27,14 +25,6 @@ GRADIENT = b"".join((row * 40 + column * 7).to_bytes(2, "little") for row in ran
 HELD = build(rows=32, columns=32, extra={"PixelData": GRADIENT})
 KEEP = Rule(NEAR_LOSSLESS, lossy=True, near=3)
 REMOVE = Rule(NEAR_LOSSLESS, lossy=True, near=3, keep_original=False)
-
-
-def run(tmp_path: Path, act: Callable[[Ruled], Awaitable[Any]], rule: Rule) -> Any:
-    async def inside() -> Any:
-        async with ruled(tmp_path / "a", rule) as held:
-            return await act(held)
-
-    return asyncio.run(inside())
 
 
 async def derived(held: Ruled, of: Built = HELD) -> InstanceRef:
