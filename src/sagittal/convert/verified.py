@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sagittal.convert.files import object_in
-from sagittal.convert.transcoded import SOP_CLASS, SOP_INSTANCE, Told, chunks_of, write
+from sagittal.convert.transcoded import SOP_INSTANCE, Told, chunks_of, write
 from sagittal.dicom.models.sameness import is_same
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.syntaxes import syntax
@@ -31,11 +31,12 @@ _ICON, _SIGNATURES = "00880200", "FFFAFFFA"
 
 
 def verified(
-    inputs: Sequence[Input], digest: str, to_syntax: str, options: Told, instance_uid: str = "", error_max: float = -1
-) -> Told:
-    """The file of `inputs[0]`, with that digest, in another syntax into the file of `inputs[1]`; `inputs[2]` is for
-    frames meanwhile. Tells the `digest` of what was written, by what the original's `pixels` are known again, and
-    whether it `loses`, by `error` at the most.
+    inputs: Sequence[Input], digest: str, sop_class: str, to_syntax: str, options: Told, instance_uid: str = "",
+    error_max: float = -1,
+) -> Told:  # fmt: skip
+    """The file of `inputs[0]`, with that digest and SOP class, in another syntax into the file of `inputs[1]`;
+    `inputs[2]` is for frames meanwhile. Tells the `digest` of what was written, by what the original's `pixels` are
+    known again, and whether it `loses`, by `error` at the most.
 
     With `instance_uid` information may be lost: errors up to `error_max`, any when that is negative. PixelsUndecodable
     when what comes back is not the image, NotAcceptable when it can't be, DamagedObject when the original is damaged.
@@ -43,9 +44,8 @@ def verified(
     image, target = object_in(inputs[0]), inputs[1].fd
     _check_fit(image, lossy=bool(instance_uid))
     made = Transcoding(image, chunks_of(image), to_syntax, Options(**options), instance_uid)
-    attributes = image.attributes
-    uid = instance_uid if made.loses else attributes.text(SOP_INSTANCE)
-    head = meta_group(attributes.text(SOP_CLASS), uid, to_syntax)
+    uid = instance_uid if made.loses else image.attributes.text(SOP_INSTANCE)
+    head = meta_group(sop_class, uid, to_syntax)
     os.write(target, head)
     length, _ = write(made, target, verify=False, aside=inputs[2].fd)
     written = Input(target, 0, len(head) + length)

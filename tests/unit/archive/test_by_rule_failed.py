@@ -54,6 +54,7 @@ def test_what_cannot_be_decoded_stays(tmp_path: Path, caplog: pytest.LogCaptureF
             assert [one.again for one in (await held.settled()).failures] == [0]
             assert len([one for one in caplog.records if one.name == "sagittal.transcode"]) == 2
             await held.archive.delete(LOCAL, Target(broken.study_uid))
+            assert await held.by_rule.again(LOCAL) == 0  # nothing that is not current
             await held.archive.collect(now=1 << 62)
             assert (await held.settled()).state.failed == 0
 
@@ -185,3 +186,24 @@ def test_objects_without_pixels_have_another_form_too(tmp_path: Path) -> None:
         assert findings(held.archive) == []
 
     run(tmp_path, act, Rule(EXPLICIT_LE, syntaxes=(IMPLICIT_LE,)))
+
+
+def test_a_class_that_only_the_command_told(tmp_path: Path) -> None:
+    """A data set without SOP Class UID: the file has it in its meta group, before and after."""
+    built = build(rows=32, columns=32)
+    at = built.data.index(b"\x08\0\x16\0UI")
+    data = built.data[:at] + built.data[at + 8 + int.from_bytes(built.data[at + 6 : at + 8], "little") :]
+
+    async def act(held: Ruled) -> None:
+        transfer = held.archive.store_begin(
+            LOCAL, byrule.Source("dimse"), syntax_uid=EXPLICIT_LE, sop_class_uid=built.sop_class_uid,
+            sop_instance_uid=built.sop_instance_uid,
+        )  # fmt: skip
+        transfer.write(data)
+        await transfer.commit()
+        assert (await held.settled()).failures == []
+        ref = await held.current(built)
+        assert (ref.syntax_uid, ref.sop_class_uid) == (JPEG_LS_LOSSLESS, built.sop_class_uid)
+        assert findings(held.archive) == []
+
+    run(tmp_path, act)

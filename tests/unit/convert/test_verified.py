@@ -37,7 +37,9 @@ def made(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], bytes]]:
         files = [path.open("r+b") for path in paths]
         try:
             inputs = [Input(files[0].fileno(), 0, len(built.part10)), *(Input(f.fileno(), 0, 0) for f in files[1:])]
-            told = verified(inputs, digest or built.digest, to, options or {"reversible": True}, **more)
+            told = verified(
+                inputs, digest or built.digest, built.sop_class_uid, to, options or {"reversible": True}, **more
+            )
         finally:
             for file in files:
                 file.close()

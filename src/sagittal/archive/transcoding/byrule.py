@@ -196,8 +196,8 @@ class ByRule:
             files = [Input(opened.fd, opened.offset, opened.length), Input(target, 0, 0), Input(aside, 0, 0)]
             seconds = self._limits.archive.transcode_seconds_max
             answer = await self._workers.run(
-                _CALL, files, seconds=seconds, background=True, digest=ref.digest, to_syntax=rule.to, options=options,
-                instance_uid=uid, error_max=-1 if rule.near is None else rule.near,
+                _CALL, files, seconds=seconds, background=True, digest=ref.digest, sop_class=ref.sop_class_uid,
+                to_syntax=rule.to, options=options, instance_uid=uid, error_max=-1 if rule.near is None else rule.near,
             )  # fmt: skip
         return answer.told
 

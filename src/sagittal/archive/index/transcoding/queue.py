@@ -25,14 +25,13 @@ _JOINS = (
     "LEFT JOIN series ON series.id = instance.series LEFT JOIN receipt ON receipt.id = "
     "(SELECT max(r.id) FROM receipt r WHERE r.instance = instance.id AND r.outcome {})"
 )
+_CAME = "IN ('stored', 'replaced')"
 # A version that a person made current did not come in: there is no such receipt of it.
 _COME = (
     f"{_CANDIDATE} change asked CROSS{_JOINS.format('= asked.kind')} WHERE asked.id > ? AND asked.id <= ? "
     "AND asked.kind IN ('stored', 'replaced') AND receipt.id IS NOT NULL ORDER BY asked.id"
 )
-_AGAIN = f"{_CANDIDATE} (SELECT instance FROM failed_transcoding WHERE again = 1 LIMIT ?) asked" + _JOINS.format(
-    "IN ('stored', 'replaced')"
-)
+_AGAIN = f"{_CANDIDATE} (SELECT instance FROM failed_transcoding WHERE again = 1) asked{_JOINS.format(_CAME)} LIMIT ?"
 _LAST = "SELECT max(id) FROM (SELECT id FROM change WHERE id > ? ORDER BY id LIMIT ?)"
 _FAILED = (
     "INSERT OR REPLACE INTO failed_transcoding (instance, store, to_syntax, reason, at) "
@@ -134,7 +133,12 @@ def settled(connection: sqlite3.Connection, instances: list[int]) -> None:
 
 
 def ask_again(connection: sqlite3.Connection, store: int) -> int:
-    """Have everything that failed in a store tried once more; gives how many."""
+    """Have everything that failed in a store tried once more, but what is not current any more; gives how many."""
+    connection.execute(
+        "DELETE FROM failed_transcoding WHERE store = ? "
+        f"AND instance NOT IN (SELECT id FROM instance WHERE id = failed_transcoding.instance AND state = {CURRENT})",
+        (store,),
+    )
     done = connection.execute("UPDATE failed_transcoding SET again = 1 WHERE store = ?", (store,))
     return done.rowcount
 
