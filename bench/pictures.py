@@ -1,13 +1,14 @@
 """Frames, pictures and zip files: against Orthanc, and nginx with the same bytes.
 
-The pixels are a phantom with noise, as compressible as a CT image. All objects are stored once; requests go round them.
+The pixels are a phantom with noise, as compressible as a CT image. All objects are stored once; requests go round them,
+so that a server which keeps the pictures it made has most of them; rows named `-new` ask for no picture twice.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ FRAMES = 'multipart/related; type="application/octet-stream"'
 JPEG, ZIP, ANY = "image/jpeg", "application/zip", "*/*"
 _SLICES, _COUNT, _SIDE = 60, 200, 256
 _PHANTOMS = 4  # different ones
+_QUALITIES = sorted(range(60, 100), key=lambda quality: abs(quality - 90))  # 90 is both servers' own
 
 
 @cache
@@ -135,6 +137,17 @@ def _frame_pictures(server: Server) -> list[str]:
     return [f"{instance_of(item)}/frames/{n}/rendered" for n in _frame_numbers()]
 
 
+def _new(paths: Callable[[Server], list[str]], size_min: int) -> Measure:
+    """Milliseconds of a picture that nobody asked for before: with a quality that none of it had yet."""
+    asked: dict[Server, Iterator[str]] = {}
+
+    def measure(server: Server, bench: Bench) -> float:
+        each = asked.setdefault(server, (f"{path}?quality={q}" for q in _QUALITIES for path in paths(server)))
+        return paced(probes.fetch(server.http_port, each, JPEG, size_min), server) * 1000
+
+    return measure
+
+
 def _thumbnails(server: Server) -> list[str]:
     return [f"{instance_of(item)}/thumbnail" for item in series()]
 
@@ -170,7 +183,9 @@ ROWS = (
     _row("frame", "a frame of a 200-frame object, stored syntax", 5, OrthancPictured, _FRAME),
     _row("frame-file", "the same / the frames as files of nginx", 1 / 3, Nginx, _FRAME),
     _row("rendered", "a CT image as JPEG", 1.5, OrthancPictured, _fetched(_pictures, JPEG, 5_000)),
+    _row("rendered-new", "the same, asked for the first time", 1.5, OrthancPictured, _new(_pictures, 5_000)),
     _row("rendered-frame", "a frame of 200 as JPEG", 5, OrthancPictured, _fetched(_frame_pictures, JPEG, 2_000)),
+    _row("rendered-frame-new", "the same, asked for the first time", 5, OrthancPictured, _new(_frame_pictures, 2_000)),
     Row(
         "thumbnail",
         "a thumbnail made before / the page's style sheet",

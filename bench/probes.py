@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from multiprocessing.synchronize import Event
@@ -79,9 +79,9 @@ def qido(server: Address, questions: Sequence[str], matches: int) -> Probe:
     return probe
 
 
-def fetch(port: int, paths: Sequence[str], accept: str, size_min: int = 1) -> Probe:
-    """GET on one kept-alive connection, one path after the other."""
-    connection, asked = Connection(port), cycle(paths)
+def fetch(port: int, paths: Iterable[str], accept: str, size_min: int = 1) -> Probe:
+    """GET on one kept-alive connection, one path after the other; of a list round and round."""
+    connection, asked = Connection(port), cycle(paths) if isinstance(paths, Sequence) else iter(paths)
 
     def probe() -> None:
         answer = connection.get(next(asked), accept)

@@ -86,6 +86,7 @@ class WebLimits:
     event_streams_max: int = 100
     thumbnail_side: int = 200  # pixels, where a client doesn't say
     thumbnails_bytes_max: int = 32 * MiB  # made already and kept in memory: some 5,000
+    pictures_bytes_max: int = 64 * MiB  # rendered ones made already and kept in memory: some 1,000 CT images as JPEG
 
 
 @dataclass(frozen=True, slots=True)

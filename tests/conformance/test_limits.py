@@ -120,6 +120,10 @@ WALKED: dict[str, tuple[str, ...]] = {
         "unit/web/test_shelf.py::test_the_least_used_goes_first",
         "unit/web/test_shelf.py::test_one_that_is_too_large_is_not_kept",
     ),
+    "web.pictures_bytes_max": (
+        "unit/web/test_shelf.py::test_the_least_used_goes_first",
+        "interop/test_rendered_kept.py::test_how_much_is_kept_is_a_limit",
+    ),
     "workers.workers": (f"{POOL}::test_as_many_work_at_once",),
     "workers.memory_bytes_max": (f"{POOL}::test_memory_is_bounded",),
     "workers.seconds_max": (f"{POOL}::test_a_hang_is_ended",),

@@ -175,21 +175,24 @@ async def instances(
 ) -> list[InstanceRef]:
     """The current instances below what is named, by series and instance number. NotFound; Gone when deleted."""
     authorize(principal, "get")
-    named = [("study", study_uid), ("series", series_uid), ("patient", patient_id)]
-    if sop_instance_uids is not None:
-        named.append(("instances", json.dumps(list(sop_instance_uids))))
-    store, by = principal.store, tuple(name for name, value in named if value is not None)
-    values = [value for _, value in named if value is not None]
-    if not by:
+    uids = None if sop_instance_uids is None else tuple(sop_instance_uids)
+    if study_uid is None and series_uid is None and patient_id is None and uids is None:
         raise BadRequest("nothing is named to retrieve")
+    store = principal.store
 
     def select(connection: sqlite3.Connection) -> list[InstanceRef]:
+        named = [("study", study_uid), ("series", series_uid), ("patient", patient_id)]
+        if uids is not None:
+            named.append(("instances", json.dumps(uids)))
+        by = tuple(name for name, value in named if value is not None)
+        values = [value for _, value in named if value is not None]
         rows = connection.execute(instances_statement(store, by, CURRENT), values).fetchall()
         if not rows and connection.execute(instances_statement(store, by, DELETED), values).fetchone():
             raise Gone("deleted")
         return _with_corrections(connection, store, [InstanceRef(*row) for row in rows])
 
-    found = await readers.recall((store, by, *values), select, lambda refs: len(refs) == 1)
+    key = (store, study_uid, series_uid, patient_id, uids)
+    found = await readers.recall(key, select, lambda refs: len(refs) == 1)
     if not found:
         raise NotFound("no such instances")
     return list(found)

@@ -63,15 +63,19 @@ class Image:
 
     def encoded(self, number: int) -> bytes:
         """A frame as its codec takes it. NotFound when there is no such frame."""
+        return self._encoded(number, self.description)
+
+    def _encoded(self, number: int, described: Description) -> bytes:
         if self.index is None or not 1 <= number <= self.index.count:
             raise NotFound(f"the object has {self.count} frames" if self.count else "the object has no frames")
-        return frames.frame_bytes(self.read, self.index, number, self.description, self.syntax_uid)
+        return frames.frame_bytes(self.read, self.index, number, described, self.syntax_uid)
 
     def frame(self, number: int) -> Frame:
         """A frame decoded, with every bit of its cells where overlay planes lie in them."""
         if self.is_video:
             return next(self._of_video([number]))
-        data, described = self.encoded(number), self.description
+        described = self.description
+        data = self._encoded(number, described)
         one = codec(self.syntax_uid)
         stored = one.decode(data, described)
         raw = one.decode(data, described.cells()) if self._has_embedded_overlays(described) else None
@@ -109,7 +113,8 @@ class Image:
     def _has_embedded_overlays(self, described: Description) -> bool:
         unused = described.kind == "integer" and described.bits_stored < described.bits_allocated
         held = self.attributes
-        return unused and any(held.integer(group << 16 | 0x0100, 1) > 1 for group in GROUPS)
+        places = (group << 16 | 0x0100 for group in GROUPS)
+        return unused and any(place in held and held.integer(place, 1) > 1 for place in places)
 
 
 def kept(

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from sagittal.archive.transcoding.maker import Maker
 from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
+from sagittal.web.render.shelf import Shelf
 from sagittal.web.routes import dicom_web
 from sagittal.web.security import DEFAULT_HEADERS, Guard
 from sagittal.web.wire.forwarded import origin, without_prefix
@@ -31,7 +32,9 @@ class WebApp:
 
     def __init__(self, archive: Archive, settings: Settings, workers: Pool, maker: Maker) -> None:
         readers = ThreadPoolExecutor(settings.limits.web.read_threads, thread_name_prefix="web-read")
-        self.house = House(archive, settings, readers, workers, maker)
+        limits = settings.limits.web
+        pictures, thumbnails = Shelf(limits.pictures_bytes_max), Shelf(limits.thumbnails_bytes_max)
+        self.house = House(archive, settings, readers, workers, maker, pictures, thumbnails)
         made = routes(self.house)
         self._inside = Guard(Router(made, redirect_slashes=False), settings, archive.stores)
         self._own = {"stores", *(str(getattr(route, "path", "")).split("/", 2)[1] for route in made)}
@@ -93,7 +96,7 @@ def routes(house: House) -> list[BaseRoute]:
 
     health, page = Health(house), Page(house)
     return [
-        Mount("/dicom-web", routes=dicom_web(house)),
+        *dicom_web(house),
         Route("/wado", WadoUri(house).object),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),

@@ -6,15 +6,24 @@ in this order. Deliberately not here: what a resource does.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from starlette.routing import Route
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Match, Mount, Route
 
 from sagittal.web.wire.resources import NON_PATIENT
+from sagittal.web.wire.uri import PREFIX
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
+
     from sagittal.web.house import House
+
+
+Handler = Callable[[Request], Awaitable["Response"]]
 
 
 class Resource(NamedTuple):
@@ -80,21 +89,64 @@ RESOURCES: tuple[Resource, ...] = (
 )
 
 
-_OFTEN = ("/frames/{frames}", "/frames/{frames}/rendered", INSTANCE + "/rendered", INSTANCE + "/thumbnail")
+_GET = ("GET", "HEAD")
+_OFTEN = (_FRAME_LIST, _FRAME_LIST + "/rendered", INSTANCE + "/rendered", INSTANCE + "/thumbnail")
 
 
-def dicom_web(house: House) -> list[Route]:
+class Handled(Route):
+    """A route whose handler is called without Starlette's own handling of errors: `app` and `problems` have ours."""
+
+    def __init__(self, path: str, handler: Handler, methods: Sequence[str]) -> None:
+        super().__init__(path, handler, methods=methods)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            response = await handler(Request(scope, receive, send))
+            await response(scope, receive, send)
+
+        self.app = app
+
+
+class Often(BaseRoute):
+    """What is asked for image by image, found in one step: every second segment of such an address is a name, those
+    between are values. All else, other methods too, is left to the routes that come after.
+    """
+
+    path = PREFIX + "/"
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        found = {tuple(route.path.split("/")[1::2]): route for route in routes}
+        self._routes = {names: (route.app, tuple(route.param_convertors)) for names, route in found.items()}
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """By the path, which begins with the service's."""
+        path: str = scope["path"]
+        parts = path.split("/")
+        found, values = self._routes.get(tuple(parts[2::2])), parts[3::2]
+        if found is None or not path.startswith(self.path) or not all(values) or scope["method"] not in _GET:
+            return Match.NONE, {}
+        app, variables = found
+        return Match.FULL, {"endpoint": app, "path_params": dict(zip(variables, values, strict=True))}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As `matches` found it."""
+        await scope["endpoint"](scope, receive, send)
+
+
+def dicom_web(house: House) -> list[BaseRoute]:
     """The table as routes; each class of handlers is made once. Every resource says its methods (8.9)."""
     made: dict[str, object] = {}
 
-    def route(method: str, path: str, handler: str) -> Route:
+    def route(method: str, path: str, handler: str) -> Handled:
         where, _, verb = handler.rpartition(".")
         if where not in made:
             module, _, name = where.partition(":")
             made[where] = getattr(import_module(f"sagittal.web.{module}"), name)(house)
-        return Route(path, getattr(made[where], verb), methods=[method])
+        return Handled(path, getattr(made[where], verb), [method])
 
     paths = dict.fromkeys(each.path for each in RESOURCES)
-    # They are tried one after another, and no path is matched by two: what is asked for image by image goes first.
-    ordered = sorted(RESOURCES, key=lambda each: not each.path.endswith(_OFTEN))
-    return [*(route(*each) for each in ordered), *(route("OPTIONS", path, _CAPABILITIES) for path in paths)]
+    routes = [route(*each) for each in RESOURCES]
+    routes += [route("OPTIONS", path, _CAPABILITIES) for path in paths]
+    return [
+        Often(each for each in routes if each.path in _OFTEN and "GET" in (each.methods or ())),
+        Mount(PREFIX, routes=routes),
+    ]

@@ -28,11 +28,11 @@ def serve(control: socket.socket, modules: Sequence[str]) -> None:
     gc.freeze()
     incoming = Incoming()
     while (received := receive(control, incoming)) is not None:
-        message, (fd,) = received
+        (fd,) = received.fds
         pid = os.fork()
         if not pid:
             control.close()
-            worker.work(socket.socket(fileno=fd), worker.Bounds(**message))
+            worker.work(socket.socket(fileno=fd), worker.Bounds(**received.told))
             os._exit(0)
         os.close(fd)
         send(control, {"pid": pid})

@@ -1,7 +1,9 @@
-"""Messages between the pool, its fork server and its workers: a length, JSON, and file descriptors alongside.
+"""Messages between the pool, its fork server and its workers: two lengths, JSON, a few bytes, and file descriptors
+alongside.
 
 All of it travels on Unix stream sockets between our own processes, so nothing here guards against a peer; bulk data
-never does: that is in the files whose descriptors go along. Deliberately not here: who asks whom.
+never does: that is in the files whose descriptors go along. Up to `INLINE_BYTES_MAX` a file would cost more than the
+copies. Deliberately not here: who asks whom.
 """
 
 from __future__ import annotations
@@ -11,22 +13,31 @@ import os
 import socket
 from collections.abc import Sequence
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
-_LENGTH = Struct("<I")
+_LENGTHS = Struct("<II")  # of the JSON, of the bytes behind it
+INLINE_BYTES_MAX = 1 << 17  # goes into the buffer of a socket whole
 FDS_MAX = 64  # descriptors with one message; Linux takes 253
 _READ_BYTES = 1 << 16
 
 
-def encode(message: dict[str, Any]) -> bytes:
+class Message(NamedTuple):
+    """What came; whoever takes it owns the descriptors."""
+
+    told: dict[str, Any]
+    data: bytes
+    fds: list[int]
+
+
+def encode(told: dict[str, Any], data: bytes | memoryview = b"") -> bytes:
     """A message ready to be sent."""
-    body = json.dumps(message).encode()
-    return _LENGTH.pack(len(body)) + body
+    body = json.dumps(told).encode()
+    return b"".join((_LENGTHS.pack(len(body), len(data)), body, data))
 
 
-def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+def send(sock: socket.socket, told: dict[str, Any], fds: Sequence[int] = (), data: bytes | memoryview = b"") -> None:
     """Send a message and duplicates of `fds`, on a blocking socket. OSError when the other end is gone."""
-    data = encode(message)
+    data = encode(told, data)
     sent = socket.send_fds(sock, [data], list(fds)) if fds else sock.send(data)
     if sent < len(data):
         sock.sendall(data[sent:])
@@ -50,17 +61,18 @@ class Incoming:
         """Bytes that were read elsewhere, without descriptors."""
         self._bytes += data
 
-    def take(self) -> tuple[dict[str, Any], list[int]] | None:
+    def take(self) -> Message | None:
         """The message if it is complete, and its descriptors: one is under way at a time."""
-        if len(self._bytes) < _LENGTH.size:
+        if len(self._bytes) < _LENGTHS.size:
             return None
-        end = _LENGTH.size + _LENGTH.unpack_from(self._bytes)[0]
+        told, data = _LENGTHS.unpack_from(self._bytes)
+        middle, end = _LENGTHS.size + told, _LENGTHS.size + told + data
         if len(self._bytes) < end:
             return None
-        message: dict[str, Any] = json.loads(self._bytes[_LENGTH.size : end])
+        taken = Message(json.loads(self._bytes[_LENGTHS.size : middle]), bytes(self._bytes[middle:end]), self.fds)
         del self._bytes[:end]
-        fds, self.fds = self.fds, []
-        return message, fds
+        self.fds = []
+        return taken
 
     def close(self) -> None:
         """Give back descriptors that nobody took."""
@@ -69,7 +81,7 @@ class Incoming:
         self.fds.clear()
 
 
-def receive(sock: socket.socket, incoming: Incoming) -> tuple[dict[str, Any], list[int]] | None:
+def receive(sock: socket.socket, incoming: Incoming) -> Message | None:
     """The next message on a blocking socket; None when the other end is gone."""
     while (taken := incoming.take()) is None:
         if not incoming.read(sock):

@@ -23,7 +23,7 @@ from typing import Any
 from sagittal import errors
 from sagittal.errors import LimitExceeded, SagittalError, WorkerLost
 from sagittal.limits import WorkerLimits
-from sagittal.workers.message import Incoming, encode
+from sagittal.workers.message import Incoming, Message, encode
 from sagittal.workers.turns import Turns
 from sagittal.workers.worker import Input
 
@@ -46,7 +46,7 @@ class _Worker:
         self.alive = True
         self.requests = 0
         self.incoming = Incoming()
-        self.answer: asyncio.Future[tuple[dict[str, Any], list[int]]] | None = None
+        self.answer: asyncio.Future[Message] | None = None
 
     def readable(self) -> None:
         try:
@@ -60,7 +60,7 @@ class _Worker:
         if taken is not None and waiting is not None:
             waiting.set_result(taken)
         elif taken is not None:
-            for fd in taken[1]:
+            for fd in taken.fds:
                 os.close(fd)
         elif not alive:
             self.alive = False
@@ -122,7 +122,7 @@ class Pool:
         try:
             worker = self._ready() or await self._fresh()
             self._busy.add(worker)
-            message, fds = await self._asked(worker, call, inputs, arguments, seconds)
+            received = await self._asked(worker, call, inputs, arguments, seconds)
         except BaseException as error:
             if worker is not None:
                 self._lose(worker, call, error)
@@ -135,7 +135,7 @@ class Pool:
         else:
             self._idle.append(worker)
         self._leave(background=background)
-        return _unpacked(message, fds)
+        return _unpacked(received)
 
     async def close(self) -> None:
         """End every process; nothing is taken after it."""
@@ -207,7 +207,7 @@ class Pool:
                     await self._end_server()
                     raise WorkerLost(f"no worker could be started: {error}") from None
         ours.setblocking(False)
-        worker = _Worker(ours, taken[0]["pid"])
+        worker = _Worker(ours, taken.told["pid"])
         loop.add_reader(ours.fileno(), worker.readable)
         return worker
 
@@ -247,12 +247,18 @@ class Pool:
 
     async def _asked(
         self, worker: _Worker, call: str, inputs: Sequence[Input], arguments: dict[str, Any], seconds: float | None
-    ) -> tuple[dict[str, Any], list[int]]:
+    ) -> Message:
         loop = asyncio.get_running_loop()
         worker.answer = loop.create_future()
-        fds = list(dict.fromkeys(each.fd for each in inputs))
-        ranges = [(fds.index(each.fd), each.offset, each.length) for each in inputs]
-        data = encode({"call": call, "inputs": ranges, "arguments": arguments})
+        fds = list(dict.fromkeys(each.fd for each in inputs if each.data is None))
+        ranges, along = [], b""
+        for each in inputs:
+            if each.data is None:
+                ranges.append((fds.index(each.fd), each.offset, each.length))
+            else:
+                ranges.append((-1, len(along), each.length))
+                along += each.data
+        data = encode({"call": call, "inputs": ranges, "arguments": arguments}, along)
         try:
             sent = socket.send_fds(worker.sock, [data], fds) if fds else worker.sock.send(data)
             if sent < len(data):
@@ -275,14 +281,14 @@ def _raised(message: dict[str, Any]) -> SagittalError:
     return made
 
 
-def _unpacked(message: dict[str, Any], fds: list[int]) -> Answer:
-    if "error" in message:
-        raise _raised(message)
-    if not fds:
-        return Answer(message["told"], b"")
-    (fd,) = fds
+def _unpacked(received: Message) -> Answer:
+    told = received.told
+    if "error" in told:
+        raise _raised(told)
+    if not received.fds:
+        return Answer(told["told"], received.data)
+    (fd,) = received.fds
     try:
-        length = message["length"]
-        return Answer(message["told"], memoryview(mmap.mmap(fd, length, access=mmap.ACCESS_READ)) if length else b"")
+        return Answer(told["told"], memoryview(mmap.mmap(fd, told["length"], access=mmap.ACCESS_READ)))
     finally:
         os.close(fd)

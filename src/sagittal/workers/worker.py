@@ -1,7 +1,7 @@
 """One worker: takes a request, calls what it names, answers; one at a time, until its socket ends.
 
 A request names a function as `module:function` and its arguments, and brings open files with byte ranges; the function
-gets those as `Input`s and gives back a JSON-able dict, bytes, or both. The bytes go back as a file in memory. A worker
+gets those as `Input`s and gives back a JSON-able dict, bytes, or both. Many bytes go back as a file in memory. A worker
 may take so much memory, cannot write files of the archive, and dies with the process that forked it. Deliberately not
 here: time limits (the pool kills a worker that takes too long).
 """
@@ -21,7 +21,7 @@ from importlib import import_module
 from typing import Any
 
 from sagittal.errors import Malformed, SagittalError
-from sagittal.workers.message import Incoming, memory_file, receive, send
+from sagittal.workers.message import INLINE_BYTES_MAX, Incoming, Message, memory_file, receive, send
 
 log = logging.getLogger("sagittal.workers")
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -38,15 +38,18 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A range of bytes of an open file."""
+    """A range of bytes of an open file, or the bytes themselves when they are few."""
 
     fd: int
     offset: int
     length: int
+    data: bytes | None = None
 
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of the range from `offset` on; fewer than `length` when the range or the file ends there."""
         wanted = self.length - offset if length is None else min(length, self.length - offset)
+        if self.data is not None:
+            return self.data[offset : offset + max(0, wanted)]
         parts, at = [], self.offset + offset
         while wanted > 0:
             part = os.pread(self.fd, wanted, at)
@@ -62,20 +65,40 @@ def work(sock: socket.socket, bounds: Bounds) -> None:
     confine(bounds)
     incoming = Incoming()
     while (received := receive(sock, incoming)) is not None:
-        message, fds = received
+        told = received.told
         try:
-            inputs = [Input(fds[at], offset, length) for at, offset, length in message["inputs"]]
-            answer, body = _performed(message["call"], inputs, message["arguments"])
+            answer, body = _performed(told["call"], _inputs(received), told["arguments"])
         finally:
-            for fd in fds:
+            for fd in received.fds:
                 os.close(fd)
-        try:
-            send(sock, answer, () if body is None else (body,))
-        except OSError:
+        if not _sent(sock, answer, body):
             return
-        finally:
-            if body is not None:
-                os.close(body)
+
+
+def _inputs(received: Message) -> list[Input]:
+    """The inputs of a request: each a range of one of its files, or of the bytes that came along (-1)."""
+    made = []
+    for at, offset, length in received.told["inputs"]:
+        if at < 0:
+            made.append(Input(-1, 0, length, received.data[offset : offset + length]))
+        else:
+            made.append(Input(received.fds[at], offset, length))
+    return made
+
+
+def _sent(sock: socket.socket, answer: dict[str, Any], body: memoryview) -> bool:
+    """Answer, with the bytes along or as a file in memory; False when the pool is gone."""
+    fd = None
+    try:
+        if len(body) > INLINE_BYTES_MAX:
+            fd, body = _in_memory(body), memoryview(b"")
+        send(sock, answer, () if fd is None else (fd,), body)
+    except OSError:
+        return False
+    finally:
+        if fd is not None:
+            os.close(fd)
+    return True
 
 
 def confine(bounds: Bounds) -> None:
@@ -95,17 +118,18 @@ def confine(bounds: Bounds) -> None:
             os._exit(1)
 
 
-def _performed(call: str, inputs: Sequence[Input], arguments: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
+def _performed(call: str, inputs: Sequence[Input], arguments: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
+    nothing = memoryview(b"")
     try:
         return _packed(function_of(call)(inputs, **arguments))
     except SagittalError as error:
         defect = error.defect if isinstance(error, Malformed) else ""
-        return {"error": type(error).__name__, "text": error.text, "defect": defect}, None
+        return {"error": type(error).__name__, "text": error.text, "defect": defect}, nothing
     except MemoryError:
-        return {"error": "LimitExceeded", "text": "this takes more memory than a worker has"}, None
+        return {"error": "LimitExceeded", "text": "this takes more memory than a worker has"}, nothing
     except Exception as error:
         log.exception("%s failed", call)
-        return {"error": "SagittalError", "text": f"a worker failed at this: {type(error).__name__}"}, None
+        return {"error": "SagittalError", "text": f"a worker failed at this: {type(error).__name__}"}, nothing
 
 
 def function_of(call: str) -> Callable[..., Answer]:
@@ -115,13 +139,17 @@ def function_of(call: str) -> Callable[..., Answer]:
     return function
 
 
-def _packed(answer: Answer) -> tuple[dict[str, Any], int | None]:
+def _packed(answer: Answer) -> tuple[dict[str, Any], memoryview]:
     told, body = answer if isinstance(answer, tuple) else ({}, answer)
     if isinstance(body, dict):
-        return {"told": body, "length": 0}, None
+        return {"told": body, "length": 0}, memoryview(b"")
     view = memoryview(body).cast("B")
+    return {"told": told, "length": len(view)}, view
+
+
+def _in_memory(view: memoryview) -> int:
     fd = memory_file("answer")
     at = 0
     while at < len(view):
         at += os.write(fd, view[at:])
-    return {"told": told, "length": len(view)}, fd
+    return fd

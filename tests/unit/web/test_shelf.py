@@ -1,4 +1,4 @@
-"""What is kept of small pictures, and what is given up."""
+"""What is kept of pictures, and what is given up."""
 
 from __future__ import annotations
 
@@ -6,27 +6,40 @@ import pytest
 
 from sagittal.web.render.shelf import Shelf
 
-
-@pytest.mark.parametrize(("bytes_max", "kept"), [(29, ["c", "b"]), (30, ["a", "b", "c"]), (31, ["a", "b", "c"])])
-def test_the_least_used_goes_first(bytes_max: int, kept: list[str]) -> None:
-    shelf = Shelf(bytes_max)
-    for tag in "ab":
-        shelf.put(tag, bytes(10))
-    shelf.get("b")
-    shelf.put("c", bytes(10))
-    assert [tag for tag in "abc" if shelf.get(tag) is not None] == sorted(kept)
+_BYTES = 2048
+_EACH = _BYTES + 1024  # with its name and place
 
 
-@pytest.mark.parametrize(("bytes_max", "held"), [(9, False), (10, True), (11, True)])
-def test_one_that_is_too_large_is_not_kept(bytes_max: int, held: bool) -> None:
-    shelf = Shelf(bytes_max)
-    shelf.put("a", bytes(10))
+@pytest.mark.parametrize(("more", "kept"), [(-1, "cdefghij"), (0, "bcdefghij"), (1, "bcdefghij")])
+def test_the_least_used_goes_first(more: int, kept: str) -> None:
+    shelf = Shelf(9 * _EACH + more)
+    for name in "abcdefgh":
+        shelf.put(name, bytes(_BYTES))
+    shelf.put("i", bytes(_BYTES))
+    shelf.put("j", bytes(_BYTES))
+    assert "".join(name for name in "abcdefghij" if shelf.get(name) is not None) == kept
+
+
+def test_what_is_used_stays() -> None:
+    shelf = Shelf(9 * _EACH)
+    for name in "abcdefghi":
+        shelf.put(name, bytes(_BYTES))
+    shelf.get("a")
+    shelf.put("j", bytes(_BYTES))
+    assert shelf.get("a") is not None and shelf.get("b") is None
+
+
+@pytest.mark.parametrize(("more", "held"), [(-1, False), (0, True), (1, True)])
+def test_one_that_is_too_large_is_not_kept(more: int, held: bool) -> None:
+    shelf = Shelf(8 * (_EACH + more))
+    shelf.put("a", bytes(_BYTES))
     assert (shelf.get("a") is not None) == held
 
 
 def test_the_same_again_counts_once() -> None:
-    shelf = Shelf(20)
-    for _ in range(5):
-        shelf.put("a", bytes(10))
-    shelf.put("b", bytes(10))
-    assert shelf.get("a") and shelf.get("b")
+    shelf = Shelf(8 * _EACH)
+    for _ in range(50):
+        shelf.put("a", bytes(_BYTES))
+    for name in "bcdefgh":
+        shelf.put(name, bytes(_BYTES))
+    assert all(shelf.get(name) for name in "abcdefgh")

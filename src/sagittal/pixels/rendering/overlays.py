@@ -36,6 +36,8 @@ def planes(
     """
     for group in GROUPS:
         base = group << 16
+        if base | 0x0010 not in holder:
+            continue
         rows, columns = holder.integer(base | 0x0010), holder.integer(base | 0x0011)
         if not rows or not columns:
             continue

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.web.wire.accept import MediaType, accepted, accepts
 
 if TYPE_CHECKING:
+    from starlette.datastructures import QueryParams
     from starlette.requests import Request
 
 ANNOTATIONS = frozenset({"patient", "technique"})
 PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 SIDE_MAX = 16_384
+_REMEMBERED = 64  # questions understood already; each of at most `request_line_and_headers_bytes_max`
 SMALL = ("image/jpeg", "image/png", "image/webp", "image/gif")
 STILL = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/jxl", "image/jp2")
 MOVING = ("image/gif", "image/webp", "video/mp4")
@@ -32,15 +35,22 @@ class Asked:
     options: Mapping[str, Any] = field(default_factory=dict)  # of `pixels.rendering.render.Options`, as JSON
     quality: int | None = None
     state_uid: str = ""  # a presentation state to apply
+    key: str = field(init=False)  # the same for the same picture
 
-    def key(self) -> str:
-        """The same for the same picture."""
-        return repr((sorted(self.options.items()), self.quality, self.state_uid))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", repr((sorted(self.options.items()), self.quality, self.state_uid)))
 
 
 def asked(request: Request) -> Asked:
     """Read the query parameters of a rendered resource. BadRequest."""
-    given = request.query_params
+    return _read(request.scope["query_string"])
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _read(query: bytes) -> Asked:
+    from starlette.datastructures import QueryParams
+
+    given = QueryParams(query)
     options: dict[str, Any] = {}
     if text := _one(given, "annotation"):
         wanted = {part.strip().lower() for part in text.split(",")}
@@ -58,7 +68,7 @@ def asked(request: Request) -> Asked:
     return Asked(options, _quality(_one(given, "quality")), _one(given, "presentationUID"))
 
 
-def _one(given: Any, name: str) -> str:
+def _one(given: QueryParams, name: str) -> str:
     values = given.getlist(name)
     if len(values) > 1:
         raise BadRequest(f"{name} is given more than once")
@@ -106,9 +116,20 @@ def _quality(text: str) -> int | None:
     return int(text)
 
 
-def acceptable(request: Request, ranges_max: int) -> list[MediaType]:
-    """What the client takes, the query parameter before the header."""
-    return accepted(request.headers.getlist("accept"), request.query_params.getlist("accept"), ranges_max)
+def choice(request: Request, offers: tuple[str, ...], what: str, ranges_max: int) -> tuple[str, bool]:
+    """`chosen` by what the client takes: the query parameter before the header."""
+    accept = tuple(value for name, value in request.scope["headers"] if name == b"accept")
+    return _chosen(accept, request.scope["query_string"], offers, what, ranges_max)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _chosen(
+    accept: tuple[bytes, ...], query: bytes, offers: tuple[str, ...], what: str, ranges_max: int
+) -> tuple[str, bool]:
+    from starlette.datastructures import QueryParams
+
+    named = QueryParams(query).getlist("accept")
+    return chosen(accepted([value.decode("latin-1") for value in accept], named, ranges_max), offers, what)
 
 
 def chosen(ranges: Sequence[MediaType], offers: Sequence[str], what: str) -> tuple[str, bool]:

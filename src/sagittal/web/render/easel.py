@@ -1,25 +1,35 @@
 """Has workers make pictures of instances: opens what they need, and hands over ranges of open files.
 
+What was made is kept for the next who asks, named by the content of all that went into it: digests, corrections,
+frame, options. Whoever asks has each of these instances by a verb of the archive before its picture is looked for.
+
 The serving process decodes nothing. Deliberately not here: media types, addresses.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from sagittal.errors import NotFound
 from sagittal.web.render.asked import Asked
 from sagittal.web.render.kinds import IMAGE, MOVIE, OVER, kind_of
-from sagittal.workers.message import memory_file
+from sagittal.web.wire.stream import unless_gone
+from sagittal.workers.message import INLINE_BYTES_MAX, memory_file
 from sagittal.workers.worker import Input
 
 if TYPE_CHECKING:
+    from starlette.types import Receive
+
     from sagittal.archive.access import Principal
     from sagittal.archive.retrieve import InstanceRef, Prepared
     from sagittal.web.house import House
+    from sagittal.web.render.shelf import Shelf
 
 _CALLS = "sagittal.convert.rendered"
 _REFERENCES_MAX = 200  # images looked for, of those that a state or segmentation names
@@ -30,28 +40,58 @@ class Easel:
 
     def __init__(self, house: House) -> None:
         self._archive, self._workers = house.archive, house.workers
+        self._pictures, self._thumbnails = house.pictures, house.thumbnails
 
-    async def still(self, principal: Principal, ref: InstanceRef, frame: int, media_type: str, asked: Asked) -> bytes:
-        """A picture of one frame, 0 standing for the object; of an object that lies over others, of those."""
+    async def still(
+        self,
+        principal: Principal,
+        ref: InstanceRef,
+        frame: int,
+        media_type: str,
+        asked: Asked,
+        receive: Receive | None = None,
+    ) -> bytes:
+        """A picture of one frame, 0 standing for the object; of an object that lies over others, of those. With
+        `receive`, given up when the client goes away.
+        """
         refs, frame = await self._subject(principal, ref, frame, asked)
+        name = _name(refs, frame, media_type, asked.key)
         more = {"frame": frame, "media_type": media_type, "options": asked.options, "quality": asked.quality}
-        return await self._made("still", principal, refs, **more)
+        return await _kept(self._pictures, name, partial(self._made, "still", principal, refs, **more), receive)
 
     async def moving(
-        self, principal: Principal, ref: InstanceRef, frames: Sequence[int], media_type: str, asked: Asked
+        self,
+        principal: Principal,
+        ref: InstanceRef,
+        frames: Sequence[int],
+        media_type: str,
+        asked: Asked,
+        receive: Receive | None = None,
     ) -> bytes:
         """Frames as one moving picture."""
         refs, _ = await self._subject(principal, ref, 1, asked)
+        name = _name(refs, tuple(frames), media_type, asked.key)
         more = {"frames": list(frames), "media_type": media_type, "options": asked.options, "quality": asked.quality}
-        return await self._made("moving", principal, refs, background=True, **more)
+        make = partial(self._made, "moving", principal, refs, background=True, **more)
+        return await _kept(self._pictures, name, make, receive)
 
-    async def thumbnail(self, principal: Principal, ref: InstanceRef, frame: int, media_type: str, side: int) -> bytes:
+    async def thumbnail(
+        self,
+        principal: Principal,
+        ref: InstanceRef,
+        frame: int,
+        media_type: str,
+        side: int,
+        receive: Receive | None = None,
+    ) -> bytes:
         """A small picture, of whatever it is."""
         try:
             refs, frame = await self._subject(principal, ref, frame, Asked())
         except NotFound:  # what it lies over is not held
             refs = [ref]
-        return await self._made("thumbnail", principal, refs, frame=frame, media_type=media_type, side=side)
+        name = _name(refs, frame, media_type, side)
+        make = partial(self._made, "thumbnail", principal, refs, frame=frame, media_type=media_type, side=side)
+        return await _kept(self._thumbnails, name, make, receive)
 
     async def document(self, principal: Principal, ref: InstanceRef, media_type: str, links: dict[str, str]) -> bytes:
         """A report or a waveform."""
@@ -65,9 +105,8 @@ class Easel:
         self, principal: Principal, ref: InstanceRef, frame: int = 0
     ) -> list[tuple[InstanceRef, list[int]]]:
         """The instances held that an object, or a frame of it, refers to; in its order, with the frames it names."""
-        with self._inputs([ref], [await self._archive.prepared(principal, ref)]) as (inputs, objects):
-            told = (await self._workers.run(f"{_CALLS}:references", inputs, objects=objects, frame=frame)).told
-        named = [(str(uid), [int(frame) for frame in frames]) for uid, frames in told["images"]][:_REFERENCES_MAX]
+        find = partial(self._named, principal, ref, frame)
+        named = orjson.loads(await _kept(self._thumbnails, _name([ref], "references", frame), find, None))
         if not named:
             return []
         try:
@@ -76,6 +115,12 @@ class Easel:
             return []
         found = {each.sop_instance_uid: each for each in held}
         return [(found[uid], frames) for uid, frames in named if uid in found]
+
+    async def _named(self, principal: Principal, ref: InstanceRef, frame: int) -> bytes:
+        """SOP Instance UIDs, and frames of each, that an object or a frame of it refers to, as JSON."""
+        with self._inputs([ref], [await self._archive.prepared(principal, ref)]) as (inputs, objects):
+            told = (await self._workers.run(f"{_CALLS}:references", inputs, objects=objects, frame=frame)).told
+        return orjson.dumps(told["images"][:_REFERENCES_MAX])
 
     async def _subject(
         self, principal: Principal, ref: InstanceRef, frame: int, asked: Asked
@@ -112,15 +157,35 @@ class Easel:
             for ref, kept in zip(refs, prepared, strict=True):
                 opened = stack.enter_context(self._archive.open_object(ref))
                 inputs.append(Input(opened.fd, opened.data_set_offset, ref.data_set_length))
-                body = b"".join((*kept.metadata, kept.frame_index))
-                memory = memory_file("prepared")
-                stack.callback(os.close, memory)
-                os.write(memory, body)
-                inputs.append(Input(memory, 0, len(body)))
+                inputs.append(_input(b"".join((*kept.metadata, kept.frame_index)), stack))
                 parts = [len(part) for part in kept.metadata]
                 told = {"digest": " ".join((ref.digest, *ref.corrected_at)), "syntax_uid": ref.syntax_uid}
                 objects.append(told | {"parts": parts, "index": len(kept.frame_index)})
             yield inputs, objects
+
+
+def _input(body: bytes, stack: ExitStack) -> Input:
+    """Bytes as an input: along with the request when they are few, else a file in memory until the stack is left."""
+    if len(body) <= INLINE_BYTES_MAX:
+        return Input(-1, 0, len(body), body)
+    memory = memory_file("prepared")
+    stack.callback(os.close, memory)
+    os.write(memory, body)
+    return Input(memory, 0, len(body))
+
+
+def _name(refs: Sequence[InstanceRef], *how: Hashable) -> Hashable:
+    """The same for the same picture: what it is made of, and how."""
+    return tuple((ref.store, ref.digest, ref.corrected_at) for ref in refs), *how
+
+
+async def _kept(shelf: Shelf, name: Hashable, make: Callable[[], Awaitable[bytes]], receive: Receive | None) -> bytes:
+    """What is kept under a name, made when it is not there."""
+    if (held := shelf.get(name)) is not None:
+        return held
+    body = await (make() if receive is None else unless_gone(receive, make()))
+    shelf.put(name, body)
+    return body
 
 
 def _middle(ref: InstanceRef) -> int:

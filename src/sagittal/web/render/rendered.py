@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 from starlette.responses import RedirectResponse, Response
 
 from sagittal.errors import NotFound, SagittalError
-from sagittal.web.render.asked import MOVING, SMALL, Asked, acceptable, asked, chosen
+from sagittal.web.render.asked import MOVING, SMALL, Asked, asked, choice
 from sagittal.web.render.easel import Easel
 from sagittal.web.render.kinds import FRAME, OVER, REPORT, Kind, kind_of
-from sagittal.web.render.shelf import Shelf
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
@@ -41,7 +40,6 @@ class Rendered:
         self._house, self._archive = house, house.archive
         self._limits = house.settings.limits.web
         self._easel = Easel(house)
-        self._shelf = Shelf(self._limits.thumbnails_bytes_max)
 
     async def several(self, request: Request) -> Response:
         """Of a study or a series."""
@@ -74,16 +72,12 @@ class Rendered:
         numbers = self._numbers(request, ref) if "frames" in request.path_params else [((ref.frames or 1) + 1) // 2]
         port = asked(request).options.get("viewport")
         side = min(port[0], port[1]) if port else self._limits.thumbnail_side
-        media_type, _ = chosen(acceptable(request, self._limits.accept_ranges_max), SMALL, "a thumbnail")
+        media_type, _ = choice(request, SMALL, "a thumbnail", self._limits.accept_ranges_max)
         tag = entity_tag("thumbnail", ref.digest, ref.corrected_at, numbers[0], side, media_type)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        body = self._shelf.get(tag)
-        if body is None:
-            principal = request.scope["principal"]
-            work = self._easel.thumbnail(principal, ref, numbers[0], media_type, side)
-            body = await unless_gone(request.receive, work)
-            self._shelf.put(tag, body)
+        principal = request.scope["principal"]
+        body = await self._easel.thumbnail(principal, ref, numbers[0], media_type, side, request.receive)
         return _answer(body, media_type, tag)
 
     # One
@@ -108,21 +102,21 @@ class Rendered:
         media_type, multipart = self._type(request, _frame_kind(ref))
         if multipart:
             return self._parts(request, [(ref, frame)], _frame_kind(ref))
-        tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key())
+        tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        work = self._easel.still(request.scope["principal"], ref, frame, media_type, wants)
-        body = await unless_gone(request.receive, work)
+        principal = request.scope["principal"]
+        body = await self._easel.still(principal, ref, frame, media_type, wants, request.receive)
         return _answer(body, media_type, tag)
 
     async def _moving(
         self, request: Request, ref: InstanceRef, frames: Sequence[int], media_type: str, wants: Asked
     ) -> Response:
-        tag = entity_tag("moving", ref.digest, ref.revision, list(frames), media_type, wants.key())
+        tag = entity_tag("moving", ref.digest, ref.revision, list(frames), media_type, wants.key)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        work = self._easel.moving(request.scope["principal"], ref, frames, media_type, wants)
-        body = await unless_gone(request.receive, work)
+        principal = request.scope["principal"]
+        body = await self._easel.moving(principal, ref, frames, media_type, wants, request.receive)
         return _answer(body, media_type, tag)
 
     async def _text(self, request: Request, ref: InstanceRef, media_type: str) -> Response:
@@ -170,7 +164,7 @@ class Rendered:
         """A part for each; what can't be rendered is left out, unless nothing can."""
         wants, principal = wants or asked(request), request.scope["principal"]
         types = kind.types if kind is not None else _types_of([kind_of(ref) for ref, _ in items])
-        media_type, _ = chosen(acceptable(request, self._limits.accept_ranges_max), types, "several")
+        media_type, _ = choice(request, types, "several", self._limits.accept_ranges_max)
         framing = Framing(media_type)
         base = uri.addresses(request, self._house.settings)
 
@@ -203,7 +197,7 @@ class Rendered:
     # Asking
 
     def _type(self, request: Request, kind: Kind) -> tuple[str, bool]:
-        return chosen(acceptable(request, self._limits.accept_ranges_max), kind.types, kind.what)
+        return choice(request, kind.types, kind.what, self._limits.accept_ranges_max)
 
     def _numbers(self, request: Request, ref: InstanceRef) -> list[int]:
         numbers = uri.frame_list(request.path_params["frames"], self._limits.frames_per_request_max)
@@ -238,8 +232,9 @@ def _numbers_of(ref: InstanceRef) -> range:
 
 
 def _answer(body: bytes, media_type: str, tag: str) -> Response:
-    answer = Response(body, media_type=media_type)
-    answer.raw_headers.extend(headers(tag))
+    answer = Response(body)
+    type_, length = media_type.encode("ascii"), b"%d" % len(body)
+    answer.raw_headers = [(b"content-type", type_), (b"content-length", length), *headers(tag)]
     return answer
 
 

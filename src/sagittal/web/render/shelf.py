@@ -1,34 +1,41 @@
-"""Small pictures that were made already, the least used given up first. In memory, and bounded.
+"""Pictures that were made already, the least used given up first. In memory, and bounded.
 
-Named by entity tags, which say what they were made of: nothing here goes stale.
+Named by what they were made of (`Easel`), so that nothing here goes stale.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
+
+_ENTRY_BYTES = 1 << 10  # what a name and its place take, counted with every picture
+_SHARE = 8  # a picture that takes more than this part of all is not kept: it would drive out too many
 
 
 class Shelf:
-    """At most `bytes_max` bytes of pictures."""
+    """At most `bytes_max` bytes of pictures and their names."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._held: OrderedDict[Hashable, bytes] = OrderedDict()
         self._bytes = 0
 
-    def get(self, tag: str) -> bytes | None:
+    def get(self, name: Hashable) -> bytes | None:
         """A picture, if it is still there."""
-        body = self._held.get(tag)
+        body = self._held.get(name)
         if body is not None:
-            self._held.move_to_end(tag)
+            self._held.move_to_end(name)
         return body
 
-    def put(self, tag: str, body: bytes) -> None:
+    def put(self, name: Hashable, body: bytes) -> None:
         """Keep a picture, unless it alone is too large."""
-        if len(body) > self._bytes_max:
+        size = len(body) + _ENTRY_BYTES
+        if size > self._bytes_max // _SHARE:
             return
-        self._bytes += len(body) - len(self._held.pop(tag, b""))
-        self._held[tag] = body
+        if name in self._held:
+            self._bytes -= len(self._held.pop(name)) + _ENTRY_BYTES
+        self._held[name] = body
+        self._bytes += size
         while self._bytes > self._bytes_max:
             _, dropped = self._held.popitem(last=False)
-            self._bytes -= len(dropped)
+            self._bytes -= len(dropped) + _ENTRY_BYTES

@@ -56,7 +56,7 @@ class RenderedUri:
         media_type, _ = chosen(singles, kind.types, kind.what)
         principal = request.scope["principal"]
         wants, frame = await self._asked(principal, ref, given)
-        tag = entity_tag("uri", ref.digest, ref.revision, media_type, frame, wants.key())
+        tag = entity_tag("uri", ref.digest, ref.revision, media_type, frame, wants.key)
         if (answer := unchanged(request, tag)) is not None:
             return answer
         body = await self._made(principal, ref, kind.name, media_type, frame, wants)
