@@ -139,10 +139,10 @@ def _frame_pictures(server: Server) -> list[str]:
 
 def _new(paths: Callable[[Server], list[str]], size_min: int) -> Measure:
     """Milliseconds of a picture that nobody asked for before: with a quality that none of it had yet."""
-    asked: dict[Server, Iterator[str]] = {}
+    asked: dict[int, Iterator[str]] = {}  # by the port of a server
 
     def measure(server: Server, bench: Bench) -> float:
-        each = asked.setdefault(server, (f"{path}?quality={q}" for q in _QUALITIES for path in paths(server)))
+        each = asked.setdefault(server.http_port, (f"{path}?quality={q}" for q in _QUALITIES for path in paths(server)))
         return paced(probes.fetch(server.http_port, each, JPEG, size_min), server) * 1000
 
     return measure

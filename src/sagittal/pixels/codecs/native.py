@@ -70,7 +70,8 @@ def _shifted(cells: Array, description: Description) -> Array:
         return cells
     low = description.high_bit + 1 - description.bits_stored
     if not description.signed:
-        return (cells >> low if low else cells) & cells.dtype.type((1 << description.bits_stored) - 1)
+        masked: Array = (cells >> low if low else cells) & cells.dtype.type((1 << description.bits_stored) - 1)
+        return masked
     up, down = size - 1 - description.high_bit, size - description.bits_stored
     moved = cells << up if up else cells
     typed = moved.view(description.dtype)

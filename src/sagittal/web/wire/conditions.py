@@ -44,7 +44,9 @@ def headers(tag: str) -> list[Header]:
 
 def unchanged(request: Request, tag: str) -> Response | None:
     """304 when the client holds this representation already (RFC 9110 13.1.2, compared weakly)."""
-    asked = ",".join(request.headers.getlist("if-none-match"))
+    asked = ",".join(value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match")
+    if not asked:
+        return None
     held = {item.strip().removeprefix("W/") for item in asked.split(",")}
     if "*" not in held and tag.removeprefix("W/") not in held:
         return None
