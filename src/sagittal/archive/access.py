@@ -7,14 +7,15 @@ speak a protocol.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sagittal.archive.index import MAIN_STORE
 from sagittal.archive.index.writer import AuditRow
-from sagittal.errors import NotAuthorized, NotFound
+from sagittal.errors import NotAuthorized, NotFound, SagittalError
 
+DETAIL_CHARACTERS = 200  # of a row of the audit log
 VERBS = frozenset({"echo", "store", "find", "get", "move", "delete", "undelete", "change", "admin"})
 
 
@@ -59,6 +60,23 @@ def places(principal: Principal, stores: Mapping[str, int]) -> dict[str, Princip
     """The stores that the principal may enter, by name, each with itself at work there."""
     may_all = "admin" in principal.verbs
     return {name: enter(principal, at) for name, at in stores.items() if may_all or at == principal.store}
+
+
+class Audited:
+    """Writes down what is denied or fails within."""
+
+    __slots__ = ("_audit", "_principal", "_verb")
+
+    def __init__(self, audit: Callable[[AuditRow], None], principal: Principal, verb: str) -> None:
+        self._audit, self._principal, self._verb = audit, principal, verb
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, SagittalError):
+            outcome = "denied" if isinstance(error, NotAuthorized) else "failed"
+            self._audit(audit_row(self._principal, self._verb, outcome, detail=error.text[:DETAIL_CHARACTERS]))
 
 
 def audit_row(

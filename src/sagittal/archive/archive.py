@@ -12,13 +12,12 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sagittal.archive import corrections, deletion, nonpatient, query, retrieve
-from sagittal.archive.access import LOCAL, Principal, audit_row, authorize
+from sagittal.archive.access import DETAIL_CHARACTERS, LOCAL, Audited, Principal, audit_row, authorize
 from sagittal.archive.changes import Change, Feed
 from sagittal.archive.deletion import Deleted, Purged, Tombstone
 from sagittal.archive.faults import Faults
@@ -43,7 +42,7 @@ from sagittal.archive.retrieve import InstanceRef, OpenObject
 from sagittal.archive.upkeep.rereading import renew
 from sagittal.archive.upkeep.statistics import Counts, Discrepancy, Figures, LatestStudy, Statistics
 from sagittal.dicom.scanning.memo import Memo
-from sagittal.errors import DirectoryHeld, NotAuthorized, SagittalError
+from sagittal.errors import DirectoryHeld, SagittalError
 from sagittal.limits import Limits
 
 T = TypeVar("T")
@@ -51,7 +50,6 @@ log = logging.getLogger("sagittal.archive")
 
 INDEX, LOCK = "index.db", "lock"
 _MAIN_VOLUME = 1
-_DETAIL_CHARACTERS = 200  # of a row of the audit log
 
 
 class Archive:
@@ -186,19 +184,18 @@ class Archive:
         """`run(connection)` in a transaction on the committer thread, committed together with its audit row."""
         return await self._committer.act(run, audit)
 
+    @property
+    def commits(self) -> int:
+        """Grows with each of them: what was found before it may be old."""
+        return self.readers.commits
+
     def audit(self, row: AuditRow) -> None:
         """A row for the audit log about something that changed nothing; written with the next batch."""
         self._committer.audit(row)
 
-    @contextmanager
-    def audited(self, principal: Principal, verb: str) -> Iterator[None]:
+    def audited(self, principal: Principal, verb: str) -> Audited:
         """What is denied or fails within is written down too; what is done writes its own row."""
-        try:
-            yield
-        except SagittalError as error:
-            outcome = "denied" if isinstance(error, NotAuthorized) else "failed"
-            self.audit(audit_row(principal, verb, outcome, detail=error.text[:_DETAIL_CHARACTERS]))
-            raise
+        return Audited(self.audit, principal, verb)
 
     def permit(
         self, principal: Principal, verb: str, detail: str = "", *, study_uid: str = "", number: int = 0
@@ -206,7 +203,7 @@ class Archive:
         """Raise NotAuthorized unless `principal` may do `verb`; either way it is written down, in one row."""
         with self.audited(principal, verb):
             authorize(principal, verb)
-        self.audit(audit_row(principal, verb, "done", "", study_uid, detail[:_DETAIL_CHARACTERS], number))
+        self.audit(audit_row(principal, verb, "done", "", study_uid, detail[:DETAIL_CHARACTERS], number))
 
     async def promote(self, principal: Principal, ref: InstanceRef) -> None:
         """Make a version that lies beside the current one the current one. NotFound."""

@@ -163,6 +163,8 @@ class OpenObject:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    __del__ = close  # who keeps one for later need not count who uses it
+
 
 async def instances(
     readers: Readers,
@@ -175,26 +177,22 @@ async def instances(
 ) -> list[InstanceRef]:
     """The current instances below what is named, by series and instance number. NotFound; Gone when deleted."""
     authorize(principal, "get")
-    uids = None if sop_instance_uids is None else tuple(sop_instance_uids)
-    if study_uid is None and series_uid is None and patient_id is None and uids is None:
-        raise BadRequest("nothing is named to retrieve")
-    store = principal.store
+    store, uids = principal.store, None if sop_instance_uids is None else tuple(sop_instance_uids)
 
     def select(connection: sqlite3.Connection) -> list[InstanceRef]:
-        named = [("study", study_uid), ("series", series_uid), ("patient", patient_id)]
-        if uids is not None:
-            named.append(("instances", json.dumps(uids)))
-        by = tuple(name for name, value in named if value is not None)
-        values = [value for _, value in named if value is not None]
+        listed = None if uids is None else json.dumps(uids)
+        named = {"study": study_uid, "series": series_uid, "patient": patient_id, "instances": listed}
+        by, values = zip(*((name, value) for name, value in named.items() if value is not None), strict=True)
         rows = connection.execute(instances_statement(store, by, CURRENT), values).fetchall()
-        if not rows and connection.execute(instances_statement(store, by, DELETED), values).fetchone():
-            raise Gone("deleted")
+        if not rows:
+            gone = connection.execute(instances_statement(store, by, DELETED), values).fetchone()
+            raise Gone("deleted") if gone else NotFound("no such instances")
         return _with_corrections(connection, store, [InstanceRef(*row) for row in rows])
 
-    key = (store, study_uid, series_uid, patient_id, uids)
+    key = store, study_uid, series_uid, patient_id, uids
+    if key[1:] == (None, None, None, None):
+        raise BadRequest("nothing is named to retrieve")
     found = await readers.recall(key, select, lambda refs: len(refs) == 1)
-    if not found:
-        raise NotFound("no such instances")
     return list(found)
 
 

@@ -5,6 +5,7 @@ It deliberately knows no clause of PS3.18: those are in `search`, `retrieve`, `s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,9 +17,10 @@ from sagittal.archive.transcoding.maker import Maker
 from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
 from sagittal.web.render.shelf import Shelf
-from sagittal.web.routes import dicom_web
+from sagittal.web.routes import Often, dicom_web
 from sagittal.web.security import DEFAULT_HEADERS, Guard
 from sagittal.web.wire.forwarded import origin, without_prefix
+from sagittal.web.wire.uri import PREFIX
 from sagittal.workers.pool import Pool
 
 if TYPE_CHECKING:
@@ -35,8 +37,10 @@ class WebApp:
         limits = settings.limits.web
         pictures, thumbnails = Shelf(limits.pictures_bytes_max), Shelf(limits.thumbnails_bytes_max)
         self.house = House(archive, settings, readers, workers, maker, pictures, thumbnails)
-        made = routes(self.house)
-        self._inside = Guard(Router(made, redirect_slashes=False), settings, archive.stores)
+        service = dicom_web(self.house)
+        made = routes(self.house, service)
+        router = Often(service, Router(made, redirect_slashes=False))
+        self._inside = Guard(router, settings, archive.stores)
         self._own = {"stores", *(str(getattr(route, "path", "")).split("/", 2)[1] for route in made)}
         self._prefix = urlsplit(settings.public_url or "").path.rstrip("/")
 
@@ -76,7 +80,7 @@ class WebApp:
 def _add_headers(message: Message) -> None:
     headers = message.setdefault("headers", [])
     present = {name for name, _ in headers}
-    headers.extend((name, value) for name, value in DEFAULT_HEADERS.items() if name not in present)
+    headers += [header for header in DEFAULT_HEADERS.items() if header[0] not in present]
 
 
 def create_app(archive: Archive, settings: Settings, workers: Pool | None = None, maker: Maker | None = None) -> WebApp:
@@ -85,8 +89,8 @@ def create_app(archive: Archive, settings: Settings, workers: Pool | None = None
     return WebApp(archive, settings, workers, maker or Maker(archive, workers, settings.limits))
 
 
-def routes(house: House) -> list[BaseRoute]:
-    """Every route, in the order in which they are tried."""
+def routes(house: House, service: Sequence[Route]) -> list[BaseRoute]:
+    """Every route, in the order in which they are tried; `service` are those of PS3.18."""
     from sagittal.web.api.events import Changes
     from sagittal.web.api.health import Health
     from sagittal.web.api.lazy import LazyApi
@@ -96,7 +100,7 @@ def routes(house: House) -> list[BaseRoute]:
 
     health, page = Health(house), Page(house)
     return [
-        *dicom_web(house),
+        Mount(PREFIX, routes=service),
         Route("/wado", WadoUri(house).object),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),

@@ -11,14 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Match, Mount, Route
+from starlette.routing import Route
 
 from sagittal.web.wire.resources import NON_PATIENT
 from sagittal.web.wire.uri import PREFIX
 
 if TYPE_CHECKING:
     from starlette.responses import Response
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from sagittal.web.house import House
 
@@ -89,8 +89,31 @@ RESOURCES: tuple[Resource, ...] = (
 )
 
 
-_GET = ("GET", "HEAD")
-_OFTEN = (_FRAME_LIST, _FRAME_LIST + "/rendered", INSTANCE + "/rendered", INSTANCE + "/thumbnail")
+_OFTEN = frozenset((_FRAME_LIST, _FRAME_LIST + "/rendered", INSTANCE + "/rendered", INSTANCE + "/thumbnail"))
+
+
+class Often:
+    """In front of the router: what is asked for image by image is found by the words of its path, no pattern tried."""
+
+    def __init__(self, service: Iterable[Route], router: ASGIApp) -> None:
+        """`service` is what the router has below /dicom-web."""
+        self._router = router
+        self._known: dict[tuple[str, ...], tuple[list[str], Callable[[Request], Awaitable[Response]]]] = {}
+        for route in service:
+            if route.path in _OFTEN and "GET" in (route.methods or ()):
+                words = (PREFIX + route.path).split("/")  # every other one is a parameter
+                self._known[tuple(words[::2])] = [name.strip("{}") for name in words[3::2]], route.endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        words = scope["path"].split("/")
+        found = self._known.get(tuple(words[::2]))
+        if found is None or words[1] != PREFIX[1:] or not all(words[3::2]) or scope["method"] != "GET":
+            await self._router(scope, receive, send)
+            return
+        names, handler = found
+        scope["path_params"] = dict(zip(names, words[3::2], strict=True))
+        answer = await handler(Request(scope, receive, send))
+        await answer(scope, receive, send)
 
 
 class Handled(Route):
@@ -106,33 +129,7 @@ class Handled(Route):
         self.app = app
 
 
-class Often(BaseRoute):
-    """What is asked for image by image, found in one step: every second segment of such an address is a name, those
-    between are values. All else, other methods too, is left to the routes that come after.
-    """
-
-    path = PREFIX + "/"
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        found = {tuple(route.path.split("/")[1::2]): route for route in routes}
-        self._routes = {names: (route.app, tuple(route.param_convertors)) for names, route in found.items()}
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """By the path, which begins with the service's."""
-        path: str = scope["path"]
-        parts = path.split("/")
-        found, values = self._routes.get(tuple(parts[2::2])), parts[3::2]
-        if found is None or not path.startswith(self.path) or not all(values) or scope["method"] not in _GET:
-            return Match.NONE, {}
-        app, variables = found
-        return Match.FULL, {"endpoint": app, "path_params": dict(zip(variables, values, strict=True))}
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As `matches` found it."""
-        await scope["endpoint"](scope, receive, send)
-
-
-def dicom_web(house: House) -> list[BaseRoute]:
+def dicom_web(house: House) -> list[Route]:
     """The table as routes; each class of handlers is made once. Every resource says its methods (8.9)."""
     made: dict[str, object] = {}
 
@@ -144,9 +141,4 @@ def dicom_web(house: House) -> list[BaseRoute]:
         return Handled(path, getattr(made[where], verb), [method])
 
     paths = dict.fromkeys(each.path for each in RESOURCES)
-    routes = [route(*each) for each in RESOURCES]
-    routes += [route("OPTIONS", path, _CAPABILITIES) for path in paths]
-    return [
-        Often(each for each in routes if each.path in _OFTEN and "GET" in (each.methods or ())),
-        Mount(PREFIX, routes=routes),
-    ]
+    return [*(route(*each) for each in RESOURCES), *(route("OPTIONS", path, _CAPABILITIES) for path in paths)]

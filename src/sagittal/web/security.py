@@ -69,7 +69,7 @@ class Guard:
         scope["principal"] = enter(principal, number)
 
     def _host(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
-        if sum(name == b"host" for name, _ in scope["headers"]) != 1:
+        if [name for name, _ in scope["headers"]].count(b"host") != 1:
             raise BadRequest("exactly one Host header is needed")
         host = headers[b"host"].decode("latin-1").lower()
         name = host_name(host)

@@ -75,6 +75,7 @@ class MadeUpArchive:
     principals: list[Principal] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     limits: Limits = field(default_factory=Limits)
+    commits: int = 0
     readers: None = None  # of the report on images, which no test of these asks for
     feed: list[list[Change]] = field(default_factory=list)
     stores: dict[str, int] = field(default_factory=lambda: {"main": 1})
@@ -99,7 +100,9 @@ class MadeUpArchive:
     def audited(self, principal: Principal, verb: str) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def permit(self, principal: Principal, verb: str, detail: str = "") -> None:
+    def permit(
+        self, principal: Principal, verb: str, detail: str = "", *, study_uid: str = "", number: int = 0
+    ) -> None:
         authorize(principal, verb)
 
     def figures(self) -> Figures:

@@ -56,7 +56,7 @@ class Readers:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="index-reader")
         self._local = threading.local()
         self._recent: OrderedDict[Hashable, Any] = OrderedDict()
-        self._commits = 0
+        self.commits = 0
         self._connections: list[sqlite3.Connection] = []
 
     async def run(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
@@ -73,9 +73,9 @@ class Readers:
             self._recent.move_to_end(key)
             found: T = self._recent[key]
             return found
-        commits = self._commits
+        commits = self.commits
         found = await self.run(act)
-        if commits == self._commits and small(found):  # what was read before a commit may be old
+        if commits == self.commits and small(found):  # what was read before a commit may be old
             self._recent[key] = found
             if len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)
@@ -83,7 +83,7 @@ class Readers:
 
     def forget(self) -> None:
         """Something was committed; called on the loop before the writer is answered."""
-        self._commits += 1
+        self.commits += 1
         self._recent.clear()
 
     def _act(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:

@@ -9,22 +9,26 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-from starlette.responses import Response
+from typing import TYPE_CHECKING, TypeVar
 
 from sagittal.dicom.syntaxes import EXPLICIT_BE
 from sagittal.web.retrieve.objects import Ranges
 from sagittal.web.wire.accept import Choice
 from sagittal.web.wire.conditions import Header
 from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.stream import Whole
 
 if TYPE_CHECKING:
-    from sagittal.archive.archive import Archive
-    from sagittal.archive.retrieve import InstanceRef
+    from starlette.responses import Response
 
+    from sagittal.archive.archive import Archive
+    from sagittal.archive.retrieve import InstanceRef, OpenObject
+
+K = TypeVar("K")
+V = TypeVar("V")
 _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
-_OPENED = 256  # objects remembered to have been opened: so their names are in memory too
+_SEEN = 256  # objects remembered to have been opened: so their names are in memory too
+_OPEN = 16  # of them that stay open, until something is committed
 _PIECES_MAX = 64
 
 
@@ -34,7 +38,9 @@ class AtHand:
     def __init__(self, archive: Archive, bytes_max: int) -> None:
         self._archive = archive
         self._bytes_max = bytes_max
-        self._opened: OrderedDict[str, None] = OrderedDict()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._open: OrderedDict[int, OpenObject] = OrderedDict()
+        self._commits = 0  # when they were opened
 
     def answer(
         self, ref: InstanceRef, found: Sequence[Ranges], choice: Choice, where: Sequence[str], more: Iterable[Header]
@@ -51,11 +57,7 @@ class AtHand:
         body = self._body(ref, found, heads, close)
         if body is None:
             return None
-        answer = Response(memoryview(body))
-        answer.raw_headers = [
-            (b"content-type", content_type.encode("latin-1")), *more, (b"content-length", b"%d" % len(body))
-        ]  # fmt: skip
-        return answer
+        return Whole(body, content_type, more)
 
     def _may(self, ref: InstanceRef, found: Sequence[Ranges]) -> bool:
         if _NO_WAIT is None or ref.syntax_uid == EXPLICIT_BE:
@@ -65,11 +67,8 @@ class AtHand:
             return False
         if any((offset | length) & 7 for offset, length in pieces):
             return False
-        known = ref.digest in self._opened
-        self._opened[ref.digest] = None
-        self._opened.move_to_end(ref.digest)
-        if len(self._opened) > _OPENED:
-            self._opened.popitem(last=False)
+        known = ref.digest in self._seen
+        _put(self._seen, ref.digest, None, _SEEN)
         return known
 
     def _body(
@@ -78,17 +77,33 @@ class AtHand:
         size = sum(length for ranges in found for _, length in ranges) // 8
         body = bytearray(sum(map(len, heads)) + size + len(close))
         view, at = memoryview(body), 0
-        with self._archive.open_object(ref) as opened:
-            for head, ranges in zip(heads, found, strict=True):
-                view[at : at + len(head)] = head
-                at += len(head)
-                for offset, length in ranges:
-                    end = at + length // 8
-                    if not _read(opened.fd, opened.data_set_offset + offset // 8, view[at:end]):
-                        return None
-                    at = end
+        opened = self._opened(ref)
+        for head, ranges in zip(heads, found, strict=True):
+            view[at : at + len(head)] = head
+            at += len(head)
+            for offset, length in ranges:
+                end = at + length // 8
+                if not _read(opened.fd, opened.data_set_offset + offset // 8, view[at:end]):
+                    return None
+                at = end
         view[at:] = close
         return body
+
+    def _opened(self, ref: InstanceRef) -> OpenObject:
+        if self._commits != self._archive.commits:  # it may have repaired or removed files
+            self._commits = self._archive.commits
+            self._open.clear()
+        opened = self._open.get(ref.id) or self._archive.open_object(ref)
+        _put(self._open, ref.id, opened, _OPEN)
+        return opened
+
+
+def _put(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    """As the one used last."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > most:
+        kept.popitem(last=False)
 
 
 def _read(fd: int, offset: int, into: memoryview) -> bool:

@@ -7,7 +7,8 @@ of each, RGB where the code stream transforms colours. Videos have no frames her
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import Response
 
@@ -25,7 +26,20 @@ from sagittal.web.wire.stream import Pushed
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from sagittal.archive.retrieve import InstanceRef
     from sagittal.web.house import House
+    from sagittal.web.wire.accept import Choice
+
+
+_HEADS = 32  # of requests that are remembered, 64 KiB each at the most
+
+
+class Found(NamedTuple):
+    """What the head of a request says of the frames of an object, whichever it names."""
+
+    ref: InstanceRef
+    choice: Choice
+    held_at: str
 
 
 class Frames:
@@ -35,6 +49,8 @@ class Frames:
         self._house, self._archive = house, house.archive
         limits = house.settings.limits
         self._limits = limits.web
+        self._heads: dict[Hashable, Found] = {}
+        self._commits = 0  # when they were found
         self._packaging = Packaging(house)
         self._at_hand = AtHand(house.archive, limits.web.read_chunk_bytes)
         self._stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
@@ -42,19 +58,10 @@ class Frames:
 
     async def frames(self, request: Request) -> Response:
         numbers = uri.frame_list(request.path_params["frames"], self._limits.frames_per_request_max)
-        study, series, instance = uri.uids(request.path_params)
-        refs = await self._archive.instances(
-            request.scope["principal"], study_uid=study, series_uid=series, sop_instance_uids=[instance or ""]
-        )
-        ref = refs[0]
+        ref, choice, held_at = await self._found(request, single=len(numbers) == 1)
         if max(numbers) > (ref.frames or 1):
             raise NotFound(f"the instance has {ref.frames or 1} frames")
-        if syntax(ref.syntax_uid).video:
-            raise NotAcceptable("a video is not held frame by frame; it is answered whole by …/bulkdata/7FE00010")
-        choice = frame_choice(acceptable(request, self._limits.accept_ranges_max), ref, single=len(numbers) == 1)
-        addresses = uri.addresses(request, self._house.settings)
-        held_at = addresses.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
-        tag = entity_tag("frames", ref.digest, choice.offer, numbers, held_at, weak=choice.multipart)
+        tag = entity_tag("frames", ref.digest, choice.offer.media_type, numbers, held_at, weak=choice.multipart)
         if (answer := unchanged(request, tag)) is not None:
             return answer
         where = [f"{held_at}/frames/{number}" for number in numbers]
@@ -64,10 +71,42 @@ class Frames:
             return Pushed(self._transcoded.frames(ref, numbers, choice, framing, where), type_, headers(tag))
         if syntax(ref.syntax_uid).deflated:
             return self._packaging.parts(choice, self._stored.inflated_frames(ref, numbers), where, None, headers(tag))
-        first, *found = await self._archive.frame_ranges(ref, [1, *numbers])
-        at_once = self._at_hand.answer(ref, found, choice, where, headers(tag))
+        places = await self._archive.frame_ranges(ref, numbers)
+        at_once = self._at_hand.answer(ref, places, choice, where, headers(tag))
         if at_once is not None:
             return at_once
-        sizes = [sum(-(-length // 8) for _, length in ranges) for ranges in found]
-        parts = self._stored.frames(ref, found, first[0][0] // 8)
+        sizes = [sum(-(-length // 8) for _, length in ranges) for ranges in places]
+        [first] = await self._archive.frame_ranges(ref, [1])
+        parts = self._stored.frames(ref, places, first[0][0] // 8)
         return self._packaging.parts(choice, parts, where, sizes, headers(tag))
+
+    async def _found(self, request: Request, single: bool) -> Found:
+        """The same for the same head until something is committed: frames are asked for one after another."""
+        scope, commits = request.scope, self._archive.commits
+        if commits != self._commits:
+            self._commits = commits
+            self._heads.clear()
+        study, series, instance = (scope["path_params"][name] for name in ("study", "series", "instance"))
+        head = (single, study, series, instance, scope["principal"], scope.get("store"), scope["scheme"],
+                scope["server"], scope["client"], scope["query_string"], *scope["headers"])  # fmt: skip
+        found = self._heads.get(head)
+        if found is not None:
+            self._archive.permit(scope["principal"], "get", study_uid=found.ref.study_uid or "", number=1)
+            return found
+        found = await self._looked_up(request, single)
+        if commits == self._archive.commits:
+            if len(self._heads) >= _HEADS:
+                del self._heads[next(iter(self._heads))]
+            self._heads[head] = found
+        return found
+
+    async def _looked_up(self, request: Request, single: bool) -> Found:
+        study, series, instance = uri.uids(request.path_params)
+        [ref] = await self._archive.instances(
+            request.scope["principal"], study_uid=study, series_uid=series, sop_instance_uids=[instance or ""]
+        )
+        if syntax(ref.syntax_uid).video:
+            raise NotAcceptable("a video is not held frame by frame; it is answered whole by …/bulkdata/7FE00010")
+        choice = frame_choice(acceptable(request, self._limits.accept_ranges_max), ref, single)
+        addresses = uri.addresses(request, self._house.settings)
+        return Found(ref, choice, addresses.instance(study, series or "", ref.sop_instance_uid))

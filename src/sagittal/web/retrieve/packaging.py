@@ -31,7 +31,8 @@ _BY_BYTES: Header = (b"accept-ranges", b"bytes")
 
 def acceptable(request: Request, ranges_max: int) -> list[MediaType]:
     """What the client takes: the `accept` query parameter goes before the header (PS3.18 8.3.3.1)."""
-    return accepted(request.headers.getlist("accept"), request.query_params.getlist("accept"), ranges_max)
+    query = request.query_params.getlist("accept") if request.scope["query_string"] else ()
+    return accepted(request.headers.getlist("accept"), query, ranges_max)
 
 
 class Packaging:

@@ -14,8 +14,9 @@ What is taken more kindly than PS3.18 says, because clients need it:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE
 from sagittal.errors import BadRequest, NotAcceptable
@@ -54,6 +55,7 @@ DEFAULT_SYNTAXES: Mapping[str, str] = {
     "image/jxl": f"{_P}.4.110",
 }
 
+_REMEMBERED_CHARACTERS = 1_000  # of an `Accept` that is remembered; browsers send some 150
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\Z')
 
 
@@ -159,7 +161,13 @@ def _quality(text: str) -> float:
 
 def accepted(values: Iterable[str], query: Iterable[str] = (), ranges_max: int = 64) -> list[MediaType]:
     """The acceptable media ranges, best first. Invalid ones are ignored (PS3.18 8.7.7), none at all is `*/*`."""
-    texts = [text for value in (list(query) or list(values)) for text in _outside_quotes(value, ",") if text.strip()]
+    given = tuple(query) or tuple(values)
+    known = sum(map(len, given)) <= _REMEMBERED_CHARACTERS
+    return list((_remembered if known else _read)(given, ranges_max))
+
+
+def _read(given: tuple[str, ...], ranges_max: int) -> Sequence[MediaType]:
+    texts = [text for value in given for text in _outside_quotes(value, ",") if text.strip()]
     if len(texts) > ranges_max:
         raise BadRequest(f"more than {ranges_max} media ranges to accept (limits.web.accept_ranges_max)")
     ranges: list[MediaType] = []
@@ -171,6 +179,10 @@ def accepted(values: Iterable[str], query: Iterable[str] = (), ranges_max: int =
     if not texts:
         return [MediaType("*/*")]
     return sorted((r for r in ranges if r.q > 0), key=lambda r: -r.q)
+
+
+# A client says the same with each of its requests, and reading it costs more than finding what is asked for.
+_remembered = lru_cache(maxsize=256)(_read)
 
 
 def accepts(ranges: Iterable[MediaType], *types: str) -> str | None:

@@ -46,6 +46,15 @@ def batched(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[list[bytes]]:
         yield batch
 
 
+class Whole(Response):
+    """An answer whose body is there: no more is done to it than to send it."""
+
+    def __init__(self, body: bytes | bytearray, content_type: str, headers: Iterable[Header] = ()) -> None:
+        self.status_code, self.background, self.body = 200, None, memoryview(body)
+        length = b"%d" % len(body)
+        self.raw_headers = [(b"content-type", content_type.encode("latin-1")), *headers, (b"content-length", length)]
+
+
 class Streamed(Response):
     """An answer whose body is an iterator, run on `readers`; errors before the first bytes still become an answer."""
 
