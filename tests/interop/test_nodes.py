@@ -64,6 +64,29 @@ def test_a_node_is_kept_as_it_was_said(served: bool, tmp_path: Path, start_serve
     assert sagittal("nodes", "show", "NOBODY", *place).returncode != 0
 
 
+@pytest.mark.parametrize("served", [False, True])
+def test_what_is_changed_is_told_as_json(served: bool, tmp_path: Path, start_server: Callable[..., Served]) -> None:
+    data = tmp_path / "data"
+    if served:
+        start_server(data=data)
+    place = ("--data", data, "--json")
+
+    def told(*arguments: str) -> Any:
+        ran = sagittal(*arguments, *place)
+        assert ran.returncode == 0, ran.stderr
+        (line,) = ran.stdout.splitlines()
+        return json.loads(line)
+
+    added = told("nodes", "add", "CT1@192.0.2.1:104", *SAID)
+    added.pop("fixed", None)
+    assert added == SHOWN
+    assert told("nodes", "remove", "CT1") == {"aet": "CT1", "removed": True}
+    token = told("config", "token", "add", "reader", "--verb", "find")
+    assert len(token.pop("token")) >= 32
+    assert token == {"name": "reader", "verbs": ["find"], "store": ""}
+    assert told("config", "token", "revoke", "reader") == {"name": "reader", "revoked": True}
+
+
 def ask(server: Served, path: str) -> Any:
     request = urllib.request.Request(f"{server.http}{path}", headers={"accept": "application/dicom+json"})
     with urllib.request.urlopen(request) as answer:

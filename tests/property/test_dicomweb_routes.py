@@ -42,6 +42,9 @@ PALETTE = uid("palette")  # a non-patient instance
 MANY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+ELSEWHERE = ("/api/", "/wado", "/stores/")  # of paths that are not below /dicom-web
+
+
 class Answer(NamedTuple):
     status: int
     headers: dict[bytes, bytes]
@@ -64,7 +67,7 @@ class Caller:
     ) -> Answer:
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-            "path": path if path.startswith("/api/") else "/dicom-web" + path,
+            "path": path if path.startswith(ELSEWHERE) else "/dicom-web" + path,
             "raw_path": b"", "query_string": query, "root_path": "",
             "headers": [(b"host", b"localhost:8042"), *(headers or [])],
             "client": ("127.0.0.1", 50_000), "server": ("127.0.0.1", 8042),
@@ -306,6 +309,36 @@ def test_ours(call: Caller, resource: Resource, data: st.DataObject) -> None:
     assert answer.status < 500, answer
 
 
+URI_NAMES = st.one_of(
+    st.sampled_from(
+        [
+            *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "charset", "anonymize", "annotation"),
+            *("rows", "columns", "region", "windowCenter", "windowWidth", "frameNumber", "imageQuality"),
+            *("presentationUID", "presentationSeriesUID", "transferSyntax"),
+        ]
+    ),
+    ANYTHING,
+)
+
+
+@settings(MANY, max_examples=150)
+@given(st.lists(st.tuples(URI_NAMES, VALUES), max_size=5), st.booleans(), HEADERS)
+def test_wado_uri(call: Caller, pairs: list[tuple[str, str]], held: bool, headers: list[tuple[bytes, bytes]]) -> None:
+    """PS3.18 9, of what is held or of anything."""
+    built = OBJECTS[0]
+    named = [("requestType", "WADO"), ("studyUID", built.study_uid), ("seriesUID", built.series_uid)]
+    named += [("objectUID", built.sop_instance_uid)]
+    check(call("GET", "/wado", encoded([*(named if held else []), *pairs]), headers))
+
+
+@MANY
+@given(ANYTHING, st.sampled_from(["dicom-web/studies", "wado", "api/changes", "stores/main/dicom-web/studies", ""]))
+def test_any_store(call: Caller, name: str, below: str) -> None:
+    answer = call("GET", f"/stores/{name}/{below}")
+    check(answer)
+    assert answer.status >= 400 or name == "main"
+
+
 SEARCHES = [one for one in RESOURCES if one.method == "GET" and "search" in one.handler]
 
 
@@ -334,5 +367,9 @@ def test_the_walk_reaches_what_is_held(call: Caller) -> None:
     where = f"/api/studies/{HELD['study'][0]}"
     assert call("PATCH", where, b"", [(b"content-type", b"application/json")], given).status == 200
     assert len(json.loads(call("GET", f"{where}/corrections").body)) == 1
+    named = [("requestType", "WADO"), ("studyUID", OBJECTS[0].study_uid), ("seriesUID", OBJECTS[0].series_uid)]
+    named += [("objectUID", OBJECTS[0].sop_instance_uid), ("contentType", "application/dicom")]
+    assert call("GET", "/wado", encoded(named)).status == 200
+    assert call("GET", "/stores/main/dicom-web/studies").status == 200
     assert json.loads(call("GET", "/instances/count").body) == {"count": len(OBJECTS)}
     assert CT.encode() in call("GET", "/instances").body

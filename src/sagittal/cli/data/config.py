@@ -58,14 +58,16 @@ def token() -> None:
 @click.option("--verb", "verbs", multiple=True, help=f"What it lets do; repeatable [{' '.join(VERBS)}].")
 @click.option("--store", default="", metavar="NAME", help="The only store it lets into, unless it may admin [main].")
 @data_option
-def add_token(name: str, verbs: tuple[str, ...], store: str, data: Path) -> None:
+@json_option
+def add_token(name: str, verbs: tuple[str, ...], store: str, data: Path, as_json: bool) -> None:
     """Make a token, or a new one of this name; it is printed once and kept nowhere."""
     if not name.isprintable() or not 0 < len(name) <= 64:
         raise UsageError("a token needs a name of at most 64 printable characters")
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode()).hexdigest()
-    run(_put(data, {"name": name, "digest": digest, "verbs": sorted(set(verbs or VERBS)), "store": store}))
-    click.echo(secret)
+    row = {"name": name, "verbs": sorted(set(verbs or VERBS)), "store": store}
+    run(_put(data, row | {"digest": digest}))
+    result(as_json, row | {"token": secret}, secret)
     say(f"the token {name} is shown only here; clients send it as Authorization: Bearer …")
 
 
@@ -82,9 +84,12 @@ def list_tokens(data: Path, as_json: bool) -> None:
 @token.command("revoke")
 @click.argument("name")
 @data_option
-def revoke(name: str, data: Path) -> None:
+@json_option
+def revoke(name: str, data: Path, as_json: bool) -> None:
     """End a token."""
     run(_revoke(data, name))
+    if as_json:
+        result(True, {"name": name, "revoked": True})
     say(f"the token {name} holds no more")
 
 

@@ -66,23 +66,36 @@ def show_node(aet: str, data: Path, as_json: bool) -> None:
 @click.option("--timezone", default="", metavar="OFFSET", help="Its offset from UTC, as +0100.")
 @click.option("--store", default="", metavar="NAME", help="The store that it works in [that of the title it calls].")
 @data_option
+@json_option
 def add_node(
-    peer: str, data: Path, duplicates: str | None, verbs: str, syntax_order: str, issuer: str, **more: Any
+    peer: str,
+    data: Path,
+    duplicates: str | None,
+    verbs: str,
+    syntax_order: str,
+    issuer: str,
+    as_json: bool,
+    **more: Any,
 ) -> None:
     """Add a node, or change the one of this AE title: what is not given then is as if never given."""
-    parse_peer(peer)
+    aet = parse_peer(peer).aet
     more |= {"duplicates": duplicates or "", "issuer_of_patient_id": issuer, "addresses": list(more["addresses"])}
     more |= {"verbs": _split(verbs), "syntax_order": _split(syntax_order)}
     run(_add(data, peer, more))
+    if as_json:
+        result(True, next(row for row in run(_list(data)) if row["aet"] == aet))
     say(f"{peer} is a node")
 
 
 @command.command("remove")
 @click.argument("aet", metavar="AET")
 @data_option
-def remove_node(aet: str, data: Path) -> None:
+@json_option
+def remove_node(aet: str, data: Path, as_json: bool) -> None:
     """Remove a node."""
     run(_remove(data, aet))
+    if as_json:
+        result(True, {"aet": aet, "removed": True})
     say(f"{aet} is no node any more")
 
 

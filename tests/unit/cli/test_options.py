@@ -1,0 +1,35 @@
+"""What every command has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from sagittal.cli import group
+
+DOCUMENTS = {"json", "xml", "conformance"}  # what these print is a document itself
+
+
+def commands(found: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(found, click.Group):
+        yield name, found
+        return
+    context = click.Context(found)
+    for each in found.list_commands(context):
+        inner = found.get_command(context, each)
+        assert inner is not None
+        yield from commands(inner, f"{name} {each}".strip())
+
+
+ALL = dict(commands(group))
+
+
+@pytest.mark.parametrize("name", sorted(ALL.keys() - DOCUMENTS))
+def test_results_can_be_had_as_json(name: str) -> None:
+    assert "--json" in {option for parameter in ALL[name].params for option in parameter.opts}
+
+
+def test_documents_are_commands() -> None:
+    assert ALL.keys() >= DOCUMENTS
