@@ -77,6 +77,10 @@ FOUND: dict[str, Any] = {
         ({DATE: "20240229-20240301", TIME: "2331-0100"}, {"combined_datetime": True}, False),
         ({DATE: "20240301-", TIME: "0430-"}, {"combined_datetime": True, "timezone": 0}, True),
         ({DATE: "-20240301", TIME: "-0429"}, {"combined_datetime": True, "timezone": 0}, False),
+        # Ranges of two forms are matched each for itself (PS3.4 C.2.2.2.5.4).
+        ({DATE: "20240228-", TIME: "-0100"}, {"combined_datetime": True}, False),
+        ({DATE: "20240228-20240301", TIME: "2330-"}, {"combined_datetime": True}, True),
+        ({DATE: "20240227-20240301", TIME: "0900"}, {"combined_datetime": True}, False),
         ({MOMENT: "20240229"}, {}, True),
         ({MOMENT: "20240301"}, {"timezone": 0}, True),
         ({MOMENT: "20240301043000+0000-20240301043001+0000"}, {}, True),

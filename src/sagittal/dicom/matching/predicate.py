@@ -120,9 +120,17 @@ def _joined(keys: Keys, options: Options) -> Iterable[tuple[Tag, tuple[str, str]
 
 
 def are_combined(dates: str, clock: str) -> bool:
-    """Whether a key of a date and one of its time are one (PS3.4 C.2.2.2.5): two values, no lists or patterns."""
+    """Whether a key of a date and one of its time are one (PS3.4 C.2.2.2.5.4): two values, no lists or patterns; of a
+    range of dates the times are one of the same form, open at the same end.
+    """
     both = dates.strip() and clock.strip() and EMPTY not in (dates, clock)
-    return bool(both) and not any(mark in dates + clock for mark in "*?\\")
+    if not both or any(mark in dates + clock for mark in "*?\\"):
+        return False
+    return "-" not in dates or _form(dates) == _form(clock)
+
+
+def _form(text: str) -> tuple[bool, ...]:
+    return tuple(bool(part.strip()) for part in text.split("-"))
 
 
 def _combined(tag: Tag, texts: tuple[str, str], options: Options) -> _Made | None:
