@@ -6,6 +6,7 @@ Deliberately not here: walking folders, writing results.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from sagittal.convert import report, waveform
@@ -13,6 +14,7 @@ from sagittal.convert.documents import DOCUMENTS, document
 from sagittal.convert.overlaid import shown_frame
 from sagittal.convert.rendered import options_of
 from sagittal.dicom.part10 import Part10Head
+from sagittal.dicom.reader import Memo
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
@@ -37,7 +39,13 @@ def object_in(file: Input, limits: ReaderLimits | None = None) -> Image:
         at += len(data)
     start = head.data_set_offset
     data_set = Input(file.fd, file.offset + start, file.length - start)
-    return read_whole(_chunks(data_set), head.syntax_uid, data_set.read, limits)
+    return read_whole(_chunks(data_set), head.syntax_uid, data_set.read, limits, memo=_memo())
+
+
+@cache
+def _memo() -> Memo:
+    """What was read by this worker, which often gets the files of one series one after another."""
+    return Memo()
 
 
 def rendered(

@@ -113,6 +113,16 @@ class _Input:
             count -= len(piece)
             yield piece
 
+    def pass_over(self, count: int) -> None:
+        """The next `count` bytes are not wanted."""
+        while count:
+            step = min(count, PIECE_BYTES)
+            if self.available(step) < step:
+                raise Malformed("truncated", "the data set ends inside an element", self.offset)
+            self._start += step
+            self.offset += step
+            count -= step
+
     def held(self) -> tuple[bytes, int, int]:
         """What is at hand, where its next byte is, and the offset of its first."""
         return self._held, self._start, self.offset - self._start
@@ -181,8 +191,7 @@ class Walk:
                 event = self._element(frame) if frame.kind == "elements" else self._item(frame)
                 if event is not None:
                     yield event
-                    for _ in self.pieces():  # what the consumer left
-                        pass
+                    data.pass_over(self._value_end - data.offset)  # what the consumer left
         if len(self._stack) == 2 and self._stack[1].kind == "fragments":
             yield self._close(data.offset)  # the delimiter after the last fragment is missing
         if len(self._stack) > 1:

@@ -22,6 +22,8 @@ from sagittal.pixels.transcode import Changes, embedded_overlays, plan
 class Extracting(Transcoding):
     """Chosen frames on their way to a Little Endian syntax. NotAcceptable at once when they can't be."""
 
+    _takes_runs = False
+
     def __init__(self, image: Image, opened: Open, to_syntax: str, extraction: Extraction) -> None:
         super().__init__(image, opened, to_syntax, Options(reversible=True), numbers=extraction.frames)
         if self._target.deflated or not self._target.little_endian:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from sagittal.dicom.frameindex import FrameIndex
-from sagittal.dicom.reader import Reader
+from sagittal.dicom.reader import Memo, Reader
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, syntax
 from sagittal.errors import NotFound, PixelsUndecodable
 from sagittal.limits import PixelLimits, ReaderLimits
@@ -127,11 +127,13 @@ def kept(
 
 
 def read_whole(
-    chunks: Iterable[bytes], syntax_uid: str, read: Read, reader: ReaderLimits, limits: PixelLimits | None = None
-) -> Image:
+    chunks: Iterable[bytes], syntax_uid: str, read: Read, reader: ReaderLimits, limits: PixelLimits | None = None,
+    memo: Memo | None = None,
+) -> Image:  # fmt: skip
     """The object that a data set is, read from its first byte to its last; `read` gives bytes of it by place.
 
-    A deflated one is inflated and held in memory, so `chunks` alone are read then. Raises what the reader raises.
+    A deflated one is inflated and held in memory, so `chunks` alone are read then. `memo`: of those read before it.
+    Raises what the reader raises.
     """
     texts: list[str] = []
     stored = syntax(syntax_uid)
@@ -139,8 +141,8 @@ def read_whole(
         from sagittal.dicom.reencode import reencode
 
         plain = b"".join(reencode(chunks, stored, syntax(EXPLICIT_LE), reader))
-        return read_whole([plain], EXPLICIT_LE, lambda at, length: plain[at : at + length], reader, limits)
-    parsing = Reader(stored, wanted=frozenset(), limits=reader, metadata=texts.append)
+        return read_whole([plain], EXPLICIT_LE, lambda at, length: plain[at : at + length], reader, limits, memo)
+    parsing = Reader(stored, wanted=frozenset(), limits=reader, memo=memo, metadata=texts.append)
     for chunk in chunks:
         parsing.feed(chunk)
     parsed = parsing.finish()

@@ -46,6 +46,7 @@ class Transcoding:
     """
 
     plan: Plan | None  # None: nothing to decode, the data set only has another form
+    _takes_runs = True  # what `_edited` gives can do with elements that come together
 
     def __init__(
         self, image: Image, opened: Open, to_syntax: str, options: Options | None = None, instance_uid: str = "",
@@ -112,7 +113,7 @@ class Transcoding:
     ) -> Iterator[bytes]:
         table = self._table(lengths)
         described = self._changes(made, lengths)
-        walk = Walk(self._open(), self._source, self._limits)
+        walk = Walk(self._open(), self._source, self._limits, runs=self._takes_runs)
         edited = self._edited(walk, Changes(described.members | table.members(), described.removed), plain)
         yield from written(walk, edited.before(), plain)
         if edited.pixels is None:

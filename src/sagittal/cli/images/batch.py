@@ -1,11 +1,11 @@
-"""Files worked on by worker processes, one call a file: where results go, what is told of each, how many failed."""
+"""Files worked on by worker processes, one or some a call: where results go, what is told of each, how many failed."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from sagittal.workers.pool import Pool
 from sagittal.workers.worker import Input
 
 _SECONDS_MAX = 3600.0  # of one file: a person waits, and may end it
+_AT_ONCE = 8  # files of one request to a worker, which costs about a millisecond of waiting
+_TURNS = 4  # at least so many requests for each worker, so that all end about the same time
 
 
 class Place(NamedTuple):
@@ -33,7 +35,9 @@ class Told(NamedTuple):
     text: str
 
 
-Act = Callable[[Pool, Place], Awaitable[Sequence[Told]]]  # what is told of a file; of some nothing, of some several
+Outcome = Sequence[Told] | Exception  # what is told of a file (of some nothing, of some several), or why it failed
+Act = Callable[[Pool, Place], Awaitable[Sequence[Told]]]
+ActOnSome = Callable[[Pool, Sequence[Place]], Awaitable[Sequence[Outcome]]]
 
 
 def places(paths: Sequence[Path], output: Path | None) -> list[Place]:
@@ -56,30 +60,67 @@ def is_several(paths: Sequence[Path], output: Path) -> bool:
 
 def each(work: Sequence[Place], act: Act, *, word: str, modules: Sequence[str], jobs: int, as_json: bool) -> int:
     """Do `act` for every file and tell what came of it; gives how many failed."""
-    return run(_each(work, act, word, modules, jobs or os.cpu_count() or 1, as_json))
+
+    async def alone(pool: Pool, some: Sequence[Place]) -> list[Outcome]:
+        try:
+            return [await act(pool, some[0])]
+        except (SagittalError, OSError) as error:
+            return [error]
+
+    jobs = jobs or os.cpu_count() or 1
+    return run(_each([[place] for place in work], alone, word, modules, jobs, jobs, as_json))
 
 
-async def _each(work: Sequence[Place], act: Act, word: str, modules: Sequence[str], jobs: int, as_json: bool) -> int:
+def some_at_once(
+    work: Sequence[Place], act: ActOnSome, *, word: str, modules: Sequence[str], jobs: int, as_json: bool
+) -> int:
+    """As `each`, for an act that a worker does for several files in one request."""
+
+    async def whole(pool: Pool, some: Sequence[Place]) -> list[Outcome]:
+        try:
+            return list(await act(pool, some))
+        except (SagittalError, OSError) as error:
+            if len(some) == 1:
+                return [error]
+        # A worker was lost, which is the fault of one of them.
+        return [outcome for place in some for outcome in await whole(pool, [place])]
+
+    jobs = jobs or os.cpu_count() or 1
+    size = max(1, min(_AT_ONCE, len(work) // (_TURNS * jobs)))
+    groups = [work[at : at + size] for at in range(0, len(work), size)]
+    # While a worker is at some files, the next ones are opened.
+    return run(_each(groups, whole, word, modules, jobs, 2 * jobs, as_json))
+
+
+async def _each(
+    groups: Sequence[Sequence[Place]], act: ActOnSome, word: str, modules: Sequence[str], jobs: int, ahead: int,
+    as_json: bool,
+) -> int:  # fmt: skip
     pool, failed = Pool(WorkerLimits(workers=jobs, seconds_max=_SECONDS_MAX), modules), 0
-    waiting: Iterator[Place] = iter(work)
-    with progress(word, len(work), quiet=as_json) as advance:
+    waiting = iter(groups)
+    with progress(word, sum(map(len, groups)), quiet=as_json) as advance:
 
         async def one() -> None:
             nonlocal failed
-            for place in waiting:
-                try:
-                    for told in await act(pool, place):
-                        if as_json or told.text:
-                            result(as_json, {"file": str(place.path), **told.row}, told.text)
-                except (SagittalError, OSError) as error:
-                    failed += 1
-                    row = {"file": str(place.path), "error": str(error)}
-                    result(as_json, row) if as_json else say(f"{place.path}: {error}")
-                advance(1)
+            for some in waiting:
+                for place, outcome in zip(some, await act(pool, some), strict=True):
+                    failed += isinstance(outcome, Exception)
+                    _tell(place, outcome, as_json)
+                    advance(1)
 
-        await asyncio.gather(*(one() for _ in range(jobs)))
+        await asyncio.gather(*(one() for _ in range(ahead)))
     await pool.close()
     return failed
+
+
+def _tell(place: Place, outcome: Outcome, as_json: bool) -> None:
+    if isinstance(outcome, Exception):
+        row = {"file": str(place.path), "error": str(outcome)}
+        result(as_json, row) if as_json else say(f"{place.path}: {outcome}")
+        return
+    for told in outcome:
+        if as_json or told.text:
+            result(as_json, {"file": str(place.path), **told.row}, told.text)
 
 
 def opened(path: Path, stack: ExitStack) -> Input:
@@ -90,15 +131,44 @@ def opened(path: Path, stack: ExitStack) -> Input:
 
 async def rewritten(pool: Pool, place: Place, call: str, **arguments: Any) -> dict[str, Any]:
     """A worker's call from one file into another, which is there when it is whole. Told `kept`: nothing is written."""
-    place.where.parent.mkdir(parents=True, exist_ok=True)
-    beside = place.where.with_name(place.where.name + ".part")
-    try:
-        with ExitStack() as stack:
-            source = opened(place.path, stack)
-            target = stack.enter_context(beside.open("w+b"))
-            told = dict((await pool.run(call, [source, Input(target.fileno(), 0, 0)], **arguments)).told)
+    with _besides([place]) as (inputs, (beside,)):
+        told = dict((await pool.run(call, inputs, **arguments)).told)
         if not told.get("kept"):
             beside.replace(place.where)
-    finally:
-        beside.unlink(missing_ok=True)
     return told
+
+
+async def some_rewritten(
+    pool: Pool, some: Sequence[Place], call: str, **arguments: Any
+) -> list[dict[str, Any] | Exception]:
+    """As `rewritten`, in one request; the call tells its `files`, or why one `failed`."""
+    with _besides(some) as (inputs, besides):
+        told = (await pool.run(call, inputs, **arguments)).told["files"]
+        return [_kept(*each) for each in zip(told, besides, some, strict=True)]
+
+
+def _kept(told: dict[str, Any], beside: Path, place: Place) -> dict[str, Any] | Exception:
+    if "failed" in told:
+        return SagittalError(told["failed"])
+    try:
+        beside.replace(place.where)
+    except OSError as error:
+        return error
+    return told
+
+
+@contextmanager
+def _besides(some: Sequence[Place]) -> Iterator[tuple[list[Input], list[Path]]]:
+    """Each file and an empty one beside its result's place, by turns, open; what was not moved from there goes."""
+    besides = [place.where.with_name(place.where.name + ".part") for place in some]
+    inputs: list[Input] = []
+    try:
+        with ExitStack() as stack:
+            for place, beside in zip(some, besides, strict=True):
+                place.where.parent.mkdir(parents=True, exist_ok=True)
+                inputs.append(opened(place.path, stack))
+                inputs.append(Input(stack.enter_context(beside.open("w+b")).fileno(), 0, 0))
+            yield inputs, besides
+    finally:
+        for beside in besides:
+            beside.unlink(missing_ok=True)

@@ -5,11 +5,13 @@ Files are transcoded by worker processes; each result is written beside its plac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from sagittal.cli.images.batch import Place, Told, each, places, rewritten
+from sagittal.cli.images.batch import Outcome, Place, Told, places, some_at_once, some_rewritten
 from sagittal.cli.output import json_option
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.errors import UsageError
@@ -60,12 +62,20 @@ def command(
     options = {name: value for name, value in given.items() if value is not None}
     lossless = SYNTAXES[uid].lossless is True
 
-    async def act(pool: Pool, place: Place) -> list[Told]:
-        more = {"to_syntax": uid, "options": options | {"reversible": lossless}, "verify": verify}
-        more["instance_uid"] = "" if lossless else new_uid()
-        told = await rewritten(pool, place, "sagittal.convert.transcoded:file", **more)
-        row = {"transcoded": str(place.where), "sop_instance_uid": told["sop_instance_uid"], "lossy": told["loses"]}
-        return [Told(row if told["error"] is None else row | {"error_max": told["error"]}, str(place.where))]
+    more = {"to_syntax": uid, "options": options | {"reversible": lossless}, "verify": verify}
 
-    failed = each(places(paths, output), act, word="transcoded", modules=_MODULES, jobs=jobs or 0, as_json=as_json)
+    async def act(pool: Pool, some: Sequence[Place]) -> list[Outcome]:
+        uids = ["" if lossless else new_uid() for _ in some]
+        made = await some_rewritten(pool, some, "sagittal.convert.transcoded:files", instance_uids=uids, **more)
+        return [_told(one, place) for one, place in zip(made, some, strict=True)]
+
+    work = places(paths, output)
+    failed = some_at_once(work, act, word="transcoded", modules=_MODULES, jobs=jobs or 0, as_json=as_json)
     return 1 if failed else 0
+
+
+def _told(made: dict[str, Any] | Exception, place: Place) -> Outcome:
+    if isinstance(made, Exception):
+        return made
+    row = {"transcoded": str(place.where), "sop_instance_uid": made["sop_instance_uid"], "lossy": made["loses"]}
+    return [Told(row if made["error"] is None else row | {"error_max": made["error"]}, str(place.where))]

@@ -29,6 +29,7 @@ class Edited:
         self.pixels: Event | None = None
         self._source = walk.events()
         self._new = elements(members, limits or ReaderLimits())
+        self._order = sorted(self._new, reverse=True)
         self._removed = frozenset(removed) | LEFT_OUT | self._new.keys()
 
     def before(self) -> Iterator[Event]:
@@ -44,6 +45,10 @@ class Edited:
     def _kept(self, *, to_pixels: bool) -> Iterator[Event]:
         skipping = not to_pixels and self.pixels is not None
         for event in self._source:
+            if event.depth == 0 and event.kind == "run":
+                yield from self._run(event)
+                skipping = False
+                continue
             if event.depth == 0 and event.kind in ("element", "sequence", "fragments"):
                 if event.tag in PIXELS:
                     self.pixels = event
@@ -53,12 +58,25 @@ class Edited:
             if not skipping:
                 yield event
 
+    def _run(self, event: Event) -> Iterator[Event]:
+        """Elements in a row, cut where something is set or left out."""
+        kept: list[tuple[int, str, bytes]] = []
+        for element in event.run:
+            tag = element[0]
+            if self._order and self._order[-1] <= tag:
+                if kept:
+                    yield event._replace(run=kept)
+                    kept = []
+                yield from self._due(tag)
+            if tag not in self._removed:
+                kept.append(element)
+        if kept:
+            yield event._replace(run=kept)
+
     def _due(self, tag: int) -> Iterator[Event]:
         """What is set and comes before `tag`, or is `tag`."""
-        for each in sorted(self._new):
-            if each > tag:
-                return
-            yield from self._new.pop(each)
+        while self._order and self._order[-1] <= tag:
+            yield from self._new.pop(self._order.pop())
 
 
 def elements(members: Mapping[str, Any], limits: ReaderLimits) -> dict[int, list[Event]]:

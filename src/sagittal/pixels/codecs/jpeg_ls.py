@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sagittal.pixels.codecs.interface import Array
 
 _EOI = b"\xff\xd9"
+_SPIFF = b"\xff\xd8\xff\xe8\x00\x20SPIFF"  # the head of a file (ISO/IEC 14495-1 F), which imagecodecs writes
+_SPIFF_END = b"\xff\xe8\x00\x08\x00\x00\x00\x01"  # after it the code stream begins
 _SMALL = 1 << 14  # CharLS's own guess at the size of a code stream is too low for a few bytes of pixels
 
 
@@ -57,12 +59,23 @@ class JpegLs(Codec):
             array, replace(description, signed=False, bits_allocated=64, bits_stored=bits, high_bit=bits - 1)
         )
         with refusals(self.name):
-            return _precise(pixels, bits, near) if pixels.nbytes > _SMALL else _plain(pixels, near)
+            if pixels.nbytes <= _SMALL:
+                return _plain(pixels, near)
+            if bits == pixels.itemsize * 8 and pixels.ndim == 2:
+                return _whole(pixels, near)
+            return _precise(pixels, bits, near)
 
     def check(self, description: Description, options: Options) -> None:
         super().check(description, options)
         if self.near and not 0 <= options.near < min(256, 1 << description.bits_stored - 1):
             raise NotAcceptable(f"{self.name}: NEAR {options.near} is out of range")
+
+
+def _whole(pixels: Array, near: int) -> bytes:
+    """As `_precise` makes it of values that fill their container, without its copies."""
+    done = _plain(pixels, near)
+    code_stream = done[done.index(_SPIFF_END) + len(_SPIFF_END) :] if done.startswith(_SPIFF) else done
+    return done if len(code_stream) > pixels.nbytes else code_stream  # noise: as there
 
 
 def _precise(pixels: Array, bits: int, near: int) -> bytes:
