@@ -98,15 +98,15 @@ class Often:
     def __init__(self, service: Iterable[Route], router: ASGIApp) -> None:
         """`service` is what the router has below /dicom-web."""
         self._router = router
-        self._known: dict[tuple[str, ...], tuple[list[str], Callable[[Request], Awaitable[Response]]]] = {}
+        self._known: dict[tuple[int | str, ...], tuple[list[str], Callable[[Request], Awaitable[Response]]]] = {}
         for route in service:
             if route.path in _OFTEN and "GET" in (route.methods or ()):
                 words = (PREFIX + route.path).split("/")  # every other one is a parameter
-                self._known[tuple(words[::2])] = [name.strip("{}") for name in words[3::2]], route.endpoint
+                self._known[len(words), *words[::2]] = [name.strip("{}") for name in words[3::2]], route.endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         words = scope["path"].split("/")
-        found = self._known.get(tuple(words[::2]))
+        found = self._known.get((len(words), *words[::2]))
         if found is None or words[1] != PREFIX[1:] or not all(words[3::2]) or scope["method"] != "GET":
             await self._router(scope, receive, send)
             return

@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 
 from sagittal.cli.images.transcode import NAMES, command
 from sagittal.dicom.syntaxes import SYNTAXES
-from sagittal.errors import UsageError
+from sagittal.errors import UsageError, WorkerLost
 from sagittal.pixels.codecs import encodes, video
+from sagittal.workers.pool import Pool
 
 
 def write(path: Path, pixels: Any) -> Path:
@@ -119,3 +120,28 @@ def test_usage(tmp_path: Path, pixels: Any) -> None:
     with pytest.raises(UsageError):
         words = [str(write(tmp_path / "a.dcm", pixels)), "-o", "x", "--to", "png"]
         CliRunner().invoke(command, words, standalone_mode=False, catch_exceptions=False)
+
+
+def test_the_file_that_a_worker_is_lost_with_fails_alone(
+    tmp_path: Path, pixels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        write(tmp_path / f"in/{number:02d}.dcm", pixels)
+    (tmp_path / "in/03.dcm").write_bytes(b"lost")
+    (tmp_path / "in/13.dcm").write_bytes(b"no DICOM")
+    inner, calls = Pool.run, list[int]()
+
+    async def run_(self: Pool, call: str, inputs: Any, **more: Any) -> Any:
+        calls.append(len(inputs) // 2)
+        if any(each.length == 4 for each in inputs[::2]):
+            raise WorkerLost()
+        return await inner(self, call, inputs, **more)
+
+    monkeypatch.setattr(Pool, "run", run_)
+    done = run(tmp_path / "in", "-o", tmp_path / "out", "--to", "rle", "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.return_value == 1 and len(rows) == 20
+    assert {Path(row["file"]).name for row in rows if "error" in row} == {"03.dcm", "13.dcm"}
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == [f"{number:02d}.dcm" for number in range(20) if number not in (3, 13)]
+    assert max(calls) > 1 and sorted(calls)[:5] == [1] * 5  # those with the lost one again, one by one

@@ -153,3 +153,17 @@ def test_the_suite_is_as_large_as_it_says() -> None:
     """A codec that begins to refuse what it took would make the suite smaller, not fail."""
     counts = {uid: sum(each == uid for each, _ in CASES) for uid in WRITTEN}
     assert counts == COUNTS
+
+
+@pytest.mark.parametrize("kind", [numpy.uint8, numpy.uint16])
+@pytest.mark.parametrize("near", [0, 3])
+@pytest.mark.parametrize("noise", [0, 20, 1 << 16])
+def test_values_that_fill_their_container_have_one_code_stream(kind: Any, near: int, noise: int) -> None:
+    """Both ways to CharLS give the same bytes: a picture, one with noise, noise alone."""
+    jpeg_ls = pytest.importorskip("sagittal.pixels.codecs.jpeg_ls")
+    pytest.importorskip("jpeg_ls")
+    made = numpy.random.default_rng(5)
+    picture = numpy.add.outer(numpy.arange(200), numpy.arange(180)) * 3 + made.integers(0, noise + 1, (200, 180))
+    pixels = picture.astype(kind)
+    bits = pixels.itemsize * 8
+    assert jpeg_ls._whole(pixels, near) == jpeg_ls._precise(pixels, bits, near)

@@ -12,8 +12,10 @@ import pytest
 from sagittal.dicom.models.encode import Bulk, data_set
 from sagittal.dicom.partial.frames import SIMPLE_LIST, Extraction
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, syntax
+from sagittal.dicom.walk import Walk
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
+from sagittal.pixels import instances
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.extracting import Extracting
 from sagittal.pixels.films import transcoding
@@ -215,3 +217,21 @@ def test_videos_are_asked_for_and_not_made_of_videos() -> None:
     film = b"".join(made.data_set([stream], [len(stream)]))
     with pytest.raises(NotAcceptable, match="taken apart"):
         transcoding(image(film, P + ".4.102"), lambda: [film], P + ".4.107", None, "2.25.4")
+
+
+@pytest.mark.parametrize("to", [P + ".5", P + ".4.80", P + ".2"])
+def test_elements_in_a_row_come_out_as_one_by_one(to: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set or left out lies at the beginning, within and behind rows of elements, and between sequences."""
+    pixels = np.random.default_rng(3).integers(0, 4000, (2, 12, 14)).astype(np.uint16)
+    nested = {"00081150": member("UI", "1.2"), "00082112": member("SQ", {"00081155": member("UI", "1.3")})}
+    more = {
+        "00020010": member("UI", "1.2.3"), "00081140": member("SQ", nested, {}, nested), "00101001": member("PN"),
+        "00280006": member("US", 0), "00282110": member("CS", "00"), "00880200": member("SQ", nested),
+        "4FFE0001": member("SQ", nested), "7FE10020": member("OB"), "FFFAFFFA": member("SQ", nested),
+    }  # fmt: skip
+    data = plain(pixels, **more)
+    held = image(data)
+    uid = "2.25.7"
+    in_rows = transcoded(held, data, to, uid=uid)
+    monkeypatch.setattr(instances, "Walk", lambda *arguments, runs: Walk(*arguments))
+    assert transcoded(held, data, to, uid=uid) == in_rows

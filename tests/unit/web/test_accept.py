@@ -96,3 +96,13 @@ def test_several_parts_need_multipart() -> None:
     with pytest.raises(NotAcceptable):
         choose(accepted(["application/dicom"]), PLAIN, single=False)
     assert choose(accepted(["*/*"]), PLAIN, single=False).multipart
+
+
+def test_what_is_remembered_is_given_anew_and_within_its_limit() -> None:
+    first = accepted(["image/png;q=0.5, image/jpeg"])
+    first.clear()
+    assert [each.type for each in accepted(["image/png;q=0.5, image/jpeg"])] == ["image/jpeg", "image/png"]
+    with pytest.raises(BadRequest):
+        accepted(["image/png;q=0.5, image/jpeg"], ranges_max=1)
+    long = ", ".join(f"image/x-{number}" for number in range(60)) + f", image/{'y' * 2000}"
+    assert [each.type for each in accepted([long])] == long.split(", ")

@@ -73,7 +73,10 @@ class JpegLs(Codec):
 
 def _whole(pixels: Array, near: int) -> bytes:
     """As `_precise` makes it of values that fill their container, without its copies."""
-    done = _plain(pixels, near)
+    try:
+        done = _plain(pixels, near)
+    except RuntimeError:  # noise: its buffer is smaller than that one's
+        return _precise(pixels, pixels.itemsize * 8, near)
     code_stream = done[done.index(_SPIFF_END) + len(_SPIFF_END) :] if done.startswith(_SPIFF) else done
     return done if len(code_stream) > pixels.nbytes else code_stream  # noise: as there
 
