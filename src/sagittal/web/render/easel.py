@@ -8,8 +8,9 @@ The serving process decodes nothing. Deliberately not here: media types, address
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ class Easel:
     ) -> bytes:
         """Frames as one moving picture."""
         refs, _ = await self._subject(principal, ref, 1, asked)
-        name = _name(refs, tuple(frames), media_type, asked.key)
+        name = _name(refs, list(frames), media_type, asked.key)
         more = {"frames": list(frames), "media_type": media_type, "options": asked.options, "quality": asked.quality}
         make = partial(self._made, "moving", principal, refs, background=True, **more)
         return await _kept(self._pictures, name, make, receive)
@@ -174,12 +175,13 @@ def _input(body: bytes, stack: ExitStack) -> Input:
     return Input(memory, 0, len(body))
 
 
-def _name(refs: Sequence[InstanceRef], *how: Hashable) -> Hashable:
-    """The same for the same picture: what it is made of, and how."""
-    return tuple((ref.store, ref.digest, ref.corrected_at) for ref in refs), *how
+def _name(refs: Sequence[InstanceRef], *how: object) -> bytes:
+    """The same for the same picture: a digest of what it is made of, and how; of one length, whatever was asked."""
+    made_of = [(ref.store, ref.digest, ref.corrected_at) for ref in refs]
+    return hashlib.sha256(repr((made_of, how)).encode()).digest()
 
 
-async def _kept(shelf: Shelf, name: Hashable, make: Callable[[], Awaitable[bytes]], receive: Receive | None) -> bytes:
+async def _kept(shelf: Shelf, name: bytes, make: Callable[[], Awaitable[bytes]], receive: Receive | None) -> bytes:
     """What is kept under a name, made when it is not there."""
     if (held := shelf.get(name)) is not None:
         return held
