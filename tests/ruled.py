@@ -16,7 +16,7 @@ from sagittal.archive.archive import Archive
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.connection import open_reader
 from sagittal.archive.ingest import Outcome, Source
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.archive.transcoding.byrule import ByRule, Report
 from sagittal.archive.transcoding.rules import Rule
 from sagittal.archive.upkeep.scrub import Finding, Scrub

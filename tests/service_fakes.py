@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sagittal.archive.access import LOCAL, authorize
-from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.dicom.elements import decode_identifier, encode
 from sagittal.dicom.sopclasses import STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sagittal.archive import corrections, deletion, nonpatient, query, retrieve
+from sagittal.archive import corrections, deletion, query, retrieve
 from sagittal.archive.access import DETAIL_CHARACTERS, LOCAL, Audited, Principal, audit_row, authorize
 from sagittal.archive.changes import Change, Feed
 from sagittal.archive.deletion import Deleted, Purged, Tombstone
@@ -38,7 +38,8 @@ from sagittal.archive.ingest.transfer import Ingest, Transfer
 from sagittal.archive.ingest.versions import Comparer
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.query import Keys, Query, Rows
-from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.references import InstanceRef, OpenObject
+from sagittal.archive.search import nonpatient
 from sagittal.archive.upkeep.rereading import renew
 from sagittal.archive.upkeep.statistics import Counts, Discrepancy, Figures, LatestStudy, Statistics
 from sagittal.dicom.scanning.memo import Memo

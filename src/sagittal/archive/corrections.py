@@ -29,7 +29,7 @@ from sagittal.errors import BadRequest
 from sagittal.limits import ReaderLimits
 
 if TYPE_CHECKING:
-    from sagittal.archive.retrieve import InstanceRef, OpenObject
+    from sagittal.archive.references import InstanceRef, OpenObject
 
 CODES = ("CORRECT", "COERCE")  # PS3.3 C.12.1.1.9: Reason for the Attribute Modification
 SYSTEM = "SAGITTAL"

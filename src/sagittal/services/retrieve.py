@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.dicom.sopclasses import (
     LEVELS,
     PATIENT_ROOT_GET,

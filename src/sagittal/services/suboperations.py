@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.archive.transcoding.maker import Made
 from sagittal.dicom.elements import encode
 from sagittal.dicom.reencode import can_reencode, reencode

@@ -21,7 +21,7 @@ from sagittal.archive.index.removal import Target
 from sagittal.archive.ingest import Source
 from sagittal.archive.nodes import Node, Token
 from sagittal.archive.query import Query
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep import tasks
 from sagittal.archive.upkeep.importer import import_files
 from sagittal.errors import DuplicateInstance, Malformed, NotAuthorized, NotFound, SagittalError

@@ -14,7 +14,7 @@ from sagittal.archive.access import LOCAL
 from sagittal.archive.index import CURRENT, DELETED
 from sagittal.archive.index.removal import Target
 from sagittal.archive.query import Query
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.archive.transcoding.rules import Rule
 from sagittal.dicom.syntaxes import EXPLICIT_LE, JPEG_2000, JPEG_BASELINE
 from sagittal.errors import Gone

@@ -13,7 +13,7 @@ from builders import build, opened, store
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep.exporter import export_folder, export_zip
 from sagittal.errors import UsageError
 

@@ -12,7 +12,7 @@ from builders import build, opened, store, uid
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, RLE_LOSSLESS
 from sagittal.errors import BadRequest, DamagedObject, Gone, NotAuthorized, NotFound
 from sagittal.limits import ArchiveLimits, Limits, ReaderLimits

@@ -14,7 +14,7 @@ from builders import Built, build, opened, store
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.archive.transcoding.maker import Maker
 from sagittal.dicom.syntaxes import (
     DEFLATED_LE,

@@ -17,7 +17,7 @@ from sagittal.archive.access import Principal, authorize
 from sagittal.archive.changes import Change
 from sagittal.archive.ingest import Outcome
 from sagittal.archive.query import Query, Rows
-from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.archive.upkeep.statistics import Counts, Figures, LatestStudy
 from sagittal.dicom.part10 import meta_group
 from sagittal.errors import IdentifierMismatch, LimitExceeded, NotFound

@@ -11,7 +11,7 @@ import pytest
 from archived import answers, instance_of, series_of, study_of
 from builders import CT, build, uid
 
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.dicom.syntaxes import EXPLICIT_LE, JPEG_BASELINE
 from sagittal.web.retrieve.zipped import zip_name
 from sagittal.web.wire.zip import Member, Writer, length

@@ -24,7 +24,7 @@ from sagittal.archive.index.arrival import Encodes
 from sagittal.archive.index.transcoding import originals, queue
 from sagittal.archive.index.transcoding.queue import Candidate, Failure, State
 from sagittal.archive.ingest import Outcome, Source
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.archive.transcoding.rules import Rule, first
 from sagittal.errors import (
     Busy,

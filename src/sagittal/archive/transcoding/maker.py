@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sagittal.archive import retrieve
-from sagittal.archive.retrieve import OpenObject
+from sagittal.archive.references import OpenObject
 from sagittal.pixels.reach import loses
 from sagittal.uid import derived_uid
 from sagittal.workers.message import memory_file
@@ -24,7 +24,7 @@ from sagittal.workers.worker import Input
 
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
-    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.references import InstanceRef
     from sagittal.dicom.partial.frames import Extraction
     from sagittal.limits import Limits, ReaderLimits
     from sagittal.workers.pool import Pool

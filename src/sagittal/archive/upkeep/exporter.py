@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.errors import DamagedObject, SagittalError, UsageError
 
 _COPY_BYTES = 1 << 20

@@ -20,7 +20,7 @@ from sagittal.archive.index import schema
 from sagittal.archive.index.connection import open_reader, open_writer
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.local import LocalVolume
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep.backup import Backup, Copied
 from sagittal.archive.upkeep.exporter import Exported, export_folder, export_zip
 from sagittal.archive.upkeep.reindex import Indexed, Reindex

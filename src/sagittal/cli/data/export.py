@@ -16,7 +16,7 @@ from sagittal.errors import DirectoryHeld
 if TYPE_CHECKING:
     from sagittal.archive.access import Principal
     from sagittal.archive.index.connection import Readers
-    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.references import InstanceRef
     from sagittal.archive.upkeep.exporter import Exported
 
 

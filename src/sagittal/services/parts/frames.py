@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.archive.transcoding.maker import Made
 from sagittal.dicom.elements import ITEM, SEQUENCE_END, UNDEFINED, element_header
 from sagittal.dicom.partial.frames import Extraction, Header, Packer, Survey

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from time import perf_counter
 
-from sagittal.archive.retrieve import OpenObject
+from sagittal.archive.references import OpenObject
 
 EVENTS_AT_ONCE = 128  # of a walk, a few hundred microseconds
 _TURN_SECONDS = 0.002

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sagittal.archive.retrieve import InstanceRef, OpenObject
+from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.dicom.partial.bulkless import holds_fragments, without_bulk
 from sagittal.dicom.reencode import deflated, written
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from sagittal.archive.access import Principal
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.errors import Gone, NotFound
 from sagittal.web.api.models import Asking, Discrepancy, Version
 from sagittal.web.retrieve.objects import Stored

@@ -31,8 +31,8 @@ from sagittal.web.wire.resources import classes_of, instance_address
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sagittal.archive.nonpatient import Found
-    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.references import InstanceRef
+    from sagittal.archive.search.nonpatient import Found
     from sagittal.web.house import House
 
 _ONLY_MORE = "There are {} additional results that can be requested"  # PS3.18 8.3.4.4

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive
 
     from sagittal.archive.access import Principal
-    from sagittal.archive.retrieve import InstanceRef, Prepared
+    from sagittal.archive.references import InstanceRef
+    from sagittal.archive.retrieve import Prepared
     from sagittal.web.house import House
     from sagittal.web.render.shelf import Shelf
 

@@ -13,7 +13,7 @@ from sagittal.web.render.asked import MOVING, STILL
 from sagittal.web.wire.accept import COMPRESSED_TYPES
 
 if TYPE_CHECKING:
-    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.references import InstanceRef
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 

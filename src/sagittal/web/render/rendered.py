@@ -26,7 +26,7 @@ from sagittal.web.wire.stream import Pushed, unless_gone
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
 
 log = logging.getLogger("sagittal.web")

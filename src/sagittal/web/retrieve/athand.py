@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from sagittal.archive.archive import Archive
-    from sagittal.archive.retrieve import InstanceRef, OpenObject
+    from sagittal.archive.references import InstanceRef, OpenObject
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.access import Principal
-    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
 
 _PIXEL_DATA, _DOCUMENT, _DOCUMENT_LENGTH = "7FE00010", "00420011", "00420015"

@@ -21,7 +21,7 @@ from sagittal.limits import ReaderLimits
 
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
-    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.references import InstanceRef
     from sagittal.dicom.reader import Parsed
     from sagittal.dicom.walk import Event
 

@@ -22,7 +22,7 @@ from sagittal.web.wire.stream import Streamed
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
 
 NATIVE = Offer(OCTET_STREAM, EXPLICIT_LE)

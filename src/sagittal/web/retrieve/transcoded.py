@@ -37,7 +37,7 @@ from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.stream import drawn
 
 if TYPE_CHECKING:
-    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.references import InstanceRef
     from sagittal.archive.transcoding.maker import Made
     from sagittal.web.house import House
     from sagittal.web.retrieve.objects import Stored

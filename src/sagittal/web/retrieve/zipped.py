@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sagittal.web.wire.zip import Member, Writer, length
 
 if TYPE_CHECKING:
-    from sagittal.archive.retrieve import InstanceRef
+    from sagittal.archive.references import InstanceRef
     from sagittal.web.retrieve.objects import Stored
 
 ZIP = "application/zip"

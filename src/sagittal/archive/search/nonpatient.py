@@ -17,7 +17,7 @@ from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.nonpatient import NON_PATIENT
 from sagittal.archive.index.select import METADATA
-from sagittal.archive.retrieve import InstanceRef
+from sagittal.archive.references import InstanceRef
 from sagittal.dicom.matching.predicate import Keys, Matcher
 from sagittal.dicom.matching.rules import Options
 from sagittal.errors import LimitExceeded
