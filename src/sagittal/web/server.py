@@ -22,6 +22,7 @@ from sagittal.limits import WebLimits
 
 _FLOOR_WINDOW_SECONDS = 30.0
 _SWEEP_SECONDS = 1.0
+_JOINED_BYTES_MAX = 16 << 10  # of a body: a larger one is not worth copying
 
 
 class Corked:
@@ -44,7 +45,9 @@ class Corked:
         if head is None:
             self._transport.write(data)
         elif head:
-            self._transport.writelines((head, data))
+            parts = (head, data) if len(data) > _JOINED_BYTES_MAX else (b"".join((head, data)),)
+            for part in parts:
+                self._transport.write(part)
         elif data:
             self._head = data
             self._loop.call_soon(self.flush)  # when the body has to be waited for, the head goes before it
