@@ -99,10 +99,29 @@ KINDS: dict[str, tuple[int, st.SearchStrategy[str], st.SearchStrategy[str]]] = {
 @settings(deadline=None)
 @given(st.data())
 def test_one_key(kind: str, data: st.DataObject) -> None:
-    tag, values, keys = KINDS[kind]
-    found, stored = element(vr_of(tag), data.draw(values))
-    key = data.draw(keys)
-    options = Options(empty_value=data.draw(st.booleans()))
+    _, values, keys = KINDS[kind]
+    compare(kind, data.draw(values), data.draw(keys), Options(empty_value=data.draw(st.booleans())))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "key"),
+    [
+        ("uid", "\0 a", "a"),
+        ("text", "\0 a", "a"),
+        ("any", "\0 a", "a"),
+        ("name", "==a=a", "a"),
+        ("name", "b==a=a", "a"),
+        ("name", "a=b=c=d", "d"),
+    ],
+)
+def test_what_once_differed(kind: str, value: str, key: str) -> None:
+    compare(kind, value, key, PLAIN)
+
+
+def compare(kind: str, value: str, key: str, options: Options) -> None:
+    """The predicate and the index say the same of one value."""
+    tag = KINDS[kind][0]
+    found, stored = element(vr_of(tag), value)
     try:
         expected = Matcher({tag: key}, options)({f"{tag:08X}": found})
     except BadRequest:

@@ -51,7 +51,7 @@ def fold_name(name: str) -> str:
         name = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
     groups = [
         "^".join(component.strip() for component in group.split("^")).rstrip("^")
-        for group in name.casefold().split("=")
+        for group in name.casefold().split("=")[:3]  # more mean nothing (PS3.5 6.2.1.2), nor has the JSON Model them
     ]
     return "=".join(groups).rstrip("=")
 

@@ -84,7 +84,7 @@ def _write_text(vr: str, raw: bytes, charsets: tuple[str, ...], little_endian: b
     elif "\\" in text:
         value = ",".join([_quoted(part.strip(_PADDING)) for part in text.split("\\")])
     else:
-        value = encode_basestring(text.lstrip(" "))
+        value = encode_basestring(text.lstrip(_PADDING))
     return (f',"Value":[{value}]', "") if good else _undecodable(value, raw)
 
 
