@@ -139,6 +139,7 @@ WALKED: dict[str, tuple[str, ...]] = {
 
 OTHERWISE = {
     "archive.collect_every_seconds": "how often, not how much: the collector is seen to come again and again",
+    "archive.transcode_seconds_max": "the time of another process: one that has too little is ended, and no other",
     "archive.transcoded_max": "one test takes places one by one: the first, the last, and the one that has to wait",
     "web.thumbnail_side": "what is made when a client says nothing",
     "workers.idle_seconds": "a time of other processes: they are seen to end, and to be started again",
@@ -167,17 +168,17 @@ def points_in(file: str) -> dict[str, int]:
         elif isinstance(node, ast.ClassDef):
             tests = [each for each in node.body if isinstance(each, ast.FunctionDef)]
             found |= {f"{node.name}::{each.name}": max(cases(node, named), points(each, named)) for each in tests}
-        elif isinstance(node, ast.FunctionDef):
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             found[node.name] = points(node, named)
     return found
 
 
-def points(test: ast.FunctionDef, named: dict[str, ast.expr]) -> int:
+def points(test: ast.FunctionDef | ast.AsyncFunctionDef, named: dict[str, ast.expr]) -> int:
     loops = [node.iter for node in ast.walk(test) if isinstance(node, ast.For)]
     return max([cases(test, named), *(listed(each) for each in loops)])
 
 
-def cases(node: ast.FunctionDef | ast.ClassDef, named: dict[str, ast.expr]) -> int:
+def cases(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, named: dict[str, ast.expr]) -> int:
     """Of the `parametrize` with most of them, written here or under a name of this file."""
     marks = [named.get(each.id, each) if isinstance(each, ast.Name) else each for each in node.decorator_list]
     called = [each for each in marks if isinstance(each, ast.Call) and ast.unparse(each.func).endswith("parametrize")]

@@ -107,7 +107,15 @@ def test_any_split_gives_the_same(made: tuple[bytes, str], at: list[int], small:
     assert same(read(data, uid, pieces=cut(data, *range(len(data))), **limits), whole)
 
 
+# An odd UN, then a sequence of undefined length whose head has no VR.
+HEADLESS = (
+    b"\x09\0\x11\x10UN\0\0\x09\0\0\0" + bytes(9) + b"\0\x01\x01\0" + b"\xff" * 4
+    + b"\xfe\xff\0\xe0" + bytes(4) + b"\xfe\xff\xdd\xe0" + bytes(4)
+)  # fmt: skip
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example([(HEADLESS, EXPLICIT_LE)], [], False)
 @given(st.lists(objects() | damaged(), min_size=1, max_size=4), places, st.booleans())
 def test_what_is_remembered_changes_nothing(made: list[tuple[bytes, str]], at: list[int], small: bool) -> None:
     limits = SMALL if small else {}

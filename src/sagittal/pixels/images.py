@@ -63,19 +63,19 @@ class Image:
 
     def encoded(self, number: int) -> bytes:
         """A frame as its codec takes it. NotFound when there is no such frame."""
-        return self._encoded(number, self.description)
+        return frames.frame_bytes(self.read, self._index(number), number, self.description, self.syntax_uid)
 
-    def _encoded(self, number: int, described: Description) -> bytes:
+    def _index(self, number: int) -> FrameIndex:
         if self.index is None or not 1 <= number <= self.index.count:
             raise NotFound(f"the object has {self.count} frames" if self.count else "the object has no frames")
-        return frames.frame_bytes(self.read, self.index, number, described, self.syntax_uid)
+        return self.index
 
     def frame(self, number: int) -> Frame:
         """A frame decoded, with every bit of its cells where overlay planes lie in them."""
         if self.is_video:
             return next(self._of_video([number]))
-        described = self.description
-        data = self._encoded(number, described)
+        index, described = self._index(number), self.description
+        data = frames.frame_bytes(self.read, index, number, described, self.syntax_uid)
         one = codec(self.syntax_uid)
         stored = one.decode(data, described)
         raw = one.decode(data, described.cells()) if self._has_embedded_overlays(described) else None

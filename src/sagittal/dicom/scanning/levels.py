@@ -133,6 +133,10 @@ class Levels:
         self.capture = Capture(
             self.level, table, data, begin, element.head, element.at, mark, elements, depth, depth + 1
         )
+        if element.defect:  # told of this one already; of those that the memo knows it has to be told as well
+            self.capture.defects.add(element.defect)
+        if defined and element.length & 1:
+            self.capture.defects.add("odd-length")
 
     def close(self, end: int) -> None:
         """Leave the level at offset `end`: of an item, a sequence or encapsulated data."""
