@@ -89,6 +89,7 @@ RESOURCES: tuple[Resource, ...] = (
 )
 
 
+_READING = ("GET", "HEAD")
 _OFTEN = frozenset((_FRAME_LIST, _FRAME_LIST + "/rendered", INSTANCE + "/rendered", INSTANCE + "/thumbnail"))
 
 
@@ -98,22 +99,29 @@ class Often:
     def __init__(self, service: Iterable[Route], router: ASGIApp) -> None:
         """`service` is what the router has below /dicom-web."""
         self._router = router
-        self._known: dict[tuple[int | str, ...], tuple[list[str], Callable[[Request], Awaitable[Response]]]] = {}
+        self._known: dict[tuple[int | str, ...], tuple[list[str], Handler]] = {}
         for route in service:
             if route.path in _OFTEN and "GET" in (route.methods or ()):
                 words = (PREFIX + route.path).split("/")  # every other one is a parameter
                 self._known[len(words), *words[::2]] = [name.strip("{}") for name in words[3::2]], route.endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        words = scope["path"].split("/")
-        found = self._known.get((len(words), *words[::2]))
-        if found is None or words[1] != PREFIX[1:] or not all(words[3::2]) or scope["method"] != "GET":
+        found = self.find(scope["method"], scope["path"])
+        if found is None:
             await self._router(scope, receive, send)
             return
-        names, handler = found
-        scope["path_params"] = dict(zip(names, words[3::2], strict=True))
+        handler, scope["path_params"] = found
         answer = await handler(Request(scope, receive, send))
         await answer(scope, receive, send)
+
+    def find(self, method: str, path: str) -> tuple[Handler, dict[str, str]] | None:
+        """The handler and its parameters; None: the router knows better."""
+        words = path.split("/")
+        found = self._known.get((len(words), *words[::2]))
+        if found is None or words[1] != PREFIX[1:] or not all(words[3::2]) or method not in _READING:
+            return None
+        names, handler = found
+        return handler, dict(zip(names, words[3::2], strict=True))
 
 
 class Handled(Route):
