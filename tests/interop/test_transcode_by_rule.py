@@ -42,7 +42,7 @@ lossy = true
 near = 4
 keep_original = false
 """
-WHY = re.compile("takes .* bits, not|does not take|has no form|icon image")
+WHY = re.compile("takes .* bits.*, not|does not take|has no form|icon image")
 ABOUT_PIXELS = {0x7FE00010, 0x00280006, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280004}
 # Bits outside Bits Stored are kept, an overlay of old among them moves to its own element.
 MOVED = {group << 16 | element for group in range(0x6000, 0x6020, 2) for element in (0x0100, 0x0102, 0x3000)}
