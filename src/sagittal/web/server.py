@@ -22,44 +22,6 @@ from sagittal.limits import WebLimits
 
 _FLOOR_WINDOW_SECONDS = 30.0
 _SWEEP_SECONDS = 1.0
-_JOINED_BYTES_MAX = 16 << 10  # of a body: a larger one is not worth copying
-
-
-class Corked:
-    """A transport that keeps the head of an answer for the body: together they are one call and wake a client once."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._loop = asyncio.get_running_loop()
-        self._head: bytes | None = None  # b"" while one is expected
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def expect_head(self) -> None:
-        """The next write is that of a head, unless one is waiting already."""
-        self._head = self._head or b""
-
-    def write(self, data: bytes) -> None:
-        head, self._head = self._head, None
-        if head is None:
-            self._transport.write(data)
-        elif head:
-            parts = (head, data) if len(data) > _JOINED_BYTES_MAX else (b"".join((head, data)),)
-            for part in parts:
-                self._transport.write(part)
-        elif data:
-            self._head = data
-            self._loop.call_soon(self.flush)  # when the body has to be waited for, the head goes before it
-
-    def flush(self) -> None:
-        head, self._head = self._head, None
-        if head:
-            self._transport.write(head)
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
 
 
 class Connection(HttpToolsProtocol):
@@ -69,7 +31,6 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         super().connection_made(transport)
-        self.transport: Corked = Corked(transport)  # type: ignore[assignment]  # of which uvicorn uses what it has
         # Since when the peer owes us a request head; None while a request is under way.
         self.head_since: float | None = time.monotonic()
         self.head_bytes = 0
@@ -141,7 +102,6 @@ class Connection(HttpToolsProtocol):
         self.head_since = None
         self.receiving = True
         self.window_since, self.window_bytes = time.monotonic(), 0
-        self.transport.expect_head()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
