@@ -31,12 +31,13 @@ _MARK = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"  # Pixel Data of undefined len
 
 
 def fingerprint(members: Mapping[str, Any], read: Read, syntax_uid: str) -> str:
-    """Hexadecimal; "" without pixels. `members` is the DICOM JSON of a data set in that syntax, `read` gives its bytes.
+    """Hexadecimal; "" without pixels, or when fragments of a sequence's could be taken for those of the image.
 
-    PixelsUndecodable when fragments are cut off.
+    `members` is the DICOM JSON of a data set in that syntax, `read` gives its bytes. PixelsUndecodable when fragments
+    are cut off.
     """
     held = next((tag for tag in _HELD if tag in members), None)
-    if held is None:
+    if held is None or (_is_encoded(members[held]) and _inside(members)):
         return ""
     digest = hashlib.sha256()
     said = [(tag, members[tag].get("Value")) for tag in _SAID if tag in members]
@@ -44,6 +45,16 @@ def fingerprint(members: Mapping[str, Any], read: Read, syntax_uid: str) -> str:
     for piece in _pieces(members[held], read, syntax_uid):
         digest.update(piece)
     return digest.hexdigest()
+
+
+def _is_encoded(element: Mapping[str, Any]) -> bool:
+    return "BulkDataURI" in element and not BULK.match(element["BulkDataURI"])
+
+
+def _inside(members: Mapping[str, Any]) -> bool:
+    """Whether an item of a sequence has pixels of its own, as an icon has: fragments are looked for by their head."""
+    items = [item or {} for each in members.values() if each.get("vr") == "SQ" for item in each.get("Value", ())]
+    return any(tag in item for item in items for tag in _HELD) or any(map(_inside, items))
 
 
 def _pieces(element: Mapping[str, Any], read: Read, syntax_uid: str) -> Iterator[bytes]:
