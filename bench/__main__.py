@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import signal
 import sys
 import time
@@ -24,6 +25,7 @@ from bench.rows import ROWS
 from bench.workload import Bench, Row
 
 CPU = " CPU"  # behind a name: milliseconds of processor time a round
+BARE = "bare"  # in place of a peer's name: what the machine allows
 Figures = dict[tuple[str, str], list[float]]  # (row, "ours" or the peer's name) -> one figure a repetition
 
 
@@ -72,6 +74,8 @@ def sides(row: Row, ours_only: bool) -> Iterator[tuple[str, type[Server]]]:
             yield ("alone" if issubclass(peer, Ours) else peer.__name__), peer
         else:
             print(f"{row.key}: {peer.__name__} is not installed (bench/install.sh)", file=sys.stderr)
+    if row.bare:
+        yield BARE, row.bare
 
 
 def measured(row: Row, name: str, server: Server, bench: Bench, figures: Figures) -> None:
@@ -137,16 +141,18 @@ def on_lasting(rows: list[Row], bench: Bench, figures: Figures, arguments: argpa
 
 def report(rows: list[Row], figures: Figures, bench: Bench) -> int:
     """Print the table; the number of rows below their bar or without a figure of ours."""
-    print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}{', quick' if bench.quick else ''}\n")
-    print("| workload | ours | peer | ratio (range) | bar | | CPU |\n|---|---|---|---|---|---|---|")
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    print(f"\n{machine}{', quick' if bench.quick else ''}\n")
+    print("| workload | ours | peer | ratio (range) | bar | | CPU | of bare |\n|---|---|---|---|---|---|---|---|")
     missed = 0
     for row in rows:
         ours = figures.get((row.key, "ours"), [])
         others = {name: values for (key, name), values in figures.items() if key == row.key and name[-4:] != CPU}
         others.pop("ours", None)
+        bare = others.pop(BARE, None)
         if not ours or not others:
             missed += not ours
-            print(f"| {row.title} | {shown(ours, row)} | - | - | {row.bar:g} | no figure | |")
+            print(f"| {row.title} | {shown(ours, row)} | - | - | {row.bar:g} | no figure | | |")
             continue
         best = (min if row.lower else max)(others, key=lambda name: median(others[name]))
         ratios = sorted(b / a if row.lower else a / b for a, b in zip(ours, others[best], strict=False))
@@ -157,7 +163,8 @@ def report(rows: list[Row], figures: Figures, bench: Bench) -> int:
         cpu = f"{median(spent[0]) / median(spent[1]):.2f}" if spent[0] and spent[1] else ""
         print(
             f"| {row.title} | {shown(ours, row)} | {peers} | {ratio:.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f}) "
-            f"| {row.bar:g} | {'ok' if ratio >= row.bar else 'BELOW'} | {cpu} |"
+            f"| {row.bar:g} | {'ok' if ratio >= row.bar else 'BELOW'} | {cpu} "
+            f"| {f'{median(ours) / median(bare):.2f} of {shown(bare, row)}' if bare else ''} |"
         )
     print("\n".join(["", *bench.notes]))
     return missed

@@ -277,7 +277,7 @@ def serve_store(sock: socket.socket) -> int:
     kind, body = wire.pdu()
     if kind != 1:
         raise ConnectionError(f"PDU type {kind} before an association")
-    sock.sendall(_accept(bytes(body)))
+    sock.sendall(accept(bytes(body)))
     while message := wire.message():
         if message.code == ECHO_RQ:
             answer = command(VERIFICATION, ECHO_RQ | RESPONSE, message.number, status=0, empty=1)
@@ -289,7 +289,7 @@ def serve_store(sock: socket.socket) -> int:
     return taken
 
 
-def _accept(request: bytes) -> bytes:
+def accept(request: bytes) -> bytes:
     """An A-ASSOCIATE-AC that takes every context, in explicit VR where it is proposed."""
     body = request[:68] + _item(0x10, b"1.2.840.10008.3.1.1.1")
     for kind, value in _items(request[68:]):

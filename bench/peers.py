@@ -209,6 +209,20 @@ class Orthanc(Server):
         return ["Orthanc", str(path)]
 
 
+class Bare(Server):
+    """What the disk allows; not a peer but a measure of the machine."""
+
+    @classmethod
+    def available(cls) -> bool:
+        return True
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "bench.bare", str(self.dimse_port)]
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"PYTHONPATH": str(Path(__file__).parents[1])}
+
+
 class StoreScp(Server):
     """DCMTK's receiver: bit-preserving to disk, no index, no fsync."""
 

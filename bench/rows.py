@@ -12,7 +12,17 @@ from pathlib import Path
 
 from bench import pictures, probes, queries, transcoding
 from bench.objects import Item
-from bench.peers import Orthanc, Ours, OursUnsynced, QrScpDcmtk, QrScpPynetdicom, Server, StoreScp, StoreScpAsShipped
+from bench.peers import (
+    Bare,
+    Orthanc,
+    Ours,
+    OursUnsynced,
+    QrScpDcmtk,
+    QrScpPynetdicom,
+    Server,
+    StoreScp,
+    StoreScpAsShipped,
+)
 from bench.probes import timed
 from bench.sender import Loops, c_store, send, stow
 from bench.workload import Bench, Measure, Row
@@ -99,10 +109,10 @@ def hundred_megabytes(server: Server, bench: Bench) -> float:
 
 ORTHANC, BOTH = (Orthanc,), (Orthanc, QrScpDcmtk)
 ROWS = (
-    Row("store-ct-1", "C-STORE CT, 1 association", "/s", 3, Ours, ORTHANC, store("ct", 1, 400)),
-    Row("store-ct-4", "C-STORE CT, 4 associations", "/s", 2, Ours, ORTHANC, store("ct", 4, 600)),
-    Row("store-small-1", "C-STORE small, 1 association", "/s", 2, Ours, ORTHANC, store("small", 1, 1000)),
-    Row("store-small-4", "C-STORE small, 4 associations", "/s", 2, Ours, ORTHANC, store("small", 4, 2000)),
+    Row("store-ct-1", "C-STORE CT, 1 association", "/s", 3, Ours, ORTHANC, store("ct", 1, 400), bare=Bare),
+    Row("store-ct-4", "C-STORE CT, 4 associations", "/s", 2, Ours, ORTHANC, store("ct", 4, 600), bare=Bare),
+    Row("store-small-1", "C-STORE small, 1 association", "/s", 2, Ours, ORTHANC, store("small", 1, 1000), bare=Bare),
+    Row("store-small-4", "C-STORE small, 4 associations", "/s", 2, Ours, ORTHANC, store("small", 4, 2000), bare=Bare),
     Row(
         "mixed",
         "C-STORE CT x4 with QIDO and WADO loops / alone",

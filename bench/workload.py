@@ -40,3 +40,4 @@ class Row:
     lower: bool = False  # a smaller figure is better
     lasting: bool = False  # the servers live, with what they hold, through all repetitions
     ours_measure: Measure | None = None  # when ours does something else than the peer
+    bare: type[Server] | None = None  # what the machine allows; told beside the ratio, not compared
