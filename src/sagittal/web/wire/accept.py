@@ -55,7 +55,7 @@ DEFAULT_SYNTAXES: Mapping[str, str] = {
     "image/jxl": f"{_P}.4.110",
 }
 
-_REMEMBERED_CHARACTERS = 1_000  # of an `Accept` that is remembered; browsers send some 150
+_REMEMBERED_CHARACTERS = 1_000  # of an `Accept` or `Content-Type` that is remembered; browsers send some 150
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\Z')
 
 
@@ -134,6 +134,10 @@ def _value(text: str) -> str:
 
 def media_type(text: str) -> MediaType:
     """Read one media type with its parameters; `BadRequest` when it is none."""
+    return (_remembered_type if len(text) <= _REMEMBERED_CHARACTERS else _read_type)(text)
+
+
+def _read_type(text: str) -> MediaType:
     head, *rest = _outside_quotes(text, ";")
     name = head.strip().lower()
     if name.count("/") != 1 or any(c.isspace() for c in name):
@@ -183,6 +187,7 @@ def _read(given: tuple[str, ...], ranges_max: int) -> Sequence[MediaType]:
 
 # A client says the same with each of its requests, and reading it costs more than finding what is asked for.
 _remembered = lru_cache(maxsize=256)(_read)
+_remembered_type = lru_cache(maxsize=256)(_read_type)
 
 
 def accepts(ranges: Iterable[MediaType], *types: str) -> str | None:
