@@ -5,6 +5,7 @@ Answers are streamed: an object is never whole in memory. A search is paged (`of
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -21,8 +22,6 @@ from sagittal.client.storing.files import ObjectFile
 from sagittal.errors import BadRequest, PeerError, PeerRefused, PeerUnreachable, UsageError
 
 if TYPE_CHECKING:
-    import ssl
-
     from sagittal.client.parts import Sink
 
 DICOM_JSON = "application/dicom+json"
@@ -30,6 +29,7 @@ OBJECTS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PAGE = 500
 _PLAIN = "*?,:"  # as they are in a query (RFC 3986 3.4); Orthanc doesn't know a percent-encoded asterisk
 _MORE = "additional results"  # PS3.18 8.3.4.4: how a server says that it cut its answer
+_UNREACHABLE = (httpx.TransportError, ssl.SSLError)  # TLS 1.3 tells what it thinks of our certificate only later
 _RESOURCES = {"study": "studies", "series": "series", "image": "instances"}
 
 
@@ -68,14 +68,14 @@ class WebArchive:
                     if _MORE not in text:
                         self.remark(f"the server warns: {text}")
                 yield response
-        except httpx.TransportError as error:
+        except _UNREACHABLE as error:
             raise PeerUnreachable(f"{self.base}: {error or type(error).__name__}") from None
 
     async def post(self, path: str, **more: Any) -> httpx.Response:
         """One request whose answer tells, whatever its status; PeerRefused when it is about who we are."""
         try:
             response = await self.client.post(f"{self.base}{path}", **more)
-        except httpx.TransportError as error:
+        except _UNREACHABLE as error:
             raise PeerUnreachable(f"{self.base}: {error or type(error).__name__}") from None
         if response.status_code in (401, 403, 404, 405) or response.is_redirect:
             refuse(response)
