@@ -56,6 +56,7 @@ KILLS = [
     ("object.rename", 5), ("object.rename", 7), ("directory.sync", 6), ("index.begin", 7), ("index.commit", 7),
     ("index.committed", 7), ("index.commit", 9), ("answer", 6), ("answer", 7),
 ]  # fmt: skip
+DAILY = [("transcode.made", 1), ("index.commit", 7)]  # each takes seconds: processes with workers, twice
 
 
 def killed(data: Path, rule: str, point: str, nth: int) -> list[str]:
@@ -93,7 +94,9 @@ async def looked_at(data: Path, acknowledged: list[str], rule: str) -> None:
         assert findings(archive) == []
 
 
-@pytest.mark.parametrize(("point", "nth"), KILLS)
+@pytest.mark.parametrize(
+    ("point", "nth"), [pytest.param(*kill, marks=() if kill in DAILY else pytest.mark.slow) for kill in KILLS]
+)
 @pytest.mark.parametrize("rule", RULES)
 def test_killed_at(tmp_path: Path, rule: str, point: str, nth: int) -> None:
     acknowledged = killed(tmp_path / "data", rule, point, nth)
@@ -112,7 +115,14 @@ def asked(served: Served, path: str, accept: str) -> bytes:
         return bytes(answer.read())
 
 
-@pytest.mark.parametrize(("point", "nth"), [("transcode.made", 1), ("transcode.made", 4), ("transcode.advance", 1)])
+@pytest.mark.parametrize(
+    ("point", "nth"),
+    [
+        pytest.param("transcode.made", 1, marks=pytest.mark.slow),
+        pytest.param("transcode.made", 4, marks=pytest.mark.slow),
+        ("transcode.advance", 1),
+    ],
+)
 def test_a_server_killed_while_it_transcodes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, nth: int
 ) -> None:
