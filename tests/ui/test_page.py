@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from builders import build
 from conftest import Served
 from programs import need
 
 from sagittal.dicom.elements import encode
 from sagittal.dicom.part10 import meta_group
-from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
+from sagittal.dicom.syntaxes import EXPLICIT_LE, JPEG_LS_LOSSLESS, RLE_LOSSLESS, SYNTAXES
 
 # Waits until each is loaded.
 WIDTHS = """() => Promise.all([...document.querySelectorAll("#latest td.picture img")]
@@ -42,9 +43,12 @@ def store(server: Served, number: int, name: str, below: str = "") -> None:
         (0x0020000E, "UI", f"2.25.{number}2"),
     ]
     data_set = encode([(tag, vr, text.encode()) for tag, vr, text in texts], SYNTAXES[EXPLICIT_LE])
-    body = meta_group(CT, f"2.25.{number}3", EXPLICIT_LE) + data_set
+    send(server, meta_group(CT, f"2.25.{number}3", EXPLICIT_LE) + data_set, below)
+
+
+def send(server: Served, part10: bytes, below: str = "") -> None:
     request = urllib.request.Request(
-        server.http + below + "/dicom-web/studies", body, {"content-type": "application/dicom"}
+        server.http + below + "/dicom-web/studies", part10, {"content-type": "application/dicom"}
     )
     assert urllib.request.urlopen(request).status == 200
 
@@ -64,6 +68,7 @@ def page(browser: Any, server: Served) -> Iterator[Any]:
 def test_the_page_lives(page: Any, server: Served) -> None:
     page.goto(server.http + "/")
     page.wait_for_selector("#state.good")
+    assert not page.is_visible("#transcoding")  # there are no rules
     assert page.text_content("#state-text") == "Listo"
     line = page.text_content("#dcmsend")
     assert line == f"dcmsend --no-halt -aec SAGITTAL {server.host} {server.port} +sd +r CARPETA"
@@ -126,6 +131,23 @@ def test_a_store_is_chosen(browser: Any, start_server: Any, tmp_path: Any) -> No
     assert not page.is_visible("#sending")
     page.select_option("#store-name", "main")
     page.wait_for_selector("#latest tbody tr:has-text('Doe')")
+    page.close()
+
+
+def test_how_far_rules_are(browser: Any, start_server: Any, tmp_path: Any) -> None:
+    (tmp_path / "sagittal.toml").write_text(f'[[transcode]]\nto = "{RLE_LOSSLESS}"\n', encoding="utf-8")
+    server = start_server("--config", str(tmp_path / "sagittal.toml"))
+    page = browser.new_page(locale="en")
+    page.goto(server.http + "/")
+    line = "Transcoding rules: 1 · objects transcoded since the start: {} · left as they came: {}"
+    page.wait_for_selector(f"#transcoding:text-is('{line.format(0, 0)}')")
+    send(server, build(1, rows=8, columns=8).part10)
+    send(server, build(2, syntax_uid=JPEG_LS_LOSSLESS, rows=8, columns=8).part10)  # whose frames are no JPEG-LS
+    page.wait_for_selector(f"#transcoding:text-is('{line.format(1, 1)}')")
+    page.select_option("#language", "es")
+    assert page.text_content("#transcoding") == (
+        "Reglas de transcodificación: 1 · objetos transcodificados desde el arranque: 1 · sin poder transcodificarse: 1"
+    )
     page.close()
 
 

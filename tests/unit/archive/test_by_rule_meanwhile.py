@@ -211,6 +211,7 @@ def test_stores_are_apart(tmp_path: Path) -> None:
         assert findings(archive) == []
         assert (await held.store(HELD))[0].status == "duplicate"
         assert (await held.by_rule.report(research, 10)).failures == []
+        assert [(await held.by_rule.tally(who)).done for who in (LOCAL, research)] == [1, 0]
 
     async def inside() -> None:
         await (await Archive.open(data, stores=["research"])).close()

@@ -12,7 +12,7 @@ from archived import BASE
 from builders import build
 from ruled import Ruled, ruled
 
-from sagittal.archive.access import Principal
+from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.transcoding.rules import Rule
 from sagittal.dicom.syntaxes import JPEG_LS_LOSSLESS, RLE_LOSSLESS
 from sagittal.web.app import create_app
@@ -56,9 +56,30 @@ def test_what_failed_is_told_and_tried_again(tmp_path: Path) -> None:
     run(tmp_path, act, Rule(JPEG_LS_LOSSLESS))
 
 
+def test_done_and_failed_are_counted_for_the_page_and_the_metrics(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, held: Ruled) -> None:
+        client.headers["authorization"] = "Bearer secret"
+        assert 'sagittal_transcodings_total{outcome="failed",store="main"} 0.0' in (await client.get("/metrics")).text
+        await held.store(BROKEN, *(build(number, rows=8, columns=8) for number in (1, 2)))
+        await held.settled()
+        text = (await client.get("/metrics")).text
+        assert 'sagittal_transcodings_total{outcome="done",store="main"} 2.0' in text
+        assert 'sagittal_transcodings_total{outcome="failed",store="main"} 1.0' in text
+        told = (await client.get("/api/summary")).json()["transcoding"]
+        assert told == {"rules": 1, "waiting": 0, "done": 2, "failed": 1}
+        await held.by_rule.again(LOCAL)
+        await held.settled()
+        assert 'outcome="failed",store="main"} 2.0' in (await client.get("/metrics")).text  # tried twice
+        assert (await client.get("/api/summary")).json()["transcoding"]["failed"] == 1
+
+    run(tmp_path, act, Rule(JPEG_LS_LOSSLESS))
+
+
 def test_without_rules(tmp_path: Path) -> None:
     async def act(client: httpx.AsyncClient, held: Ruled) -> None:
         client.headers["authorization"] = "Bearer secret"
+        assert "transcodings" not in (await client.get("/metrics")).text
+        assert (await client.get("/api/summary")).json()["transcoding"] is None
         assert (await client.get("/api/transcoding")).json() == {
             "rules": 0, "waiting": 0, "failed": 0, "failures": [],
         }  # fmt: skip

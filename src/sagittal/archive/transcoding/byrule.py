@@ -15,6 +15,7 @@ import asyncio
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -68,6 +69,15 @@ class Report(NamedTuple):
     failures: list[Failure]
 
 
+class Tally(NamedTuple):
+    """The same in four numbers."""
+
+    rules: int
+    waiting: int  # changes that they have not looked at yet
+    done: int  # objects that this process transcoded
+    failed: int  # objects that stay as they came, whoever tried
+
+
 class ByRule:
     """Transcodes for one archive while `run` does."""
 
@@ -76,6 +86,7 @@ class ByRule:
         self._cursor = 0  # the last change that was looked at
         self._asked = asyncio.Event()  # somebody wants failed ones tried again
         self._settled: dict[int, bool] = {}  # of the page that is under way: versions, and whether it went well
+        self.counts: Counter[tuple[int, str]] = Counter()  # (store, "done" | "failed") -> how often, since the start
 
     async def begin(self) -> None:
         """Before anything comes in: go on from where it was. What came before there were rules is none of theirs."""
@@ -149,7 +160,7 @@ class ByRule:
         for task in tasks:
             well = True
             try:
-                await self._one(task)
+                done = await self._one(task)
             except (StorageUnavailable, Busy):
                 raise
             except NotFound:
@@ -158,14 +169,17 @@ class ByRule:
                 self._archive.volume.check()  # it may have been the volume, which is waited for
                 await self._failed(task, error)
                 well = False
+            else:
+                self.counts[task.candidate.store, "done"] += done
             self._settled[task.candidate.instance] = well
 
     # One object
 
-    async def _one(self, task: Task) -> None:
+    async def _one(self, task: Task) -> bool:
+        """Whether it has what the rule wants now, and not something that came meanwhile."""
         row = await self._archive.readers.run(lambda connection: queue.reference(connection, task.candidate))
         if row is None:
-            return
+            return False
         ref, (target, aside) = InstanceRef(*row), self._files()  # type: ignore[arg-type]
         try:
             told = await self._made(ref, task.rule, target, aside)
@@ -178,6 +192,7 @@ class ByRule:
             self._tell(ref, task.rule, told, outcome)
         if told["loses"]:
             await self._let_source_go(ref, task.rule, told, outcome)
+        return outcome.status != "outdated"
 
     def _files(self) -> tuple[int, int]:
         target = self._archive.volume.unnamed()
@@ -252,6 +267,7 @@ class ByRule:
         who = _principal(one.store)
         audit = audit_row(who, "transcode", "failed", detail=reason[:200], number_of_instances=1)
         await self._archive.act(lambda connection: queue.failed(connection, *row), audit)
+        self.counts[one.store, "failed"] += 1
 
     # For people
 
@@ -268,6 +284,12 @@ class ByRule:
                 queue.state(connection, principal.store), queue.failures(connection, principal.store, limit)
             )
         )
+
+    async def tally(self, principal: Principal) -> Tally:
+        """How far the rules are with the principal's store, as counts are: without a row of the audit log."""
+        authorize(principal, "find")
+        state = await self._archive.readers.run(queue.state, principal.store)
+        return Tally(self.rules, state.waiting, self.counts[principal.store, "done"], state.failed)
 
     async def again(self, principal: Principal) -> int:
         """Try everything of the principal's store again that stayed as it came; gives how many."""

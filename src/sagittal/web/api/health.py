@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
     from starlette.requests import Request
 
+    from sagittal.archive.access import Principal
+    from sagittal.archive.transcoding.byrule import ByRule
     from sagittal.archive.upkeep.statistics import Counts, Figures
     from sagittal.web.house import House, Listener
     from sagittal.workers.pool import Pool
@@ -55,17 +57,27 @@ class Health:
 
         archive, principal = self._house.archive, request.scope["principal"]
         counts = await archive.statistics(principal)
-        stores = {name: await archive.statistics(who) for name, who in places(principal, archive.stores).items()}
+        entered = places(principal, archive.stores)
+        stores = {name: await archive.statistics(who) for name, who in entered.items()}
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Figures(self._house, counts, stores, self._started_at))
+        transcodings = _transcodings(self._house.settings.by_rule, entered)
+        registry.register(_Figures(self._house, counts, stores, transcodings, self._started_at))
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 class _Figures:
     """A collector of one scrape."""
 
-    def __init__(self, house: House, counts: Counts, stores: Mapping[str, Counts], started_at: float) -> None:
+    def __init__(
+        self,
+        house: House,
+        counts: Counts,
+        stores: Mapping[str, Counts],
+        transcodings: Mapping[tuple[str, str], int],
+        started_at: float,
+    ) -> None:
         self._counts, self._stores, self._answers, self._started_at = counts, stores, house.answers, started_at
+        self._transcodings = transcodings
         self._figures, self._listener = house.archive.figures(), house.settings.listener
         self._workers = house.workers
         self._durability, self._ready = house.settings.durability, not (house.archive.ready() or house.settings.ready())
@@ -87,12 +99,26 @@ class _Figures:
             requests.add_metric([str(status)], count)
         yield requests
         yield from _workers(self._workers)
+        if self._transcodings:
+            text = "Objects that a rule transcoded, or could not transcode, by store."
+            transcodings = CounterMetricFamily("sagittal_transcodings", text, labels=["store", "outcome"])
+            for labels, count in self._transcodings.items():
+                transcodings.add_metric(labels, count)
+            yield transcodings
         yield GaugeMetricFamily("sagittal_ready", "1 when /readyz says so.", value=int(self._ready))
         durable = GaugeMetricFamily("sagittal_durability", "1 for the mode in force: full or off.", labels=["mode"])
         for mode in ("full", "off"):
             durable.add_metric([mode], int(mode == self._durability))
         yield durable
         yield GaugeMetricFamily("sagittal_start_time_seconds", "When this process started.", value=self._started_at)
+
+
+def _transcodings(by_rule: ByRule | None, stores: Mapping[str, Principal]) -> dict[tuple[str, str], int]:
+    """(store, outcome) -> how often since the start; nothing without rules."""
+    if by_rule is None or not by_rule.rules:
+        return {}
+    outcomes = ("done", "failed")
+    return {(name, what): by_rule.counts[who.store, what] for name, who in stores.items() for what in outcomes}
 
 
 def _ingest(figures: Figures) -> Iterator[Metric]:

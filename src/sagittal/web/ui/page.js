@@ -9,6 +9,7 @@ const at = (id) => document.getElementById(id);
 let language = localStorage.getItem("language") ?? document.documentElement.lang;
 let shown = null; // the last summary
 let pictures = new Map(); // study UID and count of instances -> its img
+let looking = null; // the refresh that is due while rules are at work
 let known = null; // study UIDs that were in the list before
 
 // The store that is shown, of ?store=NAME; main without.
@@ -100,6 +101,15 @@ function row(study) {
   return element;
 }
 
+// Only when there are rules. What they could not do is no change, so look again while they have something before them.
+function showTranscoding(told, number) {
+  at("transcoding").hidden = !told;
+  if (!told) return;
+  const parts = [[word("rules"), told.rules], [word("transcoded"), told.done], [word("untranscoded"), told.failed]];
+  at("transcoding").textContent = parts.map(([text, count]) => `${text}: ${number.format(count)}`).join(" · ");
+  if (told.waiting && !looking) looking = setTimeout(() => { looking = null; refresh().catch(() => {}); }, RETRY_MILLISECONDS);
+}
+
 function show(summary) {
   shown = summary;
   const number = new Intl.NumberFormat(language);
@@ -115,6 +125,7 @@ function show(summary) {
   at("store").textContent = `sagittal store ${summary.aet}@${host}:${summary.dimse_port} ${word("folder")}`;
   for (const name of ["studies", "series", "instances"]) at(name).textContent = number.format(summary[name]);
   at("bytes").textContent = size(summary.bytes);
+  showTranscoding(summary.transcoding, number);
   at("warning").hidden = summary.durability === "full";
   at("warning").textContent = word("notDurable");
   at("latest").hidden = summary.latest.length === 0;

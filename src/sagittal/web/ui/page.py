@@ -77,9 +77,17 @@ class Page:
             "instances": counts.instances,
             "bytes": counts.bytes,
             "cursor": await self._house.archive.newest_change(principal),
+            "transcoding": await self._transcoding(principal),
             "latest": [_study(study) for study in await self._house.archive.latest_studies(principal, _LATEST)],
         }
         return Response(orjson.dumps(body), media_type="application/json")
+
+    async def _transcoding(self, principal: Principal) -> dict[str, int] | None:
+        """How far the rules are; None without any."""
+        by_rule = self._house.settings.by_rule
+        if by_rule is None or not by_rule.rules:
+            return None
+        return (await by_rule.tally(principal))._asdict()
 
 
 def _study(study: LatestStudy) -> dict[str, str | int]:

@@ -10,6 +10,7 @@ export const WORDS = {
     empty: "Nothing yet. Send something with the line above.", api: "REST API", metrics: "Metrics",
     readiness: "Readiness", ready: "Ready", notReady: "Not ready", away: "No connection to the archive",
     refused: "The token is not accepted", folder: "FOLDER",
+    rules: "Transcoding rules", transcoded: "objects transcoded since the start", untranscoded: "left as they came",
     notDurable: "Durability is off: what is stored now may be lost when this machine stops.",
   },
   es: {
@@ -22,6 +23,7 @@ export const WORDS = {
     empty: "Todavía nada. Envíe algo con la línea de arriba.", api: "API REST", metrics: "Métricas",
     readiness: "Disponibilidad", ready: "Listo", notReady: "No disponible", away: "Sin conexión con el archivo",
     refused: "El token no es válido", folder: "CARPETA",
+    rules: "Reglas de transcodificación", transcoded: "objetos transcodificados desde el arranque", untranscoded: "sin poder transcodificarse",
     notDurable: "Durabilidad desactivada: lo que se guarde ahora puede perderse si esta máquina se detiene.",
   },
 };
