@@ -89,8 +89,8 @@ def test_damage_in_the_archive_is_told_and_the_rest_is_saved(tmp_path: Path) -> 
 
     asyncio.run(run())
     assert len(json.loads((tmp_path / "b" / MANIFEST).read_text())["damaged"]) == 2
-    with pytest.raises(DamagedObject, match="2 objects"):
-        list(restore(tmp_path / "b", tmp_path / "c", INDEX))
+    errors = [one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX)]
+    assert errors == ["missing in the backup"] * 2 + [""] * 3
 
 
 def test_what_was_purged_meanwhile_is_left_out(tmp_path: Path) -> None:
@@ -113,9 +113,8 @@ def test_damage_in_the_backup_is_found(tmp_path: Path) -> None:
 
     asyncio.run(run())
     (tmp_path / "b" / "objects" / "0001" / OBJECTS[2].digest).write_bytes(b"rot")
-    errors: list[str] = []
-    with pytest.raises(DamagedObject, match="1 objects"):
-        errors.extend(one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX))
+    errors = [one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX)]
+    assert [bool(error) for error in errors] == [False, False, True, False, False]
     assert asyncio.run(held(tmp_path / "c")) == 5
     index = next((tmp_path / "b").glob("index-*.db"))
     index.write_bytes(index.read_bytes()[:-1] + b"?")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from builders import build, opened, store
+from conftest import sagittal_here
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import INDEX, Archive
@@ -80,6 +81,8 @@ def test_who_may(tmp_path: Path) -> None:
                     await anext(refused)
         with pytest.raises(NotAuthorized):
             next(tasks.reindex(tmp_path / "a", READER))
+        with pytest.raises(NotAuthorized):
+            next(tasks.restore(tmp_path / "b", tmp_path / "c", READER))
 
     asyncio.run(run())
 
@@ -98,6 +101,29 @@ def test_backup_while_objects_come_in_loses_nothing_that_was_there(tmp_path: Pat
     assert not [one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX) if one.error]
     findings: list[Any] = asyncio.run(scrubbed(tmp_path / "c"))
     assert findings == []
+
+
+def test_a_restore_is_in_the_audit_log_of_what_it_made(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            await every(tasks.back_up(archive, LOCAL, tmp_path / "b"))
+
+    asyncio.run(run())
+    before = audited(tmp_path / "a")
+    done = sagittal_here("restore", tmp_path / "b", "--data", tmp_path / "c")
+    assert done.returncode == 0, done.stderr
+    # The backup's own row is written when it has ended, so that what it holds knows nothing of it.
+    assert before == [("local", "backup", "done", 6)]
+    assert audited(tmp_path / "c") == [("local", "restore", "done", 6)]
+    assert sagittal_here("restore", tmp_path / "b", "--data", tmp_path / "c").returncode == 2  # not empty
+    assert len(audited(tmp_path / "c")) == 1
+    (tmp_path / "b" / "objects" / "0001" / OBJECTS[0].digest).unlink()
+    done = sagittal_here("restore", tmp_path / "b", "--data", tmp_path / "d")
+    assert (done.returncode, "1 objects are damaged or missing" in done.stderr) == (1, True)
+    assert audited(tmp_path / "d") == [("local", "restore", "failed", 5)]
+    assert len(asyncio.run(scrubbed(tmp_path / "d"))) == 1  # it opens, and tells the one that is missing
+    assert asyncio.run(scrubbed(tmp_path / "c")) == []
 
 
 async def scrubbed(path: Path) -> list[Any]:

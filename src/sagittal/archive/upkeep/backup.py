@@ -187,7 +187,10 @@ class Backup:
 
 
 def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
-    """Make the data directory `path`, which must be empty or missing, from a backup; the index comes last. Blocks."""
+    """Make the data directory `path`, which must be empty or missing, from a backup; the index comes last. Blocks.
+
+    An object that is damaged or missing in the backup is told and left out.
+    """
     manifest = _manifest(folder)
     source = folder / str(manifest["index"])
     if _digest(source) != manifest["index_sha256"]:
@@ -195,7 +198,6 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if next(path.iterdir(), None) is not None:
         raise UsageError("the data directory to restore to is not empty")
-    failed = 0
     written = _Written()
     (path / _OBJECTS).mkdir(mode=0o700)
     connection = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
@@ -206,7 +208,6 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
             error = _restore_object(folder / _OBJECTS / stored.key, target, stored.digest)
             if not error:
                 written.file(target)
-            failed += bool(error)
             yield Copied(stored.key, stored.length, error)
     finally:
         connection.close()
@@ -215,8 +216,6 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
     _copy(os.open(source, os.O_RDONLY | os.O_CLOEXEC), path / index_name)
     written.file(path / index_name)
     written.settle()
-    if failed:
-        raise DamagedObject(f"{failed} objects are damaged or missing in the backup; all others are restored")
 
 
 def _restore_object(source: Path, target: Path, digest: str) -> str:

@@ -21,11 +21,12 @@ from sagittal.archive.index.connection import open_reader, open_writer
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.references import InstanceRef
+from sagittal.archive.upkeep import backup
 from sagittal.archive.upkeep.backup import Backup, Copied
 from sagittal.archive.upkeep.exporter import Exported, export_folder, export_zip
 from sagittal.archive.upkeep.reindex import Indexed, Reindex
 from sagittal.archive.upkeep.scrub import Finding, Progress, Scrub
-from sagittal.errors import StorageUnavailable
+from sagittal.errors import DamagedObject, StorageUnavailable
 from sagittal.limits import Limits
 
 if TYPE_CHECKING:
@@ -70,6 +71,29 @@ async def back_up(archive: Archive, principal: Principal, folder: Path, *, link:
     finally:
         connection.close()
         archive.audit(audit_row(principal, "backup", outcome, number_of_instances=copied))
+
+
+def restore(folder: Path, path: Path, principal: Principal = LOCAL) -> Iterator[Copied]:
+    """Make a data directory from a backup, whose audit log says so in the end. DamagedObject when not all came back.
+
+    Blocks. What ends before the index is there leaves no archive, and so no row.
+    """
+    from sagittal.archive.archive import INDEX, hold
+
+    authorize(principal, "admin")
+    done = failed = 0
+    for copied in backup.restore(folder, path, INDEX):
+        done, failed = done + (not copied.error), failed + bool(copied.error)
+        yield copied
+    reason = f"{failed} objects are damaged or missing in the backup; all others are restored" if failed else ""
+    outcome = "failed" if failed else "done"
+    lock = hold(path)
+    try:
+        note_in(path, audit_row(principal, "restore", outcome, detail=reason, number_of_instances=done))
+    finally:
+        os.close(lock)
+    if failed:
+        raise DamagedObject(reason)
 
 
 async def export(

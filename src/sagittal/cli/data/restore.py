@@ -16,12 +16,11 @@ from sagittal.cli.output import json_option, progress, result, say
 @json_option
 def command(folder: Path, data: Path, as_json: bool) -> int:
     """Make a data directory, which must be empty or missing, from the backup in FOLDER."""
-    from sagittal.archive.archive import INDEX
-    from sagittal.archive.upkeep.backup import restore
+    from sagittal.archive.upkeep.tasks import restore
 
     done = failed = 0
     with progress("Restoring", None) as advance:
-        for copied in restore(folder, data, INDEX):
+        for copied in restore(folder, data):
             advance(1)
             if not copied.error:
                 done += 1
