@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,21 @@ from programs import need
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet  # type: ignore[attr-defined]
 
+from sagittal.dicom.elements import encode
+from sagittal.dicom.syntaxes import syntax
+
 EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 OBJECTS = [build(number, syntax_uid=uid) for number, uid in enumerate((EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE), 1)]
+
+
+def with_name_last(built: Built) -> Built:
+    """The same with the Patient's Name behind Pixel Data, where it should not be."""
+    name = encode([(0x00100010, "PN", b"Doe^Jane")], syntax(built.syntax_uid))
+    assert built.data.count(name) == 1
+    return replace(built, data=built.data.replace(name, b"") + name)
+
+
+OBJECTS += [with_name_last(build(number, syntax_uid=uid)) for number, uid in ((4, EXPLICIT_LE), (5, IMPLICIT_LE))]
 STUDY = OBJECTS[0].study_uid
 
 
@@ -139,6 +153,15 @@ def test_wado_uri(archive: Served) -> None:
         assert again.file_meta.TransferSyntaxUID == EXPLICIT_LE
         assert (str(again.PatientName), again.StudyDescription) == ("Дуэ^Ян", "Knee")
     same(archive, found)
+
+
+def test_metadata(archive: Served) -> None:
+    answer = httpx.get(f"{archive.http}/dicom-web/studies/{STUDY}/metadata", timeout=60)
+    assert answer.text.count("Doe^Jane") == answer.text.count("Ян") == len(OBJECTS)
+    for found in answer.json():
+        (item,) = found["04000561"]["Value"]
+        assert found["00100010"]["Value"] == [{"Alphabetic": "Дуэ^Ян"}]
+        assert item["04000550"]["Value"][0]["00100010"]["Value"] == [{"Alphabetic": "Doe^Jane"}]
 
 
 def test_export(archive: Served, tmp_path: Path) -> None:

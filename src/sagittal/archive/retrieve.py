@@ -173,7 +173,7 @@ async def _stored_parts(readers: Readers, ref: InstanceRef) -> AsyncIterator[byt
 def _corrected(text: bytes, ref: InstanceRef) -> bytes:
     from sagittal.dicom.models.overlayjson import overlaid_json
 
-    return overlaid_json(text.decode("utf-8"), ref.corrections).encode("utf-8")
+    return overlaid_json(text.decode("utf-8"), ref.corrections, unordered=ref.peculiar[1]).encode("utf-8")
 
 
 def _begun(text: bytes, ref: InstanceRef) -> bytes | None:
@@ -183,7 +183,8 @@ def _begun(text: bytes, ref: InstanceRef) -> bytes | None:
     whole = text.decode("utf-8", "ignore")
     left = text[len(whole.encode("utf-8")) :]
     try:
-        return overlaid_json(whole, ref.corrections, whole=False).encode("utf-8") + left
+        made = overlaid_json(whole, ref.corrections, whole=False, unordered=ref.peculiar[1])
+        return made.encode("utf-8") + left
     except Incomplete:
         return None
 

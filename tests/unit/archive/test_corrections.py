@@ -366,25 +366,35 @@ def test_patients_are_merged_and_parted(tmp_path: Path) -> None:
     run(tmp_path, act, FIRST, other, third)
 
 
-def test_an_object_out_of_order_is_corrected_where_its_elements_are(tmp_path: Path) -> None:
-    """The name stands behind the Original Attributes Sequence's place, before Pixel Data."""
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_an_object_out_of_order_is_corrected_where_its_elements_are(tmp_path: Path, is_behind: bool) -> None:
+    """The name stands behind the Original Attributes Sequence's place, before or behind Pixel Data."""
     name = encode([(NAME, "PN", b"Doe^Jane")], syntax(EXPLICIT_LE))
-    pixels = FIRST.data.index(b"\xe0\x7f\x10\x00")
-    data = FIRST.data[:pixels].replace(name, b"") + name + FIRST.data[pixels:]
+    pixels = FIRST.data[FIRST.data.index(b"\xe0\x7f\x10\x00") :]
+    data = FIRST.data.removesuffix(pixels).replace(name, b"")
+    data = data + pixels + name if is_behind else data + name + pixels
     assert len(data) == len(FIRST.data)
 
     async def act(archive: Archive) -> None:
         transfer = archive.store_begin(LOCAL, Source("import"), syntax_uid=EXPLICIT_LE)
         transfer.write(data)
         await transfer.commit()
-        await correct(archive, PatientName="Roe^Tom")
+        await correct(archive, PatientName="Roe^Tom", PatientComments="checked")
         (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
         with archive.open_object(ref) as opened:
             file = b"".join(opened.file(1 << 16))
         assert len(file) == ref.sent_size
         assert file.count(b"Doe^Jane") == 1  # in the Original Attributes Sequence
         assert file.count(name[:4]) == 2
-        assert file.endswith(FIRST.data[pixels:])
+        assert file.endswith(pixels)
         assert b"Roe^Tom" in file
+        said = await metadata(archive, FIRST)
+        assert said["00100010"]["Value"] == [{"Alphabetic": "Roe^Tom"}]
+        assert json.dumps(said).count("Doe^Jane") == 1
+        # Read in the metadata: no index answers what was said of the comments.
+        assert await find(archive, "IMAGE", STUDY_UID, PatientName="Roe*", PatientComments="checked") == [
+            [FIRST.study_uid]
+        ]
+        assert await find(archive, "IMAGE", STUDY_UID, PatientComments="Doe") == []
 
     run(tmp_path, act)

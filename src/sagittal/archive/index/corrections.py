@@ -28,7 +28,7 @@ _OF_STUDIES = (
     "AND study_instance_uid IN (SELECT value FROM json_each(?)) ORDER BY id"
 )
 _OF_INSTANCES = (
-    "SELECT i.id, i.store, t.study_instance_uid, s.series_instance_uid FROM instance i "
+    "SELECT i.id, i.store, t.study_instance_uid, s.series_instance_uid, i.defects FROM instance i "
     "JOIN series s ON s.id = i.series JOIN study t ON t.id = s.study "
     "WHERE i.id IN (SELECT value FROM json_each(?)) AND EXISTS (SELECT 1 FROM correction c WHERE c.store = i.store "
     "AND c.study_instance_uid = t.study_instance_uid AND c.undone_at IS NULL)"
@@ -93,19 +93,28 @@ def active(connection: sqlite3.Connection, store: int, study_uids: Iterable[str]
 def peculiarities(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, tuple[str, bool]]:
     """Of each: the character set in which it was read if it names none, and whether its elements are out of order."""
     rows = connection.execute(_PECULIAR, (json.dumps(instances),))
-    return {instance: (charset or "", "tag-order" in defects.split()) for instance, charset, defects in rows}
+    return {instance: (charset or "", _is_unordered(defects)) for instance, charset, defects in rows}
 
 
-def of_instances(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, tuple[str, list[Row]]]:
-    """The series and the corrections in force of its study, of those of some instances whose study has any."""
+def _is_unordered(defects: str) -> bool:
+    return "tag-order" in defects.split()
+
+
+def of_instances(connection: sqlite3.Connection, instances: Sequence[int]) -> dict[int, tuple[str, list[Row], bool]]:
+    """Of those of some instances whose study has corrections in force: the series, those, and whether the elements are
+    out of order.
+    """
     if connection.execute("SELECT 1 FROM correction WHERE undone_at IS NULL LIMIT 1").fetchone() is None:
         return {}
     found = connection.execute(_OF_INSTANCES, (json.dumps(instances),)).fetchall()
     held: dict[tuple[int, str], list[Row]] = {}
-    for store in {store for _, store, _, _ in found}:
-        for row in active(connection, store, {study for _, of, study, _ in found if of == store}):
+    for store in {store for _, store, *_ in found}:
+        for row in active(connection, store, {study for _, of, study, *_ in found if of == store}):
             held.setdefault((store, row.study_uid), []).append(row)
-    return {instance: (series, held[store, study]) for instance, store, study, series in found}
+    return {
+        instance: (series, held[store, study], _is_unordered(defects))
+        for instance, store, study, series, defects in found
+    }
 
 
 def touched(connection: sqlite3.Connection, tags: Iterable[int]) -> frozenset[int]:

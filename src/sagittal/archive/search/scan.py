@@ -89,12 +89,14 @@ def _texts(
         yield instance, text
 
 
-def _effective(text: bytes, series_uid: str, found: Sequence[corrections.Row]) -> bytes:
+def _effective(text: bytes, series_uid: str, found: Sequence[corrections.Row], is_unordered: bool) -> bytes:
     from sagittal.archive.corrections import in_force
     from sagittal.dicom.models.overlayjson import overlaid_json
 
     laid_over = in_force(found, series_uid)
-    return overlaid_json(text.decode("utf-8"), laid_over).encode("utf-8") if laid_over else text
+    if not laid_over:
+        return text
+    return overlaid_json(text.decode("utf-8"), laid_over, unordered=is_unordered).encode("utf-8")
 
 
 def _bodies(connection: sqlite3.Connection, instances: list[int]) -> Iterator[tuple[int, list[bytes]]]:

@@ -1,17 +1,19 @@
 """Corrected attributes laid over a data set while it streams by, with the Original Attributes Sequence (0400,0561) that
 says what was there before, who changed it, when and why (PS3.3 C.12.1.1.9).
 
-The elements before the first tag above (0400,0561) are walked, all before Pixel Data where tags are known to be out of
-order; from there on everything is passed on as it is, so that no pixel is touched and `Head.rest` says where that
-begins. Elements that are not corrected keep their bytes; group
-lengths are left out (they would be wrong). Corrections in characters that the object's character set does not have
-bring the whole object to ISO_IR 192. Deliberately not here: which corrections there are, and I/O.
+The elements before the first tag above (0400,0561) are walked; from there on everything is passed on as it is, so that
+no pixel is touched and `Head.rest` says where that begins. Where tags are known to be out of order, all elements are
+looked at first, and then all before Pixel Data are walked, and those behind it, too, if there is one to be replaced.
+Elements that are not corrected keep their bytes; group lengths are left out (they would be wrong). Corrections in
+characters that the object's character set does not have bring the whole object to ISO_IR 192. Deliberately not here:
+which corrections there are, and I/O.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sagittal.dicom import charset
@@ -26,6 +28,7 @@ from sagittal.limits import ReaderLimits
 
 CHARACTER_SET, ORIGINAL = 0x00080005, 0x04000561
 LAST_OF_HEADER = 0x7FE00007  # the next are Float and Double Float Pixel Data, and Pixel Data
+_ALL = 0xFFFFFFFF
 _HELD_BYTES_MAX = 1 << 16  # of what is passed on as it is
 _PREVIOUS_BYTES_MAX = 1 << 20  # a longer value is named in the Original Attributes Sequence, but not held for it
 _UNICODE = (charset.UTF_8,)
@@ -69,7 +72,8 @@ def _is_in(element: Mapping[str, Any], charsets: tuple[str, ...]) -> bool:
 class Head:
     """The corrected beginning of a data set: iterate over it once, then send what follows `rest` as it is stored.
 
-    `rest` is None when the iteration gives the whole data set: deflated, or brought to ISO_IR 192.
+    `rest` is None when the iteration gives the whole data set: deflated, or brought to ISO_IR 192; and the end of it
+    when something behind Pixel Data is replaced.
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class Head:
         self.rest: int | None = None
         self._open, self._syntax, self._limits = opened, syntax, limits
         self._corrections, self._assumed = corrections, assumed
-        self._last = LAST_OF_HEADER if unordered else ORIGINAL
+        self._unordered = unordered
 
     def __iter__(self) -> Iterator[bytes]:
         return filter(None, self.steps())
@@ -100,13 +104,19 @@ class Head:
 
     def _pieces(self, opened: Open, syntax: TransferSyntax, whole: bool = False) -> Iterator[bytes]:
         charsets = self._charsets(opened, syntax)
-        chunks, added = opened(), dict[int, bytes]()
+        added, stored = dict[int, bytes](), opened
         if needs_unicode(self._corrections, charsets):
             whole, charsets = True, _UNICODE
-            chunks = in_unicode(chunks, syntax, self._limits, self._assumed)
+            opened = lambda: in_unicode(stored(), syntax, self._limits, self._assumed)  # noqa: E731
             added = {CHARACTER_SET: encode([(CHARACTER_SET, "CS", charset.UTF_8.encode())], syntax)}
-        writing = _Writing(syntax, self._corrections, charsets, added, self._limits, self._last)
-        source = iter(chunks)
+        make = partial(_Writing, syntax, self._corrections, charsets, added, self._limits)
+        writing = make(ORIGINAL)
+        if self._unordered:
+            looking = make(_ALL)
+            for _ in looking.run(_Tap(iter(opened()))):
+                yield b""
+            writing = make(LAST_OF_HEADER, looking)
+        source = iter(opened())
         tap = _Tap(source)
         cut = yield from writing.run(tap)
         if cut is None:
@@ -159,9 +169,12 @@ class _Writing:
 
     def __init__(
         self, syntax: TransferSyntax, corrections: Sequence[Correction], charsets: tuple[str, ...],
-        added: Mapping[int, bytes], limits: ReaderLimits, last: int,
+        added: Mapping[int, bytes], limits: ReaderLimits, last: int, looked: _Writing | None = None,
     ) -> None:  # fmt: skip
-        self._last = last  # of the tags that are walked
+        """`last`: of the tags that are walked; `looked`: has run over all of the same data set, if its tags are out of
+        order.
+        """
+        self._last, self._looked = last, looked
         self._syntax, self._corrections, self._charsets, self._limits = syntax, corrections, charsets, limits
         self._encoded = [
             {tag: self._element(tag, element) for tag, element in correction.attributes.items()}
@@ -173,12 +186,14 @@ class _Writing:
         self._waiting = sorted(self._new, reverse=True)
         self._previous: dict[int, bytes] = {}
         self._items, self._items_vr = b"", "SQ"
-        self._lost = False
+        self._lost = self._is_behind = False
+        self.replaces_behind = False  # an element after Pixel Data
 
     def run(self, tap: _Tap) -> Generator[bytes, None, int | None]:
-        """The corrected beginning; returns the offset of the first element above `last`, None when there is none."""
+        """The corrected beginning; returns the offset of the first element above `last`, None when it is the whole."""
         walk = Walk(tap, self._syntax, self._limits)
         current: Event | None = None
+        is_told = False
         for number, event in enumerate(walk.events()):
             if not number % _EVENTS_AT_ONCE:
                 yield b""
@@ -186,10 +201,13 @@ class _Writing:
                 if current is None or not self._goes_on(current, event):
                     yield self._settled(current, tap.before(event.at))
                     yield from self._due(event.tag)
-                    if event.tag > self._last:
+                    if event.tag > self._last and not is_told:
                         yield self._original()
-                        return event.at
+                        if self._looked is None or not self._looked.replaces_behind:
+                            return event.at
+                        is_told = True
                 current = event
+                self._is_behind |= event.tag > LAST_OF_HEADER
             if current is None:
                 continue
             if not self._is_kept(current):
@@ -200,7 +218,7 @@ class _Writing:
                 yield tap.before(event.at)
         yield self._settled(current, tap.before(None))
         yield from self._due(ORIGINAL)
-        yield self._original()
+        yield b"" if is_told else self._original()
         return None
 
     def _goes_on(self, current: Event, event: Event) -> bool:
@@ -235,6 +253,7 @@ class _Writing:
         """What goes out of an element that has ended."""
         if event is None or self._is_kept(event):
             return octets
+        self.replaces_behind |= self._is_behind and bool(event.tag & 0xFFFF)
         if event.tag == ORIGINAL:
             self._keep_items(event, octets)
         elif not self._lost:
@@ -258,16 +277,17 @@ class _Writing:
     def _original(self) -> bytes:
         """The Original Attributes Sequence."""
         # UN of undefined length holds items in Implicit VR (PS3.5 6.2.2).
-        syntax = self._syntax if self._items_vr == "SQ" else SYNTAXES[IMPLICIT_LE]
-        held = dict(self._previous)
+        known = self._looked or self
+        syntax = self._syntax if known._items_vr == "SQ" else SYNTAXES[IMPLICIT_LE]
+        held = dict(known._previous)
         items = []
         for correction, encoded in zip(self._corrections, self._encoded, strict=True):
             absent = self._element_of_nothing
             before = b"".join(held.get(tag) or absent(tag, correction.attributes[tag]) for tag in sorted(encoded))
             items.append(_item(correction, before, syntax, self._charsets))
             held |= encoded
-        value = self._items + encode_sequence(items, syntax)
-        return encode([(ORIGINAL, self._items_vr, value)], self._syntax)
+        value = known._items + encode_sequence(items, syntax)
+        return encode([(ORIGINAL, known._items_vr, value)], self._syntax)
 
     def _element_of_nothing(self, tag: int, element: Mapping[str, Any]) -> bytes:
         return encode([(tag, element["vr"], b"")], self._syntax)

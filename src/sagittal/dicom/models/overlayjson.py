@@ -1,6 +1,7 @@
 """The same corrections laid over the DICOM JSON text of an object: what its reader would say of the corrected object.
 
-Members are taken apart up to (0400,0561) only, and the rest of the text is passed on; `overlay` does it for bytes.
+Members are taken apart up to (0400,0561) only, and the rest of the text is passed on, unless they are out of order;
+`overlay` does it for bytes.
 Addresses of bulk data stay those of the object as stored.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 from sagittal.dicom import charset
 from sagittal.dicom.models.overlay import ORIGINAL, Correction, needs_unicode
 
-_CHARACTER_SET, _ORIGINAL = "00080005", f"{ORIGINAL:08X}"
+_CHARACTER_SET, _ORIGINAL, _LAST = "00080005", f"{ORIGINAL:08X}", "FFFFFFFF"
 _DECODER = json.JSONDecoder()
 
 
@@ -21,9 +22,11 @@ class Incomplete(ValueError):
     """The text ends before the member after (0400,0561)."""
 
 
-def overlaid_json(text: str, corrections: Sequence[Correction], *, whole: bool = True) -> str:
-    """The text of the corrected object. Incomplete unless it is `whole` or reaches beyond (0400,0561)."""
-    members, rest = _members(text, whole)
+def overlaid_json(text: str, corrections: Sequence[Correction], *, whole: bool = True, unordered: bool = False) -> str:
+    """The text of the corrected object, that of an `unordered` one in order. Incomplete unless it is `whole` or reaches
+    beyond (0400,0561).
+    """
+    members, rest = _members(text, whole, _LAST if unordered else _ORIGINAL)
     charsets = charset.parse(_characters(members.get(_CHARACTER_SET, "")))[0]
     if needs_unicode(corrections, charsets):
         members[_CHARACTER_SET] = _dumped({"vr": "CS", "Value": [charset.UTF_8]})
@@ -40,13 +43,13 @@ def overlaid_json(text: str, corrections: Sequence[Correction], *, whole: bool =
     return "{" + made + rest
 
 
-def _members(text: str, whole: bool) -> tuple[dict[str, str], str]:
-    """The members up to (0400,0561) by tag, as they are written, and the text after them."""
+def _members(text: str, whole: bool, last: str) -> tuple[dict[str, str], str]:
+    """The members up to the first above `last`, by tag and as they are written, and the text after them."""
     members: dict[str, str] = {}
     at = 1
     while text.startswith('"', at):
         key = text[at + 1 : at + 9]
-        if len(key) == 8 and key > _ORIGINAL:
+        if len(key) == 8 and key > last:
             return members, "," + text[at:]
         try:
             _, end = _DECODER.raw_decode(text, at + 11)
