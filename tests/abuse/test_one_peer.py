@@ -1,0 +1,75 @@
+"""One peer that never becomes an association, or a request: what it may cost at most, though it sends all it may."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from abuse.conftest import Watch, echo
+from wire import VERIFICATION, associate_rq, memory
+
+from sagittal.limits import NetLimits, WebLimits
+
+PEER_BYTES_MAX = 8 << 20  # over idle, for a peer without association
+_BYTE_BY_BYTE = 4_000  # of what is sent; the rest in pieces of a few bytes
+_PIECE_BYTES = 16
+
+
+def _item(kind: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", kind, 0, len(body)) + body
+
+
+def _association_of(length: int) -> bytes:
+    """An A-ASSOCIATE-RQ whose PDU has this length, full of transfer syntaxes as short as can be."""
+    most = (length - 300) // 132
+    contexts = [(VERIFICATION, ["1.2"] * ((most - 30) // 7)) for _ in range(126)]
+    short = length + 6 - len(associate_rq(contexts))
+    rest = b"".join(_item(0x55, b"") for _ in range(short // 4 - 1))
+    rest += _item(0x55, bytes(short - len(rest) - 4))
+    made = associate_rq(contexts, more_user_items=rest)
+    assert struct.unpack_from(">I", made, 2) == (length,) and len(made) == length + 6
+    return made
+
+
+def _head_of(length: int, line: bytes) -> bytes:
+    begin = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    return (begin + line * (length // len(line) + 1))[:length]
+
+
+ASSOCIATE_MAX = NetLimits().associate_pdu_bytes_max
+HEAD_MAX = WebLimits().request_line_and_headers_bytes_max
+HEADS = {"one header": b"X-Slow: " + b"a" * HEAD_MAX, "many headers": b"a:b\r\n", "many empty": b"a:\r\n"}
+
+
+def _dribbles(address: tuple[str, int], octets: bytes, watch: Watch) -> int:
+    """Send all but the last byte, and no more; the most that the server held over idle meanwhile."""
+    with socket.create_connection(address, timeout=10) as one:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(_BYTE_BY_BYTE):
+            one.sendall(octets[at : at + 1])
+        for at in range(_BYTE_BY_BYTE, len(octets) - 1, _PIECE_BYTES):
+            one.sendall(octets[at : min(at + _PIECE_BYTES, len(octets) - 1)])
+        time.sleep(0.3)  # until it has read all of that
+        one.setblocking(False)
+        with pytest.raises(BlockingIOError):  # it waits for the rest
+            one.recv(1)
+        grown = memory(watch.served.process.pid)["VmHWM"] - watch.idle_bytes
+    echo(watch.served)
+    return grown
+
+
+def test_an_association_that_is_asked_for_byte_by_byte(watch: Watch) -> None:
+    address = watch.served.host, watch.served.port
+    grown = _dribbles(address, _association_of(ASSOCIATE_MAX), watch)
+    assert grown <= PEER_BYTES_MAX, f"grew by {grown / 1048576:.1f} MiB"
+
+
+@pytest.mark.parametrize("line", HEADS.values(), ids=HEADS)
+def test_a_request_head_that_comes_byte_by_byte(watch: Watch, line: bytes) -> None:
+    asked = urlsplit(watch.served.http)
+    address = asked.hostname or "", asked.port or 0
+    grown = _dribbles(address, _head_of(HEAD_MAX, line), watch)
+    assert grown <= PEER_BYTES_MAX, f"grew by {grown / 1048576:.1f} MiB"
