@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import zlib
 from pathlib import Path
@@ -14,8 +15,12 @@ from builders import build, opened, store
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.index import READER_VERSION
-from sagittal.archive.index.upkeep import stale
+from sagittal.archive.index.arrival import SERIES_COLUMNS, STUDY_COLUMNS
+from sagittal.archive.index.upkeep import anew, stale
+from sagittal.archive.upkeep import rereading
+from sagittal.archive.upkeep.tasks import reindex
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE, RLE_LOSSLESS
+from sagittal.errors import StorageUnavailable
 from sagittal.limits import ArchiveLimits, Limits
 
 SYNTAXES = (EXPLICIT_LE, IMPLICIT_LE, RLE_LOSSLESS, DEFLATED_LE)
@@ -83,6 +88,172 @@ def test_rows_are_made_anew(tmp_path: Path, characters: int | None, monkeypatch:
     assert rows(path) == before
     assert old != new  # or a client would go on with the metadata it has
     assert list((path / "staging").iterdir()) == []
+
+
+PLACES = (
+    "SELECT patient_id, issuer_of_patient_id, patient_name, patient_name_search, patient_birth_date, patient_sex "
+    "FROM patient ORDER BY id",
+    "SELECT value, issuer, patient FROM patient_identifier ORDER BY value, issuer",
+    f"SELECT patient, {','.join(STUDY_COLUMNS.values())}, patient_name_search, referring_physician_name_search, "
+    "modalities_in_study, number_of_instances FROM study ORDER BY id",
+    f"SELECT {','.join(SERIES_COLUMNS.values())}, operators_name_search, number_of_instances FROM series ORDER BY id",
+    "SELECT attributes, texts, replaced FROM correction ORDER BY id",
+    "SELECT study, tag, name_word.word FROM name_use JOIN name_word ON name_word.id = name_use.word ORDER BY 1, 2, 3",
+)
+FIRST_STUDY = [
+    build(1, extra={"StudyDescription": "", "ReferringPhysicianName": "Gruen^A"}),
+    build(2, extra={"StudyDescription": "Knee", "ProtocolName": "P"}),
+    build(3, extra={"StudyDescription": "Elbow", "ReferringPhysicianName": "Other"}),
+    build(4, series=2, modality="MR", extra={"OperatorsName": "Op^One", "SeriesDescription": ""}),
+    build(5, series=2, modality="PT", extra={"OperatorsName": "Op^Two", "SeriesDescription": "Later"}),
+]
+SAME_PATIENT = build(6, study=2)
+STUDY = FIRST_STUDY[0].study_uid
+
+
+def places(path: Path) -> list[Any]:
+    with sqlite3.connect(path / "index.db") as index:
+        return [index.execute(statement).fetchall() for statement in PLACES]
+
+
+def grow_old_above(path: Path) -> None:
+    """Rows of patients, studies and series as an older reader might have made them; not where they are corrected."""
+    with sqlite3.connect(path / "index.db") as index:
+        index.execute("UPDATE instance SET reader_version = 0")
+        index.execute("UPDATE setting SET value = '0' WHERE name = 'reader_version'")
+        index.execute("UPDATE patient SET patient_name = 'D?e', patient_name_search = 'd?e', patient_sex = 'X'")
+        index.execute("UPDATE study SET referring_physician_name = 'Gr?en', referring_physician_name_search = 'gr?en', "
+                      "patient_sex = 'X', study_date = '', study_description = CASE study_description "
+                      "WHEN 'right' THEN 'right' ELSE 'wrong' END")  # fmt: skip
+        index.execute("UPDATE study SET patient_name = 'D?e', patient_name_search = 'd?e' WHERE patient_name <> 'Roe'")
+        index.execute("UPDATE series SET modality = 'XX', series_number = '', operators_name = 'o?'")
+        index.execute("UPDATE study SET modalities_in_study = 'XX'")
+        index.execute("UPDATE correction SET replaced = replace(replaced, 'Knee', 'wrong')")
+        index.execute("UPDATE correction SET replaced = replace(replaced, 'Doe^Jane', 'D?e')")
+        index.execute("DELETE FROM name_use")
+
+
+def filled_with_studies(path: Path, **corrected: str) -> list[Any]:
+    async def run() -> None:
+        async with opened(path) as archive:
+            await store(archive, *FIRST_STUDY, SAME_PATIENT)
+            for number in range(2 if corrected else 0):  # the later one is on top
+                values = {name: value if number else "first" for name, value in corrected.items()}
+                await archive.correct(LOCAL, (STUDY, ""), values, "mixed up", "CORRECT")
+
+    asyncio.run(run())
+    return places(path)
+
+
+def reindexed(path: Path, *held: Any) -> list[Any]:
+    """What a reindex makes of objects that were written one after the other, as far apart as a clock can tell."""
+    for number, built in enumerate(held):
+        (file,) = (path / "objects").rglob(built.digest)
+        os.utime(file, (number, number))
+    list(reindex(path))
+    return places(path)
+
+
+async def bring_up(path: Path, *more: Any) -> None:
+    async with opened(path) as archive:
+        await store(archive, *more)
+        await until_current(archive)
+
+
+@pytest.mark.parametrize(
+    "corrected", [{}, {"StudyDescription": "right"}, {"StudyDescription": "right", "PatientName": "Roe"}]
+)
+def test_patients_studies_and_series_are_made_anew(tmp_path: Path, corrected: dict[str, str]) -> None:
+    """As at ingest: the first that says something, and corrections on top of it."""
+    path = tmp_path / "a"
+    before = filled_with_studies(path, **corrected)
+    (_, referring), (_, _) = [(row[1], row[12]) for row in before[2]]
+    assert referring == "Gruen^A" and [row[0] for row in before[3]] == ["CT", "MR", "CT"]
+    grow_old_above(path)
+    assert [now == was for now, was in zip(places(path), before, strict=True)][:4] == [False, True, False, False]
+    asyncio.run(bring_up(path))
+    made = places(path)
+    assert made[1:] == before[1:]
+    told = reindexed(path, *FIRST_STUDY, SAME_PATIENT)
+    assert made[:4] == told[:4] and made[5] == told[5]
+
+
+def test_a_study_that_was_not_finished_is_done_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    before = filled_with_studies(path)
+    grow_old_above(path)
+    put, ended = anew.put, []
+
+    def dies(*arguments: Any) -> bool:
+        ended.append(arguments)
+        raise StorageUnavailable("the disk is full")
+
+    async def run() -> None:
+        async with opened(path):
+            async with asyncio.timeout(20):
+                while not ended:
+                    await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(anew, "put", dies)
+    asyncio.run(run())
+    versions = [row[-1] for row in rows(path)[0]]
+    assert versions.count(0) == 2  # the one that the study's rows come with, and the other study's
+    monkeypatch.setattr(anew, "put", put)
+    asyncio.run(bring_up(path))
+    assert places(path) == before
+
+
+def test_what_comes_in_meanwhile_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says something that no object before it says, and the rows of its study are made anew then."""
+    path = tmp_path / "a"
+    late = build(9, extra={"TimezoneOffsetFromUTC": "+0100"})
+
+    async def run(meanwhile: bool) -> list[Any]:
+        held = asyncio.Event()
+
+        async def read(self: Any, found: Any) -> Any:
+            if not meanwhile:
+                return await reading(self, found)
+            told = await reading(self, found)
+            if found.id == len(FIRST_STUDY):
+                await held.wait()
+            return told
+
+        monkeypatch.setattr(rereading._Renewal, "_read", read)
+        async with opened(path) as archive:
+            await store(archive, late)
+            held.set()
+            await until_current(archive)
+        return places(path)
+
+    reading = rereading._Renewal._read
+    filled_with_studies(path)
+    grow_old_above(path)
+    made = asyncio.run(run(True))
+    assert [row[8] for row in made[2]] == ["+0100", ""]
+    assert reindexed(path, *FIRST_STUDY, SAME_PATIENT, late) == made
+
+
+def test_a_study_with_what_cannot_be_read_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    before = filled_with_studies(path)
+    grow_old_above(path)
+    lost = next(file for file in (path / "objects").rglob(FIRST_STUDY[2].digest))
+    lost.rename(tmp_path / "elsewhere")
+
+    async def run() -> None:
+        async with opened(path) as archive:
+            async with asyncio.timeout(20):
+                while [row[-1] for row in rows(path)[0]].count(READER_VERSION) < 5:
+                    await asyncio.sleep(0.01)
+            assert not await archive.readers.run(stale.is_current)
+
+    asyncio.run(run())
+    kept, renewed = places(path)[2]
+    assert kept != before[2][0] and renewed == before[2][1]
+    (tmp_path / "elsewhere").rename(lost)
+    asyncio.run(bring_up(path))
+    assert places(path) == before
 
 
 def test_what_cannot_be_read_keeps_its_rows_and_is_tried_again(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def correct(
     bound = (store, study_uid, series_uid, *kept_as, acting.code, acting.reason, acting.principal, acting.at)
     number = connection.execute(_INSERT, bound).lastrowid
     assert number is not None
-    _write(connection, store, table, id, {tag: value for tag, value in values.items() if tag in columns}, acting.at)
+    write(connection, store, table, id, {tag: value for tag, value in values.items() if tag in columns}, acting.at)
     _touch(connection, store, study_uid, series_uid, acting.at)
     return number
 
@@ -207,7 +207,7 @@ def undo(connection: sqlite3.Connection, store: int, study_uid: str, number: int
         if row.id != number and row.series_uid == found.series_uid:
             values |= {tag: value for tag, value in _numbered(row.texts).items() if tag in values}
     table, id, columns, _ = _target(connection, store, study_uid, found.series_uid)
-    _write(connection, store, table, id, {tag: value for tag, value in values.items() if tag in columns}, at)
+    write(connection, store, table, id, {tag: value for tag, value in values.items() if tag in columns}, at)
     _touch(connection, store, study_uid, found.series_uid, at)
     return found
 
@@ -225,7 +225,7 @@ def lay_again(connection: sqlite3.Connection, store: int, study_uid: str, series
                 stored |= {tag: value for tag, value in json.loads(other.replaced).items() if tag in stored}
         text = json.dumps(stored, ensure_ascii=False)
         connection.execute("UPDATE correction SET replaced = ? WHERE id = ?", (text, row.id))
-        _write(connection, store, table, id, values, at)
+        write(connection, store, table, id, values, at)
 
 
 def _numbered(text: str) -> dict[int, str]:
@@ -246,7 +246,27 @@ def _target(
     return table, found[0], columns, dict(zip(columns, found[1:], strict=True))
 
 
-def _write(connection: sqlite3.Connection, store: int, table: str, id: int, values: Mapping[int, str], at: int) -> None:
+def put_replaced(connection: sqlite3.Connection, row: Row, stored: Mapping[int, str]) -> set[int]:
+    """Let a correction know what the objects say instead; gives the tags that it is about."""
+    replaced = json.loads(row.replaced)
+    now = {tag: stored.get(int(tag, 16), value) for tag, value in replaced.items()}
+    if now != replaced:
+        text = json.dumps(now, ensure_ascii=False)
+        connection.execute("UPDATE correction SET replaced = ? WHERE id = ?", (text, row.id))
+    return {int(tag, 16) for tag in now}
+
+
+def describe_by_first(connection: sqlite3.Connection, study: int) -> None:
+    """Let the patient of a study be as the study says, if it is the patient's first one."""
+    statement = f"SELECT patient, {_PATIENT} FROM study WHERE id = ?"
+    patient, *values = connection.execute(statement, (study,)).fetchone()
+    (first,) = connection.execute("SELECT min(id) FROM study WHERE patient = ?", (patient,)).fetchone()
+    if first == study:
+        _describe(connection, patient, values)
+
+
+def write(connection: sqlite3.Connection, store: int, table: str, id: int, values: Mapping[int, str], at: int) -> None:
+    """Write effective values of the row of a study or series, and what goes with them."""
     columns = STUDY_COLUMNS if table == "study" else SERIES_COLUMNS
     for tag, value in values.items():
         connection.execute(f"UPDATE {table} SET {columns[tag]} = ? WHERE id = ?", (value, id))

@@ -1,8 +1,9 @@
 """Reading objects again whose rows were made by an older reader, while serving: metadata, frame index, columns.
 
-One object after the other, in the order of their ids, a short while at a time on a reader thread; its new rows are
-committed together, so that it goes on after a restart. What can't be read any more keeps its rows (`scrub` tells why).
-Deliberately not here: patients, studies and series (`reindex` makes those anew).
+One study after the other, and of each one object after the other, in the order of their ids, a short while at a time
+on a reader thread. An object's new rows are committed together, and those of its study, patient and series with the
+last one, so that it goes on after a restart. What can't be read any more keeps its rows (`scrub` tells why), and so
+does its study. Deliberately not here: discrepancies (`reindex` makes those anew).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 from sagittal.archive.index.arrival import WANTED, storable
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.attributes import Attributes
-from sagittal.archive.index.upkeep import stale
+from sagittal.archive.index.upkeep import anew, stale
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.upkeep.attributes import index_attributes
 from sagittal.dicom.reader import Reader
@@ -46,47 +48,93 @@ async def renew(
     """Bring all rows up to this reader, then index attributes. Runs as a task of the archive."""
     try:
         if not await readers.run(stale.is_current):
-            await _reread(readers, act, volumes, limits, staging)
+            await _Renewal(readers, act, volumes, limits, staging).run()
     except SagittalError as error:
         log.warning("rows of an older reader stay until the next start: %s", error)
     await index_attributes(readers, act, attributes)
 
 
-async def _reread(
-    readers: Readers, act: Act, volumes: Mapping[int, LocalVolume], limits: Limits, staging: Path
-) -> None:
-    at, renewed, failed = 0, 0, 0
-    while True:
-        found, at = await readers.run(stale.next_after, at)
-        if found is None and not at:
-            break
-        if found is None:
-            continue
-        told = await _read(readers, volumes, limits, staging, found)
-        if told is None:
-            failed += 1
-        else:
-            renewed += await act(partial(stale.renew, instance=found.id, told=told))
-    await act(lambda connection: stale.finish(connection, renewed, whole=not failed))
-    if renewed or failed:
-        log.info("%d objects were read again, %d could not be", renewed, failed)
+class _Renewal:
+    """One pass over all rows of an older reader."""
 
+    def __init__(
+        self, readers: Readers, act: Act, volumes: Mapping[int, LocalVolume], limits: Limits, staging: Path
+    ) -> None:
+        self._readers, self._act, self._volumes, self._limits = readers, act, volumes, limits
+        self._staging = staging
+        self._renewed = 0
+        self._failed: set[int] = set()
+        self._incomplete: set[int] = set()  # studies with such an object: their rows stay
 
-async def _read(
-    readers: Readers, volumes: Mapping[int, LocalVolume], limits: Limits, staging: Path, found: stale.Stale
-) -> stale.Renewed | None:
-    try:
-        fd = volumes[found.volume].open(found.key)
+    async def run(self) -> None:
+        at = 0
+        while True:
+            found, at = await self._readers.run(stale.next_after, at)
+            if found is None and not at:
+                break
+            if found is None or found.id in self._failed:
+                continue
+            if found.study is None or not await self._study(found, found.study):
+                await self._alone(found)
+        renewed, whole = self._renewed, not self._failed
+        await self._act(lambda connection: stale.finish(connection, renewed, whole=whole))
+        if renewed or not whole:
+            log.info("%d objects were read again, %d could not be", renewed, len(self._failed))
+
+    async def _alone(self, found: stale.Stale) -> None:
+        told = None if found.id in self._failed else await self._read(found)
+        if told is not None:
+            self._renewed += await self._act(partial(stale.renew, instance=found.id, told=told))
+
+    async def _study(self, found: stale.Stale, study: int) -> bool:
+        """Read every object of a study again; False when one of them can't be.
+
+        The rows of `found` are committed last, together with those of the study: while there is one of an older reader,
+        a study is not done.
+        """
+        said, last = anew.Said(study), None
+        while study not in self._incomplete:
+            for instance in await self._readers.run(anew.instances_after, study, said.last):
+                one = await self._readers.run(stale.one, instance)
+                if one is None or one.series is None:
+                    continue
+                told = await self._read(one)
+                if told is None:
+                    self._incomplete.add(study)
+                    break
+                said.add(instance, one.series, told.values)
+                if instance == found.id:
+                    last = told
+                elif not one.is_current:
+                    self._renewed += await self._act(partial(stale.renew, instance=instance, told=told))
+            else:
+                if await self._act(partial(self._conclude, said=said, instance=found.id, told=last)):
+                    return True
+        return False
+
+    def _conclude(
+        self, connection: sqlite3.Connection, said: anew.Said, instance: int, told: stale.Renewed | None
+    ) -> bool:
+        """On the committer's thread; False when the study has objects that were not read yet."""
+        if not anew.put(connection, said, time.time_ns() // 1000):
+            return False
+        self._renewed += told is not None and stale.renew(connection, instance, told)
+        return True
+
+    async def _read(self, found: stale.Stale) -> stale.Renewed | None:
         try:
-            rereading = _Rereading(fd, found, limits, staging)
-            while not await readers.run(rereading.go_on):
-                pass
-            return rereading.told()
-        finally:
-            os.close(fd)
-    except (SagittalError, OSError) as error:
-        log.warning("%s can't be read again: %s", found.key, error)
-        return None
+            fd = self._volumes[found.volume].open(found.key)
+            try:
+                rereading = _Rereading(fd, found, self._limits, self._staging)
+                while not await self._readers.run(rereading.go_on):
+                    pass
+                return rereading.told()
+            finally:
+                os.close(fd)
+        except (SagittalError, OSError) as error:
+            log.warning("%s can't be read again: %s", found.key, error)
+            self._failed.add(found.id)
+            return None
 
 
 class _Rereading:

@@ -1,7 +1,6 @@
 """Statements about instances whose rows were made by an older reader: which there are, and new rows for them.
 
-Deliberately not here: reading objects (`archive.upkeep.rereading`); patients, studies and series, which keep what came
-first until a reindex.
+Deliberately not here: reading objects (`archive.upkeep.rereading`); patients, studies and series (`anew`).
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from sagittal.archive.index.upkeep.carry import character_set_of
 
 _SETTING = "reader_version"
 _AT_ONCE = 5_000  # ids that one look goes through: no index says who is stale
-_STALE = (
-    "SELECT id, volume, key, header_length, transfer_syntax_uid FROM instance "
-    f"WHERE id > ? AND id <= ? AND reader_version < ? AND state <> {PURGING} ORDER BY id LIMIT 1"
+_FOUND = (
+    "SELECT id, study, series, volume, key, header_length, transfer_syntax_uid, reader_version FROM instance WHERE "
 )
+_STALE = f"{_FOUND} id > ? AND id <= ? AND reader_version < ? AND state <> {PURGING} ORDER BY id LIMIT 1"
+_ONE = f"{_FOUND} id = ? AND state <> {PURGING}"
 _COLUMNS = ",".join(f"{column} = ?" for column in (*INSTANCE_TEXTS.values(), *INSTANCE_NUMBERS.values()))
 _RENEW = f"UPDATE instance SET {_COLUMNS}, defects = ?, reader_version = ? WHERE id = ? AND reader_version < ?"
 _INDEX_AGAIN = (
@@ -35,11 +35,19 @@ class Stale(NamedTuple):
     """An object to read again."""
 
     id: int
+    study: int | None
+    series: int | None
     volume: int
     key: str
     header_length: int
     syntax_uid: str
+    reader_version: int
     character_set: str  # that was assumed when it came
+
+    @property
+    def is_current(self) -> bool:
+        """Its rows are of this reader: it is read for what its study says."""
+        return self.reader_version >= READER_VERSION
 
 
 class Renewed(NamedTuple):
@@ -68,6 +76,12 @@ def next_after(connection: sqlite3.Connection, instance: int) -> tuple[Stale | N
         return Stale._make((*row, character_set_of(connection, row[0]))), row[0]
     (most,) = connection.execute("SELECT coalesce(max(id), 0) FROM instance").fetchone()
     return None, last if last < most else 0
+
+
+def one(connection: sqlite3.Connection, instance: int) -> Stale | None:
+    """A certain instance, of whatever reader; None when it is gone."""
+    row = connection.execute(_ONE, (instance,)).fetchone()
+    return None if row is None else Stale._make((*row, character_set_of(connection, instance)))
 
 
 def renew(connection: sqlite3.Connection, instance: int, told: Renewed) -> bool:
