@@ -12,6 +12,7 @@ import pytest
 from conftest import Served
 from interop.pictured import RAMP, STUDY, objects
 from PIL import Image
+from pypdf import PdfReader
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +159,17 @@ def test_what_is_no_image_is_rendered_as_what_it_is(held: dict[str, str]) -> Non
     report = get(held["report"] + "/rendered")
     assert report.headers["content-type"] == "text/html; charset=utf-8"
     assert "&lt;b&gt;nothing&lt;/b&gt;" in report.text and f'href="{held["ct"]}/rendered"' in report.text
+    printed = get(held["report"] + "/rendered", "application/pdf")
+    assert printed.headers["content-type"] == "application/pdf"
+    (sheet,) = PdfReader(io.BytesIO(printed.content)).pages
+    assert "<b>nothing</b>" in sheet.extract_text()
+    again = httpx.get(held["report"] + "/rendered", timeout=60,
+                      headers={"accept": "application/pdf", "if-none-match": printed.headers["etag"]})  # fmt: skip
+    assert again.status_code == 304
+    _, study, _, series, _, uid = held["report"].rsplit("/", 5)
+    named = {"studyUID": study, "seriesUID": series, "objectUID": uid, "contentType": "application/pdf"}
+    by_uri = get(held["report"].partition("/dicom-web")[0] + "/wado", requestType="WADO", **named)
+    assert (by_uri.status_code, by_uri.content) == (200, printed.content)
     document = get(held["document"] + "/rendered")
     assert (document.headers["content-type"], document.content) == ("application/pdf", b"%PDF-1.4 hello\n")
     ecg = get(held["ecg"] + "/rendered")

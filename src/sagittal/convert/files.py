@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from sagittal.convert import report, waveform
+from sagittal.convert import report, reportpdf, waveform
 from sagittal.convert.documents import DOCUMENTS, document
 from sagittal.convert.overlaid import shown_frame
 from sagittal.convert.rendered import options_of
@@ -60,6 +60,8 @@ def rendered(
     told = {"frames": image.count}
     if image.attributes.text(0x00080016) in DOCUMENTS:
         return told, document(image.attributes)
+    if media_type == "application/pdf":
+        return told, reportpdf.pdf(image.attributes)
     if media_type == "text/html":
         return told, report.html(image.attributes).encode()
     if media_type == "image/svg+xml":

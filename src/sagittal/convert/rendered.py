@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sagittal.convert import documents, report, waveform
+from sagittal.convert import documents, report, reportpdf, waveform
 from sagittal.convert.overlaid import shown_frame
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, SagittalError
@@ -67,8 +67,10 @@ def thumbnail(inputs: Sequence[Input], objects: list[Told], frame: int, media_ty
 
 
 def document(inputs: Sequence[Input], objects: list[Told], media_type: str, links: dict[str, str]) -> bytes:
-    """A report as text/html, a waveform as image/svg+xml. `links`: SOP Instance UID → address."""
+    """A report as text/html or application/pdf, a waveform as image/svg+xml. `links`: SOP Instance UID → address."""
     image, _ = _objects(inputs, objects)
+    if media_type == "application/pdf":
+        return reportpdf.pdf(image.attributes)
     if media_type == "text/html":
         return report.html(image.attributes, lambda sop_class, uid: links.get(uid, "")).encode()
     big_endian = not syntax(image.syntax_uid).little_endian

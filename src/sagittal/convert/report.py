@@ -39,9 +39,9 @@ def html(report: Attributes, link: Link = lambda sop_class, sop_instance: "") ->
     title = _concept(report) or "Report"
     language = report.item(0x00080006).text(0x00080100) or "en"
     rows = "".join(
-        f"<dt>{name}<dd>{escape(_person(report.text(tag)))}" for name, tag in _HEAD if report.text(tag)
+        f"<dt>{name}<dd>{escape(person(report.text(tag)))}" for name, tag in _HEAD if report.text(tag)
     ) + "".join(
-        f"<dt>Verified by<dd>{escape(_person(each.text(0x0040A075)))} {escape(each.text(0x0040A030))}"
+        f"<dt>Verified by<dd>{escape(person(each.text(0x0040A075)))} {escape(each.text(0x0040A030))}"
         for each in report.items(0x0040A073)
     )
     body = "".join(_content(report, link, 2))
@@ -75,7 +75,7 @@ def _value(item: Attributes, kind: str, link: Link) -> str:
     """One value as HTML."""
     if kind in _PLAIN:
         text = "; ".join(item.texts(_PLAIN[kind])) if kind != "PNAME" else item.text(_PLAIN[kind])
-        return escape(_person(text) if kind == "PNAME" else text)
+        return escape(person(text) if kind == "PNAME" else text)
     if kind == "CODE":
         return escape(_meaning(item.item(0x0040A168)))
     if kind == "NUM":
@@ -118,5 +118,6 @@ def _units(code: Attributes) -> str:
     return value if value and len(value) <= 8 and not value.startswith("{") else _meaning(code)
 
 
-def _person(name: str) -> str:
+def person(name: str) -> str:
+    """A value of PN as people write it."""
     return " ".join(part for part in name.replace("=", " ").split("^") if part)

@@ -76,6 +76,14 @@ def test_a_folder_with_what_can_not_be_rendered(cine: Path, tmp_path: Path) -> N
     assert rows["cine.dcm"]["rendered"].endswith("cine.dcm.jpg")
 
 
+def test_reports_as_pdf(cine: Path, tmp_path: Path) -> None:
+    write(tmp_path / "report.dcm", [], "1.2.840.10008.5.1.4.1.1.88.11")
+    done = run(tmp_path, "-o", tmp_path.parent / "printed", "--json", "--format", "pdf")
+    rows = {Path(row["file"]).name: row for row in map(json.loads, done.stdout.splitlines())}
+    assert Path(rows["report.dcm"]["rendered"]).read_bytes().startswith(b"%PDF-")
+    assert done.return_value == 1 and "only reports" in rows["cine.dcm"]["error"]
+
+
 def test_folders_keep_their_shape(cine: Path, tmp_path: Path) -> None:
     """Files of one name in two folders are two pictures; a folder with one file gives a folder."""
     for name in ("one", "two"):

@@ -1,4 +1,4 @@
-"""`sagittal render`: DICOM files as pictures, reports as HTML, electrocardiograms as SVG, documents as they are.
+"""`sagittal render`: DICOM files as pictures, reports as HTML or PDF, electrocardiograms as SVG, documents as they are.
 
 Files are rendered by worker processes, so that a broken one costs itself only.
 """
@@ -15,14 +15,14 @@ import click
 from sagittal.cli.images.batch import Place, Told, each, is_several, opened, places
 from sagittal.cli.output import json_option
 from sagittal.convert.documents import DOCUMENTS
-from sagittal.errors import UsageError
+from sagittal.errors import NotAcceptable, UsageError
 from sagittal.workers.pool import Pool
 
 _MODULES = ("sagittal.convert.files", "imagecodecs", "PIL.Image")
 _TYPES = {
     "jpeg": ("image/jpeg", ".jpg"), "png": ("image/png", ".png"), "gif": ("image/gif", ".gif"),
     "webp": ("image/webp", ".webp"), "jxl": ("image/jxl", ".jxl"), "jp2": ("image/jp2", ".jp2"),
-    "mp4": ("video/mp4", ".mp4"),
+    "mp4": ("video/mp4", ".mp4"), "pdf": ("application/pdf", ".pdf"),
 }  # fmt: skip
 _REPORTS, _WAVEFORMS = "1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.9."
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -64,8 +64,8 @@ def command(
 ) -> int:  # fmt: skip
     """Render DICOM files and folders as pictures.
 
-    Reports become HTML, waveforms SVG, encapsulated documents the files that they are. A segmentation alone is shown in
-    its colors.
+    Reports become HTML, or PDF with `--format pdf`, waveforms SVG, encapsulated documents the files that they are. A
+    segmentation alone is shown in its colors.
     """
     options: dict[str, Any] = {"annotations": list(annotation), "profile": icc, "overlays": not no_overlays}
     if window:
@@ -95,9 +95,11 @@ async def _render(pool: Pool, place: Place, task: Task, several: bool) -> list[P
         if told["sop_class"] in DOCUMENTS:
             media_type, ending, _ = DOCUMENTS[told["sop_class"]]
         elif told["sop_class"].startswith(_REPORTS):
-            media_type, ending = "text/html", ".html"
+            media_type, ending = _TYPES["pdf"] if task.format == "pdf" else ("text/html", ".html")
         elif told["sop_class"].startswith(_WAVEFORMS):
             media_type, ending = "image/svg+xml", ".svg"
+        elif task.format == "pdf":
+            raise NotAcceptable("only reports are printed as PDF")
         frames = range(1, told["frames"] + 1) if task.frame < 0 and media_type.startswith("image/") else [task.frame]
         place.where.parent.mkdir(parents=True, exist_ok=True)
         written = []

@@ -29,7 +29,7 @@ class Kind(NamedTuple):
 IMAGE = Kind("image", STILL, "an image")
 MOVIE = Kind("image", tuple(dict.fromkeys(STILL + MOVING)), "an image of several frames")
 FRAME = Kind("image", STILL, "a frame of a video")
-REPORT = Kind("report", ("text/html",), "a report")
+REPORT = Kind("report", ("text/html", "application/pdf"), "a report")
 WAVEFORM = Kind("waveform", ("image/svg+xml",), "a waveform")
 OVER = Kind("over", STILL, "what lies over an image")
 REFUSED = {  # classes that have no pixels of their own and are not rendered; why

@@ -122,7 +122,7 @@ class Rendered:
     async def _text(self, request: Request, ref: InstanceRef, media_type: str) -> Response:
         links: dict[str, str] = {}
         principal = request.scope["principal"]
-        if kind_of(ref) is REPORT:
+        if kind_of(ref) is REPORT and media_type == "text/html":
             base = uri.addresses(request, self._house.settings)
             for each, _ in await self._easel.references(principal, ref):
                 where = base.instance(each.study_uid or "", each.series_uid or "", each.sop_instance_uid)
