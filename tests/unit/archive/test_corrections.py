@@ -208,19 +208,6 @@ def test_objects_stay_as_they_are(tmp_path: Path) -> None:
     run(tmp_path, act, FIRST)
 
 
-def test_later_instances_are_corrected_and_no_discrepancy(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
-        await correct(archive, PatientName="Roe^Jane")
-        await store(archive, build(2), build(1, series=2))
-        assert await archive.discrepancies(LOCAL) == []
-        assert (await metadata(archive, build(2)))["00100010"]["Value"] == [{"Alphabetic": "Roe^Jane"}]
-        assert await find(archive, "STUDY", NAME) == [["Roe^Jane"]]
-        await store(archive, build(3, patient_id="OTHER"))
-        assert [row.value for row in await archive.discrepancies(LOCAL)] == ["OTHER"]
-
-    run(tmp_path, act, FIRST)
-
-
 def test_corrections_are_taken_back_in_any_order(tmp_path: Path) -> None:
     async def act(archive: Archive) -> None:
         first = await correct(archive, PatientName="One", StudyDescription="Knee")

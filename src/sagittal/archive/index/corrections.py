@@ -132,14 +132,22 @@ def history(connection: sqlite3.Connection, store: int, study_uid: str) -> list[
     return [Row._make(row) for row in connection.execute(_ALL, (store, study_uid))]
 
 
-def corrected_tags(connection: sqlite3.Connection, store: int, study_uid: str) -> dict[str, frozenset[int]]:
-    """The corrected tags by series; "" is the study."""
-    found: dict[str, frozenset[int]] = {}
-    for row in connection.execute(_ACTIVE, (store, study_uid)):
-        kept = Row._make(row)
-        tags = {int(tag, 16) for tag in json.loads(kept.attributes)}
-        found[kept.series_uid] = found.get(kept.series_uid, frozenset()) | tags
+def in_force(connection: sqlite3.Connection, store: int, study_uid: str) -> dict[str, dict[int, str]]:
+    """The corrected tags by series ("" is the study), and what the objects say there, "" when none says anything."""
+    found: dict[str, dict[int, str]] = {}
+    for row in map(Row._make, connection.execute(_ACTIVE, (store, study_uid))):
+        said = json.loads(row.replaced)
+        tags = found.setdefault(row.series_uid, {})
+        tags |= {int(tag, 16): said.get(tag, "") for tag in json.loads(row.attributes)}
     return found
+
+
+def learn(connection: sqlite3.Connection, store: int, where: tuple[str, str], said: Mapping[int, str]) -> None:
+    """Let the corrections of a study or series know what a later object says where the ones before said nothing."""
+    study_uid, series_uid = where
+    for row in map(Row._make, connection.execute(_ACTIVE, (store, study_uid)).fetchall()):
+        if row.series_uid == series_uid:
+            put_replaced(connection, row, said)
 
 
 def correct(

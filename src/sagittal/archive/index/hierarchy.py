@@ -104,14 +104,7 @@ class Study:
     modalities: set[str] = field(default_factory=set)
     classes: set[str] = field(default_factory=set)
     series: dict[str, Series] = field(default_factory=dict)
-    corrected: dict[str, frozenset[int]] = field(default_factory=dict)  # tags by series, "" is the study
-
-    def spared(self, series_uid: str, tags: tuple[int, ...], kept: list[str], got: list[str]) -> list[str]:
-        """What an object says, but where that was corrected."""
-        corrected = self.corrected.get(series_uid)
-        if not corrected:
-            return got
-        return [old if tag in corrected else new for tag, old, new in zip(tags, kept, got, strict=True)]
+    corrected: dict[str, dict[int, str]] = field(default_factory=dict)  # see `corrections.in_force`
 
 
 class Hierarchy:
@@ -147,15 +140,15 @@ class Hierarchy:
         study = self._studies.get((arrival.store, arrival.study_uid)) or self._find_study(arrival)
         if study is None:
             study = self._make_study(arrival, got, instance)
-        elif got != study.values and (got := study.spared("", _STUDY_TAGS, study.values, got)) != study.values:
+        elif (got := self._spared(study, "", _STUDY_TAGS, study.values, got, arrival)) != study.values:
             self._merge_study(study, got, arrival, instance)
         got = [get(tag, "") for tag in _SERIES_TAGS]
         series = study.series.get(arrival.series_uid) or self._find_series(study, arrival.series_uid)
         if series is None:
             series = self._make_series(study, arrival, got)
-        elif got != series.values and (
-            (got := study.spared(arrival.series_uid, _SERIES_TAGS, series.values, got)) != series.values
-        ):
+        elif (
+            got := self._spared(study, arrival.series_uid, _SERIES_TAGS, series.values, got, arrival)
+        ) != series.values:
             self._merge(("series", series.id), _SERIES_TAGS, series.values, got, arrival, instance)
         return study.id, series.id
 
@@ -197,7 +190,7 @@ class Hierarchy:
         if row is None:
             return None
         study = Study(row[0], store, row[1], list(row[6:]), row[2], row[3], _set(row[4]), _set(row[5]))
-        study.corrected = corrections.corrected_tags(self._connection, store, uid)
+        study.corrected = corrections.in_force(self._connection, store, uid)
         self._studies[store, uid] = study
         return study
 
@@ -209,10 +202,23 @@ class Hierarchy:
         people.record(self._connection, arrival.store, id, ((tag, got[at]) for at, tag in _PEOPLE))
         store, uid = arrival.store, arrival.study_uid
         study = self._studies[store, uid] = Study(id, store, patient, got)
-        if corrections.corrected_tags(self._connection, store, uid):  # it was held before
+        if corrections.in_force(self._connection, store, uid):  # it was held before
             corrections.lay_again(self._connection, store, uid, "", at)
             study = self._find_study(arrival) or study
         return study
+
+    def _spared(
+        self, study: Study, series_uid: str, tags: tuple[int, ...], kept: list[str], got: list[str], arrival: Arrival
+    ) -> list[str]:
+        """What an object says, but where that was corrected; there, the correction keeps what it says."""
+        corrected = study.corrected.get(series_uid)
+        if not corrected:
+            return got
+        said = {tag: new for tag, new in zip(tags, got, strict=True) if new and corrected.get(tag) == ""}
+        if said:
+            corrections.learn(self._connection, study.store, (arrival.study_uid, series_uid), said)
+            corrected |= said
+        return [old if tag in corrected else new for tag, old, new in zip(tags, kept, got, strict=True)]
 
     def _merge_study(self, study: Study, got: list[str], arrival: Arrival, instance: int) -> None:
         identified = bool(study.values[0])

@@ -1,0 +1,54 @@
+"""Corrections and the instances that come after them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders import build, store
+from unit.archive.test_corrections import (
+    DESCRIPTION,
+    FIRST,
+    NAME,
+    SERIES,
+    STUDY,
+    correct,
+    find,
+    metadata,
+    run,
+)
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
+
+
+def test_later_instances_are_corrected_and_no_discrepancy(tmp_path: Path) -> None:
+    async def act(archive: Archive) -> None:
+        await correct(archive, PatientName="Roe^Jane")
+        await store(archive, build(2), build(1, series=2))
+        assert await archive.discrepancies(LOCAL) == []
+        assert (await metadata(archive, build(2)))["00100010"]["Value"] == [{"Alphabetic": "Roe^Jane"}]
+        assert await find(archive, "STUDY", NAME) == [["Roe^Jane"]]
+        await store(archive, build(3, patient_id="OTHER"))
+        assert [row.value for row in await archive.discrepancies(LOCAL)] == ["OTHER"]
+
+    run(tmp_path, act, FIRST)
+
+
+@pytest.mark.parametrize("other", ["Knee", "Hip"])
+@pytest.mark.parametrize("level", ["STUDY", "SERIES"])
+def test_what_a_later_instance_fills_is_there_when_it_is_taken_back(tmp_path: Path, level: str, other: str) -> None:
+    """The first instance says nothing; what the second says comes out again, also where it is what was corrected to."""
+    name, where, tag = (
+        ("StudyDescription", STUDY, DESCRIPTION) if level == "STUDY" else ("SeriesDescription", SERIES, 0x0008103E)
+    )
+    first = build(1, extra={name: ""})
+
+    async def act(archive: Archive) -> None:
+        number = await correct(archive, where, **{name: "Knee"})
+        await store(archive, build(2, extra={name: other}), build(3, extra={name: "Third"}))
+        assert await find(archive, level, tag) == [["Knee"]]
+        await archive.undo_correction(LOCAL, FIRST.study_uid, number)
+        assert await find(archive, level, tag) == [[other]]
+
+    run(tmp_path, act, first)
