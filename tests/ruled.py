@@ -105,7 +105,7 @@ def run(tmp_path: Path, act: Callable[[Ruled], Awaitable[Any]], *rules: Rule, **
 def frames_in(archive: Archive, ref: InstanceRef) -> list[bytes]:
     """The decoded values of every frame of what is stored."""
     data = archive.volume.read_range(ref.key, ref.header_length, ref.data_set_length)
-    image = read_whole([data], ref.syntax_uid, lambda at, length: data[at : at + length], Limits().reader)
+    image = read_whole(ref.syntax_uid, lambda at, length: data[at : at + length], Limits().reader)
     return [image.frame(number + 1).stored.tobytes() for number in range(image.count)]
 
 

@@ -5,7 +5,7 @@ Deliberately not here: walking folders, writing results.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -23,7 +23,7 @@ from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.rendering import pictures
 from sagittal.workers.worker import Input
 
-_CHUNK_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 12
 
 
 def object_in(file: Input, limits: ReaderLimits | None = None) -> Image:
@@ -31,7 +31,7 @@ def object_in(file: Input, limits: ReaderLimits | None = None) -> Image:
     limits = limits or ReaderLimits()
     head, at = Part10Head(limits), 0
     while not head.done:
-        data = file.read(at, _CHUNK_BYTES)
+        data = file.read(at, _PIECE_BYTES)
         if not data:
             head.finish()
             break
@@ -39,7 +39,7 @@ def object_in(file: Input, limits: ReaderLimits | None = None) -> Image:
         at += len(data)
     start = head.data_set_offset
     data_set = Input(file.fd, file.offset + start, file.length - start)
-    return read_whole(_chunks(data_set), head.syntax_uid, data_set.read, limits, memo=_memo())
+    return read_whole(head.syntax_uid, data_set.read, limits, memo=_memo())
 
 
 @cache
@@ -80,8 +80,3 @@ def kind(inputs: Sequence[Input]) -> dict[str, Any]:
     """What a file holds: its SOP class, and how many frames can be told apart."""
     image = object_in(inputs[0])
     return {"sop_class": image.attributes.text(0x00080016), "frames": image.count}
-
-
-def _chunks(data_set: Input) -> Iterator[bytes]:
-    for at in range(0, data_set.length, _CHUNK_BYTES):
-        yield data_set.read(at, _CHUNK_BYTES)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sagittal.convert.files import object_in
-from sagittal.convert.transcoded import SOP_CLASS, SOP_INSTANCE, chunks_of, write
+from sagittal.convert.transcoded import SOP_CLASS, SOP_INSTANCE, write
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import NotAcceptable
@@ -30,7 +30,7 @@ def file(
     to_syntax = _target(image.syntax_uid, lossy)
     options = Options(reversible=lossy != "again")
     asked = [Rectangle(*each) for each in rectangles]
-    made = Masking(image, chunks_of(image), to_syntax, asked, value, options, instance_uid)
+    made = Masking(image, image.chunks, to_syntax, asked, value, options, instance_uid)
     uid = instance_uid or image.attributes.text(SOP_INSTANCE)
     os.write(target, meta_group(image.attributes.text(SOP_CLASS), uid, to_syntax))
     write(made, target, verify=False)

@@ -1,14 +1,15 @@
 """What workers do to give an instance another transfer syntax: its data set, written to a file that the caller opened.
 
-Frames that have to be put aside go to a file in memory, or to the caller's second file. Deliberately not here: when an
+Frames that have to be put aside wait in memory, or in a file when they are many. Deliberately not here: when an
 instance is transcoded, and the Part 10 header before the data set.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Self
 
 from sagittal.convert.files import object_in
 from sagittal.dicom.part10 import meta_group
@@ -24,7 +25,9 @@ from sagittal.workers.message import memory_file
 from sagittal.workers.objects import opened
 from sagittal.workers.worker import Input
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES, _PIECES_AT_ONCE = 1 << 20, 64  # written in one call
+_SMALL_BYTES = 1 << 20  # a file, and its data set, that is read ahead of its turn
+_HELD_BYTES = 4 << 20  # of frames that wait for their offset table
 SOP_CLASS, SOP_INSTANCE = 0x00080016, 0x00080018
 Told = dict[str, Any]
 
@@ -35,7 +38,7 @@ def instance(
 ) -> Told:  # fmt: skip
     """The data set of the held object in `inputs[:2]`, into the file of `inputs[2]`; tells its `length`."""
     image = opened(inputs[:2], **objects[0])
-    made = Transcoding(image, chunks_of(image), to_syntax, Options(**options), instance_uid)
+    made = Transcoding(image, image.chunks, to_syntax, Options(**options), instance_uid)
     length, error = write(made, inputs[2].fd, verify=verify)
     return {"length": length, "loses": made.loses, "error": error}
 
@@ -56,79 +59,135 @@ def extracted(
     image = opened(inputs[:2], **objects[0])
     tag, values = extraction["asked"]
     wanted = Extraction(**{**extraction, "asked": (tag, tuple(values))})
-    made = Extracting(image, chunks_of(image), to_syntax, wanted)
+    made = Extracting(image, image.chunks, to_syntax, wanted)
     return {"length": write(made, inputs[2].fd, verify=False)[0], "loses": False}
 
 
 def file(inputs: Sequence[Input], to_syntax: str, options: Told, instance_uid: str = "", verify: bool = False) -> Told:
     """A Part 10 file in another syntax, video too: `inputs[0]` into the file of `inputs[1]`."""
-    image, target = object_in(inputs[0]), inputs[1].fd
-    made = transcoding(image, chunks_of(image), to_syntax, Options(**options), instance_uid)
-    attributes = image.attributes
-    uid = instance_uid if made.loses else attributes.text(SOP_INSTANCE)
-    os.write(target, meta_group(attributes.text(SOP_CLASS), uid, to_syntax))
-    length, error = write(made, target, verify=verify)
-    return {"length": length, "loses": made.loses, "error": error, "sop_instance_uid": uid}
+    return _File(inputs[0], to_syntax, Options(**options), instance_uid).written(inputs[1].fd, verify=verify)
 
 
 def files(
     inputs: Sequence[Input], to_syntax: str, options: Told, instance_uids: list[str], verify: bool = False
 ) -> Told:
-    """As `file` for each two of `inputs`; tells each, or why it `failed`."""
-    found: list[Told] = []
-    for source, target, uid in zip(inputs[::2], inputs[1::2], instance_uids, strict=True):
+    """As `file` for each two of `inputs`; tells each, or why it `failed`. Small ones are all read before the first is
+    encoded: what reading needs is in the processor's caches then, which encoding fills with other things.
+    """
+    asked, found = Options(**options), []
+    made = [_File(source, to_syntax, asked, uid) for source, uid in zip(inputs[::2], instance_uids, strict=True)]
+    for one in made:
+        with suppress(SagittalError):  # which comes again at its turn
+            one.read_ahead()
+    for target in inputs[1::2]:
         try:
-            found.append(file((source, target), to_syntax, options, uid, verify))
+            found.append(made.pop(0).written(target.fd, verify=verify))
         except SagittalError as error:
             found.append({"failed": error.text})
     return {"files": found}
 
 
-def write(made: Transcoding, target: int, *, verify: bool, aside: int | None = None) -> tuple[int, float | None]:
-    """Bytes written, and the largest error of a value if it was looked for. Frames wait in `aside`, or in memory."""
+class _File:
+    """A Part 10 file on its way to another syntax."""
+
+    def __init__(self, source: Input, to_syntax: str, options: Options, instance_uid: str) -> None:
+        self._source, self._asked, self._uid = source, (to_syntax, options), instance_uid
+        self._made: Transcoding | None = None
+        self._head = b""
+
+    def read_ahead(self) -> None:
+        """Read it now, unless much would have to be held of it, inflated perhaps."""
+        if self._source.length <= _SMALL_BYTES:
+            image = object_in(self._source)
+            self._made = None if image.read(_SMALL_BYTES, 1) else self._read(image)
+
+    def _read(self, image: Image) -> Transcoding:
+        to_syntax, options = self._asked
+        made = transcoding(image, image.chunks, to_syntax, options, self._uid)
+        attributes = image.attributes
+        self._uid = self._uid if made.loses else attributes.text(SOP_INSTANCE)
+        self._head = meta_group(attributes.text(SOP_CLASS), self._uid, to_syntax)
+        return made
+
+    def written(self, target: int, *, verify: bool) -> Told:
+        """What is told of it when it was written."""
+        made = self._made or self._read(object_in(self._source))
+        length, error = write(made, target, verify=verify, head=self._head)
+        return {"length": length, "loses": made.loses, "error": error, "sop_instance_uid": self._uid}
+
+
+def write(
+    made: Transcoding, target: int, *, verify: bool, aside: int | None = None, head: bytes = b""
+) -> tuple[int, float | None]:
+    """Bytes of the data set, written after `head`, and the largest error of a value if it was looked for. Frames wait
+    in memory or, many of them, in `aside`.
+    """
     if not made.first_encodes:
-        return _all(made.data_set(), target), 0.0 if verify and not made.loses else None
-    ours = memory_file("frames") if aside is None else -1
-    aside, lengths = ours if aside is None else aside, []
-    try:
+        return _all(made.data_set(), target, head), 0.0 if verify and not made.loses else None
+    with _Aside(aside) as waiting:
         for frame in made.frames():
-            _all([frame], aside)
-            lengths.append(len(frame))
+            waiting.put(frame)
         error = None
         if verify:
-            error = made.worst_error(_frames(aside, lengths))
+            error = made.worst_error(waiting.frames())
             if error and not made.loses:
                 raise PixelsUndecodable(f"the frames came back with errors of up to {error:g}: nothing is kept")
-        return _all(made.data_set(_frames(aside, lengths), lengths), target), error
-    finally:
-        if ours >= 0:
-            os.close(ours)
+        return _all(made.data_set(waiting.frames(), waiting.lengths), target, head), error
 
 
-def _frames(aside: int, lengths: Sequence[int]) -> Iterator[bytes]:
-    at = 0
-    for length in lengths:
-        yield Input(aside, at, length).read()
-        at += length
+class _Aside:
+    """Frames that wait until their lengths are known: a few as they are, the others in a file, which may be given."""
 
+    def __init__(self, fd: int | None) -> None:
+        self.lengths: list[int] = []
+        self._held: list[bytes] = []
+        self._fd, self._ours = -1 if fd is None else fd, fd is None
+        self._left = _HELD_BYTES
 
-def _all(pieces: Iterable[bytes], target: int) -> int:
-    total = 0
-    for piece in pieces:
-        view = memoryview(piece)
-        while view:
-            done = os.write(target, view)
-            total, view = total + done, view[done:]
-    return total
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        if self._ours and self._fd >= 0:
+            os.close(self._fd)
 
-def chunks_of(image: Image) -> Callable[[], Iterator[bytes]]:
-    """The data set of an image from its first byte; of a deflated one, as it was inflated already."""
+    def put(self, frame: bytes) -> None:
+        """The next one."""
+        self.lengths.append(len(frame))
+        self._left -= len(frame)
+        if self._left >= 0:
+            self._held.append(frame)
+            return
+        if self._fd < 0:
+            self._fd = memory_file("frames")
+        _all([frame], self._fd)
 
-    def chunks() -> Iterator[bytes]:
+    def frames(self) -> Iterator[bytes]:
+        """All of them in their order, as often as they are wanted."""
+        yield from self._held
         at = 0
-        while chunk := image.read(at, _CHUNK_BYTES):
-            yield chunk
-            at += len(chunk)
+        for length in self.lengths[len(self._held) :]:
+            yield Input(self._fd, at, length).read()
+            at += length
 
-    return chunks
+
+def _all(pieces: Iterable[bytes], target: int, head: bytes = b"") -> int:
+    """Write `head` and the pieces, many in one call; the bytes of the pieces."""
+    held, size, total = [head], 0, 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= _CHUNK_BYTES or len(held) == _PIECES_AT_ONCE:
+            _write(held, target)
+            held, size, total = [], 0, total + size
+    _write(held, target)
+    return total + size
+
+
+def _write(pieces: Sequence[bytes], target: int) -> None:
+    size = sum(map(len, pieces))
+    done = os.writev(target, pieces) if size else 0
+    if done < size:  # a signal, or little room
+        view = memoryview(b"".join(pieces))[done:]
+        while view:
+            view = view[os.write(target, view) :]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sagittal.convert.files import object_in
-from sagittal.convert.transcoded import SOP_INSTANCE, Told, chunks_of, write
+from sagittal.convert.transcoded import SOP_INSTANCE, Told, write
 from sagittal.dicom.models.sameness import is_same
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.syntaxes import syntax
@@ -43,7 +43,7 @@ def verified(
     """
     image, target = object_in(inputs[0]), inputs[1].fd
     _check_fit(image, lossy=bool(instance_uid))
-    made = Transcoding(image, chunks_of(image), to_syntax, Options(**options), instance_uid)
+    made = Transcoding(image, image.chunks, to_syntax, Options(**options), instance_uid)
     uid = instance_uid if made.loses else image.attributes.text(SOP_INSTANCE)
     head = meta_group(sop_class, uid, to_syntax)
     os.write(target, head)

@@ -55,6 +55,7 @@ class Parsed:
     frames: FrameIndex | None
     pixel_data: tuple[int, int] | None  # offset and bytes of the value, items and delimiter included
     defects: tuple[str, ...]
+    group_lengths: bool = False  # there are such elements (PS3.5 7.2)
     character_set_assumed: bool = False  # the data set names none that is defined, and was read in the reader's default
 
 
@@ -80,6 +81,7 @@ class Reader(Scanner):
         build = metadata is not None
         memo = Memo(_NO_MEMO_BYTES) if memo is None else memo
         self._assumed = charset.parse(character_set)[0] if character_set else ()
+        self._group_lengths = False
         self._named = False  # the data set itself names a character set
         key = (wanted, limits, build, self._assumed)
         coding = Coding(memo, key, syntax.implicit, syntax.little_endian, self._assumed)
@@ -116,6 +118,17 @@ class Reader(Scanner):
     def passes_over(self, count: int) -> bool:
         """Whether the next `count` bytes are of a value that nobody holds, and cost nothing to feed."""
         return self.skip >= count and self.sink is None and self._inflater is None
+
+    def leap(self) -> int:
+        """Passes over a value that nobody holds, but for its last byte, which shows that it is all there; by how many
+        bytes. They need not be fed.
+        """
+        if self.skip < 2 or self.sink is not None or self._inflater is not None:
+            return 0
+        count, self.skip = self.skip - 1, 1
+        self._size += count
+        self._offset += count
+        return count
 
     @property
     def pixel_data_at(self) -> int | None:
@@ -218,6 +231,7 @@ class Reader(Scanner):
         if not tag & 0xFFFF or tag >> 16 in STRAY_GROUPS or tag == TRAILING_PADDING:
             if tag >> 16 in STRAY_GROUPS:
                 self.warn("group-stray")
+            self._group_lengths = self._group_lengths or not tag & 0xFFFF
             return self.bulk(data, element, shown=False)
         if tag in self._tables and top:
             return self._offset_table(data, element, whole)
@@ -329,7 +343,8 @@ class Reader(Scanner):
             extent = (begin, self._pixels_end - begin)
         values = {tag: text for tag, text in self.values.items() if tag in self._asked}
         assumed = bool(self._assumed) and not self._named
-        return Parsed(self._size, values, self.top.coding.charsets, frames, extent, tuple(self.defects), assumed)
+        charsets, defects = self.top.coding.charsets, tuple(self.defects)
+        return Parsed(self._size, values, charsets, frames, extent, defects, self._group_lengths, assumed)
 
     def _end(self) -> None:
         """Check that everything that began has ended."""

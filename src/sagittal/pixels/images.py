@@ -26,7 +26,7 @@ from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.overlays import GROUPS
 from sagittal.pixels.rendering.render import Frame
 
-_PIECE_BYTES = 1 << 16
+_PIECE_BYTES, _CHUNK_BYTES = 1 << 16, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Image:
     syntax_uid: str
     read: Read
     limits: PixelLimits = field(default_factory=PixelLimits)
+    sound: bool = False  # it was read from its bytes, and they have no defect
+    group_lengths: bool = True  # there may be such elements, which members don't show
 
     @property
     def attributes(self) -> Attributes:
@@ -55,6 +57,10 @@ class Image:
         if self.is_video:
             return self.description.frames
         return 0 if self.index is None else self.index.count
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its data set from its first byte; of a deflated one, as it was inflated already."""
+        return chunks_of(self.read)
 
     @property
     def is_video(self) -> bool:
@@ -127,26 +133,36 @@ def kept(
 
 
 def read_whole(
-    chunks: Iterable[bytes], syntax_uid: str, read: Read, reader: ReaderLimits, limits: PixelLimits | None = None,
-    memo: Memo | None = None,
-) -> Image:  # fmt: skip
-    """The object that a data set is, read from its first byte to its last; `read` gives bytes of it by place.
+    syntax_uid: str, read: Read, reader: ReaderLimits, limits: PixelLimits | None = None, memo: Memo | None = None
+) -> Image:
+    """The object that a data set is, from its first byte to its last; `read` gives bytes of it by place.
 
-    A deflated one is inflated and held in memory, so `chunks` alone are read then. `memo`: of those read before it.
-    Raises what the reader raises.
+    Long values, as pixels are, are passed over. A deflated one is inflated and held in memory. `memo`: of those read
+    before it. Raises what the reader raises.
     """
     texts: list[str] = []
     stored = syntax(syntax_uid)
     if stored.deflated:
         from sagittal.dicom.reencode import reencode
 
-        plain = b"".join(reencode(chunks, stored, syntax(EXPLICIT_LE), reader))
-        return read_whole([plain], EXPLICIT_LE, lambda at, length: plain[at : at + length], reader, limits, memo)
+        plain = b"".join(reencode(chunks_of(read), stored, syntax(EXPLICIT_LE), reader))
+        return read_whole(EXPLICIT_LE, lambda at, length: plain[at : at + length], reader, limits, memo)
     parsing = Reader(stored, wanted=frozenset(), limits=reader, memo=memo, metadata=texts.append)
-    for chunk in chunks:
+    at, size = 0, _PIECE_BYTES  # a header is seldom longer
+    while chunk := read(at, size):
         parsing.feed(chunk)
+        at, size = at + len(chunk) + parsing.leap(), _CHUNK_BYTES
     parsed = parsing.finish()
-    return Image(orjson.loads("".join(texts)), parsed.frames, syntax_uid, read, limits or PixelLimits())
+    members, limits = orjson.loads("".join(texts)), limits or PixelLimits()
+    return Image(members, parsed.frames, syntax_uid, read, limits, not parsed.defects, parsed.group_lengths)
+
+
+def chunks_of(read: Read) -> Iterator[bytes]:
+    """A data set from its first byte to its last."""
+    at = 0
+    while chunk := read(at, _CHUNK_BYTES):
+        yield chunk
+        at += len(chunk)
 
 
 def is_deflated(syntax_uid: str) -> bool:

@@ -6,12 +6,14 @@ native ones go straight out. No more than one frame is held here. Deliberately n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from sagittal.dicom.elements import element_header
-from sagittal.dicom.partial.edited import Edited
+from sagittal.dicom.frameindex import ITEM_HEADER, FrameIndex
+from sagittal.dicom.partial.edited import LEFT_OUT, Edited
+from sagittal.dicom.partial.verbatim import Irregular, before_pixels
 from sagittal.dicom.reencode import deflated, reencode, written
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
 from sagittal.dicom.walk import Event, Walk
@@ -24,6 +26,9 @@ from sagittal.pixels.images import Image
 from sagittal.pixels.transcode import Changes, Plan, changes, embedded_overlays, overlay_bits, overlay_members, plan
 
 _UNDEFINED = 0xFFFFFFFF
+_HEADER_BYTES_MAX = 1 << 20  # what may be held of a data set besides a frame
+_PIXELS_HEAD = 12  # bytes of the head of an element with native pixels
+_LEFT_OUT = tuple(f"{tag:08X}" for tag in LEFT_OUT)
 _NATIVE_BITS_MAX = (_UNDEFINED - 1) * 8
 _ICON = "00880200"  # may be compressed as the frames are, and is made anew by whoever wants one
 Open = Callable[[], Iterable[bytes]]  # the data set from its first byte, as often as it is called
@@ -113,17 +118,44 @@ class Transcoding:
     ) -> Iterator[bytes]:
         table = self._table(lengths)
         described = self._changes(made, lengths)
+        changed = Changes(described.members | table.members(), described.removed)
+        if (verbatim := self._verbatim(changed, plain)) is not None:
+            yield from verbatim
+            yield from self._pixels(made, plain, encoded, table)
+            return
         walk = Walk(self._open(), self._source, self._limits, runs=self._takes_runs)
-        edited = self._edited(walk, Changes(described.members | table.members(), described.removed), plain)
+        edited = self._edited(walk, changed, plain)
         yield from written(walk, edited.before(), plain)
         if edited.pixels is None:
             raise PixelsUndecodable("the object has no pixels")
+        yield from self._pixels(made, plain, encoded, table)
+        yield from written(walk, edited.after(), plain)
+
+    def _verbatim(self, changed: Changes, plain: TransferSyntax) -> list[bytes] | None:
+        """What comes before the pixels in as few pieces as there can be, if nothing comes after them; else None."""
+        image, source, index = self._image, self._source, self._image.index
+        alike = not source.implicit and source.little_endian and plain.uid == EXPLICIT_LE
+        if not (image.sound and alike and self._takes_runs) or index is None or index.offset > _HEADER_BYTES_MAX:
+            return None
+        held = image.read(0, index.offset)
+        if index.kind == "native" and not image.group_lengths and _leaves(changed, image.members):
+            pieces, value = [held[:-_PIXELS_HEAD]], index.offset
+        else:
+            try:
+                removed = {int(tag, 16) for tag in changed.removed}
+                pieces, value = before_pixels(held, changed.members, removed, self._limits)
+            except Irregular:
+                return None
+        return pieces if _ends_with_pixels(image, index, held[value - 4 : value], value) else None
+
+    def _pixels(
+        self, made: Plan, plain: TransferSyntax, encoded: Iterable[bytes], table: framing.Table
+    ) -> Iterator[bytes]:
         if self._target.encapsulated:
             yield element_header(PIXELS, made.vr, _UNDEFINED, plain.implicit, plain.little_endian)
             yield from framing.encapsulated(encoded, table.basic)
         else:
             yield from self._native(made, plain)
-        yield from written(walk, edited.after(), plain)
 
     def _table(self, lengths: Sequence[int]) -> framing.Table:
         return framing.table(lengths)
@@ -161,6 +193,19 @@ class Transcoding:
             planes = [overlay_bits(image.encoded(n), image.description, image.syntax_uid, bit) for n in numbers]
             found |= overlay_members(group, planes)
         return found
+
+
+def _leaves(changed: Changes, members: Mapping[str, Any]) -> bool:
+    """Whether nothing changes before the pixels."""
+    return not changed.members and not any(tag in members for tag in (*changed.removed, *_LEFT_OUT))
+
+
+def _ends_with_pixels(image: Image, index: FrameIndex, length: bytes, value: int) -> bool:
+    """Whether nothing comes after the pixels, whose element has that length and its value at `value`."""
+    if index.kind == "native":
+        return not image.read(value + int.from_bytes(length, "little"), 1)
+    end = index.offset + index.pixel_bytes + (len(index.lengths) - 1) * ITEM_HEADER
+    return image.read(end, len(framing.DELIMITER) + 1) == framing.DELIMITER
 
 
 def joined(frames: Iterable[bytes], bits: int) -> Iterator[bytes]:

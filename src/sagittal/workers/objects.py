@@ -17,7 +17,6 @@ from sagittal.workers.worker import Input
 _REMEMBERED = 4
 _CORRECTED_BELOW = "0400FFFF"  # the tags that corrections are of
 _REMEMBERED_BYTES_MAX = 4 << 20  # of compressed metadata and frame index; larger ones are read each time
-_CHUNK_BYTES = 1 << 20
 
 
 def opened(inputs: Sequence[Input], digest: str, syntax_uid: str, parts: Sequence[int], index: int) -> Image:
@@ -26,7 +25,7 @@ def opened(inputs: Sequence[Input], digest: str, syntax_uid: str, parts: Sequenc
     """
     data_set, prepared = inputs[:2]
     if is_deflated(syntax_uid):
-        image = read_whole(_chunks(data_set), syntax_uid, data_set.read, ReaderLimits())
+        image = read_whole(syntax_uid, data_set.read, ReaderLimits())
         told = _kept(prepared.read(), tuple(parts), index, syntax_uid).members  # with corrections, maybe
         return replace(image, members={**image.members, **{tag: told[tag] for tag in told if tag < _CORRECTED_BELOW}})
     if prepared.length > _REMEMBERED_BYTES_MAX:
@@ -64,7 +63,3 @@ def _kept(data: bytes, parts: tuple[int, ...], index: int, syntax_uid: str) -> I
 
 def _unread(offset: int, length: int) -> bytes:
     raise AssertionError("an object is read through the request that it came with")
-
-
-def _chunks(data_set: Input) -> list[bytes]:
-    return [data_set.read(at, _CHUNK_BYTES) for at in range(0, data_set.length, _CHUNK_BYTES)]

@@ -36,9 +36,7 @@ async def derived(held: Ruled, of: Built = HELD) -> InstanceRef:
 
 def attributes(held: Ruled, ref: InstanceRef) -> Any:
     data = held.archive.volume.read_range(ref.key, ref.header_length, ref.data_set_length)
-    return read_whole(
-        [data], ref.syntax_uid, lambda at, length: data[at : at + length], held.archive.limits.reader
-    ).members
+    return read_whole(ref.syntax_uid, lambda at, length: data[at : at + length], held.archive.limits.reader).members
 
 
 def test_beside_the_original(tmp_path: Path) -> None:

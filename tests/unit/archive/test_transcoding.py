@@ -53,7 +53,7 @@ def made_of(tmp_path: Path, act: Act, *held: Built, limits: Limits | None = None
 
 
 def image_of(data: bytes, syntax_uid: str) -> Any:
-    return read_whole([data], syntax_uid, lambda at, length: data[at : at + length], Limits().reader)
+    return read_whole(syntax_uid, lambda at, length: data[at : at + length], Limits().reader)
 
 
 def frames_of(data: bytes, syntax_uid: str) -> list[bytes]:

@@ -110,7 +110,7 @@ def instance(described: Description, arrays: list[Any]) -> tuple[bytes, Image]:
 
 
 def held(data: bytes, uid: str) -> Image:
-    return read_whole([data], uid, lambda at, length: data[at : at + length], ReaderLimits())
+    return read_whole(uid, lambda at, length: data[at : at + length], ReaderLimits())
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -58,7 +58,7 @@ def plain(pixels: Any, **more: dict[str, Any]) -> bytes:
 
 
 def image(data: bytes, syntax_uid: str = EXPLICIT_LE) -> Image:
-    return read_whole([data], syntax_uid, lambda at, length: data[at : at + length], ReaderLimits())
+    return read_whole(syntax_uid, lambda at, length: data[at : at + length], ReaderLimits())
 
 
 def transcoded(held: Image, data: bytes, to: str, options: Options | None = None, uid: str = "") -> bytes:

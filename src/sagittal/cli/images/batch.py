@@ -125,8 +125,14 @@ def _tell(place: Place, outcome: Outcome, as_json: bool) -> None:
 
 def opened(path: Path, stack: ExitStack) -> Input:
     """The bytes of a file, for as long as the stack is open."""
-    file = stack.enter_context(path.open("rb"))
-    return Input(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    fd = _descriptor(path, os.O_RDONLY, stack)
+    return Input(fd, 0, os.fstat(fd).st_size)
+
+
+def _descriptor(path: Path, flags: int, stack: ExitStack) -> int:
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    stack.callback(os.close, fd)
+    return fd
 
 
 async def rewritten(pool: Pool, place: Place, call: str, **arguments: Any) -> dict[str, Any]:
@@ -134,7 +140,7 @@ async def rewritten(pool: Pool, place: Place, call: str, **arguments: Any) -> di
     with _besides([place]) as (inputs, (beside,)):
         told = dict((await pool.run(call, inputs, **arguments)).told)
         if not told.get("kept"):
-            beside.replace(place.where)
+            os.replace(beside, place.where)
     return told
 
 
@@ -151,7 +157,7 @@ def _kept(told: dict[str, Any], beside: Path, place: Place) -> dict[str, Any] | 
     if "failed" in told:
         return SagittalError(told["failed"])
     try:
-        beside.replace(place.where)
+        os.replace(beside, place.where)
     except OSError as error:
         return error
     return told
@@ -162,12 +168,13 @@ def _besides(some: Sequence[Place]) -> Iterator[tuple[list[Input], list[Path]]]:
     """Each file and an empty one beside its result's place, by turns, open; what was not moved from there goes."""
     besides = [place.where.with_name(place.where.name + ".part") for place in some]
     inputs: list[Input] = []
+    for folder in {place.where.parent for place in some}:
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         with ExitStack() as stack:
             for place, beside in zip(some, besides, strict=True):
-                place.where.parent.mkdir(parents=True, exist_ok=True)
                 inputs.append(opened(place.path, stack))
-                inputs.append(Input(stack.enter_context(beside.open("w+b")).fileno(), 0, 0))
+                inputs.append(Input(_descriptor(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, stack), 0, 0))
             yield inputs, besides
     finally:
         for beside in besides:

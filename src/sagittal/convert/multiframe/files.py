@@ -27,7 +27,6 @@ from sagittal.pixels.instances import joined as joined_bits
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.workers.worker import Input
 
-_CHUNK_BYTES = 1 << 20
 _PIXELS_HERE, _OTHER = "pixels", "?object="
 Frame = tuple[int, Callable[[], bytes]]  # its length, and its bytes when they are wanted
 
@@ -37,16 +36,9 @@ def object_of(file: Input, limits: ReaderLimits | None = None) -> Image:
     image = object_in(file, limits)
     if syntax(image.syntax_uid).little_endian:
         return image
-
-    def chunks() -> Iterator[bytes]:
-        at = 0
-        while chunk := image.read(at, _CHUNK_BYTES):
-            yield chunk
-            at += len(chunk)
-
     limits = limits or ReaderLimits()
-    plain = b"".join(reencode(chunks(), syntax(image.syntax_uid), SYNTAXES[EXPLICIT_LE], limits))
-    return read_whole([plain], EXPLICIT_LE, lambda at, length: plain[at : at + length], limits)
+    plain = b"".join(reencode(image.chunks(), syntax(image.syntax_uid), SYNTAXES[EXPLICIT_LE], limits))
+    return read_whole(EXPLICIT_LE, lambda at, length: plain[at : at + length], limits)
 
 
 def split(image: Image, *, keep_series: bool = False) -> Iterator[tuple[str, Iterator[bytes]]]:

@@ -81,7 +81,7 @@ class Edited:
 
 def elements(members: Mapping[str, Any], limits: ReaderLimits) -> dict[int, list[Event]]:
     """DICOM JSON members as the events of each element by tag. BadRequest for what can't be encoded."""
-    encoded = data_set(members, SYNTAXES[EXPLICIT_LE], _no_bulk_data, limits)
+    encoded = data_set(members, SYNTAXES[EXPLICIT_LE], no_bulk_data, limits)
     found: dict[int, list[Event]] = {}
     current: list[Event] = []
     walk = Walk(encoded, SYNTAXES[EXPLICIT_LE], limits, runs=True)
@@ -98,5 +98,6 @@ def elements(members: Mapping[str, Any], limits: ReaderLimits) -> dict[int, list
     return found
 
 
-def _no_bulk_data(address: str) -> NoReturn:
+def no_bulk_data(address: str) -> NoReturn:
+    """What is set has none."""
     raise BadRequest("bulk data can't be set")
