@@ -89,14 +89,21 @@ def read(
     pieces: Iterable[bytes | memoryview] | None = None,
     memo: Memo | None = None,
     wanted: frozenset[int] = WANTED,
+    leaping: int = 0,
     **limits: int,
 ) -> Outcome:
-    """Read `data`, as one piece or as `pieces`. Defects come in order of their names."""
+    """Read `data`, as one piece, as `pieces`, or in steps of `leaping` bytes with leaps over what nobody holds.
+    Defects come in order of their names.
+    """
     text: list[str] = []
     reader = Reader(syntax(uid), wanted=wanted, limits=ReaderLimits(**limits), memo=memo, metadata=text.append)
     try:
-        for piece in [data] if pieces is None else pieces:
+        at = 0
+        while leaping and (piece := data[at : at + leaping]):
             reader.feed(piece)
+            at += len(piece) + reader.leap()
+        for each in () if leaping else [data] if pieces is None else pieces:
+            reader.feed(each)
         parsed = reader.finish()
     except Malformed as refusal:
         return Outcome(None, "", refusal.defect, str(refusal))

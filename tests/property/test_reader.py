@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -105,6 +106,17 @@ def test_any_split_gives_the_same(made: tuple[bytes, str], at: list[int], small:
     assert same(read(data, uid, pieces=cut(data, *at), **limits), whole)
     assert same(read(data, uid, pieces=map(memoryview, cut(data, *at)), **limits), whole)
     assert same(read(data, uid, pieces=cut(data, *range(len(data))), **limits), whole)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(objects() | damaged(), st.integers(1, 40), st.booleans())
+def test_leaps_change_nothing(made: tuple[bytes, str], step: int, small: bool) -> None:
+    """What is passed over unseen is missed all the same when it is not there; only the place told may differ."""
+    data, uid = made
+    limits = SMALL if small else {}
+    for held in (data, data[:-1]):
+        whole, leapt = read(held, uid, **limits), read(held, uid, leaping=step, **limits)
+        assert same(replace(leapt, reason=""), replace(whole, reason=""))
 
 
 # An odd UN, then a sequence of undefined length whose head has no VR.

@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -29,7 +30,7 @@ from sagittal.pixels.rendering.render import Frame
 _PIECE_BYTES, _CHUNK_BYTES = 1 << 16, 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Image:
     """An object; it may have no pixels. Frames are numbered from 1."""
 
@@ -41,12 +42,12 @@ class Image:
     sound: bool = False  # it was read from its bytes, and they have no defect
     group_lengths: bool = True  # there may be such elements, which members don't show
 
-    @property
+    @cached_property
     def attributes(self) -> Attributes:
         """What its data set says."""
         return Attributes(self.members, self.read, big_endian=not syntax(self.syntax_uid).little_endian)
 
-    @property
+    @cached_property
     def description(self) -> Description:
         """What its pixels are. PixelsUndecodable when the data set doesn't say, LimitExceeded when it says too much."""
         return describe(self.members, self.limits)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from sagittal.dicom.syntaxes import syntax
@@ -36,6 +37,7 @@ _LOSSY, _RATIO, _METHOD = "00282110", "00282112", "00282114"
 _IMAGE_TYPE, _CLASS, _INSTANCE = "00080008", "00080016", "00080018"
 _DERIVATION, _DERIVATION_CODE, _SOURCE = "00082111", "00089215", "00082112"
 _OFFSET_TABLES = ("7FE00001", "7FE00002")
+_BITS_OF_OVERLAYS = tuple((group, f"{group:04X}0100") for group in range(0x6000, 0x6020, 2))  # Overlay Bits Allocated
 
 Way = Literal["same", "jpeg", "cells", "values"]
 
@@ -177,6 +179,7 @@ def _reference(members: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=16)  # the images of a series have the same
 def plan(source: Description, from_syntax: str, to_syntax: str, options: Options | None = None,
          limits: PixelLimits | None = None) -> Plan:  # fmt: skip
     """How frames described by `source` get into another syntax. NotAcceptable or PixelsUndecodable when they can't."""
@@ -215,8 +218,10 @@ def changes(members: Mapping[str, Any], made: Plan, written_bytes: int, instance
 def embedded_overlays(members: Mapping[str, Any]) -> list[tuple[int, int]]:
     """(group, bit) of each overlay that lies in unused bits of Pixel Data (PS3.3 C.9.2 before 2004, retired)."""
     found = []
-    for group in range(0x6000, 0x6020, 2):
-        allocated, bit = _values(members, f"{group:04X}0100"), _values(members, f"{group:04X}0102")
+    for group, tag in _BITS_OF_OVERLAYS:
+        if tag not in members:
+            continue
+        allocated, bit = _values(members, tag), _values(members, f"{group:04X}0102")
         if allocated and int(allocated[0]) > 1 and bit and f"{group:04X}3000" not in members:
             found.append((group, int(bit[0])))
     return found

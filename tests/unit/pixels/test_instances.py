@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from reading import explicit, item, sequence
 
 from sagittal.dicom.models.encode import Bulk, data_set
 from sagittal.dicom.partial.frames import SIMPLE_LIST, Extraction
@@ -93,6 +95,39 @@ def test_there_and_back(pixels: Any, to: str) -> None:
     ours, theirs = ({t: v for t, v in each.members.items() if t != "7FE00010"} for each in (before, back))
     assert ours == theirs
     assert all(np.array_equal(one, other) for one, other in zip(values(before), values(back), strict=True))
+
+
+def sound(*, after: bool = False, group_length: bool = False) -> tuple[bytes, bytes]:
+    """A data set without defects whose sequence has a length; and that element."""
+    held = sequence(0x00400275, item(explicit(0x00080050, "SH", b"A1")))
+    parts = [explicit(0x00080018, "UI", b"2.25.1"), explicit(0x00280002, "US", b"\1\0"),
+             explicit(0x00280004, "CS", b"MONOCHROME2 "), explicit(0x00280010, "US", b"\4\0"),
+             explicit(0x00280011, "US", b"\3\0"), explicit(0x00280100, "US", b"\x10\0"),
+             explicit(0x00280101, "US", b"\x10\0"), explicit(0x00280102, "US", b"\x0f\0"),
+             explicit(0x00280103, "US", b"\0\0"), held, explicit(0x7FE00010, "OW", bytes(range(24)))]  # fmt: skip
+    if group_length:
+        parts.insert(0, explicit(0x00080000, "UL", b"\x0e\0\0\0"))
+    if after:
+        parts.append(explicit(0xFFFCFFFC, "OB", bytes(4)))
+    return b"".join(parts), held
+
+
+@pytest.mark.parametrize("group_length", [False, True])
+def test_what_has_no_defect_stays_as_it_lies(group_length: bool) -> None:
+    data, held = sound(group_length=group_length)
+    made = transcoded(image(data), data, P + ".4.80")
+    assert held in made
+    back = transcoded(image(made, P + ".4.80"), made, EXPLICIT_LE)
+    assert back == sound()[0]  # the group length is left out
+    slow = transcoded(replace(image(data), sound=False), data, P + ".4.80")
+    assert held not in slow
+    one, other = (image(each, P + ".4.80").members for each in (made, slow))
+    assert one.keys() == other.keys() and all(one[tag] == other[tag] for tag in one if tag != "7FE00010")
+
+
+def test_what_comes_after_the_pixels_is_gone_through() -> None:
+    data, held = sound(after=True)
+    assert held not in transcoded(image(data), data, P + ".4.80")
 
 
 def test_a_lossy_step_is_asked_for_and_told() -> None:

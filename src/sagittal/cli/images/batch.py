@@ -140,7 +140,7 @@ async def rewritten(pool: Pool, place: Place, call: str, **arguments: Any) -> di
     with _besides([place]) as (inputs, (beside,)):
         told = dict((await pool.run(call, inputs, **arguments)).told)
         if not told.get("kept"):
-            os.replace(beside, place.where)
+            beside.replace(place.where)
     return told
 
 
@@ -157,7 +157,7 @@ def _kept(told: dict[str, Any], beside: Path, place: Place) -> dict[str, Any] | 
     if "failed" in told:
         return SagittalError(told["failed"])
     try:
-        os.replace(beside, place.where)
+        beside.replace(place.where)
     except OSError as error:
         return error
     return told
@@ -166,7 +166,7 @@ def _kept(told: dict[str, Any], beside: Path, place: Place) -> dict[str, Any] | 
 @contextmanager
 def _besides(some: Sequence[Place]) -> Iterator[tuple[list[Input], list[Path]]]:
     """Each file and an empty one beside its result's place, by turns, open; what was not moved from there goes."""
-    besides = [place.where.with_name(place.where.name + ".part") for place in some]
+    besides = [Path(f"{place.where}.part") for place in some]
     inputs: list[Input] = []
     for folder in {place.where.parent for place in some}:
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
 from sagittal.limits import ReaderLimits
 
 _HEAD, _LENGTH, _ITEM = Struct("<HH2sH").unpack_from, Struct("<I").unpack_from, Struct("<HHI").unpack_from
+_SHORT_HEAD = 8
 _LONG = frozenset(code for code, vr in VRS_BY_CODE.items() if vr in LONG_VRS)
 
 
@@ -62,11 +63,11 @@ def _encoded(members: Mapping[str, Any], limits: ReaderLimits) -> dict[int, byte
 def _elements(held: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Tag and places (head, value, end) of each top-level element, to that with the pixels."""
     pos, there = 0, len(held)
-    while pos + 12 <= there or pos + 8 == there:
+    while pos + _SHORT_HEAD <= there:
         group, number, code, length = _HEAD(held, pos)
-        tag, value = group << 16 | number, pos + 8
+        tag, value = group << 16 | number, pos + _SHORT_HEAD
         if code in _LONG:
-            (length,), value = _LENGTH(held, pos + 8), pos + 12
+            length, value = _long_length(held, value), value + 4
         if tag in PIXELS:
             yield tag, pos, value, value
             return
@@ -81,10 +82,10 @@ def _end_of_sequence(held: bytes, pos: int) -> int:
     """Where a sequence of undefined length ends whose first item, or delimiter, is at `pos`."""
     within = ["items"]  # and what is around it
     while within:
-        if pos + 12 > len(held) and not (pos + 8 == len(held) and len(within) == 1):
+        if pos + _SHORT_HEAD > len(held):
             raise Irregular
         group, number, length = _ITEM(held, pos)
-        tag, code, pos = group << 16 | number, held[pos + 4 : pos + 6], pos + 8
+        tag, code, pos = group << 16 | number, held[pos + 4 : pos + 6], pos + _SHORT_HEAD
         if within[-1] == "items" or tag == ITEM_END:
             if tag in (SEQUENCE_END, ITEM_END):
                 within.pop()
@@ -94,7 +95,7 @@ def _end_of_sequence(held: bytes, pos: int) -> int:
                 pos += length
             continue
         if code in _LONG:
-            (length,), pos = _LENGTH(held, pos), pos + 4
+            length, pos = _long_length(held, pos), pos + 4
         else:
             length >>= 16
         if length != UNDEFINED:
@@ -104,3 +105,10 @@ def _end_of_sequence(held: bytes, pos: int) -> int:
         else:
             raise Irregular
     return pos
+
+
+def _long_length(held: bytes, pos: int) -> int:
+    if pos + 4 > len(held):
+        raise Irregular
+    (length,) = _LENGTH(held, pos)
+    return int(length)
