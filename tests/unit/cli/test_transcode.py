@@ -11,6 +11,8 @@ import pydicom
 import pytest
 from click.testing import CliRunner, Result
 
+from sagittal.cli.images import batch
+from sagittal.cli.images.batch import Place
 from sagittal.cli.images.transcode import NAMES, command
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.errors import UsageError, WorkerLost
@@ -145,3 +147,14 @@ def test_the_file_that_a_worker_is_lost_with_fails_alone(
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == [f"{number:02d}.dcm" for number in range(20) if number not in (3, 13)]
     assert max(calls) > 1 and sorted(calls)[:5] == [1] * 5  # those with the lost one again, one by one
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 16])
+@pytest.mark.parametrize("count", [0, 1, 7, 248])
+def test_workers_get_fewer_files_at_once_towards_the_end(count: int, jobs: int) -> None:
+    work = [Place(Path(str(n)), Path(str(n))) for n in range(count)]
+    groups = batch._groups(work, jobs)
+    sizes = [len(group) for group in groups]
+    assert [place for group in groups for place in group] == work
+    assert sizes == sorted(sizes, reverse=True) and max(sizes, default=1) <= 8
+    assert sizes[-2 * jobs :] == [1] * min(2 * jobs, count)

@@ -18,7 +18,7 @@ from sagittal.workers.worker import Input
 
 _SECONDS_MAX = 3600.0  # of one file: a person waits, and may end it
 _AT_ONCE = 8  # files of one request to a worker, which costs about a millisecond of waiting
-_TURNS = 4  # at least so many requests for each worker, so that all end about the same time
+_SHARES = 2  # of what is left a worker gets no more at once than one of so many for each, so that all end together
 
 
 class Place(NamedTuple):
@@ -86,10 +86,19 @@ def some_at_once(
         return [outcome for place in some for outcome in await whole(pool, [place])]
 
     jobs = jobs or os.cpu_count() or 1
-    size = max(1, min(_AT_ONCE, len(work) // (_TURNS * jobs)))
-    groups = [work[at : at + size] for at in range(0, len(work), size)]
     # While a worker is at some files, the next ones are opened.
-    return run(_each(groups, whole, word, modules, jobs, 2 * jobs, as_json))
+    return run(_each(_groups(work, jobs), whole, word, modules, jobs, 2 * jobs, as_json))
+
+
+def _groups(work: Sequence[Place], jobs: int) -> list[Sequence[Place]]:
+    """The files of each request, fewer towards the end."""
+    found: list[Sequence[Place]] = []
+    at = 0
+    while at < len(work):
+        size = max(1, min(_AT_ONCE, (len(work) - at) // (_SHARES * jobs)))
+        found.append(work[at : at + size])
+        at += size
+    return found
 
 
 async def _each(
