@@ -161,7 +161,8 @@ class Pipeline:
         if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2 and stored.size > 4096:
             made = _line if self._is_line() else _every
             places = stored.astype(stored.dtype.newbyteorder("="), copy=False).view(f"u{stored.dtype.itemsize}")
-            found: Octets = made(self, stored.dtype.char).take(places)
+            found = np.empty(places.shape, np.uint8)
+            made(self, stored.dtype.char).take(places, out=found, mode="clip")  # all are there; "raise" copies again
             return found
         return self.octets_of(stored)
 
