@@ -21,8 +21,9 @@ from sagittal.archive.deletion import Act
 from sagittal.archive.index import corrections as rows
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.corrections import Acting, Row
-from sagittal.dicom.dictionary import lookup, tag_of
+from sagittal.dicom.dictionary import keyword_of, lookup, tag_of
 from sagittal.dicom.models.encode import Bulk, data_set
+from sagittal.dicom.models.fit import fits
 from sagittal.dicom.models.overlay import Correction
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import BadRequest
@@ -75,6 +76,7 @@ async def correct(
     if code not in CODES:
         raise BadRequest(f"the code is {' or '.join(CODES)}")
     obj, values = canonical(attributes, "series" if where[1] else "study")
+    _check_fit(obj)
     acting = Acting(principal.name, code, reason.strip(), time.time_ns() // 1000)
 
     def run(connection: sqlite3.Connection) -> int:
@@ -240,6 +242,16 @@ def _read(obj: Mapping[str, Any]) -> tuple[dict[str, Any], dict[int, str]]:
         raise BadRequest("a value is too long to be corrected")
     made.pop("00080005", None)
     return made, {tag: value for tag, value in parsed.values.items() if f"{tag:08X}" in made}
+
+
+def _check_fit(obj: Mapping[str, Any]) -> None:
+    """Every value as its VR has it, in sequences too: what goes out corrected is not to be wrong anew."""
+    for tag, element in obj.items():
+        for value in element.get("Value") or ():
+            if element["vr"] == "SQ":
+                _check_fit(value or {})
+            elif not fits(element["vr"], value):
+                raise BadRequest(f"a value of {keyword_of(int(tag, 16)) or tag} is no {element['vr']} (PS3.5 6.2)")
 
 
 def _no_bulk_data(address: str) -> Bulk:

@@ -264,6 +264,13 @@ def test_a_study_goes_to_the_patient_of_its_identifier(tmp_path: Path) -> None:
         ({"PatientName": {"vr": "PN", "BulkDataURI": "x"}}, "given by its Value"),
         ({"PatientWeight": "heavy"}, "number-invalid"),
         ({"PatientComments": "x" * 100_000}, "value-too-long"),
+        ({"StudyDate": "2020-01-02"}, "StudyDate is no DA"),
+        ({"PatientBirthDate": "20230229"}, "PatientBirthDate is no DA"),
+        ({"PatientSex": "m"}, "PatientSex is no CS"),
+        ({"PatientAge": "35"}, "PatientAge is no AS"),
+        ({"AccessionNumber": "12345678901234567"}, "AccessionNumber is no SH"),
+        ({"PatientName": "Roe^Jane\n"}, "PatientName is no PN"),
+        ({"OtherPatientIDsSequence": [{"00100022": {"vr": "CS", "Value": ["text"]}}]}, "TypeOfPatientID is no CS"),
     ],
 )
 def test_what_cannot_be_corrected(attributes: dict[str, Any], why: str, tmp_path: Path) -> None:
