@@ -210,7 +210,11 @@ class TestCsv:
 
     def test_without_rows_there_are_names(self, web: Any) -> None:
         web.archive.rows = Rows((PATIENT_ID, STUDY_UID), [])
-        assert web.get("/dicom-web/studies", "text/csv").text == "PatientID,StudyInstanceUID\r\n"
+        every = "PatientID,StudyInstanceUID,RetrieveAETitle,InstanceAvailability,RetrieveURL"
+        assert web.get("/dicom-web/studies", "text/csv").text == every + "\r\n"
+        asked = "?PatientWeight=70&includefield=PatientComments,PatientID,00400275.00400009,00091002&00090010=ACME"
+        told = "PatientWeight,PatientComments,RequestAttributesSequence.ScheduledProcedureStepID"
+        assert web.get("/dicom-web/studies" + asked, "text/csv").text == f"{every},{told}\r\n"
 
     @pytest.mark.parametrize("text", ["=1+1", "+cmd", "-x", "@SUM(A1)", "\tx", "\uff1d1", "-1+1", "+1 2"])
     def test_no_cell_is_a_formula(self, web: Any, text: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Private, Tag
 from sagittal.dicom.dictionary import keyword_of
 from sagittal.web.search import levels
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four in full width
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z")
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+_EVERY = ("RetrieveAETitle", "InstanceAvailability", "RetrieveURL")
 _Leads = tuple[tuple[str, ...], ...]  # the ways into sequences that are columns of their own
 
 
@@ -42,13 +44,21 @@ async def table(writer: RowWriter, found: Rows, include: Iterable[Tag | tuple[Ta
     flat: list[dict[str, str]] = []
     async for rows in slices(found):
         flat += [_cells(writer, columns, row, extra, tuple(ways), aet) for row, extra in rows]
-    names = {name: "" for _, tag in columns if (name := name_of(f"{tag:08X}"))}
+    names = dict.fromkeys([*(name_of(f"{tag:08X}") for _, tag in columns), *_EVERY, *_told(include, ways)], "")
     names |= {name: "" for cells in flat for name in cells}
     text = io.StringIO(newline="")
     lines = csv.writer(text, lineterminator="\r\n")
     lines.writerow(names)
     lines.writerows([safe(cells.get(name, "")) for name in names] for cells in flat)
     return text.getvalue().encode("utf-8", "replace")
+
+
+def _told(include: Iterable[Tag | tuple[Tag, ...]], ways: Iterable[tuple[str, ...]]) -> list[str]:
+    """The columns of what was asked for, with values or without: a script finds them in every table."""
+    leads = {way[0] for way in ways}
+    beyond = [tag for tag in include if isinstance(tag, int) and tag not in levels.ADDED and tag not in KEYS["IMAGE"]]
+    plain = {f"{tag:08X}" for tag in beyond} - leads
+    return [".".join(map(name_of, way)) for way in sorted({*ways, *((tag,) for tag in plain)})]
 
 
 def _way(path: Tag | tuple[Tag, ...]) -> tuple[str, ...]:
@@ -67,7 +77,7 @@ def _cells(
     aet: str,
 ) -> dict[str, str]:
     cells = {name_of(f"{tag:08X}"): "" if row[at] is None else str(row[at]) for at, tag in columns}
-    cells |= {"RetrieveAETitle": aet, "InstanceAvailability": "ONLINE", "RetrieveURL": writer.address(row)}
+    cells |= dict(zip(_EVERY, (aet, "ONLINE", writer.address(row)), strict=True))
     for tag, element in (extra or {}).items():
         leads = [way for way in ways if way[0] == tag]
         for way in leads:

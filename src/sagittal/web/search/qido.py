@@ -1,8 +1,8 @@
 """QIDO-RS: search for studies, series and instances by any attribute (PS3.18 10.6), and how many there are.
 
-No match is 200 with `[]` (PS3.18 8.3.4.4.1 as corrected by CP-2473; a 204 breaks clients that parse every answer); only
-as multipart/related, which can't be without a part, it is 204. A cut answer says so in a Warning and leads on with a
-Link. `…/count`, `orderby` and CSV are not of PS3.18; the first two are as dcm4chee has them.
+No match is 200 with `[]` (PS3.18 2026a 10.6.3, 11.9.3; editions before had 204, which breaks clients that parse every
+answer); only as multipart/related, which can't be without a part, it is 204. A cut answer says so in a Warning and
+leads on with a Link. `…/count`, `orderby` and CSV are not of PS3.18; the first two are as dcm4chee has them.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ class Qido:
         if kind == CSV:
             from sagittal.web.search.csvrows import table
 
-            return Response(await table(writer, found, query.include, self._aet(request)), media_type=CSV)
+            return Response(
+                await table(writer, found, {*query.include, *query.keys}, self._aet(request)), media_type=CSV
+            )
         return Response(await json_array(writer, found), media_type=kind)
 
     async def _remaining(self, request: Request, query: Query, found: Rows) -> str:
