@@ -59,11 +59,10 @@ class WadoUri:
 
 
 def _parameters(request: Request) -> dict[str, str]:
-    given = dict(request.query_params)
-    unknown = given.keys() - _KNOWN
-    if unknown:
-        raise BadRequest(f"{min(unknown)[:64]!r} is no parameter of WADO-URI")
-    if len(request.query_params.multi_items()) != len(given):
+    """What there is; others are as if not present (PS3.18 8.3): viewers and proxies add theirs."""
+    known = [(name, value) for name, value in request.query_params.multi_items() if name in _KNOWN]
+    given = dict(known)
+    if len(known) != len(given):
         raise BadRequest("a parameter is given twice")
     return given
 
