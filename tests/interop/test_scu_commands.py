@@ -176,6 +176,23 @@ def test_move_to_receive(corpus_dir, server, tmp_path):
     assert count and len(list((tmp_path / "in").iterdir())) == count
 
 
+@pytest.mark.parametrize("how", [("-L", "patient"), ("--patient-root",), ("--patient-study-only", "-L", "patient")])
+def test_move_a_whole_patient(corpus_dir, server, tmp_path, how):
+    assert sagittal("store", server.peer, corpus_dir / FOLDER).returncode == 0
+    with receiving(tmp_path / "in") as (peer, process):
+        assert sagittal("nodes", "add", peer, "--data", server.data).returncode == 0
+        shown = ("-k", "PatientID", "-k", "NumberOfPatientRelatedInstances", "--json")
+        found = rows(sagittal("find", server.peer, "-L", "patient", *shown))
+        patient = next(row for row in found if row["00100020"].get("Value"))
+        key = f"PatientID={patient['00100020']['Value'][0]}"
+        done = sagittal("move", server.peer, "--to", "RECEIVER", *how, "-k", key, "--json")
+        assert done.returncode == 0, done.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    count = patient["00201204"]["Value"][0]
+    assert rows(done)[0]["completed"] == len(list((tmp_path / "in").iterdir())) == count
+
+
 class receiving:
     """`sagittal receive` on a free port."""
 

@@ -8,7 +8,7 @@ import click
 
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.cli.peer.options import model_options, place_options, report, selection_options
-from sagittal.client.keys import Question, level_of, parse_keys
+from sagittal.client.keys import LEVELS, Question, level_of, parse_keys
 from sagittal.client.opening import open_remote
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access, Place
@@ -16,7 +16,7 @@ from sagittal.client.place import Access, Place
 
 @click.command("get")
 @place_options
-@selection_options
+@selection_options(LEVELS[1:])
 @model_options
 @click.option("--relational", is_flag=True, help="Ask for relational retrieval: UIDs without those above (DIMSE).")
 @click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder [.]")

@@ -7,7 +7,7 @@ import click
 from sagittal.cli.output import json_option, result, run, say
 from sagittal.cli.peer.options import model_options, peer_options, report, selection_options
 from sagittal.client.dimse import MODELS, PLAIN, follow, open_dimse, syntax_for
-from sagittal.client.keys import Question, identifier, level_of, parse_keys
+from sagittal.client.keys import LEVELS, UIDS, Question, identifier, level_of, parse_keys
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access
 from sagittal.dimse.address import PeerAddress
@@ -18,7 +18,7 @@ from sagittal.net.client import Proposal
 @click.command("move")
 @peer_options
 @click.option("--to", "destination", required=True, metavar="AET", help="Where to: an AE title that the peer knows.")
-@selection_options
+@selection_options(LEVELS)
 @model_options
 @click.option("--relational", is_flag=True, help="Ask for relational retrieval: UIDs without those above.")
 @json_option
@@ -32,11 +32,17 @@ def command(
     relational: bool,
     as_json: bool,
 ) -> int:
-    """C-MOVE: have PEER (AET@host:port) send instances to another AE."""
+    """C-MOVE: have PEER (AET@host:port) send instances to another AE.
+
+    A whole patient with `-L patient`, which is asked of Patient Root.
+    """
     wanted = parse_keys(keys)
     if not any(wanted.values()):
         raise UsageError("name what to retrieve: -k StudyInstanceUID=…")
-    question = Question(level or level_of(wanted), wanted, model or "study", relational)
+    if level is None:
+        of_patient = model not in (None, "study") and not wanted.keys() & set(UIDS.values())
+        level = "patient" if of_patient else level_of(wanted)
+    question = Question(level, wanted, model or ("patient" if level == "patient" else "study"), relational)
     outcome = run(_move(peer, access, destination, question))
     if as_json:
         result(True, outcome.row())

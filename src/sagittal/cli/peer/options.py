@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import click
 
 from sagittal.cli.output import say
-from sagittal.client.keys import LEVELS
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access, parse_place, parse_url
 from sagittal.dimse.address import parse_peer
@@ -93,11 +92,12 @@ def _access(given: dict[str, Any]) -> Access:
     return access.with_environment()
 
 
-def selection_options(command: F) -> F:
-    """Which instances: `-L`, `-k`."""
+def selection_options(levels: Sequence[str]) -> Callable[[F], F]:
+    """Which instances: `-L` of `levels`, `-k`."""
     text = "Keyword or tag, with the value to match; repeatable."
-    command = click.option("-k", "--key", "keys", multiple=True, required=True, metavar="KEY=VALUE", help=text)(command)
-    return click.option("-L", "--level", type=click.Choice(LEVELS[1:]), help="[lowest level with a key]")(command)
+    key = click.option("-k", "--key", "keys", multiple=True, required=True, metavar="KEY=VALUE", help=text)
+    level = click.option("-L", "--level", type=click.Choice(levels), help="[lowest level with a key]")
+    return lambda command: level(key(command))
 
 
 def model_options(command: F) -> F:
