@@ -81,6 +81,11 @@ def test_what_is_changed_is_told_as_json(served: bool, tmp_path: Path, start_ser
     added.pop("fixed", None)
     assert added == SHOWN
     assert told("nodes", "remove", "CT1") == {"aet": "CT1", "removed": True}
+    for command in ("remove", "show"):
+        ran = sagittal("nodes", command, "CT1", *place)
+        assert ran.returncode == 1
+        assert "no" in ran.stderr
+        assert "such node" in ran.stderr or "node CT1" in ran.stderr
     token = told("config", "token", "add", "reader", "--verb", "find")
     assert len(token.pop("token")) >= 32
     assert token == {"name": "reader", "verbs": ["find"], "store": ""}

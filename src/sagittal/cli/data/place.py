@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import click
 
-from sagittal.errors import DirectoryHeld, PeerRefused, PeerUnreachable, UsageError
+from sagittal.errors import DirectoryHeld, NotFound, PeerRefused, PeerUnreachable, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -116,11 +116,14 @@ def server_at(url: str) -> Server:
 
 def refused(response: httpx.Response) -> NoReturn:
     """Say why a server refused, as it tells itself."""
+    raise PeerRefused(f"the server answered {response.status_code}: {_reason(response)}")
+
+
+def _reason(response: httpx.Response) -> str:
     try:
-        reason = response.json()["detail"]
+        return str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        reason = response.reason_phrase
-    raise PeerRefused(f"the server answered {response.status_code}: {reason}")
+        return response.reason_phrase
 
 
 async def tend(
@@ -128,7 +131,8 @@ async def tend(
 ) -> Any:
     """`here` with the archive of a directory that nobody holds; else the server that holds it is asked the same.
 
-    What `here` gives, or the JSON that the server answers (None when it answers nothing); PeerRefused when it refuses.
+    What `here` gives, or the JSON that the server answers (None when it answers nothing); NotFound when it has no such
+    thing, as `here` says it too, PeerRefused when it refuses.
     """
     try:
         async with open_archive(data) as archive:
@@ -136,6 +140,8 @@ async def tend(
     except DirectoryHeld:
         async with (await server_of(data)).client() as client:
             response = await client.request(method, path, json=row)
+            if response.status_code == 404:
+                raise NotFound(_reason(response)) from None
             if response.is_error:
                 refused(response)
             return response.json() if response.content else None
