@@ -117,6 +117,21 @@ def test_who_works_in_which_store_is_stated() -> None:
     assert ["`store`", "``"] in rows("Nodes of the AE table")
 
 
+@pytest.mark.parametrize(
+    ("heading", "said"),
+    [
+        ("Query", "Retrieve AE Title (0008,0054) and Instance Availability (0008,0056), which is `ONLINE`"),
+        ("Query", "left out where none is known (PS3.4 C.4.1.1.3.2)"),
+        ("DICOM Web services", "200 with an empty list (PS3.18 10.6.3 and 11.9.3 of 2026a"),
+        ("DICOM Web services", "Retrieve URL (0008,1190), Retrieve AE Title (0008,0054) and Instance Availability"),
+    ],
+)
+def test_what_an_answer_has_is_stated(heading: str, said: str) -> None:
+    parts = re.split(rf"^#+ [0-9.]+ {heading}$", statement(), flags=re.MULTILINE)[1:]
+    texts = [" ".join(re.split(r"^#+ ", part, maxsplit=1, flags=re.MULTILINE)[0].split()) for part in parts]
+    assert any(said in text for text in texts)
+
+
 def test_the_command_prints_it() -> None:
     done = sagittal("conformance")
     assert done.returncode == 0

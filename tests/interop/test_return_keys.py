@@ -171,6 +171,23 @@ def test_a_requestor_in_another_time_zone(archive: Served, terms: bytes, date: s
     assert (row.TimezoneOffsetFromUTC, row.StudyInstanceUID) == ("-0500", uid("study", "zoned"))
 
 
+@pytest.mark.parametrize("terms", [b"\0\0\0\0", b"\0\0\0\1"])
+def test_the_offset_of_what_is_answered_is_said(archive: Served, terms: bytes) -> None:
+    """The dates of a response are as received: without their offset a requestor would take them for its own."""
+    asked = identifier("STUDY", PatientID="ZONED", StudyInstanceUID="", StudyTime="", TimezoneOffsetFromUTC="+0000")
+    row = only(ask(archive, asked, terms=terms))
+    assert (row.StudyTime, row.TimezoneOffsetFromUTC) == ("233000", "-0500")
+
+
+@pytest.mark.parametrize("offset", ["", "+0000"])
+def test_an_offset_that_is_not_known_is_left_out(archive: Served, offset: str) -> None:
+    asked = identifier("STUDY", PatientID="", StudyInstanceUID="", PatientName="", TimezoneOffsetFromUTC=offset)
+    offsets = {row.get("TimezoneOffsetFromUTC", "absent") for _, row in ask(archive, asked) if row is not None}
+    assert offsets == {"-0500", "absent"}
+    asked = identifier("PATIENT", PatientID="ZONED", TimezoneOffsetFromUTC=offset)
+    assert "TimezoneOffsetFromUTC" not in only(ask(archive, asked, "P"))
+
+
 def test_a_level_below_is_asked_of_a_study(archive: Served) -> None:
     rows = ask(archive, identifier("STUDY", StudyInstanceUID="", SOPClassesInStudy=MR))
     assert {row.StudyInstanceUID for _, row in rows if row is not None} == {uid_of("B"), uid_of("I")}

@@ -36,7 +36,12 @@ _SERVER = """\
 Below `/dicom-web` on the HTTP port (8042), plain; a proxy in front makes HTTPS of it. That is the store `main`; below
 `/stores/NAME/dicom-web` the same resources are those of another store, and so are the addresses in answers. Whoever
 shows a bearer token (RFC 6750) has its verbs; on loopback without tokens everybody may do everything. An empty search
-answers 200 with an empty list. Answers that are cut say so in `Warning: 299`.
+answers 200 with an empty list (PS3.18 10.6.3 and 11.9.3 of 2026a; editions before had 204), but as multipart/related
+204, since that can't be without a part. Answers that are cut say so in `Warning: 299`. Each row has Retrieve URL
+(0008,1190), Retrieve AE Title (0008,0054) and Instance Availability (0008,0056).
+
+A query parameter of a search that is no attribute is refused with 400, though PS3.18 8.3 would have it ignored: a
+misspelled key would find everything. All other resources ignore parameters that they don't know.
 """
 _SYNTAXES = """\
 Instances and frames are answered in their stored transfer syntax when the request accepts it, else in one that it names

@@ -178,12 +178,16 @@ _QUERY = """\
 Hierarchical queries, and relational ones where negotiated. Every attribute that is asked for is returned; those of
 the tables from the index, any other standard or private one from what was kept of the objects. A key without an index
 is matched within what the indexed keys leave, up to a limit, else A700. Keys that can't be matched give FF01.
+Every response has Retrieve AE Title (0008,0054) and Instance Availability (0008,0056), which is `ONLINE`, asked for or
+not. Storage Media File-Set ID and UID, and Retrieve URL (0008,1190), come back without a value.
 Two quotation marks (`""`) match what has no value (Empty Value Matching, PS3.4 C.2.2.2.7), and several values any of
 them, without being negotiated: as literal texts they would match nothing that is held.
 Names match by component group, without regard to case and accents, wild cards too. In fuzzy semantic matching each word
 that is asked for equals a word of the name, in whatever component, but for one letter, or sounds like it (a Soundex of
 folded spellings).
-Responses come in the character set of the request where it can hold them, else in ISO_IR 192.
+Responses come in the character set of the request where it can hold them, else in ISO_IR 192. Dates and times are
+answered as received, whatever zone the request names: Timezone Offset From UTC, when asked for, says the offset of what
+is answered, and is left out where none is known (PS3.4 C.4.1.1.3.2).
 """
 _FIND = (
     (0x0000, "no more matches"),

@@ -210,8 +210,8 @@ class _Reader:
             if value and key != TIMEZONE:
                 self.unsupported.add(tag)
             key = None
-        elif key != TIMEZONE or not value:
-            keys[key] = value
+        else:
+            keys[key] = "" if key == TIMEZONE else value  # what it says is of the request, and matches nothing
         asked.append(Asked(tag, element.vr, key, tuple(sorted(nested, key=lambda one: one.tag))))
 
     @staticmethod

@@ -1,8 +1,8 @@
 """From rows of the engine to the data sets of Pending responses (PS3.4 C.4.1.1.3.2).
 
 A response has what was asked, in its place: from the index, from the metadata of an instance (DICOM JSON), or without a
-value when neither has it. Beside it the level, where to retrieve from and that it is online. In the character set of
-the requestor if that can hold the text.
+value when neither has it; only an offset from UTC that is not known is left out. Beside it the level, where to retrieve
+from and that it is online. In the character set of the requestor if that can hold the text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sagittal.dicom.elements import (
 )
 from sagittal.dicom.syntaxes import EXPLICIT_LE, TransferSyntax, syntax
 from sagittal.errors import SagittalError
-from sagittal.services.identifier import AVAILABILITY, CHARACTER_SET, LEVEL, RETRIEVE_AET, Asked, Identifier
+from sagittal.services.identifier import AVAILABILITY, CHARACTER_SET, LEVEL, RETRIEVE_AET, TIMEZONE, Asked, Identifier
 
 _MEMO_VALUES_MAX = 256  # of a column
 _ARRAY_CODES = {2: "H", 4: "I", 8: "Q"}
@@ -96,11 +96,12 @@ class _Column(dict[str | int | None, bytes]):
 
     def __init__(self, tag: int, charsets: tuple[str, ...], to: TransferSyntax) -> None:
         super().__init__()
-        self._vr, self._charsets, self._to = vr_of(tag), charsets, to
+        self._tag, self._vr, self._charsets, self._to = tag, vr_of(tag), charsets, to
         self._encode = element_encoder(tag, self._vr, to)
 
     def __missing__(self, value: str | int | None) -> bytes:
-        element = self._encode(self._value("" if value is None else str(value)))
+        text = "" if value is None else str(value)
+        element = self._encode(self._value(text)) if text or self._tag != TIMEZONE else b""
         if len(self) < _MEMO_VALUES_MAX:
             self[value] = element
         return element
@@ -113,7 +114,12 @@ class _Column(dict[str | int | None, bytes]):
 
 
 def _without_value(asked: Asked, to: TransferSyntax) -> bytes:
-    """A key that nothing is known of comes back with zero length; a private creator is said again."""
+    """A key that nothing is known of comes back with zero length; a private creator is said again.
+
+    Timezone Offset From UTC must not be sent with zero length (PS3.4 C.4.1.1.3.2).
+    """
+    if asked.tag == TIMEZONE:
+        return b""
     if asked.creator:
         return encode([(asked.tag, "LO", encode_text("LO", asked.creator))], to)
     return encode([(asked.tag, _vr(asked), b"")], to)

@@ -183,7 +183,7 @@ def test_the_engine_is_told_what_was_granted(granted):
     asked, _ = found_with(Rows((STUDY,), []), request(elements, extended=granted))
     terms = (asked[0].combined_datetime, asked[0].fuzzy, asked[0].timezone)
     assert terms == ((True, True, "+0100") if granted and granted[0] else (False, False, ""))
-    assert asked[0].keys == {STUDY: ""}
+    assert asked[0].keys == {STUDY: "", 0x00080201: ""}  # returned, not matched
 
 
 @pytest.mark.parametrize("fails", ["once", "always"])
