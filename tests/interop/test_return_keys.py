@@ -171,6 +171,16 @@ def test_a_requestor_in_another_time_zone(archive: Served, terms: bytes, date: s
     assert (row.TimezoneOffsetFromUTC, row.StudyInstanceUID) == ("-0500", uid("study", "zoned"))
 
 
+def test_only_the_first_item_of_a_sequence_is_matched(archive: Served) -> None:
+    asked = identifier("STUDY", PatientID="ZONED", StudyInstanceUID="")
+    for items, status in (([""], 0xFF00), (["", "X"], 0xFF01)):
+        asked.ProcedureCodeSequence = Sequence([identifier("", "") for _ in items])
+        for item, value in zip(asked.ProcedureCodeSequence, items, strict=True):
+            del item.QueryRetrieveLevel
+            item.CodeValue = value
+        only(ask(archive, asked), status)
+
+
 @pytest.mark.parametrize("terms", [b"\0\0\0\0", b"\0\0\0\1"])
 def test_the_offset_of_what_is_answered_is_said(archive: Served, terms: bytes) -> None:
     """The dates of a response are as received: without their offset a requestor would take them for its own."""

@@ -197,8 +197,10 @@ class _Reader:
         nested: list[Asked] = []
         if element.vr == "SQ":
             inner: dict[Tag, str | Keys] = {}
-            if element.items:  # more items than the one that is allowed mean nothing (PS3.4 C.2.2.2.6)
+            if element.items:
                 self.into(element.items[0], inner, nested)
+            if len(element.items) > 1:  # only one is allowed, and the others are not matched (PS3.4 C.2.2.2.6)
+                self.unsupported.add(tag)
             value: str | Keys = inner if _has_value(inner) else ""
         else:
             value = "" if element.vr in _BYTES else text
