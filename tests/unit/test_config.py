@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,16 @@ def test_every_limit_has_a_name():
     assert sum(map(len, config.limit_parts().values())) == sum(len(dataclasses.fields(part)) for part in parts)
     changed = config.limits_with({"send_stall_seconds_max": 5})
     assert changed.net.send_stall_seconds_max == changed.web.send_stall_seconds_max == 5
+
+
+def test_errors_name_limits_as_the_configuration_does():
+    """`[limits]` is one flat list: who reads `(limits.parts_max)` can set it by that name."""
+    named = set()
+    for module in Path(config.__file__).parent.rglob("*.py"):
+        for text in re.findall(r"""["'].*?["']""", module.read_text(encoding="utf-8")):
+            named |= set(re.findall(r"\blimits\.([a-z_.]*[a-z])(?![a-z_(\[{])", text))
+    assert len(named) > 20
+    assert named - {"py"} <= config.limit_parts().keys()  # the module has this name, too
 
 
 @pytest.mark.parametrize("value", ["0.0.0.0", "192.0.2.1", "::", "archive.example"])

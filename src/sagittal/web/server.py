@@ -44,7 +44,7 @@ class Connection(HttpToolsProtocol):
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > self.limits.connections_max and not self._displace():
-            self._refuse(b"503 Service Unavailable", b"too many connections (limits.web.connections_max)")
+            self._refuse(b"503 Service Unavailable", b"too many connections (limits.connections_max)")
 
     def _displace(self) -> bool:
         """Close the connection that has been silent longest, so that silent ones can't lock anybody out."""
@@ -79,7 +79,7 @@ class Connection(HttpToolsProtocol):
 
     def _head_too_long(self) -> None:
         if not self.refused:
-            text = b"the request head is too long (limits.web.request_line_and_headers_bytes_max)"
+            text = b"the request head is too long (limits.request_line_and_headers_bytes_max)"
             self._refuse(b"431 Request Header Fields Too Large", text)
 
     def on_message_begin(self) -> None:

@@ -54,7 +54,7 @@ async def find_non_patient(
 
     refs = await readers.run(select)
     if len(refs) > scan_max:
-        raise LimitExceeded(f"more than {scan_max} instances to look through (limits.archive.scan_instances_max)")
+        raise LimitExceeded(f"more than {scan_max} instances to look through (limits.scan_instances_max)")
 
     def match(connection: sqlite3.Connection, some: list[InstanceRef]) -> list[Found]:
         found = []

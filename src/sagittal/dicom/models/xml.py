@@ -102,7 +102,7 @@ def _attribute(tag: str, member: Mapping[str, Any], obj: Object, depth: int) -> 
 def item(number: int, obj: Object, depth: int = 128) -> Iterator[str]:
     """One item of a sequence."""
     if depth <= 0:
-        raise LimitExceeded("sequences are nested too deep (limits.reader.depth_max)")
+        raise LimitExceeded("sequences are nested too deep (limits.depth_max)")
     yield f'<Item number="{number}">'
     for tag in sorted(obj):
         yield from _attribute(tag, obj[tag], obj, depth - 1)
@@ -177,7 +177,7 @@ class _Reader:
             raise BadRequest(f"<{local[:64]}> within <{parent}> is not the Native DICOM Model")
         self._elements += 1
         if self._elements > self._limits.elements_max:
-            raise LimitExceeded("more elements than limits.reader.elements_max")
+            raise LimitExceeded("more elements than limits.elements_max")
         self._path.append(local)
         self._characters = []
         if local == "NativeDicomModel":
@@ -193,7 +193,7 @@ class _Reader:
     def _enter(self, local: str) -> None:
         if local == "Item":
             if len(self._objects) > self._limits.depth_max:
-                raise LimitExceeded("sequences are nested too deep (limits.reader.depth_max)")
+                raise LimitExceeded("sequences are nested too deep (limits.depth_max)")
             self._objects.append({})
         elif local == "PersonName":
             self._name = {}

@@ -42,7 +42,7 @@ class XmlStream:
         yield from self._walk()
         self._retry_at = 2 * (len(self._text) - self._at)
         if len(self._text) - self._at > self._held_max:
-            raise LimitExceeded(f"a value has more than {self._held_max} characters (limits.web.json_body_bytes_max)")
+            raise LimitExceeded(f"a value has more than {self._held_max} characters (limits.json_body_bytes_max)")
 
     def finish(self) -> Iterator[bytes]:
         """The rest of the document."""

@@ -44,7 +44,7 @@ class Changes:
         )
         if accepts(ranges, "application/json", EVENT_STREAM) == EVENT_STREAM:
             if self._streams >= self._house.settings.limits.web.event_streams_max:
-                raise Busy("too many event streams (limits.web.event_streams_max)")
+                raise Busy("too many event streams (limits.event_streams_max)")
             if since == "now":
                 since = await self._house.archive.newest_change(principal)
             return Pushed(self._events(principal, since), EVENT_STREAM)

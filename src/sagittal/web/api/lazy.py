@@ -51,7 +51,7 @@ async def _body(receive: Receive, bytes_max: int) -> bytes:
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > bytes_max:
-            raise LimitExceeded(f"the body has more than {bytes_max} bytes (limits.web.json_body_bytes_max)")
+            raise LimitExceeded(f"the body has more than {bytes_max} bytes (limits.json_body_bytes_max)")
     return bytes(body)
 
 

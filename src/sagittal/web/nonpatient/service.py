@@ -168,7 +168,7 @@ def _parameters(query: bytes, count_max: int) -> Iterable[tuple[str, str]]:
     except UnicodeDecodeError:
         raise BadRequest("the query is not UTF-8, percent-encoded") from None
     except ValueError:
-        raise BadRequest(f"more than {count_max} query parameters (limits.web.query_parameters_max)") from None
+        raise BadRequest(f"more than {count_max} query parameters (limits.query_parameters_max)") from None
 
 
 def _number(name: str, value: str) -> int:

@@ -40,7 +40,7 @@ def parameters(query_string: bytes, count_max: int) -> Parameters:
     except UnicodeDecodeError:
         raise BadRequest("the query is not UTF-8, percent-encoded") from None
     except ValueError:
-        raise BadRequest(f"more than {count_max} query parameters (limits.web.query_parameters_max)") from None
+        raise BadRequest(f"more than {count_max} query parameters (limits.query_parameters_max)") from None
 
 
 def next_page(given: Parameters, cursor: str) -> str:

@@ -21,7 +21,7 @@ def path_of(name: str, depth_max: int) -> Path:
     """The tags that a name leads through; BadRequest when one is none or leads into what is no sequence."""
     parts = name.split(".")
     if len(parts) > depth_max:
-        raise BadRequest(f"an attribute is nested deeper than {depth_max} (limits.reader.depth_max)")
+        raise BadRequest(f"an attribute is nested deeper than {depth_max} (limits.depth_max)")
     path = tuple(_tag(part, name) for part in parts)
     for tag in path[:-1]:
         if not is_private(tag) and vr_of(tag) != "SQ":

@@ -77,7 +77,7 @@ class Cutter:
         self._held += piece
         if len(self._held) > self._most:
             raise LimitExceeded(
-                f"the metadata of an instance has more than {self._most} bytes (limits.web.json_body_bytes_max)"
+                f"the metadata of an instance has more than {self._most} bytes (limits.json_body_bytes_max)"
             )
 
     def _whole(self, piece: bytes) -> bytes:

@@ -148,7 +148,7 @@ class Builder:
         from sagittal.dicom.models.xml import from_xml
 
         if document.length > self._limits.web.json_body_bytes_max:
-            raise BadRequest("the metadata of an instance is too long (limits.web.json_body_bytes_max)")
+            raise BadRequest("the metadata of an instance is too long (limits.json_body_bytes_max)")
         yield from_xml(self._intake.scratch.read(document.start, document.length), self._limits.reader)
 
     async def _store(self, obj: dict[str, Any]) -> None:

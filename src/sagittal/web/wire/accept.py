@@ -173,7 +173,7 @@ def accepted(values: Iterable[str], query: Iterable[str] = (), ranges_max: int =
 def _read(given: tuple[str, ...], ranges_max: int) -> Sequence[MediaType]:
     texts = [text for value in given for text in _outside_quotes(value, ",") if text.strip()]
     if len(texts) > ranges_max:
-        raise BadRequest(f"more than {ranges_max} media ranges to accept (limits.web.accept_ranges_max)")
+        raise BadRequest(f"more than {ranges_max} media ranges to accept (limits.accept_ranges_max)")
     ranges: list[MediaType] = []
     for text in texts:
         try:

@@ -49,7 +49,7 @@ def boundary_of(payload: MediaType, limits: WebLimits) -> bytes:
         raise UnsupportedMedia(f"a {MULTIPART} payload is expected, not {payload.type[:80]}")
     boundary = payload.parameters.get("boundary", "")
     if len(boundary) > limits.multipart_boundary_bytes_max:
-        raise LimitExceeded("the boundary is too long (limits.web.multipart_boundary_bytes_max)")
+        raise LimitExceeded("the boundary is too long (limits.multipart_boundary_bytes_max)")
     if not _BOUNDARY.match(boundary):
         raise BadRequest("multipart/related without a valid boundary parameter")
     return boundary.encode("ascii")
@@ -113,7 +113,7 @@ class Reader:
         # The first line that is a delimiter begins at `preamble_bytes_max` at the latest, however the bytes were split.
         longest = self._limits.multipart_preamble_bytes_max
         if at > longest or (at < 0 and len(held) >= longest + len(self._delimiter)):
-            raise LimitExceeded("the preamble is too long (limits.web.multipart_preamble_bytes_max)")
+            raise LimitExceeded("the preamble is too long (limits.multipart_preamble_bytes_max)")
         if at < 0:
             return b""
         self._preamble = None
@@ -122,7 +122,7 @@ class Reader:
     def _begin(self) -> None:
         self.count += 1
         if self.count > self._limits.parts_max:
-            raise LimitExceeded(f"more than {self._limits.parts_max} parts (limits.web.parts_max)")
+            raise LimitExceeded(f"more than {self._limits.parts_max} parts (limits.parts_max)")
         self._headers = {}
         self._name = self._value = b""
         self._header_bytes = self._header_count = 0
@@ -138,12 +138,12 @@ class Reader:
     def _spend(self, count: int) -> None:
         self._header_bytes += count
         if self._header_bytes > self._limits.multipart_header_bytes_max:
-            raise LimitExceeded("the headers of a part are too long (limits.web.multipart_header_bytes_max)")
+            raise LimitExceeded("the headers of a part are too long (limits.multipart_header_bytes_max)")
 
     def _header_end(self) -> None:
         self._header_count += 1
         if self._header_count > self._limits.multipart_headers_max:
-            raise LimitExceeded("too many headers in a part (limits.web.multipart_headers_max)")
+            raise LimitExceeded("too many headers in a part (limits.multipart_headers_max)")
         self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1").strip()
         self._name = self._value = b""
 

@@ -81,7 +81,7 @@ def frame_list(text: str, count_max: int) -> list[int]:
     """`1,2,5` (PS3.18 10.4.1.1.6): frame numbers from 1, in the order asked for."""
     items = text.split(",")
     if len(items) > count_max:
-        raise BadRequest(f"more than {count_max} frames in one request (limits.web.frames_per_request_max)")
+        raise BadRequest(f"more than {count_max} frames in one request (limits.frames_per_request_max)")
     if not all(item.isascii() and item.isdigit() and len(item) <= 9 and int(item) > 0 for item in items):
         raise BadRequest("frames are listed as numbers from 1, separated by commas")
     return [int(item) for item in items]
