@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sagittal.archive.index import schema
-from sagittal.archive.index.arrival import SERIES_COLUMNS, STUDY_COLUMNS, storable
+from sagittal.archive.index.arrival import SERIES_COLUMNS, STUDY_COLUMNS, columns_of
 from sagittal.archive.index.finding import people
 from sagittal.archive.index.finding.attributes import Attributes
 from sagittal.archive.index.matching import condition, form_of
@@ -59,7 +59,21 @@ NAMES = st.lists(st.tuples(NAME_WORD, st.sampled_from(["^", "=", " ", "", "*", "
 )
 DATES = st.sampled_from(["", "20240229", "20240301", "20231231", "20240101", "20230230", "2024", "2024.02.29", "x"])
 CLOCKS = st.sampled_from(
-    ["", "00", "0000", "000000", "10", "1015", "101530", "101530.5", "101530.500000", "235960", "2"]
+    [
+        "10:15",
+        "10:15:30.5",
+        "",
+        "00",
+        "0000",
+        "000000",
+        "10",
+        "1015",
+        "101530",
+        "101530.5",
+        "101530.500000",
+        "235960",
+        "2",
+    ]
 )
 OFFSETS = st.sampled_from(["", "+0000", "+0100", "-0500", "+1400", "-1200", "0100", "+01", "bad"])
 NUMBERS = st.sampled_from(
@@ -73,11 +87,12 @@ def ranged(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(values, two, st.sampled_from(["", "*", '""', "-"]))
 
 
-def element(vr: str, text: str) -> tuple[dict[str, Any], str]:
+def element(tag: int, text: str) -> tuple[dict[str, Any], str]:
     """An element as ingest makes it: its JSON, and the text of its column."""
+    vr = vr_of(tag)
     raw = text.encode("utf-8", "replace")
     members_of, _ = members(vr, raw, UTF8)
-    return json.loads(f'{{"vr":"{vr}"{members_of}}}'), storable(plain_text(vr, raw, UTF8))
+    return json.loads(f'{{"vr":"{vr}"{members_of}}}'), columns_of({tag: plain_text(vr, raw, UTF8)})[tag]
 
 
 CONNECTION = sqlite3.connect(":memory:", check_same_thread=False)
@@ -121,7 +136,7 @@ def test_what_once_differed(kind: str, value: str, key: str) -> None:
 def compare(kind: str, value: str, key: str, options: Options) -> None:
     """The predicate and the index say the same of one value."""
     tag = KINDS[kind][0]
-    found, stored = element(vr_of(tag), value)
+    found, stored = element(tag, value)
     try:
         expected = Matcher({tag: key}, options)({f"{tag:08X}": found})
     except BadRequest:
@@ -200,7 +215,7 @@ def in_index(query: Query) -> bool:
 def test_whole_queries(
     texts: dict[int, str], keys: dict[int, str], fuzzy: bool, combined: bool, empty: bool, zone: str
 ) -> None:
-    made = {tag: element(vr_of(tag), text) for tag, text in texts.items()}
+    made = {tag: element(tag, text) for tag, text in texts.items()}
     query = Query("SERIES", keys, fuzzy=fuzzy, combined_datetime=combined, empty_value=empty, timezone=zone)
     try:
         expected = Matcher(keys, options_of(query))({f"{tag:08X}": found for tag, (found, _) in made.items()})

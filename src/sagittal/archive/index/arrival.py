@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sagittal.archive.index import MAIN_STORE
+from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.matching.times import REGULAR
 
 SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
@@ -72,6 +74,7 @@ WANTED = frozenset(
     | {*STUDY_COLUMNS, *SERIES_COLUMNS, *INSTANCE_TEXTS, *INSTANCE_NUMBERS}
 )
 
+_REGULAR = {tag: REGULAR[vr] for tag in sorted(WANTED) if (vr := vr_of(tag)) in REGULAR}
 _NUMBER_MAX = 2**31 - 1  # more is no number of rows, columns, bits or frames (PS3.5 IS, US)
 
 
@@ -119,6 +122,17 @@ def number(text: str | None) -> int | None:
     except ValueError:
         return None
     return value if value is None or -_NUMBER_MAX <= value <= _NUMBER_MAX else None
+
+
+def columns_of(values: Mapping[int, str]) -> dict[int, str]:
+    """Wanted attributes as their columns have them: what a database takes; ACR-NEMA's dates and times as DICOM's, so
+    that they are found.
+    """
+    texts = {tag: storable(value) for tag, value in values.items()}
+    for tag, regular in _REGULAR.items():
+        if text := texts.get(tag):
+            texts[tag] = regular(text)
+    return texts
 
 
 def storable(text: str) -> str:

@@ -28,7 +28,7 @@ from sagittal.archive.index.arrival import (
     TIMEZONE_OFFSET_FROM_UTC,
     WANTED,
     Arrival,
-    storable,
+    columns_of,
 )
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.ingest.committer import Committer
@@ -252,7 +252,7 @@ class Transfer:
         return arrival
 
     def _arrival(self, parsed: Parsed, expected_study_uid: str | None) -> Arrival:
-        values = {tag: storable(value) for tag, value in parsed.values.items()}
+        values = columns_of(parsed.values)
         uids = self._uids(values)
         if expected_study_uid is not None and uids[2] != expected_study_uid:
             raise IdentifierMismatch("Study Instance UID (0020,000D) is not that of the request")

@@ -29,7 +29,7 @@ from sagittal.archive.index.arrival import (
     TIMEZONE_OFFSET_FROM_UTC,
     WANTED,
     Arrival,
-    storable,
+    columns_of,
 )
 from sagittal.archive.index.connection import open_writer
 from sagittal.archive.index.upkeep import carry
@@ -213,7 +213,7 @@ class Reindex:
         if digest != key.rpartition("/")[2]:
             raise DamagedObject("the bytes are not those that were received")
         parsed = reader.finish()
-        values = {tag: storable(value) for tag, value in parsed.values.items()}
+        values = columns_of(parsed.values)
         return Arrival(
             sop_class_uid=head.sop_class_uid or values.get(SOP_CLASS_UID, ""),
             sop_instance_uid=values.get(SOP_INSTANCE_UID, "") or head.sop_instance_uid or "",

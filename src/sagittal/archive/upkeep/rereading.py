@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from sagittal.archive.index.arrival import WANTED, storable
+from sagittal.archive.index.arrival import WANTED, columns_of
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.attributes import Attributes
 from sagittal.archive.index.upkeep import anew, stale
@@ -172,6 +172,6 @@ class _Rereading:
     def told(self) -> stale.Renewed:
         """What its rows say from now on."""
         parsed = self._reader.finish()
-        values = {tag: storable(value) for tag, value in parsed.values.items()}
+        values = columns_of(parsed.values)
         frames = None if parsed.frames is None else parsed.frames.encode()
         return stale.Renewed(values, parsed.defects, frames, self._parts)

@@ -239,7 +239,7 @@ def tag_in(found: Object, private: Private) -> str | None:
 
 def values_of(element: Mapping[str, Any], zone: int | None = None, at_utc: bool = False) -> list[str]:
     """The values of an element that isn't a sequence, as text; [] without value. Date-times without their offset from
-    UTC, or at UTC.
+    UTC, or at UTC; dates and times of ACR-NEMA in the form of DICOM.
     """
     values, vr = element.get("Value"), element.get("vr")
     if values is None:
@@ -249,7 +249,8 @@ def values_of(element: Mapping[str, Any], zone: int | None = None, at_utc: bool 
     if vr == "DT":
         read = (lambda value: times.at_utc(value, zone)) if at_utc else times.plain
         return [read(value) if isinstance(value, str) else "" for value in values]
-    return ["" if value is None else str(value).replace("\0", "") for value in values]
+    texts = ["" if value is None else str(value).replace("\0", "") for value in values]
+    return list(map(times.REGULAR[vr], texts)) if vr in times.REGULAR else texts
 
 
 def _of_bytes(element: Mapping[str, Any]) -> list[str]:

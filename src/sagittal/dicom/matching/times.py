@@ -18,6 +18,8 @@ _MOMENT = (
     r"(?:(?:[0-9]{14}(?:\.[0-9]{1,6})?|[0-9]{4}(?:[0-9]{2}){0,4})(?:[+-](?:0[0-9]|1[0-4])[0-5][0-9])?)"  # PS3.5 6.2
 )
 _DATE_TIMES = re.compile(rf"({_MOMENT})?(?:(-)({_MOMENT})?)?\Z")
+_OLD_DATE = re.compile(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}\Z")  # ACR-NEMA's forms (PS3.5 6.2, DA and TM)
+_OLD_TIME = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?\Z")
 _OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})\Z")
 _ZEROS = re.compile(r"(?<=[0-9]{2})(?:00|(?<=[0-9]{4})00(?:\.0*)?|\.0*)\Z")
 
@@ -40,6 +42,19 @@ def time_bounds(text: str) -> tuple[str, str, bool]:
         if bound and not _TIME.match(bound):
             raise BadRequest(f"not a time or a range of times: {text[:40]!r}")
     return first, last if dash else first, bool(dash)
+
+
+def regular_date(text: str) -> str:
+    """A value of VR DA, of ACR-NEMA's `yyyy.mm.dd` as `yyyymmdd`; any other as it is."""
+    return text.replace(".", "") if "." in text and _OLD_DATE.match(text) else text
+
+
+def regular_time(text: str) -> str:
+    """A value of VR TM, of ACR-NEMA's `hh:mm:ss` as `hhmmss`; any other as it is."""
+    return text.replace(":", "") if ":" in text and _OLD_TIME.match(text) else text
+
+
+REGULAR = {"DA": regular_date, "TM": regular_time}
 
 
 def date_range(text: str) -> Range | None:
