@@ -52,7 +52,7 @@ def _dribbles(address: tuple[str, int], octets: bytes, watch: Watch) -> int:
             one.sendall(octets[at : at + 1])
         for at in range(_BYTE_BY_BYTE, len(octets) - 1, _PIECE_BYTES):
             one.sendall(octets[at : min(at + _PIECE_BYTES, len(octets) - 1)])
-        time.sleep(0.3)  # until it has read all of that
+        time.sleep(0.3)  # until it has read all of that; echoes meanwhile are answered before it has
         one.setblocking(False)
         with pytest.raises(BlockingIOError):  # it waits for the rest
             one.recv(1)

@@ -45,6 +45,12 @@ def rows(path: Path) -> list[Any]:
     return [instances, frames, texts]
 
 
+async def until_renewed(path: Path, count: int) -> None:
+    async with asyncio.timeout(20):
+        while [row[-1] for row in rows(path)[0]].count(READER_VERSION) < count:
+            await asyncio.sleep(0.01)
+
+
 def grow_old(path: Path) -> None:
     """As an older reader might have made them."""
     with sqlite3.connect(path / "index.db") as index:
@@ -243,9 +249,7 @@ def test_a_study_with_what_cannot_be_read_keeps_its_rows(tmp_path: Path) -> None
 
     async def run() -> None:
         async with opened(path) as archive:
-            async with asyncio.timeout(20):
-                while [row[-1] for row in rows(path)[0]].count(READER_VERSION) < 5:
-                    await asyncio.sleep(0.01)
+            await until_renewed(path, 5)
             assert not await archive.readers.run(stale.is_current)
 
     asyncio.run(run())
@@ -265,9 +269,7 @@ def test_what_cannot_be_read_keeps_its_rows_and_is_tried_again(tmp_path: Path) -
 
     async def run(whole: bool) -> None:
         async with opened(path) as archive:
-            async with asyncio.timeout(20):
-                while [row[-1] for row in rows(path)[0]].count(READER_VERSION) < 3 + whole:
-                    await asyncio.sleep(0.01)
+            await until_renewed(path, 3 + whole)
             assert whole or not await archive.readers.run(stale.is_current)
 
     asyncio.run(run(False))

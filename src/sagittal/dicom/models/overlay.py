@@ -104,10 +104,10 @@ class Head:
 
     def _pieces(self, opened: Open, syntax: TransferSyntax, whole: bool = False) -> Iterator[bytes]:
         charsets = self._charsets(opened, syntax)
-        added, stored = dict[int, bytes](), opened
+        added = dict[int, bytes]()
         if needs_unicode(self._corrections, charsets):
             whole, charsets = True, _UNICODE
-            opened = lambda: in_unicode(stored(), syntax, self._limits, self._assumed)  # noqa: E731
+            opened = partial(_unicoded, opened, syntax, self._limits, self._assumed)
             added = {CHARACTER_SET: encode([(CHARACTER_SET, "CS", charset.UTF_8.encode())], syntax)}
         make = partial(_Writing, syntax, self._corrections, charsets, added, self._limits)
         writing = make(ORIGINAL)
@@ -305,6 +305,11 @@ class _Writing:
 
 
 _UTF_8 = {"vr": "CS", "Value": [charset.UTF_8]}
+
+
+def _unicoded(opened: Open, syntax: TransferSyntax, limits: ReaderLimits, assumed: str) -> Iterable[bytes]:
+    """The data set in ISO_IR 192, from its first byte."""
+    return in_unicode(opened(), syntax, limits, assumed)
 
 
 def _no_bulk_data(address: str) -> Bulk:
