@@ -116,7 +116,7 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sys.setswitchinterval(1e-4)  # a busy thread must not keep the loop waiting for 5 ms at a time
+    sys.setswitchinterval(1e-5)  # neither loop nor committer waits for the other longer than it takes to wake it
     raise_open_files()
     if settings.durability == "off":
         check_bind(settings, 1, 1)

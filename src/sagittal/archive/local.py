@@ -4,8 +4,9 @@ The current directory of objects rolls over at `directory_files_max`; the count 
 becomes an object by a rename on the same file system, so nothing half-written ever lies among the objects. A write or
 sync that fails marks the volume unwell with a reason; only a probe write that goes through makes it well again.
 
-Threads: staging files are made on the loop; `adopt` and `delete` belong to the committer thread (one at a time, and
-never a `delete` between an `adopt` and the index row that refers to it); reading is free to all.
+Threads: staging files are made on the loop or a thread that syncs them; `place` and `delete` belong to the committer
+thread, and `adopt` to a thread that it waits for (so never is there a `delete` between an `adopt` and the commit of the
+row that refers to it); reading is free to all.
 """
 
 # Calls relative to an open directory, and no Path object per stored file:

@@ -1,9 +1,9 @@
 """One batch: from arrivals to durable, visible objects, or to nothing at all.
 
 The order holds for every object: file synced, renamed, directory synced, index committed. The rows are written while
-the files are synced; nothing is visible before the commit. A failure before the commit takes files and rows back at
-once. After a commit that failed nobody can know what a power cut would leave, so those files stay until a later
-commit has gone through (`settle_doubts`). Runs on the committer thread only.
+the files are synced and named (`naming`); nothing is visible before the commit. A failure before the commit takes files
+and rows back at once. After a commit that failed nobody can know what a power cut would leave, so those files stay
+until a later commit has gone through (`settle_doubts`). Runs on the committer thread only.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sagittal.archive.index import CURRENT, OTHER
 from sagittal.archive.index.arrival import Arrival
 from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
 from sagittal.archive.ingest import Outcome
+from sagittal.archive.ingest.naming import Naming
 from sagittal.archive.ingest.spool import Spool
 from sagittal.archive.ingest.staging import Pen
 from sagittal.archive.ingest.versions import Plan, Verdict, decide, encoded
@@ -102,23 +103,18 @@ class Batch:
         for incoming in files:
             if not incoming.arrival.key:
                 incoming.arrival.key = volume.place(incoming.arrival.digest)
-        for incoming in chosen:
-            self._row(incoming)
-        at = chosen[-1].arrival.received_at
-        for row, row_at in audit:
-            index.audit((row,), row_at)
-        index.audit(_audit(chosen), at)
-        index.flush(at)
-        for incoming in files:
-            if incoming.synced is not None:
-                incoming.synced.result()
-        for incoming in files:
-            if incoming.pen.staged is not None and not incoming.adopted:
-                volume.adopt(incoming.pen.staged, incoming.arrival.key)
-                incoming.pen.adopted()
-                incoming.adopted = True
-        for directory in {incoming.arrival.key.partition("/")[0] for incoming in files}:
-            volume.sync_directory(directory)
+        naming = Naming(files, volume, self._threads)
+        try:
+            for incoming in chosen:
+                self._row(incoming)
+            at = chosen[-1].arrival.received_at
+            for row, row_at in audit:
+                index.audit((row,), row_at)
+            index.audit(_audit(chosen), at)
+            index.flush(at)
+        finally:
+            naming.wait()
+        naming.result()
         faults.hit("index.commit")
         self._committing = True
         index.commit()

@@ -1,0 +1,72 @@
+"""The files of one batch get their names, and the directories are synced, while the committer writes the rows.
+
+The thread that syncs the last of the files goes on with it, so that nobody has to be woken for it; when all of them
+were synced before, another thread of the same pool does it. Deliberately not here: which files, and their keys.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from sagittal.archive.local import LocalVolume
+
+if TYPE_CHECKING:
+    from sagittal.archive.ingest.batch import Incoming
+
+
+class Naming:
+    """Begins at once; `wait` before anything is taken back, `result` before the commit."""
+
+    def __init__(self, files: Sequence[Incoming], volume: LocalVolume, threads: ThreadPoolExecutor) -> None:
+        self._files = files
+        self._volume = volume
+        self._ended: Future[None] = Future()
+        self._lock = threading.Lock()
+        self._left = len(files) + 1
+        for incoming in files:
+            assert incoming.synced is not None
+            incoming.synced.add_done_callback(self._synced)
+        if not files:
+            self._ended.set_result(None)
+        elif self._is_last():
+            threads.submit(self._run)
+
+    def wait(self) -> None:
+        """Until no file is touched any more, whatever came of it."""
+        self._ended.exception()
+
+    def result(self) -> None:
+        """Every file is synced and has its name, durably. Raises the first failure."""
+        self._ended.result()
+
+    def _is_last(self) -> bool:
+        with self._lock:
+            self._left -= 1
+            return self._left == 0
+
+    def _synced(self, _: Future[None]) -> None:
+        if self._is_last():
+            self._run()
+
+    def _run(self) -> None:
+        try:
+            self._name()
+        except BaseException as error:
+            self._ended.set_exception(error)
+        else:
+            self._ended.set_result(None)
+
+    def _name(self) -> None:
+        for incoming in self._files:
+            assert incoming.synced is not None
+            incoming.synced.result()
+        for incoming in self._files:
+            if incoming.pen.staged is not None and not incoming.adopted:
+                self._volume.adopt(incoming.pen.staged, incoming.arrival.key)
+                incoming.pen.adopted()
+                incoming.adopted = True
+        for directory in {incoming.arrival.key.partition("/")[0] for incoming in self._files}:
+            self._volume.sync_directory(directory)
