@@ -22,9 +22,9 @@ from sagittal.archive.index import corrections as rows
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.corrections import Acting, Row
 from sagittal.dicom.dictionary import keyword_of, lookup, tag_of
-from sagittal.dicom.models.encode import Bulk, data_set
+from sagittal.dicom.models.encode import data_set
 from sagittal.dicom.models.fit import fits
-from sagittal.dicom.models.overlay import Correction
+from sagittal.dicom.models.overlay import Correction, no_bulk_data
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import BadRequest
 from sagittal.limits import ReaderLimits
@@ -229,7 +229,7 @@ def _read(obj: Mapping[str, Any]) -> tuple[dict[str, Any], dict[int, str]]:
     """Through the bytes of a data set and back, as every object goes."""
     from sagittal.dicom.reader import Reader
 
-    octets = b"".join(data_set(obj, syntax(EXPLICIT_LE), _no_bulk_data))
+    octets = b"".join(data_set(obj, syntax(EXPLICIT_LE), no_bulk_data))
     texts: list[str] = []
     wanted = frozenset(int(tag, 16) for tag in obj)
     reader = Reader(syntax(EXPLICIT_LE), wanted=wanted, limits=ReaderLimits(), metadata=texts.append)
@@ -252,10 +252,6 @@ def _check_fit(obj: Mapping[str, Any]) -> None:
                 _check_fit(value or {})
             elif not fits(element["vr"], value):
                 raise BadRequest(f"a value of {keyword_of(int(tag, 16)) or tag} is no {element['vr']} (PS3.5 6.2)")
-
-
-def _no_bulk_data(address: str) -> Bulk:
-    raise BadRequest("a correction has no bulk data")
 
 
 def _date_time(at: int) -> str:

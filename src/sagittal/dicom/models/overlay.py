@@ -298,9 +298,9 @@ class _Writing:
             text = element_value(vr, element).decode("utf-8")
             return encode([(tag, vr, charset.encode(text, self._charsets, vr))], self._syntax)
         explicit = {f"{tag:08X}": element}
-        made = b"".join(data_set(explicit, self._syntax, _no_bulk_data, self._limits))
+        made = b"".join(data_set(explicit, self._syntax, no_bulk_data, self._limits))
         if is_unicode(element):  # in a sequence: it would come with a character set of its own
-            made = made[len(b"".join(data_set({"00080005": _UTF_8}, self._syntax, _no_bulk_data))) :]
+            made = made[len(b"".join(data_set({"00080005": _UTF_8}, self._syntax, no_bulk_data))) :]
         return made
 
 
@@ -312,7 +312,8 @@ def _unicoded(opened: Open, syntax: TransferSyntax, limits: ReaderLimits, assume
     return in_unicode(opened(), syntax, limits, assumed)
 
 
-def _no_bulk_data(address: str) -> Bulk:
+def no_bulk_data(address: str) -> Bulk:
+    """What a correction refers to by address: nothing may be, so BadRequest."""
     raise BadRequest("a correction has no bulk data")
 
 
