@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,27 @@ def scrub(path: Path, **options: float) -> list[Finding]:
 def test_a_clean_archive_has_no_findings(tmp_path: Path) -> None:
     filled(tmp_path)
     assert scrub(tmp_path) == []
+
+
+@pytest.mark.parametrize("vr", [b"LO", b"PN", b"UN", b"OB"])
+def test_identifiers_of_another_value_representation_are_no_findings(tmp_path: Path, vr: bytes) -> None:
+    """They are stored and warned of; the metadata has them as they came."""
+    long = vr in (b"OB", b"UN")
+    data = build(1).data
+    for head in (b"\x08\x00\x18\x00", b"\x20\x00\x0d\x00", b"\x20\x00\x0e\x00"):
+        at = data.index(head + b"UI") + 4
+        length = data[at + 2 : at + 4]
+        data = data[:at] + vr + (b"\0\0" + length + b"\0\0" if long else length) + data[at + 4 :]
+
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, replace(build(1), data=data))
+
+    asyncio.run(run())
+    assert scrub(tmp_path) == []
+    with sqlite3.connect(tmp_path / INDEX) as connection:
+        connection.execute("UPDATE study SET study_instance_uid = '1.2.3'")
+    assert [finding.kind for finding in scrub(tmp_path)] == ["mismatch"]
 
 
 def flip(file: Path) -> None:

@@ -8,8 +8,10 @@ Deliberately not here: who is told.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
+import re
 import sqlite3
 import time
 import zlib
@@ -137,7 +139,7 @@ class Scrub:
     def _derived(self, row: Row) -> Iterator[Finding]:
         """The metadata is there and names the study, series and instance that the row is in."""
         names = [
-            f'"{tag}":{{"vr":"UI","Value":["{uid}"]}}'.encode()
+            (tag, uid)
             for tag, uid in (
                 ("00080018", row.sop_instance_uid),
                 ("0020000D", row.study_uid),
@@ -154,7 +156,7 @@ class Scrub:
             except zlib.error:
                 yield Finding("mismatch", row.key, row.sop_instance_uid, "the metadata is damaged")
                 return
-            names = [name for name in names if name not in text]
+            names = [name for name in names if not _told(text, *name)]
             tail = text[-200:]
         if not parts or names:
             detail = "the metadata names another study, series or instance" if parts else "the metadata is missing"
@@ -199,3 +201,12 @@ class Scrub:
             ahead = self.progress.bytes / self._rate - (time.monotonic() - self._started)
             if ahead > _SECONDS_AHEAD_MAX:
                 self._sleep(ahead)
+
+
+def _told(metadata: bytes, tag: str, uid: str) -> bool:
+    """Whether this DICOM JSON has the UID: with its own VR, or with another one that the data set came with."""
+    if f'"{tag}":{{"vr":"UI","Value":["{uid}"]}}'.encode() in metadata:
+        return True
+    binary = (re.escape(base64.b64encode((uid + padding).encode())) for padding in ("", "\0", " "))
+    value = rb'"Value":\[(?:\{"Alphabetic":)?"%s"|"InlineBinary":"(?:%s)"' % (re.escape(uid.encode()), b"|".join(binary))
+    return re.search(rb'"%s":\{"vr":"[A-Z]{2}",(?:%s)' % (tag.encode(), value), metadata) is not None
