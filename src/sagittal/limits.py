@@ -122,7 +122,7 @@ class ArchiveLimits:
     zip_members_max: int = 1_000_000  # their directory is held in memory, some 500 bytes each
     zip_ratio_max: int = 200  # inflated to deflated bytes of one member beyond its first MiB; pixels reach 3-10
     zip_bytes_max: int = 1 << 40  # inflated, of one zip file
-    drain_seconds_max: float = 10.0
+    drain_seconds_max: float = 9.0  # so that the process has ended within 10 s of SIGTERM
 
 
 @dataclass(frozen=True, slots=True)

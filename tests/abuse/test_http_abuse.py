@@ -49,6 +49,7 @@ def test_slow_headers_end_and_hinder_nobody(
                 pass
             one.close()
     assert not echoes.failures
+    assert served.log.read_text().count("limits.header_seconds_max") == len(sockets)
     record_property("echo_p99_ms_alone", 1000 * alone.percentile(0.99))
     record_property("echo_p99_ms_among_slow_headers", 1000 * echoes.percentile(0.99))
     connection = _connection(served)
@@ -59,31 +60,31 @@ def test_slow_headers_end_and_hinder_nobody(
 def test_a_preamble_without_end(watch: Watch) -> None:
     status, _ = _post(watch.served, iter([b"x" * 65536] * 160))
     assert status in (400, 413)
-    watch.check()
+    watch.check("request refused")
 
 
 def test_a_part_header_without_end(watch: Watch) -> None:
     status, _ = _post(watch.served, b"--cut\r\nContent-Type: " + b"x" * 200_000)
     assert status in (400, 413, 431)
-    watch.check()
+    watch.check("request refused")
 
 
 def test_a_million_part_headers(watch: Watch) -> None:
     status, _ = _post(watch.served, _part(b"", b"a: b\r\n" * 1000) + b"--cut--\r\n")
     assert status in (400, 413, 431)
-    watch.check()
+    watch.check("request refused")
 
 
 def test_a_part_that_is_no_dicom(watch: Watch) -> None:
     status, body = _post(watch.served, _part(b"hello" * 100) + b"--cut--\r\n")
     assert status == 409, body
-    watch.check()
+    watch.check("not a DICOM file")
 
 
 def test_good_beside_bad_is_202(watch: Watch) -> None:
     status, body = _post(watch.served, _part(part10(image())) + _part(b"bad" * 100) + b"--cut--\r\n")
     assert status == 202, body
-    watch.check()
+    watch.check("not a DICOM file")
 
 
 def test_a_body_that_stops(watch: Watch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from sagittal.limits import WebLimits
 
 _FLOOR_WINDOW_SECONDS = 30.0
 _SWEEP_SECONDS = 1.0
+_CUT_OFF_SECONDS = 0.5  # for a handler whose client was cut off
+log = logging.getLogger("sagittal.web")
 
 
 class Connection(HttpToolsProtocol):
@@ -54,12 +57,23 @@ class Connection(HttpToolsProtocol):
         if not silent:
             return False
         longest = min(silent, key=lambda c: c.head_since or 0.0)
+        longest.end("too many connections, and this one was silent longest (limits.connections_max)")
         longest.head_since, longest.refused = None, True
-        longest.transport.abort()
         return True
+
+    def end(self, reason: str) -> None:
+        """Close at once, with a line in the log. Who sent nothing yet is no warning: browsers connect in advance."""
+        silent = self.head_since is not None and not self.head_bytes
+        self._tell(reason, logging.INFO if silent else logging.WARNING)
+        self.transport.abort()
+
+    def _tell(self, reason: str, level: int = logging.WARNING) -> None:
+        peer = f"{self.client[0]}:{self.client[1]}" if self.client else ""
+        log.log(level, "connection closed", extra={"fields": {"peer": peer, "reason": reason}})
 
     def _refuse(self, status: bytes, text: bytes) -> None:
         self.refused = True
+        self._tell(text.decode())
         head = b"HTTP/1.1 %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(head % (status, len(text)) + text)
         self.transport.close()
@@ -129,20 +143,27 @@ class Connection(HttpToolsProtocol):
         if not self.receiving:
             self._await_head()
 
+    @property
+    def answers(self) -> bool:
+        """Whether a request is under way whose answer is not complete."""
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _await_head(self) -> None:
         if not self.pipeline:
             self.head_since, self.head_bytes = time.monotonic(), 0
 
-    def overdue(self, now: float) -> bool:
-        """Whether this peer has used up its time: no head, too slow a body, or an answer it doesn't take."""
+    def overdue(self, now: float) -> str:
+        """With what this peer has used up its time: no head, too slow a body, or an answer it doesn't take; ""."""
         unsent = self.transport.get_write_buffer_size()
         if unsent == 0 or unsent != self.unsent:
             self.unsent, self.unsent_since = unsent, now
         elif now - self.unsent_since > self.limits.send_stall_seconds_max:
-            return True
+            return "nothing of the answer was taken in time (limits.send_stall_seconds_max)"
         if self.head_since is not None and not (self.timeout_keep_alive_task and self.head_bytes == 0):
-            return now - self.head_since > self.limits.header_seconds_max
-        return self.receiving and self._body_stalls(now)
+            late = now - self.head_since > self.limits.header_seconds_max
+            return "no whole request head in time (limits.header_seconds_max)" if late else ""
+        slow = self.receiving and self._body_stalls(now)
+        return "the body of the request came too slowly (limits.body_bytes_per_second_min)" if slow else ""
 
     def _body_stalls(self, now: float) -> bool:
         if self.flow.read_paused:  # we are the slow ones
@@ -202,8 +223,8 @@ class HttpServer:
             await self._uvicorn.on_tick(0)
             now = time.monotonic()
             for connection in list(self._uvicorn.server_state.connections):
-                if isinstance(connection, Connection) and connection.overdue(now):
-                    connection.transport.abort()
+                if isinstance(connection, Connection) and (reason := connection.overdue(now)):
+                    connection.end(reason)
 
     async def stop(self, seconds: float) -> None:
         """Accept nothing new, let requests under way finish for `seconds`, then cut them off."""
@@ -219,12 +240,18 @@ class HttpServer:
         deadline = time.monotonic() + seconds
         while state.tasks and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait(list(state.tasks), timeout=left)
+        # Handlers learn that their client is gone, and tidy up; cancelled, they would each leave a traceback in the log.
+        for connection in list(state.connections):
+            if isinstance(connection, Connection) and connection.answers:
+                connection.end("the archive is shutting down")
+            else:
+                connection.transport.close()
+        if state.tasks:
+            await asyncio.wait(list(state.tasks), timeout=_CUT_OFF_SECONDS)
         for task in list(state.tasks):
             task.cancel()
         if state.tasks:
-            await asyncio.wait(list(state.tasks), timeout=1.0)
-        for connection in list(state.connections):
-            connection.transport.close()
+            await asyncio.wait(list(state.tasks), timeout=_CUT_OFF_SECONDS)
         self._sweeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._sweeper

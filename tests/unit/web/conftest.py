@@ -49,7 +49,8 @@ class MadeUpTransfer:
         self._archive.received.append(bytes(self._data))
         number = len(self._archive.received)
         status = "kept" if b"KEPT" in self._data else "stored"
-        return Outcome(status, CT, f"1.2.3.{number}", "1.2.2", expected_study_uid or "1.2.1", "digest")
+        warnings = ("odd-length",) if b"DEFECTS" in self._data else ()
+        return Outcome(status, CT, f"1.2.3.{number}", "1.2.2", expected_study_uid or "1.2.1", "digest", warnings)
 
     def discard(self) -> None:
         self.discarded = True

@@ -141,7 +141,7 @@ def connection(**state: Any) -> Connection:
 
 @pytest.mark.parametrize("beyond", [-0.1, 0.0, 0.1])
 def test_header_seconds_max(beyond: float) -> None:
-    assert connection(head_since=0.0).overdue(WebLimits().header_seconds_max + beyond) == (beyond > 0)
+    assert bool(connection(head_since=0.0).overdue(WebLimits().header_seconds_max + beyond)) == (beyond > 0)
 
 
 @AROUND
@@ -149,7 +149,7 @@ def test_body_bytes_per_second_min(more: int) -> None:
     least = int(WebLimits().body_bytes_per_second_min * _FLOOR_WINDOW_SECONDS)
     judged = connection(receiving=True, window_bytes=least + more)
     assert not judged.overdue(_FLOOR_WINDOW_SECONDS - 0.1)
-    assert judged.overdue(_FLOOR_WINDOW_SECONDS) == (more < 0)
+    assert bool(judged.overdue(_FLOOR_WINDOW_SECONDS)) == (more < 0)
 
 
 @AROUND

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -69,11 +70,19 @@ def test_answers() -> None:
     assert b"\r\nserver:" not in answer.lower()
 
 
-def test_silence_and_slow_heads_end() -> None:
+def closings(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+    """Level and reason of the lines about closed connections."""
+    return [(r.levelno, r.fields["reason"]) for r in caplog.records if r.getMessage() == "connection closed"]  # type: ignore[attr-defined]
+
+
+def test_silence_and_slow_heads_end(caplog: pytest.LogCaptureFixture) -> None:
     async def act(server: HttpServer) -> list[bytes]:
         return list(await asyncio.gather(asked(server, b""), asked(server, b"GET / HT")))
 
+    caplog.set_level(logging.INFO)
     assert served(act, header_seconds_max=0.2) == [b"", b""]
+    reason = "no whole request head in time (limits.header_seconds_max)"
+    assert sorted(closings(caplog)) == [(logging.INFO, reason), (logging.WARNING, reason)]
 
 
 def test_a_head_that_dribbles_ends() -> None:
@@ -97,11 +106,13 @@ def test_head_bytes(over: int) -> None:
     assert answer.startswith(b"HTTP/1.1 431" if over > 0 else b"HTTP/1.1 200")
 
 
-def test_a_header_without_end() -> None:
+def test_a_header_without_end(caplog: pytest.LogCaptureFixture) -> None:
     answer = served(
         lambda server: asked(server, b"GET / HTTP/1.1\r\nX: " + b"y" * 5_000), request_line_and_headers_bytes_max=200
     )
     assert answer.startswith(b"HTTP/1.1 431")
+    [(level, reason)] = closings(caplog)
+    assert level == logging.WARNING and "limits.request_line_and_headers_bytes_max" in reason
 
 
 def test_silent_connections_lock_nobody_out() -> None:
@@ -164,7 +175,7 @@ def test_an_answer_that_nobody_takes_ends(beyond: float) -> None:
     connection.flow = Flow()  # type: ignore[assignment]
     connection.head_since, connection.receiving, connection.unsent, connection.unsent_since = None, False, 0, 0.0
     assert not connection.overdue(100.0)
-    assert connection.overdue(100.0 + WebLimits().send_stall_seconds_max + beyond) == (beyond > 0)
+    assert bool(connection.overdue(100.0 + WebLimits().send_stall_seconds_max + beyond)) == (beyond > 0)
 
 
 def test_drain_lets_requests_finish() -> None:
@@ -184,17 +195,22 @@ def test_drain_lets_requests_finish() -> None:
     assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"5")
 
 
-def test_drain_has_an_end() -> None:
-    async def act(server: HttpServer) -> bytes:
-        reader, writer = await opened(server, b"GET /waits HTTP/1.1\r\nHost: x\r\n\r\n")
+@pytest.mark.parametrize("path", ["/waits", "/reads"])
+def test_drain_has_an_end(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def act(server: HttpServer) -> None:
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12"
+        reader, writer = await opened(server, head.encode())
         while not server._uvicorn.server_state.tasks:
             await asyncio.sleep(0)
         await server.stop(0.1)
-        answer = await reader.read()
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
         writer.close()
-        return answer
 
     served(act)
+    assert closings(caplog) == [(logging.WARNING, "the archive is shutting down")]
+    if path == "/reads":  # who waits for its client learns that it is gone
+        assert not any(record.exc_info for record in caplog.records)
 
 
 def test_a_port_that_is_taken() -> None:

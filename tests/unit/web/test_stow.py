@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import httpx
@@ -43,6 +44,31 @@ def test_all_stored(web: Any) -> None:
     assert [item["00081155"]["Value"] for item in items] == [["1.2.3.1"], ["1.2.3.2"], ["1.2.3.3"]]
     assert items[0]["00081190"]["Value"][0].endswith("/studies/1.2.1/series/1.2.2/instances/1.2.3.1")
     assert "00081198" not in body
+
+
+def test_what_is_wrong_is_logged_as_for_c_store(web: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """One line an object that was refused, one for one that has defects, one for a request that was refused whole."""
+    caplog.set_level(logging.INFO)
+
+    def told() -> list[tuple[str, dict[str, Any]]]:
+        lines = [(record.getMessage(), record.fields) for record in caplog.records if hasattr(record, "fields")]
+        caplog.clear()
+        return lines
+
+    post(web, payload(b"one"))
+    assert told() == []
+    post(web, payload(b"one", REFUSED, b"DEFECTS"))
+    refused, defects = told()
+    assert refused[0] == "request refused" and refused[1]["status"] == 409
+    assert (refused[1]["instance"], refused[1]["request"]) == ("1.2.3.9", "POST /dicom-web/studies")
+    assert refused[1]["reason"] == "SOP Instance UID (0008,0018) is missing or empty"
+    assert defects == ("stored with defects", {"instance": "1.2.3.3", "defects": "odd-length"})
+    post(web, b"--b\r\n")
+    [(what, fields)] = told()
+    assert what == "request refused" and fields["status"] == 400 and "closing delimiter" in fields["reason"]
+    web.archive.commit_error = StorageUnavailable("the volume is not well")
+    post(web, payload(b"one"))
+    assert [(fields["status"], fields["reason"]) for _, fields in told()] == [(503, "the volume is not well")]
 
 
 def test_addresses_behind_a_proxy(web: Any) -> None:

@@ -41,12 +41,14 @@ async def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path], stor
                 if candidate is not None:
                     running.add(asyncio.create_task(_store(client, url, candidate)))
             if running:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
+                    running.discard(task)
                     yield task.result()
     finally:
         for task in running:
             task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)  # what else failed when one did is not told again
 
 
 def _next(found: Iterator[Candidate | Refusal]) -> Candidate | Refusal | None:

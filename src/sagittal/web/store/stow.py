@@ -7,6 +7,7 @@ part is read. Nothing is held here but results. Metadata with bulk data is `meta
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
 
 _BEGINNING_BYTES = 1024
+log = logging.getLogger("sagittal.web")
 
 
 class _Files:
@@ -91,6 +93,18 @@ class Stow:
         self._house, self._limits = house, house.settings.limits.web
 
     async def store(self, request: Request) -> Response:
+        try:
+            results = await self._results(request)
+        except SagittalError as error:
+            _refused(request, error.http_status, error.text)
+            raise
+        for result in results:
+            _tell(request, result)
+        addresses = uri.addresses(request, self._house.settings)
+        study = request.path_params.get("study")
+        return answer(request, results, addresses, study, self._limits.accept_ranges_max)
+
+    async def _results(self, request: Request) -> list[Result]:
         study = request.path_params.get("study")
         if study is not None:
             uri.uid(study, "Study Instance UID")
@@ -106,8 +120,7 @@ class Stow:
         results = await take(request, payload, commits)
         if not results:
             raise BadRequest("the request holds no part")
-        addresses = uri.addresses(request, self._house.settings)
-        return answer(request, results, addresses, study, self._limits.accept_ranges_max)
+        return results
 
     def _source(self, request: Request) -> Source:
         principal: Principal = request.scope["principal"]
@@ -171,3 +184,18 @@ async def _read_alone(body: AsyncIterator[bytes], files: _Files) -> None:
         files.data(memoryview(chunk))
         await files.breathe()
     files.end()
+
+
+def _tell(request: Request, result: Result) -> None:
+    """The line of the log that a C-STORE of this would leave: what is wrong with the object, or why it was refused."""
+    if result.outcome is None:
+        _refused(request, result.http_status, str(result.error), result.uids()[1] or "")
+    elif result.outcome.warnings:
+        fields = {"instance": result.outcome.sop_instance_uid, "defects": " ".join(result.outcome.warnings)}
+        log.info("stored with defects", extra={"fields": fields})
+
+
+def _refused(request: Request, status: int, reason: str, instance: str = "") -> None:
+    peer = f"{request.client.host}:{request.client.port}" if request.client else ""
+    fields = {"peer": peer, "request": f"POST {request.scope['path']}", "instance": instance, "status": status}
+    log.warning("request refused", extra={"fields": {**fields, "reason": reason}})
