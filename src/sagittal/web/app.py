@@ -17,7 +17,7 @@ from sagittal.archive.transcoding.maker import Maker
 from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
 from sagittal.web.render.shelf import Shelf
-from sagittal.web.routes import Often, dicom_web
+from sagittal.web.routes import Handled, Often, dicom_web
 from sagittal.web.security import DEFAULT_HEADERS, Guard
 from sagittal.web.wire.forwarded import origin, without_prefix
 from sagittal.web.wire.uri import PREFIX
@@ -99,7 +99,9 @@ def routes(house: House, service: Sequence[Route]) -> list[BaseRoute]:
     from sagittal.web.ui.page import Page
 
     health, page = Health(house), Page(house)
+    root = next(route for route in service if route.path == "/")
     return [
+        Handled(PREFIX, root.endpoint, ["OPTIONS"]),  # without its slash, too
         Mount(PREFIX, routes=service),
         Route("/wado", WadoUri(house).object),
         Route("/healthz", health.live),

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.routing import Route
+from starlette.routing import Route, compile_path
 
 from sagittal.web.wire.resources import NON_PATIENT
 from sagittal.web.wire.uri import PREFIX
@@ -135,6 +136,19 @@ class Handled(Route):
             await response(scope, receive, send)
 
         self.app = app
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As Starlette does, but 405 names the methods of the resource: each is a route of its own here."""
+        if self.methods and scope["method"] not in self.methods:
+            raise HTTPException(405, headers={"Allow": allowed(scope["path"])})
+        await self.app(scope, receive, send)
+
+
+def allowed(path: str) -> str:
+    """The methods of the resource at an address below /dicom-web, as `Allow` has them (RFC 9110 10.2.1)."""
+    below = path.partition(PREFIX)[2] or "/"
+    methods = {each.method for each in RESOURCES if compile_path(each.path)[0].match(below)}
+    return ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
 
 
 def dicom_web(house: House) -> list[Route]:

@@ -65,6 +65,8 @@ def test_order_of_ranges() -> None:
         ("application/dicom", PLAIN, (EXPLICIT_LE, False)),
         ("*/*", COMPRESSED, (JPEG_BASELINE, True)),
         ("multipart/related", COMPRESSED, (JPEG_BASELINE, True)),
+        ("multipart/*", COMPRESSED, (JPEG_BASELINE, True)),
+        ('multipart/*; type="application/dicom"', PLAIN, (EXPLICIT_LE, True)),
         ("application/*", PLAIN, (EXPLICIT_LE, False)),
         ("text/html", PLAIN, None),
         # frames

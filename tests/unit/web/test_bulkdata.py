@@ -273,6 +273,32 @@ def test_encapsulated_icons(tmp_path: Path) -> None:
     asked(tmp_path, [held], act)
 
 
+def without_frames(number: int, syntax_uid: str) -> Built:
+    """Encapsulated pixel data of which nobody can say where its second frame begins, or that its syntax does not have."""
+    held = build(number, frames=2, syntax_uid=EXPLICIT_LE)
+    fragments = (b"\x01\x02" * 9, b"\x03\x04" * 5, b"\x05\x06" * 7)
+    items = b"".join(item(each) for each in (b"", *fragments)) + item(b"", 0xE0DD)
+    pixels = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + items
+    data = held.data[: held.data.index(b"\xe0\x7f\x10\x00OW")] + pixels
+    return replace(held, data=data, syntax_uid=syntax_uid, frames=(b"".join(fragments),))
+
+
+@pytest.mark.parametrize("syntax_uid", [EXPLICIT_LE, JPEG_2000_LOSSLESS])
+def test_fragments_that_are_no_frames(tmp_path: Path, syntax_uid: str) -> None:
+    """The metadata gives an address for them, so there is something at it, and the rest of their study is not lost."""
+    held = [without_frames(1, syntax_uid), build(2)]
+    named, all_, one = answers(
+        tmp_path,
+        held,
+        (instance_of(held[0]) + "/metadata", {}),
+        (study_of(held[0]) + "/bulkdata", ANYTHING),
+        (instance_of(held[0]) + "/bulkdata/7FE00010", {"accept": "application/octet-stream; transfer-syntax=*"}),
+    )
+    assert named.json()[0]["7FE00010"]["BulkDataURI"].endswith("7FE00010")
+    assert (one.status_code, one.content) == (200, held[0].frames[0])
+    assert [body for _, body in parts(all_)] == [*held[0].frames, *held[1].frames]
+
+
 @pytest.mark.parametrize(("sop_class", "media_type"), [(PDF_STORAGE, "application/pdf"), (STL_STORAGE, "model/stl")])
 def test_documents_are_had_as_what_they_are(tmp_path: Path, sop_class: str, media_type: str) -> None:
     number = (len(PDF) - 1).to_bytes(4, "little")

@@ -65,6 +65,23 @@ def test_allow(web: Any, path: str, status: int, allow: str | None) -> None:
     assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
 
 
+def test_without_its_slash(web: Any) -> None:
+    answer = web.request("OPTIONS", "/dicom-web")
+    assert (answer.status_code, answer.headers["allow"]) == (200, "OPTIONS")
+    assert answer.content == web.request("OPTIONS", "/dicom-web/").content
+
+
+@pytest.mark.parametrize(
+    "path", ["studies", "studies/1.2", "studies/1.2/series/1.3/instances/1.4/frames/1", "studies/count"]
+)
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_methods_that_there_are_not(web: Any, path: str, method: str) -> None:
+    """RFC 9110 15.5.6: 405 names all that the resource has, as OPTIONS does."""
+    answer = web.request(method, f"/dicom-web/{path}")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == web.request("OPTIONS", f"/dicom-web/{path}").headers["allow"]
+
+
 def test_another_form(web: Any) -> None:
     assert web.request("OPTIONS", "/dicom-web/", headers={"accept": "text/html"}).status_code == 406
 

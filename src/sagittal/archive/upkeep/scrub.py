@@ -208,5 +208,8 @@ def _told(metadata: bytes, tag: str, uid: str) -> bool:
     if f'"{tag}":{{"vr":"UI","Value":["{uid}"]}}'.encode() in metadata:
         return True
     binary = (re.escape(base64.b64encode((uid + padding).encode())) for padding in ("", "\0", " "))
-    value = rb'"Value":\[(?:\{"Alphabetic":)?"%s"|"InlineBinary":"(?:%s)"' % (re.escape(uid.encode()), b"|".join(binary))
+    value = rb'"Value":\[(?:\{"Alphabetic":)?"%s"|"InlineBinary":"(?:%s)"' % (
+        re.escape(uid.encode()),
+        b"|".join(binary),
+    )
     return re.search(rb'"%s":\{"vr":"[A-Z]{2}",(?:%s)' % (tag.encode(), value), metadata) is not None

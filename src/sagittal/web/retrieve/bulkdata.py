@@ -93,10 +93,10 @@ class BulkData:
     async def _one(self, request: Request, ref: InstanceRef, value: Value) -> Response:
         ranges = acceptable(request, self._limits.accept_ranges_max)
         where = f"{self._address(request, ref)}/bulkdata/{value.path}"
-        if value.bounds is None and value.path != _PIXEL_DATA:
-            return await self._icon(request, ref, value, ranges, where)
         if value.bounds is None:
-            return await self._encapsulated(request, ref, ranges, where)
+            if value.path == _PIXEL_DATA and await self._has_frames(ref):
+                return await self._encapsulated(request, ref, ranges, where)
+            return await self._joined(request, ref, value, ranges, where)
         offset, length = value.bounds
         choice = choose(ranges, [*_document_offers(ref, value), NATIVE], single=True)
         if choice.offer != NATIVE:
@@ -118,10 +118,20 @@ class BulkData:
                 return length - 1
         return length
 
-    async def _icon(
+    async def _has_frames(self, ref: InstanceRef) -> bool:
+        """Whether its encapsulated pixel data is more than fragments: frames that can be told apart, or a video."""
+        held = syntax(ref.syntax_uid)
+        try:
+            return held.video or held.deflated or bool(await self._archive.frame_ranges(ref, [1]))
+        except NotFound:
+            return False
+
+    async def _joined(
         self, request: Request, ref: InstanceRef, value: Value, ranges: Sequence[MediaType], where: str
     ) -> Response:
-        """Encapsulated pixel data within a sequence: one frame, in the transfer syntax of the object."""
+        """The fragments of encapsulated pixel data as one value, in the transfer syntax of the object: within a sequence
+        it is one frame; elsewhere nobody can say which fragment belongs to which.
+        """
         choice = pixel_choice(ranges, ref, single=True)
         tag = entity_tag("pixels", ref.digest, choice.offer, where, weak=choice.multipart)
         if (answer := unchanged(request, tag)) is not None:
@@ -217,10 +227,8 @@ class BulkData:
         empty = True
         async for ref, values in self._named(principal, refs, wanted):
             frames: tuple[int, list[Ranges]] = (0, [])
-            if (
-                any(value.bounds is None and value.path == _PIXEL_DATA for value in values)
-                and not syntax(ref.syntax_uid).video
-            ):
+            encapsulated = any(value.bounds is None and value.path == _PIXEL_DATA for value in values)
+            if encapsulated and not syntax(ref.syntax_uid).video and await self._has_frames(ref):
                 frames = await self._frames(ref)
             address = self._address(request, ref)
             pieces = self._parts_of(ref, values, frames, choices[ref.syntax_uid], framing, address)
@@ -248,14 +256,14 @@ class BulkData:
             if value.bounds:
                 yield framing.head(type_, where)
                 yield from self._stored.value(ref, value.bounds[0], 0, value.bounds[1])
-            elif value.path != _PIXEL_DATA:
-                icon = [(at * 8, length * 8) for at, length in self._stored.fragments_at(ref, value.path)]
-                yield framing.head(type_, where)
-                for part in self._stored.frames(ref, [icon], 0):
-                    yield from part
-            elif syntax(ref.syntax_uid).video:
+            elif value.path == _PIXEL_DATA and syntax(ref.syntax_uid).video:
                 yield framing.head(type_, where)
                 yield from self._stored.code_stream(ref)
+            elif value.path != _PIXEL_DATA or not frames[1]:
+                joined = [(at * 8, length * 8) for at, length in self._stored.fragments_at(ref, value.path)]
+                yield framing.head(type_, where)
+                for part in self._stored.frames(ref, [joined], 0):
+                    yield from part
             else:
                 for part in self._stored.frames(ref, frames[1], frames[0]):
                     yield framing.head(type_, where)

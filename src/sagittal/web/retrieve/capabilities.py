@@ -14,7 +14,6 @@ from xml.sax.saxutils import quoteattr
 
 import orjson
 from starlette.responses import Response
-from starlette.routing import compile_path
 
 from sagittal.errors import NotAcceptable
 from sagittal.web.api.statement import PATH
@@ -22,7 +21,7 @@ from sagittal.web.render.asked import SMALL, STILL
 from sagittal.web.render.kinds import DOCUMENTS
 from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.retrieve.transcoded import encoders
-from sagittal.web.routes import RESOURCES, Resource
+from sagittal.web.routes import RESOURCES, Resource, allowed
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import COMPRESSED_TYPES, DICOM, DICOM_JSON, OCTET_STREAM, accepts
 
@@ -73,15 +72,16 @@ class Capabilities:
         )
         if type_ is None:
             raise NotAcceptable(f"capabilities are answered as {WADL} or application/json")
-        path = request.scope["path"].partition(uri.PREFIX)[2]
-        allowed = {each.method for each in RESOURCES if compile_path(each.path)[0].match(path)}
         base = uri.addresses(request, self._house.settings).base
         body = orjson.dumps(_json(base)) if type_ == "application/json" else _wadl(base).encode()
-        allow = ", ".join(sorted(allowed | {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())))
         return Response(
             body,
             media_type=type_,
-            headers={"allow": allow, "vary": "accept", "link": f'<{_statement(base)}>; rel="describedby"'},
+            headers={
+                "allow": allowed(request.scope["path"]),
+                "vary": "accept",
+                "link": f'<{_statement(base)}>; rel="describedby"',
+            },
         )
 
 

@@ -69,7 +69,7 @@ class MediaType:
 
     @property
     def multipart(self) -> bool:
-        return self.type == MULTIPART
+        return self.type in (MULTIPART, "multipart/*")
 
     @property
     def root(self) -> str:
