@@ -62,6 +62,13 @@ def test_a_taken_port_is_exit_status_1(option, tmp_path):
     assert not (tmp_path / "d" / "server.json").exists()
 
 
+def test_a_data_directory_that_is_a_file(tmp_path):
+    (tmp_path / "d").write_text("a file")
+    done = sagittal("serve", "--data", tmp_path / "d", *FREE_PORTS)
+    assert done.returncode == 1
+    assert f"cannot use {tmp_path / 'd'}" in done.stderr
+
+
 @pytest.mark.parametrize(
     "options",
     [

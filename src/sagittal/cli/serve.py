@@ -40,7 +40,8 @@ def command(config_file: Path | None, as_json: bool, **options: Any) -> int:
     try:
         run(serve(settings, announce))
     except OSError as error:
-        say(f"sagittal: cannot listen on {settings.host}: {error.strerror or error}")
+        what = f"listen on {settings.host}" if error.filename is None else f"use {error.filename}"
+        say(f"sagittal: cannot {what}: {error.strerror or error}")
         return 1
     return 0
 

@@ -240,7 +240,7 @@ class HttpServer:
         deadline = time.monotonic() + seconds
         while state.tasks and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait(list(state.tasks), timeout=left)
-        # Handlers learn that their client is gone, and tidy up; cancelled, they would each leave a traceback in the log.
+        # Handlers learn that their client is gone, and tidy up; cancelled, each would leave a traceback in the log.
         for connection in list(state.connections):
             if isinstance(connection, Connection) and connection.answers:
                 connection.end("the archive is shutting down")

@@ -121,6 +121,23 @@ def test_uids_that_are_none_are_refused(tmp_path: Path, keyword: str, value: str
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("value", ["1.2.x", "../../etc/passwd", "1.02", "1" * 65])
+def test_a_sop_class_that_no_context_could_carry_is_refused(tmp_path: Path, value: str) -> None:
+    """But for an empty one, for which the command or the meta group speaks."""
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            for built in (build(1, extra={"SOPClassUID": value}), build(2, sop_class_uid=value)):
+                with pytest.raises(IdentifierMismatch):
+                    await store(archive, built)
+                with pytest.raises(IdentifierMismatch):
+                    await send(archive, built, command={"sop_class_uid": ""})
+            await store(archive, build(3, extra={"SOPClassUID": ""}))
+        assert left(tmp_path) == [f"objects/0001/{build(3, extra={'SOPClassUID': ''}).digest}"]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("command", [{"sop_class_uid": "1.2.3"}, {"sop_instance_uid": "1.2.3"}])
 def test_a_uid_that_differs_from_the_command_is_refused(tmp_path: Path, command: dict[str, str]) -> None:
     async def main() -> None:

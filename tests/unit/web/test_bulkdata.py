@@ -274,7 +274,7 @@ def test_encapsulated_icons(tmp_path: Path) -> None:
 
 
 def without_frames(number: int, syntax_uid: str) -> Built:
-    """Encapsulated pixel data of which nobody can say where its second frame begins, or that its syntax does not have."""
+    """Encapsulated pixel data whose second frame begins nobody knows where, or that its syntax does not have."""
     held = build(number, frames=2, syntax_uid=EXPLICIT_LE)
     fragments = (b"\x01\x02" * 9, b"\x03\x04" * 5, b"\x05\x06" * 7)
     items = b"".join(item(each) for each in (b"", *fragments)) + item(b"", 0xE0DD)

@@ -292,6 +292,8 @@ class Transfer:
         class_uid = found or class_uid or self._headed[0]
         if not class_uid:
             raise IdentifierMismatch("SOP Class UID (0008,0016) is missing")
+        if not is_uid(class_uid):  # no presentation context could ever carry it
+            raise IdentifierMismatch("SOP Class UID (0008,0016) is not a valid UID")
         found = _uid(values, SOP_INSTANCE_UID, "SOP Instance UID (0008,0018)")
         if instance_uid and found != instance_uid:
             raise IdentifierMismatch("SOP Instance UID (0008,0018) differs from the command")

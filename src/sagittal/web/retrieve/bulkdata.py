@@ -129,7 +129,7 @@ class BulkData:
     async def _joined(
         self, request: Request, ref: InstanceRef, value: Value, ranges: Sequence[MediaType], where: str
     ) -> Response:
-        """The fragments of encapsulated pixel data as one value, in the transfer syntax of the object: within a sequence
+        """The fragments of encapsulated pixel data as one value, in the transfer syntax of the object: in a sequence
         it is one frame; elsewhere nobody can say which fragment belongs to which.
         """
         choice = pixel_choice(ranges, ref, single=True)
