@@ -101,8 +101,15 @@ class Feed:
             return found, encode_cursor(max(after, newest, found[-1].number if found else 0))
         return found, found[-1].cursor if found else encode_cursor(after)
 
-    async def subscribe(self, principal: Principal, since: str | None) -> AsyncIterator[list[Change]]:
-        """Changes after the cursor, some at a time, waiting for more for ever; the caller closes the iterator."""
+    def subscribe(self, principal: Principal, since: str | None) -> AsyncIterator[list[Change]]:
+        """Changes after the cursor, some at a time, waiting for more for ever; the caller closes the iterator.
+
+        What is wrong with the cursor is said at once, not with the first of them.
+        """
+        decode_cursor(since)
+        return self._following(principal, since)
+
+    async def _following(self, principal: Principal, since: str | None) -> AsyncIterator[list[Change]]:
         while True:
             waiting = self.committed()  # before reading, so that no commit falls between
             try:

@@ -63,13 +63,17 @@ POLICY: Mapping[str, Policy] = {
         "the first element shows another uncompressed transfer syntax than the meta group says; it counts"
     ),
     # Identity (PS3.4 B.2.3), refused by the archive
-    "sop-class-uid-missing": _refuse("no SOP Class UID: neither (0008,0016), nor the command or meta group", _DOES_NOT_MATCH),
+    "sop-class-uid-missing": _refuse(
+        "no SOP Class UID: neither (0008,0016), nor the command or meta group", _DOES_NOT_MATCH
+    ),
     "sop-instance-uid-missing": _refuse("SOP Instance UID (0008,0018) is missing or empty", _DOES_NOT_MATCH),
     "study-instance-uid-missing": _refuse("Study Instance UID (0020,000D) is missing or empty", _DOES_NOT_MATCH),
     "series-instance-uid-missing": _refuse("Series Instance UID (0020,000E) is missing or empty", _DOES_NOT_MATCH),
     "uid-missing": _refuse("a file without SOP Class UID or SOP Instance UID", _DOES_NOT_MATCH),
     "uid-invalid": _refuse("a UID that identifies the instance or its class isn't a UID (PS3.5 9.1)", _DOES_NOT_MATCH),
-    "uid-mismatch": _refuse("a UID differs from the one in the command; that of a meta group may differ", _DOES_NOT_MATCH),
+    "uid-mismatch": _refuse(
+        "a UID differs from the one in the command; that of a meta group may differ", _DOES_NOT_MATCH
+    ),
     # Encoding that can be read in one way, stored
     "odd-length": _warn("a value of odd length"),
     "trailing-padding": _warn("zeros after the last element, or bytes after the deflate stream"),

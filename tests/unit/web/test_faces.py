@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from archived import answers
 
 import sagittal.web.ui.page as page
 from sagittal.archive.changes import Change
@@ -171,6 +172,13 @@ class TestChanges:
         event = b'event: stored\nid: c3\ndata: {"cursor":"c3","kind":"stored","study":"1.2"'
         assert b"".join(sent).count(event) == 3
         assert sent[-1] == b""
+
+    @pytest.mark.parametrize(("query", "last"), [("", "nonsense"), ("?since=nonsense", ""), ("?since=c", "")])
+    def test_cursors_that_are_none(self, tmp_path: Path, query: str, last: str) -> None:
+        """Said with a status, before the first event: a stream that breaks off would be asked for again and again."""
+        for type_ in ("application/json", "text/event-stream"):
+            (answer,) = answers(tmp_path, [], (f"/api/changes{query}", {"accept": type_, "last-event-id": last}))
+            assert answer.status_code == 400, type_
 
     def test_streams_at_once(self, web: Any) -> None:
         web.settings = Settings(limits=Limits(web=WebLimits(event_streams_max=0)))

@@ -7,7 +7,7 @@ route is served without the OpenAPI sub-application, which the page must not nee
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -47,7 +47,7 @@ class Changes:
                 raise Busy("too many event streams (limits.event_streams_max)")
             if since == "now":
                 since = await self._house.archive.newest_change(principal)
-            return Pushed(self._events(principal, since), EVENT_STREAM)
+            return Pushed(self._events(self._house.archive.subscribe(principal, since)), EVENT_STREAM)
         limit = request.query_params.get("limit", str(_LIMIT_DEFAULT))
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _LIMIT_MAX):
             raise BadRequest(f"limit is a number from 1 to {_LIMIT_MAX}")
@@ -58,9 +58,8 @@ class Changes:
         found, cursor = await self._house.archive.changes(principal, since, limit)
         return {"changes": [change_row(change) for change in found], "cursor": cursor}
 
-    async def _events(self, principal: Principal, since: str | None) -> AsyncGenerator[bytes]:
+    async def _events(self, feed: AsyncIterator[list[Change]]) -> AsyncGenerator[bytes]:
         self._streams += 1
-        feed = self._house.archive.subscribe(principal, since)
         closing = asyncio.ensure_future(self._house.closing.wait())
         coming: asyncio.Future[list[Change]] | None = None
         try:
