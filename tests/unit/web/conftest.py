@@ -64,6 +64,7 @@ class MadeUpArchive:
     folder: Path
     received: list[bytes] = field(default_factory=list)
     discarded: int = 0
+    begin_error: Exception | None = None
     commit_error: Exception | None = None
     refs: list[InstanceRef] = field(default_factory=list)
     texts: dict[int, bytes] = field(default_factory=dict)
@@ -112,6 +113,8 @@ class MadeUpArchive:
     def store_begin_part10(self, principal: Principal, source: Any) -> MadeUpTransfer:
         authorize(principal, "store")
         self.principals.append(principal)
+        if self.begin_error is not None:
+            raise self.begin_error
         return MadeUpTransfer(self)
 
     async def instances(

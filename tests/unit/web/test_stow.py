@@ -46,6 +46,14 @@ def test_all_stored(web: Any) -> None:
     assert "00081198" not in body
 
 
+def test_an_archive_that_takes_nothing_says_which_it_did_not_take(web: Any) -> None:
+    web.archive.begin_error = StorageUnavailable("the volume is not well")
+    answer = post(web, payload(GOOD))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    [item] = answer.json()["00081198"]["Value"]
+    assert item["00081155"]["Value"] == ["1.2.3.1"]
+
+
 def test_what_is_wrong_is_logged_as_for_c_store(web: Any, caplog: pytest.LogCaptureFixture) -> None:
     """One line an object that was refused, one for one that has defects, one for a request that was refused whole."""
     caplog.set_level(logging.INFO)

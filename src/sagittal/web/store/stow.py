@@ -55,11 +55,11 @@ class _Files:
             result.error = error
 
     def data(self, data: memoryview) -> None:
+        result = self.results[-1]
+        if len(result.beginning) < _BEGINNING_BYTES:  # of what is refused, too: the client learns which instance it was
+            result.beginning += bytes(data[: _BEGINNING_BYTES - len(result.beginning)])
         if self.transfer is None:
             return
-        result = self.results[-1]
-        if len(result.beginning) < _BEGINNING_BYTES:
-            result.beginning += bytes(data[: _BEGINNING_BYTES - len(result.beginning)])
         try:
             self.transfer.write(data)
         except SagittalError as error:
