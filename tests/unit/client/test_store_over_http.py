@@ -14,6 +14,7 @@ from sagittal.cli.data.stow import Answer, store_over_http
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.sopclasses import MEDIA_STORAGE_DIRECTORY
 from sagittal.dicom.syntaxes import EXPLICIT_LE
+from sagittal.errors import PeerRefused
 
 
 def imported(path: Path, answer: httpx.Response) -> Answer:
@@ -41,6 +42,14 @@ def test_the_reason_of_a_refusal_is_told(tmp_path: Path, tag: str) -> None:
     path = tmp_path / "one.dcm"
     path.write_bytes(build().part10)
     assert imported(path, refusal(tag))[1:3] == ("failed", "no UID")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_archive_that_does_not_know_us_refuses_all(tmp_path: Path, status: int) -> None:
+    """Exit status 3, as for `sagittal store`, and not a failure of each file."""
+    (tmp_path / "one.dcm").write_bytes(build().part10)
+    with pytest.raises(PeerRefused, match=f"{status}: who are you"):
+        imported(tmp_path, httpx.Response(status, json={"detail": "who are you"}))
 
 
 def test_a_dicomdir_is_passed_over(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates
+from sagittal.client.dicomweb import refuse
 from sagittal.client.outcome import Stored
 from sagittal.client.storing.stow import HEAD, HEADERS, TAIL, answer_of
 from sagittal.dicom.part10 import Part10Head, head_of
@@ -28,7 +29,7 @@ _READ_BYTES = 1 << 18
 
 
 async def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path], store: str = "") -> AsyncIterator[Answer]:
-    """Everything at or below `paths`, with an answer for each file."""
+    """Everything at or below `paths`, with an answer for each file; PeerRefused when the archive takes none of us."""
     found = candidates(paths, ArchiveLimits())
     url = (f"/stores/{quote(store, safe='')}" if store else "") + "/dicom-web/studies"
     running: set[asyncio.Task[Answer]] = set()
@@ -77,6 +78,8 @@ async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Ref
         return candidate.name, "failed", str(error), ""
     finally:
         await asyncio.to_thread(opened.close)
+    if response.status_code in (401, 403, 405) or response.is_redirect:  # about who asks, so the same for every file
+        refuse(response)
     status, reason, became = answer_of(response)
     if Stored(Path(), status=status).failed:
         return candidate.name, "failed", reason or status, head.sop_instance_uid or ""
