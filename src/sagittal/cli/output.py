@@ -18,9 +18,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 def result(as_json: bool, row: Mapping[str, Any], text: str | None = None) -> None:
     """One result: a JSON object, or `text` (default: the values, tab-separated) for a person."""
     if as_json:
-        import orjson
+        from sagittal.dicom.models.jsontext import encode_json
 
-        click.echo(orjson.dumps(row))
+        click.echo(encode_json(row))
     else:
         click.echo(escaped("\t".join(str(value) for value in row.values()) if text is None else text))
 

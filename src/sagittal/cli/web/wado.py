@@ -48,8 +48,10 @@ async def _metadata(url: Url, access: Access, path: str, accept: str, as_json: b
             return
         import orjson
 
+        from sagittal.dicom.models.jsontext import encode_json
+
         for row in orjson.loads(await answer.aread()):
-            click.echo(orjson.dumps(row))
+            click.echo(encode_json(row))
 
 
 async def _retrieve(url: Url, access: Access, path: str, accept: str | None, out: Path, as_json: bool) -> Retrieved:

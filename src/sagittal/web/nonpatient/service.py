@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-import orjson
 from starlette.responses import Response
 
 from sagittal.archive.query import Tag
 from sagittal.dicom.dictionary import tag_of, vr_of
 from sagittal.dicom.matching.predicate import tag_in
+from sagittal.dicom.models.jsontext import encode_json
 from sagittal.errors import BadRequest, NotAcceptable, NotFound
 from sagittal.web.retrieve.bulkdata import BulkData
 from sagittal.web.retrieve.metadata import Metadata
@@ -73,7 +73,7 @@ class NonPatient:
         )
         shown = found[asked.offset : asked.offset + asked.limit]
         addresses = uri.addresses(request, self._house.settings)
-        body = orjson.dumps([_row(each, asked.include, instance_address(addresses, each.ref)) for each in shown])
+        body = encode_json([_row(each, asked.include, instance_address(addresses, each.ref)) for each in shown])
         answer = Response(body, media_type=type_)
         if more := max(0, len(found) - asked.offset - len(shown)):
             answer.headers.append("warning", addresses.warning(_ONLY_MORE.format(more)))

@@ -14,11 +14,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Private, Tag
 from sagittal.dicom.dictionary import keyword_of
+from sagittal.dicom.models.jsontext import encode_json
 from sagittal.web.search import levels
 from sagittal.web.search.rows import Cell, Extra, RowWriter, slices
 
@@ -101,7 +100,7 @@ def _within(element: Mapping[str, Any], way: Sequence[str]) -> list[str]:
 
 def _values(element: Mapping[str, Any]) -> list[str]:
     if element.get("vr") == "SQ":
-        return [orjson.dumps(element["Value"]).decode()] if element.get("Value") else []
+        return [encode_json(element["Value"]).decode()] if element.get("Value") else []
     if "Value" not in element:
         return [str(element.get("InlineBinary") or element.get("BulkDataURI") or "")]
     return [_text(value) for value in element["Value"]]

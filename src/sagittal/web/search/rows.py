@@ -14,9 +14,8 @@ from functools import lru_cache
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.models.jsontext import encode_json
 from sagittal.web.search import levels
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class RowWriter:
         address = self._address(*(row[at] for at in self._uids))
         cells.append(f"{self._same}{_quoted(address)}]}}")
         if extra:
-            cells.append(orjson.dumps(extra)[1:-1].decode())
+            cells.append(encode_json(extra)[1:-1].decode())
         return "{" + ",".join(cells) + "}"
 
     def address(self, row: Sequence[Cell]) -> str:

@@ -1,0 +1,21 @@
+"""DICOM JSON and what commands print as text (PS3.18 F), whatever is in it.
+
+orjson ends at 254 levels, of which a sequence takes three, and at names of files that are no UTF-8. Deliberately not
+here: what the reader makes of a data set, which is text from the start.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+
+def encode_json(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
+    """What `limits.depth_max` lets in comes out: the standard library goes as deep as its interpreter does."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
