@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,31 @@ def test_each_part_can_be_had_by_its_address(tmp_path: Path) -> None:
         return len(found)
 
     assert asked(tmp_path, held, act) == 4
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/dicom+json", 'multipart/related; type="application/dicom+xml"', "text/csv"]
+)
+def test_addresses_in_searches_lead_somewhere(tmp_path: Path, accept: str) -> None:
+    """Metadata holds them within the instance; a row of a search has the whole of them, as /metadata has."""
+    held = replace(with_icon(), frames=build(1, syntax_uid=JPEG_BASELINE).frames)
+    document = build(2, extra={"EncapsulatedDocument": DOCUMENT})
+    fields = "?includefield=00420011,00880200"
+
+    async def act(client: httpx.AsyncClient, _: Any) -> list[bytes]:
+        rows = await client.get("/dicom-web/instances" + fields, headers={"accept": accept})
+        found = re.findall(r'https?://[^",\\\s]*/bulkdata/[^",\\\s]*', rows.text)
+        return [(await client.get(each.replace("&amp;", "&"), headers=ANYTHING)).content for each in found]
+
+    icon, value = sorted(asked(tmp_path, [held, document], act), key=len)
+    assert ICON in icon and DOCUMENT in value
+
+
+def test_studies_have_no_bulk_data(tmp_path: Path) -> None:
+    """Which instance it would be of, a row of studies does not say."""
+    held = build(2, extra={"EncapsulatedDocument": DOCUMENT})
+    (answer,) = answers(tmp_path, [held], ("/dicom-web/studies?includefield=00420011", {}))
+    assert answer.json()[0]["00420011"] == {"vr": "OB"}
 
 
 def test_one_alone(tmp_path: Path) -> None:

@@ -297,3 +297,10 @@ def test_too_much_is_413(web: Any) -> None:
 def test_parameters(web: Any, over: int) -> None:
     query = "&".join(["StudyInstanceUID=1.2"] * (200 + over))
     assert web.get("/dicom-web/studies?" + query).status_code == (400 if over > 0 else 200)
+
+
+@pytest.mark.parametrize("resource", ["studies", "series", "instances", "studies/count"])
+def test_the_character_set_of_the_answer_is_no_attribute(web: Any, resource: str) -> None:
+    """PS3.18 8.3.3.2: a parameter that every resource has."""
+    assert web.get(f"/dicom-web/{resource}?charset=utf-8&PatientID=1").status_code == 200
+    assert [set(query.keys) for query in (*web.archive.queries, *web.archive.counted)] == [{0x00100020}]

@@ -26,7 +26,7 @@ from sagittal.web.retrieve.wado import Wado
 from sagittal.web.search.attributes import Path, is_creator, named, path_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, accepts
-from sagittal.web.wire.resources import classes_of, instance_address
+from sagittal.web.wire.resources import addressed, classes_of, instance_address
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
 
 _ONLY_MORE = "There are {} additional results that can be requested"  # PS3.18 8.3.4.4
-_CONTROLS = frozenset({"limit", "offset", "includefield", "accept", "fuzzymatching"})
+_CONTROLS = frozenset({"limit", "offset", "includefield", "accept", "charset", "fuzzymatching"})
 _DEPTH_MAX = 16
 # What every answer says, besides what was asked for (PS3.4 U.6, X.6, BB.6, HH.6).
 _DEFAULTS = frozenset(
@@ -126,7 +126,7 @@ class _Asked:
                 self.fuzzy = value == "true"
             elif name == "includefield":
                 self._include(value)
-            elif name != "accept":
+            elif name not in ("accept", "charset"):  # PS3.18 8.3.3; all is answered in UTF-8
                 self._key(name, value)
 
     def _is_creator(self, name: str, value: str) -> bool:
@@ -180,7 +180,7 @@ def _number(name: str, value: str) -> int:
 def _row(found: Found, include: Collection[Tag] | None, address: str) -> Mapping[str, Any]:
     wanted = set(found.obj) if include is None else {name for tag in include for name in _names(found.obj, tag)}
     # Bulk data is addressed relative to the instance.
-    row = {tag: _absolute(member, address) for tag, member in found.obj.items() if tag in wanted}
+    row = {tag: addressed(member, address) for tag, member in found.obj.items() if tag in wanted}
     row[_RETRIEVE_URL] = {"vr": "UR", "Value": [address]}
     return dict(sorted(row.items()))
 
@@ -191,12 +191,3 @@ def _names(obj: Mapping[str, Any], tag: Tag) -> tuple[str, ...]:
         return (f"{tag:08X}",)
     name = tag_in(obj, tag)
     return () if name is None else (name, f"{name[:4]}00{name[4:6]}")
-
-
-def _absolute(member: Mapping[str, Any], address: str) -> Mapping[str, Any]:
-    if "BulkDataURI" in member:
-        return {**member, "BulkDataURI": f"{address}/bulkdata/{member['BulkDataURI']}"}
-    if member.get("vr") != "SQ" or "Value" not in member:
-        return member
-    items = [{tag: _absolute(inside, address) for tag, inside in (item or {}).items()} for item in member["Value"]]
-    return {**member, "Value": items}

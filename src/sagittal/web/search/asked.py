@@ -75,6 +75,8 @@ class Asked:
                 self._after = value
             case "accept":
                 self.accept.append(_UNENCODED_PLUS.sub("+", value))
+            case "charset":
+                return  # PS3.18 8.3.3.2; all is answered in UTF-8
             case "orderby":
                 self._ordered(value)
             case _ if name in self._flags:

@@ -77,7 +77,7 @@ def _cells(
 ) -> dict[str, str]:
     cells = {name_of(f"{tag:08X}"): "" if row[at] is None else str(row[at]) for at, tag in columns}
     cells |= dict(zip(_EVERY, (aet, "ONLINE", writer.address(row)), strict=True))
-    for tag, element in (extra or {}).items():
+    for tag, element in writer.shown(row, extra or {}).items():
         leads = [way for way in ways if way[0] == tag]
         for way in leads:
             cells[".".join(map(name_of, way))] = "\\".join(_within(element, way[1:]))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sagittal.dicom.dictionary import vr_of
 from sagittal.dicom.models.jsontext import encode_json
 from sagittal.web.search import levels
+from sagittal.web.wire.resources import addressed
 
 if TYPE_CHECKING:
     from sagittal.archive.query import Rows
@@ -40,6 +41,7 @@ class RowWriter:
     def __init__(self, columns: Sequence[int], level: str, addresses: uri.Addresses, aet: str) -> None:
         self._writers = [_nothing if tag in levels.ADDED else _writer(tag) for tag in columns]
         self._uids = [columns.index(tag) for tag in levels.UIDS[level]]
+        self._of_instances = level == "IMAGE"
         builders: dict[str, Callable[..., str]] = {
             "STUDY": addresses.study,
             "SERIES": addresses.series,
@@ -57,8 +59,13 @@ class RowWriter:
         address = self._address(*(row[at] for at in self._uids))
         cells.append(f"{self._same}{_quoted(address)}]}}")
         if extra:
-            cells.append(encode_json(extra)[1:-1].decode())
+            cells.append(encode_json(self.shown(row, extra))[1:-1].decode())
         return "{" + ",".join(cells) + "}"
+
+    def shown(self, row: Sequence[Cell], extra: Extra) -> Extra:
+        """What was found outside the index, bulk data with its address; above instances there is none."""
+        address = self.address(row) if self._of_instances else ""
+        return {tag: addressed(element, address) for tag, element in extra.items()}
 
     def address(self, row: Sequence[Cell]) -> str:
         """Retrieve URL of a row."""

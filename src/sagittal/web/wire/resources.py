@@ -1,11 +1,12 @@
-"""The resources of non-patient instances (PS3.18 12.1.1) by their SOP classes, and the address of any instance.
+"""The resources of non-patient instances (PS3.18 12.1.1) by their SOP classes, and addresses of instances and values.
 
 Hanging protocols, palettes, templates and the like belong to no study; each service has a resource of its own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sagittal.archive.references import InstanceRef
@@ -32,3 +33,17 @@ def instance_address(addresses: Addresses, ref: InstanceRef) -> str:
     if ref.study_uid and ref.series_uid:
         return addresses.instance(ref.study_uid, ref.series_uid, ref.sop_instance_uid)
     return f"{addresses.base}/{_RESOURCE_OF.get(ref.sop_class_uid, 'instances')}/{ref.sop_instance_uid}"
+
+
+def addressed(member: Mapping[str, Any], address: str) -> Mapping[str, Any]:
+    """An element of metadata with the whole addresses of its bulk data, which metadata names within its instance.
+
+    `address` is that of the instance; "" where none is told, and then there is no bulk data either.
+    """
+    if "BulkDataURI" in member:
+        plain = {key: value for key, value in member.items() if key != "BulkDataURI"}
+        return {**plain, "BulkDataURI": f"{address}/bulkdata/{member['BulkDataURI']}"} if address else plain
+    if member.get("vr") != "SQ" or "Value" not in member:
+        return member
+    items = [{tag: addressed(inside, address) for tag, inside in (item or {}).items()} for item in member["Value"]]
+    return {**member, "Value": items}
