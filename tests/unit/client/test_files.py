@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from builders import build
 from reading import explicit
 
-from sagittal.client.storing.files import SOP_CLASS, SOP_INSTANCE, read_head
+from sagittal.client.storing.files import SOP_CLASS, SOP_INSTANCE, read_head, read_objects, walk
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.syntaxes import EXPLICIT_LE
 from sagittal.errors import Malformed
@@ -47,3 +49,17 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"plain text " * 50)
     with pytest.raises(Malformed):
         read_head(tmp_path / "file", ReaderLimits())
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    """A pipe that nobody writes to would never be opened."""
+    (tmp_path / "a.dcm").write_bytes(build().part10)
+    (tmp_path / "link").symlink_to("a.dcm")
+    (tmp_path / "nowhere").symlink_to("missing")
+    os.mkfifo(tmp_path / "pipe")
+    found, failed = read_objects([tmp_path])
+    assert [each.path.name for each in found] == ["a.dcm", "link"]
+    assert [each.file.name for each in failed] == ["nowhere"]
+    assert list(walk([tmp_path])) == [tmp_path / name for name in ("a.dcm", "link", "nowhere")]
+    [named] = read_objects([tmp_path / "pipe"])[1]
+    assert named.comment == "not a regular file"

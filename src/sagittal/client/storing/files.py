@@ -35,14 +35,21 @@ class ObjectFile:
 
 
 def walk(paths: Iterable[Path]) -> Iterator[Path]:
-    """Every file, folders walked in name order; symbolic links to folders are not followed."""
+    """Every file, folders walked in name order; symbolic links to folders are not followed.
+
+    Pipes, sockets and devices in folders are passed over: reading one may take for ever.
+    """
     for path in paths:
         if not path.is_dir():
             yield path
             continue
         for folder, folders, names in os.walk(path):
             folders.sort()
-            yield from (Path(folder, name) for name in sorted(names))
+            yield from (path for name in sorted(names) if not _is_special(path := Path(folder, name)))
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()  # a link that leads nowhere is a failure, which somebody tells
 
 
 def read_objects(paths: Sequence[Path]) -> tuple[list[ObjectFile], list[Stored]]:
@@ -63,6 +70,8 @@ def read_objects(paths: Sequence[Path]) -> tuple[list[ObjectFile], list[Stored]]
 
 def read_head(path: Path, limits: ReaderLimits) -> ObjectFile:
     """What a file holds. Raises Malformed (with `defect` not-dicom for a file of another kind), OSError."""
+    if _is_special(path):
+        raise Malformed("not-dicom", "not a regular file")
     with path.open("rb") as file:
         head = head_of(iter(lambda: file.read(_READ_BYTES), b""), limits)
         length = os.fstat(file.fileno()).st_size - head.data_set_offset
