@@ -149,6 +149,8 @@ class PduStream:
         except error:  # not all of it is there yet
             if pdu_left or view[position] == P_DATA:
                 self._tail = bytes(view[position:])
+                if not pdu_left and len(self._tail) >= 6 and (length := _PDU.unpack_from(self._tail)[1]) < 6:
+                    raise InvalidPDU(f"P-DATA-TF of {length} bytes, too few for one value") from None
             return position, -1, 0
         after = pdu_left - length - 4
         if pdu_left > self._data_max or length < 2 or after < 0 or 0 < after < 6:

@@ -108,3 +108,14 @@ def test_after_an_invalid_pdu_nothing_is_heard() -> None:
 def test_what_it_is_instead_is_told(head: bytes, words: str) -> None:
     (piece,) = read(head)
     assert isinstance(piece, Invalid) and words in str(piece.error)
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 5])
+def test_a_pdu_too_short_for_a_value_is_refused_by_its_head(length: int) -> None:
+    """What is waited for would never come: PS3.8 9.3.5.1 has six bytes before the value itself."""
+    pdu = b"\x04\0" + length.to_bytes(4, "big") + bytes(length)
+    (invalid,) = read(pdu)
+    assert isinstance(invalid, Invalid)
+    split = stream()
+    pieces = [piece for byte in pdu for piece in split.receive(memoryview(bytes([byte])))]
+    assert [type(piece) for piece in pieces][:1] == [Invalid]
