@@ -15,7 +15,6 @@ from sagittal.convert.overlaid import shown_frame
 from sagittal.convert.rendered import options_of
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Memo
-from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.films import seconds_a_frame
@@ -65,7 +64,7 @@ def rendered(
     if media_type == "text/html":
         return told, report.html(image.attributes).encode()
     if media_type == "image/svg+xml":
-        return told, waveform.svg(image.attributes, big_endian=not syntax(image.syntax_uid).little_endian).encode()
+        return told, waveform.svg(image.attributes).encode()
     over, asked = object_in(inputs[1]) if len(inputs) > 1 else None, options_of(options)
     if not image.count:
         raise NotAcceptable("the object has no frames to render")

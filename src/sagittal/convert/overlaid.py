@@ -80,6 +80,6 @@ def _alone(image: Image, number: int, options: Options) -> Picture:
 
 
 def _fraction(segmentation: Image, number: int) -> regions.Mask:
-    stored = segmentation.frame(number).stored
-    most = segmentation.attributes.number(0x0062000E) or 1.0 if stored.dtype != bool and stored.max() > 1 else 1.0
+    held, stored = segmentation.attributes, segmentation.frame(number).stored
+    most = 1.0 if held.text(0x00620001) == "BINARY" else held.number(0x0062000E) or float(max(stored.max(), 1))
     return np.clip(stored.astype(np.float64) / most, 0.0, 1.0)

@@ -13,7 +13,6 @@ import numpy as np
 
 from sagittal.convert import documents, report, reportpdf, waveform
 from sagittal.convert.overlaid import shown_frame
-from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, SagittalError
 from sagittal.pixels.films import seconds_a_frame
 from sagittal.pixels.images import Image
@@ -73,8 +72,7 @@ def document(inputs: Sequence[Input], objects: list[Told], media_type: str, link
         return reportpdf.pdf(image.attributes)
     if media_type == "text/html":
         return report.html(image.attributes, lambda sop_class, uid: links.get(uid, "")).encode()
-    big_endian = not syntax(image.syntax_uid).little_endian
-    return waveform.svg(image.attributes, big_endian=big_endian).encode()
+    return waveform.svg(image.attributes).encode()
 
 
 def encapsulated(inputs: Sequence[Input], objects: list[Told]) -> bytes:

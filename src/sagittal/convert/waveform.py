@@ -19,6 +19,7 @@ MM_A_SECOND, MM_A_MILLIVOLT = 25.0, 10.0
 _ROW_MM, _LEFT_MM, _TOP_MM = 30.0, 14.0, 16.0
 _POINTS_A_MM = 12  # more cannot be seen; extremes of what lies between are kept
 _KINDS = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
+_WORD = 2  # of OW, of any kind of samples
 _MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "nV": 1e-6}
 Samples = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -33,19 +34,19 @@ class Channel:
     frequency: float
 
 
-def channels(group: Attributes, *, big_endian: bool = False) -> list[Channel]:
+def channels(group: Attributes) -> list[Channel]:
     """The channels of one multiplex group (an item of Waveform Sequence). NotAcceptable for audio codings."""
     count, samples = group.integer(0x003A0005), group.integer(0x003A0010)
     interpretation = group.text(0x54001006)
     if interpretation not in _KINDS:
         raise NotAcceptable(f"waveform samples of kind {interpretation[:4]!r} are not drawn")
-    kind = np.dtype(_KINDS[interpretation]).newbyteorder(">" if big_endian else "<")
-    data = group.octets(0x54001010)
+    kind = np.dtype(_KINDS[interpretation]).newbyteorder("<")
+    data = group.octets(0x54001010, _WORD)
     whole = min(samples, len(data) // max(1, kind.itemsize * count)) if count else 0
     if not whole:
         raise NotAcceptable("the waveform has no samples")
     held = np.frombuffer(data, kind, whole * count).reshape(whole, count).astype(np.float64)
-    padding = group.octets(0x5400100A)
+    padding = group.octets(0x5400100A, _WORD)
     if len(padding) >= kind.itemsize:
         held[held == float(np.frombuffer(padding, kind, 1)[0])] = np.nan
     frequency = group.number(0x003A001A) or 1.0
@@ -69,12 +70,12 @@ def _channel(definition: Attributes, samples: Samples, frequency: float, place: 
     return Channel(label.removeprefix("Lead ").partition(" (")[0].strip(), units, scaled, frequency)
 
 
-def svg(instance: Attributes, *, big_endian: bool = False) -> str:
+def svg(instance: Attributes) -> str:
     """The first multiplex group with samples, which is the rhythm; title and scale above it."""
     problem = NotAcceptable("the object has no waveforms")
     for group in instance.items(0x54000100):
         try:
-            found = channels(group, big_endian=big_endian)
+            found = channels(group)
         except NotAcceptable as error:
             problem = error
             continue

@@ -19,6 +19,8 @@ from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.description import Description
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Open, Transcoding
+from sagittal.pixels.rendering.color import through_palette
+from sagittal.pixels.rendering.tables import palette_of
 from sagittal.pixels.transcode import Changes, Plan, Way, embedded_overlays
 
 if TYPE_CHECKING:
@@ -111,6 +113,8 @@ class Masking(Transcoding):
         if not image.count:
             raise NotAcceptable("an object whose frames can't be told apart can't be masked")
         options = options or Options()
+        if value is None and image.description.photometric == "PALETTE COLOR":
+            value = _darkest(image)
         self.plan = masked_plan(image.description, image.syntax_uid, to_syntax, rectangles, value, options)
 
     def _overlays(self) -> dict[str, Any]:
@@ -151,6 +155,20 @@ def _black(described: Description) -> float:
     if described.photometric == "MONOCHROME1":
         return described.highest
     return described.lowest if described.photometric == "MONOCHROME2" else 0
+
+
+def _darkest(image: Image) -> float:
+    """The index of the color nearest to black, of those that pixels can have."""
+    import numpy
+
+    described, tables = image.description, palette_of(image.attributes)
+    if tables is None:
+        return 0
+    first, last = tables[0].first, tables[0].first + len(tables[0].entries) - 1
+    indices = numpy.arange(max(first, described.lowest), min(last, described.highest) + 1)
+    if not len(indices):
+        return 0
+    return float(indices[through_palette(indices, tables).sum(axis=-1, dtype=int).argmin()])
 
 
 def _code(value: str, meaning: str) -> dict[str, Any]:

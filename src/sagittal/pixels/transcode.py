@@ -125,8 +125,8 @@ class Plan:
 
     def _lost(self, members: Mapping[str, Any], ratio: float, instance_uid: str) -> dict[str, Any]:
         name, method = _called(self.to_syntax)
-        was = _values(members, _LOSSY) == ["01"]
-        ratios, methods = (_values(members, _RATIO), _values(members, _METHOD)) if was else ([], [])
+        again, lossy = _values(members, _LOSSY) == ["01"], syntax(self.from_syntax).lossless is False
+        ratios, methods = _steps(members, _called(self.from_syntax)[1] if lossy else None) if again else ([], [])
         found: dict[str, Any] = {
             _LOSSY: {"vr": "CS", "Value": ["01"]},
             _RATIO: {"vr": "DS", "Value": [*ratios, round(ratio, 2)]},
@@ -140,7 +140,7 @@ class Plan:
         }
         if instance_uid:
             found[_INSTANCE] = {"vr": "UI", "Value": [instance_uid]}
-            found[_SOURCE] = {"vr": "SQ", "Value": [*_values(members, _SOURCE), _reference(members)]}
+            found[_SOURCE] = {"vr": "SQ", "Value": [*_values(members, _SOURCE), _reference(members, again or lossy)]}
         return found
 
 
@@ -151,6 +151,17 @@ def _called(uid: str) -> tuple[str, str]:
 
         return syntax(uid).name, CODINGS[uid].method
     return codec(uid).name, codec(uid).method
+
+
+def _steps(members: Mapping[str, Any], last: str | None) -> tuple[list[Any], list[Any]]:
+    """Ratio and method of each compression so far, as many of one as of the other: they go by their places
+    (C.7.6.1.1.5.2). Old images have ratios alone; then the syntax that it is in tells the `last` method, if any.
+    """
+    ratios, methods = (list((members.get(tag) or {}).get("Value") or []) for tag in (_RATIO, _METHOD))
+    missing = len(ratios) - len(methods)
+    if missing > 0:
+        return ratios, [*methods, *[None] * (missing - 1), last]
+    return [*ratios, *[None] * -missing], methods
 
 
 def _values(members: Mapping[str, Any], tag: str) -> list[Any]:
@@ -170,12 +181,13 @@ def _code(value: str, meaning: str) -> dict[str, Any]:
     }
 
 
-def _reference(members: Mapping[str, Any]) -> dict[str, Any]:
-    """An item of Source Image Sequence: the image as it was (PS3.16 CID 7202)."""
+def _reference(members: Mapping[str, Any], lossy: bool) -> dict[str, Any]:
+    """An item of Source Image Sequence: the image as it was, `lossy` already or not (PS3.16 CID 7202)."""
+    purpose = ("121330", "Lossy compressed predecessor") if lossy else ("121320", "Uncompressed predecessor")
     return {
         "00081150": {"vr": "UI", "Value": _values(members, _CLASS)},
         "00081155": {"vr": "UI", "Value": _values(members, _INSTANCE)},
-        "0040A170": {"vr": "SQ", "Value": [_code("121320", "Uncompressed predecessor")]},
+        "0040A170": {"vr": "SQ", "Value": [_code(*purpose)]},
     }
 
 

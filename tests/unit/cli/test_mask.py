@@ -67,6 +67,17 @@ def test_every_frame_is_set_there_and_nowhere_else(tmp_path: Path, syntax: str, 
     assert "LossyImageCompression" not in made
 
 
+def test_black_of_a_palette_is_its_darkest_color(tmp_path: Path) -> None:
+    tables = [bytes((200, 90, 0, 250)), bytes((9, 80, 100, 9)), bytes((9, 70, 0, 250))]
+    names = [f"{color}PaletteColorLookupTable" for color in ("Red", "Green", "Blue")]
+    colors = {f"{name}Descriptor": [4, 2, 8] for name in names}
+    colors |= {f"{name}Data": table for name, table in zip(names, tables, strict=True)}  # type: ignore[dict-item]
+    pixels = np.full((1, 4, 4), 5, np.uint8)
+    path = write(tmp_path / "a.dcm", pixels, PhotometricInterpretation="PALETTE COLOR", **colors)
+    run(path, "--rectangle", "0,0,2,2", "-o", tmp_path / "b.dcm")
+    assert dcmread(tmp_path / "b.dcm").pixel_array.tolist() == [[4, 4, 5, 5]] * 2 + [[5] * 4] * 2
+
+
 def test_value_and_uid(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", np.zeros((1, 4, 4), np.uint16))
     run(path, "--rectangle", "0,0,2,2", "--value", 700, "--keep-uid", "-o", tmp_path / "b.dcm")

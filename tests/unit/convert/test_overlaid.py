@@ -34,6 +34,32 @@ def segmentation(corpus_dir: Path, name: str) -> Image:
     return read(corpus_dir / "SEG" / f"highdicom__seg_image_sm_{name}.dcm")
 
 
+def fractions(tmp_path: Path, *stored: int, kind: str = "FRACTIONAL", most: int | None = 255) -> list[int]:
+    """The red of the pixels of a segmentation alone, whose color is told nowhere: it is white."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    held = Dataset()
+    held.file_meta = FileMetaDataset()
+    held.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    held.SOPClassUID, held.SOPInstanceUID = regions.SEGMENTATION, "2.25.1"
+    held.Rows, held.Columns, held.BitsAllocated, held.BitsStored, held.HighBit = 1, len(stored), 8, 8, 7
+    held.SamplesPerPixel, held.PixelRepresentation, held.PhotometricInterpretation = 1, 0, "MONOCHROME2"
+    held.SegmentationType, held.MaximumFractionalValue = kind, most
+    held.add_new(0x7FE00010, "OB", bytes(stored))
+    held.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    image = read(tmp_path / "seg.dcm")
+    return shown_frame(image, None, image.frame(1), PLAIN)[0][0, :, 0].tolist()  # type: ignore[no-any-return]
+
+
+def test_fractions_are_of_the_most_that_there_can_be(tmp_path: Path) -> None:
+    """PS3.3 C.8.20.2.3: whatever the greatest of a frame is."""
+    assert fractions(tmp_path, 0, 1, 0, 1) == [0, 1, 0, 1]
+    assert fractions(tmp_path, 0, 51, 255, 1) == [0, 51, 255, 1]
+    assert fractions(tmp_path, 0, 5, 10, 0, most=10) == [0, 128, 255, 0]
+    assert fractions(tmp_path, 0, 1, 1, 0, kind="BINARY", most=None) == [0, 255, 255, 0]
+
+
 def test_a_label_map_holds_the_segments_of_its_binary_twin(corpus_dir: Path) -> None:
     """The same segmentation of the same slide, as bit planes and as labels: each segment has the same pixels."""
     binary, labels = segmentation(corpus_dir, "control"), segmentation(corpus_dir, "control_labelmap")

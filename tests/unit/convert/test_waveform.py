@@ -82,10 +82,16 @@ def test_long_records_keep_their_extremes() -> None:
 
 
 def test_big_endian_samples() -> None:
-    held = group(np.array([[256]], ">i2"))
-    place = held["54001010"]["InlineBinary"]
-    (channel,) = channels(Attributes(held), big_endian=True)
-    assert place and channel.samples.tolist() == [pytest.approx(256 * 0.002 + 0.5)]
+    """Long ones are read as they are stored; short ones, and padding, are in the JSON, which has little endian."""
+    stored, padding = (
+        np.array([[256], [-2]], ">i2"),
+        {"vr": "OW", "InlineBinary": base64.b64encode(b"\xfe\xff").decode()},
+    )
+    inline = group(stored.astype("<i2"), **{"5400100A": padding})
+    bulk = inline | {"54001010": {"vr": "OW", "BulkDataURI": "?offset=0&length=4"}}
+    for held in (inline, bulk):
+        (channel,) = channels(Attributes(held, lambda at, length: stored.tobytes()[at : at + length], big_endian=True))
+        assert channel.samples[0] == pytest.approx(256 * 0.002 + 0.5) and np.isnan(channel.samples[1])
 
 
 @pytest.mark.parametrize("change", [{"54001006": member("MB")}, {"54001010": {"vr": "OW"}}, {"003A0005": member(0)}])

@@ -165,6 +165,36 @@ def test_a_second_loss_adds_to_the_first() -> None:
     assert "00080018" not in found
 
 
+@pytest.mark.parametrize(
+    ("ratios", "methods", "source", "told"),
+    [
+        (["5"], [], EXPLICIT_LE, [None, "ISO_10918_1"]),
+        (["5"], [], NEAR_LOSSLESS, ["ISO_14495_1", "ISO_10918_1"]),
+        (["5", "6"], [], NEAR_LOSSLESS, [None, "ISO_14495_1", "ISO_10918_1"]),
+        ([], ["ISO_15444_1"], EXPLICIT_LE, ["ISO_15444_1", "ISO_10918_1"]),
+        ([], [], NEAR_LOSSLESS, ["ISO_10918_1"]),
+    ],
+)
+def test_methods_stay_beside_their_ratios(ratios: Any, methods: Any, source: str, told: list[str | None]) -> None:
+    members = COMMENT | {"00282110": {"vr": "CS", "Value": ["01"]}}
+    members |= {"00282112": {"vr": "DS", "Value": ratios}, "00282114": {"vr": "CS", "Value": methods}}
+    found = transcode.plan(RGB, source, JPEG_BASELINE).changes(members, 8.0).members
+    assert found["00282114"]["Value"] == told
+    assert found["00282112"]["Value"] == [*(ratios or [None] * len(methods)), 8.0]
+
+
+@pytest.mark.parametrize(
+    ("source", "before", "code"),
+    [(EXPLICIT_LE, "00", "121320"), (EXPLICIT_LE, "01", "121330"), (NEAR_LOSSLESS, "00", "121330")],
+)
+def test_a_predecessor_is_called_uncompressed_only_if_it_lost_nothing(source: str, before: str, code: str) -> None:
+    """PS3.16 CID 7202."""
+    members = COMMENT | {"00282110": {"vr": "CS", "Value": [before]}}
+    found = transcode.plan(RGB, source, JPEG_BASELINE).changes(members, 8.0, "2.25.2").members
+    (reference,) = found["00082112"]["Value"]
+    assert reference["0040A170"]["Value"][0]["00080100"]["Value"] == [code]
+
+
 def test_decompressing_does_not_hide_the_loss() -> None:
     made = transcode.plan(replace(RGB, photometric="YBR_FULL_422"), JPEG_BASELINE, EXPLICIT_LE)
     assert not made.loses

@@ -86,7 +86,7 @@ def _text(row: dict[str, Any]) -> str:
         f"instances, {row['images']} images, {row['frames']} frames (at most {row['frames_most']})"
     ]
     matrices = [f"{one['columns']} x {one['rows']}: {one['images']}" for one in row["matrices"]]
-    bits = [f"{one['stored']} of {one['allocated']}: {one['images']}" for one in row["bits"]]
+    bits = [f"{_bits(one)}: {one['images']}" for one in row["bits"]]
     colours = [f"{one['name']}: {one['images']}" for one in row["photometric_interpretations"]]
     for head, found in (("matrices", matrices), ("bits", bits), ("photometric", colours)):
         if found:
@@ -95,3 +95,8 @@ def _text(row: dict[str, Any]) -> str:
         ratio = f", compression {one['compression_ratio']}" if one["compression_ratio"] else ""
         lines.append(f"  {one['name']}: {one['instances']}{ratio}")
     return "\n".join(lines)
+
+
+def _bits(one: dict[str, Any]) -> str:
+    """Bits Stored of Bits Allocated; floats and doubles have the latter alone."""
+    return f"{one['stored']} of {one['allocated']}" if one["stored"] else f"{one['allocated']}"

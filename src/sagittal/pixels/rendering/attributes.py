@@ -83,31 +83,33 @@ class Attributes:
         members = found if isinstance(found, dict) else {}
         return Attributes(members, self._fetch, big_endian=self._big_endian)
 
-    def octets(self, tag: int) -> bytes:
-        """A value of bytes, wherever it is; in the byte order of the data set."""
+    def octets(self, tag: int, word: int = 1) -> bytes:
+        """A value of bytes, wherever it is; its words of `word` bytes in little endian, whatever the data set has.
+
+        Those of OB are octets, so that nothing is swapped.
+        """
         member = self._members.get(f"{tag:08X}", {})
-        if "InlineBinary" in member:
+        if "InlineBinary" in member:  # in little endian already (PS3.18 F.2.7); bulk data is as it is stored
             return base64.b64decode(member["InlineBinary"])
         place = _PLACE.search(member.get("BulkDataURI", ""))
-        return self._fetch(int(place[1]), int(place[2])) if place else b""
+        octets = self._fetch(int(place[1]), int(place[2])) if place else b""
+        if word == 1 or not self._big_endian or member.get("vr") == "OB":
+            return octets
+        return np.frombuffer(octets[: len(octets) // word * word], f"u{word}").byteswap().tobytes()
 
     def words(self, tag: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
         """A value of 16-bit words as unsigned numbers, shape (count,): OW, or US and SS as LUT data comes too."""
         held = self.values(tag)
         if held:
             return np.array([int(value) & 0xFFFF for value in held], np.uint16)
-        octets = self.octets(tag)
-        # JSON's InlineBinary is in little endian whatever the syntax (PS3.18 F.2.7); bulk data as it is stored.
-        inline = "InlineBinary" in self._members.get(f"{tag:08X}", {})
-        kind = ">u2" if self._big_endian and not inline else "<u2"
-        return np.frombuffer(octets[: len(octets) // 2 * 2], kind).astype(np.uint16)
+        octets = self.octets(tag, 2)
+        return np.frombuffer(octets[: len(octets) // 2 * 2], "<u2").astype(np.uint16)
 
     def floats(self, tag: int, kind: str) -> np.ndarray[Any, np.dtype[Any]]:
         """A value of floats (`f4` or `f8`), shape (count,)."""
-        octets = self.octets(tag)
-        order = ">" if self._big_endian and "InlineBinary" not in self._members.get(f"{tag:08X}", {}) else "<"
         size = int(kind[1:])
-        return np.frombuffer(octets[: len(octets) // size * size], order + kind).astype(kind)
+        octets = self.octets(tag, size)
+        return np.frombuffer(octets[: len(octets) // size * size], f"<{kind}").astype(kind)
 
     def _bulk_numbers(self, tag: int) -> list[float]:
         member = self._members.get(f"{tag:08X}", {})
@@ -117,9 +119,9 @@ class Attributes:
         if kind is None:
             texts = self.octets(tag).decode("latin-1").split("\\") if member.get("vr") in ("DS", "IS") else []
             return [float(text) for text in texts if text.strip()]
-        order = ">" if self._big_endian else "<"
-        octets, size = self.octets(tag), int(kind[1:])
-        return [float(value) for value in np.frombuffer(octets[: len(octets) // size * size], order + kind)]
+        size = int(kind[1:])
+        octets = self.octets(tag, size)
+        return [float(value) for value in np.frombuffer(octets[: len(octets) // size * size], f"<{kind}")]
 
 
 def functional_groups(instance: Attributes, frame: int, macro: int) -> Attributes:

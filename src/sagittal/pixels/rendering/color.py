@@ -55,8 +55,7 @@ def rgb_of(instance: Attributes, stored: np.ndarray[Any, Any], photometric: str,
 def through_palette(values: np.ndarray[Any, Any], tables: tuple[Table, Table, Table]) -> Octets:
     """Indices to colors."""
     columns = []
-    for table in tables:
-        octets = to_octets(table)
+    for table, octets in zip(tables, to_octets(tables), strict=True):
         places = np.clip(values.astype(np.int64) - table.first, 0, len(octets) - 1)
         columns.append(octets[places])
     return np.stack(columns, axis=-1)

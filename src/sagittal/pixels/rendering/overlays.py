@@ -58,15 +58,16 @@ def _embedded(holder: Attributes, base: int, raw: np.ndarray[Any, Any] | None) -
 
 
 def _own(holder: Attributes, base: int, frame: int, rows: int, columns: int) -> Mask | None:
-    data = holder.octets(base | 0x3000)
+    data = holder.octets(base | 0x3000, 2)
     if not data:
         return None
-    count = holder.integer(base | 0x0015, 1)
-    number = frame - (holder.integer(base | 0x0051, 1) if count > 1 else 1)
-    if count > 1 and not 0 <= number < count:
+    count, number = holder.integer(base | 0x0015, 1), 0
+    if count > 1 or base | 0x0051 in holder:  # else it says of no frame that it is the one
+        number = frame - holder.integer(base | 0x0051, 1)
+    if not 0 <= number < max(count, 1):
         return None
     size = rows * columns
-    start = number * size if count > 1 else 0
+    start = number * size
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[start : start + size]
     if len(bits) < size:
         return None

@@ -5,6 +5,8 @@ PS3.3 C.7.6.3.1.5, C.7.9.2, C.11.1.1.1, C.11.2.1.1. Deliberately not here: where
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,34 +53,39 @@ def palette_of(instance: Attributes) -> tuple[Table, Table, Table] | None:
             return None
         count, first, bits = described[0] & 0xFFFF or ENTRIES_MAX, described[1], described[2]
         words = instance.words(0x00281201 + n)
-        if not len(words):
-            words = expanded(instance.words(0x00281221 + n), count)
-            entries = words
-        else:
-            entries = _entries(words, count, bits)
+        entries = _entries(words, count, bits) if len(words) else _unfolded(instance.words(0x00281221 + n), count, bits)
         if not len(entries):
             return None
         found.append(Table(_first(first, signed=instance.integer(0x00280103) == 1), entries, bits))
     return found[0], found[1], found[2]
 
 
-def to_octets(table: Table) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The entries as 8-bit colors. 16-bit tables whose data has 8 significant bits are met too."""
-    entries = table.entries
-    if table.bits > 8 and (len(entries) == 0 or int(entries.max()) > 255):
-        return (entries >> 8).astype(np.uint8)
-    return entries.astype(np.uint8)
+def to_octets(tables: Sequence[Table]) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """The entries of a palette as 8-bit colors. 16-bit tables are met too of which none uses more than 8 bits."""
+    wide = any(int(table.entries.max(initial=0)) > 255 for table in tables)
+    return [(table.entries >> 8 if wide and table.bits > 8 else table.entries).astype(np.uint8) for table in tables]
 
 
-def expanded(segments: Words, count_max: int) -> Words:
-    """Segmented palette data made plain (PS3.3 C.7.9.2): discrete, linear and indirect segments."""
-    data = segments.tolist()
+def _unfolded(words: Words, count: int, bits: int) -> Words:
+    """Segments of 8-bit entries are octets, as in the well-known palettes (PS3.6 B.1); met too: a word for each."""
+    if bits <= 8:
+        with suppress(PixelsUndecodable):
+            entries = expanded(words.view(np.uint8), count)
+            if len(entries) == count:
+                return entries
+    return expanded(words, count)
+
+
+def expanded(segments: np.ndarray[Any, np.dtype[Any]], count_max: int) -> Words:
+    """Segmented palette data, words or octets, made plain (PS3.3 C.7.9.2): discrete, linear and indirect segments."""
+    data, bits = segments.tolist(), segments.itemsize * 8
     made: list[int] = []
-    _expand(data, 0, len(data), made, count_max, indirect=True)
+    _expand(data, 0, len(data), made, count_max, bits)
     return np.array(made[:count_max], np.uint16)
 
 
-def _expand(data: list[int], at: int, end: int, made: list[int], count_max: int, *, indirect: bool) -> None:
+def _expand(data: list[int], at: int, end: int, made: list[int], count_max: int, bits: int) -> None:
+    """Segments from `at` to `end`. `bits` of a number of theirs; 0: none may be indirect."""
     while at + 1 < end and len(made) < count_max:
         opcode, length = data[at], data[at + 1]
         if opcode == 0:
@@ -90,10 +97,10 @@ def _expand(data: list[int], at: int, end: int, made: list[int], count_max: int,
             start, stop = made[-1], data[at + 2]
             made += [start + round((stop - start) * n / length) for n in range(1, length + 1)] if length else []
             at += 3
-        elif opcode == 2 and indirect and at + 3 < end:
-            place = data[at + 2] | data[at + 3] << 16
+        elif opcode == 2 and bits and at + 1 + 32 // bits < end:
+            place = sum(data[at + 2 + n] << n * bits for n in range(32 // bits))  # the lowest bits come first
             _segments(data, place, length, made, count_max)
-            at += 4
+            at += 2 + 32 // bits
         else:
             raise PixelsUndecodable(f"segment type {opcode} of the palette is unknown")
 
@@ -104,7 +111,7 @@ def _segments(data: list[int], at: int, count: int, made: list[int], count_max: 
         if at + 1 >= len(data):
             raise PixelsUndecodable("an indirect segment of the palette leads outside it")
         end = at + (2 + data[at + 1] if data[at] == 0 else 3)
-        _expand(data, at, end, made, count_max, indirect=False)
+        _expand(data, at, end, made, count_max, 0)
         at = end
 
 

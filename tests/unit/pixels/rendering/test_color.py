@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from pydicom import dcmread
+from pydicom.data import get_palette_files
 
 from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.pixels.rendering.attributes import Attributes
@@ -55,6 +57,36 @@ def test_16_bit_tables_that_hold_8_significant_bits() -> None:
     data = words(0, 100, 255)
     shown = rgb_of(palette(3, 0, 16, data, data, data), np.array([[0, 1, 2]]), "PALETTE COLOR", 8)
     assert shown[0, :, 0].tolist() == [0, 100, 255]
+
+
+def test_a_dark_table_beside_bright_ones_stays_dark() -> None:
+    dark, bright = words(200, 200), words(0, 0xFFFF)
+    shown = rgb_of(palette(2, 0, 16, dark, bright, bright), np.array([[0, 1]]), "PALETTE COLOR", 8)
+    assert shown.tolist() == [[[0, 0, 0], [0, 255, 255]]]
+
+
+@pytest.mark.parametrize("name", ["spring", "fall"])
+def test_segments_of_octets_as_in_the_well_known_palettes(name: str) -> None:
+    """PS3.6 B.1: segmented, 8-bit entries; each color is a line from its first entry to its last."""
+    (file,) = get_palette_files(f"{name}.dcm")
+    told = dcmread(file, force=True)
+    data = [told[0x00281221 + n].value for n in range(3)]
+    shown = rgb_of(palette(256, 0, 8, *data, segmented=True), np.arange(256)[None], "PALETTE COLOR", 8)
+    lines = [np.linspace(octets[2], octets[5], 256).round() for octets in data]
+    assert np.array_equal(shown[0], np.stack(lines, axis=-1))
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_indirect_segments_of_octets(big_endian: bool) -> None:
+    octets = bytes((0, 2, 7, 9, 1, 2, 11, 2, 2, 0, 0, 0, 0, 0))  # 7 9; in two steps to 11; both again; padding
+    swapped = b"".join(octets[at : at + 2][::-1] for at in range(0, len(octets), 2))
+    held = palette(8, 0, 8, *[swapped if big_endian else octets] * 3, segmented=True, big_endian=big_endian)
+    assert rgb_of(held, np.arange(8)[None], "PALETTE COLOR", 8)[0, :, 1].tolist() == [7, 9, 10, 11] * 2
+
+
+def test_segments_of_words_with_entries_of_8_bits() -> None:
+    held = palette(4, 0, 8, *[words(0, 3, 5, 6, 7, 1, 1, 250)] * 3, segmented=True)
+    assert rgb_of(held, np.arange(4)[None], "PALETTE COLOR", 8)[0, :, 0].tolist() == [5, 6, 7, 250]
 
 
 def test_segmented_palettes() -> None:

@@ -156,6 +156,35 @@ def test_overlays_of_several_frames() -> None:
     assert places == [[[0, 1]], [[0, 0]], []]
 
 
+@pytest.mark.parametrize(
+    ("more", "on"),
+    [
+        ({}, [1, 2, 3]),
+        ({"t60000015": [1]}, [1, 2, 3]),
+        ({"t60000051": [2]}, [2]),
+        ({"t60000015": [1], "t60000051": [2]}, [2]),
+    ],
+)
+def test_an_overlay_of_one_frame_lies_over_the_one_it_names(more: dict[str, Any], on: list[int]) -> None:
+    """PS3.3 C.9.2: Image Frame Origin."""
+    held, found = made(**overlay(1, 1, [1]), **more), []
+    for number in (1, 2, 3):
+        frame = Frame(held, number, np.zeros((4, 6), np.uint16), Description(4, 6, frames=3))
+        found += [number] if (render(frame, Options())[0] == 255).any() else []
+    assert found == on
+
+
+@pytest.mark.parametrize(("vr", "stored"), [("OW", b"\x00\x01\x80\x00"), ("OB", b"\x01\x00\x00\x80")])
+def test_overlay_data_of_big_endian_data_sets(vr: str, stored: bytes) -> None:
+    """Words are the other way round where they lie in the data set; octets are not."""
+    members = {"60000010": [4], "60000011": [8], "60000040": ["G"], "60000050": [1, 1]}
+    held: dict[str, Any] = {tag: {"vr": "XX", "Value": value} for tag, value in members.items()}
+    held["60003000"] = {"vr": vr, "BulkDataURI": "?offset=0&length=4"}
+    instance = Attributes(held, lambda at, length: stored[at : at + length], big_endian=True)
+    frame = Frame(instance, 1, np.zeros((4, 8), np.uint16), Description(4, 8))
+    assert np.argwhere(render(frame, Options())[0] == 255).tolist() == [[0, 0], [3, 7]]
+
+
 def ramp_frame(instance: Attributes = made()) -> Frame:  # noqa: B008
     return Frame(instance, 1, RAMP.astype(np.uint16), Description(6, 8))
 
