@@ -215,6 +215,43 @@ def test_wado_uri_by_transfer_syntax(web, originals):
         same(sent, originals[CT])
 
 
+JPEG_LS = "1.2.840.10008.1.2.4.80"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "accept", "media_type"),
+    [
+        ({}, f"application/dicom; transfer-syntax={JPEG_LS}", "application/dicom"),
+        (
+            {},
+            f"application/dicom; transfer-syntax=1.2.3, application/dicom; transfer-syntax={JPEG_LS}",
+            "application/dicom",
+        ),
+        ({"contentType": f"application/dicom; transfer-syntax={JPEG_LS}"}, "*/*", "application/dicom"),
+        ({"transferSyntax": JPEG_LS}, "text/html, */*;q=0.8", "application/dicom"),
+        ({}, f"image/png;q=0.5, application/dicom; transfer-syntax={JPEG_LS}", "application/dicom"),
+        ({}, f"*/*, application/dicom; transfer-syntax={JPEG_LS}", "application/dicom"),
+        ({}, f"text/html, application/dicom; transfer-syntax={JPEG_LS};q=0.1", "application/dicom"),
+        ({}, "image/png, application/dicom;q=0.5", "image/png"),
+        ({}, "*/*, application/dicom;q=0.5", "image/jpeg"),
+        ({"contentType": "image/png,application/dicom"}, "application/dicom", "image/png"),
+        ({"contentType": "image/gif", "rows": 3}, "application/dicom", "image/gif"),
+    ],
+)
+def test_wado_uri_gives_the_best_of_what_is_taken(
+    web: httpx.Client, originals: Any, parameters: dict[str, Any], accept: str, media_type: str
+) -> None:
+    """Objects in the syntax that is named, pictures where they are wanted more."""
+    study, series, instance = uids(originals[CT])
+    asked = {"requestType": "WADO", "studyUID": study, "seriesUID": series, "objectUID": instance}
+    answer = web.get("/wado", params=asked | parameters, headers={"accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+    if media_type == "application/dicom":
+        sent = pydicom.dcmread(io.BytesIO(answer.content))
+        assert sent.file_meta.TransferSyntaxUID == JPEG_LS
+        same(sent, originals[CT])
+
+
 def picture(answer: httpx.Response) -> Image.Image:
     assert answer.status_code == 200, answer.text
     return Image.open(io.BytesIO(answer.content))

@@ -8,7 +8,7 @@ import pytest
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG_2000_LOSSLESS, JPEG_BASELINE
 from sagittal.errors import BadRequest, NotAcceptable
-from sagittal.web.wire.accept import DICOM, OCTET_STREAM, Offer, accepted, choose, media_type
+from sagittal.web.wire.accept import DICOM, OCTET_STREAM, Offer, accepted, accepts, choose, media_type
 
 J2K = [Offer("image/jp2", JPEG_2000_LOSSLESS), Offer(OCTET_STREAM, JPEG_2000_LOSSLESS)]
 NATIVE = [Offer(OCTET_STREAM, EXPLICIT_LE)]
@@ -108,3 +108,29 @@ def test_what_is_remembered_is_given_anew_and_within_its_limit() -> None:
         accepted(["image/png;q=0.5, image/jpeg"], ranges_max=1)
     long = ", ".join(f"image/x-{number}" for number in range(60)) + f", image/{'y' * 2000}"
     assert [each.type for each in accepted([long])] == long.split(", ")
+
+
+@pytest.mark.parametrize(
+    ("accept", "answer"),
+    [
+        ("image/*, image/jpeg;q=0", "image/png"),
+        ("image/jpeg;q=0, */*", "image/png"),
+        ("*/*, image/jpeg;q=0.1", "image/png"),
+        ("*/*;q=0.5, image/jpeg;q=0.1, image/png;q=0.2", "image/gif"),
+        ("*/*;q=0.1, image/*;q=0", "text/html"),
+        ("*/*;q=0.5, image/png", "image/png"),
+        ("*/*, image/png", "image/jpeg"),
+        ("image/jpeg;q=0", None),
+        ('*/*, multipart/related;type="image/jpeg";q=0', "image/jpeg"),
+        ("*/*, image/jpeg;transfer-syntax=1.2.840.10008.1.2.4.50;q=0.5", "image/jpeg"),
+    ],
+)
+def test_a_narrower_range_goes_before_a_wider_one(accept: str, answer: str | None) -> None:
+    """RFC 9110 12.5.1: the quality of a type is that of the most specific range."""
+    assert accepts(accepted([accept]), "image/jpeg", "image/png", "image/gif", "text/html") == answer
+
+
+def test_parts_and_objects_that_are_excluded() -> None:
+    parts = accepted(['multipart/related; type="*/*", multipart/related; type="image/jp2"; q=0'])
+    assert choose(parts, J2K, single=True).offer.type == OCTET_STREAM
+    assert choose(accepted(["*/*, image/jp2;q=0"]), J2K, single=True).offer.type == OCTET_STREAM

@@ -59,6 +59,7 @@ def test_unchanged(tmp_path: Path) -> None:
     [
         (address(HELD, "&contentType=text/plain"), 406, "image/jpeg"),
         (address(HELD, DICOM + "&transferSyntax=1.2.3"), 406, "1.2.840.10008.1.2.4.90"),
+        (address(HELD, "&contentType=image/jpeg&transferSyntax=1.2.840.10008.1.2.4.80"), 400, "transferSyntax is for"),
         (address(HELD, DICOM + "&anonymize=yes"), 406, "de-identified"),
         (address(HELD, DICOM + "&frameNumber=1"), 400, "frameNumber"),
         (address(HELD, DICOM + "&windowCenter=1"), 400, "windowCenter"),

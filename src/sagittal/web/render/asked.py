@@ -7,7 +7,7 @@ those of the RESTful services; WADO-URI has others, and makes an `Asked` of its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +139,7 @@ def chosen(ranges: Sequence[MediaType], offers: Sequence[str], what: str) -> tup
     singles = [wanted for wanted in ranges if not wanted.multipart]
     if (type_ := accepts(singles, *offers)) is not None:
         return type_, False
-    roots = [MediaType(wanted.root, {}, wanted.q) for wanted in ranges if wanted.multipart]
+    roots = [replace(wanted, type=wanted.root) for wanted in ranges if wanted.multipart]
     if (type_ := accepts(roots, *offers)) is not None:
         return type_, True
     raise NotAcceptable(f"{what} is rendered as {', '.join(offers)}")

@@ -1,8 +1,8 @@
 """WADO-URI: one object by query parameters (PS3.18 9), `/wado?requestType=WADO&studyUID=…&seriesUID=…&objectUID=…`.
 
-Answered: application/dicom in the transfer syntax that is named, or Explicit VR Little Endian (9.5.2.1.1, the default);
-or a rendered media type, which is the default (9.5.2.2) where the client names none. Parameters of rendering make no
-sense with application/dicom and are refused.
+Answered: application/dicom in the transfer syntax that is named, by transferSyntax or as a parameter of the media type,
+or Explicit VR Little Endian (9.5.2.1.1, the default); or a rendered media type, which is the default (9.5.2.2) where
+the client names none. Parameters of rendering make no sense with application/dicom and are refused.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from sagittal.errors import BadRequest, NotAcceptable
+from sagittal.web.render.kinds import kind_of
 from sagittal.web.render.uri import PARAMETERS, RenderedUri
 from sagittal.web.retrieve.wado import Wado, object_choice
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM, MediaType, accepted
+from sagittal.web.wire.accept import DICOM, MediaType, accepted, accepts
 from sagittal.web.wire.conditions import entity_tag, unchanged
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
     from sagittal.web.house import House
@@ -47,15 +50,33 @@ class WadoUri:
         refs = await self._archive.instances(
             request.scope["principal"], study_uid=study, series_uid=series, sop_instance_uids=[instance]
         )
-        ref, syntax_uid = refs[0], given.get("transferSyntax", "")
-        if not any(wanted.type == DICOM for wanted in ranges) and not syntax_uid:
+        ref = refs[0]
+        wanted = _of_objects(ranges, kind_of(ref).types, given.get("transferSyntax", ""))
+        if not wanted:
             return await self._rendered.answer(request, ref, given, ranges)
         if PARAMETERS & given.keys():
             raise BadRequest(f"{min(PARAMETERS & given.keys())} is for rendered images, not for {DICOM}")
-        wanted = MediaType(DICOM, {"transfer-syntax": syntax_uid} if syntax_uid else {})
-        offer = object_choice([wanted], ref.syntax_uid, single=True).offer
+        offer = object_choice(wanted, ref.syntax_uid, single=True).offer
         tag = entity_tag(ref.digest, ref.revision, offer.syntax)
         return unchanged(request, tag) or self._wado.alone(request, ref, offer, tag)
+
+
+def _of_objects(ranges: Sequence[MediaType], pictures: Sequence[str], syntax_uid: str) -> list[MediaType]:
+    """What is taken of application/dicom, if the object is wanted and not a picture of it.
+
+    It is when it is named, and no picture before it; `*/*` means pictures (9.5.2.2) unless a transfer syntax is told.
+    """
+    named = [wanted for wanted in ranges if wanted.type == DICOM]
+    if syntax_uid:
+        if not accepts(ranges, DICOM):
+            raise BadRequest(f"transferSyntax is for {DICOM}, which contentType or Accept does not name")
+        return [MediaType(DICOM, {"transfer-syntax": syntax_uid})]
+    if named:
+        before = ranges[: ranges.index(named[0])]
+        better = [wanted for wanted in before if wanted.type != "*/*" or wanted.q > named[0].q]
+        if accepts(better, *pictures):
+            return []
+    return named
 
 
 def _parameters(request: Request) -> dict[str, str]:

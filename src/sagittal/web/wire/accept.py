@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE
@@ -66,6 +66,7 @@ class MediaType:
     type: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     q: float = 1.0
+    but: tuple[str, ...] = ()  # ranges within this one that the client wants otherwise, or not at all
 
     @property
     def multipart(self) -> bool:
@@ -79,6 +80,10 @@ class MediaType:
     @property
     def syntax(self) -> str | None:
         return self.parameters.get("transfer-syntax")
+
+    def covers(self, type_: str) -> bool:
+        """Whether a media type, of the parts where it is multipart, is one of those meant here."""
+        return _covers(self.root, type_) and not any(_covers(other, type_) for other in self.but)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,20 @@ def _read(given: tuple[str, ...], ranges_max: int) -> Sequence[MediaType]:
             continue
     if not texts:
         return [MediaType("*/*")]
-    return sorted((r for r in ranges if r.q > 0), key=lambda r: -r.q)
+    return sorted((_narrowed(r, ranges) for r in ranges if r.q > 0), key=lambda r: -r.q)
+
+
+def _narrowed(one: MediaType, ranges: Sequence[MediaType]) -> MediaType:
+    """A range without the narrower ones, which go before it whatever its quality (RFC 9110 12.5.1)."""
+    if "*" not in one.root:
+        return one
+    narrower = (
+        other.root
+        for other in ranges
+        if other.multipart == one.multipart and other.q < one.q and other.syntax is None
+        and other.root != one.root and _covers(one.root, other.root)
+    )  # fmt: skip
+    return replace(one, but=tuple(narrower))
 
 
 # A client says the same with each of its requests, and reading it costs more than finding what is asked for.
@@ -194,7 +212,7 @@ def accepts(ranges: Iterable[MediaType], *types: str) -> str | None:
     """The first of `types` that a range takes, in the order of the ranges."""
     for wanted in ranges:
         for type_ in types:
-            if _covers(wanted.type, type_):
+            if not wanted.multipart and wanted.covers(type_):
                 return type_
     return None
 
@@ -207,7 +225,7 @@ def _covers(range_: str, type_: str) -> bool:
 
 
 def _takes(wanted: MediaType, offer: Offer) -> bool:
-    if not _covers(wanted.root, offer.type):
+    if not wanted.covers(offer.type):
         return False
     syntax = wanted.syntax
     if syntax == ANY_SYNTAX or (syntax is None and wanted.root.endswith(("*", "/"))):
