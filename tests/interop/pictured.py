@@ -70,7 +70,7 @@ def objects() -> dict[str, Any]:
     color[:, :15, 0] = color[:, 15:, 2] = 255
     ct = image(1, RAMP, **window, **PLANE)
     made = {"ct": ct, "frames": image(2, frames, "7.2", FrameTime=250), "color": image(3, color, "7")}
-    made |= _over(ct) | {"labels": _labels(ct, made["frames"])} | _without_image(ct)
+    made |= _over(ct) | {"labels": _labels(ct, made["frames"]), "marked": _marked(made["frames"])} | _without_image(ct)
     return made | {"plan": dataset(11, "481.5", RTPlanLabel="P")}
 
 
@@ -119,6 +119,25 @@ def _labels(ct: Any, frames: Any) -> Any:
     made.PerFrameFunctionalGroupsSequence = [
         item(DerivationImageSequence=[item(SourceImageSequence=[source])]) for source in (reference(ct), third)
     ]
+    return made
+
+
+def _marked(frames: Any) -> Any:
+    """A segmentation of two frames, over the first and the third of an image."""
+    mask = np.zeros((2, 32, 40), np.uint8)
+    mask[:, :8] = 1
+    made = image(13, mask, "66.4", SegmentationType="FRACTIONAL", MaximumFractionalValue=1)
+    made.SegmentSequence = [item(SegmentNumber=1, SegmentLabel="top")]
+    made.PerFrameFunctionalGroupsSequence = []
+    for number in (1, 3):
+        source = reference(frames)
+        source.ReferencedFrameNumber = number
+        made.PerFrameFunctionalGroupsSequence.append(
+            item(
+                DerivationImageSequence=[item(SourceImageSequence=[source])],
+                SegmentIdentificationSequence=[item(ReferencedSegmentNumber=1)],
+            )
+        )
     return made
 
 

@@ -115,6 +115,33 @@ def test_moving_pictures(held: dict[str, str]) -> None:
         assert opened.info["duration"] == 250
 
 
+def test_what_lies_over_frames_of_one_image_moves(held: dict[str, str]) -> None:
+    answer = get(held["marked"] + "/rendered", "image/gif", window="128,256")
+    film = Image.open(io.BytesIO(answer.content))
+    assert (answer.status_code, getattr(film, "n_frames", 1), film.size) == (200, 2, (40, 32))
+    for number, level in ((0, 10), (1, 250)):  # the first and the third frame of three
+        film.seek(number)
+        shown = np.asarray(film.convert("RGB")).astype(int)
+        assert np.abs(shown[-1, -1] - level).max() <= 3 and shown[0, 0, 0] > shown[0, 0, 1] + 50
+
+
+def test_what_lies_over_several_images_does_not_move(held: dict[str, str]) -> None:
+    """It is one picture then, or parts: a frame of it is no frame of the image."""
+    for accept in ("image/gif", "image/webp"):
+        answer = get(held["labels"] + "/rendered", accept)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, accept)
+        assert getattr(Image.open(io.BytesIO(answer.content)), "n_frames", 1) == 1
+    refused = get(held["labels"] + "/frames/1,2/rendered", "image/gif")
+    assert refused.status_code == 406 and "multipart/related" in refused.json()["detail"]
+    assert get(held["labels"] + "/frames/1,2/rendered", "image/png").status_code == 200
+    study, _, rest = held["labels"].partition("/dicom-web/studies/")[2].partition("/series/")
+    series, _, instance = rest.partition("/instances/")
+    asked = {"requestType": "WADO", "studyUID": study, "seriesUID": series, "objectUID": instance}
+    server = held["labels"].partition("/dicom-web")[0]
+    still = get(server + "/wado", "*/*", contentType="image/gif", **asked)
+    assert (still.status_code, getattr(Image.open(io.BytesIO(still.content)), "n_frames", 1)) == (200, 1)
+
+
 def test_color(held: dict[str, str]) -> None:
     shown = picture(held["color"] + "/rendered")
     assert shown[0, 0].tolist() == [255, 0, 0] and shown[0, -1].tolist() == [0, 0, 255]

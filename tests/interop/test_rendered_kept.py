@@ -155,6 +155,20 @@ async def test_a_thumbnail_of_what_lies_over_an_image_follows_the_image(tmp_path
 
 
 @on_a_loop
+@pytest.mark.parametrize("name", ["state", "segmentation"])
+async def test_what_a_client_has_is_of_the_image_beneath_too(tmp_path: Path, name: str) -> None:
+    async with opened(tmp_path) as ours:
+        over = (await ours.store(name))[name]
+        alone, _ = await ours.made(f"{over}/thumbnail")
+        has = {"if-none-match": alone.headers["etag"]}
+        assert (await ours.made(f"{over}/thumbnail", **has))[0].status_code == 304
+        await ours.store("ct")
+        laid, _ = await ours.made(f"{over}/thumbnail", **has)
+        assert laid.status_code == 200 and laid.content != alone.content
+        assert (await ours.made(f"{over}/thumbnail", **{"if-none-match": laid.headers["etag"]}))[0].status_code == 304
+
+
+@on_a_loop
 async def test_who_may_not_get_sees_no_kept_picture(tmp_path: Path) -> None:
     def table(**verbs: frozenset[str]) -> Callable[[], dict[str, Principal]]:
         who = {hashlib.sha256(n.encode()).hexdigest(): Principal(n, "token", may) for n, may in verbs.items()}

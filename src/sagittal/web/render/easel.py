@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sagittal.errors import NotFound
+from sagittal.errors import NotAcceptable, NotFound
 from sagittal.web.render.asked import Asked
 from sagittal.web.render.kinds import IMAGE, MOVIE, OVER, kind_of
 from sagittal.web.wire.stream import unless_gone
@@ -72,6 +72,8 @@ class Easel:
     ) -> bytes:
         """Frames as one moving picture."""
         refs, _ = await self._subject(principal, ref, 1, asked)
+        if refs[0] is not ref:
+            raise NotAcceptable("frames over several images don't move: take them as parts (multipart/related)")
         name = _name(refs, list(frames), media_type, asked.key)
         more = {"frames": list(frames), "media_type": media_type, "options": asked.options, "quality": asked.quality}
         make = partial(self._made, "moving", principal, refs, background=True, **more)
@@ -102,6 +104,16 @@ class Easel:
     async def encapsulated(self, principal: Principal, ref: InstanceRef) -> bytes:
         """The document that an object encapsulates, without padding."""
         return await self._made("encapsulated", principal, [ref])
+
+    async def others(self, principal: Principal, ref: InstanceRef, frame: int, asked: Asked) -> list[object]:
+        """What tells the instances that a picture of `ref` is made of besides: entity tags have it."""
+        if kind_of(ref) is not OVER and not asked.state_uid:
+            return []
+        try:
+            refs, _ = await self._subject(principal, ref, frame, asked)
+        except NotFound:
+            return []
+        return [(each.digest, each.corrected_at) for each in refs]
 
     async def references(
         self, principal: Principal, ref: InstanceRef, frame: int = 0

@@ -73,10 +73,11 @@ class Rendered:
         port = asked(request).options.get("viewport")
         side = min(port[0], port[1]) if port else self._limits.thumbnail_side
         media_type, _ = choice(request, SMALL, "a thumbnail", self._limits.accept_ranges_max)
-        tag = entity_tag("thumbnail", ref.digest, ref.corrected_at, numbers[0], side, media_type)
+        principal = request.scope["principal"]
+        others = await self._easel.others(principal, ref, numbers[0], Asked())
+        tag = entity_tag("thumbnail", ref.digest, ref.corrected_at, numbers[0], side, media_type, *others)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        principal = request.scope["principal"]
         body = await self._easel.thumbnail(principal, ref, numbers[0], media_type, side, request.receive)
         return _answer(body, media_type, tag)
 
@@ -94,28 +95,33 @@ class Rendered:
         if multipart:
             items, wants = await self._parts_of(request, ref, wants)
             return self._parts(request, items, kind, wants)
-        if media_type in MOVING and (ref.frames or 1) > 1:
-            return await self._moving(request, ref, _numbers_of(ref), media_type, wants)
+        if media_type in MOVING:
+            items, laid = await self._parts_of(request, ref, wants)
+            image = items[0][0]
+            if len(items) > 1 and all(other is image for other, _ in items):  # it moves
+                return await self._moving(request, image, [number for _, number in items], media_type, laid)
         return await self._picture(request, ref, 0, wants)
 
     async def _picture(self, request: Request, ref: InstanceRef, frame: int, wants: Asked) -> Response:
         media_type, multipart = self._type(request, _frame_kind(ref))
         if multipart:
             return self._parts(request, [(ref, frame)], _frame_kind(ref))
-        tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key)
+        principal = request.scope["principal"]
+        others = await self._easel.others(principal, ref, frame, wants)
+        tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key, *others)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        principal = request.scope["principal"]
         body = await self._easel.still(principal, ref, frame, media_type, wants, request.receive)
         return _answer(body, media_type, tag)
 
     async def _moving(
         self, request: Request, ref: InstanceRef, frames: Sequence[int], media_type: str, wants: Asked
     ) -> Response:
-        tag = entity_tag("moving", ref.digest, ref.revision, list(frames), media_type, wants.key)
+        principal = request.scope["principal"]
+        others = await self._easel.others(principal, ref, 1, wants)
+        tag = entity_tag("moving", ref.digest, ref.revision, list(frames), media_type, wants.key, *others)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        principal = request.scope["principal"]
         body = await self._easel.moving(principal, ref, frames, media_type, wants, request.receive)
         return _answer(body, media_type, tag)
 

@@ -56,7 +56,8 @@ class RenderedUri:
         media_type, _ = chosen(singles, kind.types, kind.what)
         principal = request.scope["principal"]
         wants, frame = await self._asked(principal, ref, given)
-        tag = entity_tag("uri", ref.digest, ref.revision, media_type, frame, wants.key)
+        others = await self._easel.others(principal, ref, frame, wants)
+        tag = entity_tag("uri", ref.digest, ref.revision, media_type, frame, wants.key, *others)
         if (answer := unchanged(request, tag)) is not None:
             return answer
         body = await self._made(principal, ref, kind.name, media_type, frame, wants)
@@ -72,7 +73,7 @@ class RenderedUri:
         if kind in ("report", "waveform"):
             return await self._easel.document(principal, ref, media_type, {})
         count = ref.frames or 1
-        if media_type in MOVING and count > 1 and not frame:
+        if media_type in MOVING and count > 1 and not frame and kind != "over":  # those lie over several images
             return await self._easel.moving(principal, ref, range(1, count + 1), media_type, wants)
         return await self._easel.still(principal, ref, frame, media_type, wants)
 
