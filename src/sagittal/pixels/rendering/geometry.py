@@ -13,7 +13,7 @@ import numpy as np
 from sagittal.errors import BadRequest, NotAcceptable
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]  # shape (rows, columns) or (rows, columns, 3)
-SIDE_MAX = 16_384  # pixels of a viewport or a displayed area
+SIDE_MAX = 16_384  # pixels of a viewport, or of a displayed area that is larger than its image
 AREA_MAX = 1 << 26  # pixels of a displayed area that is larger than its image
 
 
@@ -60,7 +60,8 @@ class Area:
 def cut(picture: Picture, area: Area) -> Picture:
     """The area of a picture; what lies outside the picture is black."""
     rows, columns = picture.shape[:2]
-    if area.width > SIDE_MAX or area.height > SIDE_MAX or area.width * area.height > max(AREA_MAX, rows * columns):
+    side, pixels = max(SIDE_MAX, rows, columns), max(AREA_MAX, rows * columns)
+    if area.width > side or area.height > side or area.width * area.height > pixels:
         raise NotAcceptable("the presentation state displays an area too large to be rendered")
     top, left = max(area.top, 1), max(area.left, 1)
     bottom, right = min(area.bottom, rows), min(area.right, columns)

@@ -17,6 +17,8 @@ Picture = np.ndarray[Any, np.dtype[np.uint8]]
 SINGLE = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/jxl", "image/jp2")
 PROFILED = ("image/jpeg", "image/png", "image/webp")  # those that an ICC profile goes into
 ANIMATED = ("image/gif", "image/webp", "video/mp4")
+# Pixels of a side; other formats have more than an image can have. libjpeg reads no more of JPEG.
+SIDES_MAX = {"image/jpeg": 65_500, "image/webp": 16_383, "video/mp4": 16_384}
 QUALITY = 90
 _H264 = ("libopenh264", "libx264")  # the one with the freer licence first, if PyAV was built with it
 
@@ -28,6 +30,7 @@ def picture(media_type: str, pixels: Picture, quality: int | None = None, profil
         raise NotAcceptable(f"{media_type} can't be rendered")
     if profile is not None and media_type not in PROFILED:
         raise NotAcceptable(f"{media_type} carries no ICC profile: use {', '.join(PROFILED)}, or iccprofile=no")
+    _check_sides(media_type, pixels)
     return encode(np.ascontiguousarray(pixels), quality, profile)
 
 
@@ -39,7 +42,7 @@ def moving(media_type: str, frames: Iterable[Picture], seconds: float, quality: 
         raise NotAcceptable(f"{media_type} doesn't move")
     from PIL import Image
 
-    images = (Image.fromarray(np.ascontiguousarray(frame)) for frame in frames)
+    images = (Image.fromarray(np.ascontiguousarray(_check_sides(media_type, frame))) for frame in frames)
     first, out = next(images), io.BytesIO()
     options: dict[str, Any] = {"save_all": True, "append_images": images, "duration": round(seconds * 1000), "loop": 0}
     if media_type == "image/webp":
@@ -47,6 +50,13 @@ def moving(media_type: str, frames: Iterable[Picture], seconds: float, quality: 
         first = first.convert("RGB")
     first.save(out, media_type.partition("/")[2].upper(), **options)
     return out.getvalue()
+
+
+def _check_sides(media_type: str, pixels: Picture) -> Picture:
+    most = SIDES_MAX.get(media_type)
+    if most is not None and max(pixels.shape[:2]) > most:
+        raise NotAcceptable(f"{media_type} has sides of at most {most} pixels: use a viewport, or another media type")
+    return pixels
 
 
 def _pillow(kind: str, options: Callable[[int | None], dict[str, Any]]) -> Callable[..., bytes]:
@@ -97,7 +107,7 @@ def _mp4(frames: Iterator[Picture], seconds: float, quality: int | None) -> byte
         raise NotAcceptable("MP4 wants the extra `video`: pip install 'sagittal[video]'") from None
     from fractions import Fraction
 
-    out, first, level = io.BytesIO(), next(frames), quality or QUALITY
+    out, first, level = io.BytesIO(), _check_sides("video/mp4", next(frames)), quality or QUALITY
     name = next((each for each in _H264 if each in av.codecs_available), None)
     if name is None:
         raise NotAcceptable("the PyAV that is installed has no encoder of H.264")

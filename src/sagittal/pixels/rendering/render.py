@@ -161,7 +161,7 @@ def _placed(shown: Picture, options: Options, state: State) -> tuple[Picture, la
     made = geometry.turned(geometry.cut(shown, area), state.rotation, state.flip)
     wider, higher = area.factors(state.rotation, magnified=options.viewport is None)
     height, width = max(1, round(made.shape[0] * higher)), max(1, round(made.shape[1] * wider))
-    if max(height, width) > geometry.SIDE_MAX:
+    if max(height, width) > max(geometry.SIDE_MAX, rows, columns):
         raise NotAcceptable("the presentation state magnifies the image too much to be rendered")
     made = geometry.scaled(made, width, height)
     if options.viewport is not None:

@@ -55,6 +55,40 @@ def test_quality_makes_smaller_files() -> None:
         assert len(picture(media_type, pixels, 20)) < len(picture(media_type, pixels, 95))
 
 
+@pytest.mark.parametrize(
+    ("media_type", "most"),
+    [
+        ("image/jpeg", 65_500),
+        ("image/png", 65_535),
+        ("image/gif", 65_535),
+        ("image/webp", 16_383),
+        ("image/jp2", 65_535),
+    ],
+)
+def test_sides_that_a_format_has_not_are_told(media_type: str, most: int) -> None:
+    """An image may have 65,535 rows."""
+    assert Image.open(io.BytesIO(picture(media_type, np.zeros((1, most), np.uint8)))).convert("L").size == (most, 1)
+    if most < 65_535:
+        with pytest.raises(NotAcceptable, match="viewport"):
+            picture(media_type, np.zeros((most + 1, 1), np.uint8))
+
+
+@pytest.mark.parametrize("media_type", ["image/webp", "video/mp4"])
+def test_sides_of_moving_pictures(media_type: str) -> None:
+    with pytest.raises(NotAcceptable, match="viewport"):
+        moving(media_type, [np.zeros((1, 16_385), np.uint8)] * 2, 0.1)
+
+
+@pytest.mark.parametrize("sides", [(2, 20_000), (65_535, 1)])
+def test_long_images_are_shown_whole(sides: tuple[int, int]) -> None:
+    stored = np.arange(sides[0] * sides[1], dtype=np.uint32).reshape(sides).astype(np.uint16)
+    frame = Frame(made(), 1, stored, Description(*sides))
+    assert render(frame, Options())[0].shape == sides
+    assert max(render(frame, Options(viewport=viewport("100,100")))[0].shape) == 100
+    with pytest.raises(NotAcceptable, match="presentation state"):
+        render(frame, Options(), state(t0070005a=[{"t00700052": [1, 1], "t00700053": [65_536, 65_536]}]))
+
+
 def test_what_can_not_be_made_is_told() -> None:
     for call in (lambda: picture("image/x-xcf", RAMP), lambda: moving("image/png", [RAMP], 0.1)):
         with pytest.raises(NotAcceptable):
