@@ -6,7 +6,14 @@ from __future__ import annotations
 
 import pytest
 
-from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG_2000_LOSSLESS, JPEG_BASELINE
+from sagittal.dicom.syntaxes import (
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS_SV1,
+)
 from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.web.wire.accept import DICOM, OCTET_STREAM, Offer, accepted, accepts, choose, media_type
 
@@ -134,3 +141,26 @@ def test_parts_and_objects_that_are_excluded() -> None:
     parts = accepted(['multipart/related; type="*/*", multipart/related; type="image/jp2"; q=0'])
     assert choose(parts, J2K, single=True).offer.type == OCTET_STREAM
     assert choose(accepted(["*/*, image/jp2;q=0"]), J2K, single=True).offer.type == OCTET_STREAM
+
+
+MADE = [*NATIVE, Offer("image/jpeg", JPEG_LOSSLESS_SV1, stored=False), Offer("image/jp2", JPEG_2000_LOSSLESS, stored=False),
+        Offer("image/jp2", JPEG_2000, stored=False)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("accept", "answer"),
+    [
+        ('multipart/related; type="image/jp2"; transfer-syntax=*', ("image/jp2", JPEG_2000_LOSSLESS)),
+        ("image/jp2; transfer-syntax=*", ("image/jp2", JPEG_2000_LOSSLESS)),
+        ('multipart/related; type="image/*"', ("image/jpeg", JPEG_LOSSLESS_SV1)),
+        ('multipart/related; type="image/*"; transfer-syntax=*', ("image/jpeg", JPEG_LOSSLESS_SV1)),
+        ('multipart/related; type="*/*"; transfer-syntax=*', (OCTET_STREAM, EXPLICIT_LE)),
+        ("*/*", (OCTET_STREAM, EXPLICIT_LE)),
+    ],
+)
+def test_any_syntax_is_the_default_where_the_stored_one_is_of_another_type(
+    accept: str, answer: tuple[str, str]
+) -> None:
+    """PS3.18 8.7.3: with `*` it is the server's to choose; never one that loses."""
+    offer = choose(accepted([accept]), MADE, single=True).offer
+    assert (offer.type, offer.syntax) == answer

@@ -228,8 +228,8 @@ def _takes(wanted: MediaType, offer: Offer) -> bool:
     if not wanted.covers(offer.type):
         return False
     syntax = wanted.syntax
-    if syntax == ANY_SYNTAX or (syntax is None and wanted.root.endswith(("*", "/"))):
-        return offer.stored
+    if syntax == ANY_SYNTAX or (syntax is None and wanted.root.endswith(("*", "/"))):  # as stored, if that is meant too
+        return offer.stored or offer.syntax == DEFAULT_SYNTAXES.get(offer.type)
     if syntax is None:  # PS3.18 8.7.3: the default is Explicit VR Little Endian, unless the type itself says the codec
         if offer.default or offer.type in (DICOM, OCTET_STREAM):
             return offer.default or offer.syntax == EXPLICIT_LE
