@@ -142,8 +142,22 @@ def test_color_profiles(tmp_path: Path, profile: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--frame", "0"), ("--frame", "x"), ("--window", "1"), ("--window", "1,2,x"), ("--viewport", "4")]
-)
+    "words",
+    [
+        ("--frame", "0"), ("--frame", "x"), ("--window", "1"), ("--window", "1,2,x"), ("--window", "nan,5"),
+        ("--window", "1,inf"), ("--window", "1e400,5"), ("--viewport", "4"), ("--viewport", "nan,3"),
+        ("--viewport", "10,10,nan,0,1,1"), ("--viewport", "inf,3"), ("--viewport", "10,99999"),
+        ("--viewport", "10,10,0,0,0,1"),
+    ],
+)  # fmt: skip
 def test_usage(cine: Path, words: tuple[str, str]) -> None:
     with pytest.raises(UsageError):
         CliRunner().invoke(command, [str(cine), *words], standalone_mode=False, catch_exceptions=False)
+
+
+def test_each_frame_wants_a_folder(cine: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"mine")
+    words = [str(cine), "--frame", "each", "-o", str(tmp_path / "x.png")]
+    with pytest.raises(UsageError, match="folder"):
+        CliRunner().invoke(command, words, standalone_mode=False, catch_exceptions=False)
+    assert (tmp_path / "x.png").read_bytes() == b"mine"

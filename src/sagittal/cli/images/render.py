@@ -16,6 +16,7 @@ from sagittal.cli.images.batch import Place, Told, each, is_several, opened, pla
 from sagittal.cli.output import json_option
 from sagittal.convert.documents import DOCUMENTS
 from sagittal.errors import NotAcceptable, UsageError
+from sagittal.web.render.asked import SIDE_MAX
 from sagittal.workers.pool import Pool
 
 _MODULES = ("sagittal.convert.files", "imagecodecs", "PIL.Image")
@@ -25,6 +26,7 @@ _TYPES = {
     "mp4": ("video/mp4", ".mp4"), "pdf": ("application/pdf", ".pdf"),
 }  # fmt: skip
 _REPORTS, _WAVEFORMS = "1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.9."
+_NUMBER_MAX = 1e30
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 
@@ -74,6 +76,8 @@ def command(
         options["viewport"] = _viewport(viewport)
     task = Task(format_, _frame(frame), options, quality, over)
     if output is not None and task.frame < 0:
+        if output.exists() and not output.is_dir():
+            raise UsageError("--frame each makes a picture of each frame: --output is a folder then")
         output.mkdir(parents=True, exist_ok=True)
     several = output is None or is_several(paths, output)
 
@@ -131,6 +135,8 @@ def _window(text: str) -> list[Any]:
     function = parts[2].upper().replace("-", "_") if len(parts) == 3 else "LINEAR"
     try:
         center, width = float(parts[0]), float(parts[1])
+        if not (abs(center) < _NUMBER_MAX and abs(width) < _NUMBER_MAX):
+            raise ValueError
     except (ValueError, IndexError):
         raise UsageError("--window is CENTER,WIDTH or CENTER,WIDTH,FUNCTION") from None
     if len(parts) > 3 or function not in _FUNCTIONS or width < (1 if function == "LINEAR" else 1e-30):
@@ -141,9 +147,13 @@ def _window(text: str) -> list[Any]:
 def _viewport(text: str) -> list[Any]:
     try:
         numbers = [float(part) if part.strip() else None for part in text.split(",")]
+        if not all(number is None or abs(number) < _NUMBER_MAX for number in numbers):  # nor any that is NaN
+            raise ValueError
     except ValueError:
         numbers = []
     if len(numbers) not in (2, 6) or not numbers[0] or not numbers[1] or min(numbers[0], numbers[1]) < 1:
         raise UsageError("--viewport is W,H or W,H,X,Y,W,H")
     left, top, wide, high = numbers[2:] or [0.0, 0.0, None, None]
+    if 0 in (wide, high) or max(numbers[0], numbers[1]) > SIDE_MAX:
+        raise UsageError(f"--viewport: sides are 1 to {SIDE_MAX} pixels, those of the region not 0")
     return [int(numbers[0]), int(numbers[1]), left or 0.0, top or 0.0, wide, high]
