@@ -6,6 +6,7 @@ Deliberately not here: what attributes mean.
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -66,7 +67,7 @@ class Attributes:
     def integer(self, tag: int, otherwise: int = 0) -> int:
         """The first value that is a number, as an integer."""
         number = self.number(tag)
-        return otherwise if number is None or number != number else int(number)
+        return otherwise if number is None or not math.isfinite(number) else int(number)
 
     def items(self, tag: int) -> list[Attributes]:
         """The items of a sequence."""

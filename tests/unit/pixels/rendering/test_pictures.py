@@ -208,6 +208,12 @@ def test_an_overlay_of_one_frame_lies_over_the_one_it_names(more: dict[str, Any]
     assert found == on
 
 
+@pytest.mark.parametrize("frames", ["inf", "nan", "1e999", "many"])
+def test_numbers_that_are_none_are_as_if_not_there(frames: str) -> None:
+    held = made(**overlay(1, 1, [1]), t60000015=[frames])
+    assert (render(flat(held), Options())[0] == 255).sum() == 1
+
+
 @pytest.mark.parametrize(("vr", "stored"), [("OW", b"\x00\x01\x80\x00"), ("OB", b"\x01\x00\x00\x80")])
 def test_overlay_data_of_big_endian_data_sets(vr: str, stored: bytes) -> None:
     """Words are the other way round where they lie in the data set; octets are not."""
