@@ -65,8 +65,12 @@ class _Worker:
         elif not alive:
             self.alive = False
             asyncio.get_running_loop().remove_reader(self.sock.fileno())
-            if waiting is not None:
-                waiting.set_exception(WorkerLost())
+            self.fail(WorkerLost())
+
+    def fail(self, error: SagittalError) -> None:
+        """Its request gets an error in place of an answer, if it waits for one."""
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(error)
 
     def end(self, *, kill: bool = False) -> None:
         """Its socket's end ends it; when it may be busy or lost in a decoder, it is killed."""
@@ -266,11 +270,12 @@ class Pool:
         except OSError:
             raise WorkerLost() from None
         limit = self._limits.seconds_max if seconds is None else seconds
+        late = LimitExceeded(f"this took a worker more than {limit:g} seconds")
+        timer = loop.call_later(limit, worker.fail, late)
         try:
-            async with asyncio.timeout(limit):
-                return await worker.answer
-        except TimeoutError:
-            raise LimitExceeded(f"this took a worker more than {limit:g} seconds") from None
+            return await worker.answer
+        finally:
+            timer.cancel()
 
 
 def _raised(message: dict[str, Any]) -> SagittalError:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse
 
 from sagittal.errors import NotFound, SagittalError
 from sagittal.web.render.asked import MOVING, SMALL, Asked, asked, choice
@@ -21,10 +21,11 @@ from sagittal.web.render.kinds import FRAME, OVER, REPORT, Kind, kind_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.stream import Pushed, unless_gone
+from sagittal.web.wire.stream import Pushed, Whole, unless_gone
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
@@ -238,10 +239,7 @@ def _numbers_of(ref: InstanceRef) -> range:
 
 
 def _answer(body: bytes, media_type: str, tag: str) -> Response:
-    answer = Response(body)
-    type_, length = media_type.encode("ascii"), b"%d" % len(body)
-    answer.raw_headers = [(b"content-type", type_), (b"content-length", length), *headers(tag)]
-    return answer
+    return Whole(body, media_type, headers(tag))
 
 
 def _standing_for(refs: Sequence[InstanceRef]) -> InstanceRef:

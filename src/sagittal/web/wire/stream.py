@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SMALL_BYTES = 32 << 10  # joining costs less than one more call
+_UNWATCHED_SECONDS = 0.05  # what is done within is done whether somebody waits for it or not
 
 
 def batched(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[list[bytes]]:
@@ -125,12 +126,48 @@ class Pushed(Response):
 
 
 async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
-    """What `work` gives; when the client goes away first, work is cancelled: nobody waits for it any more."""
-    gone = asyncio.ensure_future(until_disconnect(receive))
+    """What `work` gives; when the client goes away first, work is cancelled: nobody waits for it any more.
+
+    Work is awaited in the task that asks, since another one costs more turns of the loop than a picture may take; and
+    the client is watched only when it takes longer than most.
+    """
+    watch = _Watch(receive)
+    beginning = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, watch.begin)
     try:
-        return await _unless(gone, work)
+        return await work
+    except asyncio.CancelledError:
+        if watch.gone and watch.asking.uncancel() == 0:
+            raise ClientDisconnect from None
+        raise
     finally:
-        gone.cancel()
+        beginning.cancel()
+        watch.end()
+
+
+class _Watch:
+    """Cancels the task that made it when the client goes away."""
+
+    __slots__ = ("_receive", "_watching", "asking", "gone")
+
+    def __init__(self, receive: Receive) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.asking, self.gone = task, False
+        self._receive = receive
+        self._watching: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        self._watching = asyncio.get_running_loop().create_task(until_disconnect(self._receive))
+        self._watching.add_done_callback(self._ended)
+
+    def end(self) -> None:
+        if self._watching is not None:
+            self._watching.remove_done_callback(self._ended)
+            self._watching.cancel()
+
+    def _ended(self, watching: asyncio.Task[None]) -> None:
+        self.gone = True
+        self.asking.cancel()
 
 
 async def _unless(gone: asyncio.Future[None], work: Awaitable[T]) -> T:
