@@ -85,8 +85,8 @@ class Image:
         data = frames.frame_bytes(self.read, index, number, described, self.syntax_uid)
         one = codec(self.syntax_uid)
         stored = one.decode(data, described)
-        raw = one.decode(data, described.cells()) if self._has_embedded_overlays(described) else None
-        return Frame(self.attributes, number, stored, one.decoded(described), raw)
+        raw = one.decode(data, described.cells()) if self._has_embedded_overlays else None
+        return Frame(self.attributes, number, stored, self._decoded, raw)
 
     def frames(self, numbers: Sequence[int]) -> Iterator[Frame]:
         """Frames in ascending order; a video is decoded once for all of them."""
@@ -117,7 +117,13 @@ class Image:
         places = frames.fragments(self.read, reader.pixel_data_at, sys.maxsize)
         return b"".join(self.read(*place) for place in places)
 
-    def _has_embedded_overlays(self, described: Description) -> bool:
+    @cached_property
+    def _decoded(self) -> Description:
+        return codec(self.syntax_uid).decoded(self.description)
+
+    @cached_property
+    def _has_embedded_overlays(self) -> bool:
+        described = self.description
         unused = described.kind == "integer" and described.bits_stored < described.bits_allocated
         held = self.attributes
         places = (group << 16 | 0x0100 for group in GROUPS)

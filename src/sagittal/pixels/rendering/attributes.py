@@ -8,14 +8,16 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from sagittal.errors import BadRequest
 
+T = TypeVar("T")
 Fetch = Callable[[int, int], bytes]  # (offset, length) of the data set as stored
+PER_FRAME = 0x52009230  # Per-Frame Functional Groups Sequence
 _PLACE = re.compile(r"\?offset=(\d+)&length=(\d+)\Z")
 
 
@@ -26,10 +28,19 @@ def _nothing(offset: int, length: int) -> bytes:
 class Attributes:
     """The attributes of an instance or of an item; tags are integers. What is absent or empty is "", [] or None."""
 
-    __slots__ = ("_big_endian", "_fetch", "_members")
+    __slots__ = ("_big_endian", "_fetch", "_members", "_recalled")
 
     def __init__(self, members: Mapping[str, Any], fetch: Fetch = _nothing, *, big_endian: bool = False) -> None:
         self._members, self._fetch, self._big_endian = members, fetch, big_endian
+        self._recalled: dict[Hashable, Any] = {}
+
+    def recall(self, name: Hashable, work_out: Callable[[], T]) -> T:
+        """What was worked out of the attributes before under this name: they don't change. Not for every frame anew."""
+        try:
+            found: T = self._recalled[name]
+        except KeyError:
+            found = self._recalled[name] = work_out()
+        return found
 
     def __contains__(self, tag: int) -> bool:
         return f"{tag:08X}" in self._members
@@ -130,5 +141,10 @@ def functional_groups(instance: Attributes, frame: int, macro: int) -> Attribute
 
     PS3.3 C.7.6.16.
     """
-    own = instance.item(0x52009230, frame - 1)
+    own = instance.item(PER_FRAME, frame - 1)
     return (own if macro in own else instance.item(0x52009229)).item(macro)
+
+
+def for_frame(instance: Attributes, name: Hashable, work_out: Callable[[], T]) -> T:
+    """As `Attributes.recall`, unless functional groups of each frame may say something else of this one."""
+    return work_out() if PER_FRAME in instance else instance.recall(name, work_out)

@@ -14,7 +14,7 @@ import numpy as np
 
 from sagittal.errors import BadRequest
 from sagittal.pixels.description import Description
-from sagittal.pixels.rendering.attributes import Attributes, functional_groups
+from sagittal.pixels.rendering.attributes import Attributes, for_frame, functional_groups
 from sagittal.pixels.rendering.tables import Table, lut_of
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -77,8 +77,12 @@ def modality_of(item: Attributes, *, signed: bool) -> Modality:
 
 def frame_modality(instance: Attributes, frame: int, *, signed: bool) -> Modality:
     """That of a frame: Pixel Value Transformation (C.7.6.16.2.9) of an enhanced image, or of the image."""
-    macro = functional_groups(instance, frame, 0x00289145)
-    return modality_of(macro if 0x00281053 in macro else instance, signed=signed)
+
+    def said() -> Modality:
+        macro = functional_groups(instance, frame, 0x00289145)
+        return modality_of(macro if 0x00281053 in macro else instance, signed=signed)
+
+    return for_frame(instance, ("modality", signed), said)
 
 
 def voi_of(item: Attributes, *, signed: bool, place: int = 0) -> Voi | None:
@@ -96,8 +100,12 @@ def voi_of(item: Attributes, *, signed: bool, place: int = 0) -> Voi | None:
 
 def frame_voi(instance: Attributes, frame: int, *, signed: bool) -> Voi | None:
     """That of a frame: Frame VOI LUT (C.7.6.16.2.10) of an enhanced image, or of the image."""
-    macro = functional_groups(instance, frame, 0x00289132)
-    return voi_of(macro, signed=signed) or voi_of(instance, signed=signed)
+
+    def said() -> Voi | None:
+        macro = functional_groups(instance, frame, 0x00289132)
+        return voi_of(macro, signed=signed) or voi_of(instance, signed=signed)
+
+    return for_frame(instance, ("voi", signed), said)
 
 
 def window(center: float, width: float, function: str = "LINEAR", *, strict: bool = True) -> Window | None:
@@ -134,7 +142,7 @@ def padding_of(
     instance: Attributes, stored: np.ndarray[Any, Any], *, signed: bool
 ) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
     """Where Pixel Padding Value, or the range up to Pixel Padding Range Limit, is (PS3.3 C.7.5.1.1.2)."""
-    value = instance.number(0x00280120)
+    value = instance.recall("padding", lambda: instance.number(0x00280120))
     if value is None:
         return None
     limit = instance.number(0x00280121)

@@ -34,10 +34,8 @@ def planes(
 
     `raw` are the frame's pixel cells with every bit, for planes embedded in them (retired, but met).
     """
-    for group in GROUPS:
+    for group in holder.recall("overlays", lambda: [each for each in GROUPS if each << 16 | 0x0010 in holder]):
         base = group << 16
-        if base | 0x0010 not in holder:
-            continue
         rows, columns = holder.integer(base | 0x0010), holder.integer(base | 0x0011)
         if not rows or not columns:
             continue

@@ -104,7 +104,9 @@ def _voi(frame: Frame, modality: Modality, state: State) -> Voi:
 
 def _supplemented(shown: Picture, frame: Frame) -> Picture:
     """Values from a supplemental palette's first on have its colors, in an image that is gray else (C.7.6.19)."""
-    tables = palette_of(frame.instance) if frame.description.photometric == "MONOCHROME2" else None
+    if frame.description.photometric != "MONOCHROME2":
+        return shown
+    tables = frame.instance.recall("palette", lambda: palette_of(frame.instance))
     if tables is None:
         return shown
     colored = frame.stored >= tables[0].first
