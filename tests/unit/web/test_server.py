@@ -219,3 +219,52 @@ def test_a_port_that_is_taken() -> None:
             await HttpServer(hello, "127.0.0.1", server.port, WebLimits()).start()
 
     served(act)
+
+
+class Written(asyncio.Transport):
+    """What would go to a socket, a write each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def close(self) -> None:
+        self.writes.append(b"(closed)")
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
+
+
+def test_head_and_body_go_together_and_in_their_order() -> None:
+    async def act() -> None:
+        inner = Written()
+        joining = server_module._Joining(inner)
+        joining.write(HEAD)
+        joining.write(memoryview(b"body"))
+        await asyncio.sleep(0)
+        assert inner.writes == [HEAD + b"body"]
+        joining.write(HEAD)
+        await asyncio.sleep(0)  # the body is still to come: the head doesn't wait for it
+        assert inner.writes[1:] == [HEAD]
+        joining.write(b"body")
+        joining.write(HEAD)
+        joining.write(bytes(1 << 20))
+        assert inner.writes[2:] == [b"body", HEAD, bytes(1 << 20)]
+        joining.write(HEAD)
+        joining.close()
+        assert inner.writes[5:] == [HEAD, b"(closed)"]
+
+    asyncio.run(act())
+
+
+def test_an_answer_comes_as_one_piece() -> None:
+    async def act(server: HttpServer) -> bytes:
+        reader, writer = await opened(server, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        first = await reader.read(65536)
+        writer.close()
+        return first
+
+    assert served(act).endswith(b"\r\n\r\n0")

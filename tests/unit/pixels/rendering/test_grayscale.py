@@ -125,3 +125,20 @@ def test_floats_and_constant_frames() -> None:
     frame = Frame(attributes(), 1, np.array([[0.0, np.nan, 2.5]], np.float32), description)
     assert render(frame, Options())[0].tolist() == [[0, 0, 255]]
     assert gray([7, 7], attributes()) == [128, 128]
+
+
+def test_what_a_header_says_of_all_frames_is_not_taken_for_what_it_says_of_one() -> None:
+    groups = [{"t00289132": [{"t00281050": [center], "t00281051": [4]}]} for center in (2, 4)]
+    instance = attributes(t52009230=groups, t00281050=[100], t00281051=[200])
+    stored, description = np.array([[1, 3, 5]], np.uint16), Description(1, 3)
+    shown = [render(Frame(instance, number, stored, description), Options())[0].tolist() for number in (1, 2, 1)]
+    assert shown == [[[85, 255, 255]], [[0, 85, 255]], [[85, 255, 255]]]
+
+
+def test_a_header_is_worked_out_once_for_all_frames() -> None:
+    instance = attributes(t00281050=[2], t00281051=[4])
+    stored, description = np.array([[1, 3, 5]], np.uint16), Description(1, 3)
+    for number in (1, 2):
+        assert render(Frame(instance, number, stored, description), Options())[0].tolist() == [[85, 255, 255]]
+    asked = Options(window=Window(4, 4))  # a request goes before
+    assert render(Frame(instance, 3, stored, description), asked)[0].tolist() == [[0, 85, 255]]

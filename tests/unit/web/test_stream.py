@@ -1,0 +1,89 @@
+"""Work for a client that may go away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from sagittal.web.wire import stream
+from sagittal.web.wire.stream import unless_gone
+
+
+class Client:
+    """Goes away when it is told to."""
+
+    def __init__(self) -> None:
+        self.gone, self.asked = asyncio.Event(), 0
+
+    async def receive(self) -> dict[str, Any]:
+        self.asked += 1
+        if self.asked == 1:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+
+async def never(ended: list[str]) -> bytes:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        ended.append("cancelled")
+        raise
+    return b""
+
+
+def test_quick_work_is_not_watched() -> None:
+    async def act() -> None:
+        client = Client()
+        assert await unless_gone(client.receive, asyncio.sleep(0, b"picture")) == b"picture"
+        assert client.asked == 0
+
+    asyncio.run(act())
+
+
+def test_slow_work_ends_as_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
+
+    async def act() -> None:
+        client = Client()
+        assert await unless_gone(client.receive, asyncio.sleep(0.05, b"picture")) == b"picture"
+        assert client.asked == 2
+        client.gone.set()  # afterwards it is nobody's concern
+        await asyncio.sleep(0.01)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    asyncio.run(act())
+
+
+def test_work_for_a_client_that_has_gone_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
+
+    async def act() -> None:
+        client, ended = Client(), list[str]()
+        asyncio.get_running_loop().call_later(0.02, client.gone.set)
+        with pytest.raises(ClientDisconnect):
+            await unless_gone(client.receive, never(ended))
+        assert ended == ["cancelled"]
+        await asyncio.sleep(0)  # the task that asked goes on
+
+    asyncio.run(act())
+
+
+def test_who_is_cancelled_from_outside_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
+
+    async def act() -> None:
+        client, ended = Client(), list[str]()
+        task = asyncio.ensure_future(unless_gone(client.receive, never(ended)))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended == ["cancelled"]
+
+    asyncio.run(act())
