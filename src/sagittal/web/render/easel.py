@@ -58,7 +58,7 @@ class Easel:
         """
         refs, frame = await self._subject(principal, ref, frame, asked)
         name = _name(refs, frame, media_type, asked.key)
-        more = {"frame": frame, "media_type": media_type, "options": asked.options, "quality": asked.quality}
+        more = {"frame": frame, "media_type": media_type, **_drawn(asked)}
         return await _kept(self._pictures, name, partial(self._made, "still", principal, refs, **more), receive)
 
     async def moving(
@@ -75,7 +75,7 @@ class Easel:
         if refs[0] is not ref:
             raise NotAcceptable("frames over several images don't move: take them as parts (multipart/related)")
         name = _name(refs, list(frames), media_type, asked.key)
-        more = {"frames": list(frames), "media_type": media_type, "options": asked.options, "quality": asked.quality}
+        more = {"frames": list(frames), "media_type": media_type, **_drawn(asked)}
         make = partial(self._made, "moving", principal, refs, background=True, **more)
         return await _kept(self._pictures, name, make, receive)
 
@@ -186,6 +186,11 @@ def _input(body: bytes, stack: ExitStack) -> Input:
     stack.callback(os.close, memory)
     os.write(memory, body)
     return Input(memory, 0, len(body))
+
+
+def _drawn(asked: Asked) -> dict[str, Any]:
+    """How a picture is asked for, as workers are told."""
+    return {"options": asked.options} | ({} if asked.quality is None else {"quality": asked.quality})
 
 
 def _name(refs: Sequence[InstanceRef], *how: object) -> bytes:
