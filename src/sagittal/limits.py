@@ -13,7 +13,7 @@ KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 
 BYTES_A_FRAGMENT = 12  # of the frame index: its length, the code stream that begins there, the frame that does
 METADATA_PARTS_HELD = 4  # being gathered, joined, and two that wait to be compressed
-HEADERS_HELD_BYTES_MAX = 1 * MiB  # compressed; by a worker, of objects it had lately: some hundred, about 100 MB open
+HEADERS_HELD_BYTES_MAX = 256 * KiB  # compressed; by a worker, of objects it had lately: some eighty, about 25 MB open
 
 
 @dataclass(frozen=True, slots=True)
