@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -34,6 +35,16 @@ def pytest_make_collect_report(
     if STRICT and report.skipped:
         report.outcome, report.longrepr = "failed", f"{collector.nodeid} was skipped in a strict run: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_read_once() -> Iterator[None]:
+    """httpx reads all certificates of the machine for every client, which is most of what a request of a test costs."""
+    import httpx
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context))
+        yield
 
 
 @pytest.fixture
