@@ -11,7 +11,7 @@ import hashlib
 import io
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,6 +43,9 @@ class CorpusFile:
     def resource(self) -> str:
         """Its path in DICOMweb."""
         return f"/studies/{self.study_uid}/series/{self.series_uid}/instances/{self.sop_instance_uid}"
+
+
+Taken = Callable[[Iterable[CorpusFile]], list[CorpusFile]]  # which of them a test takes: all, or `one_of_each`
 
 
 def data_set_of(file: bytes) -> bytes:
@@ -97,6 +100,14 @@ def _described(name: str, path: Path) -> CorpusFile:
     implicit, little = data_set.original_encoding
     seen = IMPLICIT_LE if implicit else EXPLICIT_LE if little else EXPLICIT_BE
     return CorpusFile(name, path, str(data_set.file_meta.get("TransferSyntaxUID") or seen), *uids)
+
+
+def one_of_each(files: Iterable[CorpusFile]) -> list[CorpusFile]:
+    """The smallest of each transfer syntax and SOP class, of those that are as small the first by name."""
+    found: dict[tuple[str, str], CorpusFile] = {}
+    for file in sorted(files, key=lambda file: (file.path.stat().st_size, file.name)):
+        found.setdefault((file.syntax_uid, file.sop_class_uid), file)
+    return sorted(found.values(), key=lambda file: file.name)
 
 
 def layers(files: Iterable[CorpusFile]) -> list[list[CorpusFile]]:

@@ -1,6 +1,6 @@
 """Every valid file of the corpus and of pydicom, in by each way and out by each way, with a byte-identical data set.
 
-Files that share a SOP Instance UID go in one after the other, the study of the one before deleted. What must be refused
+Daily one file of each transfer syntax and SOP class, all of them under `slow`. Files that share a SOP Instance UID go in one after the other, the study of the one before deleted. What must be refused
 is in `refused.py`, and nothing else is.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Served, serve
-from interop.corpus import CorpusFile, corpus_files, layers, pydicom_files
+from interop.corpus import CorpusFile, Taken, corpus_files, layers, pydicom_files
 from interop.refused import NON_PATIENT, REFUSED, valid
 from interop.ways import Answer, by_get, by_import, by_store, by_stow, by_stow_alone, by_wado, forget, into_directory
 
@@ -42,9 +42,11 @@ def test_the_table_of_refusals_has_no_idle_row(corpus_dir: Path) -> None:
     assert len(valid(corpus_files(corpus_dir))) == 274
 
 
-def test_every_valid_file_comes_back_as_it_went_in(way: str, archive: Served, corpus_dir: Path, tmp_path: Path) -> None:
+def test_every_valid_file_comes_back_as_it_went_in(
+    way: str, archive: Served, taken: Taken, corpus_dir: Path, tmp_path: Path
+) -> None:
     held: dict[str, str] = {}  # SOP Instance UID → study
-    for number, files in enumerate(layers(valid(everything(corpus_dir)))):
+    for number, files in enumerate(layers(taken(valid(everything(corpus_dir))))):
         forget(archive, {held[file.sop_instance_uid] for file in files if file.sop_instance_uid in held})
         refused = {name: answer for name, answer in WAYS[way](archive, files).items() if answer.status != ""}
         assert not refused
@@ -59,19 +61,20 @@ def check(files: Sequence[CorpusFile], came_back: Mapping[str, bytes]) -> None:
     assert [file.name for file in files if came_back[file.name] != file.data_set] == []
 
 
-def test_objects_without_a_patient_lie_there_as_they_came(archive: Served, corpus_dir: Path) -> None:
+def test_objects_without_a_patient_lie_there_as_they_came(way: str, archive: Served, corpus_dir: Path) -> None:
     """No service retrieves them yet: their files are looked up by what these have to be (the name is the digest)."""
     palettes = [file for file in valid(everything(corpus_dir)) if file.sop_class_uid in NON_PATIENT]
     assert len(palettes) == 8
+    assert {answer.status for answer in WAYS[way](archive, palettes).values()} == {""}
     stored = {path.name: path for path in (archive.data / "objects").rglob("*") if path.is_file()}
     assert all(hashlib.sha256(path.read_bytes()).hexdigest() == name for name, path in stored.items())
     contents = [path.read_bytes() for path in stored.values() if path.stat().st_size < 10_000]
     assert [file.name for file in palettes if not any(content.endswith(file.data_set) for content in contents)] == []
 
 
-def test_a_directory_that_is_not_served_takes_them_too(corpus_dir: Path, tmp_path: Path) -> None:
+def test_a_directory_that_is_not_served_takes_them_too(taken: Taken, corpus_dir: Path, tmp_path: Path) -> None:
     files = everything(corpus_dir)
-    first = layers(valid(files))[0]
+    first = layers(taken(valid(files)))[0]
     listed = [file for file in files if file.name in REFUSED]
     answers = into_directory(tmp_path / "data", [*first, *listed])
     assert {file.name: answers[file.name] for file in first if answers[file.name].status != ""} == {}

@@ -1,6 +1,6 @@
 """Objects of the corpus taken apart over WADO-RS, as metadata and bulk data, and put together again over STOW-RS.
 
-What the second archive holds says the same, element by element: text in ISO_IR 192 where it isn't ASCII, and undefined
+Daily one of each folder, transfer syntax and SOP class, all of them under `slow`. What the second archive holds says the same, element by element: text in ISO_IR 192 where it isn't ASCII, and undefined
 lengths and paddings apart, which metadata does not tell.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from builders import opened
+from interop.corpus import CorpusFile, Taken, corpus_files
 from programs import corpus_path
 
 from sagittal.archive.access import LOCAL
@@ -35,20 +36,21 @@ MISLABELLED = {"OP/dcmjs__sample-op.dcm": "1.2.840.10008.1.2.4.50"}
 REFUSED = ("progressive", "says", "samples", "RLE segments", "fits", "YBR_")
 
 
-def _files() -> dict[str, list[str]]:
+def _places() -> set[str]:
+    """The folders of the corpus with files that aren't too large."""
     folder = corpus_path()
     if folder is None:
-        return {}
-    found: dict[str, list[str]] = {}
+        return set()
     with (folder / "MANIFEST.csv").open(encoding="utf-8") as table:
-        for row in csv.DictReader(table):
-            place = row["file"].partition("/")[0]
-            if int(row["bytes"]) <= FILE_BYTES_MAX and place not in ("malformed", "dicomdir", "invalidl", "worklist"):
-                found.setdefault(place, []).append(row["file"])
-    return found
+        small = {
+            row["file"].partition("/")[0] for row in csv.DictReader(table) if int(row["bytes"]) <= FILE_BYTES_MAX
+        }
+    return small - {"malformed", "dicomdir", "invalidl", "worklist"}
 
 
-FILES = _files()
+def _files(folder: Path, place: str) -> list[CorpusFile]:
+    files = (file for file in corpus_files(folder) if file.name.startswith(f"{place}/"))
+    return [file for file in files if file.path.stat().st_size <= FILE_BYTES_MAX]
 
 
 def _addresses(obj: Any) -> Iterator[str]:
@@ -170,11 +172,11 @@ def _client(app: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost:8042")
 
 
-@pytest.mark.parametrize("place", sorted(FILES))
-def test_taken_apart_and_put_together(place: str, corpus_dir: Path, tmp_path: Path) -> None:
-    for number, name in enumerate(FILES[place]):
+@pytest.mark.parametrize("place", sorted(_places()))
+def test_taken_apart_and_put_together(place: str, taken: Taken, corpus_dir: Path, tmp_path: Path) -> None:
+    for number, file in enumerate(taken(_files(corpus_dir, place))):
         try:
-            asyncio.run(_round_trip(corpus_dir / name, tmp_path / str(number)))
+            asyncio.run(_round_trip(file.path, tmp_path / str(number)))
         except Exception as error:
-            error.add_note(name)
+            error.add_note(file.name)
             raise
