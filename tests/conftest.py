@@ -13,7 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
+import forked
 import pytest
+from forked import Forked
 from programs import STRICT, corpus_folder
 
 
@@ -56,7 +58,7 @@ def corpus_dir() -> Path:
 class Served:
     """A running `sagittal serve`: what its ready line said, and the process."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
     data: Path
     http: str
     dimse: str  # host:port
@@ -86,14 +88,13 @@ class Served:
         return status
 
 
-def sagittal(*arguments: str | Path, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run one command of `sagittal` to its end."""
-    command = [sys.executable, "-m", "sagittal", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)  # type: ignore[call-overload,no-any-return]
+def sagittal(*arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run one command of `sagittal` to its end, in a process of its own."""
+    return forked.done(forked.sagittal, *map(str, arguments), timeout=timeout)
 
 
 def sagittal_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The same within this process, whose imports are done: for tests of what a command does, not of the program."""
+    """The same within this process: for tests of what a command does, not of the process that it is."""
     from sagittal.cli import main
 
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)]
@@ -107,13 +108,17 @@ def sagittal_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(words, cast(int, ended.value.code), *told)
 
 
-def serve(data: Path, *options: str) -> Served:
-    """Start `sagittal serve` on free ports and wait for its ready line."""
+def serve(data: Path, *options: str, fresh: bool = False) -> Served:
+    """Start `sagittal serve` on free ports and wait for its ready line; a `fresh` one imports its modules itself."""
     log = data.parent / f"{data.name}.log"
-    command = [sys.executable, "-m", "sagittal", "serve", "--json", "--data", str(data)]
-    command += ["--http-port", "0", "--dimse-port", "0", *options]
-    with log.open("a") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    words = ["serve", "--json", "--data", str(data), "--http-port", "0", "--dimse-port", "0", *options]
+    process: subprocess.Popen[str] | Forked
+    if fresh:
+        command = [sys.executable, "-m", "sagittal", *words]
+        with log.open("a") as errors:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    else:
+        process = Forked(forked.sagittal, *words, errors=log)
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -122,13 +127,19 @@ def serve(data: Path, *options: str) -> Served:
     return Served(process, data, ready["http"], ready["dimse"], ready["aet"], log)
 
 
+@pytest.fixture(scope="session")
+def fresh() -> bool:
+    """Whether the servers of a room import their modules themselves, so that their memory is a user's."""
+    return False
+
+
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+def start_server(tmp_path: Path, fresh: bool) -> Iterator[Callable[..., Served]]:
     """Start any number of servers; each is stopped with the test."""
     running: list[Served] = []
 
     def start(*options: str, data: Path | None = None) -> Served:
-        running.append(serve(data or tmp_path / f"data{len(running)}", *options))
+        running.append(serve(data or tmp_path / f"data{len(running)}", *options, fresh=fresh))
         return running[-1]
 
     yield start
@@ -143,8 +154,8 @@ def server(start_server: Callable[..., Served]) -> Served:
 
 
 @pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory, fresh: bool) -> Iterator[Served]:
     """One archive for all tests of a module that only add to it."""
-    served = serve(tmp_path_factory.mktemp("served") / "data")
+    served = serve(tmp_path_factory.mktemp("served") / "data", fresh=fresh)
     yield served
     served.stop()

@@ -16,8 +16,8 @@ _SCRIPTS = str(Path(sys.prefix) / "bin")
 os.environ["PATH"] = os.pathsep.join(
     sorted(os.environ.get("PATH", os.defpath).split(os.pathsep), key=lambda folder: folder == _SCRIPTS)
 )
-# Modules stay compiled, also where PYTHONDONTWRITEBYTECODE is set: else every program that a test starts compiles its own
-# anew, which takes as long as the start itself, and pytest rewrites every assertion of the suite.
+# Modules stay compiled, also where PYTHONDONTWRITEBYTECODE is set: else every program that a test starts compiles its
+# own anew, which takes as long as the start itself, and pytest rewrites every assertion of the suite.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "bytecode"))
 sys.dont_write_bytecode, sys.pycache_prefix = False, os.environ["PYTHONPYCACHEPREFIX"]

@@ -17,6 +17,11 @@ INPUT_BYTES_MAX = 64 << 20  # over idle, for any single input
 ECHO_SECONDS_MAX = 10.0  # an echo that takes longer counts as unanswered
 
 
+@pytest.fixture(scope="session")
+def fresh() -> bool:
+    return True
+
+
 @dataclass
 class Echoes:
     """C-ECHOes on new associations while something else goes on: latencies in seconds, and what went wrong."""

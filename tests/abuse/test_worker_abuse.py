@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     settings.write_text(LIMITS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(SABOTAGE))
-        running = serve(folder / "data", "--config", str(settings))
+        running = serve(folder / "data", "--config", str(settings), fresh=True)
     rendered(running, stored(running))  # everything is imported now
     yield running
     running.stop()

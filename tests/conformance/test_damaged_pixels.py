@@ -7,10 +7,9 @@ in, and fails. What contains it in service is the pool of workers.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from pathlib import Path
 
+import forked
 import pytest
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
@@ -96,11 +95,9 @@ def batch(uid: str, count: int) -> dict[str, int]:
 
 
 def run(uid: str, count: int) -> dict[str, int]:
-    call = f"import json, test_damaged_pixels as t; print(json.dumps(t.batch({uid!r}, {count})))"
-    environment = {"PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", call], capture_output=True, text=True, timeout=60 + count // 10, env=environment
-    )
+    call = "import json; from conformance import test_damaged_pixels as t\n"
+    call += f"print(json.dumps(t.batch({uid!r}, {count})))"
+    done = forked.done(forked.python, call, timeout=60 + count // 10)
     assert done.returncode == 0, f"{syntax(uid).name}: exit status {done.returncode}\n{done.stderr[-3000:]}"
     found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     return found

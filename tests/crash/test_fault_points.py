@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from builders import Built, build, opened, store
 
@@ -25,7 +25,6 @@ POINTS = ("staging.create", "staging.write", "file.sync", "object.rename", "dire
 _PROGRAM = """
 import asyncio, os, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
 from builders import build
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -35,7 +34,7 @@ from sagittal.limits import ArchiveLimits, Limits
 
 async def send(archive, number):
     transfer = archive.store_begin_part10(LOCAL, Source("dimse"))
-    transfer.write(build(number, rows=int(sys.argv[3])).part10)
+    transfer.write(build(number, rows=int(sys.argv[2])).part10)
     outcome = await transfer.commit()
     os.write(1, f"{outcome.sop_instance_uid}\\n".encode())
 
@@ -52,13 +51,8 @@ asyncio.run(main())
 
 def killed(data: Path, point: str, nth: int, rows: int) -> list[str]:
     """Store until the process dies at the `nth` passing of `point`; gives the acknowledged UIDs."""
-    ran = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, data, Path(__file__).parents[1], str(rows)],
-        env={"SAGITTAL_FAULT": f"{point}:kill:{nth}", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    environment = os.environ | {"SAGITTAL_FAULT": f"{point}:kill:{nth}"}
+    ran = forked.done(forked.python, _PROGRAM, str(data), str(rows), timeout=60, environment=environment)
     assert ran.returncode == -signal.SIGKILL, ran.stderr
     return ran.stdout.split()
 

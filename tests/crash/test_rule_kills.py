@@ -6,12 +6,11 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 
+import forked
 import pytest
 from builders import build
 from conftest import Served, sagittal, serve
@@ -34,14 +33,13 @@ RULES = {
 _PROGRAM = """
 import asyncio, os, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
 from crash.test_rule_kills import OBJECTS, RULES
 from ruled import ruled
 from sagittal.archive.faults import from_environment
 
 async def main():
     faults = from_environment(os.environ)
-    async with ruled(Path(sys.argv[1]), RULES[sys.argv[3]], faults=faults, durability="full") as held:
+    async with ruled(Path(sys.argv[1]), RULES[sys.argv[2]], faults=faults, durability="full") as held:
         for built in OBJECTS:
             (outcome,) = await held.store(built)
             os.write(1, f"{outcome.sop_instance_uid}\\n".encode())
@@ -61,9 +59,8 @@ DAILY = [("transcode.made", 1), ("index.commit", 7)]  # each takes seconds: proc
 
 def killed(data: Path, rule: str, point: str, nth: int) -> list[str]:
     """Store and transcode until the process dies; gives the acknowledged UIDs."""
-    environment = {"SAGITTAL_FAULT": f"{point}:kill:{nth}", "PATH": "/usr/bin:/bin"}
-    command = [sys.executable, "-c", _PROGRAM, str(data), str(Path(__file__).parents[1]), rule]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    environment = os.environ | {"SAGITTAL_FAULT": f"{point}:kill:{nth}"}
+    ran = forked.done(forked.python, _PROGRAM, str(data), rule, timeout=60, environment=environment)
     assert ran.returncode == -signal.SIGKILL, ran.stderr
     return ran.stdout.split()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from builders import build, opened, store, uid
 
@@ -59,9 +59,8 @@ async def fill(data: Path) -> None:
 
 
 def killed(data: Path, what: str, point: str, nth: int) -> None:
-    environment = {"SAGITTAL_FAULT": f"{point}:kill:{nth}", "PATH": "/usr/bin:/bin"}
-    command = [sys.executable, "-c", _PROGRAM, str(data), what]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    environment = os.environ | {"SAGITTAL_FAULT": f"{point}:kill:{nth}"}
+    ran = forked.done(forked.python, _PROGRAM, str(data), what, timeout=60, environment=environment)
     assert ran.returncode == -signal.SIGKILL, ran.stderr
 
 

@@ -1,7 +1,8 @@
 """Objects of the corpus taken apart over WADO-RS, as metadata and bulk data, and put together again over STOW-RS.
 
-Daily one of each folder, transfer syntax and SOP class, all of them under `slow`. What the second archive holds says the same, element by element: text in ISO_IR 192 where it isn't ASCII, and undefined
-lengths and paddings apart, which metadata does not tell.
+Daily one of each folder, transfer syntax and SOP class, all of them under `slow`. What the second archive holds says the
+same, element by element: text in ISO_IR 192 where it isn't ASCII, and undefined lengths and paddings apart, which
+metadata does not tell.
 """
 
 from __future__ import annotations
@@ -42,9 +43,7 @@ def _places() -> set[str]:
     if folder is None:
         return set()
     with (folder / "MANIFEST.csv").open(encoding="utf-8") as table:
-        small = {
-            row["file"].partition("/")[0] for row in csv.DictReader(table) if int(row["bytes"]) <= FILE_BYTES_MAX
-        }
+        small = {row["file"].partition("/")[0] for row in csv.DictReader(table) if int(row["bytes"]) <= FILE_BYTES_MAX}
     return small - {"malformed", "dicomdir", "invalidl", "worklist"}
 
 

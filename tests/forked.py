@@ -1,0 +1,113 @@
+"""Programs of ours that start without an interpreter's start: forked from a process that has the modules imported.
+
+Such a process is one of its own, to be killed, traced and failed like any. Where the start itself is the matter, or how
+much memory a program takes, tests start it as a user does.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from functools import cache
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+_IMPORTED = ("sagittal.cli.serve", "sagittal.serve", "sagittal.web.app", "sagittal.web.server", "uvloop",
+             "sagittal.pixels.codecs.native", "imagecodecs", "numpy.random")  # fmt: skip
+
+
+@cache
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_IMPORTED))
+    return context
+
+
+class Forked:
+    """`act(*words)` in a process of its own, as a `subprocess.Popen` is; its stderr is appended to a file."""
+
+    def __init__(
+        self, act: Callable[..., None], *words: str, errors: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        reader, writer = _context().Pipe(duplex=False)
+        environment = dict(os.environ if environment is None else environment)
+        arguments = (writer, str(errors), environment, act, words)
+        self._process = _context().Process(target=_act, args=arguments, daemon=True)
+        self._process.start()
+        writer.close()
+        self.stdout = os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
+        reader.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self._process.name, timeout or 0)
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _act(out: Connection, errors: str, environment: Mapping[str, str], act: Callable[..., None], words: Any) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.dup2(out.fileno(), 1)
+    out.close()
+    log = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 2)
+    os.close(log)
+    act(*words)
+
+
+def sagittal(*words: str) -> None:
+    """The command `sagittal`."""
+    from sagittal.cli import main
+
+    sys.argv = ["sagittal", *words]
+    main()
+
+
+def python(program: str, *words: str) -> None:
+    """`python -c program`."""
+    sys.argv = ["-c", *words]
+    exec(program, {"__name__": "__main__"})
+
+
+def done(
+    act: Callable[..., None], *words: str, timeout: float = 120, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`act(*words)` in a process of its own to its end, killed after `timeout` seconds."""
+    with tempfile.NamedTemporaryFile() as errors:
+        process = Forked(act, *words, errors=Path(errors.name), environment=environment)
+        late = threading.Timer(timeout, process.kill)
+        late.start()
+        try:
+            told = process.stdout.read()  # which ends with the process
+            status = process.wait(timeout)
+        finally:
+            late.cancel()
+            process.stdout.close()
+        return subprocess.CompletedProcess(list(words), status, told, errors.read().decode(errors="replace"))
