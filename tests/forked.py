@@ -6,9 +6,11 @@ much memory a program takes, tests start it as a user does.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -111,3 +113,52 @@ def done(
             late.cancel()
             process.stdout.close()
         return subprocess.CompletedProcess(list(words), status, told, errors.read().decode(errors="replace"))
+
+
+# In a shell: a command that hands its words, folder, variables and streams to `answer_commands`, and ends as told.
+COMMAND = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
+    asked.connect({address!r})
+    said = [sys.argv[1:], os.getcwd(), dict(os.environ)]
+    socket.send_fds(asked, [json.dumps(said).encode()], [0, 1, 2])
+    sys.exit(int(asked.recv(16) or b"70"))
+"""
+
+
+def answer_commands(address: str) -> None:
+    """Fork a `sagittal` for each connection to the socket, until killed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(address)
+        listener.listen()
+        print("listening", flush=True)
+        while True:
+            asked, _ = listener.accept()
+            with asked:
+                if not os.fork():
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    listener.close()
+                    _command(asked)
+
+
+def _command(asked: socket.socket) -> None:
+    said, streams, _, _ = socket.recv_fds(asked, 1 << 20, 3)
+    words, folder, variables = json.loads(said)
+    for to, stream in enumerate(streams):
+        os.dup2(stream, to)
+        os.close(stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.stdin = os.fdopen(0, closefd=False)
+    status = 1
+    try:
+        sagittal(*words)
+    except SystemExit as end:
+        status = int(end.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        asked.send(str(status).encode())
+        os._exit(status)

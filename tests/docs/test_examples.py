@@ -1,5 +1,7 @@
 """Every shell and Python example of the tutorial and the how-tos runs, in the order of its page, in an empty folder.
 
+The tutorial's `sagittal` is the installed program; that of the how-tos is forked, which takes a tenth of the time.
+
 A page says in a comment what it needs: `<!-- test: scans server -->`. A block "sh serve" starts an archive and leaves
 it running, as the reader's first terminal does. The pages' ports are replaced by free ones.
 """
@@ -11,11 +13,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked
 import pytest
 from conftest import Served
+from forked import Forked
 from programs import need
 from pydicom.data import get_testdata_file
 
@@ -38,9 +42,31 @@ def on_free_ports(text: str, served: Served | None) -> str:
     return text.replace("11112", str(served.port)).replace("8042", served.http.rpartition(":")[2])
 
 
+@pytest.fixture(scope="module")
+def forking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The text of a program that is `sagittal`."""
+    folder = tmp_path_factory.mktemp("forking")
+    process = Forked(forked.answer_commands, str(folder / "socket"), errors=folder / "errors.txt")
+    assert process.stdout.readline() == "listening\n"
+    yield forked.COMMAND.format(python=sys.executable, address=str(folder / "socket"))
+    process.kill()
+    process.wait(10)
+
+
+def commands(folder: Path, forking: str) -> None:
+    """A folder for PATH with only ours of Python's scripts: pynetdicom's `findscu` lies there too."""
+    folder.mkdir()
+    if forking:
+        (folder / "sagittal").write_text(forking)
+        (folder / "sagittal").chmod(0o755)
+    else:
+        (folder / "sagittal").symlink_to(Path(sys.executable).parent / "sagittal")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_examples_run(page: Path, tmp_path: Path, start_server: Callable[..., Served]) -> None:
+def test_examples_run(page: Path, tmp_path: Path, start_server: Callable[..., Served], forking: str) -> None:
     text = page.read_text()
+    commands(tmp_path / ".commands", "" if page.stem == "tutorial" else forking)
     needs = (re.findall(r"<!-- test: (.*?) -->", text) or [""])[0].split()
     if "scans" in needs:
         scans(tmp_path / "scans")
@@ -66,11 +92,7 @@ def run(script: str, served: Served | None, folder: Path) -> None:
     """One page's blocks share their shell variables, so they are one script."""
     if not script:
         return
-    commands = folder / ".commands"  # only ours of Python's scripts: pynetdicom's `findscu` lies there too
-    if not commands.exists():
-        commands.mkdir()
-        (commands / "sagittal").symlink_to(Path(sys.executable).parent / "sagittal")
-    environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{folder / '.commands'}:{os.environ['PATH']}"}
     call = ["bash", "-euo", "pipefail", "-c", on_free_ports(script, served)]
     ended = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, f"{script}\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"

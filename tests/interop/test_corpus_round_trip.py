@@ -1,7 +1,7 @@
 """Every valid file of the corpus and of pydicom, in by each way and out by each way, with a byte-identical data set.
 
-Daily one file of each transfer syntax and SOP class, all of them under `slow`. Files that share a SOP Instance UID go in
-one after the other, the study of the one before deleted. What must be refused is in `refused.py`, and nothing else is.
+Daily one file of each transfer syntax and SOP class, all of them under `slow`. Files that share a SOP Instance UID go
+in one after the other, the study of the one before deleted. What must be refused is in `refused.py`, and nothing else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Objects of the corpus taken apart over WADO-RS, as metadata and bulk data, and put together again over STOW-RS.
 
-Daily one of each folder, transfer syntax and SOP class, all of them under `slow`. What the second archive holds says the
-same, element by element: text in ISO_IR 192 where it isn't ASCII, and undefined lengths and paddings apart, which
+Daily one of each folder, transfer syntax and SOP class, all of them under `slow`. What the second archive holds says
+the same, element by element: text in ISO_IR 192 where it isn't ASCII, and undefined lengths and paddings apart, which
 metadata does not tell.
 """
 
