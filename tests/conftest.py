@@ -129,8 +129,17 @@ def serve(data: Path, *options: str, fresh: bool = False) -> Served:
 
 @pytest.fixture(scope="session")
 def fresh() -> bool:
-    """Whether the servers of a room import their modules themselves, so that their memory is a user's."""
+    """Whether the processes of a room import their modules themselves, so that start and memory are a user's."""
     return False
+
+
+@pytest.fixture(autouse=True)
+def fork_servers_are_forked(fresh: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of pools in this process, whose start is half of what a command on images costs."""
+    from sagittal.workers.pool import Pool
+
+    if not fresh:
+        monkeypatch.setattr(Pool, "_start_server", forked.start_fork_server)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ much memory a program takes, tests start it as a user does.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
@@ -23,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 _IMPORTED = ("sagittal.cli.serve", "sagittal.serve", "sagittal.web.app", "sagittal.web.server", "uvloop",
-             "sagittal.pixels.codecs.native", "imagecodecs", "numpy.random")  # fmt: skip
+             "sagittal.convert.rendered", "sagittal.convert.transcoded", "sagittal.convert.verified",
+             "sagittal.pixels.codecs.native", "imagecodecs", "numpy.random", "PIL.Image")  # fmt: skip
 
 
 @cache
@@ -37,7 +39,7 @@ class Forked:
     """`act(*words)` in a process of its own, as a `subprocess.Popen` is; its stderr is appended to a file."""
 
     def __init__(
-        self, act: Callable[..., None], *words: str, errors: Path, environment: Mapping[str, str] | None = None
+        self, act: Callable[..., None], *words: Any, errors: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         reader, writer = _context().Pipe(duplex=False)
         environment = dict(os.environ if environment is None else environment)
@@ -113,6 +115,32 @@ def done(
             late.cancel()
             process.stdout.close()
         return subprocess.CompletedProcess(list(words), status, told, errors.read().decode(errors="replace"))
+
+
+class _Awaited:
+    """A forked process as `asyncio` waits for one."""
+
+    def __init__(self, process: Forked) -> None:
+        self._process = process
+
+    async def wait(self) -> int:
+        return await asyncio.to_thread(self._process.wait)
+
+
+async def start_fork_server(pool: Any) -> None:
+    """As `Pool._start_server`: the process that workers are forked from is forked itself."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = Forked(_fork_server, theirs, *pool._modules, errors=Path(os.devnull))
+    process.stdout.close()
+    ours.setblocking(False)
+    pool._server, pool._control = _Awaited(process), ours
+
+
+def _fork_server(control: socket.socket, *modules: str) -> None:
+    from sagittal.workers.forkserver import serve
+
+    serve(control, modules)
 
 
 # In a shell: a command that hands its words, folder, variables and streams to `answer_commands`, and ends as told.

@@ -1,5 +1,7 @@
 """Every image there is, against an independent decoder: the corpus and pydicom's own files.
 
+Daily one of each transfer syntax and SOP class, the others under `slow`.
+
 Lossless syntaxes exactly; lossy ones within LOSSY, (largest, mean) difference in units of the last bit: decoders may
 round differently (ISO/IEC 10918-2 and 15444-4 allow it). Which images have no independent decoder, or cannot be
 decoded, is listed: a file that joins either list fails the test.
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy
 import pytest
 from images import framed, image, independent
+from interop.corpus import described, one_of_each
 from programs import corpus_folder
 
 from sagittal.dicom.syntaxes import syntax
@@ -72,7 +75,13 @@ def named(path: Path) -> str:
     return path.name
 
 
-@pytest.mark.parametrize("path", files(), ids=named)
+def cases() -> list[object]:
+    """All files; but for the smallest of each transfer syntax and SOP class they are slow."""
+    daily = {file.path for file in one_of_each(described(path.name, path) for path in files())}
+    return [pytest.param(path, marks=() if path in daily else pytest.mark.slow) for path in files()]
+
+
+@pytest.mark.parametrize("path", cases(), ids=named)
 def test_decodes_as_others_do(path: Path, tmp_path: Path) -> None:
     try:
         held = image(path)

@@ -73,7 +73,7 @@ def corpus_files(folder: Path) -> tuple[CorpusFile, ...]:
     """Every file of the manifest but the malformed ones."""
     with (folder / "MANIFEST.csv").open(newline="") as manifest:
         names = sorted(row["file"] for row in csv.DictReader(manifest))
-    return tuple(_described(name, folder / name) for name in names if not name.startswith("malformed/"))
+    return tuple(described(name, folder / name) for name in names if not name.startswith("malformed/"))
 
 
 @cache
@@ -88,11 +88,11 @@ def pydicom_files(folder: Path) -> tuple[CorpusFile, ...]:
         digest = hashlib.sha256(data).hexdigest()
         if digest not in held and (data[128:132] == b"DICM" or path.suffix in (".dcm", ".dic")):
             held.add(digest)
-            found.append(_described(f"pydicom/{path.name}", path))
+            found.append(described(f"pydicom/{path.name}", path))
     return tuple(found)
 
 
-def _described(name: str, path: Path) -> CorpusFile:
+def described(name: str, path: Path) -> CorpusFile:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data_set = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(_UIDS))
