@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -105,7 +106,7 @@ def _kill_at(
     data: Path, trace: Path, boundary: str, nth: int, objects: list[Object], store: Way
 ) -> tuple[bool, list[Object]]:
     """Whether the n-th call of the boundary came (and killed), and what was acknowledged."""
-    served = serve(data)
+    served = serve(data, fresh=True)  # a boundary may want it without a module
     strace = Strace(
         served.process.pid, trace, "-e", f"trace={boundary}", "-e", f"inject={boundary}:signal=SIGKILL:when={nth}"
     )
@@ -161,7 +162,8 @@ def _import_until_killed(folder: Path, data: Path, trace: Path, boundary: str, n
     command = [need("strace"), "-f", "-o", str(trace), "-e", f"trace={boundary}"]
     command += ["-e", f"inject={boundary}:signal=SIGKILL:when={nth}"]
     command += [sys.executable, "-m", "sagittal", "import", "-q", "--json", "--data", str(data), str(folder)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}  # only what is written to the archive counts
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     rows = [json.loads(line) for line in ran.stdout.splitlines() if line.endswith("}")]
     assert ran.returncode == 0 or ran.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), ran.stderr
     return ran.returncode != 0, {row["sop_instance_uid"] for row in rows if row["status"] == "stored"}
