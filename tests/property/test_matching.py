@@ -212,6 +212,9 @@ def in_index(query: Query) -> bool:
     {0x00080020: "20240301", 0x00080030: "0000-0100"}, False, True, False, "+0100",
 )  # fmt: skip
 @example({0x00100010: "Gonsales^Juan"}, {0x00100010: "gonzalez"}, True, False, False, "")
+@example(
+    {0x00080020: "20230230", 0x00080030: "00", 0x00080201: "+0100"}, {0x00080030: "00"}, False, False, False, "+0000"
+)
 def test_whole_queries(
     texts: dict[int, str], keys: dict[int, str], fuzzy: bool, combined: bool, empty: bool, zone: str
 ) -> None:

@@ -21,7 +21,8 @@ _IS_TIME = (
     " AND substr(T, 1, 6) NOT GLOB '*[^0-9]*'"
     f" AND strftime('%H%M%S', '2000-01-02 ' || {_ISO_TIME}) = {_CLOCK}"
 )
-_IS_DATE = f"{_DATE} BETWEEN '10000101' AND '99981231' AND strftime('%Y%m%d', {_ISO_DATE}) = {_DATE}"
+# Nothing added, or SQLite gives a 30th of February back as it is.
+_IS_DATE = f"{_DATE} BETWEEN '10000101' AND '99981231' AND strftime('%Y%m%d', {_ISO_DATE}, '+0 days') = {_DATE}"
 _KNOWN = f"{_IS_OFFSET} AND {_IS_TIME} AND {_IS_DATE}"
 _SHIFTED_DATE = f"(CASE WHEN D <> '' AND {_KNOWN} THEN {_MOVED.replace('#', '%Y%m%d')} ELSE D END)"
 _SHIFTED_TIME = f"(CASE WHEN {_KNOWN} THEN {_MOVED.replace('#', '%H%M%S')} || substr(T, 7) ELSE T END)"
