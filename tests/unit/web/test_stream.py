@@ -74,6 +74,29 @@ def test_work_for_a_client_that_has_gone_is_cancelled(monkeypatch: pytest.Monkey
     asyncio.run(act())
 
 
+def test_who_goes_as_work_ends_cancels_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
+
+    async def act() -> None:
+        going = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            going.set()  # work goes on in the turn of the loop in which this is told, too
+            return {"type": "http.disconnect"}
+
+        async def work() -> bytes:
+            await going.wait()
+            return b"picture"
+
+        assert await unless_gone(receive, work()) == b"picture"
+        await asyncio.sleep(0.01)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    asyncio.run(act())
+
+
 def test_who_is_cancelled_from_outside_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
 

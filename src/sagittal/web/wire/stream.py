@@ -147,12 +147,12 @@ async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
 class _Watch:
     """Cancels the task that made it when the client goes away."""
 
-    __slots__ = ("_receive", "_watching", "asking", "gone")
+    __slots__ = ("_over", "_receive", "_watching", "asking", "gone")
 
     def __init__(self, receive: Receive) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self.asking, self.gone = task, False
+        self.asking, self.gone, self._over = task, False, False
         self._receive = receive
         self._watching: asyncio.Task[None] | None = None
 
@@ -161,13 +161,15 @@ class _Watch:
         self._watching.add_done_callback(self._ended)
 
     def end(self) -> None:
+        """The work is done: who goes now goes too late to cancel anything."""
+        self._over = True
         if self._watching is not None:
-            self._watching.remove_done_callback(self._ended)
             self._watching.cancel()
 
     def _ended(self, watching: asyncio.Task[None]) -> None:
-        self.gone = True
-        self.asking.cancel()
+        if not self._over:
+            self.gone = True
+            self.asking.cancel()
 
 
 async def _unless(gone: asyncio.Future[None], work: Awaitable[T]) -> T:
