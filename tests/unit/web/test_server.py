@@ -93,7 +93,9 @@ def test_a_head_that_dribbles_ends() -> None:
             writer.write(b"x")
             await asyncio.wait((ended,), timeout=0.05)
         writer.close()
-        return ended.result()
+        with contextlib.suppress(ConnectionResetError):  # what was still on its way finds nobody
+            return ended.result()
+        return b""
 
     assert served(act, header_seconds_max=0.3) == b""
 
