@@ -111,7 +111,10 @@ def test_beyond_loopback_the_ae_table_decides(start_server, tmp_path):
 def rejected_with(calling: str, called: str, port: int) -> tuple[int, int, int]:
     ae = AE(calling)
     ae.add_requested_context(Verification)
-    association = ae.associate("127.0.0.1", port, ae_title=called)
+    for _ in range(5):
+        association = ae.associate("127.0.0.1", port, ae_title=called)
+        if not association.is_aborted:  # one in a hundred times pynetdicom aborts before it has read the rejection
+            break
     assert association.is_rejected
     answer = association.acceptor.primitive
     return answer.result, answer.result_source, answer.diagnostic
