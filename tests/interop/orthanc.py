@@ -55,7 +55,8 @@ def orthanc(folder: Path) -> Iterator[Running]:
                 if httpx.get(f"{url}/studies", auth=tuple(USER.split(":"))).is_success:
                     break
             except httpx.TransportError:
-                time.sleep(0.1)
+                pass
+            time.sleep(0.1)
         else:
             raise AssertionError(f"Orthanc did not start: {(folder / 'orthanc.log').read_text()[-2000:]}")
         yield Running(url, f"ORTHANC@127.0.0.1:{dimse}")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
@@ -68,7 +68,7 @@ async def find(
         extra = await _extra(readers, prepared, [int(row[-1] or 0) for row in found], representatives, limits, until)
     return Rows(
         columns=prepared.columns,
-        rows=[row[:-hidden] for row in found],  # type: ignore[misc]  # no column is a float
+        rows=cast(list[Row], [row[:-hidden] for row in found]),  # no column is a float
         unmatched=prepared.unmatched,
         extra=extra,
         next=cursor.write(query, found[-1][-hidden:]) if more and found else "",

@@ -27,6 +27,7 @@ from sagittal.limits import ReaderLimits
 if TYPE_CHECKING:
     from sagittal.dicom.models.overlay import Correction
 
+_LIMITS = ReaderLimits()
 _METADATA_CHUNK = 24  # instances inflated in one go on a reader thread: about 2 ms
 _METADATA_CHUNK_BYTES = 4 << 20  # or fewer when they are large
 _FRAMES_MAX, _FRAGMENTS_MAX = 32, 4_096  # whose places are found on the loop: some 0.1 ms
@@ -93,7 +94,7 @@ async def versions(readers: Readers, principal: Principal, sop_instance_uid: str
 def open_object(
     volumes: dict[int, LocalVolume],
     ref: InstanceRef,
-    limits: ReaderLimits = ReaderLimits(),  # noqa: B008  (frozen)
+    limits: ReaderLimits = _LIMITS,
 ) -> OpenObject:
     """Open the file of an instance; DamagedObject when it is missing or shorter than what was stored."""
     volume = volumes.get(ref.volume)

@@ -23,39 +23,19 @@ ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 # PS3.5 6.2 and 7.1.2: every VR, whether its explicit length has 32 bits, and the byte that pads an odd value.
 LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
-SHORT_VRS = frozenset(
-    {
-        "AE",
-        "AS",
-        "AT",
-        "CS",
-        "DA",
-        "DS",
-        "DT",
-        "FD",
-        "FL",
-        "IS",
-        "LO",
-        "LT",
-        "PN",
-        "SH",
-        "SL",
-        "SS",
-        "ST",
-        "TM",
-        "UI",
-        "UL",
-    }
-    | {"US"}
-)
+SHORT_VRS = frozenset({
+    "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI",
+    "UL", "US",
+})  # fmt: skip
 TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # Specific Character Set applies (PS3.5 6.1.2.2)
 ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
 NUMBERS = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
 WORDS = {"AT": 2, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4}
 WORDS |= {"US": 2, "UV": 8}  # bytes that change places with the byte order
 
-CODES = {vr: vr.encode("ascii") for vr in LONG_VRS | SHORT_VRS}
-VRS_BY_CODE = {code: vr for vr, code in CODES.items()}
+LONG_CODES, SHORT_CODES = ({vr.encode("ascii"): vr for vr in of} for of in (LONG_VRS, SHORT_VRS))
+VRS_BY_CODE = LONG_CODES | SHORT_CODES
+CODES = {vr: code for code, vr in VRS_BY_CODE.items()}
 PADDED_WITH_BLANK = TEXT_VRS | ASCII_VRS - {"UI"}
 _IMPLICIT_LE = struct.Struct("<HHI").pack
 _LENGTHS = {True: struct.Struct("<I"), False: struct.Struct(">I")}

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable
 
 from sagittal.dicom.dictionary import VRS, vr_of
-from sagittal.dicom.elements import LONG_VRS, SHORT_VRS, encode
+from sagittal.dicom.elements import LONG_CODES, VRS_BY_CODE, encode
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, SYNTAXES
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
@@ -24,8 +24,6 @@ _GROUP_LENGTH = 0x00020000
 _HEAD = PREAMBLE_BYTES + 4
 _FIRST = _HEAD + 8  # bytes that tell where the meta group starts
 _META_GROUPS = (b"\x02\0", b"\0\x02")
-_CODES = {vr.encode("ascii") for vr in LONG_VRS | SHORT_VRS}
-_LONG_CODES = {vr.encode("ascii") for vr in LONG_VRS}
 _SEQUENCE_ENDS = {"<": b"\xfe\xff\xdd\xe0\0\0\0\0", ">": b"\xff\xfe\xe0\xdd\0\0\0\0"}
 _LAST_FIRST_GROUP = 0x0020  # the group that the first element of a data set without meta group may have
 _FIRST_VALUE_BYTES_MAX = 1 << 20  # a longer first element in Implicit VR is not believed
@@ -56,7 +54,7 @@ def guess_syntax(head: bytes) -> str | None:
     if len(head) < 8:
         return None
     (group, number, length), (group_be, number_be) = struct.unpack_from("<HHI", head), struct.unpack_from(">HH", head)
-    if head[4:6] in _CODES:
+    if head[4:6] in VRS_BY_CODE:
         little = group <= group_be
         tag = group << 16 | number if little else group_be << 16 | number_be
         return (EXPLICIT_LE if little else EXPLICIT_BE) if _may_be_first(tag) else None
@@ -165,11 +163,11 @@ class Part10Head:
         buffer = self._buffer
         self._order = "<" if buffer[position] == 2 else ">"
         code = bytes(buffer[position + 4 : position + 6])
-        if self._order == ">" or code not in _CODES:
+        if self._order == ">" or code not in VRS_BY_CODE:
             self._defect("meta-not-explicit-le")
-        if code not in _CODES:
+        if code not in VRS_BY_CODE:
             return position + 8, struct.unpack_from(self._order + "I", buffer, position + 4)[0]
-        if code not in _LONG_CODES:
+        if code not in LONG_CODES:
             return position + 8, struct.unpack_from(self._order + "H", buffer, position + 6)[0]
         if len(buffer) - position < 12:
             if last:
@@ -215,7 +213,7 @@ class Part10Head:
         if declared is None:
             if self.elements:
                 self._defect("syntax-guessed")
-            if seen is None and head[4:6] in _CODES:
+            if seen is None and head[4:6] in VRS_BY_CODE:
                 raise Malformed("syntax-missing", "no Transfer Syntax UID, and the data set shows none")
             return seen or IMPLICIT_LE  # PS3.5 10.1: the default
         if declared in _PLAIN and seen is not None and seen != declared and _fits(head, seen):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sagittal.dicom import charset, frameindex
+from sagittal.dicom.elements import UNDEFINED
 from sagittal.dicom.frameindex import (
     DOUBLE_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
@@ -22,7 +23,7 @@ from sagittal.dicom.frameindex import (
     Fragments,
     FrameIndex,
 )
-from sagittal.dicom.scanning.coding import UNDEFINED, Coding, Element
+from sagittal.dicom.scanning.coding import Coding, Element
 from sagittal.dicom.scanning.levels import FRAGMENTS, Level
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.dicom.scanning.scan import ITEM, SEQUENCE_END, STRAY_GROUPS, Scanner

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from sagittal.dicom.dictionary import VRS, vr_of
-from sagittal.dicom.elements import ITEM, ITEM_END, LONG_VRS, SEQUENCE_END, UNDEFINED, VRS_BY_CODE
+from sagittal.dicom.elements import (
+    ITEM,
+    ITEM_END,
+    LONG_CODES,
+    LONG_VRS,
+    SEQUENCE_END,
+    SHORT_CODES,
+    UNDEFINED,
+    VRS_BY_CODE,
+)
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
@@ -28,8 +37,7 @@ _BITS_ALLOCATED, _PIXEL_REPRESENTATION, _WAVEFORM_BITS = 0x00280100, 0x00280103,
 _CONTEXT = frozenset((_BITS_ALLOCATED, _PIXEL_REPRESENTATION, _WAVEFORM_BITS))
 _OPEN = _CONTEXT | _PIXELS | {_WAVEFORM_DATA}  # elements that are never part of a run
 _RUN_VALUE_BYTES_MAX = 4096
-_SHORT_CODES = {code: vr for code, vr in VRS_BY_CODE.items() if vr not in LONG_VRS}
-_LONG_CODES = {code: vr for code, vr in VRS_BY_CODE.items() if vr in LONG_VRS and vr != "SQ"}
+_LONG_CODES = {code: vr for code, vr in LONG_CODES.items() if vr != "SQ"}
 _HEADS = {True: struct.Struct("<HH2sH").unpack_from, False: struct.Struct(">HH2sH").unpack_from}
 
 Kind = Literal["element", "run", "sequence", "item", "fragments", "fragment", "end-item", "end-sequence"]
@@ -217,7 +225,7 @@ class Walk:
             if implicit:
                 vr, length = VRS.get(tag) or vr_of(tag), int.from_bytes(held[pos + 4 : start], order)
             else:
-                vr = _SHORT_CODES.get(code)
+                vr = SHORT_CODES.get(code)
                 if vr is None:
                     vr, start = _LONG_CODES.get(code), pos + 12
                     length = int.from_bytes(held[pos + 8 : start], order)

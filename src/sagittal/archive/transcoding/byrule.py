@@ -180,7 +180,7 @@ class ByRule:
         row = await self._archive.readers.run(lambda connection: queue.reference(connection, task.candidate))
         if row is None:
             return False
-        ref, (target, aside) = InstanceRef(*row), self._files()  # type: ignore[arg-type]
+        ref, (target, aside) = InstanceRef(*row), self._files()
         try:
             told = await self._made(ref, task.rule, target, aside)
             self._archive.volume.faults.hit("transcode.made")

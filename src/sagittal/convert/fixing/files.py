@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sagittal.convert.fixing.repairs import REPAIRS, Sets, findings
 from sagittal.convert.fixing.survey import SOP_CLASS, SOP_INSTANCE, Survey, look, right_vr
@@ -127,8 +127,8 @@ class _Rewriting:
 
     def _set(self, tag: int, like: Event) -> Event:
         vr, value = self._sets.pop(tag)
-        order = "little" if like.little else "big"
-        encoded = value.encode("ascii") if isinstance(value, str) else value.to_bytes(2, order)  # type: ignore[arg-type] # a Literal
+        order: Literal["little", "big"] = "little" if like.little else "big"
+        encoded = value.encode("ascii") if isinstance(value, str) else value.to_bytes(2, order)
         return like._replace(kind="run", tag=0, vr="", length=0, run=[(tag, vr, encoded)])
 
     def _sequence(self, event: Event) -> Iterator[Event]:

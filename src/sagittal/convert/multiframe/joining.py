@@ -57,9 +57,9 @@ def ordered(instances: Sequence[Members]) -> list[int]:
     numbers = [text(one, el.NUMBER) for one in instances]
     if all(number.lstrip("-").isdecimal() for number in numbers) and len(set(map(int, numbers))) == len(numbers):
         return sorted(range(len(instances)), key=lambda at: int(numbers[at]))
-    depths = [_depth(one) for one in instances]
-    if len({depth[0] for depth in depths if depth}) == 1 and all(depths):
-        return sorted(range(len(instances)), key=lambda at: depths[at][1])  # type: ignore[index]
+    depths = [depth for one in instances if (depth := _depth(one))]
+    if len(depths) == len(instances) and len({orientation for orientation, _ in depths}) == 1:
+        return sorted(range(len(instances)), key=lambda at: depths[at][1])
     return list(range(len(instances)))
 
 

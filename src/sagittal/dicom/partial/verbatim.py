@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
 from typing import Any
 
-from sagittal.dicom.elements import ITEM_END, LONG_VRS, SEQUENCE_END, UNDEFINED, VRS_BY_CODE
+from sagittal.dicom.elements import ITEM_END, LONG_CODES, SEQUENCE_END, UNDEFINED
 from sagittal.dicom.models.encode import data_set
 from sagittal.dicom.partial.edited import LEFT_OUT, PIXELS, no_bulk_data
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
@@ -19,7 +19,6 @@ from sagittal.limits import ReaderLimits
 
 _HEAD, _LENGTH, _ITEM = Struct("<HH2sH").unpack_from, Struct("<I").unpack_from, Struct("<HHI").unpack_from
 _SHORT_HEAD = 8
-_LONG = frozenset(code for code, vr in VRS_BY_CODE.items() if vr in LONG_VRS)
 
 
 class Irregular(Exception):
@@ -66,7 +65,7 @@ def _elements(held: bytes) -> Iterator[tuple[int, int, int, int]]:
     while pos + _SHORT_HEAD <= there:
         group, number, code, length = _HEAD(held, pos)
         tag, value = group << 16 | number, pos + _SHORT_HEAD
-        if code in _LONG:
+        if code in LONG_CODES:
             length, value = _long_length(held, value), value + 4
         if tag in PIXELS:
             yield tag, pos, value, value
@@ -94,7 +93,7 @@ def _end_of_sequence(held: bytes, pos: int) -> int:
             else:
                 pos += length
             continue
-        if code in _LONG:
+        if code in LONG_CODES:
             length, pos = _long_length(held, pos), pos + 4
         else:
             length >>= 16

@@ -11,13 +11,10 @@ from struct import Struct
 from typing import NamedTuple
 
 from sagittal.dicom.dictionary import VR_TEXTS, VRS, base_tag, vr_of
+from sagittal.dicom.elements import LONG_CODES, SHORT_CODES
 from sagittal.dicom.scanning.memo import Entry, Extra, Memo, Table
 from sagittal.dicom.scanning.values import BINARY_VRS, STRING_VRS, WRITERS, plain_text
 
-UNDEFINED = 0xFFFFFFFF
-# PS3.5 7.1.2: these have 4 bytes of length after 2 reserved ones, those 2 bytes of length.
-_LONG = {vr.encode(): vr for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}  # noqa: SIM905
-_SHORT = {vr.encode(): vr for vr in "AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()}  # noqa: SIM905
 _STRUCTS = {
     True: (Struct("<HH2sH"), Struct("<HHI"), Struct("<I")),
     False: (Struct(">HH2sH"), Struct(">HHI"), Struct(">I")),
@@ -87,10 +84,10 @@ class Coding:
             return Element(at, tag, "" if group == 0xFFFE else vr_of(tag, self.signed), length, 8, pos + 8)
         group, number, code, length = self._explicit.unpack_from(data, pos)
         tag = group << 16 | number
-        vr = _SHORT.get(code)
+        vr = SHORT_CODES.get(code)
         if vr is not None:
             return Element(at, tag, vr, length, 8, pos + 8)
-        vr = _LONG.get(code)
+        vr = LONG_CODES.get(code)
         if vr is not None:
             return Element(at, tag, vr, self.long_length(data, pos), 12, pos + 12)
         if group == 0xFFFE:
@@ -117,7 +114,7 @@ class Coding:
             vr = vr_of(tag, True) if self.signed else VRS.get(tag, "")
             return tag, vr if vr != "SQ" and number and 2 < group < 0xFFFE else "", length
         group, number, code, length = self._explicit.unpack_from(data, pos)
-        return group << 16 | number, _SHORT.get(code, "") if number and group > 2 else "", length
+        return group << 16 | number, SHORT_CODES.get(code, "") if number and group > 2 else "", length
 
     def read(self, tag: int, vr: str, raw: bytes, head: int, wanted: bool, build: bool, defect: str = "") -> Entry:
         """The entry of an element `raw` that is no sequence. `wanted`: with its text; `build`: with its JSON."""

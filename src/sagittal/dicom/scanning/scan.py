@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from sagittal.dicom.scanning.coding import UNDEFINED, Coding, Element
+from sagittal.dicom.elements import UNDEFINED
+from sagittal.dicom.scanning.coding import Coding, Element
 from sagittal.dicom.scanning.levels import ELEMENTS, FRAGMENTS, ITEMS, PADDING, Level, Levels
 from sagittal.dicom.scanning.memo import UNDEFINED_KEY, Entry, Run, Table
 from sagittal.dicom.scanning.values import BINARY_VRS

@@ -7,7 +7,7 @@ goes on where it was. Deliberately not here: the rules.
 from __future__ import annotations
 
 import sqlite3
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sagittal.archive.index import CURRENT
 from sagittal.archive.index.select import instances_statement
@@ -113,10 +113,10 @@ def again(connection: sqlite3.Connection, count: int) -> list[Candidate]:
     return [Candidate._make(row) for row in connection.execute(_AGAIN, (count,))]
 
 
-def reference(connection: sqlite3.Connection, candidate: Candidate) -> tuple[object, ...] | None:
+def reference(connection: sqlite3.Connection, candidate: Candidate) -> tuple[Any, ...] | None:
     """The columns of `InstanceRef`; None when the version is not current any more."""
     statement = instances_statement(candidate.store, ("id",), CURRENT)
-    row: tuple[object, ...] | None = connection.execute(statement, (candidate.instance,)).fetchone()
+    row: tuple[Any, ...] | None = connection.execute(statement, (candidate.instance,)).fetchone()
     return row
 
 
