@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -52,13 +53,24 @@ def _dribbles(address: tuple[str, int], octets: bytes, watch: Watch) -> int:
             one.sendall(octets[at : at + 1])
         for at in range(_BYTE_BY_BYTE, len(octets) - 1, _PIECE_BYTES):
             one.sendall(octets[at : min(at + _PIECE_BYTES, len(octets) - 1)])
-        time.sleep(0.3)  # until it has read all of that; echoes meanwhile are answered before it has
+        _until_read(one)
+        echo(watch.served)  # answered after what was read last
         one.setblocking(False)
         with pytest.raises(BlockingIOError):  # it waits for the rest
             one.recv(1)
-        grown = memory(watch.served.process.pid)["VmHWM"] - watch.idle_bytes
-    echo(watch.served)
-    return grown
+        return memory(watch.served.process.pid)["VmHWM"] - watch.idle_bytes
+
+
+def _until_read(one: socket.socket) -> None:
+    """Until the other end, on this machine, has taken all that was sent (proc(5): the queues of /proc/net/tcp)."""
+    ends = [f":{address[1]:04X}" for address in (one.getpeername(), one.getsockname())]
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        (waiting,) = (line[4] for line in lines if [line[1][-5:], line[2][-5:]] == ends)
+        if int(waiting.partition(":")[2], 16) == 0:
+            return
+    raise AssertionError("it has not read what was sent to it")
 
 
 def test_an_association_that_is_asked_for_byte_by_byte(watch: Watch) -> None:
