@@ -25,44 +25,6 @@ _FLOOR_WINDOW_SECONDS = 30.0
 _SWEEP_SECONDS = 1.0
 _CUT_OFF_SECONDS = 0.5  # for a handler whose client was cut off
 log = logging.getLogger("sagittal.web")
-_HEAD = b"HTTP/1.1 "  # begins with it; to hold back anything else would do no harm
-_JOINED_BYTES_MAX = 64 << 10  # beyond, a copy costs more than a packet
-
-
-class _Joining:
-    """A transport that holds the head of an answer back until the first of its body comes, or the loop turns: both in
-    one packet wake the client once.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes | memoryview) -> None:
-        if self._head:
-            head, self._head = self._head, b""
-            if len(data) <= _JOINED_BYTES_MAX:
-                self._transport.write(b"".join((head, data)))
-                return
-            self._transport.write(head)
-        elif data[: len(_HEAD)] == _HEAD and len(data) <= _JOINED_BYTES_MAX:
-            self._head = bytes(data)
-            asyncio.get_running_loop().call_soon(self.flush)
-            return
-        self._transport.write(data)
-
-    def flush(self) -> None:
-        """Send a head whose body is yet to come."""
-        head, self._head = self._head, b""
-        if head:
-            self._transport.write(head)
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
 
 
 class Connection(HttpToolsProtocol):
@@ -71,7 +33,7 @@ class Connection(HttpToolsProtocol):
     limits = WebLimits()  # replaced for each listener by `HttpServer`
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
-        super().connection_made(_Joining(transport))  # type: ignore[arg-type]
+        super().connection_made(transport)
         # Since when the peer owes us a request head; None while a request is under way.
         self.head_since: float | None = time.monotonic()
         self.head_bytes = 0
