@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
-import orjson
-
 _LENGTHS = Struct("<II")  # of the JSON, of the bytes behind it
 INLINE_BYTES_MAX = 1 << 17  # goes into the buffer of a socket whole
 FDS_MAX = 64  # descriptors with one message; Linux takes 253
@@ -33,7 +31,7 @@ class Message(NamedTuple):
 
 def encode(told: dict[str, Any], data: bytes | memoryview = b"") -> bytes:
     """A message ready to be sent."""
-    body = _written(told)
+    body = json.dumps(told).encode()
     return b"".join((_LENGTHS.pack(len(body), len(data)), body, data))
 
 
@@ -71,7 +69,7 @@ class Incoming:
         middle, end = _LENGTHS.size + told, _LENGTHS.size + told + data
         if len(self._bytes) < end:
             return None
-        taken = Message(_read(self._bytes[_LENGTHS.size : middle]), bytes(self._bytes[middle:end]), self.fds)
+        taken = Message(json.loads(self._bytes[_LENGTHS.size : middle]), bytes(self._bytes[middle:end]), self.fds)
         del self._bytes[:end]
         self.fds = []
         return taken
@@ -81,22 +79,6 @@ class Incoming:
         for fd in self.fds:
             os.close(fd)
         self.fds.clear()
-
-
-def _written(told: dict[str, Any]) -> bytes:
-    """As JSON: by the quick encoder; or, after a space, by Python's own where that one makes null of NaN or refuses a
-    number.
-    """
-    try:
-        body = orjson.dumps(told)
-    except TypeError:
-        body = b"null"
-    return b" " + json.dumps(told).encode() if b"null" in body else body
-
-
-def _read(body: bytearray) -> dict[str, Any]:
-    told: dict[str, Any] = (json if body.startswith(b" ") else orjson).loads(body)
-    return told
 
 
 def receive(sock: socket.socket, incoming: Incoming) -> Message | None:

@@ -1,4 +1,4 @@
-"""Messages: what is told comes as it was, whichever encoder wrote it."""
+"""Messages: what is told comes as it was."""
 
 from __future__ import annotations
 
