@@ -40,7 +40,6 @@ OBJECTS = [
 ]
 PALETTE = uid("palette")  # a non-patient instance
 MANY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-FEW, MORE = settings(MANY, max_examples=10), settings(MANY, max_examples=50)  # of each of the many resources
 
 
 ELSEWHERE = ("/api/", "/wado", "/stores/")  # of paths that are not below /dicom-web
@@ -280,45 +279,32 @@ GIVEN = st.fixed_dictionaries(
 every = pytest.mark.parametrize("resource", RESOURCES, ids=lambda one: f"{one.method} {one.path}")
 
 
-@every
-@FEW
-@given(data=st.data())
-def test_any_parameters(call: Caller, resource: Resource, data: st.DataObject) -> None:
-    ask_with_any_parameters(call, resource, data)
-
-
-@pytest.mark.slow
-@every
-@MORE
-@given(data=st.data())
-def test_any_parameters_at_length(call: Caller, resource: Resource, data: st.DataObject) -> None:
-    ask_with_any_parameters(call, resource, data)
-
-
-def ask_with_any_parameters(call: Caller, resource: Resource, data: st.DataObject) -> None:
-    body = data.draw(BODIES) if resource.method not in ("GET", "DELETE") else b""
-    headers = data.draw(HEADERS) + ([(b"content-type", data.draw(TYPES))] if body else [])
-    check(call(resource.method, place(resource, data.draw, held=True), data.draw(QUERIES), headers, body))
+lengths = pytest.mark.parametrize("examples", [10, pytest.param(50, marks=pytest.mark.slow)])  # of each of the many
 
 
 @every
-@FEW
-@given(data=st.data())
-def test_any_path(call: Caller, resource: Resource, data: st.DataObject) -> None:
-    ask_at_any_path(call, resource, data)
+@lengths
+def test_any_parameters(call: Caller, resource: Resource, examples: int) -> None:
+    @settings(MANY, max_examples=examples)
+    @given(st.data())
+    def ask(data: st.DataObject) -> None:
+        body = data.draw(BODIES) if resource.method not in ("GET", "DELETE") else b""
+        headers = data.draw(HEADERS) + ([(b"content-type", data.draw(TYPES))] if body else [])
+        check(call(resource.method, place(resource, data.draw, held=True), data.draw(QUERIES), headers, body))
+
+    ask()
 
 
-@pytest.mark.slow
 @every
-@MORE
-@given(data=st.data())
-def test_any_path_at_length(call: Caller, resource: Resource, data: st.DataObject) -> None:
-    ask_at_any_path(call, resource, data)
+@lengths
+def test_any_path(call: Caller, resource: Resource, examples: int) -> None:
+    @settings(MANY, max_examples=examples)
+    @given(st.data())
+    def ask(data: st.DataObject) -> None:
+        method = data.draw(st.sampled_from([resource.method, resource.method, "GET", "HEAD", "PUT", "TRACE", "XYZZY"]))
+        check(call(method, place(resource, data.draw, held=False), b"", data.draw(HEADERS)))
 
-
-def ask_at_any_path(call: Caller, resource: Resource, data: st.DataObject) -> None:
-    method = data.draw(st.sampled_from([resource.method, resource.method, "GET", "HEAD", "PUT", "TRACE", "XYZZY"]))
-    check(call(method, place(resource, data.draw, held=False), b"", data.draw(HEADERS)))
+    ask()
 
 
 @pytest.mark.parametrize("resource", OURS, ids=lambda one: f"{one.method} {one.path}")
