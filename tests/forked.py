@@ -80,7 +80,7 @@ class Forked:
 def _act(out: Connection, errors: str, environment: Mapping[str, str], act: Callable[..., None], words: Any) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     os.dup2(out.fileno(), 1)
     out.close()
     log = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
