@@ -32,7 +32,7 @@ DICOMDIR = Refusal("", 0xA900, "skipped", "")
 DICOMDIR_BROKEN = DICOMDIR._replace(stow=0xC000)
 CUT = Refusal("C000", 0xC000, "failed", "the data set ends inside an element")
 # Its first byte is a stray 00.
-NOT_DICOM = Refusal("", 0xC000, "skipped", "not a DICOM file")
+NOT_DICOM = Refusal("", 0xC000, "failed", "not a DICOM file")
 
 _FILE_SET = "dicomdir/pydicom-dicomdirtests"
 REFUSED: Mapping[str, Refusal] = {

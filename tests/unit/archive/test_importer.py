@@ -15,6 +15,7 @@ from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.ingest import Source
 from sagittal.archive.upkeep.importer import Imported, import_files
+from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE, RLE_LOSSLESS, syntax
 from sagittal.errors import NotAuthorized
 from sagittal.limits import ArchiveLimits, Limits
@@ -113,6 +114,27 @@ def test_every_file_has_an_answer(tmp_path: Path) -> None:
     }
     assert all(one.reason for one in answers.values() if one.status in ("skipped", "failed"))
     assert [one.is_failure for one in answers.values()].count(True) == 6
+
+
+def test_a_file_that_is_named_and_no_object_has_failed(tmp_path: Path) -> None:
+    """Anything may lie in a folder or zip; who names a file means it. The files that a DICOMDIR lists are not named."""
+    files = {
+        "letter.txt": b"Dear colleague, " * 50,
+        "empty": b"",
+        "headless": meta_group(build().sop_class_uid, "1.2.3", EXPLICIT_LE),
+        "DICOMDIR": build(3, sop_class_uid="1.2.840.10008.1.3.10").part10,
+        "good.dcm": build().part10,
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    path = zipped(tmp_path / "in.zip", files)
+    answers = imported(tmp_path / "a", *(tmp_path / name for name in files), path)
+    assert {name: answers[str(tmp_path / name)].status for name in files} == {
+        "letter.txt": "failed", "empty": "failed", "headless": "failed", "DICOMDIR": "skipped", "good.dcm": "stored",
+    }  # fmt: skip
+    assert {name: answers[f"{path}!{name}"].status for name in files} == {
+        "letter.txt": "skipped", "empty": "skipped", "headless": "skipped", "DICOMDIR": "skipped", "good.dcm": "held",
+    }  # fmt: skip
 
 
 def test_zip_members_are_imported_and_held_the_second_time(tmp_path: Path) -> None:

@@ -60,6 +60,16 @@ def test_a_dicomdir_is_passed_over(tmp_path: Path) -> None:
     assert "DICOMDIR" in reason
 
 
+@pytest.mark.parametrize("data", [b"", b"Dear colleague, " * 50])
+def test_a_file_that_is_named_and_no_object_has_failed(tmp_path: Path, data: bytes) -> None:
+    """In a folder it is skipped."""
+    path = tmp_path / "letter.txt"
+    path.write_bytes(data)
+    named, found = (imported(given, httpx.Response(500)) for given in (path, tmp_path))
+    assert (named[1], found[1]) == ("failed", "skipped")
+    assert named[2] == found[2] != ""
+
+
 def test_an_archive_that_is_not_there_is_told_once(tmp_path: Path) -> None:
     """Several files are under way when the first fails: what the others die of is no line of its own."""
     for number in range(4):

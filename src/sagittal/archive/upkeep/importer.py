@@ -1,7 +1,8 @@
 """Import: files, folders and zip files into the archive, with an answer for every file.
 
 A file whose very bytes are held already is told by its digest and not stored again, so that an import that was
-interrupted goes on where it was when it is started anew. Files that are not objects are skipped, each with the reason.
+interrupted goes on where it was when it is started anew. Files that are not objects are skipped, each with the reason,
+unless they were given by name.
 Several files are under way at one time, so that the committer has batches. Deliberately not here: progress bars, remote
 archives.
 """
@@ -21,7 +22,7 @@ from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.select import FILES_OF_INSTANCE
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.local import LocalVolume
-from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates
+from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates, outcome_of
 from sagittal.dicom.part10 import Part10Head, meta_group
 from sagittal.errors import DamagedObject, Malformed, SagittalError
 from sagittal.limits import Limits
@@ -108,8 +109,7 @@ async def _import(target: Target, principal: Principal, candidate: Candidate | R
     try:
         return await _import_opened(target, principal, name, size, opened, source)
     except Malformed as error:
-        status = "skipped" if error.defect in ("not-dicom", "empty") else "failed"
-        return Imported(name, status, error.text, size=size)
+        return Imported(name, outcome_of(candidate, error), error.text, size=size)
     except SagittalError as error:
         return Imported(name, "failed", error.text, size=size)
     except OSError as error:
@@ -124,7 +124,7 @@ async def _import_opened(
     head = Part10Head(target.limits.reader)
     first = await asyncio.to_thread(opened.read, _READ_BYTES)
     if not first:
-        return Imported(name, "skipped", "empty")
+        raise Malformed("empty", "empty")
     head.feed(first)
     if not head.done and len(first) < _READ_BYTES:
         head.finish()

@@ -18,21 +18,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from sagittal.errors import LimitExceeded
+from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ArchiveLimits
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _ENTRY_BYTES = 1 << 10  # of a zip's directory, generously: the name alone may have 64 KiB
 _RATIO_FREE_BYTES = 1 << 20  # a small member may deflate to very little
+_OTHER_KINDS = frozenset({"not-dicom", "empty"})  # defects of what is no object at all
 
 
 class Candidate(Protocol):
-    """A file that may be an object. `name` is for people; `size` what it says it has."""
+    """A file that may be an object. `name` is for people; `size` what it says it has; `is_named`: given itself."""
 
     @property
     def name(self) -> str: ...
     @property
     def size(self) -> int: ...
+    @property
+    def is_named(self) -> bool: ...
     def open(self) -> Opened: ...
 
 
@@ -58,6 +61,7 @@ class File:
 
     path: Path
     size: int
+    is_named: bool = False
 
     @property
     def name(self) -> str:
@@ -113,6 +117,10 @@ class Member:
     def size(self) -> int:
         return self.info.file_size
 
+    @property
+    def is_named(self) -> bool:
+        return False
+
     def open(self) -> _OpenMember:
         return _OpenMember(self)
 
@@ -163,10 +171,15 @@ def candidates(paths: Sequence[Path], limits: ArchiveLimits) -> Iterator[Candida
                 for name in sorted(names):
                     yield from _file(Path(folder, name), limits)
         else:
-            yield from _file(path, limits)
+            yield from _file(path, limits, is_named=True)
 
 
-def _file(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]:
+def outcome_of(candidate: Candidate, error: Malformed) -> str:
+    """What became of a file that can't be read: anything may lie in folders and zips, but who names a file means it."""
+    return "skipped" if error.defect in _OTHER_KINDS and not candidate.is_named else "failed"
+
+
+def _file(path: Path, limits: ArchiveLimits, *, is_named: bool = False) -> Iterator[Candidate | Refusal]:
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):
@@ -180,7 +193,7 @@ def _file(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]:
     if magic in _ZIP_MAGIC:
         yield from _members(path, limits)
     else:
-        yield File(path, state.st_size)
+        yield File(path, state.st_size, is_named)
 
 
 def _members(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]:

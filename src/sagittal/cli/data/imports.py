@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
 
 @click.command("import")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @data_option
 @store_option
 @click.option("--url", help="A running archive instead, as http://127.0.0.1:8042 (token: SAGITTAL_TOKEN).")
@@ -45,6 +45,7 @@ def command(
 ) -> int:
     """Add files, folders and zip archives to an archive. Start it again to go on after an interruption.
 
+    What is no DICOM file is skipped in folders and zip archives; a file that is named itself has failed then.
     A running archive assumes what its own settings say of files without character set or offset from UTC.
     """
     return run(_import(_Into(data, url, store, character_set, timezone), paths, quiet, as_json))

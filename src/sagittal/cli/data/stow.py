@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates
+from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates, outcome_of
 from sagittal.client.dicomweb import refuse
 from sagittal.client.outcome import Stored
 from sagittal.client.storing.stow import HEAD, HEADERS, TAIL, answer_of
@@ -73,7 +73,7 @@ async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Ref
             return candidate.name, "skipped", "a DICOMDIR; the files it lists are imported on their own", ""
         response = await client.post(url, headers=HEADERS, content=_body(opened))
     except Malformed as error:
-        return candidate.name, "skipped" if error.defect in ("not-dicom", "empty") else "failed", error.text, ""
+        return candidate.name, outcome_of(candidate, error), error.text, ""
     except (SagittalError, OSError) as error:
         return candidate.name, "failed", str(error), ""
     finally:

@@ -31,7 +31,7 @@ def sending_options(command: F) -> F:
     """What is sent, and what is changed in it; the command gets `paths` and the options of `gathered` and `changes`."""
     for decorate in reversed(
         (
-            click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path)),
+            click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
             click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="Send with this value."),
             click.option("--remove", "removed", multiple=True, metavar="KEY", help="Send without this; repeatable."),
             click.option("--new-uids", is_flag=True, help="Send under new UIDs, the same for the same in all files."),

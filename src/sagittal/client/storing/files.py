@@ -64,7 +64,7 @@ def read_objects(paths: Sequence[Path]) -> tuple[list[ObjectFile], list[Stored]]
             if error.defect != "not-dicom" or path in paths:
                 failed.append(Stored(path, comment=error.text))
         except (SagittalError, OSError) as error:
-            failed.append(Stored(path, comment=str(error)))
+            failed.append(Stored(path, comment=getattr(error, "strerror", None) or str(error)))
     return found, failed
 
 
