@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import click
 
-from sagittal.cli.data.place import data_option, tend
+from sagittal.cli.data.place import data_option, existing, tend
 from sagittal.cli.output import json_option, result, run, say
 from sagittal.errors import NotFound, UsageError
 
@@ -111,7 +111,7 @@ async def _list(data: Path) -> list[dict[str, Any]]:
     async def here(archive: Archive) -> list[dict[str, Any]]:
         return [row_of(token) for token in await read_tokens(archive.readers)]
 
-    rows: list[dict[str, Any]] = await tend(data, here, "GET", "/api/tokens")
+    rows: list[dict[str, Any]] = await tend(existing(data), here, "GET", "/api/tokens")
     return rows
 
 
@@ -123,4 +123,4 @@ async def _revoke(data: Path, name: str) -> None:
         if not await revoke_token(archive.act, LOCAL, name):
             raise NotFound(f"there is no token {name}")
 
-    await tend(data, here, "DELETE", f"/api/tokens/{quote(name, safe='')}")
+    await tend(existing(data), here, "DELETE", f"/api/tokens/{quote(name, safe='')}")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from sagittal.cli.data.place import data_option, tend
+from sagittal.cli.data.place import data_option, existing, tend
 from sagittal.cli.output import json_option, result, run, say
 from sagittal.dimse.address import parse_peer
 from sagittal.errors import NotFound
@@ -110,7 +110,7 @@ async def _list(data: Path) -> Sequence[Mapping[str, Any]]:
     async def here(archive: Archive) -> list[Mapping[str, Any]]:
         return [row_of(node) for node in await read_nodes(archive.readers)]
 
-    rows: list[Mapping[str, Any]] = await tend(data, here, "GET", "/api/nodes")
+    rows: list[Mapping[str, Any]] = await tend(existing(data), here, "GET", "/api/nodes")
     return rows
 
 
@@ -135,4 +135,4 @@ async def _remove(data: Path, aet: str) -> None:
         if not await remove(archive.act, LOCAL, aet):
             raise NotFound(f"there is no node {aet}")
 
-    await tend(data, here, "DELETE", f"/api/nodes/{quote(aet, safe='')}")
+    await tend(existing(data), here, "DELETE", f"/api/nodes/{quote(aet, safe='')}")

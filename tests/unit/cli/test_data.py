@@ -1,0 +1,66 @@
+"""Which commands make a data directory, and what the others say where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from builders import build
+from conftest import sagittal_here
+from unit.cli.test_options import ALL
+
+READING: dict[str, list[str]] = {
+    "export": ["-o", "OUT"],
+    "backup": ["OUT"],
+    "scrub": [],
+    "reindex": [],
+    "info": [],
+    "nodes list": [],
+    "nodes show": ["CT1"],
+    "nodes remove": ["CT1"],
+    "config token list": [],
+    "config token revoke": ["reader"],
+}
+MAKING: dict[str, list[str]] = {
+    "import": ["FILE"],
+    "restore": ["BACKUP"],
+    "nodes add": ["CT1@127.0.0.1:104"],  # both before the first `serve`, which wants them
+    "config token add": ["reader"],
+}
+
+
+def test_every_command_on_a_data_directory_is_one_of_them() -> None:
+    found = {name for name, each in ALL.items() for parameter in each.params if "--data" in parameter.opts}
+    assert found == READING.keys() | MAKING.keys() | {"serve"}
+    assert all(isinstance(ALL[name], click.Command) for name in found)
+
+
+def words(tmp_path: Path, given: list[str]) -> list[str]:
+    (tmp_path / "one.dcm").write_bytes(build().part10)
+    names = {"OUT": tmp_path / "out", "FILE": tmp_path / "one.dcm", "BACKUP": tmp_path / "backup"}
+    return [str(names.get(word, word)) for word in given]
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty"])
+@pytest.mark.parametrize("name", READING)
+def test_nothing_is_made_by_who_reads(tmp_path: Path, name: str, kind: str) -> None:
+    data, given = tmp_path / "data", words(tmp_path, READING[name])
+    if kind == "empty":
+        data.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    done = sagittal_here(*name.split(), *given, "--data", data)
+    assert (done.returncode, done.stderr) == (1, f"sagittal: {data} is not a data directory\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", MAKING)
+def test_who_adds_makes_it(tmp_path: Path, name: str) -> None:
+    given = words(tmp_path, MAKING[name])
+    if name == "restore":
+        first = tmp_path / "first"
+        assert sagittal_here("import", tmp_path / "one.dcm", "--data", first).returncode == 0
+        assert sagittal_here("backup", "--data", first, tmp_path / "backup").returncode == 0
+    done = sagittal_here(*name.split(), *given, "--data", tmp_path / "data")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "data" / "index.db").is_file()
