@@ -77,6 +77,7 @@ class WebLimits:
     keep_alive_seconds_max: float = 60.0  # a connection between two requests
     send_stall_seconds_max: float = 60.0  # a client that takes nothing of its answer
     multipart_preamble_bytes_max: int = 4 * KiB  # RFC 2046 allows one; real clients send none or an empty line
+    multipart_padding_bytes_max: int = 1 * KiB  # blanks after a boundary: gateways fill lines up to 998 (RFC 5322)
     multipart_boundary_bytes_max: int = 200  # RFC 2046 says 70; some clients join two UUIDs and a name
     commits_outstanding_max: int = 64  # of one STOW request; group commit needs some, memory wants few
     query_parameters_max: int = 200

@@ -74,6 +74,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "web.keep_alive_seconds_max": (f"{WEB}::test_keep_alive_seconds_max",),
     "web.send_stall_seconds_max": ("unit/web/test_server.py::test_an_answer_that_nobody_takes_ends",),
     "web.multipart_preamble_bytes_max": (f"{MULTIPART}::TestCaps::test_preamble",),
+    "web.multipart_padding_bytes_max": (f"{MULTIPART}::TestCaps::test_padding",),
     "web.multipart_boundary_bytes_max": (f"{MULTIPART}::test_boundaries", f"{MULTIPART}::test_what_is_no_boundary"),
     "web.commits_outstanding_max": (f"{WEB}::test_commits_outstanding_max",),
     "web.query_parameters_max": ("unit/web/test_qido.py::test_parameters",),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import cycle, pairwise
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sagittal.errors import SagittalError
@@ -17,9 +17,25 @@ BOUNDARY = b"ab-c"
 # Contents made of what confuses a boundary search.
 PIECES = st.lists(
     st.sampled_from(
-        [b"\r", b"\n", b"-", b"--", b"a", b"ab-", b"ab-c", b"\r\n--ab-", b"\r\n--ab", b"\r\n", b"\0", b"xyz" * 50]
+        [
+            b"\r",
+            b"\n",
+            b"-",
+            b"--",
+            b"a",
+            b"ab-",
+            b"ab-c",
+            b"\r\n--ab-",
+            b"\r\n--ab",
+            b"\r\n",
+            b"\0",
+            b"xyz" * 50,
+            b" ",
+            b"\t",
+        ]
     )
 ).map(b"".join)
+BLANKS = st.sampled_from([b"", b" ", b"\t", b" \t ", b" " * 100])
 
 
 class Collected:
@@ -47,24 +63,36 @@ def read(payload: bytes, cuts: list[int]) -> Collected:
     return got
 
 
-def payload(contents: list[bytes], preamble: bytes = b"") -> bytes:
-    parts = b"".join(b"--ab-c\r\nContent-Type: application/dicom\r\nX-Y:  z\r\n\r\n" + c + b"\r\n" for c in contents)
-    return preamble + parts + b"--ab-c--\r\nepilogue"
+def payload(contents: list[bytes], preamble: bytes, blanks: list[bytes]) -> bytes:
+    """`blanks` follow the boundaries (RFC 2046 5.1.1, transport-padding), over and over."""
+    padding = cycle(blanks)
+    headers = b"Content-Type: application/dicom\r\nX-Y:  z\r\n\r\n"
+    parts = b"".join(b"--ab-c" + next(padding) + b"\r\n" + headers + c + b"\r\n" for c in contents)
+    return preamble + parts + b"--ab-c--" + next(padding) + b"\r\nepilogue"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(PIECES.filter(lambda c: b"\r\n--ab-c" not in b"\r\n" + c), min_size=1, max_size=5),
     st.lists(st.integers(0, 5_000), max_size=12),
     st.sampled_from([b"", b"\r\n", b"This is a multi-part message -- really.\r\n", b"--ab\r\n"]),
+    st.lists(BLANKS, min_size=1, max_size=4),
 )
-def test_any_split_gives_the_same_parts(contents: list[bytes], cuts: list[int], preamble: bytes) -> None:
-    got = read(payload(contents, preamble), cuts)
+def test_any_split_gives_the_same_parts(
+    contents: list[bytes], cuts: list[int], preamble: bytes, blanks: list[bytes]
+) -> None:
+    got = read(payload(contents, preamble, blanks), cuts)
     assert [bytes(data) for _, data in got.parts] == contents
     assert got.ended == len(contents)
     assert all(headers == {"content-type": "application/dicom", "x-y": "z"} for headers, _ in got.parts)
 
 
-@given(st.lists(PIECES, max_size=20).map(b"".join), st.lists(st.integers(0, 5_000), max_size=8))
+HEADED = st.sampled_from(
+    [b"--ab-c", b"--ab-c \r\n\r\n", b"\r\n--ab-c", b"\r\n--ab-c\r\n\r\n", b"\r\n--ab-c--", b"X: y\r\n", b"\r\n"]
+)
+
+
+@given(st.lists(PIECES | HEADED, max_size=20).map(b"".join), st.lists(st.integers(0, 5_000), max_size=8))
 def test_only_declared_errors(data: bytes, cuts: list[int]) -> None:
     outcomes = []
     for places in ([], cuts, list(range(len(data)))[:400]):

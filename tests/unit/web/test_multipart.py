@@ -13,8 +13,9 @@ from sagittal.web.wire.accept import media_type
 from sagittal.web.wire.multipart import Reader, boundary_of, content_type
 
 LIMITS = replace(
-    WebLimits(), multipart_header_bytes_max=100, multipart_headers_max=3, parts_max=4, multipart_preamble_bytes_max=50
-)
+    WebLimits(), multipart_header_bytes_max=100, multipart_headers_max=3, parts_max=4, multipart_preamble_bytes_max=50,
+    multipart_padding_bytes_max=20,
+)  # fmt: skip
 
 
 class Count:
@@ -51,10 +52,10 @@ class TestCaps:
             assert read(payload, step).parts
 
     def test_header_bytes(self, step: int, over: int) -> None:
-        self.outcome(b"--b\r\nA:" + b"x" * (99 + over) + b"\r\n\r\nDATA\r\n--b--", step, over)
+        self.outcome(b"--b\r\nA:" + b"x" * (94 + over) + b"\r\n\r\nDATA\r\n--b--", step, over)
 
     def test_header_bytes_of_all_headers(self, step: int, over: int) -> None:
-        self.outcome(b"--b\r\nA:" + b"x" * 49 + b"\r\nB:" + b"x" * (49 + over) + b"\r\n\r\nDATA\r\n--b--", step, over)
+        self.outcome(b"--b\r\nA:" + b"x" * 45 + b"\r\nB:" + b"x" * (45 + over) + b"\r\n\r\nDATA\r\n--b--", step, over)
 
     def test_headers(self, step: int, over: int) -> None:
         self.outcome(b"--b\r\n" + b"A:x\r\n" * (3 + over) + b"\r\nDATA\r\n--b--", step, over)
@@ -64,6 +65,11 @@ class TestCaps:
 
     def test_preamble(self, step: int, over: int) -> None:
         self.outcome(b"x" * (48 + over) + b"\r\n--b\r\n\r\nDATA\r\n--b--", step, over)
+
+    @pytest.mark.parametrize("first", [0, 20])
+    def test_padding(self, step: int, over: int, first: int) -> None:
+        blanks = [b" \t"[at % 2 : at % 2 + 1] * count for at, count in enumerate((first, 20 + over))]
+        self.outcome(b"--b%b\r\n\r\nDATA\r\n--b%b\r\n\r\nDATA\r\n--b--" % tuple(blanks), step, over)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +82,12 @@ class TestCaps:
         b"--b\r\nA\0B: x\r\n\r\nDATA\r\n--b--",
         b"--b\r\nA: x\r\r\n\r\nDATA\r\n--b--",
         b"--bb\r\n\r\nDATA\r\n--b--",
+        b"--b \t \n\r\nDATA\r\n--b--",
+        b"--b\r\n\r\nDATA\r\n--b \tX\r\n\r\nDATA\r\n--b--",
+        b"--b\r\n\r\nDATA\r\n--b --",
+        b"--b\r\nA: x\n\r\nDATA\r\n--b--",
+        b"--b" + b" " * 5_000,
+        b"--b\r\n\r\nDATA\r\n--b" + b"\t" * 5_000,
         b"--b\r\n\r\nDATA",  # never closed
         b"--b\r\n\r\nDATA\r\n--b-",
         b"x" * 5_000,  # preamble without end
@@ -92,6 +104,46 @@ def test_hostile_payloads(payload: bytes, step: int) -> None:
 
 def test_epilogue_is_nothing() -> None:
     assert read(b"--b\r\n\r\nDATA\r\n--b--\r\nand more" + b"\r\n--b\r\n\r\nDATA" * 9, 3).parts == 1
+
+
+@pytest.mark.parametrize("blanks", [b" ", b"\t", b" \t  \t", b" " * 20])
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 100_000])
+def test_blanks_after_a_boundary(blanks: bytes, step: int) -> None:
+    """RFC 2046 5.1.1, transport-padding; the closing delimiter may have it, too."""
+    part = b"--b" + blanks + b"\r\nA: x\r\n\r\nDATA\r\n"
+    count = read(part * 3 + b"--b--" + blanks + b"\r\n", step)
+    assert (count.parts, count.bytes) == (3, 12)
+
+
+def test_content_is_not_copied() -> None:
+    """Neither where it ends within a chunk nor where it goes on in the next one."""
+
+    class Views(Count):
+        def data(self, data: memoryview) -> None:
+            super().data(data)
+            seen.append(data.obj)
+
+    seen: list[object] = []
+    chunks = [
+        b"--b \r\n\r\n" + bytes(1_000),
+        bytes(1_000),
+        bytes(1_000) + b"\r\n--b\t\r\n\r\n" + bytes(99),
+        b"\r\n--b--",
+    ]
+    views = Views()
+    reader = Reader(b"b", views, LIMITS)
+    for chunk in chunks:
+        reader.feed(chunk)
+    assert (views.parts, views.bytes) == (2, 3_099)
+    assert [id(each) for each in seen] == [id(chunks[at]) for at in (0, 1, 2, 2)]
+
+
+@pytest.mark.parametrize("step", [1, 2, 100_000])
+@pytest.mark.parametrize(
+    "content", [b"\r\n--bb", b"\r\n--b-", b"\r\n--b-\r\n", b"\r\n--b\r\r", b"\r\n--b\r\r\n--", b"\r\n--bc  "]
+)
+def test_a_line_that_only_begins_with_the_boundary_is_content(content: bytes, step: int) -> None:
+    assert read(b"--b\r\n\r\n" + content + b"\r\n--b--", step).bytes == len(content)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,18 @@
 """multipart/related (RFC 2387, RFC 2046 5.1) both ways: reading as a stream, and the framing of what we answer.
 
-Wraps python-multipart's `MultipartParser`, which finds the boundaries; here are the limits, the preamble and the
-headers of a part. Parts are handed on as memoryviews of the chunk that was fed and are never joined. It does no I/O,
-and doesn't know what a part is.
+A payload is read in steps, each of which takes what it can of a chunk. Parts are handed on as memoryviews of the chunk
+that was fed and are never joined; what is held between two chunks is bounded, and content that only begins like a
+delimiter at the end of one needs no copy, as its bytes are known. Read more kindly than RFC 2046: a preamble may have
+bare line feeds, and a line that begins with the boundary and goes on is content. It does no I/O, and doesn't know
+what a part is.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
-
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from sagittal.errors import BadRequest, LimitExceeded, UnsupportedMedia
 from sagittal.web.wire.accept import MULTIPART, MediaType, media_type
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 # RFC 2046's bchars, and what clients send besides; CR, LF and the space at the end stay out.
 _BOUNDARY = re.compile(r"[!-~](?:[ -~]*[!-~])?\Z")
+_PADDING = re.compile(rb"[ \t]*")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r]*)\r\n\Z")  # RFC 9110 5.1: a name is a token
 
 
 class Parts(Protocol):
@@ -60,101 +61,156 @@ class Reader:
 
     def __init__(self, boundary: bytes, parts: Parts, limits: WebLimits) -> None:
         self._parts, self._limits = parts, limits
-        self._delimiter = b"--" + boundary
-        self._preamble: bytearray | None = bytearray()
+        self._delimiter = b"\r\n--" + boundary
+        self._step: Callable[[bytes, int], int] = self._preamble
+        self._held = bytearray()  # of the preamble, or of a header
+        self._matched = 0  # bytes of a delimiter that the last chunk ended with
+        self._padding = 0  # blanks on the line of a delimiter
+        self._ending = b""  # its next byte, as long as that does not tell yet
         self._headers: dict[str, str] = {}
-        self._name = self._value = b""
         self._header_bytes = self._header_count = 0
         self.count = 0
         self.ended = False
-        callbacks: Any = {
-            "on_part_begin": self._begin,
-            "on_header_field": self._field,
-            "on_header_value": self._field_value,
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_finished,
-            "on_part_data": self._data,
-            "on_part_end": parts.end,
-            "on_end": self._end,
-        }
-        # Its own bounds lie beyond ours: they stop what never becomes a header (a name without end, blanks).
-        beyond = limits.multipart_header_bytes_max + 256
-        self._parser = MultipartParser(
-            boundary, callbacks, max_header_count=limits.multipart_headers_max + 1, max_header_size=beyond
-        )
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the payload; `BadRequest` when the framing is broken, `LimitExceeded` past a limit."""
-        if self.ended or not data:
-            return  # an epilogue means nothing (RFC 2046 5.1.1)
-        if self._preamble is not None:
-            data = self._skip_preamble(data)
-            if not data:
-                return
-        try:
-            self._parser.write(data)
-        except FormParserError as error:
-            raise BadRequest(f"the multipart/related payload is malformed: {error}") from None
+        at = 0
+        while at < len(data) and not self.ended:  # an epilogue means nothing (RFC 2046 5.1.1)
+            at = self._step(data, at)
 
     def finish(self) -> None:
         """The payload has ended; `BadRequest` when its last part hasn't."""
         if not self.ended:
             raise BadRequest("the multipart/related payload ends without its closing delimiter")
 
-    def _skip_preamble(self, data: bytes) -> bytes:
-        held = self._preamble
-        assert held is not None
-        held += data
-        start = 0
-        while (at := held.find(self._delimiter, start)) >= 0:
-            if at == 0 or held[at - 1] == 0x0A:
-                break
-            start = at + 1
-        # The first line that is a delimiter begins at `preamble_bytes_max` at the latest, however the bytes were split.
+    # The steps: each takes bytes of a chunk from a place on, and gives the place where the next one begins.
+
+    def _preamble(self, data: bytes, at: int) -> int:
+        """Whatever goes before the first line that is a delimiter; it begins at `preamble_bytes_max` at the latest."""
+        held, before, first = self._held, len(self._held), self._delimiter[2:]
         longest = self._limits.multipart_preamble_bytes_max
-        if at > longest or (at < 0 and len(held) >= longest + len(self._delimiter)):
+        held += data[at : at + longest + len(first) + 1 - before]
+        found = held.find(first)
+        while found > 0 and held[found - 1] != 0x0A:
+            found = held.find(first, found + 1)
+        if found > longest or (found < 0 and len(held) >= longest + len(first)):
             raise LimitExceeded("the preamble is too long (limits.multipart_preamble_bytes_max)")
-        if at < 0:
-            return b""
-        self._preamble = None
-        return bytes(held[at:])
+        if found < 0:
+            return len(data)
+        held.clear()
+        self._step = self._rest_of_line
+        return at + found + len(first) - before
+
+    def _rest_of_line(self, data: bytes, at: int) -> int:
+        """What follows a delimiter on its line: `--` after the last part, or blanks (RFC 2046 5.1.1, transport-padding)
+        and the end of the line.
+        """
+        if not self._ending and (end := _end_of_blanks(data, at)) > at:
+            self._padding += end - at
+            if self._padding > self._limits.multipart_padding_bytes_max:
+                raise LimitExceeded("too many blanks after a boundary (limits.multipart_padding_bytes_max)")
+            return end
+        taken = data[at : at + 2 - len(self._ending)]
+        ending = self._ending + taken
+        if ending == b"\r\n":
+            self._begin()
+        elif ending == b"--" and not self._padding:
+            self._end()
+        elif ending == b"\r" or (ending == b"-" and not self._padding):
+            self._ending = ending
+        elif self._padding or not self.count:
+            raise BadRequest("the multipart/related payload is malformed: a boundary, and more on its line")
+        else:
+            return self._no_delimiter(at)
+        return at + len(taken)
+
+    def _no_delimiter(self, at: int) -> int:
+        """It was content all the while."""
+        self._parts.data(memoryview(self._delimiter + self._ending))
+        self._ending = b""
+        self._step = self._content
+        return at
+
+    def _header(self, data: bytes, at: int) -> int:
+        """A header of a part, or the empty line after the last."""
+        end = data.find(b"\n", at) + 1 or len(data)
+        self._header_bytes += end - at
+        if self._header_bytes > self._limits.multipart_header_bytes_max:
+            raise LimitExceeded("the headers of a part are too long (limits.multipart_header_bytes_max)")
+        self._held += data[at:end]
+        if data[end - 1] == 0x0A:
+            self._take_header(bytes(self._held))
+            self._held.clear()
+        return end
+
+    def _take_header(self, line: bytes) -> None:
+        if line == b"\r\n":
+            self._step = self._content
+            self._parts.begin(self._headers)
+            return
+        field = _FIELD.match(line)
+        if field is None:
+            raise BadRequest("the multipart/related payload is malformed: a line that is no header of a part")
+        self._header_count += 1
+        if self._header_count > self._limits.multipart_headers_max:
+            raise LimitExceeded("too many headers in a part (limits.multipart_headers_max)")
+        self._headers[field[1].decode("ascii").lower()] = field[2].decode("latin-1").strip()
+
+    def _content(self, data: bytes, at: int) -> int:
+        """Content of a part up to the next delimiter, which may begin in one chunk and end in another."""
+        delimiter = self._delimiter
+        if self._matched:
+            return self._match_on(data, at)
+        if (found := data.find(delimiter, at)) >= 0:
+            self._step = self._rest_of_line
+            self._hand_on(data, at, found)
+            return found + len(delimiter)
+        # There is one CR in a delimiter, so only the last one of the chunk can begin one.
+        end = data.rfind(b"\r", max(at, len(data) - len(delimiter) + 1))
+        if end < 0 or not delimiter.startswith(data[end:]):
+            end = len(data)
+        self._matched = len(data) - end
+        self._hand_on(data, at, end)
+        return len(data)
+
+    def _match_on(self, data: bytes, at: int) -> int:
+        left = self._delimiter[self._matched :]
+        here = data[at : at + len(left)]
+        if not left.startswith(here):
+            self._parts.data(memoryview(self._delimiter)[: self._matched])
+            self._matched = 0
+            return at
+        self._matched += len(here)
+        if len(here) == len(left):
+            self._matched = 0
+            self._step = self._rest_of_line
+        return at + len(here)
+
+    def _hand_on(self, data: bytes, start: int, end: int) -> None:
+        if end > start:
+            self._parts.data(memoryview(data)[start:end])
 
     def _begin(self) -> None:
+        if self.count:
+            self._parts.end()
         self.count += 1
         if self.count > self._limits.parts_max:
             raise LimitExceeded(f"more than {self._limits.parts_max} parts (limits.parts_max)")
         self._headers = {}
-        self._name = self._value = b""
-        self._header_bytes = self._header_count = 0
-
-    def _field(self, data: bytes, start: int, end: int) -> None:
-        self._spend(end - start)
-        self._name += data[start:end]
-
-    def _field_value(self, data: bytes, start: int, end: int) -> None:
-        self._spend(end - start)
-        self._value += data[start:end]
-
-    def _spend(self, count: int) -> None:
-        self._header_bytes += count
-        if self._header_bytes > self._limits.multipart_header_bytes_max:
-            raise LimitExceeded("the headers of a part are too long (limits.multipart_header_bytes_max)")
-
-    def _header_end(self) -> None:
-        self._header_count += 1
-        if self._header_count > self._limits.multipart_headers_max:
-            raise LimitExceeded("too many headers in a part (limits.multipart_headers_max)")
-        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1").strip()
-        self._name = self._value = b""
-
-    def _headers_finished(self) -> None:
-        self._parts.begin(self._headers)
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        self._parts.data(memoryview(data)[start:end])
+        self._header_bytes = self._header_count = self._padding = 0
+        self._ending = b""
+        self._step = self._header
 
     def _end(self) -> None:
+        if self.count:
+            self._parts.end()
         self.ended = True
+
+
+def _end_of_blanks(data: bytes, at: int) -> int:
+    found = _PADDING.match(data, at)
+    assert found is not None  # none at all match too
+    return found.end()
 
 
 class Framing:
