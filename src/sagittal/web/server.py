@@ -117,6 +117,8 @@ class Connection(HttpToolsProtocol):
         self.receiving = True
         self.window_since, self.window_bytes = time.monotonic(), 0
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            _send_unchunked(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         if self.refused or self.cycle.response_complete:
@@ -174,6 +176,25 @@ class Connection(HttpToolsProtocol):
         slow = self.window_bytes < elapsed * self.limits.body_bytes_per_second_min
         self.window_since, self.window_bytes = now, 0
         return slow
+
+
+def _send_unchunked(cycle: Any) -> None:
+    """An answer without a length goes as it is, up to the end of the connection: HTTP/1.0 has no chunks (RFC 9112 6.1).
+
+    uvicorn ends the connection after such a request by itself, but would send chunks all the same.
+    """
+    send, lengthless = cycle.send, False
+
+    async def sent(message: Any) -> None:
+        nonlocal lengthless
+        if message["type"] == "http.response.start":
+            lengthless = all(name.lower() != b"content-length" for name, _ in message.get("headers", ()))
+            cycle.chunked_encoding = False if lengthless else None
+        elif lengthless:
+            cycle.expected_content_length = len(message.get("body", b""))  # which is all that uvicorn lets pass
+        await send(message)
+
+    cycle.send = sent
 
 
 class HttpServer:

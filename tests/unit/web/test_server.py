@@ -28,6 +28,12 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
                 break
     if scope["path"] == "/waits":
         await asyncio.Event().wait()
+    if scope["path"] == "/streams":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        for text in (b"one ", b"", b"two"):
+            await send({"type": "http.response.body", "body": text, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
     text = b"%d" % len(body)
     headers = [(b"content-length", b"%d" % len(text))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -68,6 +74,26 @@ def test_answers() -> None:
     answer = served(lambda server: asked(server, GET + b"\r\n"))
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\nserver:" not in answer.lower()
+
+
+@pytest.mark.parametrize("wish", [b"", b"Connection: keep-alive\r\n"])
+@pytest.mark.parametrize(
+    ("line", "body"), [(b"GET /streams", b"one two"), (b"HEAD /streams", b""), (b"GET /", b"0")]
+)  # fmt: skip
+def test_http_1_0_gets_no_chunks(line: bytes, body: bytes, wish: bytes) -> None:
+    """RFC 9112 6.1: it gets the plain bytes, and the end of the connection is that of the answer."""
+    answer = served(lambda server: asked(server, line + b" HTTP/1.0\r\nHost: x\r\n" + wish + b"\r\n"))
+    head, _, told = answer.partition(b"\r\n\r\n")
+    assert told == body
+    assert b"transfer-encoding" not in head and b"\r\nconnection: close" in head
+    assert (b"\r\ncontent-length: 1" in head) == (line == b"GET /")
+
+
+def test_http_1_1_gets_chunks() -> None:
+    answer = served(lambda server: asked(server, GET.replace(b"/ ", b"/streams ", 1) + b"\r\n"))
+    head, _, told = answer.partition(b"\r\n\r\n")
+    assert b"\r\ntransfer-encoding: chunked" in head
+    assert told == b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n"
 
 
 def closings(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
