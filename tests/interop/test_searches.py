@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from email.parser import BytesParser
@@ -16,6 +17,7 @@ import httpx
 import pytest
 from builders import CT, uid
 from conftest import Served, serve
+from programs import need
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -118,6 +120,40 @@ def names(rows: list[dict[str, Any]]) -> list[str]:
         known[data_set.SOPInstanceUID] = f"{study}{series}{data_set.InstanceNumber}"
     told = [next(row[tag]["Value"][0] for tag in ("00080018", "0020000E", "0020000D") if tag in row) for row in rows]
     return [known[one] for one in told]
+
+
+JSON, PLAIN, XML = "application/dicom+json", "application/json", 'multipart/related; type="application/dicom+xml"'
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ([], JSON),  # curl sends */* by itself
+        (["Accept:"], JSON),  # none at all
+        (["Accept;"], JSON),  # an empty one
+        (["Accept: */*"], JSON),
+        (["Accept: application/*"], JSON),
+        (["Accept: application/json"], PLAIN),
+        (["Accept: application/json;charset=utf-8"], PLAIN),
+        (["Accept: application/dicom+json, application/json"], JSON),  # dicomweb-client
+        (["Accept: application/json, text/plain, */*"], PLAIN),  # axios
+        (["Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"], JSON),  # browsers
+        (["Accept: text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"], JSON),  # Java's own client
+        (["Accept: text/html", "Accept: application/json"], PLAIN),  # as one header with both
+        (["Accept: application/json;q=0.5", "Accept: application/dicom+json"], JSON),
+        (["Accept: application/dicom+json;q=0", "Accept: */*"], PLAIN),
+        ([f"Accept: {XML};q=0.9", "Accept: application/json;q=0.1"], "multipart/related"),
+    ],
+)
+def test_what_clients_accept(archive: Served, headers: list[str], told: str) -> None:
+    words = [word for header in headers for word in ("-H", header)]
+    command = [need("curl"), "-sS", "-D", "-", *words, f"{archive.http}/dicom-web/studies"]
+    head, _, body = subprocess.run(command, capture_output=True, check=True).stdout.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    answered = dict(line.lower().split(": ", 1) for line in lines)
+    assert status == "HTTP/1.1 200 OK"
+    assert answered["content-type"].partition(";")[0] == told
+    assert body.startswith(b"[" if told in (JSON, PLAIN) else b"--")
 
 
 @pytest.mark.parametrize(
