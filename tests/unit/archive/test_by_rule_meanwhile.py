@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import build
+from builders import build, opened
 from ruled import JPEG_LS, Ruled, findings, frames_in, ruled, run
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER
 from sagittal.archive.index.removal import Target
+from sagittal.archive.index.upkeep import stale
 from sagittal.archive.transcoding import byrule
 from sagittal.archive.transcoding.byrule import ByRule
 from sagittal.archive.transcoding.rules import Rule
@@ -111,6 +113,34 @@ def test_what_does_not_fit_is_still_told_of_it(tmp_path: Path) -> None:
         assert sorted(told) == [(other.sop_instance_uid, "series", 1), (other.sop_instance_uid, "study", 1)]
 
     run(tmp_path, act)
+
+
+def test_what_does_not_fit_is_found_anew_and_counted_once(tmp_path: Path) -> None:
+    """Its original, which is held for a while, says the same."""
+    different = {"StudyDescription": "Another", "SeriesDescription": "Another"}
+    other, third = (build(number, extra=different) for number in (2, 3))
+    of_patient = build(4, study=2, extra={"PatientSex": "M"})
+
+    async def act(held: Ruled) -> None:
+        await held.store(HELD, other, third, of_patient)
+        await held.settled()
+
+    async def told(renewed: bool) -> list[Any]:
+        async with opened(tmp_path / "a") as archive:
+            while renewed and not await archive.readers.run(stale.is_current):
+                await asyncio.sleep(0.01)
+            if renewed:
+                await archive.collect(now=1 << 62)
+            return sorted(row._replace(id=0) for row in await archive.discrepancies(LOCAL))
+
+    run(tmp_path, act)
+    before = asyncio.run(told(False))
+    assert sorted(row.instances for row in before) == [1, 2, 2] and all(row.sop_instance_uid for row in before)
+    with sqlite3.connect(tmp_path / "a" / "index.db") as index:
+        index.execute("UPDATE instance SET reader_version = 0")
+        index.execute("UPDATE discrepancy SET number_of_instances = 9, instance = 0")
+        index.execute("UPDATE setting SET value = '0' WHERE name = 'reader_version'")
+    assert asyncio.run(asyncio.wait_for(told(True), 20)) == before
 
 
 @pytest.mark.parametrize("policy", ["keep-first", "replace", "refuse"])

@@ -105,6 +105,7 @@ PLACES = (
     f"SELECT {','.join(SERIES_COLUMNS.values())}, operators_name_search, number_of_instances FROM series ORDER BY id",
     "SELECT attributes, texts, replaced FROM correction ORDER BY id",
     "SELECT study, tag, name_word.word FROM name_use JOIN name_word ON name_word.id = name_use.word ORDER BY 1, 2, 3",
+    "SELECT level, parent, tag, value, kept, instance, number_of_instances, at FROM discrepancy ORDER BY 1, 2, 3, 4",
 )
 FIRST_STUDY = [
     build(1, extra={"StudyDescription": "", "ReferringPhysicianName": "Gruen^A"}),
@@ -113,7 +114,7 @@ FIRST_STUDY = [
     build(4, series=2, modality="MR", extra={"OperatorsName": "Op^One", "SeriesDescription": ""}),
     build(5, series=2, modality="PT", extra={"OperatorsName": "Op^Two", "SeriesDescription": "Later"}),
 ]
-SAME_PATIENT = build(6, study=2)
+SAME_PATIENT = build(6, study=2, extra={"PatientSex": "M"})
 STUDY = FIRST_STUDY[0].study_uid
 
 
@@ -137,6 +138,11 @@ def grow_old_above(path: Path) -> None:
         index.execute("UPDATE correction SET replaced = replace(replaced, 'Knee', 'wrong')")
         index.execute("UPDATE correction SET replaced = replace(replaced, 'Doe^Jane', 'D?e')")
         index.execute("DELETE FROM name_use")
+        index.execute("UPDATE discrepancy SET value = '?' || value WHERE id % 2 = 0")
+        index.execute(
+            "UPDATE discrepancy SET kept = '?', instance = 1, number_of_instances = 9, at = 0 WHERE id % 3 = 0"
+        )
+        index.execute("DELETE FROM discrepancy WHERE level = 'series' AND id % 5 > 2")
 
 
 def filled_with_studies(path: Path, **corrected: str) -> list[Any]:
@@ -175,13 +181,17 @@ def test_patients_studies_and_series_are_made_anew(tmp_path: Path, corrected: di
     before = filled_with_studies(path, **corrected)
     (_, referring), (_, _) = [(row[1], row[12]) for row in before[2]]
     assert referring == "Gruen^A" and [row[0] for row in before[3]] == ["CT", "MR", "CT"]
+    assert {(row[0], row[3]) for row in before[6]} >= {
+        ("study", "Elbow"), ("study", "Roe^Richard"), ("series", "PT"), ("series", "Op^Two"), ("patient", "M")
+    }  # fmt: skip
     grow_old_above(path)
     assert [now == was for now, was in zip(places(path), before, strict=True)][:4] == [False, True, False, False]
     asyncio.run(bring_up(path))
     made = places(path)
-    assert made[1:] == before[1:]
+    assert made[1:6] == before[1:6]
+    assert corrected or made[6] == before[6]  # of what is corrected nothing is listed any more
     told = reindexed(path, *FIRST_STUDY, SAME_PATIENT)
-    assert made[:4] == told[:4] and made[5] == told[5]
+    assert made[:4] == told[:4] and made[5:] == told[5:]
 
 
 def test_a_study_that_was_not_finished_is_done_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,3 +297,38 @@ def test_a_fresh_index_has_nothing_to_do(tmp_path: Path) -> None:
             return await archive.readers.run(stale.is_current)
 
     assert asyncio.run(run())
+
+
+def test_a_patient_who_is_described_last_is_held_against_the_other_studies(tmp_path: Path) -> None:
+    """Their rows are done first, as an object of the study that describes the patient can't be read for a while."""
+    path = tmp_path / "a"
+    as_wrong, corrected = (build(number, study=number, extra={"PatientSex": "O"}) for number in (7, 8))
+
+    async def fill() -> None:
+        async with opened(path) as archive:
+            await store(archive, *FIRST_STUDY, SAME_PATIENT, as_wrong, corrected, build(9, study=9))
+            await archive.correct(LOCAL, (corrected.study_uid, ""), {"PatientSex": "F"}, "mixed up", "CORRECT")
+
+    async def run() -> None:
+        async with opened(path):
+            await until_renewed(path, 8)
+
+    def of_patient() -> list[tuple[int, str, str]]:
+        rows = places(path)[6]
+        return [(parent, value, kept) for level, parent, _, value, kept, *_ in rows if level == "patient"]
+
+    asyncio.run(fill())
+    before = [row for row in places(path)[6] if (row[0], row[1]) != ("patient", 4)]  # which was corrected since
+    with sqlite3.connect(path / "index.db") as index:
+        index.execute("UPDATE instance SET reader_version = 0")
+        index.execute("UPDATE setting SET value = '0' WHERE name = 'reader_version'")
+        index.execute("UPDATE patient SET patient_sex = 'O'")
+        index.execute("UPDATE study SET patient_sex = 'O' WHERE id = 1")
+    lost = next(file for file in (path / "objects").rglob(FIRST_STUDY[2].digest))
+    lost.rename(tmp_path / "elsewhere")
+    asyncio.run(run())
+    assert of_patient() == [(2, "M", "O"), (5, "F", "O")]
+    (tmp_path / "elsewhere").rename(lost)
+    asyncio.run(bring_up(path))
+    assert of_patient() == [(2, "M", "F"), (3, "O", "F")]
+    assert places(path)[6] == before

@@ -264,13 +264,15 @@ def put_replaced(connection: sqlite3.Connection, row: Row, stored: Mapping[int, 
     return {int(tag, 16) for tag in now}
 
 
-def describe_by_first(connection: sqlite3.Connection, study: int) -> None:
-    """Let the patient of a study be as the study says, if it is the patient's first one."""
+def describe_by_first(connection: sqlite3.Connection, study: int) -> int | None:
+    """Let the patient of a study be as the study says, if it is the patient's first one; gives the patient then."""
     statement = f"SELECT patient, {_PATIENT} FROM study WHERE id = ?"
     patient, *values = connection.execute(statement, (study,)).fetchone()
     (first,) = connection.execute("SELECT min(id) FROM study WHERE patient = ?", (patient,)).fetchone()
-    if first == study:
-        _describe(connection, patient, values)
+    if first != study:
+        return None
+    _describe(connection, patient, values)
+    return int(patient)
 
 
 def write(connection: sqlite3.Connection, store: int, table: str, id: int, values: Mapping[int, str], at: int) -> None:

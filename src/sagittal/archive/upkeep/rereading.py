@@ -3,7 +3,7 @@
 One study after the other, and of each one object after the other, in the order of their ids, a short while at a time
 on a reader thread. An object's new rows are committed together, and those of its study, patient and series with the
 last one, so that it goes on after a restart. What can't be read any more keeps its rows (`scrub` tells why), and so
-does its study. Deliberately not here: discrepancies (`reindex` makes those anew).
+does its study.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class _Renewal:
                 if told is None:
                     self._incomplete.add(study)
                     break
-                said.add(instance, one.series, told.values)
+                said.add(one, one.series, told.values)
                 if instance == found.id:
                     last = told
                 elif not one.is_current:

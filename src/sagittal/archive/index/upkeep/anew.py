@@ -1,8 +1,9 @@
 """What a study and its series say after all of its objects were read again: the first instance wins, as at ingest.
 
 Corrections in force stay on top, and know from now on what the objects say instead. What the sender's node gave where
-objects have none (issuer of the Patient ID, offset from UTC) stays, too, as in a reindex. Deliberately not here:
-reading objects (`archive.upkeep.rereading`); discrepancies, which are kept as they were found.
+objects have none (issuer of the Patient ID, offset from UTC) stays, too, as in a reindex. What later instances say
+otherwise is listed anew, but where that was corrected. Deliberately not here: reading objects
+(`archive.upkeep.rereading`).
 """
 
 from __future__ import annotations
@@ -22,12 +23,20 @@ from sagittal.archive.index.arrival import (
     TIMEZONE_OFFSET_FROM_UTC,
 )
 from sagittal.archive.index.hierarchy import recount
+from sagittal.archive.index.upkeep import discrepancies
+from sagittal.archive.index.upkeep.discrepancies import Claim, Lost
+from sagittal.archive.index.upkeep.stale import Stale
 
 _OF_STUDY = f"FROM instance WHERE series IN (SELECT id FROM series WHERE study = ?) AND id > ? AND state <> {PURGING}"
 _AFTER = f"SELECT id {_OF_STUDY} ORDER BY id"
 _MORE = f"SELECT 1 {_OF_STUDY} LIMIT 1"
 _STUDY = f"SELECT store, study_instance_uid, {', '.join(STUDY_COLUMNS.values())} FROM study WHERE id = ?"
 _SERIES = f"SELECT id, series_instance_uid, {', '.join(SERIES_COLUMNS.values())} FROM series WHERE study = ?"
+_PATIENT = (
+    f"SELECT {', '.join('patient.' + column for column in PATIENT_COLUMNS.values())} FROM study "
+    "JOIN patient ON patient.id = study.patient WHERE study.id = ?"
+)
+_IDENTIFIER = frozenset((PATIENT_ID, ISSUER_OF_PATIENT_ID))
 _FROM_NODES = frozenset((ISSUER_OF_PATIENT_ID, TIMEZONE_OFFSET_FROM_UTC))
 
 
@@ -39,14 +48,26 @@ class Said:
         self.last = 0  # the instance that was added last
         self.values: dict[int, str] = {}  # of the study: tag -> the first that is not empty
         self.series: dict[int, dict[int, str]] = {}
+        self.lost: dict[Claim, Lost] = {}
+        self.patient: dict[int, str] = {}  # what was said of the patient when the Patient ID was,
+        self.named_by = (0, 0)  # and by which instance, which came when
 
-    def add(self, instance: int, series: int, values: Mapping[int, str]) -> None:
+    def add(self, found: Stale, series: int, values: Mapping[int, str]) -> None:
         """One more object."""
-        self.last = instance
-        for tags, kept in ((STUDY_COLUMNS, self.values), (SERIES_COLUMNS, self.series.setdefault(series, {}))):
+        self.last = found.id
+        places = (
+            ("study", self.study, STUDY_COLUMNS, self.values),
+            ("series", series, SERIES_COLUMNS, self.series.setdefault(series, {})),
+        )
+        for level, parent, tags, kept in places:
             for tag in tags:
-                if value := values.get(tag, ""):
-                    kept.setdefault(tag, value)
+                if (value := values.get(tag, "")) and kept.setdefault(tag, value) != value:
+                    claim = Claim(level if tag not in PATIENT_COLUMNS else "patient", parent, tag, value)
+                    lost = self.lost.setdefault(claim, Lost(kept[tag], found.id, found.received_at, 0))
+                    lost.number_of_instances += not found.is_original  # what was made of it counts
+        if not self.patient and self.values.get(PATIENT_ID):
+            self.patient = {tag: value for tag, value in self.values.items() if tag in PATIENT_COLUMNS}
+            self.named_by = found.id, found.received_at
 
 
 class _Place(NamedTuple):
@@ -75,8 +96,9 @@ def put(connection: sqlite3.Connection, said: Said, at: int) -> bool:
     active = corrections.active(connection, store, [study_uid])
     place = _Place(store, "study", said.study, STUDY_COLUMNS, dict(zip(STUDY_COLUMNS, values, strict=True)))
     changed = _bring(connection, place, said.values, [row for row in active if not row.series_uid], at)
-    if changed & PATIENT_COLUMNS.keys():
-        corrections.describe_by_first(connection, said.study)
+    described = changed & PATIENT_COLUMNS.keys()
+    if described and (patient := corrections.describe_by_first(connection, said.study)) is not None:
+        discrepancies.compare_others(connection, store, patient, said.study, described)
     for id, series_uid, *values in connection.execute(_SERIES, (said.study,)).fetchall():
         if id in said.series:
             place = _Place(store, "series", id, SERIES_COLUMNS, dict(zip(SERIES_COLUMNS, values, strict=True)))
@@ -85,7 +107,36 @@ def put(connection: sqlite3.Connection, said: Said, at: int) -> bool:
             )
     if changed:
         recount(connection, said.study, at)  # the modalities may be others
+    _list(connection, store, study_uid, said)
     return True
+
+
+def _list(connection: sqlite3.Connection, store: int, study_uid: str, said: Said) -> None:
+    """The discrepancies of what is not corrected."""
+    corrected = corrections.in_force(connection, store, study_uid)
+    places = {("series", id): uid for id, uid, *_ in connection.execute(_SERIES, (said.study,))}
+    places |= {("patient", said.study): "", ("study", said.study): ""}
+    found = said.lost | _against_patient(connection, said, corrected.get("", {}))
+    stands = {
+        claim: lost
+        for claim, lost in found.items()
+        if lost.number_of_instances
+        and (uid := places.get(claim[:2])) is not None
+        and claim.tag not in corrected.get(uid, {})
+    }
+    discrepancies.put(connection, store, said.study, stands)
+
+
+def _against_patient(connection: sqlite3.Connection, said: Said, corrected: Mapping[int, str]) -> dict[Claim, Lost]:
+    """Where a study differs from its patient, whom another study described; one that was given another goes by that."""
+    if not said.patient or _IDENTIFIER & corrected.keys():
+        return {}
+    patient = zip(PATIENT_COLUMNS, connection.execute(_PATIENT, (said.study,)).fetchone(), strict=True)
+    return {
+        Claim("patient", said.study, tag, value): Lost(kept, *said.named_by)
+        for tag, kept in patient
+        if (value := said.patient.get(tag, "")) and kept and kept != value
+    }
 
 
 def _bring(
