@@ -50,7 +50,7 @@ def test_nothing_is_made_by_who_reads(tmp_path: Path, name: str, kind: str) -> N
         data.mkdir()
     before = sorted(tmp_path.rglob("*"))
     done = sagittal_here(*name.split(), *given, "--data", data)
-    assert (done.returncode, done.stderr) == (1, f"sagittal: {data} is not a data directory\n")
+    assert (done.returncode, done.stderr) == (2, f"sagittal: {data} is not a data directory\n")
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -55,9 +55,9 @@ def local(archive: Archive, store: str) -> Principal:
 
 
 def existing(data: Path) -> Path:
-    """A data directory that is there, for commands that must not make one. NotFound."""
+    """A data directory that is there, for commands that must not make one. UsageError."""
     if not (data / "index.db").is_file():
-        raise NotFound(f"{data} is not a data directory")
+        raise UsageError(f"{data} is not a data directory")
     return data
 
 

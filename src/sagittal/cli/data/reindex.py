@@ -8,7 +8,7 @@ import click
 
 from sagittal.cli.data.place import data_option
 from sagittal.cli.output import json_option, progress, result, say
-from sagittal.errors import NotFound
+from sagittal.errors import UsageError
 
 
 @click.command("reindex")
@@ -19,7 +19,7 @@ def command(data: Path, as_json: bool) -> int:
     from sagittal.archive.upkeep.tasks import reindex
 
     if not (data / "objects").is_dir():
-        raise NotFound(f"{data} is not a data directory")
+        raise UsageError(f"{data} is not a data directory")
     done = failed = 0
     with progress("Indexing", None) as advance:
         for indexed in reindex(data):
