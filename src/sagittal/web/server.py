@@ -13,7 +13,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -78,7 +78,7 @@ class Connection(HttpToolsProtocol):
         self.transport.write(head % (status, len(text)) + text)
         self.transport.close()
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         if self.refused:
             return
         self.window_bytes += len(data)
@@ -87,7 +87,7 @@ class Connection(HttpToolsProtocol):
                 self.head_since = time.monotonic()
             # What never becomes a whole header (one that has no end) is bounded here, whole ones in `on_header`.
             self.head_bytes += len(data)
-        super().data_received(data)
+        super().data_received(cast(bytes, data))  # httptools takes any buffer
         if self.head_since is not None and self.head_bytes > 2 * self.limits.request_line_and_headers_bytes_max:
             self._head_too_long()
 
@@ -197,6 +197,37 @@ def _send_unchunked(cycle: Any) -> None:
     cycle.send = sent
 
 
+class Intake(asyncio.BufferedProtocol):
+    """Reads one connection's socket into a buffer that all of a listener share; the parser copies what it keeps of it.
+
+    One copy of a long body less than by `bytes` that a transport makes, and one turn of the loop where there were two.
+    """
+
+    def __init__(self, connection: Connection, buffer: memoryview) -> None:
+        self._connection, self._buffer = connection, buffer
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(self._buffer[:nbytes])
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connection.connection_made(cast(asyncio.Transport, transport))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+
+    def eof_received(self) -> None:
+        self._connection.eof_received()
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+
 class HttpServer:
     """`await start()`, then `.port`; `await stop(seconds)` drains."""
 
@@ -204,10 +235,15 @@ class HttpServer:
         self, app: Any, host: str, port: int, limits: WebLimits, on_drain: Callable[[], None] | None = None
     ) -> None:
         self._host, self._port, self._limits, self._on_drain = host, port, limits, on_drain
-        protocol = type("Connection", (Connection,), {"limits": limits})
+        connection = type("Connection", (Connection,), {"limits": limits})
+        buffer = memoryview(bytearray(limits.receive_buffer_bytes))
+
+        def protocol(**given: Any) -> Intake:
+            return Intake(connection(**given), buffer)
+
         config = uvicorn.Config(
             app,
-            http=protocol,
+            http=cast(Any, protocol),
             ws="none",
             lifespan="off",
             log_config=None,

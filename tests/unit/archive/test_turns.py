@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,27 @@ def test_the_outcome_is_the_same(
     assert in_turns == at_once and same == metadata
     assert none == 0 and (waited > 3 if patient and syntax_uid != DEFLATED_LE else True)
     assert left(tmp_path / "a") == left(tmp_path / "b")
+
+
+@pytest.mark.parametrize("size", [1, 700, 40_000, 1 << 30], ids=["bytes", "short", "longer", "at once"])
+def test_a_file_comes_in_reads_of_any_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """What is left of a long read behind the head waits its turn, too."""
+    monkeypatch.setattr(transfer, "_TURN_SECONDS", 0.0)
+    monkeypatch.setattr(transfer, "_SLICE_BYTES", 4096)
+    built = large()
+    file = built.part10
+    cuts = [0, *range(1, 1000), *range(1000, len(file), 1000)] if size == 1 else range(0, len(file), size)
+
+    async def act(archive: Archive) -> tuple[Outcome, list[bytes]]:
+        given = archive.store_begin_part10(LOCAL, SOURCE)
+        for start, end in pairwise([*cuts, len(file)]):
+            given.write(file[start:end])
+        return await given.commit(), await told(archive, built)
+
+    async def whole(archive: Archive) -> tuple[Outcome, list[bytes]]:
+        return (await send(archive, built.data, built))[0], await told(archive, built)
+
+    assert stored(tmp_path / "a", act) == stored(tmp_path / "b", whole)
 
 
 @pytest.mark.parametrize("patient", [True, False])

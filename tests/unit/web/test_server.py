@@ -21,7 +21,7 @@ SOON = 10.0  # what must happen happens within this time, or the test fails
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
     body = b""
-    if scope["path"] == "/reads":
+    if scope["path"].startswith("/reads"):
         while (message := await receive())["type"] == "http.request":
             body += message["body"]
             if not message["more_body"]:
@@ -34,7 +34,7 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "http.response.body", "body": text, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
-    text = b"%d" % len(body)
+    text = b"%d" % len(body) if scope["path"] != "/reads/back" else body
     headers = [(b"content-length", b"%d" % len(text))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": text})
@@ -94,6 +94,43 @@ def test_http_1_1_gets_chunks() -> None:
     head, _, told = answer.partition(b"\r\n\r\n")
     assert b"\r\ntransfer-encoding: chunked" in head
     assert told == b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_receive_buffer_bytes(more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One read is never longer; what is longer comes in several."""
+    reads: list[int] = []
+    received = server_module.Connection.data_received
+
+    def counted(self: server_module.Connection, data: memoryview) -> None:
+        reads.append(len(data))
+        received(self, data)
+
+    monkeypatch.setattr(server_module.Connection, "data_received", counted)
+    head = GET.replace(b"GET /", b"POST /reads") + b"Content-Length: 4000\r\n\r\n"
+    answer = served(lambda server: asked(server, head + bytes(4000)), receive_buffer_bytes=len(head) + 4000 - more)
+    assert answer.endswith(b"\r\n\r\n4000")
+    assert reads == ([len(head) + 4000 - more, more] if more > 0 else [len(head) + 4000])
+
+
+def test_bodies_that_come_in_turns_through_one_buffer() -> None:
+    """Each is what its own client sent, whatever others send between its reads."""
+    bodies = [bytes([number]) * (30_000 + number) for number in range(8)]
+
+    async def act(server: HttpServer) -> list[bytes]:
+        head = b"POST /reads/back HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        streams = [await opened(server, head % len(body)) for body in bodies]
+        for start in range(0, 31_000, 1_000):
+            for (_, writer), body in zip(streams, bodies, strict=True):
+                writer.write(body[start : start + 1_000])
+                await asyncio.sleep(0)
+        answers = [await reader.read() for reader, _ in streams]
+        for _, writer in streams:
+            writer.close()
+        return [answer.partition(b"\r\n\r\n")[2] for answer in answers]
+
+    assert served(act, receive_buffer_bytes=700) == bodies
+    assert served(act) == bodies
 
 
 def closings(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:

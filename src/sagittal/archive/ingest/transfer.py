@@ -43,6 +43,7 @@ from sagittal.limits import Limits
 from sagittal.uid import is_uid
 
 _COPY_BYTES = 1 << 20
+_HEAD_SLICE_BYTES = 32 << 10  # most small files at once, and little of a large one
 _SLICE_BYTES, _SLOW_SLICE_BYTES = 16 << 10, 4 << 10  # of elements never met before: some 6 ms of reading, and 2
 _TURN_SECONDS = 0.004  # then what is left of a read waits, so that others get their turn
 
@@ -124,12 +125,10 @@ class Transfer:
         try:
             if self._behind:  # nobody waited
                 self._read_behind(math.inf)
-            if self._head is None:
+            if self._head is not None:
+                fragments = self._take_head(self._head, fragments)
+            if fragments:
                 self._take(fragments)
-            else:
-                self._head.feed(fragments)
-                if self._head.done:
-                    self._end_head(self._head)
         except SagittalError as error:
             self._fail(error)
             raise
@@ -190,6 +189,16 @@ class Transfer:
             self._digest.update(self._header)
             self._pen.write(self._header)
 
+    def _take_head(self, head: Part10Head, fragments: bytes | memoryview) -> memoryview:
+        """Of a long read no more than a head takes is copied; gives what is left."""
+        left = memoryview(fragments)
+        while left and not head.done:
+            head.feed(left[:_HEAD_SLICE_BYTES])
+            left = left[_HEAD_SLICE_BYTES:]
+        if head.done:
+            self._end_head(head)
+        return left
+
     def _end_head(self, head: Part10Head) -> None:
         self._head = None
         self._warnings = head.defects
@@ -200,7 +209,10 @@ class Transfer:
             self._take(head.rest)
 
     def _take(self, data: bytes | memoryview) -> None:
-        self._read(data, _TURN_SECONDS)
+        if self._behind:  # the rest of the head took all the time there was
+            self._behind = b"".join((self._behind, data))
+        else:
+            self._read(data, _TURN_SECONDS)
         self._digest.update(data)
         self._pen.write(data)
 
