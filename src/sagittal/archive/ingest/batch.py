@@ -8,50 +8,22 @@ until a later commit has gone through (`settle_doubts`). Runs on the committer t
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 
 from sagittal.archive.index import CURRENT, OTHER
-from sagittal.archive.index.arrival import Arrival
-from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
+from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.ingest import Outcome
+from sagittal.archive.ingest.incoming import Incoming
 from sagittal.archive.ingest.naming import Naming
-from sagittal.archive.ingest.spool import Spool
-from sagittal.archive.ingest.staging import Pen
-from sagittal.archive.ingest.versions import Plan, Verdict, decide, encoded
+from sagittal.archive.ingest.versions import Plan, decide, encoded
 from sagittal.archive.local import LocalVolume
 from sagittal.errors import DuplicateInstance, SagittalError
 
 log = logging.getLogger("sagittal.archive")
 
 _TOLD = frozenset({Plan.NEW, Plan.KEEP, Plan.REPLACE, Plan.PROMOTE, Plan.TRANSCODE})  # by the change feed
-
-
-@dataclass(slots=True, eq=False)
-class Incoming:
-    """An arrival before its answer."""
-
-    arrival: Arrival
-    pen: Pen
-    spool: Spool
-    policy: str
-    answer: asyncio.Future[Outcome]
-    verdict: Verdict | None = None
-    plan: Plan = Plan.NEW
-    held: Held | None = None  # the version that is current, when there is one
-    beside: Held | None = None  # a version of just this file that is not
-    synced: Future[None] | None = None
-    adopted: bool = False
-
-    def discard(self) -> None:
-        """Forget the bytes; waits for a sync thread that still holds the file."""
-        if self.synced is not None:
-            self.synced.exception()
-        self.pen.discard()
-        self.spool.discard()
 
 
 class Batch:

@@ -23,8 +23,9 @@ from sagittal.archive.index.arrival import Arrival
 from sagittal.archive.index.finding.attributes import Attribute
 from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
 from sagittal.archive.ingest import Outcome
-from sagittal.archive.ingest.batch import Batch, Incoming
+from sagittal.archive.ingest.batch import Batch
 from sagittal.archive.ingest.compare import Version
+from sagittal.archive.ingest.incoming import Incoming
 from sagittal.archive.ingest.spool import Spool
 from sagittal.archive.ingest.staging import Pen
 from sagittal.archive.ingest.versions import Comparer, Verdict

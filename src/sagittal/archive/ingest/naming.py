@@ -9,12 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
+from sagittal.archive.ingest.incoming import Incoming
 from sagittal.archive.local import LocalVolume
-
-if TYPE_CHECKING:
-    from sagittal.archive.ingest.batch import Incoming
 
 
 class Naming:
