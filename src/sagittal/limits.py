@@ -65,7 +65,7 @@ class WebLimits:
 
     header_seconds_max: float = 15.0
     connections_max: int = 1_000
-    receive_buffer_bytes: int = 384 * KiB  # one socket read; a connection may hold as much of a body
+    receive_buffer_bytes: int = 256 * KiB  # one socket read; a connection may hold as much of a body
     body_bytes_per_second_min: int = 1_000
     request_line_and_headers_bytes_max: int = 64 * KiB
     multipart_header_bytes_max: int = 8 * KiB

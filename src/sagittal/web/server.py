@@ -200,7 +200,7 @@ def _send_unchunked(cycle: Any) -> None:
 class Intake(asyncio.BufferedProtocol):
     """Reads one connection's socket into a buffer that all of a listener share; the parser copies what it keeps of it.
 
-    One copy of a long body less than by `bytes` that a transport makes, and one turn of the loop where there were two.
+    One copy of a long body less than with the `bytes` that a transport makes.
     """
 
     def __init__(self, connection: Connection, buffer: memoryview) -> None:
