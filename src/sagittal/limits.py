@@ -65,7 +65,7 @@ class WebLimits:
 
     header_seconds_max: float = 15.0
     connections_max: int = 1_000
-    receive_buffer_bytes: int = 256 * KiB  # one socket read; a connection may hold as much of a body
+    receive_buffer_bytes: int = 640 * KiB  # one socket read, of a CT image whole; a connection may hold as much
     body_bytes_per_second_min: int = 1_000
     request_line_and_headers_bytes_max: int = 64 * KiB
     multipart_header_bytes_max: int = 8 * KiB
@@ -99,7 +99,7 @@ class ArchiveLimits:
     transfer_bytes_max: int = 16 * MiB  # memory for one transfer, whatever the object: see `Limits.transfer_bytes`
     staging_inline_bytes_max: int = 64 * KiB  # smaller objects get their file only when they are complete
     slow_write_seconds: float = 0.01  # one write that took longer: from now on a thread writes, the loop stays free
-    slow_write_pending_bytes_max: int = 1 * MiB  # of one transfer, waiting for that thread
+    slow_write_pending_bytes_max: int = 512 * KiB  # of one transfer, waiting for that thread
     unsynced_bytes_max: int = 64 * MiB  # of one transfer; then a thread syncs, so that no commit waits for gigabytes
     metadata_part_characters: int = 512 * KiB  # metadata is compressed, kept and read in parts of this
     metadata_held_bytes_max: int = 1 * MiB  # compressed parts of one transfer in memory; more goes to staging

@@ -128,10 +128,11 @@ def test_a_file_that_is_named_and_no_object_has_failed(tmp_path: Path) -> None:
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     path = zipped(tmp_path / "in.zip", files)
-    answers = imported(tmp_path / "a", *(tmp_path / name for name in files), path)
+    answers = imported(tmp_path / "a", *(tmp_path / name for name in files))
     assert {name: answers[str(tmp_path / name)].status for name in files} == {
         "letter.txt": "failed", "empty": "failed", "headless": "failed", "DICOMDIR": "skipped", "good.dcm": "stored",
     }  # fmt: skip
+    answers = imported(tmp_path / "a", path)
     assert {name: answers[f"{path}!{name}"].status for name in files} == {
         "letter.txt": "skipped", "empty": "skipped", "headless": "skipped", "DICOMDIR": "skipped", "good.dcm": "held",
     }  # fmt: skip
