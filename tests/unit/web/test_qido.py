@@ -34,6 +34,7 @@ def asked(web: Any, path: str) -> Any:
         ("StudyInstanceUID=1.2%5C1.3", {STUDY_UID: "1.2\\1.3"}),
         ("StudyInstanceUID=1.2&StudyInstanceUID=1.3", {STUDY_UID: "1.2\\1.3"}),
         ("ModalitiesInStudy=CT&ModalitiesInStudy=MR", {MODALITIES: "CT\\MR"}),
+        ("ModalitiesInStudy=CT%2CMR", {MODALITIES: "CT\\MR"}),
         ("PatientName=Doe,Jane", {PATIENT_NAME: "Doe,Jane"}),
         ("PatientID=", {PATIENT_ID: ""}),
         ("PatientID=A+B", {PATIENT_ID: "A B"}),

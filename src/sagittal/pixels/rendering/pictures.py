@@ -6,12 +6,16 @@ Deliberately not here: which of them a client wants.
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sagittal.errors import NotAcceptable
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 SINGLE = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/jxl", "image/jp2")
@@ -42,14 +46,29 @@ def moving(media_type: str, frames: Iterable[Picture], seconds: float, quality: 
         raise NotAcceptable(f"{media_type} doesn't move")
     from PIL import Image
 
-    images = (Image.fromarray(np.ascontiguousarray(_check_sides(media_type, frame))) for frame in frames)
-    first, out = next(images), io.BytesIO()
-    options: dict[str, Any] = {"save_all": True, "append_images": images, "duration": round(seconds * 1000), "loop": 0}
+    checked = (np.ascontiguousarray(_check_sides(media_type, frame)) for frame in frames)
+    images: Iterator[Image.Image] = map(Image.fromarray, checked)
+    out = io.BytesIO()
     if media_type == "image/webp":
-        options |= {"quality": quality or QUALITY, "method": 2}
-        first = first.convert("RGB")
+        first = next(images).convert("RGB")
+        options: dict[str, Any] = {"duration": seconds * 1000, "quality": quality or QUALITY, "method": 2}
+    else:
+        images = map(_timed(seconds), itertools.count(), images)
+        first, options = next(images), {}
+    options |= {"save_all": True, "append_images": images, "loop": 0}
     first.save(out, media_type.partition("/")[2].upper(), **options)
     return out.getvalue()
+
+
+def _timed(seconds: float) -> Callable[[int, Image.Image], Image.Image]:
+    """Each frame's time as GIF has it, in hundredths of a second: those of the whole film sum up to what it lasts."""
+
+    def timed(number: int, image: Image.Image) -> Image.Image:
+        begin, end = round(number * seconds * 100), round((number + 1) * seconds * 100)
+        image.info["duration"] = (end - begin) * 10
+        return image
+
+    return timed
 
 
 def _check_sides(media_type: str, pixels: Picture) -> Picture:

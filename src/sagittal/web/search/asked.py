@@ -1,9 +1,9 @@
 """The query parameters of a search (PS3.18 8.3.4), and what of the engine they ask for.
 
 Beyond PS3.18, as dcm4chee has them: `orderby=-StudyDate,PatientName`. `after` is where the page before ended, out of
-its Link header. A key that is given twice means either value, as a list does; the commas of a list of UIDs become
-backslashes. What is not an attribute or no value of a parameter is a bad request: leaving it out would answer more
-than was asked.
+its Link header. A key that is given twice means either value, as a list does; the commas of a list of UIDs, or of codes as
+in OHIF's `ModalitiesInStudy=CT,MR`, become backslashes. What is not an attribute or no value of a parameter is a bad
+request: leaving it out would answer more than was asked.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ Parameters = list[tuple[str, str]]
 _TIMEZONE = 0x00080201
 _OFFSET = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d\Z")  # PS3.5 6.2, VR DT: from -1200 to +1400
 _UNENCODED_PLUS = re.compile(r"(?<=\w) (?=\w)")  # `accept=application/dicom+json`, as people type it
+_WITHOUT_COMMA = ("UI", "CS")  # PS3.5 6.2: no value has one, so it stands between values
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 
 
@@ -176,7 +177,7 @@ def _put(keys: dict[Tag, Any], raw: Path, path: tuple[Tag, ...], values: list[st
     vr = "UN" if is_private(raw[-1]) else vr_of(raw[-1])
     if vr == "SQ" and text:
         raise BadRequest(f"{raw[-1]:08X} is a sequence: ask for an attribute in it, as {raw[-1]:08X}.00080100=…")
-    if vr == "UI":
+    if vr in _WITHOUT_COMMA:
         text = text.replace(",", "\\")
     if not isinstance(keys.get(path[-1]), dict):
         keys[path[-1]] = text

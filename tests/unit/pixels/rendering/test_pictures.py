@@ -107,6 +107,20 @@ def test_moving_pictures(media_type: str) -> None:
     assert np.abs(np.array(levels) - (0, 128, 255)).max() <= 4
 
 
+@pytest.mark.parametrize(("media_type", "off"), [("image/gif", 5), ("image/webp", 0.5)])
+def test_a_moving_picture_lasts_as_long_as_its_frames(media_type: str, off: float) -> None:
+    """Neither format can say 33.333 ms; what is lost on one frame the next ones make good."""
+    frames = [np.full((8, 8), 8 * level, np.uint8) for level in range(30)]
+    opened = Image.open(io.BytesIO(moving(media_type, frames, 0.033333)))
+    times = []
+    for n in range(30):
+        opened.seek(n)
+        opened.load()
+        times.append(opened.info["duration"])
+    assert sum(times) == pytest.approx(1000, abs=off)
+    assert max(times) - min(times) <= 10
+
+
 def test_mp4() -> None:
     import av
 
