@@ -31,8 +31,7 @@ from sagittal.limits import Limits
 DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
 ENVIRONMENT = "SAGITTAL_"
 _ROWS = ("nodes", "tokens", "transcode")  # those of the environment come after those of the file
-# Of the tests, of the commands.
-_NOT_SETTINGS = {"SAGITTAL_CORPUS", "SAGITTAL_STRICT", "SAGITTAL_TOKEN", "SAGITTAL_USER"}
+_NOT_SETTINGS = {ENVIRONMENT + name for name in ("CORPUS", "STRICT", "FAULT", "TOKEN", "USER")}  # of tests, of commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     given = _read(file) if file else {}
     _merge(given, _environment(os.environ))
     _merge(given, overrides or {})
-    faults: list[str] = []
+    faults = [_unknown(name, _variables()) for name in unknown_environment() if "__" in name]
     settings = _make(Settings, given, "", faults)
     if faults:
         raise UsageError("; ".join(faults))
@@ -173,9 +172,13 @@ def _check_stores(settings: Settings) -> None:
 
 
 def unknown_environment() -> list[str]:
-    """Variables that look like settings and are none; something else may have set them, so they are no error."""
-    known = {ENVIRONMENT + name.upper().replace(".", "__") for name in setting_names()} | _NOT_SETTINGS
-    return sorted(name for name in os.environ if name.startswith(ENVIRONMENT) and name not in known)
+    """Variables that look like settings and are none. Names of tables (`__`) are ours alone: `load` refuses them."""
+    return sorted({name for name in os.environ if name.startswith(ENVIRONMENT)} - _variables().keys() - _NOT_SETTINGS)
+
+
+def _variables() -> dict[str, str]:
+    """The variables of the environment that are settings, with the dotted name of each."""
+    return {ENVIRONMENT + name.upper().replace(".", "__"): name for name in setting_names()}
 
 
 def setting_names() -> list[str]:
@@ -372,9 +375,8 @@ def _read(file: Path) -> dict[str, Any]:
 def _environment(variables: Mapping[str, str]) -> dict[str, Any]:
     """What SAGITTAL_… says, nested like the file."""
     given: dict[str, Any] = {}
-    for name in setting_names():
-        text = variables.get(ENVIRONMENT + name.upper().replace(".", "__"))
-        if text is not None:
+    for variable, name in _variables().items():
+        if (text := variables.get(variable)) is not None:
             *path, last = name.split(".")
             table = given
             for part in path:

@@ -120,3 +120,20 @@ def test_an_import_tells_what_became_of_each(tmp_path: Path, start_server: Calla
     (kept, reason), (same, _) = imported(second, *place)
     assert kept == "kept" and "stored first under this UID, they differ in (0010,0010)" in reason
     assert same == ("held" if to == "alone" else "duplicate")
+
+
+def test_copies_and_indexes_are_counted_in_json(tmp_path: Path) -> None:
+    data, copy, restored = (tmp_path / name for name in ("data", "copy", "restored"))
+    filled(data).stop()
+
+    def told(*arguments: str | Path) -> list[dict[str, object]]:
+        return [json.loads(line) for line in sagittal(*arguments, "--json").stdout.splitlines()]
+
+    assert told("backup", "--data", data, copy) == [{"objects": 2, "new": 2, "damaged": 0}]
+    assert told("backup", "--data", data, copy) == [{"objects": 2, "new": 0, "damaged": 0}]
+    assert told("restore", copy, "--data", restored) == [{"objects": 2, "failed": 0}]
+    assert told("reindex", "--data", restored) == [{"objects": 2, "failed": 0}]
+    lost = next(path for path in (copy / "objects").rglob("*") if path.is_file())
+    lost.unlink()
+    failed, counted = told("restore", copy, "--data", tmp_path / "again")
+    assert failed["error"] and counted == {"objects": 1, "failed": 1}

@@ -55,11 +55,24 @@ def test_a_taken_port_is_exit_status_1(option, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        options = [*FREE_PORTS, option, str(taken.getsockname()[1])]
+        port = str(taken.getsockname()[1])
+        options = [*FREE_PORTS, option, port]
         done = sagittal("serve", "--data", tmp_path / "d", *options)
     assert done.returncode == 1
-    assert "cannot listen" in done.stderr
+    assert "cannot listen" in done.stderr and port in done.stderr
     assert not (tmp_path / "d" / "server.json").exists()
+
+
+def test_variables_that_are_no_settings_are_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("SAGITTAL_DTAA", "elsewhere")
+    process = [sys.executable, "-m", "sagittal", "serve", "--data", str(tmp_path / "d"), *FREE_PORTS, "--json"]
+    with subprocess.Popen(process, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as served:
+        assert served.stdout is not None and served.stdout.readline()
+        served.terminate()
+        assert "SAGITTAL_DTAA is not a setting" in served.communicate()[1]
+    monkeypatch.setenv("SAGITTAL_DIMSE__PROT", "104")
+    done = sagittal("serve", "--data", tmp_path / "d", *FREE_PORTS)
+    assert done.returncode == 2 and "SAGITTAL_DIMSE__PORT" in done.stderr
 
 
 def test_a_data_directory_that_is_a_file(tmp_path):

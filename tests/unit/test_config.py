@@ -110,7 +110,15 @@ def test_what_is_not_loopback(value):
 def test_variables_that_are_no_settings_are_told(monkeypatch):
     for name in ("SAGITTAL_DISME__PORT", "SAGITTAL_DIMSE__PORT", "SAGITTAL_TOKEN", "SAGITTAL_USER"):
         monkeypatch.setenv(name, "1")
-    assert [name for name in config.unknown_environment() if name != "SAGITTAL_FAULT"] == ["SAGITTAL_DISME__PORT"]
+    assert config.unknown_environment() == ["SAGITTAL_DISME__PORT"]
+
+
+def test_a_variable_that_leads_into_a_table_is_a_setting(monkeypatch):
+    monkeypatch.setenv("SAGITTAL_PORT", "tcp://10.0.0.11:8042")  # Kubernetes sets it for a service named sagittal
+    assert config.load() == config.Settings()
+    monkeypatch.setenv("SAGITTAL_DIMSE__PROT", "104")
+    with pytest.raises(UsageError, match="unknown setting SAGITTAL_DIMSE__PROT; did you mean SAGITTAL_DIMSE__PORT"):
+        config.load()
 
 
 def test_frozen():

@@ -38,6 +38,8 @@ async def _backup(data: Path, folder: Path, link: bool, as_json: bool) -> int:
                 failed += 1
                 result(as_json, copied._asdict(), f"{copied.key}\t{copied.error}")
     say(f"{count} objects in {folder}, {new} of them new, {failed} damaged")
+    if as_json:
+        result(True, {"objects": count, "new": new, "damaged": failed})
     return 1 if failed else 0
 
 

@@ -30,4 +30,6 @@ def command(data: Path, as_json: bool) -> int:
             failed += 1
             result(as_json, indexed._asdict(), f"{indexed.key}\t{indexed.error}")
     say(f"{done} objects indexed, {failed} not")
+    if as_json:
+        result(True, {"objects": done, "failed": failed})
     return 1 if failed else 0

@@ -19,13 +19,17 @@ def command(folder: Path, data: Path, as_json: bool) -> int:
     from sagittal.archive.upkeep.tasks import restore
 
     done = failed = 0
-    with progress("Restoring", None) as advance:
-        for copied in restore(folder, data):
-            advance(1)
-            if not copied.error:
-                done += 1
-                continue
-            failed += 1
-            result(as_json, copied._asdict(), f"{copied.key}\t{copied.error}")
-    say(f"{done} objects restored into {data}, {failed} not")
-    return 1 if failed else 0
+    try:
+        with progress("Restoring", None) as advance:
+            for copied in restore(folder, data):
+                advance(1)
+                if not copied.error:
+                    done += 1
+                    continue
+                failed += 1
+                result(as_json, copied._asdict(), f"{copied.key}\t{copied.error}")
+    finally:
+        if as_json and done + failed:
+            result(True, {"objects": done, "failed": failed})
+    say(f"{done} objects restored into {data}")
+    return 0

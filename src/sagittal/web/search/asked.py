@@ -1,7 +1,7 @@
 """The query parameters of a search (PS3.18 8.3.4), and what of the engine they ask for.
 
 Beyond PS3.18, as dcm4chee has them: `orderby=-StudyDate,PatientName`. `after` is where the page before ended, out of
-its Link header. A key that is given twice means either value, as a list does; the commas of a list of UIDs, or of codes as
+its Link header. A key that is given twice means either value, as a list does; commas in a list of UIDs, or of codes as
 in OHIF's `ModalitiesInStudy=CT,MR`, become backslashes. What is not an attribute or no value of a parameter is a bad
 request: leaving it out would answer more than was asked.
 """
