@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from archived import answers
+from builders import build
 
 import sagittal.web.ui.page as page
 from sagittal.archive.changes import Change
@@ -172,6 +173,17 @@ class TestChanges:
         event = b'event: stored\nid: c3\ndata: {"cursor":"c3","kind":"stored","study":"1.2"'
         assert b"".join(sent).count(event) == 3
         assert sent[-1] == b""
+        # Who is cut off before the first event comes back with this, not with a later "now".
+        assert b"".join(sent).partition(b"event:")[0].endswith(b"\nid: c0\n\n")
+
+    @pytest.mark.parametrize("query", ["?since=now", "?since=c1"])
+    def test_who_comes_back_misses_nothing_and_gets_nothing_twice(self, tmp_path: Path, query: str) -> None:
+        """EventSource sends the address of its first request again, and where it was."""
+        here = {"accept": "application/json", "last-event-id": "c2"}
+        begin, back = (f"/api/changes{query}", {}), (f"/api/changes{query}", here)
+        first, again = answers(tmp_path, [build(number) for number in range(4)], begin, back)
+        assert [each["cursor"] for each in again.json()["changes"]] == ["c3", "c4"]
+        assert first.json()["cursor"] == "c4"
 
     @pytest.mark.parametrize(("query", "last"), [("", "nonsense"), ("?since=nonsense", ""), ("?since=c", "")])
     def test_cursors_that_are_none(self, tmp_path: Path, query: str, last: str) -> None:

@@ -1,7 +1,8 @@
 """The change feed over HTTP: a page of JSON, or server-sent events that go on for ever (WHATWG HTML 9.2).
 
-An event's `id` is the cursor behind it, so that a client that comes back with Last-Event-ID misses nothing. This
-route is served without the OpenAPI sub-application, which the page must not need.
+An event's `id` is the cursor behind it, so that a client that comes back with Last-Event-ID misses nothing. It comes
+back with the address of its first request, too, whose `since` is older. This route is served without the OpenAPI
+sub-application, which the page must not need.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Changes:
         self._streams = 0
 
     async def changes(self, request: Request) -> Response:
-        since = request.query_params.get("since") or request.headers.get("last-event-id")
+        since = request.headers.get("last-event-id") or request.query_params.get("since")
         principal: Principal = request.scope["principal"]
         ranges = accepted(
             request.headers.getlist("accept"), ranges_max=self._house.settings.limits.web.accept_ranges_max
@@ -45,9 +46,8 @@ class Changes:
         if accepts(ranges, "application/json", EVENT_STREAM) == EVENT_STREAM:
             if self._streams >= self._house.settings.limits.web.event_streams_max:
                 raise Busy("too many event streams (limits.event_streams_max)")
-            if since == "now":
-                since = await self._house.archive.newest_change(principal)
-            return Pushed(self._events(self._house.archive.subscribe(principal, since)), EVENT_STREAM)
+            since = await self._cursor(principal, since)
+            return Pushed(self._events(self._house.archive.subscribe(principal, since), since), EVENT_STREAM)
         limit = request.query_params.get("limit", str(_LIMIT_DEFAULT))
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _LIMIT_MAX):
             raise BadRequest(f"limit is a number from 1 to {_LIMIT_MAX}")
@@ -55,15 +55,19 @@ class Changes:
 
     async def page(self, principal: Principal, since: str | None, limit: int) -> dict[str, Any]:
         """At most `limit` changes after `since`, and where to go on."""
-        found, cursor = await self._house.archive.changes(principal, since, limit)
+        found, cursor = await self._house.archive.changes(principal, await self._cursor(principal, since), limit)
         return {"changes": [change_row(change) for change in found], "cursor": cursor}
 
-    async def _events(self, feed: AsyncIterator[list[Change]]) -> AsyncGenerator[bytes]:
+    async def _cursor(self, principal: Principal, since: str | None) -> str | None:
+        return await self._house.archive.newest_change(principal) if since == "now" else since
+
+    async def _events(self, feed: AsyncIterator[list[Change]], since: str | None) -> AsyncGenerator[bytes]:
         self._streams += 1
         closing = asyncio.ensure_future(self._house.closing.wait())
         coming: asyncio.Future[list[Change]] | None = None
         try:
-            yield b": the change feed of this archive\n\n"
+            # An id without data is no event, but is what a client that is cut off before the first one comes back with.
+            yield b": the change feed of this archive\n" + (b"id: %s\n\n" % since.encode() if since else b"\n")
             while not closing.done():
                 coming = coming or asyncio.ensure_future(anext(feed))
                 await asyncio.wait((coming, closing), timeout=_HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)

@@ -74,7 +74,10 @@ def _add_feed(api: FastAPI, house: House) -> None:
     async def get_changes(
         asking: Asking, since: str | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 100
     ) -> ChangePage:
-        """With `Accept: text/event-stream` the feed goes on as server-sent events; `since=now` skips the past."""
+        """With `Accept: text/event-stream` the feed goes on as server-sent events; `since=now` skips the past.
+
+        A Last-Event-ID goes before `since`: a client that comes back after it was cut off sends both.
+        """
         return ChangePage.model_validate(await changes.page(asking, since, limit))
 
     images = ImageReport(house.archive.readers)
