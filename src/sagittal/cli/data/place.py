@@ -132,7 +132,7 @@ async def tend(
     """`here` with the archive of a directory that nobody holds; else the server that holds it is asked the same.
 
     What `here` gives, or the JSON that the server answers (None when it answers nothing); NotFound when it has no such
-    thing, as `here` says it too, PeerRefused when it refuses.
+    thing and UsageError when what is asked is wrong, as `here` says it too, PeerRefused when it refuses.
     """
     try:
         async with open_archive(data) as archive:
@@ -142,6 +142,8 @@ async def tend(
             response = await client.request(method, path, json=row)
             if response.status_code == 404:
                 raise NotFound(_reason(response)) from None
+            if response.status_code == 400:
+                raise UsageError(_reason(response)) from None
             if response.is_error:
                 refused(response)
             return response.json() if response.content else None
