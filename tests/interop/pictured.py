@@ -101,7 +101,9 @@ def _over(ct: Any) -> dict[str, Any]:
             SegmentIdentificationSequence=[item(ReferencedSegmentNumber=1)],
         )
     ]
-    return {"state": state, "structures": structures, "segmentation": segmentation}
+    alone = image(14, mask, "66.4", SegmentationType="FRACTIONAL", MaximumFractionalValue=1)  # nor Number of Frames
+    alone.SegmentSequence = segmentation.SegmentSequence
+    return {"state": state, "structures": structures, "segmentation": segmentation, "alone": alone}
 
 
 def _labels(ct: Any, frames: Any) -> Any:

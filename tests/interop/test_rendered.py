@@ -166,6 +166,12 @@ def test_structures_and_segments_over_their_image(held: dict[str, str]) -> None:
     assert len(set(blended[2, 2].tolist())) > 1 and blended[40, 40].tolist() == [plain[40, 40]] * 3
 
 
+def test_a_segmentation_that_names_no_image_is_shown_on_black(held: dict[str, str]) -> None:
+    for address in (held["alone"] + "/rendered", held["alone"] + "/frames/1/rendered"):
+        shown = picture(address)
+        assert shown.shape == (48, 64, 3) and shown[2, 2].any() and not shown[40, 40].any()
+
+
 def test_a_label_map_over_the_image_of_each_of_its_frames(held: dict[str, str]) -> None:
     plain = picture(held["ct"] + "/rendered")
     over = picture(held["labels"] + "/rendered")

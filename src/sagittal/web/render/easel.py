@@ -19,7 +19,7 @@ import orjson
 
 from sagittal.errors import NotAcceptable, NotFound
 from sagittal.web.render.asked import Asked
-from sagittal.web.render.kinds import IMAGE, MOVIE, OVER, kind_of
+from sagittal.web.render.kinds import IMAGE, MOVIE, OVER, kind_of, shown_alone
 from sagittal.web.wire.stream import unless_gone
 from sagittal.workers.message import INLINE_BYTES_MAX, memory_file
 from sagittal.workers.worker import Input
@@ -145,7 +145,7 @@ class Easel:
             if found:
                 image, frames = found[0]
                 return [image, ref], frames[0] if frames else _middle(image)
-            if ref.frames:  # a segmentation can be shown without its image
+            if shown_alone(ref):
                 return [ref], frame or 1
             raise NotFound("the images that the object lies over are not held")
         frame = frame or 1

@@ -41,11 +41,17 @@ REFUSED = {  # classes that have no pixels of their own and are not rendered; wh
         "66.2": "marks points in space", "66.3": "deforms images", "66.5": "holds surfaces",
     }.items()
 }  # fmt: skip
-_OVER = frozenset(_STORAGE + tail for tail in ("11.1", "11.2", "11.3", "481.3", "66.4", "66.7"))
+_SEGMENTATIONS = frozenset(_STORAGE + tail for tail in ("66.4", "66.7"))
+_OVER = _SEGMENTATIONS | {_STORAGE + tail for tail in ("11.1", "11.2", "11.3", "481.3")}
 _DOCUMENTS = {
     sop_class: Kind("document", (held.media_type,), held.what) for sop_class, held in documents.DOCUMENTS.items()
 }
 DOCUMENTS = tuple(kind.types[0] for kind in _DOCUMENTS.values())
+
+
+def shown_alone(ref: InstanceRef) -> bool:
+    """Whether what lies over an image can be shown without it: it has frames, if only one that nobody counted."""
+    return ref.sop_class_uid in _SEGMENTATIONS
 
 
 def kind_of(ref: InstanceRef) -> Kind:
