@@ -5,11 +5,19 @@ Whether a syntax takes the pixels of one object (their bits, their sign) shows i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.pixels.codecs import ROWS, decodes, encodes
 from sagittal.pixels.transcode import JPEGS, RECOMPRESSED
+
+# The syntaxes whose codec reads an option; to give it for another one is a mistake.
+READ_BY: Mapping[str, frozenset[str]] = {
+    option: frozenset(f"1.2.840.10008.1.2.4.{tail}" for tail in tails.split())
+    for option, tails in {
+        "quality": "50 51", "near": "81", "ratio": "91 203", "psnr": "91 203", "distance": "112", "effort": "110 112",
+    }.items()
+}  # fmt: skip
 
 
 def reaches(stored: str, to: str) -> bool:

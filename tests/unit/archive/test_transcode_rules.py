@@ -79,6 +79,7 @@ def test_the_first_that_fits_decides() -> None:
         ({"to": JPEG_LS_LOSSLESS, "quality": 50}, "quality is for lossy"),
         ({"to": JPEG_BASELINE, "lossy": True, "quality": 101}, "from 1 to 100"),
         ({"to": JPEG_2000, "lossy": True, "ratio": 0.5}, "from 1 to 1000"),
+        ({"to": JPEG_2000, "lossy": True, "quality": 50}, "quality says nothing of JPEG 2000"),
         ({"to": JPEG_LS_LOSSLESS, "stores": ["nowhere"]}, "no store nowhere"),
         ({"to": JPEG_LS_LOSSLESS, "modality": ["CT"]}, "unknown setting"),
         ({"modalities": ["CT"]}, "to: is missing"),

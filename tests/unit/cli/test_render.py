@@ -96,6 +96,15 @@ def test_folders_keep_their_shape(cine: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "single").iterdir()] == ["IM1.png"]
 
 
+def test_a_picture_beside_its_source_replaces_nothing(cine: Path, tmp_path: Path) -> None:
+    before = cine.read_bytes()
+    assert run(cine.parent, "-o", cine.parent).return_value == 0
+    assert cine.with_name(f"{cine.name}.png").exists()
+    with pytest.raises(UsageError, match="one of the sources"):
+        CliRunner().invoke(command, [str(cine), "-o", str(cine)], standalone_mode=False, catch_exceptions=False)
+    assert cine.read_bytes() == before
+
+
 def test_window_and_state(cine: Path, tmp_path: Path) -> None:
     run(cine, "--window", "10,1", "-o", tmp_path / "x.png")
     assert np.asarray(Image.open(tmp_path / "x.png")).max() == 255

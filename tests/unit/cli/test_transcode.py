@@ -124,6 +124,39 @@ def test_usage(tmp_path: Path, pixels: Any) -> None:
         CliRunner().invoke(command, words, standalone_mode=False, catch_exceptions=False)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("--to", "jpeg2000", "--ratio", "10"),
+            "--ratio says nothing of JPEG 2000.*Lossless.*; it is for jpeg2000-lossy",
+        ),
+        (("--to", "rle", "--quality", "80"), "it is for jpeg, jpeg-extended"),
+        (("--to", "jpeg-ls", "--near", "2"), "it is for jpeg-ls-near"),
+    ],
+)
+def test_an_option_that_says_nothing_of_the_syntax(
+    tmp_path: Path, pixels: Any, words: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        call = [str(write(tmp_path / "a.dcm", pixels)), "-o", str(tmp_path / "b.dcm"), *words]
+        CliRunner().invoke(command, call, standalone_mode=False, catch_exceptions=False)
+
+
+def test_no_result_takes_the_place_of_a_source_or_of_another_result(tmp_path: Path, pixels: Any) -> None:
+    one, two = (write(tmp_path / folder / "a.dcm", pixels) for folder in ("one", "two"))
+    before, link = one.read_bytes(), tmp_path / "link"
+    link.symlink_to(tmp_path / "one")
+    to = ("--to", "jpeg-ls-near", "-o")
+    for words in ((one, *to, one), (one, *to, one.parent), (one.parent, *to, one.parent), (one.parent, *to, link)):
+        with pytest.raises(UsageError, match="one of the sources"):
+            CliRunner().invoke(command, list(map(str, words)), standalone_mode=False, catch_exceptions=False)
+    for words in ((one, two, *to, tmp_path / "out"), (one.parent, two.parent, *to, tmp_path / "out")):
+        with pytest.raises(UsageError, match="would both become"):
+            CliRunner().invoke(command, list(map(str, words)), standalone_mode=False, catch_exceptions=False)
+    assert one.read_bytes() == before and not (tmp_path / "out").exists()
+
+
 def test_the_file_that_a_worker_is_lost_with_fails_alone(
     tmp_path: Path, pixels: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,7 +86,7 @@ def check(rules: Iterable[Rule]) -> None:
 def _fault(rule: Rule) -> str:
     from sagittal.dicom.syntaxes import SYNTAXES, syntax
     from sagittal.pixels.codecs import ROWS
-    from sagittal.pixels.reach import may_be_lossless, reaches
+    from sagittal.pixels.reach import READ_BY, may_be_lossless, reaches
 
     unknown = [uid for uid in (rule.to, *rule.syntaxes) if uid not in SYNTAXES]
     if unknown:
@@ -103,4 +103,6 @@ def _fault(rule: Rule) -> str:
             return f"{name} is for lossy = true"
         if value is not None and not least <= value <= most:
             return f"{name} is a number from {least} to {most}"
+        if value is not None and rule.to not in READ_BY[name]:
+            return f"{name} says nothing of {syntax(rule.to).name}"
     return ""

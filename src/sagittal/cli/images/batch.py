@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sagittal.cli.output import progress, result, run, say
 from sagittal.client.storing.files import walk
-from sagittal.errors import SagittalError
+from sagittal.errors import SagittalError, UsageError
 from sagittal.limits import WorkerLimits
 from sagittal.workers.pool import Pool
 from sagittal.workers.worker import Input
@@ -40,8 +40,12 @@ Act = Callable[[Pool, Place], Awaitable[Sequence[Told]]]
 ActOnSome = Callable[[Pool, Sequence[Place]], Awaitable[Sequence[Outcome]]]
 
 
-def places(paths: Sequence[Path], output: Path | None) -> list[Place]:
-    """Every file and where it goes; folders keep their shape. None: in its own place."""
+def places(paths: Sequence[Path], output: Path | None, *, ended: bool = False) -> list[Place]:
+    """Every file and where it goes; folders keep their shape. None: in its own place.
+
+    UsageError when a result would take the place of another one, or of a source (not when it is `ended`: its name is
+    longer than the source's).
+    """
     if output is None:
         return [Place(path, path) for path in walk(paths)]
     several = is_several(paths, output)
@@ -50,7 +54,19 @@ def places(paths: Sequence[Path], output: Path | None) -> list[Place]:
         for path in walk([root]):
             inside = path.relative_to(root) if root.is_dir() else Path(path.name)
             found.append(Place(path, output / inside if several else output))
+    _check_apart(found, set() if ended else {os.path.realpath(place.path) for place in found})
     return found
+
+
+def _check_apart(work: Sequence[Place], sources: Collection[str]) -> None:
+    results: dict[str, Path] = {}
+    for place in work:
+        where = os.path.realpath(place.where)
+        if where in sources:
+            raise UsageError(f"{place.where} is one of the sources, and would be replaced: choose another --output")
+        if where in results:
+            raise UsageError(f"{results[where]} and {place.path} would both become {place.where}")
+        results[where] = place.path
 
 
 def is_several(paths: Sequence[Path], output: Path) -> bool:

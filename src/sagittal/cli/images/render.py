@@ -85,7 +85,7 @@ def command(
         written = await _render(pool, place, task, several)
         return [Told({"rendered": str(path)}, str(path)) for path in written]
 
-    work = places(paths, output)
+    work = places(paths, output, ended=several)
     failed = each(work, act, word="rendered", modules=_MODULES, jobs=jobs or 0, as_json=as_json)
     return 1 if failed else 0
 

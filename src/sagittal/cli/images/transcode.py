@@ -5,7 +5,7 @@ Files are transcoded by worker processes; each result is written beside its plac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def command(
         raise UsageError(f"--to is a transfer syntax UID, or one of {', '.join(NAMES)}")
     given = {"quality": quality, "near": near, "ratio": ratio, "psnr": psnr, "distance": distance, "effort": effort}
     options = {name: value for name, value in given.items() if value is not None}
+    _check(uid, options)
     lossless = SYNTAXES[uid].lossless is True
 
     more = {"to_syntax": uid, "options": options | {"reversible": lossless}, "verify": verify}
@@ -72,6 +73,16 @@ def command(
     work = places(paths, output)
     failed = some_at_once(work, act, word="transcoded", modules=_MODULES, jobs=jobs or 0, as_json=as_json)
     return 1 if failed else 0
+
+
+def _check(uid: str, options: Mapping[str, Any]) -> None:
+    """UsageError for an option that the syntax knows nothing of: `--to jpeg2000 --ratio 10` would lose nothing."""
+    from sagittal.pixels.reach import READ_BY
+
+    for name in options:
+        if uid not in READ_BY[name]:
+            known = ", ".join(short for short, each in NAMES.items() if each in READ_BY[name])
+            raise UsageError(f"--{name} says nothing of {SYNTAXES[uid].name}; it is for {known}")
 
 
 def _told(made: dict[str, Any] | Exception, place: Place) -> Outcome:
