@@ -222,9 +222,14 @@ def transcode_frames(
 
 
 def changes(members: Mapping[str, Any], made: Plan, written_bytes: int, instance_uid: str = "") -> Changes:
-    """What the data set says of frames that came to `written_bytes` together."""
-    native = made.source.frame_bytes * made.source.frames
-    return made.changes(members, native / max(written_bytes, 1), instance_uid)
+    """What the data set says of frames that came to `written_bytes` together.
+
+    The ratio is to the frames as they were encoded: what was compressed with fewer columns of chrominance has all of
+    them again once it is decoded.
+    """
+    source = made.source
+    bits = source.frame_bits if syntax(made.from_syntax).native else source.values * source.bits_allocated
+    return made.changes(members, bits * source.frames / 8 / max(written_bytes, 1), instance_uid)
 
 
 def embedded_overlays(members: Mapping[str, Any]) -> list[tuple[int, int]]:

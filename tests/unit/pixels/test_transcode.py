@@ -277,3 +277,27 @@ def test_a_ratio_is_kept(to: str) -> None:
     for ratio in (4.0, 12.0):
         written = transcode.plan(described, EXPLICIT_LE, to, Options(ratio=ratio)).frame(frame)
         assert ratio <= len(frame) / len(written) < ratio * 1.5
+
+
+@pytest.mark.parametrize("to", [JPEG_2000, HTJ2K])
+@pytest.mark.parametrize(
+    "described", [Description(64, 64, 3, 8, 8, 7, False, "RGB"), Description(64, 64, 1, 16, 12, 11)]
+)
+def test_a_ratio_is_kept_of_noise_too(described: Description, to: str) -> None:
+    noise = numpy.random.default_rng(1).integers(0, described.highest, described.shape, described.dtype, endpoint=True)
+    frame = codec(EXPLICIT_LE).encode(noise, described, Options())
+    for ratio in (8.0, 15.0):
+        written = transcode.plan(described, EXPLICIT_LE, to, Options(ratio=ratio)).frame(frame)
+        assert ratio <= len(frame) / len(written) < ratio * 3
+
+
+@pytest.mark.parametrize("to", [JPEG_2000, HTJ2K])
+def test_the_ratio_that_was_asked_for_is_the_one_that_is_told(to: str) -> None:
+    """Of a JPEG whose chrominance has half of the columns, too: what is encoded has all of them."""
+    described = Description(64, 64, 3, 8, 8, 7, False, "RGB")
+    noise = numpy.random.default_rng(1).integers(0, 256, described.shape).astype("u1")
+    frame = codec(JPEG_BASELINE).encode(noise, described, Options(quality=95))
+    made = transcode.plan(replace(described, photometric="YBR_FULL_422"), JPEG_BASELINE, to, Options(ratio=8.0))
+    written = made.frame(frame)
+    (told,) = transcode.changes(COMMENT, made, len(written), "2.25.2").members["00282112"]["Value"]
+    assert 8 <= told < 12 and told == round(64 * 64 * 3 / len(written), 2)

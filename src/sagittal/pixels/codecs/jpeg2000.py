@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LEVELS = 5
 _ATTEMPTS = 8
+_DECIBELS = 5.0, 120.0  # black and white noise is 6 dB from its mean, and no image is farther
 _MIXED_BITS_MAX = 20  # more, and the transform reaches the bits that OpenJPEG loses
 
 
@@ -99,7 +100,7 @@ def narrowed(array: Array, description: Description) -> Array:
 
 def by_ratio(write: Callable[[float], bytes], description: Description, ratio: float) -> bytes:
     """The code stream of the highest PSNR that is at least `ratio` times smaller than the native frame."""
-    wanted, low, high = description.frame_bytes / ratio, 20.0, 120.0
+    wanted, (low, high) = description.frame_bytes / ratio, _DECIBELS
     best = b""
     for _ in range(_ATTEMPTS):
         middle = (low + high) / 2
