@@ -64,6 +64,17 @@ def test_a_node_is_kept_as_it_was_said(served: bool, tmp_path: Path, start_serve
     assert sagittal("nodes", "show", "NOBODY", *place).returncode != 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("nodes", "list"), ("nodes", "show", "CT1"), ("nodes", "remove", "CT1"), ("config", "token", "list"),
+     ("config", "token", "revoke", "x")],
+)  # fmt: skip
+def test_to_look_makes_no_archive(tmp_path: Path, words: tuple[str, ...]) -> None:
+    looked = sagittal(*words, "--data", tmp_path / "typo")
+    assert (looked.returncode, (tmp_path / "typo").exists()) == (2, False)
+    assert "is not a data directory" in looked.stderr
+
+
 @pytest.mark.parametrize("served", [False, True])
 def test_what_is_changed_is_told_as_json(served: bool, tmp_path: Path, start_server: Callable[..., Served]) -> None:
     data = tmp_path / "data"
