@@ -55,10 +55,13 @@ WORKER_MODULES = (
     *("imagecodecs", "PIL.Image"),
 )
 
+# Every address of this machine is none to connect to, and no name in a Host header (pages of anybody may use it).
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
 
 @dataclass
 class Running:
-    """A serving archive; `ready` is what the ready line says."""
+    """A serving archive; `ready` is what the ready line says: addresses to connect to."""
 
     settings: Settings
     archive: Archive
@@ -77,7 +80,8 @@ class Running:
     @property
     def ready(self) -> dict[str, Any]:
         assert self.dimse is not None and self.http is not None
-        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        host = _WILDCARDS.get(self.settings.host, self.settings.host)
+        host = f"[{host}]" if ":" in host else host
         return {
             "http": f"http://{host}:{self.http.port}",
             "dimse": f"{host}:{self.dimse.port}",
@@ -132,7 +136,7 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
         running = await _start(settings, archive)
         try:
             announce(running.ready)
-            log.info("ready", extra={"fields": {"pid": os.getpid(), **running.ready}})
+            log.info("ready", extra={"fields": {"pid": os.getpid(), "host": settings.host, **running.ready}})
             await stop.wait()
         finally:
             await _drain(running)

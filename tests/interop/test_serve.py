@@ -16,6 +16,7 @@ from conftest import Served, sagittal
 from pynetdicom import AE
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from wire import image, part10
 
 FREE_PORTS = ("--http-port", "0", "--dimse-port", "0")
 
@@ -119,6 +120,21 @@ def test_beyond_loopback_the_ae_table_decides(start_server, tmp_path):
         assert done.returncode == 3, (calling, called, done.stderr)
     assert rejected_with("STRANGER", "SAGITTAL", server.port) == (1, 1, 3)
     assert rejected_with("KNOWN", "OTHER", server.port) == (1, 1, 7)
+
+
+def test_commands_reach_a_server_on_every_address(start_server, tmp_path):
+    data, letter = tmp_path / "d", tmp_path / "letter.dcm"
+    letter.write_bytes(part10(image()))
+    assert sagittal("nodes", "add", "KNOWN@127.0.0.1:104", "--data", data).returncode == 0
+    token = sagittal("config", "token", "add", "me", "--data", data).stdout.strip()
+    server = start_server("--host", "0.0.0.0", data=data)
+    assert sagittal("nodes", "add", "NEW@127.0.0.1:105", "--data", data).returncode == 0
+    assert "NEW@127.0.0.1:105" in sagittal("nodes", "list", "--data", data).stdout
+    assert sagittal("echo", f"SAGITTAL@{server.dimse}", "--aet", "NEW").returncode == 0
+    assert sagittal("import", "-q", letter, "--data", data).returncode == 0
+    asked = urllib.request.Request(f"{server.http}/dicom-web/instances", headers={"authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(asked) as answer:
+        assert len(json.load(answer)) == 1
 
 
 def rejected_with(calling: str, called: str, port: int) -> tuple[int, int, int]:
