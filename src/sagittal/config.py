@@ -269,7 +269,7 @@ def _value(hint: Any, value: Any, key: str, faults: list[str]) -> Any:
             value = parse_peer(value)._asdict()
         return _make(typing.cast(type, hint), value, f"{key}.", faults)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         return None if value is None or value == "" else _value(arguments[0], value, key, faults)
     if origin is Mapping:
         return {str(name): _make(arguments[1], each, f"{key}.{name}.", faults) for name, each in _table(key, value)}

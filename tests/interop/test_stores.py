@@ -164,7 +164,7 @@ def test_the_configuration_shows_stores_and_refuses_unknown_ones(tmp_path: Path)
     file = tmp_path / "sagittal.toml"
     file.write_text(CONFIG)
     shown = sagittal("config", "show", "--config", file).stdout
-    assert 'stores.research = {"called_aets": ["RESEARCH1"]}' in shown
+    assert 'stores.research = {called_aets = ["RESEARCH1"]}' in shown
     for text, said in (
         (CONFIG.replace('"trial"', '"other"'), "there is no store other"),
         (CONFIG.replace("RESEARCH1", "SAGITTAL"), "SAGITTAL is a title of the archive"),

@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from sagittal import config
+from sagittal.cli.data.config import command
 from sagittal.errors import UsageError
 from sagittal.limits import Limits
 
@@ -63,6 +65,7 @@ def test_later_wins(tmp_path, monkeypatch):
         ({"web": 5}, "a table is wanted"),
         ({"web": {"trusted_proxies": ["10.0.0.0/8", "10.0.0.1/8"]}}, "web.trusted_proxies: 10.0.0.1/8 has host bits"),
         ({"durability": "some"}, "not one of full off"),
+        ({"nodes": [{"aet": "A", "host": "h", "port": 1, "duplicates": "both"}]}, "nodes[0].duplicates: 'both' is not"),
         ({"tokens": [{"name": "a", "sha256": "zz"}]}, "SHA-256"),
         ({"nodes": [{"aet": "A", "host": "h", "port": 1, "tls": "perhaps"}]}, "true or false"),
     ],
@@ -128,3 +131,17 @@ def test_frozen():
 
 def test_paths():
     assert config.load(None, {"data": "x"}).data == Path("x")
+
+
+def test_what_is_shown_is_a_settings_file(tmp_path):
+    """`config show` of what is set in every way gives it again; tokens are shown without their digests, so not read."""
+    file, shown = tmp_path / "s.toml", tmp_path / "shown.toml"
+    file.write_text(
+        'aet = "A"\ntimezone = "+0100"\nnodes = ["N@localhost:104"]\n[dimse]\ntls_key = "é.pem"\n'
+        '[limits]\ndepth_max = 7\n[stores.research]\ncalled_aets = ["R"]\n'
+        f'[[transcode]]\nto = "1.2.840.10008.1.2.4.80"\n[[tokens]]\nname = "t"\nsha256 = "{"0" * 64}"\n'
+    )
+    ran = CliRunner().invoke(command, ["show", "--config", str(file)], catch_exceptions=False)
+    shown.write_text(ran.stdout)
+    assert config.load(shown) == dataclasses.replace(config.load(file), tokens=())
+    assert '# tokens = [{name = "t"' in ran.stdout

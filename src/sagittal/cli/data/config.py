@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -31,7 +32,7 @@ def command() -> None:
 @click.option("--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (TOML).")
 @json_option
 def show(file: Path | None, as_json: bool) -> None:
-    """The settings in force: defaults, file, environment."""
+    """The settings in force: defaults, file, environment; as a settings file, in which tokens are a comment."""
     from sagittal import config
 
     for name in config.unknown_environment():
@@ -43,9 +44,29 @@ def show(file: Path | None, as_json: bool) -> None:
         return
     for name, value in settings.items():
         if name == "limits":
-            value = {limit: number for part in value.values() for limit, number in part.items()}
+            value = _limits(value)
         for key, inner in value.items() if isinstance(value, dict) else [("", value)]:
-            click.echo(f"{name}{'.' if key else ''}{key} = {json.dumps(inner, default=str)}")
+            # Tokens without their digests are no settings, nor is a limit whose parts have numbers of their own.
+            comment = "# " if name == "tokens" or (name == "limits" and isinstance(inner, list)) else ""
+            click.echo(f"{comment}{name}{'.' if key else ''}{key} = {_toml(inner)}")
+
+
+def _limits(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One flat list; of a name that several parts have, all numbers when they differ."""
+    found: dict[str, list[Any]] = {}
+    for part in parts.values():
+        for name, number in part.items():
+            found.setdefault(name, []).append(number)
+    return {name: numbers if len(set(numbers)) > 1 else numbers[0] for name, numbers in found.items()}
+
+
+def _toml(value: object) -> str:
+    """A value as TOML has it, which lacks null: what is not set is empty text, as the settings take it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps("" if value is None else value, default=str, ensure_ascii=False)
 
 
 @command.group("token")
