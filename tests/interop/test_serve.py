@@ -122,15 +122,20 @@ def test_beyond_loopback_the_ae_table_decides(start_server, tmp_path):
     assert rejected_with("KNOWN", "OTHER", server.port) == (1, 1, 7)
 
 
-def test_commands_reach_a_server_on_every_address(start_server, tmp_path):
+EVERY_ADDRESS = ["0.0.0.0", "::"] if socket.has_dualstack_ipv6() else ["0.0.0.0"]
+
+
+@pytest.mark.parametrize("host", EVERY_ADDRESS)
+def test_commands_reach_a_server_on_every_address(start_server, tmp_path, host):
     data, letter = tmp_path / "d", tmp_path / "letter.dcm"
     letter.write_bytes(part10(image()))
     assert sagittal("nodes", "add", "KNOWN@127.0.0.1:104", "--data", data).returncode == 0
     token = sagittal("config", "token", "add", "me", "--data", data).stdout.strip()
-    server = start_server("--host", "0.0.0.0", data=data)
+    server = start_server("--host", host, data=data)
     assert sagittal("nodes", "add", "NEW@127.0.0.1:105", "--data", data).returncode == 0
     assert "NEW@127.0.0.1:105" in sagittal("nodes", "list", "--data", data).stdout
-    assert sagittal("echo", f"SAGITTAL@{server.dimse}", "--aet", "NEW").returncode == 0
+    assert sagittal("echo", f"SAGITTAL@127.0.0.1:{server.port}", "--aet", "NEW").returncode == 0
+    assert sagittal("echo", f"SAGITTAL@{server.dimse}", "--aet", "ELSE").returncode == 3
     assert sagittal("import", "-q", letter, "--data", data).returncode == 0
     asked = urllib.request.Request(f"{server.http}/dicom-web/instances", headers={"authorization": f"Bearer {token}"})
     with urllib.request.urlopen(asked) as answer:

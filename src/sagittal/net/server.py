@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from sagittal.dicom.sopclasses import WELL_KNOWN
 from sagittal.dimse.service import Service
@@ -71,8 +72,12 @@ class DimseServer:
         loop = asyncio.get_running_loop()
         buffer = memoryview(bytearray(self.limits.receive_buffer_bytes))  # one for all links: see `link`
         plain = self._tls is None
+        where: dict[str, Any] = {"host": host, "port": port}
+        if host == "::" and socket.has_dualstack_ipv6():  # the loop would leave out IPv4, which HTTP takes there
+            bound = socket.create_server((host, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+            where = {"sock": bound}
         self._server = await loop.create_server(
-            lambda: Acceptor(self, buffer, self._tasks), host, port, backlog=_BACKLOG, start_serving=plain
+            lambda: Acceptor(self, buffer, self._tasks), **where, backlog=_BACKLOG, start_serving=plain
         )
         self.port = self._server.sockets[0].getsockname()[1]
         if self._tls is not None:

@@ -73,7 +73,7 @@ class Guard:
             raise BadRequest("exactly one Host header is needed")
         host = headers[b"host"].decode("latin-1").lower()
         name = host_name(host)
-        own = scope["server"][0] if scope.get("server") else ""
+        own = scope["server"][0].removeprefix("::ffff:") if scope.get("server") else ""  # IPv4 on an IPv6 socket
         if name in LOOPBACK_HOSTS or name in self._settings.hosts or name in (own, f"[{own}]"):
             return host
         raise NotAuthorized(f"the host name {name[:80]!r} is not ours; add it to web.hosts if it should be")

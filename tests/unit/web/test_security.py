@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from sagittal.archive.access import LOCAL, Principal
+from sagittal.errors import NotAuthorized
 from sagittal.web.house import Settings
+from sagittal.web.security import Guard
 
 READER = Principal("reader", "token", frozenset({"find", "get"}))
 TOKENS = {hashlib.sha256(b"sesame").hexdigest(): READER}
@@ -41,6 +43,16 @@ def settings(**more: Any) -> Settings:
 def test_hosts(web: Any, host: str, status: int) -> None:
     web.settings = settings()
     assert web.get("/dicom-web/studies", host=host).status_code == status
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7"])
+def test_the_address_that_was_connected_to_is_ours(address: str) -> None:
+    """Also as an IPv6 socket tells one of IPv4."""
+    guard = Guard(lambda *_: None, settings(), {"main": 1})  # type: ignore[arg-type, return-value]
+    scope = {"server": (address, 8042), "headers": [(b"host", b"")]}
+    assert guard._host(scope, {b"host": b"192.0.2.7:8042"}) == "192.0.2.7:8042"
+    with pytest.raises(NotAuthorized):
+        guard._host(scope, {b"host": b"192.0.2.8:8042"})
 
 
 def test_probes_take_any_host(web: Any) -> None:

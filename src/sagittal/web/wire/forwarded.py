@@ -71,7 +71,7 @@ def without_prefix(scope: Scope, prefix: str, own: Collection[str]) -> Scope:
 
 def _is_trusted(scope: Scope, trusted: Collection[Network]) -> bool:
     try:
-        peer = ip_address((scope.get("client") or ("",))[0])
+        peer = ip_address((scope.get("client") or ("",))[0].removeprefix("::ffff:"))  # IPv4 on an IPv6 socket
     except ValueError:
         return False
     return any(peer in network for network in trusted)
