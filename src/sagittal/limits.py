@@ -65,7 +65,7 @@ class WebLimits:
 
     header_seconds_max: float = 15.0
     connections_max: int = 1_000
-    receive_buffer_bytes: int = 640 * KiB  # one socket read, of a CT image whole; a connection may hold as much
+    request_buffer_bytes: int = 640 * KiB  # one socket read, of a CT image whole; a connection may hold as much
     body_bytes_per_second_min: int = 1_000
     request_line_and_headers_bytes_max: int = 64 * KiB
     multipart_header_bytes_max: int = 8 * KiB
@@ -171,5 +171,5 @@ class Limits:
         archive = self.archive
         metadata = METADATA_PARTS_HELD * archive.metadata_part_characters + archive.metadata_held_bytes_max
         written = archive.staging_inline_bytes_max + archive.slow_write_pending_bytes_max
-        read = max(self.net.receive_buffer_bytes, self.web.receive_buffer_bytes) + self.reader.value_held_bytes_max
+        read = max(self.net.receive_buffer_bytes, self.web.request_buffer_bytes) + self.reader.value_held_bytes_max
         return self.reader.frames_max * BYTES_A_FRAGMENT + metadata + written + read

@@ -62,7 +62,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "net.response_seconds_max": (f"{TIMES}::TestWatch::test_response_seconds_max",),
     "web.header_seconds_max": (f"{WEB}::test_header_seconds_max",),
     "web.connections_max": ("unit/web/test_server.py::test_connections_at_work",),
-    "web.receive_buffer_bytes": ("unit/web/test_server.py::test_receive_buffer_bytes",),
+    "web.request_buffer_bytes": ("unit/web/test_server.py::test_request_buffer_bytes",),
     "web.body_bytes_per_second_min": (f"{WEB}::test_body_bytes_per_second_min",),
     "web.request_line_and_headers_bytes_max": ("unit/web/test_server.py::test_head_bytes",),
     "web.multipart_header_bytes_max": (f"{MULTIPART}::TestCaps::test_header_bytes",),

@@ -236,7 +236,7 @@ class HttpServer:
     ) -> None:
         self._host, self._port, self._limits, self._on_drain = host, port, limits, on_drain
         connection = type("Connection", (Connection,), {"limits": limits})
-        buffer = memoryview(bytearray(limits.receive_buffer_bytes))
+        buffer = memoryview(bytearray(limits.request_buffer_bytes))
 
         def protocol(**given: Any) -> Intake:
             return Intake(connection(**given), buffer)

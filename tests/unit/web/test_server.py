@@ -97,7 +97,7 @@ def test_http_1_1_gets_chunks() -> None:
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
-def test_receive_buffer_bytes(more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_buffer_bytes(more: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One read is never longer; what is longer comes in several."""
     reads: list[int] = []
     received = server_module.Connection.data_received
@@ -108,7 +108,7 @@ def test_receive_buffer_bytes(more: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(server_module.Connection, "data_received", counted)
     head = GET.replace(b"GET /", b"POST /reads") + b"Content-Length: 4000\r\n\r\n"
-    answer = served(lambda server: asked(server, head + bytes(4000)), receive_buffer_bytes=len(head) + 4000 - more)
+    answer = served(lambda server: asked(server, head + bytes(4000)), request_buffer_bytes=len(head) + 4000 - more)
     assert answer.endswith(b"\r\n\r\n4000")
     assert reads == ([len(head) + 4000 - more, more] if more > 0 else [len(head) + 4000])
 
@@ -129,7 +129,7 @@ def test_bodies_that_come_in_turns_through_one_buffer() -> None:
             writer.close()
         return [answer.partition(b"\r\n\r\n")[2] for answer in answers]
 
-    assert served(act, receive_buffer_bytes=700) == bodies
+    assert served(act, request_buffer_bytes=700) == bodies
     assert served(act) == bodies
 
 
