@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import forked
 import pytest
 from forked import Forked
-from programs import STRICT, corpus_folder
+from programs import STRICT, corpus_folder, memory
+
+if TYPE_CHECKING:
+    from interop.corpus import Taken
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Daily, folders of tests are in memory where it has room: thousands of archives are made and removed.
+
+    Most of their time a disk would take. What disks are about is asked on one (`on_disk`), and by the slow tests.
+    """
+    if "not slow" in config.option.markexpr and (folder := memory()) is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What was imported and collected stays to the end: the collector of garbage need not walk through it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -52,6 +78,14 @@ def certificates_read_once() -> Iterator[None]:
 @pytest.fixture
 def corpus_dir() -> Path:
     return corpus_folder()
+
+
+@pytest.fixture(scope="module", params=["some", pytest.param("all", marks=pytest.mark.slow)])
+def taken(request: pytest.FixtureRequest) -> Taken:
+    """What a test takes of files: daily one of each transfer syntax and SOP class, all of them under `slow`."""
+    from interop.corpus import one_of_each
+
+    return one_of_each if request.param == "some" else list
 
 
 @dataclass
@@ -163,8 +197,15 @@ def server(start_server: Callable[..., Served]) -> Served:
 
 
 @pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory, fresh: bool) -> Iterator[Served]:
+def on_disk() -> Iterator[Path]:
+    """A folder on a disk, which `tmp_path` need not be on."""
+    with tempfile.TemporaryDirectory(prefix="sagittal-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def shared_server(on_disk: Path, fresh: bool) -> Iterator[Served]:
     """One archive for all tests of a module that only add to it."""
-    served = serve(tmp_path_factory.mktemp("served") / "data", fresh=fresh)
+    served = serve(on_disk / "data", fresh=fresh)
     yield served
     served.stop()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 STRICT = os.environ.get("SAGITTAL_STRICT") == "1"
+ROOM_BYTES = 6 << 30  # of memory, so that folders of tests are made there; they take a tenth of it
 
 # Among Python's own scripts lie pynetdicom's `storescu`, `findscu` and so on: DCMTK's are meant, so those come last.
 _SCRIPTS = str(Path(sys.prefix) / "bin")
@@ -37,6 +38,15 @@ def need(program: str) -> str:
     if path is None:
         missing(program)
     return str(path)
+
+
+def memory() -> Path | None:
+    """A folder that is kept in memory, None where there is none with room enough."""
+    folder, available = Path("/dev/shm"), Path("/proc/meminfo")
+    if not os.access(folder, os.W_OK) or shutil.disk_usage(folder).free < ROOM_BYTES or not available.exists():
+        return None
+    said = dict(line.split(":") for line in available.read_text().splitlines())
+    return folder if int(said["MemAvailable"].split()[0]) * 1024 >= ROOM_BYTES else None
 
 
 def corpus_path() -> Path | None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from builders import Built
 
@@ -44,7 +45,7 @@ class Ruled:
                 report = await self.by_rule.report(LOCAL, 100)
                 if not report.state.waiting and not any(one.again for one in report.failures):
                     return report
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.005)
 
     async def store(self, *objects: Built, policy: str = "keep-first", calling_aet: str = "") -> list[Outcome]:
         """Store objects one after the other; those with a calling AE title as C-STORE would."""
@@ -99,7 +100,8 @@ def run(tmp_path: Path, act: Callable[[Ruled], Awaitable[Any]], *rules: Rule, **
         async with ruled(tmp_path / "a", *(rules or (JPEG_LS,)), **more) as held:
             return await act(held)
 
-    return asyncio.run(inside())
+    with patch("sagittal.archive.transcoding.byrule._GATHER_SECONDS", 0.01):
+        return asyncio.run(inside())
 
 
 def frames_in(archive: Archive, ref: InstanceRef) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""A certificate for this machine; how much of the corpus a test takes; and pynetdicom, made patient.
+"""A certificate for this machine; and pynetdicom, made patient.
 
 It begins an operation only when its reactor has gone on from the last one. Else the reactor, which a busy machine may
 not have let go on yet, takes an answer of the new operation for itself.
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interop.corpus import Taken, one_of_each
 from programs import need
 
 
@@ -26,13 +25,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
                "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder / "cert.pem", folder / "key.pem"
-
-
-@pytest.fixture(scope="module", params=[one_of_each, pytest.param(list, marks=pytest.mark.slow)], ids=["some", "all"])
-def taken(request: pytest.FixtureRequest) -> Taken:
-    """What a test takes of files: daily one of each transfer syntax and SOP class, all of them under `slow`."""
-    chosen: Taken = request.param
-    return chosen
 
 
 @pytest.fixture(scope="session", autouse=True)

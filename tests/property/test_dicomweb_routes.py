@@ -19,6 +19,7 @@ import pytest
 from builders import CT, build, opened, store, uid
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from lengths import examples
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -39,7 +40,7 @@ OBJECTS = [
     build(1, study="b", patient_name="Yamada^Tarou=山田^太郎", charset="ISO_IR 192"),
 ]
 PALETTE = uid("palette")  # a non-patient instance
-MANY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 
 
 ELSEWHERE = ("/api/", "/wado", "/stores/")  # of paths that are not below /dicom-web
@@ -279,32 +280,21 @@ GIVEN = st.fixed_dictionaries(
 every = pytest.mark.parametrize("resource", RESOURCES, ids=lambda one: f"{one.method} {one.path}")
 
 
-lengths = pytest.mark.parametrize("examples", [10, pytest.param(50, marks=pytest.mark.slow)])  # of each of the many
+@every
+@MANY
+@given(data=st.data())
+def test_any_parameters(call: Caller, resource: Resource, data: st.DataObject) -> None:
+    body = data.draw(BODIES) if resource.method not in ("GET", "DELETE") else b""
+    headers = data.draw(HEADERS) + ([(b"content-type", data.draw(TYPES))] if body else [])
+    check(call(resource.method, place(resource, data.draw, held=True), data.draw(QUERIES), headers, body))
 
 
 @every
-@lengths
-def test_any_parameters(call: Caller, resource: Resource, examples: int) -> None:
-    @settings(MANY, max_examples=examples)
-    @given(st.data())
-    def ask(data: st.DataObject) -> None:
-        body = data.draw(BODIES) if resource.method not in ("GET", "DELETE") else b""
-        headers = data.draw(HEADERS) + ([(b"content-type", data.draw(TYPES))] if body else [])
-        check(call(resource.method, place(resource, data.draw, held=True), data.draw(QUERIES), headers, body))
-
-    ask()
-
-
-@every
-@lengths
-def test_any_path(call: Caller, resource: Resource, examples: int) -> None:
-    @settings(MANY, max_examples=examples)
-    @given(st.data())
-    def ask(data: st.DataObject) -> None:
-        method = data.draw(st.sampled_from([resource.method, resource.method, "GET", "HEAD", "PUT", "TRACE", "XYZZY"]))
-        check(call(method, place(resource, data.draw, held=False), b"", data.draw(HEADERS)))
-
-    ask()
+@MANY
+@given(data=st.data())
+def test_any_path(call: Caller, resource: Resource, data: st.DataObject) -> None:
+    method = data.draw(st.sampled_from([resource.method, resource.method, "GET", "HEAD", "PUT", "TRACE", "XYZZY"]))
+    check(call(method, place(resource, data.draw, held=False), b"", data.draw(HEADERS)))
 
 
 @pytest.mark.parametrize("resource", OURS, ids=lambda one: f"{one.method} {one.path}")
@@ -332,7 +322,7 @@ URI_NAMES = st.one_of(
 )
 
 
-@settings(MANY, max_examples=150)
+@settings(MANY, max_examples=examples(150))
 @given(st.lists(st.tuples(URI_NAMES, VALUES), max_size=5), st.booleans(), HEADERS)
 def test_wado_uri(call: Caller, pairs: list[tuple[str, str]], held: bool, headers: list[tuple[bytes, bytes]]) -> None:
     """PS3.18 9, of what is held or of anything."""
@@ -353,7 +343,7 @@ def test_any_store(call: Caller, name: str, below: str) -> None:
 SEARCHES = [one for one in RESOURCES if one.method == "GET" and "search" in one.handler]
 
 
-@settings(MANY, max_examples=200)
+@settings(MANY, max_examples=examples(200))
 @given(st.sampled_from(SEARCHES), st.lists(st.tuples(PARAMETERS, VALUES), min_size=1, max_size=3))
 @example(SEARCHES[0], [("PatientName", "*a" * 60 + "*b")])
 @example(SEARCHES[0], [("after", "x")])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from lengths import examples
 
 from sagittal.archive.index import schema
 from sagittal.archive.index.arrival import SERIES_COLUMNS, STUDY_COLUMNS, columns_of
@@ -111,7 +112,6 @@ KINDS: dict[str, tuple[int, st.SearchStrategy[str], st.SearchStrategy[str]]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None)
 @given(st.data())
 def test_one_key(kind: str, data: st.DataObject) -> None:
     _, values, keys = KINDS[kind]
@@ -198,7 +198,7 @@ def in_index(query: Query) -> bool:
     return bool(INDEX.execute(statement, (*prepared.values, 10, 0)).fetchall())
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.fixed_dictionaries(STUDY_VALUES),
     st.fixed_dictionaries({}, optional=STUDY_KEYS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sagittal.dimse import commands
@@ -27,8 +27,6 @@ from sagittal.ul.pdu import (
     UserInformation,
 )
 from sagittal.ul.stream import Invalid, PduStream, Run
-
-LEAN = settings(max_examples=100, deadline=None)
 
 uids = st.lists(st.integers(0, 9999), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 titles = st.text("ABCXYZ_09", min_size=1, max_size=16)
@@ -88,19 +86,16 @@ def events(chunks: list[bytes]) -> list[object]:
     return seen
 
 
-@LEAN
 @given(requests)
 def test_requests_round_trip(request: AssociateRQ) -> None:
     assert decode(1, encode(request)[6:]) == request
 
 
-@LEAN
 @given(streams, st.lists(st.integers(0, 5000), max_size=12))
 def test_any_split_gives_the_same_events(data: bytes, cuts: list[int]) -> None:
     assert events(split(data, cuts)) == events([data])
 
 
-@LEAN
 @given(streams, st.binary(max_size=40), st.integers(0, 5000), st.lists(st.integers(0, 5000), max_size=8))
 def test_so_does_a_damaged_stream(data: bytes, damage: bytes, at: int, cuts: list[int]) -> None:
     at %= len(data) + 1
@@ -108,7 +103,6 @@ def test_so_does_a_damaged_stream(data: bytes, damage: bytes, at: int, cuts: lis
     assert events(split(data, cuts)) == events([data])
 
 
-@LEAN
 @given(st.integers(1, 7), st.binary(max_size=200))
 def test_only_declared_errors(kind: int, body: bytes) -> None:
     if kind != 4:
@@ -118,14 +112,12 @@ def test_only_declared_errors(kind: int, body: bytes) -> None:
             assert error.reason in range(1, 7)
 
 
-@LEAN
 @given(st.binary(max_size=200))
 def test_a_command_set_or_a_declared_error(data: bytes) -> None:
     with suppress(InvalidCommand):
         commands.check(commands.decode(data))
 
 
-@LEAN
 @given(st.lists(st.binary(max_size=60) | parts | others.map(encode), max_size=6), st.integers(2, 13), st.booleans())
 def test_whatever_comes_the_machine_stays_in_its_table(chunks: list[bytes], state: int, requestor: bool) -> None:
     machine = Association(requestor=requestor, pdu_bytes_max=200, associate_bytes_max=4096, artim_seconds=1.0)
@@ -139,7 +131,6 @@ def test_whatever_comes_the_machine_stays_in_its_table(chunks: list[bytes], stat
     assert 1 <= machine.state <= 13
 
 
-@LEAN
 @given(st.lists(parts, max_size=8))
 def test_messages_or_a_declared_error(chunks: list[bytes]) -> None:
     exchange, stream = Exchange(command_set_bytes_max=100), PduStream(pdu_bytes_max=200, associate_bytes_max=10)

@@ -6,8 +6,9 @@ import json
 import zlib
 from dataclasses import replace
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from lengths import examples
 from reading import SEQUENCE_END, UNDEFINED, Outcome, cut, explicit, image, implicit, item, open_item, read
 
 from sagittal.dicom.charset import decode, decode_checked, encode, normalise
@@ -97,7 +98,6 @@ def same(one: Outcome, other: Outcome) -> bool:
     return one == other or (bool(one.refused and other.refused) and "deflate-invalid" in (one.refused, other.refused))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(objects() | damaged(), places, st.booleans())
 def test_any_split_gives_the_same(made: tuple[bytes, str], at: list[int], small: bool) -> None:
     data, uid = made
@@ -108,7 +108,6 @@ def test_any_split_gives_the_same(made: tuple[bytes, str], at: list[int], small:
     assert same(read(data, uid, pieces=cut(data, *range(len(data))), **limits), whole)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(objects() | damaged(), st.integers(1, 40), st.booleans())
 def test_leaps_change_nothing(made: tuple[bytes, str], step: int, small: bool) -> None:
     """What is passed over unseen is missed all the same when it is not there; only the place told may differ."""
@@ -126,7 +125,7 @@ HEADLESS = (
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60))
 @example([(HEADLESS, EXPLICIT_LE)], [], False)
 @given(st.lists(objects() | damaged(), min_size=1, max_size=4), places, st.booleans())
 def test_what_is_remembered_changes_nothing(made: list[tuple[bytes, str]], at: list[int], small: bool) -> None:
@@ -138,7 +137,7 @@ def test_what_is_remembered_changes_nothing(made: list[tuple[bytes, str]], at: l
         assert same(read(data, uid, memo=tiny, pieces=cut(data, *at), **limits), alone)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200))
 @given(damaged() | st.tuples(st.binary(max_size=300), st.sampled_from(SYNTAXES)))
 @example((b"\xff" * 100, EXPLICIT_LE))
 def test_only_declared_outcomes(made: tuple[bytes, str]) -> None:

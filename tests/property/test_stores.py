@@ -18,6 +18,7 @@ import pytest
 from builders import CT, MR
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from lengths import examples
 from service_fakes import FakeAssociation, FakeNetwork, request
 from sides import INSTANCES, OBJECTS, SERIES, STUDIES, Act, Side, sides
 
@@ -207,7 +208,7 @@ async def web(side: Side) -> list[object]:
     return [(path, await side.ask("GET", path)) for path in resources()]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+@settings(max_examples=examples(12), suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(history=HISTORIES)
 def test_a_store_answers_as_if_it_were_alone(
     history: list[tuple[int, Act]],

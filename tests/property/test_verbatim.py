@@ -6,8 +6,9 @@ from struct import pack
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from lengths import examples
 from reading import explicit, image, item, open_item, read, sequence
 
 from sagittal.dicom.partial.edited import Edited
@@ -57,7 +58,7 @@ def shown(header: bytes) -> Any:
     return {tag: member for tag, member in read(header + PIXELS).metadata.items() if tag != "7FE00010"}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150))
 @given(elements(), st.sets(st.sampled_from(sorted(SET))), st.sets(st.sampled_from(TAGS)))
 @example(sequence(0x00081032, open_item(sequence(0x00400275, item(b""), undefined=True)), undefined=True), set(), set())
 @example(explicit(0x00100010, "PN", b"A^"), {"50000010", "00080005"}, {0x00100010})
@@ -68,7 +69,6 @@ def test_the_same_as_by_events(header: bytes, names: set[str], removed: set[int]
     assert shown(b"".join(pieces)) == shown(by_events(data, members, removed))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(elements(), st.integers(0, 400), st.binary(max_size=12))
 def test_only_irregular_is_raised(header: bytes, at: int, piece: bytes) -> None:
     data = header[:at] + piece + header[at + len(piece) :]

@@ -19,9 +19,13 @@ from sagittal.archive.faults import Faults
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.errors import SagittalError, StorageUnavailable
+from sagittal.limits import ArchiveLimits, Limits
 
 ON_THE_WAY = ("staging.create", "staging.write", "file.sync", "object.rename", "directory.sync", "index.begin",
               "index.commit")  # fmt: skip
+
+
+LIMITS = Limits(archive=ArchiveLimits(audit_seconds_max=0.05))  # how often it looks whether all is well again
 
 
 class Switch:
@@ -66,7 +70,7 @@ def test_the_order_of_acts(tmp_path: Path) -> None:
     switch = Switch()
 
     async def main() -> None:
-        async with opened(tmp_path, faults=Faults(switch)) as archive:
+        async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
             switch.seen.clear()
             await store(archive, build())
 
@@ -80,7 +84,7 @@ def test_what_piled_up_shares_one_commit(tmp_path: Path) -> None:
     switch = Switch()
 
     async def main() -> None:
-        async with opened(tmp_path, faults=Faults(switch)) as archive:
+        async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
             outcomes = await asyncio.gather(*(send(archive, build(n)) for n in range(40)))
             assert {outcome.status for outcome in outcomes} == {"stored"}
             assert (await archive.statistics(LOCAL)).instances == 40
@@ -96,7 +100,7 @@ def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point: str,
     switch = Switch()
 
     async def main() -> None:
-        async with opened(tmp_path, faults=Faults(switch)) as archive:
+        async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
             await store(archive, build(1))
             switch.points = {point: code}
             results = await asyncio.gather(*(send(archive, build(n)) for n in range(2, 6)), return_exceptions=True)
@@ -114,9 +118,11 @@ def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point: str,
     assert files(tmp_path) == sorted(build(n).digest for n in (1, 2))
 
 
-def test_a_locked_index_refuses_until_the_lock_is_gone(tmp_path: Path) -> None:
+def test_a_locked_index_refuses_until_the_lock_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sagittal.archive.index.connection._BUSY_MILLISECONDS", 100)
+
     async def main() -> None:
-        async with opened(tmp_path) as archive:
+        async with opened(tmp_path, LIMITS) as archive:
             await store(archive, build(1))
             with index(tmp_path) as other:
                 other.execute("BEGIN IMMEDIATE")
@@ -183,7 +189,7 @@ def test_audit_rows_of_reads_are_written_soon_and_at_the_end(tmp_path: Path) -> 
                 found: int = connection.execute("SELECT count(*) FROM audit WHERE verb = 'find'").fetchone()[0]
                 return found
 
-            async with opened(tmp_path) as archive:
+            async with opened(tmp_path, LIMITS) as archive:
                 archive.audit(AuditRow("A", "node", "find"))
                 await until(lambda: written() == 1)
                 archive.audit(AuditRow("A", "node", "find"))

@@ -59,7 +59,7 @@ def test_what_is_set_and_removed_and_nothing_else(name: str) -> None:
     assert all(after[element.tag] == element for element in before if element.tag.element)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(step=st.integers(1, 5000))
 def test_however_the_bytes_come(step: int) -> None:
     changes = parse_changes(CHANGES, [], False)

@@ -1,6 +1,7 @@
 """Heads, re-encoding and dumps of every file of the corpus and of pydicom, element by element against pydicom.
 
-Where the two disagree, the file is in one of the tables below with the reason.
+Daily of the malformed ones and one of each transfer syntax and SOP class, of all under `slow`. Where the two disagree,
+the file is in one of the tables below with the reason.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import fnmatch
 from array import array
 from collections.abc import Iterator
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
 import pydicom
 import pytest
+from interop.corpus import Taken, described
 from programs import corpus_path
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
@@ -57,14 +60,18 @@ def named(path: Path, patterns: set[str]) -> bool:
     return any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns)
 
 
-def files() -> list[Path]:
+@cache
+def files(taken: Taken) -> list[Path]:
     folders = [Path(pydicom.__file__).parent / "data"]
     corpus = corpus_path()
     if corpus is not None:
         folders.append(corpus)
     skipped = {".py", ".pyc", ".json", ".txt", ".csv", ".md", ".lock"}
     found = [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix not in skipped]
-    return sorted(path for path in found if path.stat().st_size <= BYTES_MAX)
+    small = [path for path in found if path.stat().st_size <= BYTES_MAX]
+    malformed = [path for path in small if "malformed" in path.parts]
+    others = taken(described(path.name, path) for path in small if path not in malformed)
+    return sorted([*malformed, *(file.path for file in others)])
 
 
 def head_of(path: Path) -> Part10Head:
@@ -79,8 +86,8 @@ def keep_un(corpus_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pydicom.config, "replace_un_with_known_vr", False)
 
 
-def test_heads() -> None:
-    for path in files():
+def test_heads(taken: Taken) -> None:
+    for path in files(taken):
         if named(path, NOT_DICOM | CUT_IN_META):
             with pytest.raises(Malformed):
                 head_of(path)
@@ -98,9 +105,9 @@ def test_heads() -> None:
 
 
 @pytest.mark.parametrize("target", [IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE])
-def test_reencoded_elements(target: str) -> None:
+def test_reencoded_elements(target: str, taken: Taken) -> None:
     compared = 0
-    for path in files():
+    for path in files(taken):
         if named(path, NOT_DICOM | CUT_IN_META):
             continue
         head = head_of(path)
@@ -157,8 +164,8 @@ def little(raw: RawDataElement, vr: str) -> bytes:
     return words.tobytes() + value[len(value) - len(value) % size :]
 
 
-def test_every_element_is_dumped() -> None:
-    for path in files():
+def test_every_element_is_dumped(taken: Taken) -> None:
+    for path in files(taken):
         if named(path, NOT_DICOM | CUT_IN_META):
             continue
         shown: list[int] = []
