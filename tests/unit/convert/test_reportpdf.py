@@ -93,7 +93,10 @@ def test_many_sheets_each_with_the_patient() -> None:
     assert re.findall(r"line (\d+)", "".join(told)) == [str(number) for number in range(40)]
 
 
-@pytest.mark.parametrize("text", ["x" * 300_000, "xword " * 50_000, "x\n" * 3_000, "\u00a0x" * 50_000])
+LONG = ["xword " * 50_000, "x\n" * 3_000, "\u00a0x" * 50_000]
+
+
+@pytest.mark.parametrize("text", ["x" * 300_000, *(pytest.param(text, marks=pytest.mark.slow) for text in LONG)])
 def test_long_texts_are_laid_out_in_time(text: str) -> None:
     """ReportLab alone takes the square of their length: five seconds for 100,000 letters."""
     before = time.process_time()

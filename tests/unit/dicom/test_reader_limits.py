@@ -238,8 +238,8 @@ def fragment_pieces(count: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("uid", [EXPLICIT_LE, IMPLICIT_LE])
 def test_per_frame_items_stay_flat(peak: Callable[[], int], uid: str) -> None:
-    reader = run(per_frame(2_000, uid), uid)
-    assert reader.elements >= 8 * 2_000
+    reader = run(per_frame(1_000, uid), uid)
+    assert reader.elements >= 8 * 1_000
     assert peak() < 16 * MiB
 
 

@@ -81,12 +81,13 @@ def taken(uid: str, described: Description) -> bool:
 CASES = [(uid, described) for uid in WRITTEN for described in descriptions() if taken(uid, described)]
 
 
+@pytest.mark.parametrize("shapes", [SHAPES[:2], pytest.param(SHAPES[2:], marks=pytest.mark.slow)], ids=["some", "more"])
 @pytest.mark.parametrize("uid", WRITTEN)
-def test_lossless_round_trip(uid: str) -> None:
+def test_lossless_round_trip(uid: str, shapes: list[tuple[int, int]]) -> None:
     one = codec(uid)
     assert not one.loses(LOSSLESS)
     for described in (each for to, each in CASES if to == uid):
-        for rows, columns in SHAPES:
+        for rows, columns in shapes:
             shaped = replace(described, rows=rows, columns=columns)
             array = pixels(shaped)
             written = one.encoded(shaped, LOSSLESS)
@@ -114,7 +115,7 @@ def held(data: bytes, uid: str) -> Image:
     return read_whole(uid, lambda at, length: data[at : at + length], ReaderLimits())
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("uid", WRITTEN)
 def test_whole_instances_of_one_frame_and_of_several(uid: str, count: int) -> None:
     for described in (each for to, each in CASES if to == uid):
