@@ -7,9 +7,11 @@ much memory a program takes, tests start it as a user does.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
@@ -24,15 +26,25 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-_IMPORTED = ("sagittal.cli.serve", "sagittal.serve", "sagittal.web.app", "sagittal.web.server", "uvloop",
-             "sagittal.convert.rendered", "sagittal.convert.transcoded", "sagittal.convert.verified",
-             "sagittal.pixels.codecs.native", "imagecodecs", "numpy.random", "PIL.Image")  # fmt: skip
+import sagittal as sagittal_package
+
+# What ours import only when they need it, some of it a second's work.
+_OTHERS = ("uvloop", "uvicorn.lifespan.off", "anyio._backends._asyncio", "httpx", "httpcore", "encodings.idna",
+           "rich.progress", "imagecodecs", "numpy.random", "PIL.Image")  # fmt: skip
 
 
 @cache
 def _context() -> ForkServerContext:
+    """Every module of ours is imported, but for those of an index of long ago and their SQLAlchemy."""
+    ours = (module.name for module in pkgutil.walk_packages(sagittal_package.__path__, "sagittal."))
+    apart = (
+        "sagittal.__main__",
+        "sagittal.archive.index.tables",
+        "sagittal.archive.index.finding.tables",
+        "sagittal.archive.index.migrations",
+    )
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_IMPORTED))
+    context.set_forkserver_preload([*_OTHERS, *(name for name in ours if not name.startswith(apart))])
     return context
 
 
@@ -78,6 +90,7 @@ class Forked:
 
 
 def _act(out: Connection, errors: str, environment: Mapping[str, str], act: Callable[..., None], words: Any) -> None:
+    gc.freeze()  # the modules that are shared stay so
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))

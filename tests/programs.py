@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 STRICT = os.environ.get("SAGITTAL_STRICT") == "1"
-ROOM_BYTES = 6 << 30  # of memory, so that folders of tests are made there; they take a tenth of it
+ROOM_BYTES = 2 << 30  # of memory, so that folders of tests are made there; they take a tenth of it
 
 # Among Python's own scripts lie pynetdicom's `storescu`, `findscu` and so on: DCMTK's are meant, so those come last.
 _SCRIPTS = str(Path(sys.prefix) / "bin")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import sagittal
@@ -15,7 +16,12 @@ SOURCE = Path(sagittal.__file__).parent
 ELSEWHERE = {"limit-exceeded"}
 
 
-def names() -> Iterator[tuple[str, str]]:
+@cache
+def names() -> list[tuple[str, str]]:
+    return list(_names())
+
+
+def _names() -> Iterator[tuple[str, str]]:
     """(defect, module) of every `Malformed("…")` in the package and every `warn("…")` of the reader."""
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

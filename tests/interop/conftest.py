@@ -9,7 +9,9 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
+from socketserver import BaseServer
 from typing import Any
 
 import pytest
@@ -40,6 +42,8 @@ def patient_associations() -> Iterator[None]:
         return sent
 
     with pytest.MonkeyPatch.context() as patch:
+        # Else the end of each of its servers, which it looks for twice a second, takes that long.
+        patch.setattr(BaseServer, "serve_forever", partialmethod(BaseServer.serve_forever, poll_interval=0.01))
         for name in ("send_c_find", "send_c_get", "send_c_move", "send_c_store", "send_c_echo"):
             patch.setattr(Association, name, patient(getattr(Association, name)))
         yield
