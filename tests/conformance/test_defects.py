@@ -18,11 +18,11 @@ ELSEWHERE = {"limit-exceeded"}
 
 @cache
 def names() -> list[tuple[str, str]]:
+    """(defect, module) of every `Malformed("…")` in the package and every `warn("…")` of the reader."""
     return list(_names())
 
 
 def _names() -> Iterator[tuple[str, str]]:
-    """(defect, module) of every `Malformed("…")` in the package and every `warn("…")` of the reader."""
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call) or not node.args:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes
@@ -104,10 +105,8 @@ async def store_palette(archive: Archive) -> None:
     await transfer.commit()
 
 
-@pytest.fixture
-def call(tmp_path: Path) -> Iterator[Caller]:
-    """An archive for each resource, as some of them delete."""
-    folder = tmp_path / "data"
+@contextmanager
+def caller(folder: Path) -> Iterator[Caller]:
     with asyncio.Runner() as runner:
         context = opened(folder)
         archive = runner.run(context.__aenter__())
@@ -123,6 +122,22 @@ def call(tmp_path: Path) -> Iterator[Caller]:
         runner.run(pool.close())
         app.close()
         runner.run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    with caller(tmp_path_factory.mktemp("reading") / "data") as called:
+        yield called
+
+
+@pytest.fixture
+def call(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Caller]:
+    """An archive for each resource that may change it, one for all that are only read."""
+    if "resource" in request.fixturenames and request.getfixturevalue("resource").method == "GET":
+        yield request.getfixturevalue("reading")
+    else:
+        with caller(tmp_path / "data") as called:
+            yield called
 
 
 # What stands for a part of a path: what is held, what is not, and what should not be there.
