@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.fixture
-def tmp_path(on_disk: Path, request: pytest.FixtureRequest) -> Path:
+def tmp_path(on_disk: Path) -> Path:
     folder = on_disk / str(len(list(on_disk.iterdir())))
     folder.mkdir()
     return folder
