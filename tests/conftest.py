@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 import forked
 import pytest
 from forked import Forked
+from hypothesis import HealthCheck, settings
 from programs import STRICT, corpus_folder, memory
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Most of their time a disk would take. What disks are about is asked on one (`on_disk`), and by the slow tests.
     """
+    held = settings.get_profile(settings.get_current_profile_name())
+    settings.register_profile("ours", held, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("ours")  # how long an example takes is the machine's affair
     if "not slow" in config.option.markexpr and (folder := memory()) is not None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
 

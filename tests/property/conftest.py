@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, is_hypothesis_test, settings
+from hypothesis import is_hypothesis_test, settings
 
 DAILY, AT_LENGTH = "daily", "at length"
 
@@ -11,9 +11,7 @@ DAILY, AT_LENGTH = "daily", "at length"
 def pytest_configure(config: pytest.Config) -> None:
     held = settings.get_profile(settings.get_current_profile_name())
     for name, examples in ((DAILY, 25), (AT_LENGTH, 100)):
-        settings.register_profile(
-            name, held, max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-        )
+        settings.register_profile(name, held, max_examples=examples)
     chosen = config.option.markexpr
     settings.load_profile(AT_LENGTH if "slow" in chosen and "not slow" not in chosen else DAILY)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import cycle, pairwise
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sagittal.errors import SagittalError
@@ -71,7 +71,6 @@ def payload(contents: list[bytes], preamble: bytes, blanks: list[bytes]) -> byte
     return preamble + parts + b"--ab-c--" + next(padding) + b"\r\nepilogue"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(PIECES.filter(lambda c: b"\r\n--ab-c" not in b"\r\n" + c), min_size=1, max_size=5),
     st.lists(st.integers(0, 5_000), max_size=12),
