@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -130,11 +130,15 @@ def _pictures(server: Server) -> list[str]:
     return [f"{instance_of(item)}/rendered" for item in series()]
 
 
-def _frame_pictures(server: Server) -> list[str]:
-    item = multiframe()
+def _frame_pictures(server: Server, numbers: Sequence[int] = ()) -> list[str]:
+    item, numbers = multiframe(), numbers or _frame_numbers()
     if isinstance(server, Orthanc):
-        return [f"/instances/{_instance_id(item)}/frames/{n - 1}/rendered" for n in _frame_numbers()]
-    return [f"{instance_of(item)}/frames/{n}/rendered" for n in _frame_numbers()]
+        return [f"/instances/{_instance_id(item)}/frames/{n - 1}/rendered" for n in numbers]
+    return [f"{instance_of(item)}/frames/{n}/rendered" for n in numbers]
+
+
+def _in_order(server: Server) -> list[str]:
+    return _frame_pictures(server, range(1, _COUNT + 1))
 
 
 def _new(paths: Callable[[Server], list[str]], size_min: int) -> Measure:
@@ -185,6 +189,7 @@ ROWS = (
     _row("rendered", "a CT image as JPEG", 1.5, OrthancPictured, _fetched(_pictures, JPEG, 5_000)),
     _row("rendered-new", "the same, asked for the first time", 1.5, OrthancPictured, _new(_pictures, 5_000)),
     _row("rendered-frame", "a frame of 200 as JPEG", 5, OrthancPictured, _fetched(_frame_pictures, JPEG, 2_000)),
+    _row("rendered-frame-next", "the same, one after the other", 5, OrthancPictured, _new(_in_order, 2_000)),
     _row("rendered-frame-new", "the same, asked for the first time", 5, OrthancPictured, _new(_frame_pictures, 2_000)),
     Row(
         "thumbnail",

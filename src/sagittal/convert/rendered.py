@@ -40,6 +40,22 @@ def still(
     return pictures.picture(media_type, shown, quality, profile)
 
 
+def stills(
+    inputs: Sequence[Input], objects: list[Told], frames: list[int], media_type: str, options: Told,
+    quality: int | None = None,
+) -> tuple[Told, bytes]:  # fmt: skip
+    """Frames of the first object, a picture each, one behind the other; `lengths` tells where each ends."""
+    image, over = _objects(inputs, objects)
+    asked = options_of(options)
+    made = [
+        pictures.picture(media_type, shown, quality, profile)
+        for shown, profile in (shown_frame(image, over, frame, asked) for frame in image.frames(sorted(frames)))
+    ]
+    if frames[-1] < frames[0]:
+        made.reverse()
+    return {"lengths": [len(each) for each in made]}, b"".join(made)
+
+
 def moving(
     inputs: Sequence[Input], objects: list[Told], frames: list[int], media_type: str, options: Told,
     quality: int | None = None,

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from sagittal.archive.transcoding.maker import Maker
 from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
+from sagittal.web.render.ahead import Ahead
 from sagittal.web.render.shelf import Shelf
 from sagittal.web.routes import Handled, Often, dicom_web
 from sagittal.web.security import DEFAULT_HEADERS, Guard
@@ -36,7 +37,8 @@ class WebApp:
         readers = ThreadPoolExecutor(settings.limits.web.read_threads, thread_name_prefix="web-read")
         limits = settings.limits.web
         pictures, thumbnails = Shelf(limits.pictures_bytes_max), Shelf(limits.thumbnails_bytes_max)
-        self.house = House(archive, settings, readers, workers, maker, pictures, thumbnails)
+        ahead = Ahead(pictures, limits.frames_ahead_max)
+        self.house = House(archive, settings, readers, workers, maker, pictures, thumbnails, ahead)
         service = dicom_web(self.house)
         made = routes(self.house, service)
         router = Often(service, Router(made, redirect_slashes=False))
@@ -49,6 +51,7 @@ class WebApp:
         self.house.closing.set()
 
     def close(self) -> None:
+        self.house.ahead.close()
         self.house.readers.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
     from sagittal.archive.transcoding.byrule import ByRule
     from sagittal.archive.transcoding.maker import Maker
+    from sagittal.web.render.ahead import Ahead
     from sagittal.web.render.shelf import Shelf
     from sagittal.web.wire.forwarded import Network
     from sagittal.workers.pool import Pool
@@ -106,5 +107,6 @@ class House:
     maker: Maker  # of objects in other transfer syntaxes
     pictures: Shelf  # rendered already
     thumbnails: Shelf
+    ahead: Ahead  # of who looks at pictures
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     answers: Counter[int] = field(default_factory=Counter)  # HTTP status -> how often

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sagittal.errors import NotAcceptable, NotFound
+from sagittal.web.render.ahead import Frames
 from sagittal.web.render.asked import Asked
 from sagittal.web.render.kinds import IMAGE, MOVIE, OVER, kind_of, shown_alone
 from sagittal.web.wire.stream import unless_gone
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sagittal.archive.retrieve import Prepared
     from sagittal.web.house import House
     from sagittal.web.render.shelf import Shelf
+    from sagittal.workers.pool import Answer
 
 _CALLS = "sagittal.convert.rendered"
 _REFERENCES_MAX = 200  # images looked for, of those that a state or segmentation names
@@ -43,6 +45,7 @@ class Easel:
     def __init__(self, house: House) -> None:
         self._archive, self._workers = house.archive, house.workers
         self._pictures, self._thumbnails = house.pictures, house.thumbnails
+        self._ahead = house.ahead
 
     async def still(
         self,
@@ -57,9 +60,17 @@ class Easel:
         `receive`, given up when the client goes away.
         """
         refs, frame = await self._subject(principal, ref, frame, asked)
-        name = _name(refs, frame, media_type, asked.key)
-        more = {"frame": frame, "media_type": media_type, **_drawn(asked)}
-        return await _kept(self._pictures, name, partial(self._made, "still", principal, refs, **more), receive)
+        name = _frame_name(refs, media_type, asked.key, frame)
+        more = {"media_type": media_type, **_drawn(asked)}
+        make = partial(self._made, "still", principal, refs, frame=frame, **more)
+        if refs[0] is not ref or (ref.frames or 1) == 1:
+            return await _kept(self._pictures, name, make, receive)
+        body = await _kept(self._pictures, name, partial(self._ahead.come_or, name, make), receive)
+        named = partial(_frame_name, refs, media_type, asked.key)
+        key = (ref.store, ref.sop_instance_uid, media_type, asked.key)
+        others = Frames(key, ref.frames or 1, named, partial(self._stills, principal, refs, named, more))
+        self._ahead.asked(others, frame)
+        return body
 
     async def moving(
         self,
@@ -154,11 +165,28 @@ class Easel:
             return [ref, state], frame
         return [ref], frame
 
+    async def _stills(
+        self,
+        principal: Principal,
+        refs: Sequence[InstanceRef],
+        named: Callable[[int], bytes],
+        more: dict[str, Any],
+        frames: Sequence[int],
+    ) -> None:
+        """Several frames by one call, to be kept."""
+        answer = await self._called("stills", principal, refs, frames=frames, background=True, **more)
+        at = 0
+        for frame, length in zip(frames, answer.told["lengths"], strict=True):
+            self._pictures.put(named(frame), bytes(answer.body[at : at + length]))
+            at += length
+
     async def _made(self, call: str, principal: Principal, refs: Sequence[InstanceRef], **arguments: Any) -> bytes:
+        return bytes((await self._called(call, principal, refs, **arguments)).body)
+
+    async def _called(self, call: str, principal: Principal, refs: Sequence[InstanceRef], **arguments: Any) -> Answer:
         prepared = [await self._archive.prepared(principal, ref) for ref in refs]
         with self._inputs(refs, prepared) as (inputs, objects):
-            answer = await self._workers.run(f"{_CALLS}:{call}", inputs, objects=objects, **arguments)
-        return bytes(answer.body)
+            return await self._workers.run(f"{_CALLS}:{call}", inputs, objects=objects, **arguments)
 
     @contextmanager
     def _inputs(
@@ -197,6 +225,10 @@ def _name(refs: Sequence[InstanceRef], *how: object) -> bytes:
     """The same for the same picture: a digest of what it is made of, and how; of one length, whatever was asked."""
     made_of = [(ref.store, ref.digest, ref.corrected_at) for ref in refs]
     return hashlib.sha256(repr((made_of, how)).encode()).digest()
+
+
+def _frame_name(refs: Sequence[InstanceRef], media_type: str, key: str, frame: int) -> bytes:
+    return _name(refs, frame, media_type, key)
 
 
 async def _kept(shelf: Shelf, name: bytes, make: Callable[[], Awaitable[bytes]], receive: Receive | None) -> bytes:

@@ -1,0 +1,64 @@
+"""Frames that are made ahead are those that would be made when they are asked for."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from interop.pictured import STUDY, image
+from interop.test_rendered_kept import Opened, on_a_loop, opened
+
+from sagittal.limits import Limits
+
+FRAMES = 40
+
+
+def limits(most: int) -> Limits:
+    held = Limits()
+    return replace(held, web=replace(held.web, frames_ahead_max=most))
+
+
+async def stored(ours: Opened) -> str:
+    """The address of an object of 40 frames that all differ."""
+    import pydicom
+
+    frames = np.zeros((FRAMES, 48, 64), np.uint16)
+    for number, frame in enumerate(frames):
+        frame[:, number : number + 20] = 2500  # a bar on its way to the right
+    made, file = image(30, frames, "2.1"), io.BytesIO()
+    pydicom.dcmwrite(file, made, enforce_file_format=True)
+    kind = {"content-type": "application/dicom"}
+    answer = await ours.client.post("/dicom-web/studies", content=file.getvalue(), headers=kind)
+    assert answer.status_code == 200
+    return f"/studies/{STUDY}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}"
+
+
+@pytest.mark.parametrize("query", ["", "?window=1500,2000&quality=70&viewport=20,20"])
+@pytest.mark.parametrize("backwards", [False, True])
+@on_a_loop
+async def test_one_after_the_other(tmp_path: Path, query: str, backwards: bool) -> None:
+    numbers = range(FRAMES, 0, -1) if backwards else range(1, FRAMES + 1)
+    pictures, calls = [], []
+    for most in (0, 16):
+        async with opened(tmp_path / str(most), limits(most)) as ours:
+            path = await stored(ours)
+            answers = [await ours.made(f"{path}/frames/{n}/rendered{query}") for n in numbers]
+            assert {answer.status_code for answer, _ in answers} == {200}
+            pictures.append([answer.content for answer, _ in answers])
+            calls.append([call for _, made in answers for call in made])
+    assert pictures[0] == pictures[1] and len(set(pictures[0])) == FRAMES
+    assert calls[0] == ["still"] * FRAMES
+    assert calls[1].count("still") <= 3 and "stills" in calls[1]
+
+
+@on_a_loop
+async def test_all_of_them_as_parts(tmp_path: Path) -> None:
+    """They come one after the other, so most of them are made by few calls."""
+    async with opened(tmp_path) as ours:
+        path = await stored(ours)
+        answer, calls = await ours.made(f"{path}/rendered", accept='multipart/related; type="image/jpeg"')
+        assert answer.status_code == 200 and answer.content.count(b"Content-Location") == FRAMES
+        assert calls.count("still") < FRAMES // 2
