@@ -90,21 +90,24 @@ RESOURCES: tuple[Resource, ...] = (
 )
 
 
-_READING = ("GET", "HEAD")
-_OFTEN = frozenset((_FRAME_LIST, _FRAME_LIST + "/rendered", INSTANCE + "/rendered", INSTANCE + "/thumbnail"))
+_OFTEN = {
+    "/studies": "POST",
+    **dict.fromkeys((_FRAME_LIST, _FRAME_LIST + "/rendered", INSTANCE + "/rendered", INSTANCE + "/thumbnail"), "GET"),
+}
 
 
 class Often:
-    """In front of the router: what is asked for image by image is found by the words of its path, no pattern tried."""
+    """In front of the router: what is asked image by image is found by the words of its path, no pattern tried."""
 
     def __init__(self, service: Iterable[Route], router: ASGIApp) -> None:
         """`service` is what the router has below /dicom-web."""
         self._router = router
         self._known: dict[tuple[int | str, ...], tuple[list[str], Handler]] = {}
         for route in service:
-            if route.path in _OFTEN and "GET" in (route.methods or ()):
+            if (method := _OFTEN.get(route.path)) in (route.methods or ()):
                 words = (PREFIX + route.path).split("/")  # every other one is a parameter
-                self._known[len(words), *words[::2]] = [name.strip("{}") for name in words[3::2]], route.endpoint
+                known = [name.strip("{}") for name in words[3::2]], route.endpoint
+                self._known[str(method), len(words), *words[::2]] = known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self.find(scope["method"], scope["path"])
@@ -118,8 +121,8 @@ class Often:
     def find(self, method: str, path: str) -> tuple[Handler, dict[str, str]] | None:
         """The handler and its parameters; None: the router knows better."""
         words = path.split("/")
-        found = self._known.get((len(words), *words[::2]))
-        if found is None or words[1] != PREFIX[1:] or not all(words[3::2]) or method not in _READING:
+        found = self._known.get((method if method != "HEAD" else "GET", len(words), *words[::2]))
+        if found is None or words[1] != PREFIX[1:] or not all(words[3::2]):
             return None
         names, handler = found
         return handler, dict(zip(names, words[3::2], strict=True))

@@ -1,4 +1,4 @@
-"""What is asked for image by image is found by its names in one step; all else as the table says."""
+"""What is asked image by image is found by its names in one step; all else as the table says."""
 
 from __future__ import annotations
 
@@ -29,10 +29,19 @@ def test_found_in_one_step(web: Any, path: str, method: str) -> None:
     assert found[1] == wanted | ({"frames": "1"} if "/frames/" in path else {})
 
 
+def test_to_store_is_found_in_one_step(web: Any) -> None:
+    found = often(web).find("POST", "/dicom-web/studies")
+    assert found is not None and found[1] == {}
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
         ("POST", OFTEN[0]),
+        ("GET", "/dicom-web/studies"),
+        ("PUT", "/dicom-web/studies"),
+        ("POST", "/dicom-web/studies/"),
+        ("POST", "/dicom-web/series"),
         ("OPTIONS", OFTEN[2]),
         ("GET", AT),
         ("GET", OFTEN[0] + "/"),

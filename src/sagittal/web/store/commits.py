@@ -45,6 +45,6 @@ class Commits:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def settle(self) -> None:
-        """Wait for all of them."""
+        """Wait for all of them. Who is cancelled waits no longer, but they go on."""
         while self._tasks:
             await asyncio.wait(self._tasks)

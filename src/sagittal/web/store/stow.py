@@ -6,7 +6,6 @@ part is read. Nothing is held here but results. Metadata with bulk data is `meta
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
@@ -147,7 +146,7 @@ class Stow:
                 files.fail(error)
         finally:
             files.fail(BadRequest("the request ended within this part"))
-            await asyncio.shield(commits.settle())
+            await commits.settle()
         return files.results
 
     async def _take_metadata(self, request: Request, payload: MediaType, commits: Commits) -> list[Result]:
@@ -160,7 +159,7 @@ class Stow:
             try:
                 await builder.run()
             finally:
-                await asyncio.shield(commits.settle())
+                await commits.settle()
         finally:
             intake.scratch.discard()
         return builder.results
