@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from sagittal.archive.index import MAIN
 from sagittal.archive.transcoding import rules
-from sagittal.dimse.address import is_loopback, parse_peer
+from sagittal.dimse.address import check_host, is_loopback, parse_peer
 from sagittal.errors import UsageError
 from sagittal.limits import Limits
 
@@ -321,11 +321,8 @@ def _boolean(key: str, value: object) -> bool:
 
 def _check_aet(key: str, value: str) -> None:
     """PS3.5 6.2, VR AE: no backslash, no control characters, spaces inside only."""
-    if (
-        not (0 < len(value) <= 16 and value.isascii() and value.isprintable())
-        or "\\" in value
-        or value != value.strip()
-    ):
+    right = 0 < len(value) <= 16 and value.isascii() and value.isprintable() and value == value.strip()
+    if not right or "\\" in value:
         raise UsageError(f"{key}: {value!r} is not an AE title (1 to 16 characters, no backslash)")
 
 
@@ -354,6 +351,7 @@ def _check_networks(key: str, value: Iterable[str]) -> None:
 
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "aet": _check_aet,
+    "host": lambda _key, value: check_host(value),
     "port": _check_port,
     "sha256": _check_sha256,
     "trusted_proxies": _check_networks,

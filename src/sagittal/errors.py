@@ -83,7 +83,7 @@ class RangeNotSatisfiable(SagittalError):
 
 
 class LimitExceeded(SagittalError):
-    """A limit of `limits.py` was exceeded."""
+    """A limit was exceeded; the text names it."""
 
     dimse_status = 0xA700  # Out of resources
     http_status = 413
@@ -105,14 +105,14 @@ class Malformed(SagittalError):
 
 
 class IdentifierMismatch(SagittalError):
-    """A UID is missing, empty, invalid or differs from the command: A900."""
+    """A UID is missing, empty, invalid or differs from the command."""
 
     dimse_status = 0xA900
     http_status = 409
 
 
 class DataSetMismatch(SagittalError):
-    """The data set lacks what its SOP class needs, or contradicts its bulk data: A900."""
+    """The data set lacks what its SOP class needs, or contradicts its bulk data."""
 
     dimse_status = 0xA900
     http_status = 409

@@ -321,8 +321,7 @@ def test_ours(call: Caller, resource: Resource, data: st.DataObject) -> None:
     body = b"" if resource.method == "GET" else data.draw(st.one_of(given, BODIES))
     headers = [(b"content-type", b"application/json")] if body else []
     where = place(resource, data.draw, held=data.draw(st.booleans()))
-    answer = call(resource.method, where, b"", headers, body)
-    assert answer.status < 500, answer
+    check(call(resource.method, where, b"", headers, body))
 
 
 URI_NAMES = st.one_of(

@@ -68,6 +68,8 @@ class WebArchive:
                     if _MORE not in text:
                         self.remark(f"the server warns: {text}")
                 yield response
+        except httpx.InvalidURL as error:
+            raise UsageError(f"{path!r} is no resource: {error}") from None
         except _UNREACHABLE as error:
             raise PeerUnreachable(f"{self.base}: {error or type(error).__name__}") from None
 

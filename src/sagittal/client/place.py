@@ -52,9 +52,16 @@ class Access:
     def authorization(self, user: str = "") -> dict[str, str]:
         """For HTTP: the header, if any (RFC 6750, RFC 7617). A user in the URL goes first, then a token."""
         if self.token and not user:
-            return {"authorization": f"Bearer {self.token}"}
+            return bearer(self.token)
         told = user or self.user
         return {"authorization": f"Basic {b64encode(told.encode()).decode('ascii')}"} if told else {}
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header for a token (RFC 6750 2.1). UsageError for what no header takes."""
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError("the bearer token has other characters than printable ASCII")
+    return {"authorization": f"Bearer {token}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,12 @@ def parse_place(text: str) -> Place:
 
 def parse_url(text: str) -> Url:
     """The base URL of DICOMweb services; `http://host:port` alone is taken as one of ours, `…/dicom-web`."""
-    parts = urlsplit(text)
     try:
-        host, _ = parts.hostname, parts.port
+        parts = urlsplit(text)
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and text.isprintable()
     except ValueError:
-        host = None
-    if parts.scheme not in ("http", "https") or not host:
+        right = False
+    if not right:
         raise UsageError(f"{text!r} is not an http or https URL")
     credentials, at, address = parts.netloc.rpartition("@")
     path = parts.path.rstrip("/") or "/dicom-web"

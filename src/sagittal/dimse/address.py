@@ -22,9 +22,21 @@ def parse_peer(text: str) -> PeerAddress:
     host, colon, port = address.rpartition(":")
     if not (at and colon and aet.strip() and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise UsageError(f"{text!r} is not AET@host:port")
+    check_host(host)
     if len(aet) > 16 or not aet.isascii() or not aet.isprintable() or "\\" in aet:
         raise UsageError(f"{aet!r} is not an AE title (1 to 16 characters, no backslash)")
     return PeerAddress(aet.strip(), host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def check_host(host: str) -> None:
+    """UsageError for what can be no name and no address of a machine: a resolver would fail at it, not answer."""
+    try:
+        host.encode("idna")  # labels of 1 to 63 characters (RFC 1035 2.3.4)
+        wrong = not host.isprintable() or " " in host
+    except UnicodeError:
+        wrong = True
+    if wrong:
+        raise UsageError(f"{host!r} is no name and no address of a host")
 
 
 def is_loopback(host: str) -> bool:

@@ -1,9 +1,12 @@
-"""The one place where an error becomes an HTTP answer: problem details (RFC 9457)."""
+"""The one place where an error becomes an HTTP answer: problem details (RFC 9457).
+
+No problem has a type of its own, so its title is the phrase of its status (4.2.1); what is wrong stands in `detail`.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from http import HTTPStatus
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -13,6 +16,9 @@ from sagittal.errors import SagittalError
 
 log = logging.getLogger("sagittal.web")
 
+PROBLEM_JSON = "application/problem+json"
+_ROUTING = {404: "there is no such resource", 405: "the resource does not take this method; `Allow` names its methods"}
+
 
 def problem(error: Exception) -> Response:
     """The answer for an error: the HTTP status its class carries, and its text."""
@@ -20,7 +26,8 @@ def problem(error: Exception) -> Response:
     if isinstance(error, SagittalError):
         status, text = error.http_status, error.text
     elif isinstance(error, HTTPException):
-        status, text, headers = error.status_code, error.detail, dict(error.headers or {})
+        status, headers = error.status_code, dict(error.headers or {})
+        text = _ROUTING.get(status, error.detail)
     else:
         log.exception("a request failed", exc_info=error)
         status, text = 500, "the archive failed at this; its log says why"
@@ -28,7 +35,10 @@ def problem(error: Exception) -> Response:
         headers["www-authenticate"] = 'Bearer realm="sagittal"'
     if status == 503:
         headers["retry-after"] = "5"
-    body: dict[str, Any] = {"status": status, "title": type(error).__name__, "detail": text}
-    if isinstance(error, HTTPException):
-        body["title"] = error.detail
-    return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
+    return told(status, text, headers)
+
+
+def told(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    """Problem details of a status and its text."""
+    body = {"status": status, "title": HTTPStatus(status).phrase, "detail": text}
+    return Response(orjson.dumps(body), status, headers, media_type=PROBLEM_JSON)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import click
 
+from sagittal.client.place import bearer, parse_url
 from sagittal.errors import DirectoryHeld, NotFound, PeerRefused, PeerUnreachable, UsageError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Server:
         """An HTTP client that shows the token; PeerUnreachable when nobody answers."""
         import httpx
 
-        headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
+        headers = bearer(self.token) if self.token else {}
         timeout = httpx.Timeout(30.0, read=300.0, write=300.0)
         try:
             async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout) as client:
@@ -109,8 +110,7 @@ async def server_of(data: Path) -> Server:
 
 def server_at(url: str) -> Server:
     """A server by its URL; the token comes from SAGITTAL_TOKEN."""
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"{url!r} is not an http or https URL")
+    parse_url(url)
     return Server(url.rstrip("/").removesuffix("/dicom-web"), os.environ.get("SAGITTAL_TOKEN", ""))
 
 

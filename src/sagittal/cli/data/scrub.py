@@ -38,7 +38,9 @@ def command(data: Path, rate: int | None, after: int, as_json: bool) -> int:
     volume, connection = LocalVolume(path), open_reader(path / INDEX)
     # While a server stores, a young file may not have its row yet.
     young, bytes_per_second = 60.0 if lock is None else 0.0, rate and rate * 1_000_000
-    scrub = Scrub(connection, {1: volume}, bytes_per_second=bytes_per_second, after=after, young_seconds=young)
+    scrub = Scrub(
+        connection, {1: volume}, bytes_per_second=bytes_per_second, after=min(after, (1 << 63) - 1), young_seconds=young
+    )
     findings = 0
     try:
         with progress("Scrubbing", None) as advance:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Path, Query
 
 from sagittal.archive.access import Principal
 from sagittal.archive.index.removal import Target
@@ -67,7 +67,7 @@ def _add_undelete(api: FastAPI, house: House) -> None:
         return await undelete(asking, _target(study, series, instance))
 
     @api.post("/tombstones/{number}/undelete", summary="Bring back what one deletion hid")
-    async def undelete_tombstone(asking: Asking, number: int) -> Undeleted:
+    async def undelete_tombstone(asking: Asking, number: Annotated[int, Path(ge=1, lt=1 << 63)]) -> Undeleted:
         return await undelete(asking, Target(), number)
 
 

@@ -49,7 +49,7 @@ class Changes:
             since = await self._cursor(principal, since)
             return Pushed(self._events(self._house.archive.subscribe(principal, since), since), EVENT_STREAM)
         limit = request.query_params.get("limit", str(_LIMIT_DEFAULT))
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _LIMIT_MAX):
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= _LIMIT_MAX):
             raise BadRequest(f"limit is a number from 1 to {_LIMIT_MAX}")
         return Response(orjson.dumps(await self.page(principal, since, int(limit))), media_type="application/json")
 

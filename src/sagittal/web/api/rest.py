@@ -8,25 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 from fastapi import Body, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from sagittal.archive.upkeep.imagereport import ImageReport
 from sagittal.errors import NotFound, SagittalError
 from sagittal.web.api.corrections import add_corrections
 from sagittal.web.api.deletion import add_deletion
-from sagittal.web.api.events import Changes
+from sagittal.web.api.events import EVENT_STREAM, Changes
 from sagittal.web.api.models import Asking, ChangePage, NodeIn, Problem, TokenIn, as_dict
 from sagittal.web.api.transcoding import add_transcoding
 from sagittal.web.api.upkeep import add_upkeep
 from sagittal.web.api.versions import add_discrepancies, add_versions
-from sagittal.web.problems import problem
+from sagittal.web.problems import PROBLEM_JSON, problem, told
 from sagittal.web.security import PAGE_POLICY
 from sagittal.web.ui.page import read_asset
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
     from sagittal.web.house import House
 
 
@@ -39,20 +41,26 @@ def create_api(house: House) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
-        responses={"default": {"model": Problem, "description": "Any error, as problem details"}},
+        responses={
+            "default": {
+                "description": "Any error, as problem details (RFC 9457)",
+                "content": {PROBLEM_JSON: {"schema": Problem.model_json_schema()}},
+            }
+        },
     )
 
     async def refused(_: Request, error: Exception) -> Response:
         return problem(error)
 
     async def not_as_declared(_: Request, error: Exception) -> Response:
-        """What was given is not told again: it may be no JSON."""
+        """Where it is wrong, and what is wanted. What was given is not told again: it may be no JSON."""
         assert isinstance(error, RequestValidationError)
-        found = [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()]
-        body = {"status": 422, "title": "not as declared", "detail": found}
-        return Response(orjson.dumps(body), 422, media_type="application/problem+json")
+        found = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        return told(422, "; ".join(found))
 
+    api.add_middleware(_Failures)
     api.add_exception_handler(SagittalError, refused)
+    api.add_exception_handler(HTTPException, refused)
     api.add_exception_handler(RequestValidationError, not_as_declared)
     _add_feed(api, house)
     _add_nodes(api, house)
@@ -67,10 +75,36 @@ def create_api(house: House) -> FastAPI:
     return api
 
 
+class _Failures:
+    """Answers what nothing else does, before Starlette answers it as plain text."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def sent(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        except Exception as error:
+            if started:
+                raise
+            await problem(error)(scope, receive, send)
+
+
 def _add_feed(api: FastAPI, house: House) -> None:
     changes = Changes(house)
 
-    @api.get("/changes", summary="What happened, in the order it was committed")
+    @api.get(
+        "/changes",
+        summary="What happened, in the order it was committed",
+        responses={200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}},
+    )
     async def get_changes(
         asking: Asking, since: str | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 100
     ) -> ChangePage:

@@ -1,0 +1,91 @@
+"""Whatever goes wrong is told as problem details (RFC 9457), below /api too, as its OpenAPI says."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from archived import asked
+
+from sagittal.errors import SagittalError
+from sagittal.web.problems import problem
+
+LONG = "9" * 5000  # more digits than Python makes a number of
+WRONG = (
+    ("GET", "/nothing", None, 404),
+    ("GET", "/api/nothing", None, 404),
+    ("PUT", "/metrics", None, 405),
+    ("POST", "/api/statistics", None, 405),
+    ("GET", f"/api/changes?limit={LONG}", None, 400),
+    ("GET", "/api/statistics?images=maybe", None, 422),
+    ("GET", "/api/instances/1.2/versions/x/file", None, 422),
+    ("POST", "/api/corrections/undo", {"corrections": [0]}, 422),
+    ("POST", "/api/corrections/undo", {"corrections": [99]}, 404),
+    ("POST", f"/api/tombstones/{1 << 63}/undelete", None, 422),
+    ("POST", f"/api/tombstones/{LONG}/undelete", None, 422),
+    ("POST", "/api/tombstones/99/undelete", None, 404),
+    ("DELETE", f"/api/studies/1.2/corrections/{1 << 63}", None, 404),
+    ("GET", "/dicom-web/studies?Patientname=x", None, 400),
+)
+
+
+@pytest.mark.parametrize(("method", "path", "given", "status"), WRONG, ids=[f"{m} {p[:40]}" for m, p, _, _ in WRONG])
+def test_what_is_wrong_is_told(tmp_path: Path, method: str, path: str, given: Any, status: int) -> None:
+    async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
+        return await client.request(method, path, json=given)
+
+    answer = asked(tmp_path, [], act)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    told = answer.json()
+    assert told == {"status": status, "title": HTTPStatus(status).phrase, "detail": told["detail"]}
+    assert isinstance(told["detail"], str)
+    assert len(told["detail"]) > 10
+    assert "allow" in answer.headers or status != 405
+
+
+def test_what_is_refused_is_told_where(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
+        return await client.post("/api/corrections/undo", json={"corrections": ["x"]})
+
+    assert asked(tmp_path, [], act).json()["detail"].startswith("body.corrections.0: ")
+
+
+def test_what_nobody_foresaw_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a route of FastAPI too, which would answer text."""
+
+    async def act(client: httpx.AsyncClient, archive: Any) -> list[httpx.Response]:
+        def fails(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(archive, "versions", fails)
+        monkeypatch.setattr(archive, "find", fails)
+        return [await client.get(path) for path in ("/api/instances/1.2/versions", "/dicom-web/studies")]
+
+    for answer in asked(tmp_path, [], act):
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+        assert answer.json()["title"] == "Internal Server Error"
+        assert "Zero" not in answer.text
+
+
+@pytest.mark.parametrize("kind", SagittalError.__subclasses__(), ids=lambda kind: kind.__name__)
+def test_names_of_classes_are_not_told(kind: type[SagittalError]) -> None:
+    error = kind("odd-length", "the text") if kind.__name__ == "Malformed" else kind("the text")  # type: ignore[call-arg]
+    assert kind.__name__.encode() not in bytes(problem(error).body)
+
+
+def test_openapi_says_so(tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
+        return await client.get("/api/openapi.json")
+
+    for path in asked(tmp_path, [], act).json()["paths"].values():
+        for operation in path.values():
+            (told,) = operation["responses"]["default"]["content"].items()
+            assert told[0] == "application/problem+json"
+            assert {name: field["type"] for name, field in told[1]["schema"]["properties"].items()} == {
+                "status": "integer",
+                "title": "string",
+                "detail": "string",
+            }
