@@ -26,6 +26,7 @@ from sagittal.dicom.dictionary import keyword_of
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.pixels import codecs
 from sagittal.pixels.codecs import video
+from sagittal.pixels.transcode import RECOMPRESSED
 from sagittal.web.search import levels
 
 ROOT = Path(__file__).parents[1]
@@ -98,7 +99,9 @@ def commands_page() -> str:
 
 
 def help_of(command: click.Command, name: str) -> str:
-    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    context = click.Context(
+        command, info_name=name, terminal_width=100, max_content_width=100, **cli.group.context_settings
+    )
     text = f"\n```text\n{command.get_help(context).rstrip()}\n```\n"
     if isinstance(command, click.Group):
         for inner in command.list_commands(context):
@@ -121,9 +124,13 @@ def syntaxes_page() -> str:
 
 def coded(uid: str) -> tuple[str, str]:
     """Whether frames of a syntax are decoded, and encoded."""
+    if not SYNTAXES[uid].storable:
+        return "", ""
     if SYNTAXES[uid].video:
         return "video", "video" if uid in video.CODINGS else ""
-    return "yes" if codecs.decodes(uid) else "", "yes" if codecs.encodes(uid) else ""
+    return "yes" if codecs.decodes(uid) else "", "yes" if codecs.encodes(
+        uid
+    ) else "of JPEG" if uid == RECOMPRESSED else ""
 
 
 def defects_page() -> str:

@@ -132,6 +132,20 @@ def test_what_an_answer_has_is_stated(heading: str, said: str) -> None:
     assert any(said in text for text in texts)
 
 
+def test_services_are_used_that_a_command_uses() -> None:
+    """The commands listed further down; the archive's own SCUs are of the table before."""
+    commands = {row[1] for row in rows("The commands")[1:]}
+    classes = {row[2]: row[0] for row in rows("Content and transfer")[1:]}
+    used = {classes[uid] for uid in commands & classes.keys()} | {"Storage"}
+    stated = {row[0].partition(" (")[0]: row[1] == "yes" for row in rows("DIMSE services")[1:] if len(row) == 3}
+    assert {name for name, yes in stated.items() if yes} == used
+    assert not stated["Composite Instance Get"]
+
+
+def test_paths_are_told_without_the_words_of_the_router() -> None:
+    assert ":path" not in statement()
+
+
 def test_the_command_prints_it() -> None:
     done = sagittal("conformance")
     assert done.returncode == 0

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sagittal import errors
 from sagittal.conformance.markdown import section, table
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.limits import WebLimits
-from sagittal.web.retrieve.capabilities import media_types
+from sagittal.web.retrieve.capabilities import media_types, template
 from sagittal.web.retrieve.transcoded import encoders
 from sagittal.web.routes import RESOURCES
-from sagittal.web.wire.accept import COMPRESSED_TYPES
+from sagittal.web.wire.accept import COMPRESSED_TYPES, OCTET_STREAM
 
 
 def services_described() -> Iterator[str]:
@@ -65,15 +65,28 @@ token or a user (RFC 6750, RFC 7617), and check the server's certificate.
 """
 
 
+_PICTURE_PARTS = 'multipart/related; type="image/'
+
+
 def _resource_rows() -> Iterator[tuple[str, str, str, str]]:
     for resource in RESOURCES:
         takes, answers = media_types(resource)
-        yield resource.method, f"`{resource.path}`", _listed(takes), _listed(answers)
+        yield resource.method, f"`{template(resource.path)}`", _listed(takes), _listed(answers)
 
 
 def _listed(types: tuple[str, ...]) -> str:
-    if len(types) > 6:
+    """The media types; those that come alone and as parts named once."""
+    if OCTET_STREAM in types and set(COMPRESSED_TYPES.values()) <= set(types):
         return "`application/octet-stream` and the media types of frames, alone or in `multipart/related`"
+    parts = {f'multipart/related; type="{type_}"': type_ for type_ in types}
+    both = [parts[type_] for type_ in types if type_.startswith(_PICTURE_PARTS)]
+    if not both:
+        return _named(types)
+    others = [type_ for type_ in types if type_ not in parts and type_ not in both]
+    return f"{_named(both)}, alone or in `multipart/related`" + (f"; {_named(others)}" if others else "")
+
+
+def _named(types: Iterable[str]) -> str:
     return ", ".join(f"`{type_}`" for type_ in types)
 
 

@@ -7,10 +7,12 @@ from dataclasses import fields
 from importlib.metadata import version
 
 from sagittal.archive.access import VERBS
+from sagittal.client.dimse import MODELS
 from sagittal.config import DimseSettings, NodeSettings, Settings, StoreSettings, WebSettings
 from sagittal.conformance.markdown import section, table
 from sagittal.conformance.networking import services
 from sagittal.dicom import charset
+from sagittal.dicom.sopclasses import STORAGE, VERIFICATION
 
 # PS3.3 C.12.1.1.2, Tables C.12-2 to C.12-5
 _ONE_BYTE = (100, 101, 109, 110, 144, 127, 126, 138, 148, 203, 13, 166)
@@ -57,10 +59,10 @@ _WEB = (
 
 
 def _service_rows() -> Iterator[tuple[str, str, str]]:
+    used = {VERIFICATION, *STORAGE, *(uid for uids in MODELS.values() for uid in uids)}  # by the commands
     for service in services():
         clause = f"{service.name} ({service.clause})" if service.clause else service.name
-        # What the archive provides, its commands use.
-        yield clause, "yes", "yes" if service.scp else ""
+        yield clause, "yes" if any(map(service.covers, used)) else "", "yes" if service.scp else ""
 
 
 def introduction() -> Iterator[str]:

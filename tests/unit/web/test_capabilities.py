@@ -17,7 +17,7 @@ from sagittal.web.routes import RESOURCES
 
 NS = "{http://wadl.dev.java.net/2009/02}"
 # Of compressed objects and documents: test_wado and test_bulkdata have one each.
-PIXEL_TYPES = ("image/", "video/", "model/", "application/pdf", "text/xml")
+PIXEL_TYPES = ("image/", "video/", "model/", "application/pdf", "text/xml", "text/html")
 
 
 def test_wadl_is_the_table(web: Any) -> None:
@@ -110,6 +110,29 @@ def test_what_is_named_is_answered(tmp_path: Path) -> None:
         return count
 
     assert asked(tmp_path, [held], act) > 30
+
+
+def test_pictures_that_are_named_are_drawn(tmp_path: Path) -> None:
+    """Of an image of one frame; reports, waveforms, documents and videos have tests of their own."""
+    held = build()
+
+    async def act(client: httpx.AsyncClient, _: Any) -> int:
+        body = (await client.request("OPTIONS", "/dicom-web/", headers={"accept": "application/json"})).json()
+        count = 0
+        for resource in body["resources"]:
+            if not resource["path"].endswith("/rendered"):
+                continue
+            path = resource["path"].format(
+                study=held.study_uid, series=held.series_uid, instance=held.sop_instance_uid, frames="1"
+            )
+            for type_ in (each for each in resource["methods"][0]["answers"] if "image/" in each and "svg" not in each):
+                answer = await client.get(f"/dicom-web{path}", headers={"accept": type_})
+                assert answer.status_code == 200, (path, type_, answer.text)
+                assert answer.headers["content-type"].replace('"', "").startswith(type_.replace('"', ""))
+                count += 1
+        return count
+
+    assert asked(tmp_path, [held], act) >= 4 * 12
 
 
 def test_the_conformance_statement_is_where_they_say(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from starlette.responses import Response
 
 from sagittal.errors import NotAcceptable
 from sagittal.web.api.statement import PATH
-from sagittal.web.render.asked import SMALL, STILL
-from sagittal.web.render.kinds import DOCUMENTS
+from sagittal.web.render.asked import MOVING, SMALL, STILL
+from sagittal.web.render.kinds import DOCUMENTS, REPORT, WAVEFORM
 from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.retrieve.transcoded import encoders
 from sagittal.web.routes import RESOURCES, Resource, allowed
@@ -35,6 +35,9 @@ _XML = 'multipart/related; type="application/dicom+xml"'
 _PARTS = 'multipart/related; type="{}"'
 _PIXELS = (OCTET_STREAM, *dict.fromkeys(COMPRESSED_TYPES.values()))
 _VALUES = (*(_PARTS.format(type_) for type_ in _PIXELS), *_PIXELS)
+_PICTURES = tuple(dict.fromkeys(STILL + MOVING))
+_RENDERED = tuple(dict.fromkeys((*_PICTURES, "video/mpeg", *REPORT.types, *WAVEFORM.types, *DOCUMENTS)))
+_PICTURE_PARTS = tuple(_PARTS.format(type_) for type_ in STILL)
 
 # Handler, or all of a class -> the media types of its answers. What isn't here answers no content.
 ANSWERS: dict[str, tuple[str, ...]] = {
@@ -52,7 +55,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "nonpatient.service:NonPatient.retrieve": (_PARTS.format(DICOM), DICOM, DICOM_JSON, _XML),
     "nonpatient.service:NonPatient.value": (_PARTS.format(OCTET_STREAM), OCTET_STREAM),
     "render.rendered:Rendered.thumbnail": SMALL,
-    "render.rendered:Rendered": STILL,
+    "render.rendered:Rendered.frames": (*_PICTURES, *_PICTURE_PARTS),
+    "render.rendered:Rendered": (*_RENDERED, *_PICTURE_PARTS),
     "retrieve.capabilities:Capabilities": (WADL, "application/json"),
 }
 _TAKES = {"store.stow:Stow": (_PARTS.format(DICOM), DICOM, _PARTS.format(DICOM_JSON), _XML)}
@@ -89,11 +93,16 @@ def _statement(base: str) -> str:
     return base.removesuffix(uri.PREFIX) + PATH
 
 
+def template(path: str) -> str:
+    """A path of the table as it is told: a variable by its name alone."""
+    return _VARIABLE.sub(r"{\1}", path)
+
+
 def _described() -> dict[str, list[Resource]]:
     """Path -> its resources, in the order of the table."""
     found: dict[str, list[Resource]] = {}
     for each in RESOURCES:
-        found.setdefault(_VARIABLE.sub(r"{\1}", each.path), []).append(each)
+        found.setdefault(template(each.path), []).append(each)
     return found
 
 
