@@ -24,6 +24,14 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_readmes_lead_to_the_same_pages() -> None:
+    """To each page for users, in either language."""
+    pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "decisions"}
+    for name, other in (("README.md", "README.es.md"), ("README.es.md", "README.md")):
+        targets = set(re.findall(r"\]\(([^)]+)\)", (ROOT / name).read_text()))
+        assert targets == pages | {"ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", other}
+
+
 def test_every_command_and_setting_is_documented() -> None:
     commands = (ROOT / "docs/reference/commands.md").read_text()
     settings = (ROOT / "docs/reference/settings.md").read_text()
