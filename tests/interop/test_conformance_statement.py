@@ -142,6 +142,12 @@ def test_services_are_used_that_a_command_uses() -> None:
     assert not stated["Composite Instance Get"]
 
 
+def test_refusals_of_frames_are_stated() -> None:
+    stated = {row[0]: row[2] for row in rows("Retrieve")[1:]}
+    assert {f"AA0{number}" for number in range(5)} | {"0000", "A801", "A900", "C000"} <= stated.keys()
+    assert stated["AA00"] == "of frames: none of the frames requested were found in the SOP Instance"
+
+
 def test_paths_are_told_without_the_words_of_the_router() -> None:
     assert ":path" not in statement()
 

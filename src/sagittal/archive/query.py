@@ -175,7 +175,7 @@ async def _extra(
 
     for at in range(0, len(ids), _OBJECTS_AT_ONCE):
         if monotonic() > until:
-            raise LimitExceeded("the query took too long: what it asks for is not indexed; narrow it")
+            raise LimitExceeded("the query took too long: narrow it, its keys are not indexed")
         chunk = ids[at : at + _OBJECTS_AT_ONCE]
         extra += await readers.run(read, chunk)
     return extra

@@ -124,7 +124,7 @@ class OpenObject:
         while at < end:
             piece = os.pread(self.fd, min(chunk_bytes, end - at), self.data_set_offset + at)
             if not piece:
-                raise DamagedObject("the stored file is shorter than the index says; run sagittal scrub")
+                raise DamagedObject("the stored file is shorter than the index says: sagittal scrub")
             yield piece
             at += len(piece)
 

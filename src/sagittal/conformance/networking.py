@@ -17,6 +17,7 @@ from sagittal.dimse.status import text as status_text
 from sagittal.limits import NetLimits, ReaderLimits
 from sagittal.services import ALL
 from sagittal.services.extended import FIND_GRANTED, RETRIEVE_GRANTED
+from sagittal.services.parts.framelist import REFUSALS
 from sagittal.services.query import CANCELLED, PENDING, PENDING_KEY_IGNORED
 from sagittal.services.site import Site
 from sagittal.services.storage import KEPT_FIRST
@@ -197,7 +198,7 @@ _FIND = (
     (0x0124, "the requestor may not query"),
     (0xA700, "too many matches, or too much to look through"),
     (0xA900, "the identifier lacks a key it needs, or has one of another level"),
-    (0xC000, "the identifier can't be read"),
+    (0xC000, "the identifier, or a value to be matched, can't be read"),
 )
 _RETRIEVE = """\
 C-MOVE sends to nodes of the AE table only, over further associations when the SOP classes need more than 128
@@ -206,6 +207,14 @@ transfer syntax. When that was not accepted it is brought to one that was and lo
 preference; nothing is sent with a loss. C-MOVE proposes a context for each stored syntax, and one with Explicit and
 Implicit VR Little Endian.
 """
+
+
+def _clause(kind: type) -> str:
+    """What a class of errors says of itself, as a part of a sentence."""
+    text = (kind.__doc__ or "").partition("\n")[0].rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
 _MOVE = (
     (0x0000, "all was sent, or nothing matched"),
     (PENDING, "sub-operations go on; counts are told"),
@@ -214,7 +223,9 @@ _MOVE = (
     (ALL_FAILED, "every sub-operation failed"),
     (0xA801, "the move destination is no node of the AE table"),
     (0x0124, "the requestor may not retrieve"),
-    (0xA900, "the identifier lacks a key it needs"),
+    (0xA900, "the identifier lacks a key it needs, or has one of another level"),
+    (0xC000, "the identifier can't be read"),
+    *((kind.dimse_status, f"of frames: {_clause(kind)}") for kind in REFUSALS),
 )
 
 

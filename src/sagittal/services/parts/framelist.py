@@ -48,6 +48,15 @@ class InvalidFrameRequest(SagittalError):
     dimse_status = 0xAA04
 
 
+REFUSALS: tuple[type[SagittalError], ...] = (
+    NoSuchFrames,
+    NotDivisible,
+    NotExtractable,
+    NotTimed,
+    InvalidFrameRequest,
+)  # PS3.4 Y
+
+
 class AskedFrames(NamedTuple):
     """One of the three keys, and its values."""
 
@@ -59,7 +68,7 @@ def frame_list(elements: Mapping[int, Element]) -> AskedFrames:
     """What an identifier asks; InvalidFrameRequest unless it is exactly one key in good order."""
     named = [tag for tag in _VRS if tag in elements and elements[tag].value]
     if len(named) != 1:
-        raise InvalidFrameRequest("one of Simple Frame List, Calculated Frame List and Time Range is wanted")
+        raise InvalidFrameRequest("want one of Simple Frame List, Calculated Frame List, Time Range")
     tag, element = named[0], elements[named[0]]
     if element.vr != _VRS[tag]:
         raise InvalidFrameRequest(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is not {_VRS[tag]}")

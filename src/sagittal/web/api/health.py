@@ -156,7 +156,9 @@ def _associations(listener: Listener) -> Iterator[Metric]:
     from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
     yield GaugeMetricFamily("sagittal_associations", "Associations open.", value=len(listener.associations))
-    yield GaugeMetricFamily("sagittal_dimse_connections", "Open connections to it.", value=listener.connections)
+    yield GaugeMetricFamily(
+        "sagittal_dimse_connections", "Open connections to the DIMSE port.", value=listener.connections
+    )
     yield CounterMetricFamily("sagittal_associations_accepted", "Associations accepted.", value=listener.accepted)
     text = "Associations rejected, by result/source/reason (PS3.8 Table 9-21)."
     rejected = CounterMetricFamily("sagittal_associations_rejected", text, labels=["code"])
