@@ -83,3 +83,9 @@ def test_nothing_outside_of_the_folder_is_read(tmp_path: Path) -> None:
         done = CliRunner().invoke(group, [*arguments, "--bulk", str(tmp_path / "bulk")], standalone_mode=False)
         assert done.return_value == 1
         assert not (tmp_path / "back.dcm").exists()
+
+
+def test_what_is_no_json_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\xff\xd8")
+    done = CliRunner().invoke(group, ["json", str(tmp_path / "x"), "--to-dicom"], standalone_mode=False)
+    assert (done.return_value, done.stderr.strip()) == (1, f"{tmp_path / 'x'}: not JSON: not UTF-8")

@@ -204,6 +204,9 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
     for pair, told in (((0, 1), "differ in (0028,0011)"), ((0, 2), "2 different Series"), ((0, 0), "twice")):
         with pytest.raises(NotAcceptable, match=told.replace("(", r"\(").replace(")", r"\)")):
             run("join", *(paths[at] for at in pair), "-o", tmp_path / "joined.dcm")
+    (tmp_path / "no.dcm").write_text("no DICOM")
+    with pytest.raises(NotAcceptable, match=r"no\.dcm: not a DICOM file"):
+        run("join", paths[0], tmp_path / "no.dcm", "-o", tmp_path / "joined.dcm")
     assert not (tmp_path / "joined.dcm").exists()
     segmentation = image("1.2.840.10008.5.1.4.1.1.66.4", "1.2.9.4", np.zeros((2, 4, 4), np.uint8), NumberOfFrames=2)
     done = run("split", write(tmp_path / "s.dcm", segmentation), "-o", tmp_path / "out")

@@ -170,3 +170,24 @@ def test_each_frame_wants_a_folder(cine: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="folder"):
         CliRunner().invoke(command, words, standalone_mode=False, catch_exceptions=False)
     assert (tmp_path / "x.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("x.jpg", "JPEG"), ("x.JPEG", "JPEG"), ("x.webp", "WEBP"), ("x.png", "PNG"), ("x.ima", "PNG")]
+)
+def test_the_name_of_a_file_says_its_format(cine: Path, tmp_path: Path, name: str, kind: str) -> None:
+    assert run(cine, "-o", tmp_path / name).return_value == 0
+    assert Image.open(tmp_path / name).format == kind
+
+
+def test_the_format_goes_before_the_name(cine: Path, tmp_path: Path) -> None:
+    assert run(cine, "-o", tmp_path / "x.jpg", "--format", "png").return_value == 0
+    assert Image.open(tmp_path / "x.jpg").format == "PNG"
+
+
+@pytest.mark.parametrize(
+    "words", [["--quality", 50], ["--quality", 50, "--format", "gif"], ["-o", "x.pdf", "--quality", 9]]
+)
+def test_quality_of_what_loses_nothing_is_refused(cine: Path, words: list[Any]) -> None:
+    assert isinstance(run(cine, *words).exception, UsageError)
+    assert not list(cine.parent.glob("*.png"))

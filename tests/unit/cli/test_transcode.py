@@ -133,6 +133,7 @@ def test_usage(tmp_path: Path, pixels: Any) -> None:
         ),
         (("--to", "rle", "--quality", "80"), "it is for jpeg, jpeg-extended"),
         (("--to", "jpeg-ls", "--near", "2"), "it is for jpeg-ls-near"),
+        (("--to", "jpeg2000-lossy", "--ratio", "10", "--psnr", "40"), "give one of them"),
     ],
 )
 def test_an_option_that_says_nothing_of_the_syntax(

@@ -64,7 +64,7 @@ def join(paths: tuple[Path, ...], output: Path, keep_series: bool, as_json: bool
             try:
                 images.append(object_of(_opened(path, stack)))
             except SagittalError as error:
-                raise type(error)(f"{path}: {error}") if isinstance(error, NotAcceptable) else error from None
+                raise NotAcceptable(f"{path}: {error}") from None
         uid, pieces = join(images, keep_series=keep_series)
         output.parent.mkdir(parents=True, exist_ok=True)
         _write(output, pieces)

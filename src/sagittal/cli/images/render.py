@@ -25,6 +25,7 @@ _TYPES = {
     "webp": ("image/webp", ".webp"), "jxl": ("image/jxl", ".jxl"), "jp2": ("image/jp2", ".jp2"),
     "mp4": ("video/mp4", ".mp4"), "pdf": ("application/pdf", ".pdf"),
 }  # fmt: skip
+_LOSSY = ("jpeg", "webp", "jxl", "jp2", "mp4")  # the other formats lose nothing
 _REPORTS, _WAVEFORMS = "1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.9."
 _NUMBER_MAX = 1e30
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -45,7 +46,9 @@ class Task:
 @click.command("render")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several; default: beside.")
-@click.option("--format", "format_", type=click.Choice(sorted(_TYPES)), default="png", show_default=True)
+@click.option(
+    "--format", "format_", type=click.Choice(sorted(_TYPES)), help="[that of the name of a file --output, else png]"
+)
 @click.option("--frame", default="1", show_default=True, help="A number, `each`, or `all` as one moving picture.")
 @click.option("--window", help="CENTER,WIDTH or CENTER,WIDTH,SIGMOID (LINEAR, LINEAR_EXACT).")
 @click.option("--viewport", help="W,H to fit into, or W,H,X,Y,W,H with the region to show.")
@@ -56,12 +59,12 @@ class Task:
     "--over", "--state", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A presentation state, structure set or segmentation, to be shown over the images.",
 )  # fmt: skip
-@click.option("--quality", type=click.IntRange(1, 100))
+@click.option("--quality", type=click.IntRange(1, 100), help=f"Of {', '.join(_LOSSY)}.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Worker processes; default: one a processor.")
 @json_option
 def command(
-    paths: tuple[Path, ...], output: Path | None, format_: str, frame: str, window: str | None, viewport: str | None,
-    annotation: tuple[str, ...], icc: str, no_overlays: bool, over: Path | None, quality: int | None,
+    paths: tuple[Path, ...], output: Path | None, format_: str | None, frame: str, window: str | None,
+    viewport: str | None, annotation: tuple[str, ...], icc: str, no_overlays: bool, over: Path | None, quality: int | None,
     jobs: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Render DICOM files and folders as pictures.
@@ -74,12 +77,16 @@ def command(
         options["window"] = _window(window)
     if viewport:
         options["viewport"] = _viewport(viewport)
-    task = Task(format_, _frame(frame), options, quality, over)
+    number = _frame(frame)
+    several = output is None or number < 0 or is_several(paths, output)
+    format_ = format_ or ("png" if several else _format(output))
+    if quality and format_ not in _LOSSY:
+        raise UsageError(f"--quality says nothing of {format_}; it is for {', '.join(_LOSSY)}")
+    task = Task(format_, number, options, quality, over)
     if output is not None and task.frame < 0:
         if output.exists() and not output.is_dir():
             raise UsageError("--frame each makes a picture of each frame: --output is a folder then")
         output.mkdir(parents=True, exist_ok=True)
-    several = output is None or is_several(paths, output)
 
     async def act(pool: Pool, place: Place) -> list[Told]:
         written = await _render(pool, place, task, several)
@@ -120,6 +127,12 @@ async def _render(pool: Pool, place: Place, task: Task, several: bool) -> list[P
             where.write_bytes(answer.body)
             written.append(where)
         return written
+
+
+def _format(output: Path | None) -> str:
+    """The format that the name of a file says; png where it says none."""
+    ending = output.suffix.lower() if output else ""
+    return next((name for name, (_, usual) in _TYPES.items() if ending in (usual, f".{name}")), "png")
 
 
 def _frame(text: str) -> int:

@@ -60,6 +60,8 @@ def command(
         raise UsageError(f"--to is a transfer syntax UID, or one of {', '.join(NAMES)}")
     given = {"quality": quality, "near": near, "ratio": ratio, "psnr": psnr, "distance": distance, "effort": effort}
     options = {name: value for name, value in given.items() if value is not None}
+    if {"ratio", "psnr"} <= options.keys():
+        raise UsageError("--ratio and --psnr both say how small: give one of them")
     _check(uid, options)
     lossless = SYNTAXES[uid].lossless is True
 

@@ -32,7 +32,8 @@ def _decoded(data: bytes) -> Iterator[dict[str, Any]]:
         try:
             told = [orjson.loads(line) for line in data.splitlines() if line.strip()]
         except ValueError as error:
-            raise BadRequest(f"not JSON: {error}") from None
+            told_as = "not UTF-8" if "UTF-8" in str(error) else error
+            raise BadRequest(f"not JSON: {told_as}") from None
     for obj in told if isinstance(told, list) else [told]:
         if not isinstance(obj, dict):
             raise BadRequest("not an object of the DICOM JSON Model")

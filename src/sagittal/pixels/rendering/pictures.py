@@ -100,6 +100,11 @@ def _jpeg(pixels: Picture, quality: int | None, profile: bytes | None) -> bytes:
     return bytes(imagecodecs.jpeg8_encode(pixels, level=quality or QUALITY, subsampling=subsampling))
 
 
+def _decibels(quality: int) -> dict[str, Any]:
+    """JPEG 2000 knows no quality but a ratio or a PSNR: from 25 dB to 50."""
+    return {"irreversible": True, "quality_mode": "dB", "quality_layers": [25 + quality / 4]}
+
+
 def _jxl(pixels: Picture, quality: int | None, profile: bytes | None) -> bytes:
     import imagecodecs
 
@@ -114,7 +119,7 @@ _ENCODERS: dict[str, Callable[..., bytes]] = {
     "image/gif": _pillow("GIF", lambda quality: {}),
     "image/webp": _pillow("WEBP", lambda quality: {"lossless": True} if quality is None else {"quality": quality}),
     "image/jxl": _jxl,
-    "image/jp2": _pillow("JPEG2000", lambda quality: {"irreversible": quality is not None}),
+    "image/jp2": _pillow("JPEG2000", lambda quality: {} if quality is None else _decibels(quality)),
 }
 
 
