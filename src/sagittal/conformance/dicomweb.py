@@ -108,6 +108,7 @@ def _limit_rows() -> Iterator[tuple[str, object]]:
     web = WebLimits()
     yield "matches in an answer, unless `limit` says otherwise", web.results_default
     yield "matches in an answer, at most", web.results_max
+    yield "matches in an answer with `includefield=all`, at most", web.results_whole_max
     yield "parts of a request, at most", web.parts_max
     yield "frames of a request, at most", web.frames_per_request_max
     yield "query parameters, at most", web.query_parameters_max

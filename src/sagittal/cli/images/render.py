@@ -64,8 +64,8 @@ class Task:
 @json_option
 def command(
     paths: tuple[Path, ...], output: Path | None, format_: str | None, frame: str, window: str | None,
-    viewport: str | None, annotation: tuple[str, ...], icc: str, no_overlays: bool, over: Path | None, quality: int | None,
-    jobs: int | None, as_json: bool,
+    viewport: str | None, annotation: tuple[str, ...], icc: str, no_overlays: bool, over: Path | None,
+    quality: int | None, jobs: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Render DICOM files and folders as pictures.
 
