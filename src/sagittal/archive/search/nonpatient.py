@@ -15,7 +15,7 @@ import orjson
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
-from sagittal.archive.index.finding.nonpatient import NON_PATIENT
+from sagittal.archive.index.finding.nonpatient import NON_PATIENT, WITHOUT_STUDY
 from sagittal.archive.index.select import METADATA
 from sagittal.archive.references import InstanceRef
 from sagittal.dicom.matching.predicate import Keys, Matcher
@@ -30,6 +30,16 @@ class Found(NamedTuple):
 
     ref: InstanceRef
     obj: Mapping[str, Any]
+
+
+async def without_study(readers: Readers, principal: Principal) -> list[InstanceRef]:
+    """Every current instance that is of no study, whatever its SOP class."""
+    authorize(principal, "get")
+
+    def select(connection: sqlite3.Connection) -> list[InstanceRef]:
+        return [InstanceRef(*row) for row in connection.execute(WITHOUT_STUDY + " ORDER BY id", (principal.store,))]
+
+    return await readers.run(select)
 
 
 async def find_non_patient(

@@ -72,16 +72,19 @@ async def _exported(data: Path, store: str, out: Path, studies: Sequence[str]) -
 
 
 async def _refs(readers: Readers, principal: Principal, studies: Sequence[str]) -> list[InstanceRef]:
-    """The current instances of these studies, or of all."""
+    """The current instances of these studies, or all that there are: those of no study are the last."""
     from sagittal.archive.query import Query, find
     from sagittal.archive.retrieve import instances
+    from sagittal.archive.search.nonpatient import without_study
     from sagittal.limits import ArchiveLimits
 
+    others: list[InstanceRef] = []
     if not studies:
+        others = await without_study(readers, principal)
         all_of_them = ArchiveLimits(query_rows_max=1 << 61, query_seconds_max=math.inf)
         rows = await find(readers, all_of_them, principal, Query("STUDY", {0x0020000D: ""}))
         studies = [str(uid) for (uid,) in rows.rows]
     found: list[InstanceRef] = []
     for study in studies:
         found += await instances(readers, principal, study_uid=study)
-    return found
+    return found + others
