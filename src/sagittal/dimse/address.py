@@ -23,9 +23,16 @@ def parse_peer(text: str) -> PeerAddress:
     if not (at and colon and aet.strip() and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise UsageError(f"{text!r} is not AET@host:port")
     check_host(host)
-    if len(aet) > 16 or not aet.isascii() or not aet.isprintable() or "\\" in aet:
-        raise UsageError(f"{aet!r} is not an AE title (1 to 16 characters, no backslash)")
+    check_aet(aet)
     return PeerAddress(aet.strip(), host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def check_aet(text: str) -> str:
+    """The title; UsageError for what is none (PS3.5 6.2, VR AE): blanks alone, control characters, a backslash."""
+    right = 0 < len(text) <= 16 and text.isascii() and text.isprintable() and text.strip()
+    if not right or "\\" in text:
+        raise UsageError(f"{text!r} is not an AE title (1 to 16 characters, no backslash)")
+    return text
 
 
 def check_host(host: str) -> None:

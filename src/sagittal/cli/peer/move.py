@@ -10,7 +10,7 @@ from sagittal.client.dimse import MODELS, PLAIN, follow, open_dimse, syntax_for
 from sagittal.client.keys import LEVELS, UIDS, Question, identifier, level_of, parse_keys
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access
-from sagittal.dimse.address import PeerAddress
+from sagittal.dimse.address import PeerAddress, check_aet
 from sagittal.errors import UsageError
 from sagittal.net.client import Proposal
 
@@ -36,6 +36,7 @@ def command(
 
     A whole patient with `-L patient`, which is asked of Patient Root.
     """
+    check_aet(destination)
     wanted = parse_keys(keys)
     if not any(wanted.values()):
         raise UsageError("name what to retrieve: -k StudyInstanceUID=…")

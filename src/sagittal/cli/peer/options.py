@@ -13,7 +13,7 @@ import click
 from sagittal.cli.output import say
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access, parse_place, parse_url
-from sagittal.dimse.address import parse_peer
+from sagittal.dimse.address import check_aet, parse_peer
 from sagittal.errors import UsageError
 from sagittal.limits import NetLimits
 
@@ -79,7 +79,7 @@ def _access(given: dict[str, Any]) -> Access:
     if timeout is not None:
         limits = replace(limits, connect_seconds_max=timeout, response_seconds_max=timeout, artim_seconds=timeout)
     access = Access(
-        aet=given.pop("aet", "SAGITTAL"),
+        aet=check_aet(given.pop("aet", "SAGITTAL")),
         tls=given.pop("tls", False),
         tls_ca=given.pop("tls_ca"),
         tls_certificate=given.pop("tls_cert"),

@@ -13,7 +13,7 @@ from sagittal.cli.output import json_option, result, run, say
 from sagittal.client.folder import Folder
 from sagittal.dicom.sopclasses import STORAGE_SERVICE, VERIFICATION, may_be_storage
 from sagittal.dicom.syntaxes import syntax
-from sagittal.dimse.address import check_host, is_loopback
+from sagittal.dimse.address import check_aet, check_host, is_loopback
 from sagittal.dimse.service import Request, Response, Service
 from sagittal.limits import NetLimits
 from sagittal.net.admission import Accept, Admission, AssociateInfo
@@ -30,6 +30,7 @@ from sagittal.net.server import DimseServer
 def command(out: Path, host: str, port: int, aet: str, count: int | None, as_json: bool) -> int:
     """Take C-STORE from anyone into a folder: no archive, no index, nothing synced."""
     check_host(host)
+    check_aet(aet)
     if not is_loopback(host):
         say(f"everybody who reaches {host} can fill {out}")
     try:
