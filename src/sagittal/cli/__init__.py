@@ -87,6 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader of our output went away
         sys.stderr.close()
         status = 1
+    except OSError as error:  # of a file that was named, or of one that is made
+        from sagittal.cli.output import reason
+
+        click.echo(f"sagittal: {reason(error)}", err=True)
+        status = 1
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sagittal.cli.output import say
+from sagittal.cli.output import reason, say
 from sagittal.dicom.dump import lines, metadata
 from sagittal.errors import SagittalError
 
@@ -34,7 +34,7 @@ def command(paths: tuple[Path, ...], full: bool, as_json: bool) -> int:
                     click.echo(line)
         except (SagittalError, OSError) as error:
             failed += 1
-            say(f"{path}: {error}")
+            say(f"{path}: {reason(error, path)}")
     return 1 if failed else 0
 
 

@@ -30,6 +30,13 @@ def say(text: str) -> None:
     click.echo(escaped(text), err=True)
 
 
+def reason(error: Exception, path: object = "") -> str:
+    """What went wrong, for a person: the system's words, after the file that they are about unless that is `path`."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename in (None, str(path)) else f"{error.filename}: {error.strerror}"
+
+
 def escaped(text: str) -> str:
     """`text` with its control characters shown, since attribute values must not drive a terminal."""
     if text.isprintable():

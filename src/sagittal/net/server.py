@@ -76,9 +76,14 @@ class DimseServer:
         if host == "::" and socket.has_dualstack_ipv6():  # the loop would leave out IPv4, which HTTP takes there
             bound = socket.create_server((host, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
             where = {"sock": bound}
-        self._server = await loop.create_server(
-            lambda: Acceptor(self, buffer, self._tasks), **where, backlog=_BACKLOG, start_serving=plain
-        )
+        try:
+            self._server = await loop.create_server(
+                lambda: Acceptor(self, buffer, self._tasks), **where, backlog=_BACKLOG, start_serving=plain
+            )
+        except OSError as error:
+            if isinstance(error, socket.gaierror) or not error.errno:
+                raise
+            raise OSError(error.errno, f"{os.strerror(error.errno)} (port {port})") from None
         self.port = self._server.sockets[0].getsockname()[1]
         if self._tls is not None:
             for bound in self._server.sockets:

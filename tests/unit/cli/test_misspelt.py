@@ -1,10 +1,12 @@
-"""What cannot be an address, a token or a number is a usage error in a line of ours, not a traceback."""
+"""What cannot be an address or a token, and files that cannot be made, are told in a line of ours, not a traceback."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from builders import build, opened, store
 
 from sagittal.cli import main
 
@@ -46,3 +48,38 @@ def test_a_token_of_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         main(["info", "--url", "http://127.0.0.1:1"])
     assert ended.value.code == 2
     assert "token" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nodes add A@h:1 --data file/x",
+        "config token add NAME --data file/x",
+        "import file --data file/x",
+        "export --data held -o file/x",
+        "export --data held -o file",
+        "backup --data held file/x",
+        "serve --data file/x --http-port 0 --dimse-port 0",
+        "receive -o file/x --port 0",
+        "dump file/x",
+        "fix picture.dcm -o file/x",
+    ],
+)
+def test_files_that_cannot_be_made(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("a file, not a folder")
+    (tmp_path / "picture.dcm").write_bytes(build().part10)
+    asyncio.run(_make(tmp_path / "held"))
+    with pytest.raises(SystemExit) as ended:
+        main(line.split(" "))
+    told = capsys.readouterr()
+    assert ended.value.code in (1, 2), told.err
+    assert "file" in told.err
+    assert "Errno" not in told.err
+
+
+async def _make(folder: Path) -> None:
+    async with opened(folder) as archive:
+        await store(archive, build())

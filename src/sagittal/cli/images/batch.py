@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sagittal.cli.output import progress, result, run, say
+from sagittal.cli.output import progress, reason, result, run, say
 from sagittal.client.storing.files import walk
 from sagittal.errors import SagittalError, UsageError
 from sagittal.limits import WorkerLimits
@@ -140,8 +140,9 @@ async def _each(
 
 def _tell(place: Place, outcome: Outcome, as_json: bool) -> None:
     if isinstance(outcome, Exception):
-        row = {"file": str(place.path), "error": str(outcome)}
-        result(as_json, row) if as_json else say(f"{place.path}: {outcome}")
+        told_as = reason(outcome, place.path)
+        row = {"file": str(place.path), "error": told_as}
+        result(as_json, row) if as_json else say(f"{place.path}: {told_as}")
         return
     for told in outcome:
         if as_json or told.text:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from sagittal.cli.output import json_option, progress, result, say
+from sagittal.cli.output import json_option, progress, reason, result, say
 from sagittal.client.storing.files import walk
 from sagittal.errors import NotAcceptable, SagittalError
 from sagittal.workers.worker import Input
@@ -41,7 +41,8 @@ def split(paths: tuple[Path, ...], output: Path, keep_series: bool, as_json: boo
                     result(as_json, row, str(written))
             except (SagittalError, OSError) as error:
                 failed += 1
-                result(as_json, {"file": str(path), "error": str(error)}) if as_json else say(f"{path}: {error}")
+                told = reason(error, path)
+                result(as_json, {"file": str(path), "error": told}) if as_json else say(f"{path}: {told}")
             advance(1)
     return 1 if failed else 0
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from sagittal.cli.models.objects import read_object, write_object
-from sagittal.cli.output import result, say
+from sagittal.cli.output import reason, result, say
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.errors import SagittalError, UsageError
 from sagittal.uid import is_uid
@@ -57,7 +57,7 @@ def convert(
                 click.echo(encoded(read_object(path, bulk)))
         except (SagittalError, OSError) as error:
             failed += 1
-            say(f"{path}: {error}")
+            say(f"{path}: {reason(error, path)}")
     return 1 if failed else 0
 
 

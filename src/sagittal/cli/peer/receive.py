@@ -36,7 +36,8 @@ def command(out: Path, host: str, port: int, aet: str, count: int | None, as_jso
     try:
         run(_receive(out, host, port, aet, count, as_json))
     except OSError as error:
-        say(f"sagittal: cannot listen on {host}:{port}: {error.strerror or error}")
+        what = f"listen on {host}" if error.filename is None else f"use {error.filename}"
+        say(f"sagittal: cannot {what}: {error.strerror or error}")
         return 1
     return 0
 
