@@ -68,7 +68,8 @@ def settings_page() -> str:
         page += f"\n## {name}\n\n" + _fields(part, beside)
     page += "\n## [[transcode]]\n\n" + _fields(rules.Rule, comments(ROOT / "src/sagittal/archive/transcoding/rules.py"))
     beside = comments(ROOT / "src/sagittal/limits.py")
-    page += "\n## [limits]\n\nOne flat list of names; every limit can be replaced.\nA name that stands in two tables is replaced in both.\n"
+    page += "\n## [limits]\n\nOne flat list of names; every limit can be replaced.\n"
+    page += "A name that stands in two tables is replaced in both.\n"
     for limit in dataclasses.fields(limits.Limits):
         part = getattr(limits.Limits(), limit.name)
         page += f"\n### {type(part).__doc__}\n\n"

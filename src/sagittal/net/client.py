@@ -301,6 +301,8 @@ async def _open(peer: Peer, request: AssociateRQ, limits: NetLimits, services: S
             )
     except TimeoutError:
         raise PeerUnreachable(f"{peer}: no connection within {limits.connect_seconds_max:g} s") from None
+    except UnicodeError:  # a label of the name is empty, or too long
+        raise PeerUnreachable(f"{peer}: there is no such host") from None
     except OSError as error:
         raise PeerUnreachable(f"{peer}: {_why(error)}") from None
     return link

@@ -161,6 +161,8 @@ def test_refusals_and_absences_say_why() -> None:
                 await opened(server)
         with pytest.raises(PeerUnreachable, match="refused"):
             await opened(server)
+        with pytest.raises(PeerUnreachable, match="no such host"):
+            await connect(Peer("SAGITTAL", "a..b", 104), "CLIENT", ALL)  # type: ignore[arg-type]
         with pytest.raises(UsageError):
             await opened(server, [])
         with pytest.raises(UsageError):
