@@ -232,6 +232,10 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """TLS for the DIMSE listener; client certificates are wanted when authorities are given."""
     dimse = settings.dimse
     if dimse.tls_certificate is None:
+        if dimse.tls_key is not None or dimse.tls_authorities is not None:  # nobody wants to listen without TLS then
+            raise UsageError(
+                "dimse.tls_certificate is missing: without it dimse.tls_key and dimse.tls_authorities do nothing"
+            )
         return None
     client: ClientCertificate = "required" if dimse.tls_authorities else "none"
     return server_context(dimse.tls_certificate, dimse.tls_key, ca=dimse.tls_authorities, client=client)

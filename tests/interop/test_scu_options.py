@@ -173,3 +173,12 @@ def test_single_objects_by_get(held: Served, way: str, tmp_path: Path) -> None:
     assert rows(sagittal("find", place, "-L", "image", *keys, *one, "-k", "SOPClassUID", "--json"))[0]["00080016"][
         "Value"
     ] == [CT]
+
+
+@pytest.mark.parametrize("command", ["echo", "find", "get"])
+def test_a_key_without_its_certificate(command: str, tmp_path: Path) -> None:
+    """It was passed over, and the association opened without TLS."""
+    (tmp_path / "key.pem").write_text("")
+    more = ["-k", "StudyInstanceUID=1.2.3"] if command == "get" else []
+    done = sagittal(command, "PEER@127.0.0.1:1", "--tls-key", tmp_path / "key.pem", *more)
+    assert done.returncode == 2 and "--tls-cert" in done.stderr

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from sagittal import serve
-from sagittal.config import Settings
+from sagittal.config import DimseSettings, Settings
+from sagittal.errors import UsageError
 from sagittal.limits import ArchiveLimits, Limits
 
 
@@ -66,3 +67,10 @@ def test_a_system_that_refuses_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
     monkeypatch.setattr(resource, "setrlimit", refuse)
     serve.raise_open_files()
+
+
+@pytest.mark.parametrize("given", [{"tls_authorities": Path("ca.pem")}, {"tls_key": Path("key.pem")}])
+def test_settings_of_tls_are_not_passed_over_in_silence(given: dict[str, Path]) -> None:
+    """Without a certificate there is no TLS: nobody who wants certificates of clients wants to listen without."""
+    with pytest.raises(UsageError, match=r"dimse\.tls_certificate"):
+        serve.tls_context(Settings(dimse=DimseSettings(**given)))

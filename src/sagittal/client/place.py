@@ -36,6 +36,10 @@ class Access:
             return self
         return replace(self, token=os.environ.get(TOKEN, ""), user=os.environ.get(USER, ""))
 
+    def __post_init__(self) -> None:
+        if self.tls_key and not self.tls_certificate:
+            raise UsageError("a key without its certificate is of no use: --tls-cert is missing")
+
     def tls_context(self) -> ssl.SSLContext | None:
         """For DIMSE: None without TLS."""
         return self._context() if self.tls or self.tls_ca or self.tls_certificate else None

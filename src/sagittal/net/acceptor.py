@@ -8,11 +8,13 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.dimse.service import AssociationInfo, Context, Service
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.link import CLOSED, LOGGER, Link
+from sagittal.net.tls import alert_of, describe
 from sagittal.ul import negotiation
 from sagittal.ul.association import Association
 from sagittal.ul.negotiation import Agreed, Offer
@@ -79,7 +81,11 @@ class Acceptor(Link):
 
     def secure(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
         """Shake hands on a connection just accepted; it counts as open from now on."""
-        peer = accepted.getpeername() if accepted.family != socket.AF_UNIX else ("", 0)
+        try:
+            peer = accepted.getpeername() if accepted.family != socket.AF_UNIX else ("", 0)
+        except OSError:  # a port scan that reset it before we came to accept it
+            accepted.close()
+            return
         self.info = AssociationInfo("", "", str(peer[0]), int(peer[1]))
         self._counted = self._server.opened(self)
         if self._counted:
@@ -88,13 +94,17 @@ class Acceptor(Link):
             accepted.close()
 
     async def _shake_hands(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
-        why = "cut within the TLS handshake"
+        why, seconds = "cut within the TLS handshake", self.limits.artim_seconds
+        spare = accepted.dup()  # the loop closes its own when a handshake fails, with the alert unsent
         try:
-            seconds = self.limits.artim_seconds
             await self.loop.connect_accepted_socket(lambda: self, accepted, ssl=context, ssl_handshake_timeout=seconds)
         except OSError as error:  # SSLError is one, and so is a handshake that takes too long
-            why = f"the TLS handshake failed: {getattr(error, 'reason', None) or error}"
+            why = f"the TLS handshake failed: {describe(error)}"
+            with suppress(OSError):
+                spare.send(alert_of(error))
+                spare.shutdown(socket.SHUT_WR)
         finally:
+            spare.close()
             self._handshake = None
             if self.transport is None:  # we were not told of a connection, and won't be
                 self._end(why)

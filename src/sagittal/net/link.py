@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Coroutine, Sequence
 from time import perf_counter
 from typing import Any, cast
@@ -117,6 +118,8 @@ class Link(asyncio.BufferedProtocol):
         if self._quickack is not None:
             self._quickack.close()
             self._quickack = None
+        if isinstance(exc, ssl.SSLError):  # an alert: with TLS 1.3 a certificate is refused after the handshake
+            self._end(f"TLS: {exc.reason or exc}")
         for indication in self.machine.closed(self.loop.time()):
             self._indicated(indication)
         self.resume_writing()

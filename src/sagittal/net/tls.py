@@ -7,11 +7,49 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sagittal.errors import UsageError
 
 ClientCertificate = Literal["none", "optional", "required"]
+
+
+class _Session(ssl.SSLObject):
+    """Takes along, in the error of a handshake that fails, the alert that the event loops would not send."""
+
+    outgoing: ssl.MemoryBIO
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            error.alert = self.outgoing.read()  # type: ignore[attr-defined]  # for `alert_of`
+            raise
+
+
+class _ListenerContext(ssl.SSLContext):
+    """Makes such sessions."""
+
+    sslobject_class = _Session
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *more: Any, **named: Any) -> ssl.SSLObject:
+        session = super().wrap_bio(incoming, outgoing, *more, **named)
+        assert isinstance(session, _Session)
+        session.outgoing = outgoing
+        return session
+
+
+def alert_of(error: OSError) -> bytes:
+    """What the peer has to be told of a handshake that failed (RFC 8446 6.2), so that its log says why too."""
+    return getattr(error, "alert", b"")
+
+
+def describe(error: OSError) -> str:
+    """Why a handshake failed: OpenSSL's word, and what is wrong with a certificate."""
+    reason, certificate = getattr(error, "reason", None), getattr(error, "verify_message", "")
+    return f"{reason}: {certificate}" if certificate else reason or str(error) or "the peer closed the connection"
 
 
 def server_context(
@@ -20,7 +58,7 @@ def server_context(
     """For a listener. If clients show certificates, `ca` holds the authorities those must come from."""
     if client != "none" and ca is None:
         raise UsageError("client certificates can't be checked without the certificates of their authorities")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _ListenerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _load_chain(context, certificate, key)
     if ca is not None:
@@ -50,9 +88,14 @@ def client_context(
 
 def _load_chain(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, _no_passphrase)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"the certificate {certificate.name} or its key can't be used: {error}") from None
+
+
+def _no_passphrase() -> str:
+    """In place of OpenSSL's question on the terminal, where a service would wait for ever."""
+    raise UsageError("the key is encrypted; give one without a passphrase, readable by us only")
 
 
 def _load_authorities(context: ssl.SSLContext, ca: Path) -> None:

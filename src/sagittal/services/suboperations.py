@@ -26,6 +26,7 @@ from sagittal.services.site import Site
 
 PENDING, CANCELLED, SUCCESS, SOME_FAILED, ALL_FAILED = 0xFF00, 0xFE00, 0x0000, 0xB000, 0xA702
 FAILED_UIDS = 0x00080058
+_COUNT_MAX = 0xFFFF  # VR US (PS3.7 Table E.1-1): a patient may have more instances than can be told
 _CHUNK_BYTES = 64 * 1024  # of a corrected object: what is made at once
 _PENDING_SECONDS = 0.2  # a Pending response for every object would cost more than it tells
 
@@ -130,7 +131,8 @@ class Tally:
             "NumberOfFailedSuboperations": len(self.failed),
             "NumberOfWarningSuboperations": self.warnings,
         }
-        return counts | {"NumberOfRemainingSuboperations": self.remaining} if remaining else counts
+        counts |= {"NumberOfRemainingSuboperations": self.remaining} if remaining else {}
+        return {keyword: min(count, _COUNT_MAX) for keyword, count in counts.items()}
 
     def _failed_list(self, request: Request) -> bytes | None:
         if not self.failed:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +89,14 @@ def missing_authority(folder: Path) -> None:
     client_context(ca=folder / "nothing.pem")
 
 
-@pytest.mark.parametrize("make", [bad_server, missing_file, missing_authority])
+def encrypted_key(folder: Path) -> None:
+    """OpenSSL would ask for its passphrase on the terminal."""
+    command = [need("openssl"), "pkey", "-in", "key.pem", "-aes256", "-passout", "pass:secret", "-out", "encrypted.pem"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    server_context(folder / "cert.pem", folder / "encrypted.pem")
+
+
+@pytest.mark.parametrize("make", [bad_server, missing_file, missing_authority, encrypted_key])
 def test_settings_that_cannot_work(certificates: Path, make: Callable[[Path], None]) -> None:
     with pytest.raises(UsageError) as error:
         make(certificates)
@@ -172,3 +181,61 @@ def test_stopping_within_a_handshake(certificates: Path) -> None:
             raw.close()
 
     run(test)
+
+
+def test_connections_reset_before_they_are_accepted_harm_nobody(certificates: Path) -> None:
+    """As port scans make them: accepted, they have no peer any more."""
+    cert = certificates / "cert.pem"
+    tls = server_context(cert, certificates / "key.pem")
+
+    async def test() -> None:
+        async with serving(tls=tls) as server:
+            for _ in range(20):  # all of them before the listener gets a turn
+                with socket.create_connection(("127.0.0.1", server.port)) as scan:
+                    scan.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer = Peer("SAGITTAL", "127.0.0.1", server.port, client_context(ca=cert))
+            async with asyncio.timeout(10), await connect(peer, "CLIENT", ALL) as association:
+                assert await association.echo() == 0
+            await until(lambda: server.connections == 0)
+
+    run(test)
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_a_peer_is_told_why_the_handshake_failed(
+    certificates: Path, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By an alert, as OpenSSL's own servers do; with TLS 1.3 it comes when the peer is through with its part."""
+    cert = certificates / "cert.pem"
+    tls = server_context(cert, certificates / "key.pem", ca=cert, client="required")
+    context = client_context(ca=cert)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+
+    async def test() -> None:
+        async with serving(tls=tls) as server:
+            with pytest.raises(PeerError, match=r"(?i)handshake.failure|certificate.required"):
+                await connect(Peer("SAGITTAL", "127.0.0.1", server.port, context), "CLIENT", ALL)
+            await until(lambda: server.connections == 0)
+
+    with caplog.at_level(logging.WARNING, "sagittal.net"):
+        run(test)
+    assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in caplog.text
+
+
+@pytest.mark.parametrize("gone", [b"", b"\x16\x03\x01"])
+def test_the_log_says_why_also_where_the_system_does_not(
+    certificates: Path, gone: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    tls = server_context(certificates / "cert.pem", certificates / "key.pem")
+
+    async def test() -> None:
+        async with serving(tls=tls) as server:
+            raw = await Raw.open(server.port)
+            raw.send(gone)
+            await until(lambda: server.connections == 1)
+            raw.close()
+            await until(lambda: server.connections == 0)
+
+    with caplog.at_level(logging.WARNING, "sagittal.net"):
+        run(test)
+    assert 'failed: "' not in caplog.text

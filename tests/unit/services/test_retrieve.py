@@ -8,10 +8,12 @@ from service_fakes import CT, JPEG, FakeArchive, FakeNetwork, answers, elements_
 from sagittal.archive.access import Principal
 from sagittal.dicom.sopclasses import PATIENT_ROOT_GET, PATIENT_STUDY_ONLY_GET, STUDY_ROOT_GET
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
+from sagittal.dimse.commands import encode
 from sagittal.dimse.service import Context, FileRegion, NoContext
 from sagittal.errors import PeerRefused, PeerUnreachable
 from sagittal.net.proposing import choose_syntax, plan, propose
 from sagittal.services.retrieve import get, move
+from sagittal.services.suboperations import Tally
 
 LEVEL, STUDY, SERIES, INSTANCE = 0x00080052, 0x0020000D, 0x0020000E, 0x00080018
 FAILED_UIDS = 0x00080058
@@ -37,6 +39,17 @@ def test_all_sent(tmp_path):
     assert responses[-1].status == 0x0000
     assert counts(responses[-1]) == (3, 0, 0, None)
     assert network.sent == [(f"1.2.3.{n}", EXPLICIT_LE, ("TEST", 7)) for n in (1, 2, 3)]
+
+
+def test_more_than_a_count_can_tell():
+    """VR US ends at 65,535 (PS3.7 Table E.1-1): a whole patient may have more."""
+    tally = Tally(70_000)
+    response = tally.pending()
+    assert counts(response) == (0, 0, 0, 65_535)
+    assert encode({"CommandField": 0x8021, "Status": response.status, **response.extra})
+    for _ in range(70_000):
+        tally.count("1.2.3", 0x0000)
+    assert counts(tally.cancelled(request(ONE_STUDY))) == (65_535, 0, 0, 0)
 
 
 def test_some_failed(tmp_path):
