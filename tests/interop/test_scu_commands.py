@@ -244,3 +244,42 @@ def test_get_from_our_own(corpus_dir, server: Served, tmp_path):
     *files, last = rows(done)
     assert last["completed"] == len(files) == len(list((tmp_path / "got").iterdir()))
     assert sagittal("get", server.peer, "-o", tmp_path / "got").returncode == 2
+
+
+def test_a_peer_that_vanishes_under_way(tmp_path: Path) -> None:
+    """What was not sent is in the list of what failed, so that it can be sent later."""
+    paths = []
+    for number in (1, 2, 3):
+        body = build((0x00080016, "UI", CTImageStorage), (0x00080018, "UI", f"1.2.3.{number}"))
+        paths.append(tmp_path / f"{number}.dcm")
+        paths[-1].write_bytes(meta_group(CTImageStorage, f"1.2.3.{number}", EXPLICIT_LE) + body)
+    ae = AE("PEER")
+    ae.add_supported_context(CTImageStorage)
+
+    def vanish(event: evt.Event) -> int:
+        listener.socket.close()
+        event.assoc.abort()
+        return 0
+
+    listener = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, vanish)])
+    peer = f"PEER@127.0.0.1:{listener.socket.getsockname()[1]}"
+    done = sagittal("store", peer, *paths, "--failed", tmp_path / "failed", "--timeout", "2")
+    listener.server_close()
+    assert done.returncode == 3, done.stderr
+    assert (tmp_path / "failed").read_text().splitlines() == [str(path) for path in paths]
+    assert "0 sent" in done.stderr and "3 failed" in done.stderr
+
+
+@pytest.mark.parametrize(("final", "status"), [(0xB000, 0), (0x0001, 0), (0xA700, 1), (0x1234, 1)])
+def test_how_a_query_ends(final: int, status: int) -> None:
+    """A warning is no failure, though PS3.4 has none for queries."""
+    ae = AE("PEER")
+    ae.add_supported_context("1.2.840.10008.5.1.4.1.2.2.1")
+    listener = ae.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, lambda event: iter([(final, None)]))]
+    )
+    try:
+        done = sagittal("find", f"PEER@127.0.0.1:{listener.socket.getsockname()[1]}", "--json")
+    finally:
+        listener.shutdown()
+    assert done.returncode == status, done.stderr

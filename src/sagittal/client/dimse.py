@@ -23,7 +23,7 @@ from sagittal.dicom import sopclasses as classes
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES
 from sagittal.dimse.address import PeerAddress
 from sagittal.dimse.service import NoContext, Request, Response, StoreSink
-from sagittal.dimse.status import is_pending
+from sagittal.dimse.status import is_pending, kind
 from sagittal.errors import PeerError, PeerRefused
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.proposing import CONTEXTS_MAX
@@ -177,6 +177,6 @@ def _extended(question: Question) -> bytes:
 
 
 def _check(response: Response) -> None:
-    if response.status not in (0x0000, 0xFE00):
+    if kind(response.status) == "failure":  # a query has no warnings, but some peers end with one all the same
         comment = f": {response.comment}" if response.comment else ""
         raise Unanswered(f"the peer ended with {response.status:04X}{comment}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from sagittal.client.storing.files import read_objects
 from sagittal.client.storing.rewrite import parse_changes
 from sagittal.dicom.sopclasses import WELL_KNOWN
 from sagittal.dicom.syntaxes import SYNTAXES
-from sagittal.errors import UsageError
+from sagittal.errors import PeerError, UsageError
 from sagittal.uid import is_uid
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -116,11 +117,15 @@ def store(
     if not gathered and listed is None:
         raise UsageError("name files or folders to send")
     failures: list[Path] = []
-    counts = run(_send(place, access, gathered, sending, quiet, as_json, failures))
-    if failed_list is not None:
-        failed_list.write_text("".join(f"{path}\n" for path in failures))
-    sent, warned = counts["success"] + counts["warning"], counts["warning"]
-    say(f"{sent} sent, {warned} of them with a warning, {len(failures)} failed")
+    counts = {"success": 0, "warning": 0, "failure": 0}
+    try:
+        run(_send(place, access, gathered, sending, quiet, as_json, failures, counts))
+    finally:  # also where the peer went away, or Ctrl-C was typed: what is left to send has to be known
+        if failed_list is not None:
+            failed_list.write_text("".join(f"{path}\n" for path in failures))
+        if any(counts.values()):
+            sent, warned = counts["success"] + counts["warning"], counts["warning"]
+            say(f"{sent} sent, {warned} of them with a warning, {len(failures)} failed")
     return 1 if failures else 0
 
 
@@ -132,9 +137,8 @@ async def _send(
     quiet: bool,
     as_json: bool,
     failures: list[Path],
-) -> dict[str, int]:
-    counts = {"success": 0, "warning": 0, "failure": 0}
-
+    counts: dict[str, int],
+) -> None:
     def tell(answer: Stored) -> None:
         counts[answer.outcome] += 1
         if answer.failed:
@@ -150,13 +154,19 @@ async def _send(
     for answer in unreadable:
         tell(answer)
     if unreadable and sending.halt:
-        return counts
+        return
+    left = {file.path: file for file in files}
     with progress("Sending", len(files), quiet=quiet) as advance:
-        async with open_remote(place, access, say) as archive:
-            async for answer in archive.store(files, sending):
-                tell(answer)
-                advance(1)
-    return counts
+        try:
+            async with open_remote(place, access, say) as archive:
+                async for answer in archive.store(files, sending):
+                    left.pop(answer.file, None)
+                    tell(answer)
+                    advance(1)
+        except (PeerError, asyncio.CancelledError):
+            failures += left
+            counts["failure"] += len(left)
+            raise
 
 
 def _listed(file: Path | None) -> list[Path]:
