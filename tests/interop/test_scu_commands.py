@@ -196,8 +196,8 @@ def test_move_a_whole_patient(corpus_dir, server, tmp_path, how):
 class receiving:
     """`sagittal receive` on a free port."""
 
-    def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "sagittal", "receive", "--json", "--aet", "RECEIVER", "--port", "0"]
+    def __init__(self, folder: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "sagittal", "receive", "--json", "--aet", "RECEIVER", "--port", "0", *options]
         self.process = subprocess.Popen(
             [*command, "-o", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -233,6 +233,22 @@ def test_receive_writes_only_where_it_may(tmp_path):
     (written,) = folder.iterdir()
     assert re.fullmatch(r"2\.25\.[0-9]+\.dcm", written.name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.dcm", "in"]
+
+
+def test_whoever_sent_the_last_one_releases(tmp_path: Path) -> None:
+    """`receive -n` aborted the association on which the last instance had come; a further one is refused."""
+    ae = AE()
+    ae.add_requested_context(CTImageStorage, [EXPLICIT_LE])
+    path = tmp_path / "one.dcm"
+    body = build((0x00080016, "UI", str(CTImageStorage)), (0x00080018, "UI", "1.2.3"))
+    path.write_bytes(meta_group(str(CTImageStorage), "1.2.3", EXPLICIT_LE) + body)
+    with receiving(tmp_path / "in", "-n", "1") as (peer, process):
+        host, _, port = peer.partition("@")[2].rpartition(":")
+        association = ae.associate(host, int(port))
+        assert [association.send_c_store(read(path)).Status for _ in range(2)] == [0x0000, 0xA700]
+        association.release()
+        assert association.is_released
+        assert process.wait(20) == 0
 
 
 def test_get_from_our_own(corpus_dir, server: Served, tmp_path):

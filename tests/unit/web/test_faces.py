@@ -198,6 +198,24 @@ class TestChanges:
 
 
 class TestRest:
+    @pytest.mark.parametrize("path", ["nodes", "statistics", "docs", "changes", "nothing"])
+    def test_heads(self, web: Any, path: str) -> None:
+        """Wherever there is a GET (RFC 9110 9.1), and without its body."""
+
+        async def act(client: httpx.AsyncClient) -> tuple[httpx.Response, httpx.Response]:
+            return await client.get(f"/api/{path}"), await client.head(f"/api/{path}")
+
+        whole, head = web.run(act)
+        assert head.status_code == whole.status_code
+        assert head.content == b""
+        assert head.headers["content-type"] == whole.headers["content-type"]
+
+    def test_the_head_of_an_event_stream_ends(self, web: Any) -> None:
+        async def act(client: httpx.AsyncClient) -> httpx.Response:
+            return await client.head("/api/changes", headers={"accept": "text/event-stream"})
+
+        assert web.run(act).headers["content-type"].startswith("text/event-stream")
+
     def test_openapi(self, web: Any) -> None:
         async def act(client: httpx.AsyncClient) -> list[httpx.Response]:
             return [

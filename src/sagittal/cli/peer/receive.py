@@ -14,10 +14,13 @@ from sagittal.client.folder import Folder
 from sagittal.dicom.sopclasses import STORAGE_SERVICE, VERIFICATION, may_be_storage
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.address import check_aet, check_host, is_loopback
-from sagittal.dimse.service import Request, Response, Service
+from sagittal.dimse.service import Request, Response, Service, StoreHandler, StoreSink
+from sagittal.errors import StorageUnavailable
 from sagittal.limits import NetLimits
 from sagittal.net.admission import Accept, Admission, AssociateInfo
 from sagittal.net.server import DimseServer
+
+_RELEASE_SECONDS, _LOOK_SECONDS = 2.0, 0.02  # for senders after the last instance that was wanted
 
 
 @click.command("receive")
@@ -59,16 +62,34 @@ async def _receive(out: Path, host: str, port: int, aet: str, count: int | None,
             if left <= 0:
                 stop.set()
 
-    server = DimseServer(_services(Folder(out, arrived)), _admit, NetLimits(), aet)
+    folder = Folder(out, arrived)
+
+    def store(request: Request) -> StoreSink:
+        if left is not None and left <= 0:
+            raise StorageUnavailable("as many instances as were wanted have come")
+        return folder.store(request)
+
+    server = DimseServer(_services(store), _admit, NetLimits(), aet)
     await server.start(host, port)
     if as_json:
         result(True, {"dimse": f"{host}:{server.port}", "aet": aet})
     say(f"{aet}@{host}:{server.port} takes instances into {out.resolve()}; Ctrl-C ends it")
     await stop.wait()
+    if left is not None and left <= 0:
+        await _released(server)
     await server.stop(10.0)
 
 
-def _services(folder: Folder) -> list[Service]:
+async def _released(server: DimseServer) -> None:
+    """Whoever sent the last one releases the association in a moment; to abort it would look like a failure there."""
+    server.draining = True
+    for _ in range(round(_RELEASE_SECONDS / _LOOK_SECONDS)):
+        if not server.associations:
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _services(store: StoreHandler) -> list[Service]:
     async def echo(_request: Request) -> AsyncIterator[Response]:
         yield Response(0x0000)
 
@@ -77,7 +98,7 @@ def _services(folder: Folder) -> list[Service]:
         Service(
             "Storage",
             may_be_storage,
-            store=folder.store,
+            store=store,
             syntaxes=lambda uid: syntax(uid).storable,
             service_class=STORAGE_SERVICE,
         ),

@@ -44,6 +44,8 @@ class Changes:
             request.headers.getlist("accept"), ranges_max=self._house.settings.limits.web.accept_ranges_max
         )
         if accepts(ranges, "application/json", EVENT_STREAM) == EVENT_STREAM:
+            if request.method == "HEAD":
+                return Response(media_type=EVENT_STREAM)
             if self._streams >= self._house.settings.limits.web.event_streams_max:
                 raise Busy("too many event streams (limits.event_streams_max)")
             since = await self._cursor(principal, since)

@@ -30,7 +30,9 @@ class LazyApi:
             # On a thread: the import may take long, and associations go on meanwhile.
             self._made = asyncio.ensure_future(asyncio.to_thread(self._make))
         api = await asyncio.shield(self._made)
-        if scope["method"] not in ("GET", "HEAD"):
+        if scope["method"] == "HEAD":  # FastAPI has it for no route, and RFC 9110 9.1 wants it wherever there is a GET
+            scope, send = {**scope, "method": "GET"}, _head(send)
+        elif scope["method"] != "GET":
             body = await _body(receive, self._house.settings.limits.web.json_body_bytes_max)
             receive = _replay(body, receive)
         await api(scope, receive, send)
@@ -53,6 +55,17 @@ async def _body(receive: Receive, bytes_max: int) -> bytes:
         if len(body) > bytes_max:
             raise LimitExceeded(f"the body has more than {bytes_max} bytes (limits.json_body_bytes_max)")
     return bytes(body)
+
+
+def _head(send: Send) -> Send:
+    """A `send` that lets the head of the answer pass, and ends it there."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+
+    return sent
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
