@@ -191,25 +191,36 @@ class Pool:
 
     async def _started(self) -> _Worker:
         async with self._starting:
-            if self._control is None:
-                await self._start_server()
-            assert self._control is not None
-            ours, theirs = socket.socketpair()
-            loop = asyncio.get_running_loop()
-            with theirs:
-                bounds = encode({"memory_bytes_max": self._limits.memory_bytes_max})
+            while True:
+                running = self._control is not None
                 try:
-                    socket.send_fds(self._control, [bounds], [theirs.fileno()])
-                    incoming = Incoming()
-                    while (taken := incoming.take()) is None:
-                        data = await loop.sock_recv(self._control, 4096)
-                        if not data:
-                            raise OSError("the fork server ended")
-                        incoming.add(data)
+                    return await self._forked()
                 except OSError as error:
-                    ours.close()
+                    log.warning("no worker could be started: %s", error)
                     await self._end_server()
-                    raise WorkerLost(f"no worker could be started: {error}") from None
+                    if not running:  # one that ran may have been killed meanwhile, and costs nobody a request
+                        raise WorkerLost("no worker could be started; the log says why") from None
+
+    async def _forked(self) -> _Worker:
+        """OSError when the fork server has ended."""
+        if self._control is None:
+            await self._start_server()
+        assert self._control is not None
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        with theirs:
+            bounds = encode({"memory_bytes_max": self._limits.memory_bytes_max})
+            try:
+                socket.send_fds(self._control, [bounds], [theirs.fileno()])
+                incoming = Incoming()
+                while (taken := incoming.take()) is None:
+                    data = await loop.sock_recv(self._control, 4096)
+                    if not data:
+                        raise OSError("the process that they are forked from ended")
+                    incoming.add(data)
+            except OSError:
+                ours.close()
+                raise
         ours.setblocking(False)
         worker = _Worker(ours, taken.told["pid"])
         loop.add_reader(ours.fileno(), worker.readable)

@@ -245,3 +245,22 @@ def test_a_start_that_nobody_waits_for_is_not_cut_off() -> None:
         return len(set(pids)), pool.turns.idle
 
     assert pooled(use, workers=1) == (1, True)
+
+
+@pytest.mark.parametrize("requests_max", [1, 1000])
+def test_the_end_of_the_fork_server_costs_nobody_a_request(requests_max: int) -> None:
+    """Killed for want of memory, say: its workers end with it, and the next request starts it anew."""
+
+    async def use(pool: Pool) -> int:
+        await pool.run("calls:told", name="a", numbers=[])
+        server = pool._server
+        assert server is not None
+        server.kill()
+        await server.wait()
+        async with asyncio.timeout(10):
+            while any(worker.alive for worker in pool._idle):
+                await asyncio.sleep(0.01)
+        answers = await asyncio.gather(*(pool.run("calls:told", name="b", numbers=[]) for _ in range(4)))
+        return len(answers)
+
+    assert pooled(use, requests_max=requests_max) == 4
