@@ -31,6 +31,8 @@ LOCAL_LIMIT = Reject(2, 3, 2, "as many associations as the limit allows")
 DRAINING = Reject(2, 3, 1, "shutting down")
 FAILED = Reject(2, 1, 1, "the admission failed")
 
+CLOSE_NOTIFY_SECONDS = 1.0  # for what TLS peers are to answer when we close; many don't, and a shutdown waits for them
+
 
 def offers_of(services: Mapping[str, Service | None]) -> Callable[[str], Offer | None]:
     """What is negotiated for each abstract syntax."""
@@ -97,7 +99,13 @@ class Acceptor(Link):
         why, seconds = "cut within the TLS handshake", self.limits.artim_seconds
         spare = accepted.dup()  # the loop closes its own when a handshake fails, with the alert unsent
         try:
-            await self.loop.connect_accepted_socket(lambda: self, accepted, ssl=context, ssl_handshake_timeout=seconds)
+            await self.loop.connect_accepted_socket(
+                lambda: self,
+                accepted,
+                ssl=context,
+                ssl_handshake_timeout=seconds,
+                ssl_shutdown_timeout=CLOSE_NOTIFY_SECONDS,
+            )
         except OSError as error:  # SSLError is one, and so is a handshake that takes too long
             why = f"the TLS handshake failed: {describe(error)}"
             with suppress(OSError):

@@ -239,3 +239,20 @@ def test_the_log_says_why_also_where_the_system_does_not(
     with caplog.at_level(logging.WARNING, "sagittal.net"):
         run(test)
     assert 'failed: "' not in caplog.text
+
+
+def test_a_peer_that_does_not_close_tls_is_not_waited_for(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection stayed half a minute after ARTIM, and a shutdown took as long as it might."""
+    monkeypatch.setattr("sagittal.net.acceptor.CLOSE_NOTIFY_SECONDS", 0.05)
+    tls, context = server_context(certificates / "cert.pem", certificates / "key.pem"), client_context(verify=False)
+
+    async def test() -> None:
+        async with serving(tls=tls) as server:
+            plain = socket.create_connection(("127.0.0.1", server.port))
+            with await asyncio.to_thread(context.wrap_socket, plain):
+                await until(lambda: server.connections == 1)
+                async with asyncio.timeout(5):
+                    await server.stop(20)
+                assert server.connections == 0
+
+    run(test)
