@@ -33,6 +33,7 @@ from sagittal.errors import PeerUnreachable, UsageError
 from sagittal.limits import NetLimits
 from sagittal.net.messages.invoking import Call
 from sagittal.net.requestor import Requestor
+from sagittal.net.tls import describe
 from sagittal.uid import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
 from sagittal.ul.negotiation import UNLIMITED
 from sagittal.ul.pdu import AssociateRQ, CommonExtended, ProposedContext, Role, UserIdentity, UserInformation
@@ -311,7 +312,7 @@ async def _open(peer: Peer, request: AssociateRQ, limits: NetLimits, services: S
 def _why(error: OSError) -> str:
     """The plain reason, without addresses and calls."""
     if isinstance(error, ssl.SSLError):
-        return str(getattr(error, "verify_message", "") or error.reason or error)
+        return str(getattr(error, "verify_message", "") or describe(error))
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or str(error)

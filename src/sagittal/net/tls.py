@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sagittal.errors import UsageError
 
 ClientCertificate = Literal["none", "optional", "required"]
+_NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}  # what OpenSSL makes of bytes that are no record of TLS
 
 
 class _Session(ssl.SSLObject):
@@ -49,6 +50,8 @@ def alert_of(error: OSError) -> bytes:
 def describe(error: OSError) -> str:
     """Why a handshake failed: OpenSSL's word, and what is wrong with a certificate."""
     reason, certificate = getattr(error, "reason", None), getattr(error, "verify_message", "")
+    if reason in _NO_TLS:
+        return f"the peer does not speak TLS ({reason})"
     return f"{reason}: {certificate}" if certificate else reason or str(error) or "the peer closed the connection"
 
 

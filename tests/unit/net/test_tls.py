@@ -256,3 +256,21 @@ def test_a_peer_that_does_not_close_tls_is_not_waited_for(certificates: Path, mo
                 assert server.connections == 0
 
     run(test)
+
+
+def test_who_speaks_no_tls_is_told_apart(certificates: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """From either side, in words: OpenSSL finds a wrong version number in what is no record at all."""
+    cert = certificates / "cert.pem"
+
+    async def test() -> None:
+        async with serving() as server:
+            with pytest.raises(PeerUnreachable, match="does not speak TLS"):
+                await connect(Peer("SAGITTAL", "127.0.0.1", server.port, client_context(ca=cert)), "CLIENT", ALL)
+        async with serving(tls=server_context(cert, certificates / "key.pem")) as server:
+            with pytest.raises(PeerError):
+                await connect(Peer("SAGITTAL", "127.0.0.1", server.port), "CLIENT", ALL)
+            await until(lambda: server.connections == 0)
+
+    with caplog.at_level(logging.WARNING, "sagittal.net"):
+        run(test)
+    assert "the peer does not speak TLS" in caplog.records[-1].getMessage()
