@@ -20,11 +20,13 @@ from sagittal.client.place import Access
 from sagittal.client.remote import Arrived, Remark, Sending, named
 from sagittal.client.storing.files import ObjectFile
 from sagittal.dicom import sopclasses as classes
-from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES
+from sagittal.dicom.elements import decode_identifier
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES, syntax
 from sagittal.dimse.address import PeerAddress
 from sagittal.dimse.service import NoContext, Request, Response, StoreSink
 from sagittal.dimse.status import is_pending, kind
 from sagittal.errors import PeerError, PeerRefused
+from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.proposing import CONTEXTS_MAX
 
@@ -39,7 +41,7 @@ MODELS = {  # information model → FIND, MOVE, GET (PS3.4 C.6)
     ),
 }
 _OPTIONS = ("relational queries", "combined date-time matching", "fuzzy matching of names", "time zone adjustment")
-_SOP_CLASSES_IN_STUDY, _FAILED_UIDS = "00080062", "00080058"
+_SOP_CLASSES_IN_STUDY, _FAILED_UIDS = "00080062", 0x00080058
 _OTHERS = tuple(row.uid for row in SYNTAXES.values() if row.storable and row.uid not in PLAIN)
 
 
@@ -151,8 +153,9 @@ async def follow(responses: AsyncIterator[Response], syntax_uid: str, outcome: R
         if not is_pending(response.status):
             outcome.status, outcome.comment = response.status, response.comment
             if response.data_set:
-                told = orjson.loads(json_of(response.data_set, syntax_uid))
-                outcome.failed_uids = list(told.get(_FAILED_UIDS, {}).get("Value", ()))
+                told = decode_identifier(response.data_set, syntax(syntax_uid), ReaderLimits())
+                failed = told[_FAILED_UIDS].text() if _FAILED_UIDS in told else ""  # a thousand are too many for JSON
+                outcome.failed_uids = [uid for uid in failed.split("\\") if uid]
 
 
 def proposals(get: str, sop_classes: Iterable[str]) -> list[list[Proposal]]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from sagittal.client.dimse import proposals
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sagittal.client.dimse import follow, proposals
 from sagittal.client.outcome import Retrieved
+from sagittal.dicom.elements import encode
 from sagittal.dicom.sopclasses import STORAGE, STUDY_ROOT_GET
-from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES, syntax
+from sagittal.dimse.service import Response
 
 
 def test_every_class_in_every_syntax_over_as_many_associations_as_it_takes() -> None:
@@ -44,3 +51,18 @@ def test_what_never_comes_failed() -> None:
     one = outcome()
     one.came_later({"1.1"})
     assert (one.status, one.completed, one.failed, one.comment) == (0xB000, 1, 2, "no context")
+
+
+@pytest.mark.parametrize("syntax_uid", [EXPLICIT_LE, IMPLICIT_LE])
+@pytest.mark.parametrize("many", [0, 1, 3, 2000])
+def test_as_many_failed_as_the_peer_tells(syntax_uid: str, many: int) -> None:
+    """A thousand UIDs are too long for the VR in Explicit VR, which makes it UN, and for a value in JSON."""
+    failed = [f"1.2.826.0.1.3680043.8.498.{10**38 + number}" for number in range(many)]
+    listed = encode([(0x00080058, "UI", "\\".join(failed).encode())], syntax(syntax_uid))
+
+    async def responses() -> AsyncIterator[Response]:
+        yield Response(0xA702, listed, extra={"NumberOfFailedSuboperations": many})
+
+    found = Retrieved()
+    asyncio.run(follow(responses(), syntax_uid, found))
+    assert found.failed_uids == failed
