@@ -64,7 +64,7 @@ def test_event_streams_max(web: Any, more: int) -> None:
         changes = Changes(app.house)
         changes._streams = 2 + more  # that are open already
         headers = [(b"accept", b"text/event-stream")]
-        scope = {"type": "http", "headers": headers, "query_string": b"", "principal": LOCAL}
+        scope = {"type": "http", "method": "GET", "headers": headers, "query_string": b"", "principal": LOCAL}
         try:
             answer = await changes.changes(Request(scope))
             assert answer.status_code == 200
