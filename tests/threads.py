@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 
-def at_once(submit: Callable[[Callable[[], None]], Any], jobs: int) -> int:
-    """How many of `jobs` blocking jobs run at one time."""
+def at_once(submit: Callable[[Callable[[], None]], Any], jobs: int, expected: int) -> int:
+    """How many of `jobs` blocking jobs run at one time: as many as expected are waited for, and one more a moment."""
     release, lock, running, most = threading.Event(), threading.Lock(), 0, 0
 
     def job() -> None:
@@ -23,8 +23,10 @@ def at_once(submit: Callable[[Callable[[], None]], Any], jobs: int) -> int:
 
     for _ in range(jobs):
         submit(job)
-    until = time.monotonic() + 0.05
-    while time.monotonic() < until and most < jobs:
+    until = time.monotonic() + 20
+    while time.monotonic() < until and most < expected:
         time.sleep(0.002)
+    if jobs > expected:
+        time.sleep(0.05)
     release.set()
     return most

@@ -63,14 +63,20 @@ def _dribbles(address: tuple[str, int], octets: bytes, watch: Watch) -> int:
 
 def _until_read(one: socket.socket) -> None:
     """Until the other end, on this machine, has taken all that was sent (proc(5): the queues of /proc/net/tcp)."""
-    ends = [f":{address[1]:04X}" for address in (one.getpeername(), one.getsockname())]
+    ends = [_end(address) for address in (one.getpeername(), one.getsockname())]
     until = time.monotonic() + 20
     while time.monotonic() < until:
         lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-        (waiting,) = (line[4] for line in lines if [line[1][-5:], line[2][-5:]] == ends)
-        if int(waiting.partition(":")[2], 16) == 0:
+        waiting = {line[4].partition(":")[2] for line in lines if line[1:3] == ends}  # a line may come twice
+        if waiting and all(int(octets, 16) == 0 for octets in waiting):
             return
     raise AssertionError("it has not read what was sent to it")
+
+
+def _end(address: tuple[str, int]) -> str:
+    """As proc(5) writes it: the address's bytes as one number of this machine, in hexadecimal."""
+    (number,) = struct.unpack("=I", socket.inet_aton(address[0]))
+    return f"{number:08X}:{address[1]:04X}"
 
 
 def test_an_association_that_is_asked_for_byte_by_byte(watch: Watch) -> None:
