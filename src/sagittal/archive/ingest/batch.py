@@ -36,10 +36,6 @@ class Batch:
         self._committing = False
         self._doubts: list[tuple[str, str]] = []  # (SOP Instance UID, key) of files whose commit failed
 
-    def start(self, incoming: Incoming) -> None:
-        """Begin to sync its file, whatever is decided about it later: called early, so that no thread waits to ask."""
-        incoming.synced = self._threads.submit(self._sync, incoming)
-
     def choose(self, waiting: list[Incoming]) -> tuple[list[Incoming], list[Incoming], list[Incoming]]:
         """Plan what can be done now; gives that, what has to be compared first, and what has to wait for this batch."""
         chosen, compare, later = [], [], []
@@ -136,9 +132,6 @@ class Batch:
         except Exception:
             log.exception("an object without a row could not be removed; it is tried again")
             self._doubts.append((uid, key))
-
-    def _sync(self, incoming: Incoming) -> None:
-        self._volume.sync_file(incoming.pen.settle().fd)
 
     def _row(self, incoming: Incoming) -> None:
         """The rows of one arrival."""

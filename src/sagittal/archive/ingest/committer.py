@@ -100,17 +100,23 @@ class Committer:
         if self.waiting >= self._limits.commit_queue_max:
             raise Busy("too many objects wait to be committed")
 
+    def begin(self, pen: Pen) -> None:
+        """Begin to sync a file that is complete, before it is submitted: unless others keep the disk busy."""
+        if not self.waiting:
+            pen.sync(self._sync_threads)
+
     async def submit(self, arrival: Arrival, pen: Pen, spool: Spool, policy: str) -> Outcome:
         """Returns once the object is durable and visible. Raises a SagittalError; then nothing of it remains."""
-        incoming = Incoming(arrival, pen, spool, policy, self._loop.create_future())
         try:
             self.check()
         except SagittalError:
-            incoming.discard()
+            pen.discard()
+            spool.discard()
             raise
+        incoming = Incoming(arrival, pen, spool, policy, self._loop.create_future())
         self.waiting += 1
         incoming.answer.add_done_callback(self._answered)
-        self._batch.start(incoming)
+        pen.sync(self._sync_threads)
         self._queue.put(incoming)
         return await asyncio.shield(incoming.answer)
 
@@ -249,8 +255,8 @@ class Committer:
         assert held is not None
 
         def version() -> Version:
-            if incoming.synced is not None:
-                incoming.synced.result()
+            if incoming.pen.synced is not None:
+                incoming.pen.synced.result()
             staged = incoming.pen.settle()
             length, header_length = arrival.length, arrival.header_length
             return Version(staged.fd, header_length, length, arrival.syntax_uid, arrival.digest, incoming.spool)

@@ -6,7 +6,7 @@ Deliberately not here: who decides (`batch`), and who names the file (`naming`).
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
+from concurrent.futures import wait
 from dataclasses import dataclass
 
 from sagittal.archive.index.arrival import Arrival
@@ -30,12 +30,11 @@ class Incoming:
     plan: Plan = Plan.NEW
     held: Held | None = None  # the version that is current, when there is one
     beside: Held | None = None  # a version of just this file that is not
-    synced: Future[None] | None = None
     adopted: bool = False
 
     def discard(self) -> None:
         """Forget the bytes; waits for a sync thread that still holds the file."""
-        if self.synced is not None:
-            self.synced.exception()
+        if self.pen.synced is not None:
+            wait((self.pen.synced,))
         self.pen.discard()
         self.spool.discard()

@@ -24,8 +24,8 @@ class Naming:
         self._lock = threading.Lock()
         self._left = len(files) + 1
         for incoming in files:
-            assert incoming.synced is not None
-            incoming.synced.add_done_callback(self._synced)
+            assert incoming.pen.synced is not None
+            incoming.pen.synced.add_done_callback(self._synced)
         if not files:
             self._ended.set_result(None)
         elif self._is_last():
@@ -58,8 +58,8 @@ class Naming:
 
     def _name(self) -> None:
         for incoming in self._files:
-            assert incoming.synced is not None
-            incoming.synced.result()
+            assert incoming.pen.synced is not None
+            incoming.pen.synced.result()
         for incoming in self._files:
             if incoming.pen.staged is not None and not incoming.adopted:
                 self._volume.adopt(incoming.pen.staged, incoming.arrival.key)

@@ -1,9 +1,9 @@
 """Getting the bytes of one transfer to staging without stalling the loop.
 
-A small object is held in memory until it is complete. A larger one is written by the loop itself, because a write into
-the page cache costs less than a thread: until one write took longer than `slow_write_seconds`. From then on the volume
-counts as slow, a thread writes, and the transfer asks its sender to wait. A huge object is synced on the way, so that
-the last sync is short. Deliberately not here: syncs and names.
+A small object is held in memory until it is complete: the thread that syncs it makes its file. A larger one is written
+by the loop itself, because a write into the page cache costs less than a thread: until one write took longer than
+`slow_write_seconds`. From then on the volume counts as slow, a thread writes, and the transfer asks its sender to wait.
+A huge object is synced on the way, so that the last sync is short. Deliberately not here: when to sync, and names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 
 from sagittal.archive.local import LocalVolume, Staged
@@ -48,11 +48,12 @@ class Pen:
 
     __slots__ = (
         "_closed", "_error", "_gauge", "_held", "_inline", "_pending", "_pending_bytes", "_running", "_unsynced",
-        "staged",
+        "staged", "synced",
     )  # fmt: skip
 
     def __init__(self, gauge: Gauge) -> None:
         self.staged: Staged | None = None
+        self.synced: Future[None] | None = None
         self._gauge = gauge
         self._inline: list[bytes] = []
         self._held = 0
@@ -108,6 +109,19 @@ class Pen:
             self._inline.clear()
         return self.staged
 
+    @property
+    def is_held(self) -> bool:
+        """Everything is still in memory."""
+        return self._held >= 0
+
+    def sync(self, threads: ThreadPoolExecutor) -> None:
+        """Begin to sync the file, after `finish`; done once, however often it is asked for. See `synced`."""
+        if self.synced is None:
+            self.synced = threads.submit(self._sync)
+
+    def _sync(self) -> None:
+        self._gauge.volume.sync_file(self.settle().fd)
+
     def adopted(self) -> None:
         """The staging file got its name among the objects."""
         if self.staged is not None:
@@ -115,8 +129,11 @@ class Pen:
         self.staged = None
 
     def discard(self) -> None:
-        """Forget everything; a thread that is still writing does it when it ends."""
+        """Forget everything; a thread that is still writing or syncing does it when it ends."""
         self._closed = True
+        if self.synced is not None and not self.synced.done() and not self.synced.cancel():
+            self.synced.add_done_callback(lambda _: self.discard())
+            return
         self._inline.clear()
         if self._running is None and self.staged is not None:
             self._gauge.volume.discard(self.staged)

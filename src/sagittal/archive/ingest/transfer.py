@@ -86,8 +86,8 @@ class Transfer:
     """Write, then `commit` or `discard`; after an error only `discard`."""
 
     __slots__ = (
-        "_behind", "_digest", "_error", "_head", "_headed", "_header", "_ingest", "_pen", "_principal", "_promised",
-        "_reader", "_slice", "_source", "_spool", "_syntax_uid", "_warnings",
+        "_behind", "_digest", "_error", "_head", "_headed", "_header", "_ingest", "_is_begun", "_pen", "_principal",
+        "_promised", "_reader", "_slice", "_source", "_spool", "_syntax_uid", "_warnings",
     )  # fmt: skip
 
     def __init__(self, ingest: Ingest, principal: Principal, source: Source) -> None:
@@ -104,6 +104,7 @@ class Transfer:
         self._reader: Reader | None = None
         self._behind: bytes | memoryview = b""  # taken, but not read yet
         self._slice = _SLICE_BYTES
+        self._is_begun = False
         self._error: SagittalError | None = None
         self._warnings: tuple[str, ...] = ()
 
@@ -147,8 +148,6 @@ class Transfer:
 
     async def commit(self, expected_study_uid: str | None = None) -> Outcome:
         """Make the object durable and visible. Raises a SagittalError; then nothing of it remains."""
-        if self._behind:
-            await self._catch_up()
         if self._error is not None:
             raise self._error
         try:
@@ -211,6 +210,8 @@ class Transfer:
     def _take(self, data: bytes | memoryview) -> None:
         if self._behind:  # the rest of the head took all the time there was
             self._behind = b"".join((self._behind, data))
+        elif not self._is_begun and len(data) <= _HEAD_SLICE_BYTES:  # perhaps all of it: see `_finish`
+            self._behind = data = bytes(data)
         else:
             self._read(data, _TURN_SECONDS)
         self._digest.update(data)
@@ -220,6 +221,7 @@ class Transfer:
         """As far as the time goes; the rest is kept for `_catch_up`. Within a long value all is passed over at once."""
         reader = self._reader
         assert reader is not None
+        self._is_begun = True
         at, size, began = 0, len(data), perf_counter()
         while size - at > self._slice and not reader.passes_over(size - at):
             reader.feed(data[at : at + self._slice])
@@ -234,16 +236,20 @@ class Transfer:
         self._read(behind, seconds)
 
     async def _catch_up(self) -> None:
-        """Read on, a turn at a time. What is wrong with it, the next write or the commit says."""
+        """Read on. What is wrong with it, the next write or the commit says."""
+        try:
+            await self._read_on()
+        except SagittalError as error:
+            self._fail(error)
+        except BaseException:
+            self.discard()
+            raise
+
+    async def _read_on(self) -> None:
+        """A turn at a time."""
         while self._behind:
             await asyncio.sleep(0)
-            try:
-                self._read_behind(_TURN_SECONDS)
-            except SagittalError as error:
-                self._fail(error)
-            except BaseException:
-                self.discard()
-                raise
+            self._read_behind(_TURN_SECONDS)
 
     # The end
 
@@ -251,8 +257,11 @@ class Transfer:
         if self._head is not None:
             self._head.finish()
             self._end_head(self._head)
-            self._read_behind(math.inf)
         assert self._reader is not None
+        if self._pen.is_held and all(self._headed):  # complete but for the reading: that and the sync at once
+            self._ingest.committer.begin(self._pen)
+            self._read_behind(_TURN_SECONDS)
+        await self._read_on()
         parsed = self._reader.finish()
         if not parsed.size:
             raise Malformed("empty", "the data set is empty")
@@ -316,6 +325,8 @@ class Transfer:
 
     def _write_anew(self, arrival: Arrival) -> None:
         """The file with the right meta group before the data set; on a thread."""
+        if self._pen.synced is not None:
+            self._pen.synced.exception()
         before = self._pen.settle()
         pen, digest = Pen(self._ingest.gauge), hashlib.sha256()
         start = arrival.header_length
