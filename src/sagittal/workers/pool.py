@@ -1,8 +1,9 @@
 """The pool: hands each request to a worker process of its own for as long as it lasts.
 
 Nothing is started before the first request; after a while without any, everything is ended again. A worker that
-crashes, hangs or grows costs the one request it had a clear error, and is replaced. Deliberately not here: who waits
-(`turns`), what is asked of workers, and any use of threads.
+crashes, hangs or grows costs the one request it had a clear error, and is replaced. One that died idle costs nobody a
+request: what it did not read whole is given to another. Deliberately not here: who waits (`turns`), what is asked of
+workers, and any use of threads.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ from sagittal.workers.worker import Input
 log = logging.getLogger("sagittal.workers")
 
 
+class _NotBegun(WorkerLost):
+    """The process that this was given to ended before it began."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a call gave: the dict it told, and its bytes (a map of memory where there are many)."""
@@ -49,12 +54,15 @@ class _Worker:
         self.answer: asyncio.Future[Message] | None = None
 
     def readable(self) -> None:
+        lost: type[WorkerLost] = WorkerLost
         try:
             alive = self.incoming.read(self.sock)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as error:
             alive = False
+            if isinstance(error, ConnectionResetError):  # in place of the end: not all that we sent was read (unix(7))
+                lost = _NotBegun
         taken = self.incoming.take() if alive else None
         waiting = self.answer if self.answer is not None and not self.answer.done() else None
         if taken is not None and waiting is not None:
@@ -65,7 +73,7 @@ class _Worker:
         elif not alive:
             self.alive = False
             asyncio.get_running_loop().remove_reader(self.sock.fileno())
-            self.fail(WorkerLost())
+            self.fail(lost())
 
     def fail(self, error: SagittalError) -> None:
         """Its request gets an error in place of an answer, if it waits for one."""
@@ -116,29 +124,21 @@ class Pool:
 
         `background` is work that takes long and that nobody watches: it never has all workers. The descriptors of
         `inputs` must stay open until this returns. Raises what the call raised of the error tree, Busy when too many
-        wait, LimitExceeded when it takes longer than `seconds`, WorkerLost when its process died.
+        wait, LimitExceeded when it takes longer than `seconds`, WorkerLost when its process died at it.
         """
         if self._retiring is not None:
             self._retiring.cancel()
             self._retiring = None
         await self.turns.enter(background=background)
-        worker: _Worker | None = None
         try:
-            worker = self._ready() or await self._fresh()
-            self._busy.add(worker)
-            received = await self._asked(worker, call, inputs, arguments, seconds)
-        except BaseException as error:
-            if worker is not None:
-                self._lose(worker, call, error)
+            try:
+                received = await self._given(call, inputs, arguments, seconds)
+            except _NotBegun:
+                if self._closed:
+                    raise
+                received = await self._given(call, inputs, arguments, seconds)  # once: if it is to blame, it ends here
+        finally:
             self._leave(background=background)
-            raise
-        self._busy.discard(worker)
-        worker.requests += 1
-        if worker.requests >= self._limits.requests_max or self._closed:
-            worker.end()
-        else:
-            self._idle.append(worker)
-        self._leave(background=background)
         return _unpacked(received)
 
     async def close(self) -> None:
@@ -260,6 +260,24 @@ class Pool:
 
     # One request
 
+    async def _given(
+        self, call: str, inputs: Sequence[Input], arguments: dict[str, Any], seconds: float | None
+    ) -> Message:
+        worker = self._ready() or await self._fresh()
+        self._busy.add(worker)
+        try:
+            received = await self._asked(worker, call, inputs, arguments, seconds)
+        except BaseException as error:
+            self._lose(worker, call, error)
+            raise
+        self._busy.discard(worker)
+        worker.requests += 1
+        if worker.requests >= self._limits.requests_max or self._closed:
+            worker.end()
+        else:
+            self._idle.append(worker)
+        return received
+
     async def _asked(
         self, worker: _Worker, call: str, inputs: Sequence[Input], arguments: dict[str, Any], seconds: float | None
     ) -> Message:
@@ -279,7 +297,7 @@ class Pool:
             if sent < len(data):
                 await loop.sock_sendall(worker.sock, data[sent:])
         except OSError:
-            raise WorkerLost() from None
+            worker.fail(_NotBegun())
         limit = self._limits.seconds_max if seconds is None else seconds
         late = LimitExceeded(f"this took a worker more than {limit:g} seconds")
         timer = loop.call_later(limit, worker.fail, late)

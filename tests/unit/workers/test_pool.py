@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,6 +105,44 @@ def test_a_worker_that_dies_idle_is_replaced() -> None:
 
     first, second = pooled(use, workers=1)
     assert first != second
+
+
+@pytest.mark.parametrize("size", [1, 3 * MiB])  # in the socket whole, and not
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_what_an_idle_worker_did_not_read_is_given_to_another_once(size: int, deaths: int) -> None:
+    async def use(pool: Pool) -> Any:
+        first = await asyncio.gather(*(pool.run("calls:slow", pause=0.1) for _ in range(2)))
+        for answer in first:
+            os.kill(answer.told["pid"], signal.SIGSTOP)  # about to die: it takes what is sent, but reads nothing
+        asked = asyncio.create_task(pool.run("calls:told", text="x" * size))
+        killed: set[int] = set()
+        async with asyncio.timeout(10):
+            while len(killed) < deaths:
+                await asyncio.sleep(0.01)
+                for worker in pool._busy:
+                    if worker.pid not in killed and worker.answer is not None:
+                        killed.add(worker.pid)
+                        os.kill(worker.pid, signal.SIGKILL)
+        for answer in first:
+            if answer.told["pid"] not in killed:
+                os.kill(answer.told["pid"], signal.SIGCONT)
+        return (await asyncio.gather(asked, return_exceptions=True))[0], killed
+
+    answer, killed = pooled(use)
+    assert len(killed) == deaths
+    if deaths == 1:
+        assert len(answer.told["arguments"]["text"]) == size
+    else:
+        assert isinstance(answer, WorkerLost)
+
+
+def test_what_a_worker_died_of_is_given_to_no_other() -> None:
+    async def use(pool: Pool) -> int:
+        with pytest.raises(WorkerLost):
+            await pool.run("calls:crash")
+        return pool.lost
+
+    assert pooled(use) == 1
 
 
 def test_a_hang_is_ended() -> None:
