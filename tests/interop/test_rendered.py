@@ -10,24 +10,28 @@ import httpx
 import numpy as np
 import pytest
 from conftest import Served
-from interop.pictured import RAMP, STUDY, objects
+from interop.pictured import RAMP, STUDY, dataset, objects
 from PIL import Image
 from pypdf import PdfReader
+
+
+def store(client: httpx.Client, made: Any) -> None:
+    import pydicom
+
+    file = io.BytesIO()
+    pydicom.dcmwrite(file, made, enforce_file_format=True)
+    body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + file.getvalue() + b"\r\n--x--\r\n"
+    kind = 'multipart/related; type="application/dicom"; boundary=x'
+    assert client.post("/dicom-web/studies", content=body, headers={"content-type": kind}).status_code == 200
 
 
 @pytest.fixture(scope="module")
 def held(shared_server: Served) -> Iterator[dict[str, str]]:
     """The address of each object."""
-    import pydicom
-
     addresses = {}
     with httpx.Client(base_url=shared_server.http, timeout=60) as client:
         for name, made in objects().items():
-            file = io.BytesIO()
-            pydicom.dcmwrite(file, made, enforce_file_format=True)
-            body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + file.getvalue() + b"\r\n--x--\r\n"
-            kind = 'multipart/related; type="application/dicom"; boundary=x'
-            assert client.post("/dicom-web/studies", content=body, headers={"content-type": kind}).status_code == 200
+            store(client, made)
             addresses[name] = (
                 f"{shared_server.http}/dicom-web/studies/{STUDY}/series/{made.SeriesInstanceUID}"
                 f"/instances/{made.SOPInstanceUID}"
@@ -228,6 +232,29 @@ def test_a_study_is_a_part_each(held: dict[str, str]) -> None:
     for name in ("ct", "frames", "color", "segmentation", "labels"):
         assert f"Content-Location: {held[name]}/rendered".encode() in answer.content
     assert held["report"].encode() not in answer.content
+
+
+@pytest.mark.parametrize("name", ["ct", "frames"])
+@pytest.mark.parametrize("level", ["/series/", "/instances/", None])
+def test_no_part_is_a_video(held: dict[str, str], name: str, level: str | None) -> None:
+    address = held[name].partition(level)[0] if level else held[name]
+    refused = get(address + "/rendered", 'multipart/related; type="video/mp4"')
+    assert refused.status_code == 406
+    assert "is rendered as image/jpeg" in refused.json()["detail"]
+
+
+def test_documents_of_a_series_are_a_part_each(shared_server: Served) -> None:
+    texts = [b"%PDF-1.4 first\n", b"%PDF-1.4 second "]
+    with httpx.Client(base_url=shared_server.http, timeout=60) as client:
+        for number, text in enumerate(texts, 1):
+            made = dataset(number, "104.1", MIMETypeOfEncapsulatedDocument="application/pdf")
+            made.StudyInstanceUID, made.SOPInstanceUID = f"{STUDY}.7", f"{STUDY}.7.{number}"
+            made.EncapsulatedDocument, made.EncapsulatedDocumentLength = text + b"\0" * (len(text) % 2), len(text)
+            store(client, made)
+        answer = get(f"{shared_server.http}/dicom-web/studies/{STUDY}.7/rendered")
+    assert answer.status_code == 200
+    assert 'type="application/pdf"' in answer.headers["content-type"]
+    assert all(b"\r\n\r\n" + text + b"\r\n--" in answer.content for text in texts)
 
 
 def test_what_is_held_is_not_sent_again(held: dict[str, str]) -> None:

@@ -168,9 +168,10 @@ class Rendered:
     def _parts(
         self, request: Request, items: Sequence[Item], kind: Kind | None, wants: Asked | None = None
     ) -> Response:
-        """A part for each; what can't be rendered is left out, unless nothing can."""
+        """A part for each, none of which moves; what can't be rendered is left out, unless nothing can."""
         wants, principal = wants or asked(request), request.scope["principal"]
         types = kind.types if kind is not None else _types_of([kind_of(ref) for ref, _ in items])
+        types = tuple(each for each in types if not each.startswith("video/"))
         media_type, _ = choice(request, types, "several", self._limits.accept_ranges_max)
         framing = Framing(media_type)
         base = uri.addresses(request, self._house.settings)
@@ -179,11 +180,13 @@ class Rendered:
             made, problem = 0, NotFound("nothing here can be rendered")
             for ref, frame in items:
                 own = kind_of(ref)
-                if media_type not in own.types or (own.name == "video" and media_type == own.types[0]):
+                if media_type not in own.types:
                     continue
                 try:
                     if own.name in ("report", "waveform"):
                         body = await self._easel.document(principal, ref, media_type, {})
+                    elif own.name == "document":
+                        body = await self._easel.encapsulated(principal, ref)
                     else:
                         body = await self._easel.still(principal, ref, frame, media_type, wants)
                 except SagittalError as error:
