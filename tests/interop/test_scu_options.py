@@ -25,6 +25,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
+from sagittal.client import Archive
+
 IMAGES = [build(number, frames=3) for number in (1, 2)]
 
 
@@ -173,6 +175,31 @@ def test_single_objects_by_get(held: Served, way: str, tmp_path: Path) -> None:
     assert rows(sagittal("find", place, "-L", "image", *keys, *one, "-k", "SOPClassUID", "--json"))[0]["00080016"][
         "Value"
     ] == [CT]
+
+
+@pytest.mark.parametrize("way", ["dimse", "web", "directory"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["StudyInstanceUID=2.25.404"],
+        [f"StudyInstanceUID={IMAGES[0].study_uid}", "SeriesInstanceUID=2.25.404"],
+        ["PatientID=nobody"],
+    ],
+)
+def test_getting_what_there_is_none_of_is_no_failure(held: Served, way: str, keys: list[str], tmp_path: Path) -> None:
+    place = {"dimse": held.peer, "web": held.http, "directory": str(held.data)}[way]
+    words = [word for key in keys for word in ("-k", key)]
+    done = sagittal("get", place, *words, "-o", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [(row["status"], row["completed"], row["failed"]) for row in rows(done)] == [("0000", 0, 0)]
+    with Archive(place) as archive:
+        assert archive.get(tmp_path, keys=dict(key.split("=") for key in keys)) == []
+
+
+def test_a_url_without_services_has_failed(held: Served, tmp_path: Path) -> None:
+    done = sagittal("get", held.http + "/elsewhere", "-k", "StudyInstanceUID=2.25.404", "-o", tmp_path, "--json")
+    assert done.returncode == 1
+    assert [(row["status"], row["failed"]) for row in rows(done)] == [("0112", 1)]
 
 
 @pytest.mark.parametrize("command", ["echo", "find", "get"])

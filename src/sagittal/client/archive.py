@@ -92,13 +92,14 @@ class Archive:
     ) -> list[Path]:
         """Retrieve into the folder `out`; the files, named by SOP Instance UID.
 
-        By UIDs, or by any keys: what matches is looked up first. `Unanswered` when something could not be retrieved.
+        By UIDs, or by any keys: what matches is looked up first. No files of what there is none of; `Unanswered` when
+        something could not be retrieved.
         """
         wanted = keys_of({**(keys or {}), **more})
         files: list[Path] = []
         question = Question(level or level_of(wanted), wanted)
         outcome: Retrieved = self._run(self._remote.get(question, Path(out), lambda path, _uid: files.append(path)))
-        if not outcome.whole and outcome.comment != "no final response":
+        if not outcome.whole:
             raise Unanswered(f"{outcome.completed} came, {outcome.failed} failed: {outcome.comment}")
         return files
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from sagittal.client.keys import SERIES_UID, STUDY_UID, UIDS, Question, parameters
-from sagittal.client.outcome import Retrieved, Stored, Unanswered
+from sagittal.client.outcome import Absent, Retrieved, Stored, Unanswered
 from sagittal.client.place import Access, Url
 from sagittal.client.remote import Arrived, Remark, Sending, named
 from sagittal.client.storing.files import ObjectFile
@@ -31,6 +31,7 @@ _PLAIN = "*?,:"  # as they are in a query (RFC 3986 3.4); Orthanc doesn't know a
 _MORE = "additional results"  # PS3.18 8.3.4.4: how a server says that it cut its answer
 _UNREACHABLE = (httpx.TransportError, ssl.SSLError)  # TLS 1.3 tells what it thinks of our certificate only later
 _RESOURCES = {"study": "studies", "series": "series", "image": "instances"}
+_KEYWORDS = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID", "instances": "SOPInstanceUID"}
 
 
 @asynccontextmanager
@@ -113,11 +114,22 @@ class WebArchive:
     async def get(self, question: Question, out: Path, arrived: Arrived) -> Retrieved:
         from sagittal.client.parts import Objects
 
-        whole = Retrieved()
+        whole = Retrieved.nothing()
         for one in await named(self, question):
             for path in retrieve_paths(one):
-                whole.add(await self.retrieve(path, Objects(out, arrived), OBJECTS))
+                part = await self.retrieve(path, Objects(out, arrived), OBJECTS)
+                if part.status != Absent.dimse_status or not await self._finds_none(path):
+                    whole.add(part)
         return whole
+
+    async def _finds_none(self, path: str) -> bool:
+        """Whether a search does not know of a resource either: without services at a URL everything is 404 there."""
+        above, _, uid = path.rpartition("/")
+        pairs = [(_KEYWORDS[above.rpartition("/")[2]], uid)]
+        try:
+            return not [match async for match in self.search(above, pairs, limit=1)]
+        except Unanswered:
+            return False
 
     async def retrieve(self, path: str, sink: Sink, accept: str) -> Retrieved:
         """The parts of one resource."""
@@ -128,7 +140,7 @@ class WebArchive:
             async with self.asking("GET", path, headers={"accept": accept}) as response:
                 await read_parts(response, sink)
         except Unanswered as error:
-            outcome.status, outcome.comment, outcome.failed = 0x0110, error.text, 1
+            outcome.status, outcome.comment, outcome.failed = error.dimse_status, error.text, 1
         except (PeerError, BadRequest) as error:
             if not sink.count:
                 raise
@@ -194,4 +206,6 @@ def refuse(response: httpx.Response) -> NoReturn:
     if isinstance(told, Mapping):  # problem details (RFC 9457); Orthanc has a form of its own
         reason = str(told.get("detail") or told.get("Details") or told.get("Message") or reason)
     text = f"the server answered {response.status_code}: {reason}"
-    raise PeerRefused(text) if response.status_code in (401, 403, 405) or response.is_redirect else Unanswered(text)
+    if response.status_code in (401, 403, 405) or response.is_redirect:
+        raise PeerRefused(text)
+    raise Absent(text) if response.status_code in (404, 410) else Unanswered(text)

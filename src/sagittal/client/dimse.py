@@ -96,7 +96,7 @@ class DimseArchive:
                 self.remark(f"the peer does not do {what}")
 
     async def get(self, question: Question, out: Path, arrived: Arrived) -> Retrieved:
-        whole = Retrieved()
+        whole = Retrieved.nothing()
         for one in await named(self, question):
             whole.add(await self._get(one, out, arrived))
         return whole

@@ -15,6 +15,12 @@ class Unanswered(SagittalError):
     """The peer ended an operation with a failure."""
 
 
+class Absent(Unanswered):
+    """There is no such resource."""
+
+    dimse_status = 0x0112
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What became of one file: `status` is DIMSE's (four digits) or STOW-RS's failure reason; "" if never sent."""
@@ -46,6 +52,11 @@ class Retrieved:
     failed: int = 0
     failed_uids: list[str] = field(default_factory=list)
 
+    @classmethod
+    def nothing(cls) -> Retrieved:
+        """Of what there is none of: a success (PS3.4 C.4.3.1.4), as it is for a query. Others are added to it."""
+        return cls(0x0000, "")
+
     @property
     def whole(self) -> bool:
         """Whether everything that was asked for came."""
@@ -62,11 +73,11 @@ class Retrieved:
 
     def add(self, other: Retrieved) -> None:
         """The outcome of a further request counts with this one; the worse status stays."""
-        first = self.comment == "no final response"
         self.completed, self.warnings = self.completed + other.completed, self.warnings + other.warnings
         self.failed, self.failed_uids = self.failed + other.failed, self.failed_uids + other.failed_uids
-        if first or other.status not in (0x0000, self.status):
+        if other.status not in (0x0000, self.status):
             self.status, self.comment = other.status, other.comment
+        self.comment = self.comment or other.comment
 
     def row(self) -> dict[str, Any]:
         return {
