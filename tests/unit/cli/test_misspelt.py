@@ -14,6 +14,65 @@ LONG = "x" * 64  # a label has 63 characters at most
 
 
 @pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("find http://127.0.0.1:1 --tls", "--tls is for AET@host:port, not for an http URL"),
+        ("find https://127.0.0.1:1 --aet US", "--aet is for AET@host:port, not for an https URL"),
+        ("find http://127.0.0.1:1 --relational", "--relational is for AET@host:port"),
+        ("find http://127.0.0.1:1 --datetime", "--datetime is for AET@host:port"),
+        ("find http://127.0.0.1:1 --study-root", "--study-root is for AET@host:port"),
+        ("get http://127.0.0.1:1 -k PatientID=1 --patient-root", "--patient-root is for AET@host:port"),
+        ("get http://127.0.0.1:1 -k SOPInstanceUID=1.2 --relational", "--relational is for AET@host:port"),
+        ("store http://127.0.0.1:1 . --window 2", "--window is for AET@host:port"),
+        ("store http://127.0.0.1:1 . --syntax ImplicitVRLittleEndian", "--syntax is for AET@host:port"),
+        ("store http://127.0.0.1:1 . --propose CTImageStorage=1.2", "--propose is for AET@host:port"),
+        (
+            "qido http://127.0.0.1:1 --tls-ca a.pem",
+            "is for AET@host:port or an https URL, not for an http URL",
+        ),
+        ("stow http://127.0.0.1:1 . --tls-cert a.pem", "--tls-cert is for"),
+        ("wado http://127.0.0.1:1 studies --tls-key a.pem", "--tls-key is for"),
+        ("find A@127.0.0.1:1 --token secret", "--token is for a URL, not for AET@host:port"),
+        ("find A@127.0.0.1:1 --user a:b", "--user is for a URL, not for AET@host:port"),
+        ("find archive --user a:b", "--user is for a URL, not for a data directory"),
+        ("find archive --tls-ca a.pem", "--tls-ca is for AET@host:port or an https URL, not for a data directory"),
+    ],
+)
+def test_options_of_another_protocol(
+    options: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "archive").mkdir()
+    for name in ("a.pem", "archive/index.db"):
+        (tmp_path / name).touch()
+    with pytest.raises(SystemExit) as ended:
+        main(options.split(" "))
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "find A@127.0.0.1:1 --tls-ca a.pem --aet SAGITTAL",
+        "find https://127.0.0.1:1 --tls-ca a.pem --token secret",
+        "find http://127.0.0.1:1 --user a:b --fuzzy --timezone +0100 --timeout 5",
+        "get A@127.0.0.1:1 -k PatientID=1 --patient-root --relational",
+    ],
+)
+def test_options_of_the_protocol_are_taken(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also from the environment, which is not about this archive alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAGITTAL_TOKEN", "secret")
+    (tmp_path / "a.pem").touch()
+    with pytest.raises(SystemExit):
+        main(line.split(" "))
+    assert " is for " not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "echo A@a..b:104",

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from sagittal.cli.output import say
 from sagittal.client.outcome import Retrieved
-from sagittal.client.place import Access, parse_place, parse_url
-from sagittal.dimse.address import check_aet, parse_peer
+from sagittal.client.place import Access, Place, Url, parse_place, parse_url
+from sagittal.dimse.address import PeerAddress, check_aet, parse_peer
 from sagittal.errors import UsageError
 from sagittal.limits import NetLimits
 
@@ -34,6 +35,24 @@ _HTTP = (
     click.option("--user", metavar="NAME:PASSWORD", help="HTTP basic authentication [SAGITTAL_USER]."),
 )
 
+
+_PEER, _HTTPS_URL, _HTTP_URL, _DIRECTORY = "AET@host:port", "an https URL", "an http URL", "a data directory"
+
+
+class _Meant(NamedTuple):
+    """Parameters of commands, and what kinds of archive they say something of."""
+
+    parameters: tuple[str, ...]
+    kinds: tuple[str, ...]
+    told: str
+
+
+# Those that are not here say something of any. A store of anything but a directory is refused where it is opened.
+_MEANT = (
+    _Meant(("aet", "tls", "model", "relational", "combined", "window", "syntaxes", "proposed"), (_PEER,), _PEER),
+    _Meant(("tls_ca", "tls_cert", "tls_key"), (_PEER, _HTTPS_URL), f"{_PEER} or {_HTTPS_URL}"),
+    _Meant(("token", "user"), (_HTTPS_URL, _HTTP_URL), "a URL"),
+)
 
 _STORE = click.option("--store", default="", metavar="NAME", help="Store of a data directory [main].")
 
@@ -64,6 +83,7 @@ def _with(
 
     @wraps(command)
     def called(**given: Any) -> Any:
+        _check(given[name], given)
         return command(access=_access(given), **given)
 
     decorated: Any = called
@@ -71,6 +91,21 @@ def _with(
     for decorate in reversed((argument, *options)):
         decorated = decorate(decorated)
     return cast(F, decorated)  # a click decorator gives what it was given
+
+
+def _check(place: Place, given: dict[str, Any]) -> None:
+    """UsageError for an option that says nothing of this kind of archive: it would be passed over in silence."""
+    secure = _HTTPS_URL if str(place).startswith("https:") else _HTTP_URL
+    kind = _PEER if isinstance(place, PeerAddress) else secure if isinstance(place, Url) else _DIRECTORY
+    meant = {name: row for row in _MEANT if kind not in row.kinds for name in row.parameters}
+    context = click.get_current_context()
+    for option in context.command.params:
+        if option.name not in meant or context.get_parameter_source(option.name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = getattr(option, "flag_value", None)
+        if isinstance(value, str) and value != given[option.name]:
+            continue  # another one of those that give the same parameter
+        raise UsageError(f"{option.opts[-1]} is for {meant[option.name].told}, not for {kind}")
 
 
 def _access(given: dict[str, Any]) -> Access:
