@@ -124,10 +124,10 @@ async def _scanned(
     seconds = limits.query_seconds_max
     pairs = await readers.run(_fetch, statement, values, seconds)
     if len(pairs) > most:
-        raise LimitExceeded(
-            f"{_shown(prepared.scanned)} not indexed, and the other keys leave more than {most} instances to read "
-            "(limits.scan_instances_max); narrow the query by a UID, a patient, a date or an accession number, "
-            "or have it indexed ([index] attributes)"
+        raise LimitExceeded(  # the advice first: of an Error Comment 64 characters are left
+            f"narrow by a UID, patient or date: {_shown(prepared.scanned)} not indexed, and the other keys leave more "
+            f"than {most} instances to read (limits.scan_instances_max). An accession number narrows, too; or have it "
+            "indexed ([index] attributes)"
         )
     assert prepared.matcher is not None
     limit, offset = page

@@ -107,7 +107,8 @@ def decode_request(request: Request, levels: Sequence[str], limits: ReaderLimits
     elements = decode_identifier(request.identifier, syntax(request.context.transfer_syntax), limits)
     level = elements[LEVEL].text().upper() if LEVEL in elements else ""
     if level not in levels:
-        raise KeyMismatch(f"Query/Retrieve Level is {level[:16] or 'missing'}, not one of {' '.join(levels)}", LEVEL)
+        found = f"not {level[:16]}" if level else "which is missing"
+        raise KeyMismatch(f"want {', '.join(levels)} as Query/Retrieve Level, {found}", LEVEL)
     return elements, level
 
 

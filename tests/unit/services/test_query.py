@@ -66,6 +66,14 @@ def test_what_does_not_fit_the_level_is_a900(elements, offending):
     assert responses[0].extra["OffendingElement"] == [offending]
 
 
+@pytest.mark.parametrize("level", ["", "CORRUPTED_LEVELS"])
+def test_the_levels_that_there_are_fit_into_the_comment(level):
+    _, responses = found(Rows((), []), (LEVEL, "CS", level))
+    assert responses[0].comment.startswith("want STUDY, SERIES, IMAGE as Query/Retrieve Level, ")
+    _, responses = found_with(Rows((), []), request([(LEVEL, "CS", level)], abstract_syntax=PATIENT_ROOT_FIND))
+    assert responses[0].comment.startswith("want PATIENT, STUDY, SERIES, IMAGE as Query/Retrieve Level")
+
+
 def test_keys_without_value_below_the_level_are_let_pass():
     _, responses = found(Rows((STUDY,), []), (LEVEL, "CS", "STUDY"), (SERIES, "UI", ""))
     assert [r.status for r in responses] == [0x0000]

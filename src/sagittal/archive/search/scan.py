@@ -83,8 +83,8 @@ def _texts(
             continue
         if held > bytes_max:
             raise LimitExceeded(
-                f"an instance has more than {bytes_max} bytes of metadata (limits.scan_metadata_bytes_max); "
-                "narrow the query so that it is not among those that are read"
+                f"narrow the query: an instance that it reads has metadata of more than {bytes_max} bytes "
+                "(limits.scan_metadata_bytes_max)"
             )
         yield instance, text
 
