@@ -39,12 +39,14 @@ APART = {  # files that both renderers show otherwise than we do, and why
 LARGEST_BYTES = 40_000_000
 
 
-def ours(path: Path) -> tuple[Any, Frame] | None:
-    """The first frame without overlays; None for what is no image."""
+def ours(path: Path, *, square: bool = False) -> tuple[Any, Frame] | None:
+    """The first frame without overlays, its pixels made square or as they are; None for what is no image."""
     with path.open("rb") as file:
         try:
             image = object_in(Input(file.fileno(), 0, path.stat().st_size))
             frame = image.frame(1)
+            if not square:
+                frame.instance.recall("aspect", lambda: 1.0)
             return render(frame, Options(overlays=False))[0], frame
         except (NotFound, SagittalError) as error:
             assert isinstance(error, NotFound) or "ends inside" in error.text, f"{path.name}: {error}"
@@ -142,6 +144,23 @@ def test_looks_as_elsewhere(modality: str, taken: Taken, tmp_path: Path) -> None
     print(dict(counts))
     assert counts["dcmtk"] + counts["pydicom"] >= 1
     assert counts["none"] <= {"SM": 0, "OT": 8, "US": 3}.get(modality, 2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["US/dcm4che__US-RGB-8-esopecho", "US/healthcare-dicom-dicom__*.201235357587280", "dicomdir/**/98892001/CT2N/6293"],
+)
+def test_pixels_are_made_as_square_as_dcmtk_makes_them(name: str, tmp_path: Path) -> None:
+    (path,) = corpus_folder().glob(name)
+    made = ours(path, square=True)
+    assert made is not None
+    (rows, columns), shown = made[1].stored.shape[:2], made[0]
+    longer = ("+Sxv", str(columns)) if shown.shape[1] == columns else ("+Syv", str(rows))
+    command = [need("dcmj2pnm"), "-O", "+F", "1", "+on", *longer, str(path), str(tmp_path / "made.png")]
+    subprocess.run(command, check=True, capture_output=True)
+    other = np.asarray(Image.open(tmp_path / "made.png"))
+    assert shown.shape[:2] != (rows, columns)
+    assert np.abs(np.subtract(shown.shape[:2], other.shape[:2])).max() <= 1  # it cuts off what we round
 
 
 def test_the_same_dose_in_both_byte_orders() -> None:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from sagittal.pixels.images import Image
-from sagittal.pixels.rendering import geometry, regions
-from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, render
+from sagittal.pixels.rendering import regions
+from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, placed, render
 from sagittal.pixels.rendering.states import state_for
 
 _PLAIN = (255, 80, 80)  # of a segment that is not described
@@ -76,7 +76,7 @@ def _alone(image: Image, number: int, options: Options) -> Picture:
         color = colors.get(regions.segment_of(image.attributes, number), (255, 255, 255))
         segment = regions.Segment(color, _fraction(image, number))
     shown = np.round(segment.mask[..., None] * np.array(segment.color, float)).astype(np.uint8)
-    return shown if options.viewport is None else geometry.shown(shown, options.viewport)
+    return placed(shown, image.attributes, options)[0]
 
 
 def _fraction(segmentation: Image, number: int) -> regions.Mask:

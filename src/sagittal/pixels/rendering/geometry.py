@@ -1,6 +1,7 @@
 """Which part of an image a picture shows, how turned and how large (PS3.18 8.3.5.1.3, PS3.3 C.10.4, C.10.6).
 
-Deliberately not here: gray or color.
+Pictures have square pixels, so that what is round looks round: where those of an image are not (PS3.3 C.7.6.3.1.7)
+it is enlarged in the direction in which they are longer. Deliberately not here: gray or color.
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ from typing import Any
 import numpy as np
 
 from sagittal.errors import BadRequest, NotAcceptable
+from sagittal.pixels.rendering.attributes import Attributes, functional_groups
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]  # shape (rows, columns) or (rows, columns, 3)
 SIDE_MAX = 16_384  # pixels of a viewport, or of a displayed area that is larger than its image
 AREA_MAX = 1 << 26  # pixels of a displayed area that is larger than its image
+ASPECT_MAX = 16.0  # of pixels: more is no measurement
+_NEARLY_SQUARE = 0.01  # spacings are rounded; nobody sees such a difference, and pixels as they are are sharper
+_PIXEL_MEASURES = 0x00289110
+# The height and the width of a pixel: Pixel Spacing, Imager and Nominal Scanned Pixel Spacing, Pixel Aspect Ratio.
+_SHAPES = (0x00280030, 0x00181164, 0x00182010, 0x00280034)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,25 @@ class Area:
         return wide * times, high * times
 
 
+def aspect_of(instance: Attributes) -> float:
+    """How many times higher than wide the pixels of an image are, the same for all of its frames; 1.0 where it does
+    not say, nearly says, or says nonsense.
+    """
+    measures = functional_groups(instance, 1, _PIXEL_MEASURES)
+    shapes = (measures.numbers(tag) or instance.numbers(tag) for tag in _SHAPES)
+    aspect = next((shape[0] / shape[1] for shape in shapes if len(shape) == 2 and min(shape) > 0), 1.0)
+    return aspect if abs(aspect - 1) > _NEARLY_SQUARE and 1 / ASPECT_MAX <= aspect <= ASPECT_MAX else 1.0
+
+
+def whole(rows: int, columns: int, aspect: float) -> Area:
+    """The area of an image that nobody says otherwise of."""
+    area = Area(1, 1, columns, rows, aspect=aspect)
+    wider, higher = area.factors(0, magnified=False)
+    if max(columns * wider, rows * higher) > SIDE_MAX or columns * wider * rows * higher > AREA_MAX:
+        return Area(1, 1, columns, rows)
+    return area
+
+
 def cut(picture: Picture, area: Area) -> Picture:
     """The area of a picture; what lies outside the picture is black."""
     rows, columns = picture.shape[:2]
@@ -94,8 +120,10 @@ def viewport(text: str) -> Viewport:
     return Viewport(width, height, left or 0.0, top or 0.0, wide, high)
 
 
-def shown(picture: Picture, port: Viewport) -> Picture:
-    """The viewport's region of a picture, flipped as it asks, scaled to fit without changing its shape."""
+def shown(picture: Picture, port: Viewport, stretch: tuple[float, float] = (1.0, 1.0)) -> Picture:
+    """The viewport's region of a picture, flipped as it asks, scaled to fit without changing its shape: that of square
+    pixels after `stretch`, how much wider and higher it has to become for that.
+    """
     rows, columns = picture.shape[:2]
     wide = columns - port.left if port.region_width is None else port.region_width
     high = rows - port.top if port.region_height is None else port.region_height
@@ -108,12 +136,12 @@ def shown(picture: Picture, port: Viewport) -> Picture:
         region = region[:, ::-1]
     if high < 0:
         region = region[::-1]
-    return fitted(region, port.width, port.height)
+    return fitted(region, port.width, port.height, stretch)
 
 
-def fitted(picture: Picture, width: int, height: int) -> Picture:
+def fitted(picture: Picture, width: int, height: int, stretch: tuple[float, float] = (1.0, 1.0)) -> Picture:
     """Scaled to fit into width and height, its shape kept."""
-    rows, columns = picture.shape[:2]
+    columns, rows = picture.shape[1] * stretch[0], picture.shape[0] * stretch[1]
     factor = min(width / columns, height / rows)
     return scaled(picture, max(1, round(columns * factor)), max(1, round(rows * factor)))
 

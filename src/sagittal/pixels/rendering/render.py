@@ -18,7 +18,7 @@ from sagittal.pixels.rendering import color, geometry, grayscale, layers, overla
 from sagittal.pixels.rendering.annotations import Layer, Point
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.color import Profile
-from sagittal.pixels.rendering.geometry import Area, Viewport
+from sagittal.pixels.rendering.geometry import Viewport
 from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Voi, Window
 from sagittal.pixels.rendering.states import Shutter, State
 from sagittal.pixels.rendering.tables import palette_of
@@ -72,7 +72,7 @@ def render(
     shown = _covered(shown, frame, options, state)
     if over is not None:
         shown = over(shown)
-    shown, to_picture = _placed(shown, options, state)
+    shown, to_picture = placed(shown, frame.instance, options, state)
     return layers.drawn(shown, state.graphics, to_picture, state.layers, _corners(frame.instance, options)), profile
 
 
@@ -156,18 +156,27 @@ def _is_shutter(shutter: Shutter | None, group: int) -> bool:
     return shutter is not None and shutter.overlay_group == group
 
 
-def _placed(shown: Picture, options: Options, state: State) -> tuple[Picture, layers.Map]:
-    """Cut to the displayed area, turned, scaled to the viewport; and where a point of the image came to lie."""
+def placed(
+    shown: Picture, instance: Attributes, options: Options, state: State = AS_IT_IS
+) -> tuple[Picture, layers.Map]:
+    """Cut to the displayed area, turned, scaled to the viewport; and where a point of the image came to lie.
+
+    A viewport's region is one of the pixels of the image, or of the displayed area of a state.
+    """
     rows, columns = shown.shape[:2]
-    area = state.area or Area(1, 1, columns, rows)
+    aspect = instance.recall("aspect", lambda: geometry.aspect_of(instance))
+    area = state.area or geometry.whole(rows, columns, aspect)
     made = geometry.turned(geometry.cut(shown, area), state.rotation, state.flip)
     wider, higher = area.factors(state.rotation, magnified=options.viewport is None)
+    stretch = 1.0, 1.0
+    if options.viewport is not None and state.area is None:  # made square when it is scaled
+        stretch, wider, higher = (wider, higher), 1.0, 1.0
     height, width = max(1, round(made.shape[0] * higher)), max(1, round(made.shape[1] * wider))
     if max(height, width) > max(geometry.SIDE_MAX, rows, columns):
         raise NotAcceptable("the presentation state magnifies the image too much to be rendered")
     made = geometry.scaled(made, width, height)
     if options.viewport is not None:
-        made = geometry.shown(made, options.viewport)
+        made = geometry.shown(made, options.viewport, stretch)
     scale_x, scale_y, from_x, from_y = _scale(made, width, height, options.viewport)
 
     def to_picture(point: Point) -> Point:
