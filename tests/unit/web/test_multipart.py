@@ -176,3 +176,13 @@ def test_boundaries(text: str, boundary: str) -> None:
 def test_what_is_no_boundary(text: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         boundary_of(content_type(text), WebLimits())
+
+
+@pytest.mark.parametrize("step", [1, 100_000])
+@pytest.mark.parametrize(
+    "payload", [b"--b\nA: x\n\nDATA\n--b--\n", b"--b \nA: x\r\n\r\nDATA", b"--b\r\nA: x\n\r\nDATA", b"--b\r\n\nDATA"]
+)
+def test_bare_line_feeds_are_told(payload: bytes, step: int) -> None:
+    """They are no part of the content, or are they? A CR before a boundary could be either."""
+    with pytest.raises(BadRequest, match="LF alone"):
+        read(payload, step)

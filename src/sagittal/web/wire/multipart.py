@@ -3,8 +3,8 @@
 A payload is read in steps, each of which takes what it can of a chunk. Parts are handed on as memoryviews of the chunk
 that was fed and are never joined; what is held between two chunks is bounded, and content that only begins like a
 delimiter at the end of one needs no copy, as its bytes are known. Read more kindly than RFC 2046: a preamble may have
-bare line feeds, and a line that begins with the boundary and goes on is content. It does no I/O, and doesn't know
-what a part is.
+bare line feeds, and a line that begins with the boundary and goes on is content. Other lines end with CR and LF, or
+nobody could say whether a CR before the next boundary is content. It does no I/O, and doesn't know what a part is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # RFC 2046's bchars, and what clients send besides; CR, LF and the space at the end stay out.
 _BOUNDARY = re.compile(r"[!-~](?:[ -~]*[!-~])?\Z")
 _PADDING = re.compile(rb"[ \t]*")
+_BARE_LINE_FEED = "a line ends with LF alone, where CR and LF are needed (RFC 2046 5.1.1)"
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r]*)\r\n\Z")  # RFC 9110 5.1: a name is a token
 
 
@@ -119,7 +120,8 @@ class Reader:
         elif ending == b"\r" or (ending == b"-" and not self._padding):
             self._ending = ending
         elif self._padding or not self.count:
-            raise BadRequest("the multipart/related payload is malformed: a boundary, and more on its line")
+            why = _BARE_LINE_FEED if ending.startswith(b"\n") else "a boundary, and more on its line"
+            raise BadRequest(f"the multipart/related payload is malformed: {why}")
         else:
             return self._no_delimiter(at)
         return at + len(taken)
@@ -150,7 +152,8 @@ class Reader:
             return
         field = _FIELD.match(line)
         if field is None:
-            raise BadRequest("the multipart/related payload is malformed: a line that is no header of a part")
+            why = "a line that is no header of a part" if line.endswith(b"\r\n") else _BARE_LINE_FEED
+            raise BadRequest(f"the multipart/related payload is malformed: {why}")
         self._header_count += 1
         if self._header_count > self._limits.multipart_headers_max:
             raise LimitExceeded("too many headers in a part (limits.multipart_headers_max)")
