@@ -91,6 +91,11 @@ class Settings:
     assumed: Assumed = NOTHING_ASSUMED  # of objects that do not say it
     limits: Limits = field(default_factory=Limits)
 
+    @property
+    def wants_token(self) -> bool:
+        """Whether a bearer token has to be shown; one that is shown has to be known in any case."""
+        return bool(self.tokens()) or not self.loopback
+
     def aet_in(self, store: int) -> str:
         """The title under which what a store holds can be retrieved."""
         return self.aets.get(store, self.aet)

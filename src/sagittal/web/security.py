@@ -95,14 +95,13 @@ class Guard:
         raise NotAuthorized(f"a page of {origin[:80]!r} may not change anything here")
 
     def _principal(self, headers: dict[bytes, bytes]) -> Principal:
-        tokens = self._settings.tokens()
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() == b"bearer" and token.strip():
-            principal = tokens.get(hashlib.sha256(token.strip()).hexdigest())
+            principal = self._settings.tokens().get(hashlib.sha256(token.strip()).hexdigest())
             if principal is None:
                 raise NotAuthenticated("the bearer token is not known")
             return principal
-        if tokens or not self._settings.loopback:
+        if self._settings.wants_token:
             raise NotAuthenticated("a bearer token is needed: Authorization: Bearer …")
         from sagittal.archive.access import LOCAL
 

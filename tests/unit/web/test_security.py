@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from archived import asked
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.errors import NotAuthorized
@@ -200,3 +203,29 @@ def test_a_prefix_that_the_proxy_leaves(
     networks = (ip_network(trusted),) if trusted else ()
     web.settings = Settings(public_url=public_url, trusted_proxies=networks)
     assert web.request("GET", path, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(("tokens", "loopback"), [(False, True), (False, False), (True, True), (True, False)])
+def test_openapi_says_who_is_let_in(tmp_path: Path, tokens: bool, loopback: bool) -> None:
+    """As it is at the time: what its `security` lets pass is let pass, and nothing else."""
+    known = dict(TOKENS)
+
+    async def act(client: httpx.AsyncClient, _: Any) -> list[Any]:
+        told = (await client.get("/api/openapi.json", headers={"authorization": "Bearer sesame"})).json()
+        if not tokens:
+            known.clear()
+        told = [told, (await client.get("/api/openapi.json")).json()] if loopback and not tokens else [told]
+        return [*told, await client.get("/api/statistics")]
+
+    *told, bare = asked(tmp_path, [], act, Settings(tokens=lambda: known, loopback=loopback))
+    for document, is_open in zip(told, (False, True), strict=False):
+        assert (
+            document["components"]["securitySchemes"]["bearer"].items() >= {"type": "http", "scheme": "bearer"}.items()
+        )
+        assert document["security"] == [{"bearer": []}] + ([{}] if is_open else [])
+        for operation in (each for path in document["paths"].values() for each in path.values()):
+            assert "security" not in operation
+            assert operation["responses"].keys() >= {"401", "403"}
+            assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
+    assert bare.status_code == (200 if loopback and not tokens else 401)
+    assert ("www-authenticate" in bare.headers) == (bare.status_code == 401)

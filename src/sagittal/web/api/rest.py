@@ -29,7 +29,15 @@ from sagittal.web.ui.page import read_asset
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from sagittal.web.house import House
+    from sagittal.web.house import House, Settings
+
+
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "made by `sagittal config token add NAME`; until there is one, an archive on loopback wants none",
+}
+_CHALLENGE = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": 'Bearer realm="sagittal"'}}
 
 
 def create_api(house: House) -> FastAPI:
@@ -42,12 +50,12 @@ def create_api(house: House) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
         responses={
-            "default": {
-                "description": "Any error, as problem details (RFC 9457)",
-                "content": {PROBLEM_JSON: {"schema": Problem.model_json_schema()}},
-            }
+            401: _problems("No bearer token, or one that is not known") | {"headers": _CHALLENGE},
+            403: _problems("This principal may not do this, or a page of this origin or host name may not"),
+            "default": _problems("Any error, as problem details (RFC 9457)"),
         },
     )
+    _add_security(api, house.settings)
 
     async def refused(_: Request, error: Exception) -> Response:
         return problem(error)
@@ -73,6 +81,22 @@ def create_api(house: House) -> FastAPI:
     add_transcoding(api, house)
     _add_docs(api)
     return api
+
+
+def _problems(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {PROBLEM_JSON: {"schema": Problem.model_json_schema()}}}
+
+
+def _add_security(api: FastAPI, settings: Settings) -> None:
+    """Say of the whole document what `web.security` asks of every request, as it is now: tokens come and go."""
+    described = api.openapi
+
+    def document() -> dict[str, Any]:
+        made = described()
+        components = made.get("components", {}) | {"securitySchemes": {"bearer": _BEARER}}
+        return made | {"components": components, "security": [{"bearer": []}, *([] if settings.wants_token else [{}])]}
+
+    api.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it
 
 
 class _Failures:

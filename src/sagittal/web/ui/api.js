@@ -24,7 +24,8 @@ function shape(schema) {
 }
 
 document.getElementById("title").textContent = `${api.info.title} REST API`;
-document.getElementById("description").textContent = api.info.description;
+const { description } = api.components.securitySchemes.bearer;
+document.getElementById("description").textContent = `${api.info.description} Bearer token: ${description}.`;
 for (const [path, methods] of Object.entries(api.paths)) {
   for (const [method, operation] of Object.entries(methods)) {
     const section = make("section", undefined, document.getElementById("operations"));
@@ -43,6 +44,7 @@ for (const [path, methods] of Object.entries(api.paths)) {
     const body = operation.requestBody?.content?.["application/json"]?.schema;
     if (body) item("body", shape(body));
     for (const [status, response] of Object.entries(operation.responses)) {
+      if (status === "401" || status === "403") continue; // the same everywhere
       item(status, shape(response.content?.["application/json"]?.schema) || response.description);
     }
   }
