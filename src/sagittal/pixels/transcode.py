@@ -79,8 +79,11 @@ class Plan:
         if self.to_syntax == RECOMPRESSED:
             return jpeg_xl.from_jpeg(data)
         done = jpeg_xl.to_jpeg(data)
-        if streams.jpeg(done).process not in JPEGS[self.to_syntax]:
-            raise NotAcceptable(f"the JPEG that was recompressed is not of {syntax(self.to_syntax).name}")
+        process = streams.jpeg(done).process  # an object may be labelled with another; what is made of it may not
+        if process not in JPEGS[self.to_syntax]:
+            fit = [uid for uid, processes in JPEGS.items() if process in processes]
+            others = " or ".join(f"{syntax(uid).name} ({uid})" for uid in fit) or "another process"
+            raise NotAcceptable(f"the JPEG that was recompressed is not of {syntax(self.to_syntax).name}, but {others}")
         return done
 
     def error(self, before: bytes, after: bytes) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy
 import pytest
+from PIL import Image
 
 from sagittal.dicom.syntaxes import (
     DEFLATED_IMAGE_FRAME,
@@ -211,6 +213,17 @@ def test_a_recompressed_jpeg_comes_back_byte_for_byte(syntax_uid: str) -> None:
     assert smaller != jpeg and packed.target == there.target and not packed.loses
     assert packed.error(jpeg, smaller) == 0
     assert transcode.plan(packed.target, RECOMPRESSED, syntax_uid).frame(smaller) == jpeg
+
+
+def test_a_jpeg_comes_back_under_the_syntax_of_its_process() -> None:
+    """Whatever its label was (PS3.5 A.4.1): the refusal of another says which."""
+    made, progressive = io.BytesIO(), "1.2.840.10008.1.2.4.55"
+    Image.effect_noise((RGB.columns, RGB.rows), 50).convert("RGB").save(made, "JPEG", progressive=True)
+    jpeg = made.getvalue()
+    smaller = transcode.plan(RGB, JPEG_BASELINE, RECOMPRESSED).frame(jpeg)
+    with pytest.raises(NotAcceptable, match=rf"not of JPEG Baseline .*, but .*\({progressive}\)"):
+        transcode.plan(RGB, RECOMPRESSED, JPEG_BASELINE).frame(smaller)
+    assert transcode.plan(RGB, RECOMPRESSED, progressive).frame(smaller) == jpeg
 
 
 def test_what_jpeg_xl_cannot_recompress() -> None:
