@@ -8,13 +8,12 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.dimse.service import AssociationInfo, Context, Service
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.link import CLOSED, LOGGER, Link
-from sagittal.net.tls import alert_of, describe
+from sagittal.net.tls import describe, send_alert
 from sagittal.ul import negotiation
 from sagittal.ul.association import Association
 from sagittal.ul.negotiation import Agreed, Offer
@@ -97,7 +96,7 @@ class Acceptor(Link):
 
     async def _shake_hands(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
         why, seconds = "cut within the TLS handshake", self.limits.artim_seconds
-        spare = accepted.dup()  # the loop closes its own when a handshake fails, with the alert unsent
+        spare = accepted.dup()
         try:
             await self.loop.connect_accepted_socket(
                 lambda: self,
@@ -108,9 +107,7 @@ class Acceptor(Link):
             )
         except OSError as error:  # SSLError is one, and so is a handshake that takes too long
             why = f"the TLS handshake failed: {describe(error)}"
-            with suppress(OSError):
-                spare.send(alert_of(error))
-                spare.shutdown(socket.SHUT_WR)
+            send_alert(spare, error)
         finally:
             spare.close()
             self._handshake = None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -33,7 +34,7 @@ from sagittal.errors import PeerUnreachable, UsageError
 from sagittal.limits import NetLimits
 from sagittal.net.messages.invoking import Call
 from sagittal.net.requestor import Requestor
-from sagittal.net.tls import describe
+from sagittal.net.tls import describe, send_alert
 from sagittal.uid import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
 from sagittal.ul.negotiation import UNLIMITED
 from sagittal.ul.pdu import AssociateRQ, CommonExtended, ProposedContext, Role, UserIdentity, UserInformation
@@ -293,12 +294,10 @@ async def connect(
 async def _open(peer: Peer, request: AssociateRQ, limits: NetLimits, services: Sequence[Service]) -> Requestor:
     try:
         async with asyncio.timeout(limits.connect_seconds_max):
+            if peer.tls is not None:
+                return await _secured(peer, peer.tls, lambda: Requestor(request, limits, services))
             _, link = await asyncio.get_running_loop().create_connection(
-                lambda: Requestor(request, limits, services),
-                peer.host,
-                peer.port,
-                ssl=peer.tls,
-                server_hostname=peer.host if peer.tls is not None else None,
+                lambda: Requestor(request, limits, services), peer.host, peer.port
             )
     except TimeoutError:
         raise PeerUnreachable(f"{peer}: no connection within {limits.connect_seconds_max:g} s") from None
@@ -307,6 +306,39 @@ async def _open(peer: Peer, request: AssociateRQ, limits: NetLimits, services: S
     except OSError as error:
         raise PeerUnreachable(f"{peer}: {_why(error)}") from None
     return link
+
+
+async def _secured(peer: Peer, tls: ssl.SSLContext, make: Callable[[], Requestor]) -> Requestor:
+    """The connection after the TLS handshake; a peer that is refused is told so."""
+    loop = asyncio.get_running_loop()
+    connected = await _connected(peer)
+    with connected.dup() as spare:
+        try:
+            _, link = await loop.create_connection(make, sock=connected, ssl=tls, server_hostname=peer.host)
+        except OSError as error:
+            send_alert(spare, error)
+            raise
+    return link
+
+
+async def _connected(peer: Peer) -> socket.socket:
+    """A connection to the first of a host's addresses that takes it."""
+    loop = asyncio.get_running_loop()
+    problem = OSError("the host has no address")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM):
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        try:
+            await loop.sock_connect(made, address)
+        except OSError as error:
+            problem = error
+            made.close()
+        except BaseException:
+            made.close()
+            raise
+        else:
+            return made
+    raise problem
 
 
 def _why(error: OSError) -> str:

@@ -5,7 +5,9 @@ Cipher suites are OpenSSL's defaults for these versions. Files are read here, on
 
 from __future__ import annotations
 
+import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,11 +28,11 @@ class _Session(ssl.SSLObject):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
-            error.alert = self.outgoing.read()  # type: ignore[attr-defined]  # for `alert_of`
+            error.alert = self.outgoing.read()  # type: ignore[attr-defined]  # for `send_alert`
             raise
 
 
-class _ListenerContext(ssl.SSLContext):
+class _Context(ssl.SSLContext):
     """Makes such sessions."""
 
     sslobject_class = _Session
@@ -42,9 +44,13 @@ class _ListenerContext(ssl.SSLContext):
         return session
 
 
-def alert_of(error: OSError) -> bytes:
-    """What the peer has to be told of a handshake that failed (RFC 8446 6.2), so that its log says why too."""
-    return getattr(error, "alert", b"")
+def send_alert(connection: socket.socket, error: OSError) -> None:
+    """Tell the peer of a handshake that failed (RFC 8446 6.2), so that its log says why too. `connection`: a duplicate
+    of the event loop's, which the loop closes with the alert unsent.
+    """
+    with suppress(OSError):
+        connection.send(getattr(error, "alert", b""))
+        connection.shutdown(socket.SHUT_WR)
 
 
 def describe(error: OSError) -> str:
@@ -61,7 +67,7 @@ def server_context(
     """For a listener. If clients show certificates, `ca` holds the authorities those must come from."""
     if client != "none" and ca is None:
         raise UsageError("client certificates can't be checked without the certificates of their authorities")
-    context = _ListenerContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _load_chain(context, certificate, key)
     if ca is not None:
@@ -75,7 +81,7 @@ def client_context(
     *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None, verify: bool = True
 ) -> ssl.SSLContext:
     """For a requestor: `ca` (None: the system's authorities) must have signed for the peer's host name."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
         context.check_hostname = False

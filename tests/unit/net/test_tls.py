@@ -223,6 +223,29 @@ def test_a_peer_is_told_why_the_handshake_failed(
     assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in caplog.text
 
 
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@pytest.mark.parametrize(
+    ("host", "known", "told"), [("127.0.0.1", False, "UNKNOWN_CA"), ("localhost", True, "BAD_CERTIFICATE")]
+)
+def test_a_peer_is_told_why_its_certificate_is_refused(
+    certificates: Path, version: str, host: str, known: bool, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its authority is not known, or the name is another."""
+    tls = server_context(certificates / "cert.pem", certificates / "key.pem")
+    context = client_context(ca=certificates / "cert.pem" if known else None)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+
+    async def test() -> None:
+        async with serving(tls=tls) as server:
+            with pytest.raises(PeerUnreachable, match=r"(?i)self.signed|mismatch"):
+                await connect(Peer("SAGITTAL", host, server.port, context), "CLIENT", ALL)
+            await until(lambda: server.connections == 0)
+
+    with caplog.at_level(logging.WARNING, "sagittal.net"):
+        run(test)
+    assert f"ALERT_{told}" in caplog.text
+
+
 @pytest.mark.parametrize("gone", [b"", b"\x16\x03\x01"])
 def test_the_log_says_why_also_where_the_system_does_not(
     certificates: Path, gone: bytes, caplog: pytest.LogCaptureFixture
