@@ -45,6 +45,7 @@ class NetLimits:
     receive_buffer_bytes: int = 256 * KiB  # one socket read
     command_set_bytes_max: int = 16 * KiB
     identifier_bytes_max: int = 1 * MiB  # C-FIND, C-MOVE, C-GET keys
+    failed_list_bytes_max: int = 64 * MiB  # UIDs that a retrieval failed for, beyond that; a million
     associations_max: int = 500
     connections_unassociated_max: int = 2_500  # silent sockets; 2,000 must not lock anybody out
     connections_per_address_max: int = 2_500

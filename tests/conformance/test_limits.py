@@ -45,6 +45,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "net.receive_buffer_bytes": (f"{TIMES}::test_receive_buffer_bytes",),
     "net.command_set_bytes_max": (f"{NET}::test_command_set_bytes_max",),
     "net.identifier_bytes_max": (f"{NET}::test_identifier_bytes_max",),
+    "net.failed_list_bytes_max": ("unit/net/test_client.py::test_failed_list_bytes_max",),
     "net.associations_max": (f"{NET}::test_associations_max",),
     "net.connections_unassociated_max": (f"{NET}::test_connections_unassociated_max",),
     "net.connections_per_address_max": (f"{NET}::test_connections_per_address_max",),

@@ -142,6 +142,28 @@ def test_get_takes_what_the_peer_sends_meanwhile() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("more", [-1, 0, 1])
+@pytest.mark.parametrize(("failed", "room"), [(0, 0), (4, 260), (20, 1000), (0xFFFF, 1000)])
+def test_failed_list_bytes_max(failed: int, room: int, more: int) -> None:
+    """As long as what is told of has failed: the list of a large study has megabytes. 65,535 may be any number."""
+
+    async def get(_: Request) -> AsyncIterator[Response]:
+        yield Response(0xA702, bytes(100 + room + more), extra={"NumberOfFailedSuboperations": failed})
+
+    async def test() -> None:
+        limits = {"identifier_bytes_max": 100, "failed_list_bytes_max": 1000}
+        contexts = [(STUDY_GET, [EXPLICIT_LE])]
+        async with serving(services(get=get)) as server, await opened(server, contexts, **limits) as association:
+            if more > 0:
+                with pytest.raises(PeerError, match=f"more than {100 + room} bytes"):
+                    assert [each async for each in association.get(STUDY_GET, b"keys", Store())]
+            else:
+                (answer,) = [each async for each in association.get(STUDY_GET, b"keys", Store())]
+                assert len(answer.data_set or b"") == 100 + room + more
+
+    run(test)
+
+
 def test_no_context() -> None:
     async def test() -> None:
         async with serving() as server, await opened(server, [(VERIFICATION, [EXPLICIT_LE])]) as association:

@@ -34,6 +34,7 @@ from sagittal.net.messages.sending import Sender, at_once
 
 RESPONSES_HELD_MAX = 1000  # responses nobody has taken yet; then the peer isn't read from
 CANCELLABLE = frozenset({C_FIND_RQ, C_GET_RQ, C_MOVE_RQ})
+_COUNT_MAX, _UID_BYTES = 0xFFFF, 65  # the second with the backslash before the next
 _BASE = {"CommandField", "MessageIDBeingRespondedTo", "CommandDataSetType", "Status", "ErrorComment"}
 
 
@@ -131,7 +132,7 @@ class Invoker:
 
     def data(self, fragments: Sequence[memoryview], last: bool) -> None:
         """Fragments of a response's data set."""
-        limit = self._link.limits.identifier_bytes_max
+        limit = self._most()
         for fragment in fragments:
             if len(self._held) + len(fragment) > limit:
                 raise InvalidCommand(f"a response's data set of more than {limit} bytes")
@@ -139,6 +140,15 @@ class Invoker:
         if last and self._arrived is not None:
             arrived, self._arrived = self._arrived, None
             self._finish(arrived, bytes(self._held))
+
+    def _most(self) -> int:
+        """Bytes that the data set of the response may have: with a UID for each sub-operation that failed, as many as
+        its command says. The count ends at 65,535 (US), the list does not.
+        """
+        limits, command = self._link.limits, self._arrived.command if self._arrived else {}
+        count = command.get("NumberOfFailedSuboperations", 0)
+        listed = limits.failed_list_bytes_max if count == _COUNT_MAX else count * _UID_BYTES
+        return limits.identifier_bytes_max + min(listed, limits.failed_list_bytes_max)
 
     def _finish(self, arrived: Arrived, data_set: bytes | None) -> None:
         command = arrived.command
