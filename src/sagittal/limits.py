@@ -117,6 +117,7 @@ class ArchiveLimits:
     query_seconds_max: float = 10.0  # a query that no index answers holds a reader thread so long at the most
     scan_instances_max: int = 25_000  # whose metadata one query may read, for keys that no index answers: a second
     scan_metadata_bytes_max: int = 16 * MiB  # parsed for one instance of them; a thousand frames have some 8 MiB
+    discrepancies_bytes_max: int = 4 * MiB  # of a study whose rows are made anew: 10,000; more stay as they are listed
     free_bytes_min: int = 256 * MiB  # refuse before full
     transcoded_max: int = 64  # objects at once in another syntax for peers and clients, a file each while it is sent
     delete_grace_seconds: int = 30 * 86_400

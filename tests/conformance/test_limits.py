@@ -107,6 +107,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.query_seconds_max": (f"{QUERY}::test_query_seconds_max", f"{QUERY}::test_the_time_budget"),
     "archive.scan_instances_max": ("unit/archive/test_search.py::test_the_budget_of_instances",),
     "archive.scan_metadata_bytes_max": ("unit/archive/test_search.py::test_the_budget_of_metadata",),
+    "archive.discrepancies_bytes_max": ("unit/archive/test_discrepancies.py::test_discrepancies_bytes_max",),
     "archive.free_bytes_min": (f"{ENGINE}::test_free_bytes_min",),
     "archive.transcoded_max": ("unit/archive/test_transcoding.py::test_so_many_at_once",),
     "archive.delete_grace_seconds": (f"{ENGINE}::test_delete_grace_seconds",),

@@ -16,7 +16,7 @@ from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.index import READER_VERSION
 from sagittal.archive.index.arrival import SERIES_COLUMNS, STUDY_COLUMNS
-from sagittal.archive.index.upkeep import anew, stale
+from sagittal.archive.index.upkeep import anew, discrepancies, stale
 from sagittal.archive.upkeep import rereading
 from sagittal.archive.upkeep.tasks import reindex
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE, RLE_LOSSLESS
@@ -172,11 +172,15 @@ async def bring_up(path: Path, *more: Any) -> None:
         await until_current(archive)
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 500])
 @pytest.mark.parametrize(
     "corrected", [{}, {"StudyDescription": "right"}, {"StudyDescription": "right", "PatientName": "Roe"}]
 )
-def test_patients_studies_and_series_are_made_anew(tmp_path: Path, corrected: dict[str, str]) -> None:
-    """As at ingest: the first that says something, and corrections on top of it."""
+def test_patients_studies_and_series_are_made_anew(
+    tmp_path: Path, corrected: dict[str, str], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at ingest: the first that says something, and corrections on top of it. However few at a time are listed."""
+    monkeypatch.setattr(discrepancies, "_AT_ONCE", at_once)
     path = tmp_path / "a"
     before = filled_with_studies(path, **corrected)
     (_, referring), (_, _) = [(row[1], row[12]) for row in before[2]]
@@ -200,7 +204,7 @@ def test_a_study_that_was_not_finished_is_done_after_a_restart(tmp_path: Path, m
     grow_old_above(path)
     put, ended = anew.put, []
 
-    def dies(*arguments: Any) -> bool:
+    def dies(*arguments: Any, **_: Any) -> bool:
         ended.append(arguments)
         raise StorageUnavailable("the disk is full")
 

@@ -1,9 +1,9 @@
 """Reading objects again whose rows were made by an older reader, while serving: metadata, frame index, columns.
 
 One study after the other, and of each one object after the other, in the order of their ids, a short while at a time
-on a reader thread. An object's new rows are committed together, and those of its study, patient and series with the
-last one, so that it goes on after a restart. What can't be read any more keeps its rows (`scrub` tells why), and so
-does its study.
+on a reader thread. An object's new rows are committed together, and those of the last one after those of its study,
+patient and series and what is listed of them, so that it goes on after a restart. What can't be read any more keeps its
+rows (`scrub` tells why), and so does its study.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sagittal.archive.index.arrival import WANTED, columns_of
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.attributes import Attributes
 from sagittal.archive.index.upkeep import anew, stale
+from sagittal.archive.index.upkeep.discrepancies import Cursor
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.upkeep.attributes import index_attributes
 from sagittal.dicom.reader import Reader
@@ -89,10 +90,10 @@ class _Renewal:
     async def _study(self, found: stale.Stale, study: int) -> bool:
         """Read every object of a study again; False when one of them can't be.
 
-        The rows of `found` are committed last, together with those of the study: while there is one of an older reader,
-        a study is not done.
+        The rows of `found` are committed last, after those of the study: while there is one of an older reader, a study
+        is not done.
         """
-        said, last = anew.Said(study), None
+        said, last = anew.Said(study, self._limits.archive.discrepancies_bytes_max), None
         while study not in self._incomplete:
             for instance in await self._readers.run(anew.instances_after, study, said.last):
                 one = await self._readers.run(stale.one, instance)
@@ -108,15 +109,26 @@ class _Renewal:
                 elif not one.is_current:
                     self._renewed += await self._act(partial(stale.renew, instance=instance, told=told))
             else:
-                if await self._act(partial(self._conclude, said=said, instance=found.id, told=last)):
+                if await self._put(said) and await self._act(
+                    partial(self._end, said=said, instance=found.id, told=last)
+                ):
                     return True
         return False
 
-    def _conclude(
-        self, connection: sqlite3.Connection, said: anew.Said, instance: int, told: stale.Renewed | None
-    ) -> bool:
+    async def _put(self, said: anew.Said) -> bool:
+        """The rows of a study and what is listed about them; False when it has objects that were not read yet."""
+        if not await self._act(partial(anew.put, said=said, at=time.time_ns() // 1000)):
+            return False
+        if said.room < 0:
+            log.warning("the discrepancies of a study stay as they are: limits.archive.discrepancies_bytes_max")
+        listed, cursor = await self._readers.run(anew.places, said), Cursor()
+        while listed and cursor is not None:
+            cursor = await self._act(partial(anew.put_some, said=said, listed=listed, cursor=cursor))
+        return True
+
+    def _end(self, connection: sqlite3.Connection, said: anew.Said, instance: int, told: stale.Renewed | None) -> bool:
         """On the committer's thread; False when the study has objects that were not read yet."""
-        if not anew.put(connection, said, time.time_ns() // 1000):
+        if not anew.is_whole(connection, said):
             return False
         self._renewed += told is not None and stale.renew(connection, instance, told)
         return True

@@ -24,7 +24,7 @@ from sagittal.archive.index.arrival import (
 )
 from sagittal.archive.index.hierarchy import recount
 from sagittal.archive.index.upkeep import discrepancies
-from sagittal.archive.index.upkeep.discrepancies import Claim, Lost
+from sagittal.archive.index.upkeep.discrepancies import Claim, Cursor, Lost, Place
 from sagittal.archive.index.upkeep.stale import Stale
 
 _OF_STUDY = f"FROM instance WHERE series IN (SELECT id FROM series WHERE study = ?) AND id > ? AND state <> {PURGING}"
@@ -36,15 +36,17 @@ _PATIENT = (
     f"SELECT {', '.join('patient.' + column for column in PATIENT_COLUMNS.values())} FROM study "
     "JOIN patient ON patient.id = study.patient WHERE study.id = ?"
 )
+_CLAIM_BYTES = 400  # what a claim takes beside its value
 _IDENTIFIER = frozenset((PATIENT_ID, ISSUER_OF_PATIENT_ID))
 _FROM_NODES = frozenset((ISSUER_OF_PATIENT_ID, TIMEZONE_OFFSET_FROM_UTC))
 
 
 class Said:
-    """What the objects of a study say, added in the order of their ids."""
+    """What the objects of a study say, added in the order of their ids; what lost, as far as there is room for it."""
 
-    def __init__(self, study: int) -> None:
+    def __init__(self, study: int, lost_bytes_max: int) -> None:
         self.study = study
+        self.room = lost_bytes_max  # less than none: what lost is not known
         self.last = 0  # the instance that was added last
         self.values: dict[int, str] = {}  # of the study: tag -> the first that is not empty
         self.series: dict[int, dict[int, str]] = {}
@@ -63,11 +65,19 @@ class Said:
             for tag in tags:
                 if (value := values.get(tag, "")) and kept.setdefault(tag, value) != value:
                     claim = Claim(level if tag not in PATIENT_COLUMNS else "patient", parent, tag, value)
-                    lost = self.lost.setdefault(claim, Lost(kept[tag], found.id, found.received_at, 0))
-                    lost.number_of_instances += not found.is_original  # what was made of it counts
+                    self._claim(claim, kept[tag], found)
         if not self.patient and self.values.get(PATIENT_ID):
             self.patient = {tag: value for tag, value in self.values.items() if tag in PATIENT_COLUMNS}
             self.named_by = found.id, found.received_at
+
+    def _claim(self, claim: Claim, kept: str, found: Stale) -> None:
+        if claim not in self.lost:
+            self.room -= len(claim.value) + _CLAIM_BYTES
+        if self.room < 0:
+            self.lost.clear()
+            return
+        lost = self.lost.setdefault(claim, Lost(kept, found.id, found.received_at, 0))
+        lost.number_of_instances += not found.is_original  # what was made of it counts
 
 
 class _Place(NamedTuple):
@@ -85,9 +95,14 @@ def instances_after(connection: sqlite3.Connection, study: int, instance: int) -
     return [id for (id,) in connection.execute(_AFTER, (study, instance))]
 
 
+def is_whole(connection: sqlite3.Connection, said: Said) -> bool:
+    """Whether a study has no more objects than were added."""
+    return connection.execute(_MORE, (said.study, said.last)).fetchone() is None
+
+
 def put(connection: sqlite3.Connection, said: Said, at: int) -> bool:
     """Bring the rows of a study, its patient and its series to what was said; False when it has more objects."""
-    if connection.execute(_MORE, (said.study, said.last)).fetchone() is not None:
+    if not is_whole(connection, said):
         return False
     found = connection.execute(_STUDY, (said.study,)).fetchone()
     if found is None:
@@ -107,24 +122,29 @@ def put(connection: sqlite3.Connection, said: Said, at: int) -> bool:
             )
     if changed:
         recount(connection, said.study, at)  # the modalities may be others
-    _list(connection, store, study_uid, said)
     return True
 
 
-def _list(connection: sqlite3.Connection, store: int, study_uid: str, said: Said) -> None:
-    """The discrepancies of what is not corrected."""
+def places(connection: sqlite3.Connection, said: Said) -> list[Place]:
+    """After `put`: the discrepancies of what is not corrected, wherever there can be any. None: they stay."""
+    found = connection.execute(_STUDY, (said.study,)).fetchone()
+    if found is None or said.room < 0:
+        return []
+    store, study_uid, *_ = found
     corrected = corrections.in_force(connection, store, study_uid)
-    places = {("series", id): uid for id, uid, *_ in connection.execute(_SERIES, (said.study,))}
-    places |= {("patient", said.study): "", ("study", said.study): ""}
-    found = said.lost | _against_patient(connection, said, corrected.get("", {}))
-    stands = {
-        claim: lost
-        for claim, lost in found.items()
-        if lost.number_of_instances
-        and (uid := places.get(claim[:2])) is not None
-        and claim.tag not in corrected.get(uid, {})
-    }
-    discrepancies.put(connection, store, said.study, stands)
+    uids = {("series", id): uid for id, uid, *_ in connection.execute(_SERIES, (said.study,))}
+    uids |= {("patient", said.study): "", ("study", said.study): ""}
+    stands: dict[tuple[str, int], list[tuple[Claim, Lost]]] = {place: [] for place in uids}
+    for claim, lost in sorted((said.lost | _against_patient(connection, said, corrected.get("", {}))).items()):
+        uid = uids.get(claim[:2])
+        if lost.number_of_instances and uid is not None and claim.tag not in corrected.get(uid, {}):
+            stands[claim[:2]].append((claim, lost))
+    return [Place(store, *place, each) for place, each in stands.items()]
+
+
+def put_some(connection: sqlite3.Connection, said: Said, listed: Sequence[Place], cursor: Cursor) -> Cursor | None:
+    """Some of the list; None at the end of it, or when the study has more objects: `is_whole` has to be asked then."""
+    return discrepancies.put_some(connection, listed, cursor) if is_whole(connection, said) else None
 
 
 def _against_patient(connection: sqlite3.Connection, said: Said, corrected: Mapping[int, str]) -> dict[Claim, Lost]:

@@ -1,13 +1,14 @@
 """Discrepancies, values that lost against the one that came first: the list of them, and those of a study found anew.
 
-Deliberately not here: which value wins (`anew`, and `hierarchy` at ingest).
+A study may have as many as there are attributes in its objects: they are put some at a time, so that what is received
+meanwhile need not wait for them. Deliberately not here: which value wins (`anew`, and `hierarchy` at ingest).
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,15 +23,18 @@ DISCREPANCIES = (
     "LEFT JOIN instance ON instance.id = d.instance "
     "WHERE d.store = ? AND (? = '' OR study.study_instance_uid = ?) ORDER BY d.id DESC LIMIT ?"
 )
+_AT_ONCE = 500  # rows of one transaction: some 5 ms
 _LISTED = (
-    "SELECT level, parent, tag, value, id FROM discrepancy WHERE store = ?1 AND (level IN ('patient', 'study') "
-    "AND parent = ?2 OR level = 'series' AND parent IN (SELECT id FROM series WHERE study = ?2))"
+    "SELECT tag, value, id FROM discrepancy WHERE store = ? AND level = ? AND parent = ? AND (tag, value) > (?, ?) "
+    "ORDER BY tag, value LIMIT ?"
 )
-# Of what was transcoded since, it is told of what it became.
+# Of what was transcoded since, it is told of what it became; of what was deleted meanwhile, nothing.
 _PUT = (
     "INSERT INTO discrepancy (store, level, parent, tag, value, kept, instance, number_of_instances, at) "
-    "VALUES (?1,?2,?3,?4,?5,?6, coalesce((SELECT min(alias.instance) FROM alias JOIN instance original "
-    "ON original.store = alias.store AND original.digest = alias.digest WHERE original.id = ?7), ?7), ?8,?9) "
+    "SELECT ?1,?2,?3,?4,?5,?6, coalesce((SELECT min(alias.instance) FROM alias JOIN instance original "
+    "ON original.store = alias.store AND original.digest = alias.digest WHERE original.id = ?7), ?7), ?8,?9 "
+    "WHERE EXISTS (SELECT 1 FROM series WHERE ?2 = 'series' AND id = ?3 "
+    "UNION ALL SELECT 1 FROM study WHERE ?2 <> 'series' AND id = ?3) "
     "ON CONFLICT (store, level, parent, tag, value) DO UPDATE SET kept = excluded.kept, "
     "instance = excluded.instance, number_of_instances = excluded.number_of_instances, at = excluded.at"
 )
@@ -71,15 +75,49 @@ class Lost:
     number_of_instances: int = 1
 
 
-def put(connection: sqlite3.Connection, store: int, study: int, found: Mapping[Claim, Lost]) -> None:
-    """Let those of a study be what was found. What was listed before keeps its place in the list."""
-    listed = {Claim(*claim): id for *claim, id in connection.execute(_LISTED, (store, study))}
-    gone = [(id,) for claim, id in listed.items() if claim not in found]
-    connection.executemany("DELETE FROM discrepancy WHERE id = ?", gone)
-    connection.executemany(
-        _PUT,
-        ((store, *claim, lost.kept, lost.instance, lost.number_of_instances, lost.at) for claim, lost in found.items()),
-    )
+class Place(NamedTuple):
+    """A row that values lost against, and all that did, in the order of tags and values."""
+
+    store: int
+    level: str
+    parent: int
+    found: Sequence[tuple[Claim, Lost]]
+
+
+class Cursor(NamedTuple):
+    """How far a list is: the place, and in there how many were put, and the tag and value behind which it goes on."""
+
+    place: int = 0
+    put: int = 0
+    after: tuple[int, str] = (-1, "")
+
+
+def put_some(connection: sqlite3.Connection, places: Sequence[Place], cursor: Cursor) -> Cursor | None:
+    """Let some of those of a study be what was found; where to go on, None at the end.
+
+    What was listed before keeps its place in the list, what was not found goes.
+    """
+    room = _AT_ONCE
+    while cursor.place < len(places) and room > 0:
+        store, level, parent, found = places[cursor.place]
+        some = {claim[2:]: lost for claim, lost in found[cursor.put : cursor.put + room]}
+        listed = connection.execute(_LISTED, (store, level, parent, *cursor.after, room)).fetchall()
+        # Beyond the last of either there may be more of the other: that is for the next time.
+        ends = [*some][room - 1 : room] + [row[:2] for row in listed[room - 1 : room]]
+        end = min(ends, default=None)
+        here = {key: lost for key, lost in some.items() if end is None or key <= end}
+        gone = [(id,) for *key, id in listed if (end is None or tuple(key) <= end) and tuple(key) not in some]
+        connection.executemany("DELETE FROM discrepancy WHERE id = ?", gone)
+        connection.executemany(
+            _PUT,
+            (
+                (store, level, parent, *key, lost.kept, lost.instance, lost.number_of_instances, lost.at)
+                for key, lost in here.items()
+            ),
+        )
+        room -= 1 + max(len(here), len(listed))
+        cursor = Cursor(cursor.place + 1) if end is None else Cursor(cursor.place, cursor.put + len(here), end)
+    return cursor if cursor.place < len(places) else None
 
 
 def compare_others(connection: sqlite3.Connection, store: int, patient: int, study: int, tags: Iterable[int]) -> None:
