@@ -119,7 +119,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.zip_ratio_max": (f"{ENGINE}::test_zip_ratio_max",),
     "archive.zip_bytes_max": (f"{IMPORT}::test_the_bytes_of_a_zip_file_are_bounded",),
     "archive.drain_seconds_max": ("unit/test_serve.py::test_drain_seconds_max",),
-    "web.frames_ahead_max": ("unit/web/test_ahead.py::test_frames_ahead_max",),
+    "web.pictures_ahead_max": ("unit/web/test_ahead.py::test_pictures_ahead_max",),
     "web.thumbnail_side": ("interop/test_rendered.py::test_thumbnails_of_everything_and_every_level",),
     "web.thumbnails_bytes_max": (
         "unit/web/test_shelf.py::test_the_least_used_goes_first",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from interop.pictured import STUDY, image
+from interop.pictured import image
 from interop.test_rendered_kept import Opened, on_a_loop, opened
 
 from sagittal.limits import Limits
@@ -18,22 +17,15 @@ FRAMES = 40
 
 def limits(most: int) -> Limits:
     held = Limits()
-    return replace(held, web=replace(held.web, frames_ahead_max=most))
+    return replace(held, web=replace(held.web, pictures_ahead_max=most))
 
 
 async def stored(ours: Opened) -> str:
     """The address of an object of 40 frames that all differ."""
-    import pydicom
-
     frames = np.zeros((FRAMES, 48, 64), np.uint16)
     for number, frame in enumerate(frames):
         frame[:, number : number + 20] = 2500  # a bar on its way to the right
-    made, file = image(30, frames, "2.1"), io.BytesIO()
-    pydicom.dcmwrite(file, made, enforce_file_format=True)
-    kind = {"content-type": "application/dicom"}
-    answer = await ours.client.post("/dicom-web/studies", content=file.getvalue(), headers=kind)
-    assert answer.status_code == 200
-    return f"/studies/{STUDY}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}"
+    return await ours.put(image(30, frames, "2.1"))
 
 
 @pytest.mark.parametrize("query", ["", "?window=1500,2000&quality=70&viewport=20,20"])

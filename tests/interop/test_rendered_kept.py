@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import wraps
@@ -23,7 +23,7 @@ from sagittal.archive.access import VERBS, Principal
 from sagittal.archive.archive import Archive
 from sagittal.limits import Limits
 from sagittal.web.app import create_app
-from sagittal.web.house import Settings
+from sagittal.web.house import House, Settings
 from sagittal.workers.pool import Answer, Pool
 
 JPEG = {"accept": "image/jpeg"}
@@ -50,8 +50,13 @@ class Counted(Pool):
 
 
 class Opened:
-    def __init__(self, client: httpx.AsyncClient, workers: Counted) -> None:
-        self.client, self._workers = client, workers
+    def __init__(self, client: httpx.AsyncClient, workers: Counted, house: House) -> None:
+        self.client, self._workers, self.house = client, workers, house
+
+    @property
+    def calls(self) -> list[str]:
+        """All that workers did."""
+        return self._workers.calls
 
     async def made(self, path: str, **headers: str) -> tuple[httpx.Response, list[str]]:
         """The answer, and what workers did for it."""
@@ -59,29 +64,37 @@ class Opened:
         answer = await self.client.get(f"/dicom-web{path}", headers=JPEG | headers)
         return answer, self._workers.calls[before:]
 
-    async def store(self, *names: str) -> dict[str, str]:
-        """Objects by name; their addresses."""
+    async def rest(self) -> None:
+        """Until nothing is made ahead any more."""
+        while tasks := self.house.ahead._tasks:
+            await asyncio.wait(tasks)
+
+    async def put(self, made: Any, below: str = "") -> str:
+        """A data set; its address."""
         import pydicom
 
-        held, found = objects(), {}
-        for name in names:
-            file, made = io.BytesIO(), held[name]
-            pydicom.dcmwrite(file, made, enforce_file_format=True)
-            kind = {"content-type": "application/dicom"}
-            answer = await self.client.post("/dicom-web/studies", content=file.getvalue(), headers=kind)
-            assert answer.status_code == 200
-            found[name] = f"/studies/{STUDY}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}"
-        return found
+        file, kind = io.BytesIO(), {"content-type": "application/dicom"}
+        pydicom.dcmwrite(file, made, enforce_file_format=True)
+        answer = await self.client.post(f"{below}/dicom-web/studies", content=file.getvalue(), headers=kind)
+        assert answer.status_code == 200, answer.text
+        return f"/studies/{STUDY}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}"
+
+    async def store(self, *names: str) -> dict[str, str]:
+        """Objects by name; their addresses."""
+        held = objects()
+        return {name: await self.put(held[name]) for name in names}
 
 
 @asynccontextmanager
-async def opened(folder: Path, limits: Limits | None = None, **settings: Any) -> AsyncIterator[Opened]:
+async def opened(
+    folder: Path, limits: Limits | None = None, stores: Sequence[str] = (), **settings: Any
+) -> AsyncIterator[Opened]:
     limits = limits or Limits()
-    archive, workers = await Archive.open(folder / "data", limits=limits), Counted(limits)
+    archive, workers = await Archive.open(folder / "data", limits=limits, stores=stores), Counted(limits)
     app = create_app(archive, Settings(limits=limits, **settings), workers)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        yield Opened(client, workers)
+        yield Opened(client, workers, app.house)
     await workers.close()
     app.close()
     await archive.close()

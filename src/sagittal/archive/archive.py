@@ -70,12 +70,9 @@ class Archive:
         self.path, self.limits, self.durable, self._lock = path, limits, durable, lock
         bounds = limits.archive
         self.volume = LocalVolume(
-            path,
-            directory_files_max=bounds.directory_files_max,
-            free_bytes_min=bounds.free_bytes_min,
-            durable=durable,
-            faults=faults,
-        )
+            path, directory_files_max=bounds.directory_files_max, free_bytes_min=bounds.free_bytes_min,
+            durable=durable, faults=faults,
+        )  # fmt: skip
         if durable:
             self.volume.probe()  # a volume that fails it is unwell from the start; `ready` says so
         self.volumes = {_MAIN_VOLUME: self.volume}
@@ -321,6 +318,11 @@ class Archive:
         of = refs[0].study_uid or ""
         self.audit(audit_row(principal, "get", study_uid=of, number_of_instances=len(refs)))
         return refs
+
+    async def neighbours(self, principal: Principal, ref: InstanceRef, most: int) -> list[list[str]]:
+        """What is next to an instance in its series, in each order that clients go by."""
+        self.permit(principal, "get", "neighbours", study_uid=ref.study_uid or "")
+        return await retrieve.neighbours(self.readers, principal, ref, most)
 
     async def versions(self, principal: Principal, sop_instance_uid: str) -> list[InstanceRef]:
         """Every version held under a SOP Instance UID."""

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index import CURRENT, DELETED, corrections
 from sagittal.archive.index.connection import Readers
-from sagittal.archive.index.select import FRAME_INDEX, METADATA, METADATA_PART, REVISIONS, instances_statement
+from sagittal.archive.index.select import (
+    FRAME_INDEX,
+    METADATA,
+    METADATA_PART,
+    NEIGHBOURS,
+    REVISIONS,
+    instances_statement,
+)
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.dicom.frameindex import FrameIndex
@@ -62,6 +69,22 @@ async def instances(
         raise BadRequest("nothing is named to retrieve")
     found = await readers.recall(key, select, lambda refs: len(refs) == 1)
     return list(found)
+
+
+async def neighbours(readers: Readers, principal: Principal, ref: InstanceRef, most: int) -> list[list[str]]:
+    """The SOP Instance UIDs of an instance and of up to `most` before and behind it in its series, the current ones: by
+    instance number, and as they were first stored. Without itself when it has gone meanwhile.
+    """
+    authorize(principal, "get", (ref,))
+
+    def select(connection: sqlite3.Connection) -> list[list[str]]:
+        found = []
+        for before, behind in NEIGHBOURS:
+            there = connection.execute(before, (ref.id, most + 1)).fetchall()
+            found.append([uid for (uid,) in (*reversed(there), *connection.execute(behind, (ref.id, most)))])
+        return found
+
+    return await readers.run(select)
 
 
 def _with_corrections(connection: sqlite3.Connection, store: int, refs: list[InstanceRef]) -> list[InstanceRef]:

@@ -6,7 +6,7 @@ client wants, and which of many instances stands for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,20 @@ def stills(
     ]
     if frames[-1] < frames[0]:
         made.reverse()
+    return {"lengths": [len(each) for each in made]}, b"".join(made)
+
+
+def several(inputs: Sequence[Input], objects: list[Told], of_each: str, **arguments: Any) -> tuple[Told, bytes]:
+    """What `still` or `thumbnail` makes of the first frame of each object, alone; `lengths` as of `stills`, 0 of one
+    that it can't be made of.
+    """
+    calls: dict[str, Callable[..., bytes]] = {"still": still, "thumbnail": thumbnail}
+    make, made = calls[of_each], []
+    for n, told in enumerate(objects):
+        try:
+            made.append(make(inputs[n * _INPUTS : (n + 1) * _INPUTS], [told], frame=1, **arguments))
+        except SagittalError:  # told to who asks for that one
+            made.append(b"")
     return {"lengths": [len(each) for each in made]}, b"".join(made)
 
 

@@ -37,7 +37,7 @@ class WebApp:
         readers = ThreadPoolExecutor(settings.limits.web.read_threads, thread_name_prefix="web-read")
         limits = settings.limits.web
         pictures, thumbnails = Shelf(limits.pictures_bytes_max), Shelf(limits.thumbnails_bytes_max)
-        ahead = Ahead(pictures, limits.frames_ahead_max)
+        ahead = Ahead(limits.pictures_ahead_max)
         self.house = House(archive, settings, readers, workers, maker, pictures, thumbnails, ahead)
         service = dicom_web(self.house)
         made = routes(self.house, service)

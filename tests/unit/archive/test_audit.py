@@ -126,6 +126,7 @@ ASKED: dict[str, tuple[str, str, Ask]] = {
     "count": ("find", "find", lambda held, who: held.archive.count(who, Query("STUDY"))),
     "find_non_patient": ("find", "find", lambda held, who: held.archive.find_non_patient(who, ["1.2.3"], {})),
     "instances": ("get", "get", lambda held, who: held.archive.instances(who, study_uid=FIRST.study_uid)),
+    "neighbours": ("get", "get", lambda held, who: held.archive.neighbours(who, held.ref, 5)),
     "versions": ("get", "get", lambda held, who: held.archive.versions(who, FIRST.sop_instance_uid)),
     "metadata": ("get", "get", lambda held, who: every(held.archive.metadata(who, [held.ref]))),
     "metadata_parts": ("get", "get", lambda held, who: every(held.archive.metadata_parts(who, held.ref))),

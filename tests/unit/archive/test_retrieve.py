@@ -55,6 +55,31 @@ def test_instances_by_every_name(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_neighbours_are_the_current_ones_of_the_series_by_number_and_as_they_came(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            objects = {number: build(number, study="a", series=1) for number in (10, 9, 2, 30, 4)}
+            await store(archive, *objects.values(), build(3, study="a", series=2), build(5, study="b"))
+            refs = {ref.sop_instance_uid: ref for ref in await archive.instances(LOCAL, study_uid=uid("study", "a"))}
+            numbers = {built.sop_instance_uid: number for number, built in objects.items()}
+
+            async def beside(number: int, most: int) -> list[list[int]]:
+                ref = refs[objects[number].sop_instance_uid]
+                return [[numbers[each] for each in order] for order in await archive.neighbours(LOCAL, ref, most)]
+
+            assert await beside(9, 10) == [[2, 4, 9, 10, 30], [10, 9, 2, 30, 4]]
+            assert await beside(10, 1) == [[9, 10, 30], [10, 9]]
+            assert await beside(2, 0) == [[2], [2]]
+            gone = objects[9]
+            await archive.delete(LOCAL, Target(gone.study_uid, gone.series_uid, gone.sop_instance_uid))
+            assert await beside(2, 10) == [[2, 4, 10, 30], [10, 2, 30, 4]]
+            assert await beside(9, 10) == [[2, 4, 10, 30], [10, 2, 30, 4]]
+            with pytest.raises(NotAuthorized):
+                await archive.neighbours(NOBODY, refs[objects[2].sop_instance_uid], 10)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("syntax_uid", [DEFLATED_LE, EXPLICIT_BE, RLE_LOSSLESS])
 def test_the_file_is_what_was_received(tmp_path: Path, syntax_uid: str) -> None:
     async def run() -> None:

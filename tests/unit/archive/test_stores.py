@@ -118,7 +118,7 @@ def test_no_verb_sees_or_changes_the_other_store(tmp_path: Path, name: str, same
     assert not any(text in told for text in OURS), told
 
 
-@pytest.mark.parametrize("name", ["metadata", "metadata_parts", "prepared", "promote", "export"])
+@pytest.mark.parametrize("name", ["metadata", "metadata_parts", "prepared", "neighbours", "promote", "export"])
 def test_a_reference_of_another_store_is_of_no_use(tmp_path: Path, name: str) -> None:
     need, _, ask = ALL[name]
 

@@ -257,6 +257,18 @@ def instances_statement(store: int, by: tuple[str, ...], state: int | None = CUR
     return in_store(f"SELECT {_REFERENCE} FROM {tables} WHERE {' AND '.join(where)} ORDER BY {order}", store)
 
 
+# What is about an instance in its series, itself and before it, backwards, then behind it: by the order of
+# `instances_statement`, and by that in which they came. Bound: its id, how many.
+NEIGHBOURS = tuple(
+    tuple(
+        "SELECT sop_instance_uid FROM instance WHERE series = (SELECT series FROM instance WHERE id = ?1)"
+        f" AND state = {CURRENT} AND ({order}) {sign} (SELECT {order} FROM instance WHERE id = ?1)"
+        f" ORDER BY {order.replace(',', f'{down},')}{down} LIMIT ?2"
+        for sign, down in (("<=", " DESC"), (">", ""))
+    )
+    for order in ("CAST(instance_number AS INTEGER), id", "id")
+)
+
 _BY = {
     "study": f"study.store = {STORE} AND study.study_instance_uid = ?",
     "series": f"series.store = {STORE} AND series.series_instance_uid = ?",

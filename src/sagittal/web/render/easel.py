@@ -1,14 +1,12 @@
 """Has workers make pictures of instances: opens what they need, and hands over ranges of open files.
 
-What was made is kept for the next who asks, named by the content of all that went into it: digests, corrections,
-frame, options. Whoever asks has each of these instances by a verb of the archive before its picture is looked for.
+What was made is kept for the next who asks (`shelf`); what comes next may be there already (`ahead`).
 
 The serving process decodes nothing. Deliberately not here: media types, addresses.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sagittal.errors import NotAcceptable, NotFound
-from sagittal.web.render.ahead import Frames
 from sagittal.web.render.asked import Asked
 from sagittal.web.render.kinds import IMAGE, MOVIE, OVER, kind_of, shown_alone
+from sagittal.web.render.shelf import Shelf, name_of
+from sagittal.web.render.walks import Frames, Instances, Manner
 from sagittal.web.wire.stream import unless_gone
 from sagittal.workers.message import INLINE_BYTES_MAX, memory_file
 from sagittal.workers.worker import Input
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from sagittal.archive.references import InstanceRef
     from sagittal.archive.retrieve import Prepared
     from sagittal.web.house import House
-    from sagittal.web.render.shelf import Shelf
+    from sagittal.web.render.ahead import Walk
     from sagittal.workers.pool import Answer
 
 _CALLS = "sagittal.convert.rendered"
@@ -60,17 +59,13 @@ class Easel:
         `receive`, given up when the client goes away.
         """
         refs, frame = await self._subject(principal, ref, frame, asked)
-        name = _frame_name(refs, media_type, asked.key, frame)
-        more = {"media_type": media_type, **_drawn(asked)}
-        make = partial(self._made, "still", principal, refs, frame=frame, **more)
-        if refs[0] is not ref or (ref.frames or 1) == 1:
-            return await _kept(self._pictures, name, make, receive)
-        body = await _kept(self._pictures, name, partial(self._ahead.come_or, name, make), receive)
-        named = partial(_frame_name, refs, media_type, asked.key)
-        key = (ref.store, ref.sop_instance_uid, media_type, asked.key)
-        others = Frames(key, ref.frames or 1, named, partial(self._stills, principal, refs, named, more))
-        self._ahead.asked(others, frame)
-        return body
+        how = Manner("still", self._pictures, (media_type, asked.key), {"media_type": media_type, **_drawn(asked)})
+        walk: Walk | None = None
+        if refs[0] is ref and (ref.frames or 1) > 1:
+            walk = Frames(self._called, principal, refs, frame, how)
+        elif refs == [ref]:
+            walk = self._series(principal, ref, how)
+        return await self._picture(principal, refs, frame, how, walk, receive)
 
     async def moving(
         self,
@@ -85,7 +80,7 @@ class Easel:
         refs, _ = await self._subject(principal, ref, 1, asked)
         if refs[0] is not ref:
             raise NotAcceptable("frames over several images don't move: take them as parts (multipart/related)")
-        name = _name(refs, list(frames), media_type, asked.key)
+        name = name_of(refs, list(frames), media_type, asked.key)
         more = {"frames": list(frames), "media_type": media_type, **_drawn(asked)}
         make = partial(self._made, "moving", principal, refs, background=True, **more)
         return await _kept(self._pictures, name, make, receive)
@@ -104,9 +99,9 @@ class Easel:
             refs, frame = await self._subject(principal, ref, frame, Asked())
         except NotFound:  # what it lies over is not held
             refs = [ref]
-        name = _name(refs, frame, media_type, side)
-        make = partial(self._made, "thumbnail", principal, refs, frame=frame, media_type=media_type, side=side)
-        return await _kept(self._thumbnails, name, make, receive)
+        how = Manner("thumbnail", self._thumbnails, (media_type, side), {"media_type": media_type, "side": side})
+        walk = self._series(principal, ref, how) if refs == [ref] else None
+        return await self._picture(principal, refs, frame, how, walk, receive)
 
     async def document(self, principal: Principal, ref: InstanceRef, media_type: str, links: dict[str, str]) -> bytes:
         """A report or a waveform."""
@@ -131,7 +126,7 @@ class Easel:
     ) -> list[tuple[InstanceRef, list[int]]]:
         """The instances held that an object, or a frame of it, refers to; in its order, with the frames it names."""
         find = partial(self._named, principal, ref, frame)
-        named = orjson.loads(await _kept(self._thumbnails, _name([ref], "references", frame), find, None))
+        named = orjson.loads(await _kept(self._thumbnails, name_of([ref], "references", frame), find, None))
         if not named:
             return []
         try:
@@ -165,20 +160,29 @@ class Easel:
             return [ref, state], frame
         return [ref], frame
 
-    async def _stills(
+    def _series(self, principal: Principal, ref: InstanceRef, how: Manner) -> Walk | None:
+        """The series of an instance of one frame, gone through one after the other."""
+        if kind_of(ref) is not IMAGE or ref.series_uid is None:
+            return None
+        return Instances(self._archive, self._called, principal, ref, how)
+
+    async def _picture(
         self,
         principal: Principal,
         refs: Sequence[InstanceRef],
-        named: Callable[[int], bytes],
-        more: dict[str, Any],
-        frames: Sequence[int],
-    ) -> None:
-        """Several frames by one call, to be kept."""
-        answer = await self._called("stills", principal, refs, frames=frames, background=True, **more)
-        at = 0
-        for frame, length in zip(frames, answer.told["lengths"], strict=True):
-            self._pictures.put(named(frame), bytes(answer.body[at : at + length]))
-            at += length
+        frame: int,
+        how: Manner,
+        walk: Walk | None,
+        receive: Receive | None,
+    ) -> bytes:
+        """One that is kept, or comes, or is made now; then what comes next on the walk may be."""
+        name = name_of(refs, frame, *how.how)
+        make = partial(self._made, how.call, principal, refs, frame=frame, **how.arguments)
+        if walk is None:
+            return await _kept(how.shelf, name, make, receive)
+        body = await _kept(how.shelf, name, partial(self._ahead.come_or, walk, name, make), receive)
+        self._ahead.asked(walk)
+        return body
 
     async def _made(self, call: str, principal: Principal, refs: Sequence[InstanceRef], **arguments: Any) -> bytes:
         return bytes((await self._called(call, principal, refs, **arguments)).body)
@@ -219,16 +223,6 @@ def _input(body: bytes, stack: ExitStack) -> Input:
 def _drawn(asked: Asked) -> dict[str, Any]:
     """How a picture is asked for, as workers are told."""
     return {"options": asked.options} | ({} if asked.quality is None else {"quality": asked.quality})
-
-
-def _name(refs: Sequence[InstanceRef], *how: object) -> bytes:
-    """The same for the same picture: a digest of what it is made of, and how; of one length, whatever was asked."""
-    made_of = [(ref.store, ref.digest, ref.corrected_at) for ref in refs]
-    return hashlib.sha256(repr((made_of, how)).encode()).digest()
-
-
-def _frame_name(refs: Sequence[InstanceRef], media_type: str, key: str, frame: int) -> bytes:
-    return _name(refs, frame, media_type, key)
 
 
 async def _kept(shelf: Shelf, name: bytes, make: Callable[[], Awaitable[bytes]], receive: Receive | None) -> bytes:
