@@ -86,6 +86,7 @@ class Committer:
         self._sync_threads = ThreadPoolExecutor(limits.sync_threads, thread_name_prefix="sync")
         self._batch = Batch(self._index, volume, self._sync_threads)
         self.batch_sizes: Counter[int] = Counter()  # objects that one commit took -> commits
+        self._last_batch = 0
         self._audit: deque[tuple[AuditRow, int]] = deque()  # filled on the loop, emptied on the thread
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
@@ -101,8 +102,8 @@ class Committer:
             raise Busy("too many objects wait to be committed")
 
     def begin(self, pen: Pen) -> None:
-        """Begin to sync a file that is complete, before it is submitted: unless others keep the disk busy."""
-        if not self.waiting:
+        """Begin to sync a file that is complete, before it is submitted: where the next will not come with it."""
+        if self._last_batch <= 1 and not self.waiting:
             pen.sync(self._sync_threads)
 
     async def submit(self, arrival: Arrival, pen: Pen, spool: Spool, policy: str) -> Outcome:
@@ -221,6 +222,7 @@ class Committer:
             return later
         self._volume.faults.hit("index.committed")
         self.batch_sizes[len(chosen)] += 1
+        self._last_batch = len(chosen)
         answers = self._batch.after(chosen)
         self._volume.faults.hit("answer")
         self._answer([(incoming.answer, answer) for incoming, answer in zip(chosen, answers, strict=True)])
