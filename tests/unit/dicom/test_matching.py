@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -182,6 +181,5 @@ def test_no_numbers(text: str) -> None:
 
 
 def test_a_hostile_pattern_takes_no_time() -> None:
-    began = time.process_time()
+    """With one way less to try again than it has asterisks it would take as good as for ever."""
     assert not pattern("*a" * 30 + "*b").match("a" * 20_000)
-    assert time.process_time() - began < 1
