@@ -254,7 +254,7 @@ class Raw:
     async def pdu(self) -> tuple[int, bytes]:
         """Type and body of the next PDU; (0, b"") at the end of the connection."""
         try:
-            head = await asyncio.wait_for(self.reader.readexactly(6), 10)
+            head = await asyncio.wait_for(self.reader.readexactly(6), 20)
             return head[0], await self.reader.readexactly(int.from_bytes(head[2:], "big"))
         except (asyncio.IncompleteReadError, ConnectionError):
             return 0, b""
@@ -284,17 +284,17 @@ loop = "asyncio"  # set by a fixture of tests/unit/net
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    """Run a test on the event loop that is its turn, for 30 seconds at most."""
+    """Run a test on the event loop that is its turn, for 60 seconds at most."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await test()
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(bounded())
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Return once `condition` holds, which is looked at whenever something happened; fail after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():

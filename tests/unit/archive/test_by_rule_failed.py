@@ -109,6 +109,13 @@ class Lying(Pool):
         return Answer({**answer.told, "digest": "0" * 64}, answer.body)
 
 
+class Hanging(Pool):
+    """A worker that is never done with a request."""
+
+    async def run(self, call: str, *given: Any, **more: Any) -> Answer:
+        return await super().run("calls:hang", *given, seconds=more["seconds"])
+
+
 class Crashing(Pool):
     """A worker that dies of each request."""
 
@@ -133,9 +140,13 @@ def test_what_was_not_verified_is_not_kept(
     run(tmp_path, act, pool=pool)
 
 
-@pytest.mark.parametrize(("seconds", "done"), [(0.001, False), (60.0, True)])
-def test_transcode_seconds_max(seconds: float, done: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seconds", "pool"), [(0.05, Hanging), (60.0, Pool)])
+def test_transcode_seconds_max(
+    seconds: float, pool: type[Pool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its worker is ended, and the object stays as it came; the limit of other requests is none for it."""
+    monkeypatch.setenv("PYTHONPATH", str(CRASH))
+    done = pool is Pool
     archive = ArchiveLimits(transcode_seconds_max=seconds, free_bytes_min=0)
 
     async def act(held: Ruled) -> None:
@@ -144,7 +155,7 @@ def test_transcode_seconds_max(seconds: float, done: bool, tmp_path: Path) -> No
         assert [f"{seconds:g} seconds" in one.reason for one in report.failures] == ([] if done else [True])
         assert (await held.current(HELD)).syntax_uid == (JPEG_LS_LOSSLESS if done else EXPLICIT_LE)
 
-    run(tmp_path, act, limits=Limits(archive=archive))
+    run(tmp_path, act, limits=Limits(archive=archive), pool=pool)
 
 
 def test_a_volume_that_takes_nothing_is_waited_for(

@@ -102,7 +102,7 @@ def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point: str,
     async def main() -> None:
         async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
             await store(archive, build(1))
-            switch.points = {point: code}
+            switch.points = {point: code, "probe": code}  # or it would be well again before anybody looks
             results = await asyncio.gather(*(send(archive, build(n)) for n in range(2, 6)), return_exceptions=True)
             assert {type(result) for result in results} == {StorageUnavailable}
             assert archive.ready() != []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import CT, Built, build, opened, store, uid
@@ -15,6 +17,7 @@ from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.faults import Faults
 from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.local import LocalVolume
 from sagittal.archive.query import Query
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from sagittal.errors import Busy, DirectoryHeld, IdentifierMismatch, Malformed, NotAuthorized, SagittalError
@@ -244,9 +247,17 @@ def test_a_sender_that_goes_away_while_committing_harms_nobody(tmp_path: Path) -
     asyncio.run(main())
 
 
-def test_a_slow_disk_makes_the_sender_wait_and_nobody_else(tmp_path: Path) -> None:
+def test_a_slow_disk_makes_the_sender_wait_and_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every write counts as slow: threads write, in order, behind a bound."""
     built = build(rows=512, columns=512)
+    write, waited_for = LocalVolume.write, threading.Event()
+
+    def slow(self: LocalVolume, *given: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            waited_for.wait()
+        write(self, *given)
+
+    monkeypatch.setattr(LocalVolume, "write", slow)
 
     async def main() -> None:
         bounds = ArchiveLimits(slow_write_seconds=0.0, slow_write_pending_bytes_max=50_000, free_bytes_min=0)
@@ -257,6 +268,7 @@ def test_a_slow_disk_makes_the_sender_wait_and_nobody_else(tmp_path: Path) -> No
                 transfer.write(memoryview(built.part10)[start : start + 10_000])
                 if (waiting := transfer.ready()) is not None:
                     waits += 1
+                    waited_for.set()
                     await waiting
             assert (await transfer.commit()).digest == built.digest
             assert waits

@@ -8,7 +8,8 @@ import queue
 import sqlite3
 import threading
 import zlib
-from contextlib import nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -165,15 +166,43 @@ def test_audit_seconds_max(more: int) -> None:
     assert bool(batch) == (more <= 0)
 
 
+@asynccontextmanager
+async def resting(archive: Archive) -> AsyncIterator[None]:
+    """While the committer takes no audit row, however slow it is: it is in the middle of an act."""
+    begun, release = threading.Event(), threading.Event()
+
+    def act(_connection: sqlite3.Connection) -> None:
+        begun.set()
+        release.wait()
+
+    acting = asyncio.ensure_future(archive.act(act))
+    await asyncio.to_thread(begun.wait)
+    try:
+        yield
+    finally:
+        release.set()
+        await acting
+
+
 @pytest.mark.parametrize(("seconds", "alone"), [(0.01, True), (600.0, False)])
-def test_audit_rows_ride_with_a_batch_or_alone(tmp_path: Path, seconds: float, alone: bool) -> None:
+def test_audit_rows_ride_with_a_batch_or_alone(
+    tmp_path: Path, seconds: float, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A row waits so long for the next batch, and no longer."""
+    waits, turn = threading.Event(), Committer._turn  # between two turns
+
+    def turned(self: Committer, *given: Any) -> None:
+        waits.clear()
+        turn(self, *given)
+        waits.set()
+
+    monkeypatch.setattr(Committer, "_turn", turned)
 
     async def run() -> None:
         limits = Limits(archive=ArchiveLimits(audit_seconds_max=seconds, free_bytes_min=0))
         async with opened(tmp_path, limits) as archive:
             await store(archive, build(1))
-            await asyncio.sleep(0.05)  # the committer waits again
+            await asyncio.to_thread(waits.wait)
             archive.audit(AuditRow("A", "node", "tested"))
             if alone:
                 async with asyncio.timeout(20):
@@ -307,8 +336,7 @@ def test_audit_rows_max(tmp_path: Path, more: int) -> None:
 
     async def run() -> None:
         limits = Limits(archive=ArchiveLimits(audit_rows_max=5, audit_seconds_max=600.0, free_bytes_min=0))
-        async with opened(tmp_path, limits) as archive:
-            await asyncio.sleep(0.05)
+        async with opened(tmp_path, limits) as archive, resting(archive):
             for _ in range(4 + more):
                 archive.audit(AuditRow("A", "node", "tested"))
             if more > 0:

@@ -21,7 +21,7 @@ from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE, synta
 from sagittal.errors import Malformed
 from sagittal.limits import ArchiveLimits, Limits
 
-LIMITS = Limits(archive=ArchiveLimits(free_bytes_min=0))
+LIMITS = Limits(archive=ArchiveLimits(free_bytes_min=0, slow_write_seconds=600.0))  # no disk makes anybody wait
 PIECE = 100_000
 
 

@@ -100,7 +100,8 @@ LONG = ["xword " * 50_000, "x\n" * 3_000, "\u00a0x" * 50_000]
 def test_long_texts_are_laid_out_in_time(text: str) -> None:
     """ReportLab alone takes the square of their length: five seconds for 100,000 letters."""
     made: list[bytes] = []
-    short, long = (calls_of(lambda part=part: made.append(pdf(report(part)))) for part in (text[: len(text) // 10], text))
+    parts = text[: len(text) // 10], text
+    short, long = (calls_of(lambda part=part: made.append(pdf(report(part)))) for part in parts)
     assert long < 20 * short
     assert "".join(sheets(made[-1])).count("x") == text.count("x")
 

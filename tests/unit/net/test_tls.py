@@ -275,8 +275,8 @@ def test_a_peer_that_does_not_close_tls_is_not_waited_for(certificates: Path, mo
             plain = socket.create_connection(("127.0.0.1", server.port))
             with await asyncio.to_thread(context.wrap_socket, plain):
                 await until(lambda: server.connections == 1)
-                async with asyncio.timeout(5):
-                    await server.stop(20)
+                async with asyncio.timeout(15):
+                    await server.stop(25)
                 assert server.connections == 0
 
     run(test)

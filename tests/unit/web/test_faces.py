@@ -166,7 +166,7 @@ class TestChanges:
             async def receive() -> Any:
                 await asyncio.Event().wait()
 
-            await asyncio.wait_for(app(scope, receive, send), 5)
+            await asyncio.wait_for(app(scope, receive, send), 20)
             app.close()
 
         asyncio.run(inside())

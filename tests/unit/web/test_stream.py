@@ -16,12 +16,13 @@ class Client:
     """Goes away when it is told to."""
 
     def __init__(self) -> None:
-        self.gone, self.asked = asyncio.Event(), 0
+        self.gone, self.watched, self.asked = asyncio.Event(), asyncio.Event(), 0
 
     async def receive(self) -> dict[str, Any]:
         self.asked += 1
         if self.asked == 1:
             return {"type": "http.request", "body": b"", "more_body": False}
+        self.watched.set()
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
@@ -49,7 +50,12 @@ def test_slow_work_ends_as_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def act() -> None:
         client = Client()
-        assert await unless_gone(client.receive, asyncio.sleep(0.05, b"picture")) == b"picture"
+
+        async def work() -> bytes:
+            await client.watched.wait()
+            return b"picture"
+
+        assert await unless_gone(client.receive, work()) == b"picture"
         assert client.asked == 2
         client.gone.set()  # afterwards it is nobody's concern
         await asyncio.sleep(0.01)
@@ -65,7 +71,7 @@ def test_work_for_a_client_that_has_gone_is_cancelled(monkeypatch: pytest.Monkey
 
     async def act() -> None:
         client, ended = Client(), list[str]()
-        asyncio.get_running_loop().call_later(0.02, client.gone.set)
+        client.gone.set()
         with pytest.raises(ClientDisconnect):
             await unless_gone(client.receive, never(ended))
         assert ended == ["cancelled"]
@@ -103,7 +109,7 @@ def test_who_is_cancelled_from_outside_is_cancelled(monkeypatch: pytest.MonkeyPa
     async def act() -> None:
         client, ended = Client(), list[str]()
         task = asyncio.ensure_future(unless_gone(client.receive, never(ended)))
-        await asyncio.sleep(0.02)
+        await client.watched.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
