@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 from builders import CT, build
 from conftest import Served, sagittal, serve
+from interop.peers import free_port, send_cancel
 from interop.questions import post
-from interop.test_retrieve import free_port
 from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
 
@@ -126,8 +126,8 @@ def test_a_move_is_cancelled(house: House, name: str) -> None:
         for status, _ in association.send_c_move(identifier(keys), "DEST", model, 77):
             responses.append(status)
             if len(responses) == 1:
-                association.send_c_cancel(77, None, model)
-                # An echo on another association comes back after the cancel was read, or soon enough.
+                send_cancel(association, 77, model)
+                # An echo on another association comes back after the cancel was read.
                 assert sagittal("echo", house.served.peer).returncode == 0
                 cancelled.set()
         association.release()

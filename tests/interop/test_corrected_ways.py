@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -18,6 +16,7 @@ import pytest
 from builders import CT, Built, build
 from conftest import Served, serve
 from conftest import sagittal_here as sagittal
+from interop.peers import free_port, listening
 from programs import need
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet  # type: ignore[attr-defined]
@@ -38,12 +37,6 @@ def with_name_last(built: Built) -> Built:
 
 OBJECTS += [with_name_last(build(number, syntax_uid=uid)) for number, uid in ((4, EXPLICIT_LE), (5, IMPLICIT_LE))]
 STUDY = OBJECTS[0].study_uid
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 PORT = free_port()
@@ -122,18 +115,10 @@ def test_c_get(archive: Served) -> None:
 def test_c_move_to_storescp(archive: Served, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    with subprocess.Popen([need("storescp"), "-od", str(folder), "+xa", "-aet", "DEST", str(PORT)]) as receiver:
-        try:
-            for _ in range(100):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", PORT)) == 0:
-                        break
-                time.sleep(0.05)
-            command = [need("movescu"), "-S", "-aec", archive.aet, "-aem", "DEST", "-k", "QueryRetrieveLevel=STUDY"]
-            command += ["-k", f"StudyInstanceUID={STUDY}", archive.host, str(archive.port)]
-            assert subprocess.run(command, timeout=60).returncode == 0
-        finally:
-            receiver.terminate()
+    with listening([need("storescp"), "-od", folder, "+xa", "-aet", "DEST", str(PORT)], PORT):
+        command = [need("movescu"), "-S", "-aec", archive.aet, "-aem", "DEST", "-k", "QueryRetrieveLevel=STUDY"]
+        command += ["-k", f"StudyInstanceUID={STUDY}", archive.host, str(archive.port)]
+        assert subprocess.run(command, timeout=60).returncode == 0
     files = [of_file(file) for file in folder.iterdir()]
     same(archive, {found.SOPInstanceUID: found for found in files})
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from interop.peers import free_port, listening
 from loopback import CT, EXPLICIT_LE, IMPLICIT_LE, STUDY_FIND, VERIFICATION, Store, services, serving, until
 from programs import need
 from pydicom import Dataset, dcmread
@@ -125,35 +125,19 @@ def test_dcmtk_storescp_as_peer(tmp_path: Path) -> None:
     received.mkdir()
 
     port = free_port()
-    process = subprocess.Popen([storescp, "-od", str(received), "+xe", str(port)], stdout=subprocess.DEVNULL)
-    try:
+    with listening([storescp, "-od", received, "+xe", str(port)], port):
         asyncio.run(store_to(Peer("STORESCP", "127.0.0.1", port), path))
-    finally:
-        process.terminate()
-        process.wait()
     (file,) = received.iterdir()
     assert dcmread(file).PixelData == dcmread(path).PixelData
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def store_to(peer: Peer, path: Path) -> None:
     data = path.read_bytes()
     start = 132 + 12 + int.from_bytes(data[140:144], "little")
     contexts = [(VERIFICATION, [EXPLICIT_LE]), (CT, [EXPLICIT_LE, IMPLICIT_LE])]
-    async with asyncio.timeout(30):
-        while True:  # until the peer listens
-            try:
-                association = await connect(peer, "SAGITTAL", contexts)
-                break
-            except Exception:
-                await asyncio.sleep(0.05)
-        async with association:
-            assert await association.echo() == 0
-            assert (await association.store(CT, "1.2.3.4.5.6", EXPLICIT_LE, data[start:])).status == 0
+    async with asyncio.timeout(30), await connect(peer, "SAGITTAL", contexts) as association:
+        assert await association.echo() == 0
+        assert (await association.store(CT, "1.2.3.4.5.6", EXPLICIT_LE, data[start:])).status == 0
 
 
 def test_pynetdicom_as_scp(tmp_path: Path) -> None:

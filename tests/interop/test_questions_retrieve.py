@@ -7,7 +7,6 @@ their data sets are those that were stored.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -18,6 +17,7 @@ import pytest
 from builders import Built, build
 from conftest import Served, serve
 from interop.corpus import data_set_of
+from interop.peers import free_port
 from interop.questions import post, seeds, store_seeds, uid_of
 from interop.ways import sagittal
 from programs import need
@@ -55,11 +55,6 @@ REQUESTS = (
     Asked("SERIES", "S1", "S2/A", "", ""),  # a series of another study
     Asked("STUDY", "S9", "", "", ""),
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class House(NamedTuple):

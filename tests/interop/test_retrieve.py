@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import pytest
 from conftest import Served, sagittal, serve
 from interop.corpus import data_set_of, read
 from interop.held import Held, associated, identifier, store_all
+from interop.peers import free_port, listening, send_cancel
 from programs import corpus_folder, need
 from pynetdicom import AE, build_role, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
@@ -31,12 +31,6 @@ EXPLICIT_LE = "1.2.840.10008.1.2.1"
 @pytest.fixture(scope="module")
 def held() -> Held:
     return Held(corpus_folder())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +61,8 @@ def storescp(destination_port: int, tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "moved"
     folder.mkdir()
     command = [need("storescp"), "+B", "+xa", "-aet", "DEST", "-od", str(folder), str(destination_port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", destination_port)) == 0:
-                break
-    yield folder
-    process.terminate()
-    process.wait(10)
+    with listening(command, destination_port):
+        yield folder
 
 
 def movescu(archive: Served, destination: str, *keys: str) -> subprocess.CompletedProcess[str]:
@@ -274,7 +262,7 @@ def test_a_move_is_cancelled(held, archive, destination_port):
     def status(event) -> int:
         seen.append(event)
         if len(seen) > 1:
-            cancelled.wait(10)
+            cancelled.wait(20)
         return 0x0000
 
     with Destination(destination_port, status, [EXPLICIT_LE]):
@@ -286,8 +274,8 @@ def test_a_move_is_cancelled(held, archive, destination_port):
         for status_set, _ in association.send_c_move(asked, "DEST", StudyRootQueryRetrieveInformationModelMove, 77):
             responses.append(status_set)
             if len(responses) == 1:
-                association.send_c_cancel(77, None, StudyRootQueryRetrieveInformationModelMove)
-                # An echo on another association comes back after the cancel was read, or soon enough.
+                send_cancel(association, 77, StudyRootQueryRetrieveInformationModelMove)
+                # An echo on another association comes back after the cancel was read.
                 assert sagittal("echo", archive.peer).returncode == 0
                 cancelled.set()
         association.release()

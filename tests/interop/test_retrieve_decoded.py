@@ -25,7 +25,7 @@ from interop.parts import (
     get,
     post_files,
 )
-from interop.test_retrieve import free_port
+from interop.peers import free_port
 from programs import corpus_folder
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt

@@ -39,8 +39,8 @@ from interop.parts import (
     get,
     post_files,
 )
+from interop.peers import free_port
 from interop.questions import post
-from interop.test_retrieve import free_port
 from programs import corpus_folder
 from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_fragmented_frames

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from conftest import Served
 from conftest import sagittal_here as sagittal
 from interop.corpus import data_set_of, read
+from interop.peers import free_port, listening
 from programs import need
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
@@ -39,18 +39,9 @@ def storescp(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """DCMTK's storescp, which writes what it gets bit by bit."""
     folder = tmp_path / "storescp"
     folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [need("storescp"), "+B", "+xa", "-od", str(folder), str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-    yield f"STORESCP@127.0.0.1:{port}", folder
-    process.terminate()
-    process.wait(10)
+    port = free_port()
+    with listening([need("storescp"), "+B", "+xa", "-od", folder, str(port)], port):
+        yield f"STORESCP@127.0.0.1:{port}", folder
 
 
 def test_echo(storescp):

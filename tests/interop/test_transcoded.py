@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from conftest import Served, serve
 from conftest import sagittal_here as sagittal
 from interop.corpus import read
 from interop.held import associated, identifier
+from interop.peers import free_port, listening
 from programs import corpus_folder, need
 from pydicom.encaps import encapsulate, generate_frames
 from pynetdicom import AE, build_role, evt
@@ -44,9 +44,7 @@ def originals() -> dict[str, pydicom.Dataset]:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")
@@ -162,20 +160,12 @@ def test_movescu_to_a_storescp_of_implicit_vr(archive, originals, port, tmp_path
     folder = tmp_path / "moved"
     folder.mkdir()
     command = [need("storescp"), "+xi", "-aet", "DEST", "-od", str(folder), str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+    with listening(command, port):
         original = originals[FILES[1]]
         command = [need("movescu"), "-S", "-aec", archive.aet, "-aem", "DEST", "-k", "QueryRetrieveLevel=STUDY"]
         command += ["-k", f"StudyInstanceUID={original.StudyInstanceUID}", archive.host, str(archive.port)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
-    finally:
-        process.terminate()
-        process.wait(10)
     sent = pydicom.dcmread(next(folder.iterdir()), force=True)
     assert sent.file_meta.TransferSyntaxUID == IMPLICIT_LE
     same(sent, original)
