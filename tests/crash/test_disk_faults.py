@@ -107,11 +107,22 @@ def test_stow_says_503(faulty: Callable[[str], Served], fault: str) -> None:
     assert _stow(served, body) == 200
 
 
-def test_a_failed_sync_makes_it_unready_until_the_probe_passes(faulty: Callable[[str], Served]) -> None:
-    served = faulty(",".join(["file.sync:eio:1", *(f"probe:eio:{nth}" for nth in range(2, 22))]))  # a second
+def _failing(probes: int) -> str:
+    """A failed sync, and so many probes after it; the archive probes 20 times a second."""
+    return ",".join(["file.sync:eio:1", *(f"probe:eio:{nth}" for nth in range(2, 2 + probes))])
+
+
+def test_a_failed_sync_makes_it_unready(faulty: Callable[[str], Served]) -> None:
+    served = faulty(_failing(probes=4_000))
+    for _ in range(2):
+        assert store_once(served.host, served.port, image())[0] == OUT_OF_RESOURCES
+        status, reasons = _ready(served)
+        assert status == 503 and reasons
+
+
+def test_it_is_ready_again_when_a_probe_passes(faulty: Callable[[str], Served]) -> None:
+    served = faulty(_failing(probes=4))
     assert store_once(served.host, served.port, image())[0] == OUT_OF_RESOURCES
-    status, reasons = _ready(served)
-    assert status == 503 and reasons
     _until_ready(served)
     assert store_once(served.host, served.port, image())[0] == 0
 

@@ -110,7 +110,7 @@ def archive(loop: asyncio.AbstractEventLoop, tmp_path_factory: pytest.TempPathFa
 QUESTIONS = [({"1": 0x0020, "2": 0x0021, "3": 0x0010}[sop_class[-1]], sop_class) for sop_class in LEVELS]
 
 
-@settings(max_examples=examples(400), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), suppress_health_check=list(HealthCheck))
 @given(
     question=st.sampled_from(QUESTIONS),
     identifier=IDENTIFIERS,
