@@ -6,7 +6,10 @@ own UID: no two objects share bytes.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import sqlite3
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -142,6 +145,24 @@ async def opened(path: Path, limits: Limits | None = None, faults: Faults | None
         yield archive
     finally:
         await archive.close()
+
+
+@asynccontextmanager
+async def resting(archive: Archive) -> AsyncIterator[None]:
+    """While the committer takes nothing, in the middle of an act: what comes in meanwhile piles up."""
+    begun, release = threading.Event(), threading.Event()
+
+    def act(_connection: sqlite3.Connection) -> None:
+        begun.set()
+        release.wait()
+
+    acting = asyncio.ensure_future(archive.act(act))
+    await asyncio.to_thread(begun.wait)
+    try:
+        yield
+    finally:
+        release.set()
+        await acting
 
 
 async def store(archive: Archive, *objects: Built, policy: str = "keep-first") -> list[Outcome]:

@@ -8,14 +8,13 @@ import queue
 import sqlite3
 import threading
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from builders import build, opened, store
+from builders import build, opened, resting, store
 from threads import at_once
 
 from sagittal.archive.access import LOCAL
@@ -164,24 +163,6 @@ def test_audit_seconds_max(more: int) -> None:
     committer: Any = SimpleNamespace(_queue=Arriving(), _limits=ArchiveLimits())
     assert Committer._gather(committer, batch, [], ArchiveLimits().audit_seconds_max)
     assert bool(batch) == (more <= 0)
-
-
-@asynccontextmanager
-async def resting(archive: Archive) -> AsyncIterator[None]:
-    """While the committer takes no audit row, however slow it is: it is in the middle of an act."""
-    begun, release = threading.Event(), threading.Event()
-
-    def act(_connection: sqlite3.Connection) -> None:
-        begun.set()
-        release.wait()
-
-    acting = asyncio.ensure_future(archive.act(act))
-    await asyncio.to_thread(begun.wait)
-    try:
-        yield
-    finally:
-        release.set()
-        await acting
 
 
 @pytest.mark.parametrize(("seconds", "alone"), [(0.01, True), (600.0, False)])
