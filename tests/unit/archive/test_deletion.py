@@ -242,7 +242,19 @@ def test_the_change_feed_is_ordered_and_resumable(tmp_path: Path) -> None:
                 at = page[-1].cursor
             assert len(everything) == 8
             assert [change.number for change in everything] == sorted(change.number for change in everything)
-            for nonsense in ("x", "c", "cxyz", "c-1", "c" + "f" * 30):
+            for nonsense in (
+                "x",
+                "c",
+                "cxyz",
+                "c-1",
+                "c" + "f" * 30,
+                "c" + "f" * 16,
+                "c1\n",
+                "c\n\n1",
+                "c1_0",
+                "c0x1",
+                "c+1",
+            ):
                 with pytest.raises(BadRequest):
                     await archive.changes(LOCAL, nonsense, 1)
             assert decode_cursor(None) == 0
