@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from sagittal.archive.index import MAIN
 from sagittal.archive.transcoding import rules
-from sagittal.dimse.address import check_host, is_loopback, parse_peer
+from sagittal.dimse.address import check_aet, check_host, is_loopback, parse_peer
 from sagittal.errors import UsageError
 from sagittal.limits import Limits
 
@@ -250,8 +250,7 @@ def _make(kind: type, given: object, at: str, faults: list[str]) -> object:
             continue
         try:
             values[key] = _value(hints[key], value, at + key, faults)
-            if check := _CHECKS.get(key):
-                check(at + key, values[key])
+            _check(at, key, values[key])
         except UsageError as error:
             faults.append(error.text)
     others = (f for f in dataclasses.fields(kind) if f.name not in given)
@@ -319,39 +318,38 @@ def _boolean(key: str, value: object) -> bool:
     return found
 
 
-def _check_aet(key: str, value: str) -> None:
-    """PS3.5 6.2, VR AE: no backslash, no control characters, spaces inside only."""
-    right = 0 < len(value) <= 16 and value.isascii() and value.isprintable() and value == value.strip()
-    if not right or "\\" in value:
-        raise UsageError(f"{key}: {value!r} is not an AE title (1 to 16 characters, no backslash)")
+def _check(at: str, name: str, value: Any) -> None:
+    """UsageError when a value is none of those that a setting of this name may have."""
+    try:
+        if check := _CHECKS.get(name):
+            check(value)
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"{at}{name}: {error}") from None
 
 
-def _check_aets(key: str, value: Iterable[str]) -> None:
+def _check_aets(value: Iterable[str]) -> None:
     for aet in value:
-        _check_aet(key, aet)
+        check_aet(aet, padded=False)  # titles are compared as they are
 
 
-def _check_port(key: str, value: int) -> None:
+def _check_port(value: int) -> None:
     if value > 65535:
-        raise UsageError(f"{key}: {value} is not a port")
+        raise UsageError(f"{value} is not a port")
 
 
-def _check_sha256(key: str, value: str) -> None:
+def _check_sha256(value: str) -> None:
     if not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise UsageError(f"{key}: not a SHA-256 in hexadecimal")
+        raise UsageError("not a SHA-256 in hexadecimal")
 
 
-def _check_networks(key: str, value: Iterable[str]) -> None:
+def _check_networks(value: Iterable[str]) -> None:
     for text in value:
-        try:
-            ip_network(text)
-        except ValueError as error:
-            raise UsageError(f"{key}: {error}") from None
+        ip_network(text)
 
 
-_CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "aet": _check_aet,
-    "host": lambda _key, value: check_host(value),
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "aet": lambda value: _check_aets((value,)),
+    "host": check_host,
     "port": _check_port,
     "sha256": _check_sha256,
     "trusted_proxies": _check_networks,

@@ -59,6 +59,8 @@ def test_later_wins(tmp_path, monkeypatch):
         ({"dimse": {"user_identity": "maybe"}}, "not one of optional required"),
         ({"aet": "x" * 17}, "AE title"),
         ({"aet": "a\\b"}, "AE title"),
+        ({"aet": " A"}, "aet: ' A' is not an AE title"),
+        ({"nodes": [{"aet": "A", "host": "a..b", "port": 1}]}, "nodes[0].host: 'a..b' is no name"),
         ({"aet": 5}, "text is wanted"),
         ({"web": {"port": 65536}}, "not a port"),
         ({"web": {"port": True}}, "not a positive number"),

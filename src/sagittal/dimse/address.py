@@ -27,9 +27,13 @@ def parse_peer(text: str) -> PeerAddress:
     return PeerAddress(aet.strip(), host.removeprefix("[").removesuffix("]"), int(port))
 
 
-def check_aet(text: str) -> str:
-    """The title; UsageError for what is none (PS3.5 6.2, VR AE): blanks alone, control characters, a backslash."""
-    right = 0 < len(text) <= 16 and text.isascii() and text.isprintable() and text.strip()
+def check_aet(text: str, *, padded: bool = True) -> str:
+    """The title; UsageError for what is none (PS3.5 6.2, VR AE): blanks alone, control characters, a backslash.
+
+    Blanks around it mean nothing, so a `padded` one may have them.
+    """
+    title = text.strip()
+    right = title and len(text) <= 16 and text.isascii() and text.isprintable() and (padded or text == title)
     if not right or "\\" in text:
         raise UsageError(f"{text!r} is not an AE title (1 to 16 characters, no backslash)")
     return text
