@@ -17,8 +17,17 @@ ClientCertificate = Literal["none", "optional", "required"]
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}  # what OpenSSL makes of bytes that are no record of TLS
 
 
+class _HandshakeFailed(ssl.SSLError):
+    """As OpenSSL says it, with the alert that the event loops would not send."""
+
+    def __init__(self, error: ssl.SSLError, alert: bytes) -> None:
+        super().__init__(*error.args)
+        self.reason, self.verify_message = error.reason, getattr(error, "verify_message", "")
+        self.alert = alert
+
+
 class _Session(ssl.SSLObject):
-    """Takes along, in the error of a handshake that fails, the alert that the event loops would not send."""
+    """Takes along, in the error of a handshake that fails, the alert."""
 
     outgoing: ssl.MemoryBIO
 
@@ -28,8 +37,7 @@ class _Session(ssl.SSLObject):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
-            error.alert = self.outgoing.read()  # type: ignore[attr-defined]  # for `send_alert`
-            raise
+            raise _HandshakeFailed(error, self.outgoing.read()) from error
 
 
 class _Context(ssl.SSLContext):
@@ -49,7 +57,7 @@ def send_alert(connection: socket.socket, error: OSError) -> None:
     of the event loop's, which the loop closes with the alert unsent.
     """
     with suppress(OSError):
-        connection.send(getattr(error, "alert", b""))
+        connection.send(error.alert if isinstance(error, _HandshakeFailed) else b"")
         connection.shutdown(socket.SHUT_WR)
 
 
