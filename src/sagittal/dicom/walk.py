@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -57,7 +57,7 @@ class Event(NamedTuple):
     at: int  # offset of its head in the data set (inflated if it is deflated)
     depth: int
     little: bool  # byte order of its value
-    run: list[tuple[int, str, bytes]] = []  # noqa: RUF012  (never changed)
+    run: Sequence[tuple[int, str, bytes]] = ()
 
 
 def inflated(chunks: Iterable[bytes], limits: ReaderLimits) -> Iterator[bytes]:

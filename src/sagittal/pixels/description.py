@@ -29,6 +29,7 @@ WANTED = frozenset(
 )  # fmt: skip
 
 SUBSAMPLED = frozenset(("YBR_FULL_422", "YBR_PARTIAL_422"))  # chrominance of every second column, also in native form
+_KINDS: Mapping[int, Kind] = {FLOAT_PIXELS: "float", DOUBLE_PIXELS: "double"}
 MONOCHROME = frozenset(("MONOCHROME1", "MONOCHROME2"))
 
 
@@ -163,7 +164,7 @@ def describe_texts(
     What is missing and can be read in one way only is filled in: Bits Stored as Bits Allocated, High Bit as Bits
     Stored - 1.
     """
-    kind: Kind = {FLOAT_PIXELS: "float", DOUBLE_PIXELS: "double"}.get(held, "integer")  # type: ignore[assignment]
+    kind = _KINDS.get(held, "integer")
     samples = _number(texts, SAMPLES, 1)
     allocated = {"float": 32, "double": 64}.get(kind) or _number(texts, ALLOCATED)
     stored = _number(texts, STORED, allocated) if kind == "integer" else allocated

@@ -157,7 +157,8 @@ def extended(array: Array, description: Description) -> Array:
     unsigned = array.astype(f"uint{size}", copy=False) if array.dtype.kind == "u" else array.astype(f"int{size}")
     moved = unsigned.view(f"uint{size}") << (size - description.bits_stored)
     typed = moved.view(f"int{size}") if description.signed else moved
-    return (typed >> (size - description.bits_stored)).astype(description.dtype, copy=False)  # type: ignore[no-any-return]
+    values: Array = typed >> (size - description.bits_stored)
+    return values.astype(description.dtype, copy=False)
 
 
 def masked(array: Array, description: Description) -> Array:

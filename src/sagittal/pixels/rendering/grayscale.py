@@ -6,9 +6,10 @@ state or request decides what applies (`render`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from sagittal.pixels.rendering.tables import Table, lut_of
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Octets = np.ndarray[Any, np.dtype[np.uint8]]
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
-FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+FUNCTIONS: Mapping[str, Function] = {function: function for function in get_args(Function)}
 _TABLE_VALUES_MAX = 1 << 16
 
 
@@ -116,7 +117,7 @@ def window(center: float, width: float, function: str = "LINEAR", *, strict: boo
     valid = np.isfinite(center) and np.isfinite(width) and (width >= least if least else width > 0)
     if not valid and strict:
         raise BadRequest("the window width is at least 1 for LINEAR, and more than 0 for the other functions")
-    return Window(center, width, function) if valid else None  # type: ignore[arg-type]  # one of FUNCTIONS
+    return Window(center, width, FUNCTIONS[function]) if valid else None
 
 
 def full_range(values: Floats, padding: np.ndarray[Any, np.dtype[np.bool_]] | None) -> Window:

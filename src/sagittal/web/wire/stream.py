@@ -7,7 +7,7 @@ socket as they are, without another copy, and small ones are joined. It doesn't 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,7 +24,7 @@ _SMALL_BYTES = 32 << 10  # joining costs less than one more call
 _UNWATCHED_SECONDS = 0.05  # what is done within is done whether somebody waits for it or not
 
 
-def batched(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[list[bytes]]:
+def batched(pieces: Iterable[bytes], chunk_bytes: int) -> Generator[list[bytes]]:
     """The same bytes in lists of about `chunk_bytes`, small neighbours joined."""
     batch: list[bytes] = []
     small: list[bytes] = []
@@ -95,7 +95,7 @@ class Streamed(Response):
             gone.cancel()
             if not ahead.done():
                 await asyncio.wait([ahead])
-            self._batches.close()  # type: ignore[attr-defined]  # a generator
+            self._batches.close()
             close = getattr(self._pieces, "close", None)
             if close is not None:
                 close()
