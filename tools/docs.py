@@ -129,9 +129,8 @@ def coded(uid: str) -> tuple[str, str]:
         return "", ""
     if SYNTAXES[uid].video:
         return "video", "video" if uid in video.CODINGS else ""
-    return "yes" if codecs.decodes(uid) else "", "yes" if codecs.encodes(
-        uid
-    ) else "of JPEG" if uid == RECOMPRESSED else ""
+    encoded = "yes" if codecs.encodes(uid) else "of JPEG" if uid == RECOMPRESSED else ""
+    return "yes" if codecs.decodes(uid) else "", encoded
 
 
 def defects_page() -> str:
