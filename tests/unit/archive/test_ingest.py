@@ -315,7 +315,9 @@ def test_a_huge_object_is_synced_on_the_way(tmp_path: Path) -> None:
     seen: list[str] = []
 
     async def main() -> None:
-        limits = Limits(archive=ArchiveLimits(unsynced_bytes_max=200_000, free_bytes_min=0))
+        # The sender waits for each write of a thread: what piled up behind it would be synced together.
+        bounds = ArchiveLimits(unsynced_bytes_max=200_000, slow_write_pending_bytes_max=1, free_bytes_min=0)
+        limits = Limits(archive=bounds)
         async with opened(tmp_path, limits, Faults(seen.append)) as archive:
             assert (await send(archive, built, 50_000)).digest == built.digest
 
