@@ -73,10 +73,9 @@ class DimseServer:
         buffer = memoryview(bytearray(self.limits.receive_buffer_bytes))  # one for all links: see `link`
         plain = self._tls is None
         where: dict[str, Any] = {"host": host, "port": port}
-        if host == "::" and socket.has_dualstack_ipv6():  # the loop would leave out IPv4, which HTTP takes there
-            bound = socket.create_server((host, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
-            where = {"sock": bound}
         try:
+            if host == "::" and socket.has_dualstack_ipv6():  # the loop would leave out IPv4, which HTTP takes there
+                where = {"sock": socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)}
             self._server = await loop.create_server(
                 lambda: Acceptor(self, buffer, self._tasks), **where, backlog=_BACKLOG, start_serving=plain
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from loopback import (
@@ -24,6 +25,7 @@ from loopback import (
     until,
 )
 
+from sagittal.limits import NetLimits
 from sagittal.net.admission import Accept, AssociateInfo, Reject
 from sagittal.net.server import DimseServer
 from sagittal.ul.codec import encode
@@ -111,6 +113,17 @@ def test_stop_lets_operations_end_and_aborts_the_idle() -> None:
             assert server.connections == 0
             with pytest.raises(OSError):
                 await Raw.open(server.port)
+
+    run(test)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"] if socket.has_dualstack_ipv6() else ["127.0.0.1"])
+def test_a_port_that_is_taken_is_told_by_its_number(host: str) -> None:
+    async def test() -> None:
+        async with serving() as server:
+            another = DimseServer(services(), lambda info: Accept("somebody"), NetLimits(), "ANOTHER")
+            with pytest.raises(OSError, match=rf"in use \(port {server.port}\)"):
+                await another.start(host, server.port)
 
     run(test)
 
