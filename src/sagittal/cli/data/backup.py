@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sagittal.cli.data.place import data_option, existing, noted, open_archive, reading
-from sagittal.cli.output import json_option, progress, result, run, say
+from sagittal.cli.data.tally import tallied
+from sagittal.cli.output import json_option, run, say
 from sagittal.errors import DirectoryHeld
 
 if TYPE_CHECKING:
@@ -29,18 +30,13 @@ def command(data: Path, link: bool, folder: Path, as_json: bool) -> int:
 
 
 async def _backup(data: Path, folder: Path, link: bool, as_json: bool) -> int:
-    count = new = failed = 0
-    with progress("Copying", None) as advance:
+    new = 0
+    with tallied("Copying", as_json) as tally:
         async for copied in _copied(data, folder, link):
-            advance(1)
-            count, new = count + (not copied.error), new + (copied.is_new and not copied.error)
-            if copied.error:
-                failed += 1
-                result(as_json, copied._asdict(), f"{copied.key}\t{copied.error}")
-    say(f"{count} objects in {folder}, {new} of them new, {failed} damaged")
-    if as_json:
-        result(True, {"objects": count, "new": new, "damaged": failed})
-    return 1 if failed else 0
+            tally.add(copied)
+            new += copied.is_new and not copied.error
+    say(f"{tally.done} objects in {folder}, {new} of them new, {tally.failed} damaged")
+    return tally.close(objects=tally.done, new=new, damaged=tally.failed)
 
 
 async def _copied(data: Path, folder: Path, link: bool) -> AsyncIterator[Copied]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from sagittal.cli.data.place import data_option
-from sagittal.cli.output import json_option, progress, result, say
+from sagittal.cli.data.tally import tallied
+from sagittal.cli.output import json_option, say
 from sagittal.errors import UsageError
 
 
@@ -20,16 +21,8 @@ def command(data: Path, as_json: bool) -> int:
 
     if not (data / "objects").is_dir():
         raise UsageError(f"{data} is not a data directory")
-    done = failed = 0
-    with progress("Indexing", None) as advance:
+    with tallied("Indexing", as_json) as tally:
         for indexed in reindex(data):
-            advance(1)
-            if not indexed.error:
-                done += 1
-                continue
-            failed += 1
-            result(as_json, indexed._asdict(), f"{indexed.key}\t{indexed.error}")
-    say(f"{done} objects indexed, {failed} not")
-    if as_json:
-        result(True, {"objects": done, "failed": failed})
-    return 1 if failed else 0
+            tally.add(indexed)
+    say(f"{tally.done} objects indexed, {tally.failed} not")
+    return tally.close()

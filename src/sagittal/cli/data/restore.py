@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from sagittal.cli.data.place import data_option
-from sagittal.cli.output import json_option, progress, result, say
+from sagittal.cli.data.tally import tallied
+from sagittal.cli.output import json_option, say
 
 
 @click.command("restore")
@@ -18,18 +19,12 @@ def command(folder: Path, data: Path, as_json: bool) -> int:
     """Make a data directory, which must be empty or missing, from the backup in FOLDER."""
     from sagittal.archive.upkeep.tasks import restore
 
-    done = failed = 0
-    try:
-        with progress("Restoring", None) as advance:
+    with tallied("Restoring", as_json) as tally:
+        try:
             for copied in restore(folder, data):
-                advance(1)
-                if not copied.error:
-                    done += 1
-                    continue
-                failed += 1
-                result(as_json, copied._asdict(), f"{copied.key}\t{copied.error}")
-    finally:
-        if as_json and done + failed:
-            result(True, {"objects": done, "failed": failed})
-    say(f"{done} objects restored into {data}")
+                tally.add(copied)
+        finally:  # when some failed, that is raised as an error in the end
+            if tally.done + tally.failed:
+                tally.close()
+    say(f"{tally.done} objects restored into {data}")
     return 0
