@@ -153,7 +153,7 @@ class WebArchive:
     def store(self, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
         from sagittal.client.storing.stow import send
 
-        return send(self, files, sending)
+        return send(self.post, files, sending)
 
 
 def search_path(question: Question) -> tuple[str, list[int]]:

@@ -140,7 +140,7 @@ class DimseArchive:
     def store(self, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
         from sagittal.client.storing.sending import send
 
-        return send(self, files, sending)
+        return send(self.associate, files, sending)
 
 
 async def follow(responses: AsyncIterator[Response], syntax_uid: str, outcome: Retrieved) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from sagittal.client.outcome import Stored
 from sagittal.client.remote import Sending
@@ -26,29 +25,28 @@ from sagittal.net.client import Association, Proposal
 from sagittal.net.proposing import CONTEXTS_MAX, Batch, accepted_syntaxes, choose_syntax, data_set_source, plan, propose
 from sagittal.pixels.reach import without_loss
 
-if TYPE_CHECKING:
-    from sagittal.client.dimse import DimseArchive
-
+Associate = Callable[[Sequence[Proposal], int], Awaitable[Association]]
+"""An association in these contexts, with so many operations outstanding at most."""
 _LIMITS = ReaderLimits()
 _READ_BYTES = 1 << 16
 _HELD_BYTES_MAX = 4 << 20  # of a changed header before any of it is sent
 
 
-async def send(archive: DimseArchive, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
+async def send(associate: Associate, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
     """An answer for each file, in the order in which they come."""
     async with Transcoder() as transcoder:
-        async for answer in _send(archive, files, sending, transcoder):
+        async for answer in _send(associate, files, sending, transcoder):
             yield answer
 
 
 async def _send(
-    archive: DimseArchive, files: Sequence[ObjectFile], sending: Sending, transcoder: Transcoder
+    associate: Associate, files: Sequence[ObjectFile], sending: Sending, transcoder: Transcoder
 ) -> AsyncIterator[Stored]:
     answers: asyncio.Queue[Stored | None] = asyncio.Queue()
     for batch in batches(files, sending):
         waiting = deque(batch.items)
         senders = [
-            asyncio.create_task(_Sender(archive, batch.proposals, waiting, sending, answers, transcoder).run())
+            asyncio.create_task(_Sender(associate, batch.proposals, waiting, sending, answers, transcoder).run())
             for _ in range(min(sending.associations, len(waiting)))
         ]
         left = len(senders)
@@ -101,20 +99,20 @@ class _Sender:
 
     def __init__(
         self,
-        archive: DimseArchive,
+        associate: Associate,
         proposals: Sequence[Proposal],
         waiting: deque[ObjectFile],
         sending: Sending,
         answers: asyncio.Queue[Stored | None],
         transcoder: Transcoder,
     ) -> None:
-        self._archive, self._proposals, self._waiting = archive, proposals, waiting
+        self._associate, self._proposals, self._waiting = associate, proposals, waiting
         self._sending, self._answers, self._transcoder = sending, answers, transcoder
 
     async def run(self) -> None:
         try:
             while self._waiting:
-                async with await self._archive.associate(self._proposals, self._sending.window) as association:
+                async with await self._associate(self._proposals, self._sending.window) as association:
                     accepted = accepted_syntaxes(association.info.contexts)
                     tasks = [self._pipe(association, accepted) for _ in range(association.window)]
                     await asyncio.gather(*tasks)

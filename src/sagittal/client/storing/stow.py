@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagittal.client.outcome import Stored
@@ -24,8 +24,8 @@ from sagittal.web.store.became import STORED, decode
 if TYPE_CHECKING:
     import httpx
 
-    from sagittal.client.dicomweb import WebArchive
-
+Post = Callable[..., "Awaitable[httpx.Response]"]
+"""One request to the services, as `WebArchive.post`."""
 _READ_BYTES = 1 << 18
 _BOUNDARY = "sagittal-part"
 HEADERS = {
@@ -37,13 +37,13 @@ _NONE = {"Value": [None]}
 TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
-async def send(archive: WebArchive, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
+async def send(post: Post, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
     """An answer for each file, in the order in which they come. PeerError when the server can't be reached at all."""
     waiting, running = deque(files), set[asyncio.Task[Stored]]()
     try:
         while waiting or running:
             while waiting and len(running) < sending.associations:
-                running.add(asyncio.create_task(_store(archive, waiting.popleft(), sending.changes, sending.study)))
+                running.add(asyncio.create_task(_store(post, waiting.popleft(), sending.changes, sending.study)))
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 answer = task.result()
@@ -55,13 +55,13 @@ async def send(archive: WebArchive, files: Sequence[ObjectFile], sending: Sendin
             task.cancel()
 
 
-async def _store(archive: WebArchive, file: ObjectFile, changes: Changes, study: str) -> Stored:
+async def _store(post: Post, file: ObjectFile, changes: Changes, study: str) -> Stored:
     uid = changes.sop_instance(file.sop_instance_uid)
     path = f"/studies/{study}" if study else "/studies"
     try:
         body = body_of(await asyncio.to_thread(_pieces, file, changes))
         # What went wrong with this file is said in the answer, whatever its status.
-        response = await archive.post(path, headers=HEADERS, content=body)
+        response = await post(path, headers=HEADERS, content=body)
     except PeerError:
         raise
     except (SagittalError, OSError) as error:
