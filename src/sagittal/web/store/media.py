@@ -8,21 +8,20 @@ are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sagittal.archive.ingest.scratch import Scratch
 from sagittal.dicom.models.encode import Bulk, Encapsulated
 from sagittal.dicom.streams.stills import Still, read_rle, read_still
 from sagittal.dicom.streams.videos import read_video
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, syntax
 from sagittal.errors import BadRequest, UnsupportedMedia
+from sagittal.web.store.bulk import BulkPart, Held
 from sagittal.web.store.native import Native
 from sagittal.web.wire.accept import OCTET_STREAM
 
 PIXEL_DATA, DOCUMENT = "7FE00010", "00420011"
-_PIECE_BYTES = 1 << 18
 _STILLS = frozenset({"image/jpeg", "image/jls", "image/jp2", "image/jpx", "image/jph", "image/jphc", "image/jxl"})
 _RLE, _VIDEOS = "image/dicom-rle", frozenset({"video/mpeg", "video/mp4", "video/mpeg2", "video/h264", "video/h265"})
 
@@ -37,44 +36,6 @@ DOCUMENTS: Mapping[str, str] = {
     "model/obj": _P + "4",
     "model/mtl": _P + "5",
 }
-
-
-@dataclass(slots=True)
-class BulkPart:
-    """One part of the request that is bulk data, in the scratch file."""
-
-    type: str
-    parameters: Mapping[str, str]
-    start: int
-    length: int = 0
-    used: bool = field(default=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The bulk data of one request, by address."""
-
-    scratch: Scratch
-    parts: Mapping[str, list[BulkPart]]
-
-    def named(self, address: Any) -> list[BulkPart]:
-        found = self.parts.get(address) if isinstance(address, str) else None
-        if not found:
-            raise BadRequest(f"no part has the Content-Location {str(address)[:200]!r} that the metadata names")
-        for part in found:
-            part.used = True
-        return found
-
-    def bulk(self, part: BulkPart, start: int = 0, length: int | None = None) -> Bulk:
-        """A part, or some of it."""
-        length = part.length - start if length is None else length
-        return Bulk(length, self.scratch.pieces(part.start + start, length, _PIECE_BYTES))
-
-    def reader(self, part: BulkPart) -> Callable[[int, int], bytes]:
-        def read(offset: int, count: int) -> bytes:
-            return self.scratch.read(part.start + offset, max(0, min(count, part.length - offset)))
-
-        return read
 
 
 def plain_value(held: Held, address: str, tag: str, sop_class_uid: str) -> Bulk:

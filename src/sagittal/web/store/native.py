@@ -22,7 +22,7 @@ from sagittal.workers.worker import Input
 if TYPE_CHECKING:
     from sagittal.limits import PixelLimits
     from sagittal.web.house import House
-    from sagittal.web.store.media import BulkPart, Held
+    from sagittal.web.store.bulk import BulkPart, Held
 
 PNG = "image/png"
 _PIECE_BYTES = 1 << 18
