@@ -116,43 +116,48 @@ def store(
     gathered = [*paths, *_listed(listed)]
     if not gathered and listed is None:
         raise UsageError("name files or folders to send")
-    failures: list[Path] = []
-    counts = {"success": 0, "warning": 0, "failure": 0}
+    report = _Report(as_json)
     try:
-        run(_send(place, access, gathered, sending, quiet, as_json, failures, counts))
+        run(_send(place, access, gathered, sending, quiet, report))
     finally:  # also where the peer went away, or Ctrl-C was typed: what is left to send has to be known
-        if failed_list is not None:
-            failed_list.write_text("".join(f"{path}\n" for path in failures))
-        if any(counts.values()):
-            sent, warned = counts["success"] + counts["warning"], counts["warning"]
-            say(f"{sent} sent, {warned} of them with a warning, {len(failures)} failed")
-    return 1 if failures else 0
+        report.close(failed_list)
+    return 1 if report.failures else 0
 
 
-async def _send(
-    place: Place,
-    access: Access,
-    paths: Sequence[Path],
-    sending: Sending,
-    quiet: bool,
-    as_json: bool,
-    failures: list[Path],
-    counts: dict[str, int],
-) -> None:
-    def tell(answer: Stored) -> None:
-        counts[answer.outcome] += 1
+class _Report:
+    """What became of files: failures and warnings are told always, successes with --json."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.failures: list[Path] = []
+        self._as_json, self._sent, self._warned = as_json, 0, 0
+
+    def add(self, answer: Stored) -> None:
         if answer.failed:
-            failures.append(answer.file)
-        if as_json:
+            self.failures.append(answer.file)
+        else:
+            self._sent += 1
+            self._warned += answer.outcome == "warning"
+        if self._as_json:
             row = {"file": os.fspath(answer.file), "sop_instance_uid": answer.sop_instance_uid, "status": answer.status}
             result(True, row | {"comment": answer.comment})
         elif answer.outcome != "success":
             reason = answer.comment or ("the peer refused it" if answer.failed else "stored with a warning")
             say(" ".join(part for part in (f"{answer.file}:", answer.status, reason) if part))
 
+    def close(self, failed_list: Path | None) -> None:
+        """The list of failures, and the counts unless nothing was tried."""
+        if failed_list is not None:
+            failed_list.write_text("".join(f"{path}\n" for path in self.failures))
+        if self._sent or self.failures:
+            say(f"{self._sent} sent, {self._warned} of them with a warning, {len(self.failures)} failed")
+
+
+async def _send(
+    place: Place, access: Access, paths: Sequence[Path], sending: Sending, quiet: bool, report: _Report
+) -> None:
     files, unreadable = read_objects(paths)
     for answer in unreadable:
-        tell(answer)
+        report.add(answer)
     if unreadable and sending.halt:
         return
     left = {file.path: file for file in files}
@@ -161,11 +166,10 @@ async def _send(
             async with open_remote(place, access, say) as archive:
                 async for answer in archive.store(files, sending):
                     left.pop(answer.file, None)
-                    tell(answer)
+                    report.add(answer)
                     advance(1)
         except (PeerError, asyncio.CancelledError):
-            failures += left
-            counts["failure"] += len(left)
+            report.failures += left
             raise
 
 
