@@ -328,5 +328,14 @@ class LocalVolume:
         raise StorageUnavailable(f"{what}: {error.strerror}") from error
 
 
+def sync(path: Path) -> None:
+    """A file or directory, with what was written to it, is on stable storage. OSError."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _open_directory(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sagittal.archive.index.writer import referred_keys
-from sagittal.archive.local import LocalVolume
+from sagittal.archive.local import LocalVolume, sync
 
 log = logging.getLogger("sagittal.archive")
 
@@ -60,11 +60,7 @@ def _write_mark(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path / _MARK_FILE)
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync(path)
 
 
 def _remove_strays(volume: LocalVolume, connection: sqlite3.Connection, batch_max: int) -> None:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.upkeep import snapshot
 from sagittal.archive.index.upkeep.snapshot import Stored
-from sagittal.archive.local import LocalVolume
+from sagittal.archive.local import LocalVolume, sync
 from sagittal.errors import DamagedObject, UsageError
 
 MANIFEST = "manifest.json"
@@ -61,12 +61,12 @@ class _Written:
     def settle(self) -> None:
         self._sync_files()
         for directory in self._directories:
-            _sync(directory)
+            sync(directory)
         self._directories.clear()
 
     def _sync_files(self) -> None:
         for path in self._files:
-            _sync(path)
+            sync(path)
         self._files.clear()
 
 
@@ -164,9 +164,9 @@ class Backup:
     def _conclude(self, index: Path, totals: _Totals, before: dict[str, Any] | None) -> None:
         sha256 = _digest(index)
         name = f"index-{sha256[:16]}.db"
-        _sync(index)
+        sync(index)
         index.replace(self._folder / name)
-        _sync(self._folder)
+        sync(self._folder)
         self._faults.hit("backup.manifest")
         manifest = {
             "version": _VERSION,
@@ -179,9 +179,9 @@ class Backup:
         }
         new = self._folder / f".{MANIFEST}.new"
         new.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        _sync(new)
+        sync(new)
         new.replace(self._folder / MANIFEST)
-        _sync(self._folder)
+        sync(self._folder)
         if before is not None and before["index"] != name:
             (self._folder / str(before["index"])).unlink(missing_ok=True)
 
@@ -263,11 +263,3 @@ def _read(fd: int) -> bytes:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -34,7 +34,7 @@ from sagittal.archive.index.arrival import (
 from sagittal.archive.index.connection import open_writer
 from sagittal.archive.index.upkeep import carry
 from sagittal.archive.index.writer import AuditRow, IndexWriter
-from sagittal.archive.local import LocalVolume
+from sagittal.archive.local import LocalVolume, sync
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.scanning.memo import Memo
@@ -283,7 +283,7 @@ class Reindex:
 
     def _swap(self) -> None:
         """The old index is kept under another name; its log must not be taken for the new one's."""
-        _sync(self._new)
+        sync(self._new)
         self._volume.faults.hit("reindex.swap")
         if self._index.exists():
             _settle(self._index)
@@ -295,7 +295,7 @@ class Reindex:
                 if log.exists():
                     log.replace(kept.with_name(kept.name + suffix))
         self._new.replace(self._index)
-        _sync(self._path)
+        sync(self._path)
 
 
 def _with_senders(values: Mapping[int, str], issuer: str, timezone: str) -> Mapping[int, str]:
@@ -322,11 +322,3 @@ def _settle(index: Path) -> None:
 def _remove_index(path: Path) -> None:
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         path.with_name(name).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
