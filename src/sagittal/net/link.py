@@ -33,7 +33,7 @@ SLOW_SECONDS = 0.005  # a read that cost more: the next one takes less, so that 
 ROOM_BYTES_MIN = 8 << 10
 TURN_SECONDS = 0.02  # what one read may cost before the peer has to wait as long
 FRAGMENTS_MAX = 1024  # handed on one by one, as many as one gathered write takes; more are joined
-_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+_QUICKACK: int = getattr(socket, "TCP_QUICKACK", 0)  # Linux has it
 
 
 class Link(asyncio.BufferedProtocol):
@@ -102,7 +102,7 @@ class Link(asyncio.BufferedProtocol):
             for indication in self.machine.abort_provider(now, 6, error.text):
                 self._indicated(indication)
         if self._quickack is not None:
-            self._quickack.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]  # set only if there
+            self._quickack.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         if not self.machine.established or self.machine.has_output:
             self.settle()
         took = perf_counter() - started
@@ -207,7 +207,7 @@ class Link(asyncio.BufferedProtocol):
         """The association is there; arrange for quick acknowledgements (Nagle's senders wait for them)."""
         self.info = info
         plain = self.transport is not None and self.transport.get_extra_info("socket")
-        if _QUICKACK is not None and plain and plain.family in (socket.AF_INET, socket.AF_INET6):
+        if _QUICKACK and plain and plain.family in (socket.AF_INET, socket.AF_INET6):
             self._quickack = socket.socket(fileno=os.dup(plain.fileno()))  # uvloop's own takes 4 us a call, this one 1
 
     def write(self, parts: Sequence[Buffer]) -> None:
