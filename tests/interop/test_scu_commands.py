@@ -184,11 +184,20 @@ def test_move_a_whole_patient(corpus_dir, server, tmp_path, how):
     assert rows(done)[0]["completed"] == len(list((tmp_path / "in").iterdir())) == count
 
 
+RECEIVE = """
+from sagittal.cli import main
+from sagittal.cli.peer import receive
+
+receive._RELEASE_SECONDS = 60.0  # senders may be slow here
+main()
+"""
+
+
 class receiving:
     """`sagittal receive` on a free port."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "sagittal", "receive", "--json", "--aet", "RECEIVER", "--port", "0", *options]
+        command = [sys.executable, "-c", RECEIVE, "receive", "--json", "--aet", "RECEIVER", "--port", "0", *options]
         self.process = subprocess.Popen(
             [*command, "-o", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
