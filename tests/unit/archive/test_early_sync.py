@@ -77,8 +77,16 @@ def test_it_is_read_first_while_others_keep_the_disk_busy(tmp_path: Path, monkey
     assert counts == [0] and syncs.count == 1
 
 
-def test_what_is_refused_goes_when_its_sync_ends_and_the_loop_waits_for_nothing(tmp_path: Path) -> None:
+def test_what_is_refused_goes_when_its_sync_ends_and_the_loop_waits_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     syncs = Syncs()
+
+    def late(self: Transfer, seconds: float) -> None:
+        assert syncs.begun.wait(SECONDS_MAX)  # a sync that has not begun is not done at all
+        read_behind(self, seconds)
+
+    monkeypatch.setattr(Transfer, "_read_behind", late)
 
     async def main() -> None:
         async with opened(tmp_path, faults=Faults(syncs)) as archive:
@@ -87,7 +95,6 @@ def test_what_is_refused_goes_when_its_sync_ends_and_the_loop_waits_for_nothing(
             given.write(built.part10[:-1])
             with pytest.raises(Malformed):
                 await given.commit()
-            assert await asyncio.to_thread(syncs.begun.wait, SECONDS_MAX)
             assert len(left(tmp_path)) == 1
             syncs.go_on.set()
 
