@@ -176,3 +176,8 @@ class PeerUnreachable(PeerError):
 
 class PeerRefused(PeerError):
     """The peer rejected or aborted the association, or refused the request."""
+
+
+def words_of(error: Exception) -> str:
+    """What an error says to a person: of one of the system's its words, without the number and the path."""
+    return getattr(error, "strerror", None) or str(error)

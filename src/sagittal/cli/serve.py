@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sagittal.cli.output import run, say
+from sagittal.errors import words_of
 
 
 @click.command("serve")
@@ -43,7 +44,7 @@ def command(config_file: Path | None, as_json: bool, **options: Any) -> int:
         run(serve(settings, announce))
     except OSError as error:
         what = f"listen on {settings.host}" if error.filename is None else f"use {error.filename}"
-        say(f"sagittal: cannot {what}: {error.strerror or error}")
+        say(f"sagittal: cannot {what}: {words_of(error)}")
         return 1
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 from pathlib import Path
 
@@ -68,6 +69,18 @@ def test_a_file_that_is_named_and_no_object_has_failed(tmp_path: Path, data: byt
     named, found = (imported(given, httpx.Response(500)) for given in (path, tmp_path))
     assert (named[1], found[1]) == ("failed", "skipped")
     assert named[2] == found[2] != ""
+
+
+def test_a_file_that_cannot_be_read_is_told_in_plain_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the number of the error and the path, which is told before it."""
+    path = tmp_path / "one.dcm"
+    path.write_bytes(build().part10)
+
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr("sagittal.cli.data.stow._read_head", broken)
+    assert imported(path, httpx.Response(500))[1:3] == ("failed", "Input/output error")
 
 
 def test_an_archive_that_is_not_there_is_told_once(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates, outcome_of
 from sagittal.dicom.part10 import Part10Head, meta_group
-from sagittal.errors import DamagedObject, Malformed, SagittalError
+from sagittal.errors import DamagedObject, Malformed, SagittalError, words_of
 from sagittal.limits import Limits
 
 _READ_BYTES = 1 << 20
@@ -102,10 +102,10 @@ async def _import(target: Target, principal: Principal, candidate: Candidate | R
     name, size = candidate.name, candidate.size
     try:
         opened = await asyncio.to_thread(candidate.open)
-    except (OSError, RuntimeError, NotImplementedError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         if isinstance(candidate, Member):
             candidate.abandon()
-        return Imported(name, "failed", getattr(error, "strerror", None) or str(error))
+        return Imported(name, "failed", words_of(error))
     try:
         return await _import_opened(target, principal, name, size, opened, source)
     except Malformed as error:
@@ -113,7 +113,7 @@ async def _import(target: Target, principal: Principal, candidate: Candidate | R
     except SagittalError as error:
         return Imported(name, "failed", error.text, size=size)
     except OSError as error:
-        return Imported(name, "failed", error.strerror or str(error), size=size)
+        return Imported(name, "failed", words_of(error), size=size)
     finally:
         await asyncio.to_thread(opened.close)
 

@@ -17,7 +17,7 @@ from sagittal.client.outcome import Stored
 from sagittal.client.storing.stow import HEAD, HEADERS, TAIL, answer_of
 from sagittal.dicom.part10 import Part10Head, head_of
 from sagittal.dicom.sopclasses import MEDIA_STORAGE_DIRECTORY
-from sagittal.errors import Malformed, SagittalError
+from sagittal.errors import Malformed, SagittalError, words_of
 from sagittal.limits import ArchiveLimits, ReaderLimits
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Ref
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(candidate, Member):
             candidate.abandon()
-        return candidate.name, "failed", getattr(error, "strerror", None) or str(error), ""
+        return candidate.name, "failed", words_of(error), ""
     try:
         if not candidate.size:
             raise Malformed("empty", "empty")
@@ -75,7 +75,7 @@ async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Ref
     except Malformed as error:
         return candidate.name, outcome_of(candidate, error), error.text, ""
     except (SagittalError, OSError) as error:
-        return candidate.name, "failed", str(error), ""
+        return candidate.name, "failed", words_of(error), ""
     finally:
         await asyncio.to_thread(opened.close)
     if response.status_code in (401, 403, 405) or response.is_redirect:  # about who asks, so the same for every file

@@ -15,7 +15,7 @@ from sagittal.dicom.sopclasses import STORAGE_SERVICE, VERIFICATION, may_be_stor
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.address import check_aet, check_host, is_loopback
 from sagittal.dimse.service import Request, Response, Service, StoreHandler, StoreSink
-from sagittal.errors import StorageUnavailable
+from sagittal.errors import StorageUnavailable, words_of
 from sagittal.limits import NetLimits
 from sagittal.net.admission import Accept, Admission, AssociateInfo
 from sagittal.net.server import DimseServer
@@ -40,7 +40,7 @@ def command(out: Path, host: str, port: int, aet: str, count: int | None, as_jso
         run(_receive(out, host, port, aet, count, as_json))
     except OSError as error:
         what = f"listen on {host}" if error.filename is None else f"use {error.filename}"
-        say(f"sagittal: cannot {what}: {error.strerror or error}")
+        say(f"sagittal: cannot {what}: {words_of(error)}")
         return 1
     return 0
 

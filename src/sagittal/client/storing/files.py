@@ -13,7 +13,7 @@ from sagittal.client.outcome import Stored
 from sagittal.dicom.part10 import head_of
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import syntax
-from sagittal.errors import Malformed, SagittalError
+from sagittal.errors import Malformed, SagittalError, words_of
 from sagittal.limits import ReaderLimits
 
 SOP_CLASS, SOP_INSTANCE = 0x00080016, 0x00080018
@@ -64,7 +64,7 @@ def read_objects(paths: Sequence[Path]) -> tuple[list[ObjectFile], list[Stored]]
             if error.defect != "not-dicom" or path in paths:
                 failed.append(Stored(path, comment=error.text))
         except (SagittalError, OSError) as error:
-            failed.append(Stored(path, comment=getattr(error, "strerror", None) or str(error)))
+            failed.append(Stored(path, comment=words_of(error)))
     return found, failed
 
 

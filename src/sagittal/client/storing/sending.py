@@ -19,7 +19,7 @@ from sagittal.client.storing.rewrite import Changes, Rewriting
 from sagittal.client.storing.transcoding import Transcoder
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import FileRegion, Source
-from sagittal.errors import PeerError, SagittalError
+from sagittal.errors import PeerError, SagittalError, words_of
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Proposal
 from sagittal.net.proposing import CONTEXTS_MAX, Batch, accepted_syntaxes, choose_syntax, data_set_source, plan, propose
@@ -148,7 +148,7 @@ class _Sender:
         except PeerError:
             raise
         except (SagittalError, OSError) as error:
-            return Stored(file.path, uid, comment=str(error))
+            return Stored(file.path, uid, comment=words_of(error))
         return Stored(file.path, uid, f"{response.status:04X}", response.comment)
 
     @asynccontextmanager

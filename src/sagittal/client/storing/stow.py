@@ -18,7 +18,7 @@ from sagittal.client.storing.rewrite import Changes
 from sagittal.client.storing.sending import changed
 from sagittal.dicom.part10 import meta_group
 from sagittal.dimse.service import FileRegion
-from sagittal.errors import PeerError, SagittalError
+from sagittal.errors import PeerError, SagittalError, words_of
 from sagittal.web.store.became import STORED, decode
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def _store(post: Post, file: ObjectFile, changes: Changes, study: str) -> 
     except PeerError:
         raise
     except (SagittalError, OSError) as error:
-        return Stored(file.path, uid, comment=str(error))
+        return Stored(file.path, uid, comment=words_of(error))
     return Stored(file.path, uid, *answer_of(response)[:2])
 
 
