@@ -34,7 +34,7 @@ class _Session(ssl.SSLObject):
     def do_handshake(self) -> None:
         try:
             super().do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLSyscallError):  # the loop goes on after these
             raise
         except ssl.SSLError as error:
             raise _HandshakeFailed(error, self.outgoing.read()) from error
