@@ -120,7 +120,7 @@ class _Renewal:
         if not await self._act(partial(anew.put, said=said, at=time.time_ns() // 1000)):
             return False
         if said.room < 0:
-            log.warning("the discrepancies of a study stay as they are: limits.archive.discrepancies_bytes_max")
+            log.warning("the discrepancies of a study stay as they are: limits.discrepancies_bytes_max")
         listed, cursor = await self._readers.run(anew.places, said), Cursor()
         while listed and cursor is not None:
             cursor = await self._act(partial(anew.put_some, said=said, listed=listed, cursor=cursor))
