@@ -44,6 +44,7 @@ from sagittal.archive.upkeep.rereading import renew
 from sagittal.archive.upkeep.statistics import Counts, Discrepancy, Figures, LatestStudy, Statistics
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.errors import DirectoryHeld, SagittalError
+from sagittal.lasting import lasting
 from sagittal.limits import Limits
 
 T = TypeVar("T")
@@ -89,7 +90,8 @@ class Archive:
         self._gauge = Gauge(self.volume, bounds)
         comparer = Comparer(index, self.volume, bounds.compared_metadata_bytes_max)
         self._committer = Committer(connection, self.volume, bounds, comparer, self.feed.wake, self._attributes.wanted)
-        self._collecting = asyncio.get_running_loop().create_task(self._collect_for_ever())
+        collecting = lasting(self._collect, "removing what was deleted", log)
+        self._collecting = asyncio.get_running_loop().create_task(collecting)
         self._ingest = Ingest(limits, self._gauge, Memo(), self._committer)
         indexing = renew(self.readers, self.act, self.volumes, limits, self._attributes, path / "staging")
         self._indexing = asyncio.get_running_loop().create_task(indexing)
@@ -264,13 +266,10 @@ class Archive:
         self._statistics.recount()
         return purged
 
-    async def _collect_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self.limits.archive.collect_every_seconds)
-            try:
-                await self.collect()
-            except SagittalError as error:
-                log.warning("what was deleted could not be removed: %s", error)
+    async def _collect(self) -> bool:
+        await asyncio.sleep(self.limits.archive.collect_every_seconds)
+        await self.collect()
+        return True
 
     # Reading
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from sagittal.dicom.sopclasses import WELL_KNOWN
 from sagittal.dimse.service import Service
+from sagittal.lasting import lasting
 from sagittal.limits import NetLimits
 from sagittal.net import watch
 from sagittal.net.acceptor import Acceptor
@@ -90,20 +91,24 @@ class DimseServer:
                 listening.setblocking(False)
                 listening.listen(_BACKLOG)
                 self._accepting.append(loop.create_task(self._accept(listening, buffer, self._tls)))
-        self._watching = loop.create_task(self._watch())
+        self._watching = loop.create_task(lasting(self._watch, "looking after connections", log))
 
     async def _accept(self, listening: socket.socket, buffer: memoryview, tls: ssl.SSLContext) -> None:
         """Accept for TLS: asyncio would not tell of a connection before its handshake, and those have to count too."""
         loop = asyncio.get_running_loop()
-        with listening:
-            while True:
-                try:
-                    accepted, _ = await loop.sock_accept(listening)
-                except OSError as error:  # it was reset before, or no descriptor is left
-                    log.warning("a connection could not be accepted: %s", error)
-                    await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
-                    continue
+
+        async def step() -> bool:
+            try:
+                accepted, _ = await loop.sock_accept(listening)
+            except OSError as error:  # it was reset before, or no descriptor is left
+                log.warning("a connection could not be accepted: %s", error)
+                await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
+            else:
                 Acceptor(self, buffer, self._tasks).secure(accepted, tls)
+            return True
+
+        with listening:
+            await lasting(step, "accepting connections", log)
 
     async def stop(self, drain_seconds: float) -> None:
         """Take no more associations, let running operations end for at most `drain_seconds`, then abort the rest."""
@@ -135,13 +140,12 @@ class DimseServer:
         if self._server is not None:
             await self._server.wait_closed()
 
-    async def _watch(self) -> None:
-        pause = watch.interval(self.limits)
-        while True:
-            await asyncio.sleep(pause)
-            now = asyncio.get_running_loop().time()
-            for link, seen in [*self._links.items()]:
-                seen.look(link, now)
+    async def _watch(self) -> bool:
+        await asyncio.sleep(watch.interval(self.limits))
+        now = asyncio.get_running_loop().time()
+        for link, seen in [*self._links.items()]:
+            seen.look(link, now)
+        return True
 
     # For the links
 

@@ -19,6 +19,7 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from sagittal.lasting import lasting
 from sagittal.limits import WebLimits
 
 _FLOOR_WINDOW_SECONDS = 30.0
@@ -272,16 +273,16 @@ class HttpServer:
         self._port = int(sock.getsockname()[1])
         await self._uvicorn.on_tick(0)  # the date header
         await self._uvicorn.startup(sockets=[sock])
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._sweeper = asyncio.create_task(lasting(self._sweep, "looking after connections", log))
 
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(min(_SWEEP_SECONDS, self._limits.header_seconds_max / 2))
-            await self._uvicorn.on_tick(0)
-            now = time.monotonic()
-            for connection in list(self._uvicorn.server_state.connections):
-                if isinstance(connection, Connection) and (reason := connection.overdue(now)):
-                    connection.end(reason)
+    async def _sweep(self) -> bool:
+        await asyncio.sleep(min(_SWEEP_SECONDS, self._limits.header_seconds_max / 2))
+        await self._uvicorn.on_tick(0)
+        now = time.monotonic()
+        for connection in list(self._uvicorn.server_state.connections):
+            if isinstance(connection, Connection) and (reason := connection.overdue(now)):
+                connection.end(reason)
+        return True
 
     async def stop(self, seconds: float) -> None:
         """Accept nothing new, let requests under way finish for `seconds`, then cut them off."""

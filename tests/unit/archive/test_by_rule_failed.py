@@ -12,6 +12,7 @@ import pytest
 from builders import build
 from ruled import JPEG_LS, Ruled, findings, ruled, run
 
+from sagittal import lasting
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.faults import Faults
 from sagittal.archive.index import CURRENT, DELETED_OTHER
@@ -161,7 +162,7 @@ def test_transcode_seconds_max(
 def test_a_volume_that_takes_nothing_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(byrule, "_PAUSES", (0.05, 0.1))
+    monkeypatch.setattr(lasting, "PAUSES", (0.05, 0.1))
     made = 0
 
     def fail(point: str) -> None:

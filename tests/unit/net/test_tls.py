@@ -15,7 +15,9 @@ import pytest
 from loopback import CT, EXPLICIT_LE, VERIFICATION, Raw, Store, run, services, serving, until
 from programs import need
 
+from sagittal import lasting
 from sagittal.errors import PeerError, PeerUnreachable, UsageError
+from sagittal.net.acceptor import Acceptor
 from sagittal.net.admission import Accept, AssociateInfo
 from sagittal.net.client import Peer, connect
 from sagittal.net.tls import client_context, server_context
@@ -167,6 +169,35 @@ def test_a_handshake_that_never_ends_is_ended(
         run(test)
     (line,) = [record.getMessage() for record in caplog.records if record.name == "sagittal.net"]
     assert "handshake" in line
+
+
+def test_a_connection_that_fails_unexpectedly_keeps_nobody_out(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tls = server_context(certificates / "cert.pem", certificates / "key.pem")
+    secure, taken = Acceptor.secure, list[int]()
+
+    def fail_once(self: Acceptor, accepted: socket.socket, context: ssl.SSLContext) -> None:
+        taken.append(accepted.fileno())
+        if len(taken) == 1:
+            accepted.close()
+            raise ZeroDivisionError
+        secure(self, accepted, context)
+
+    monkeypatch.setattr(Acceptor, "secure", fail_once)
+    monkeypatch.setattr(lasting, "PAUSES", (0.01, 0.01))
+
+    async def test() -> None:
+        async with serving(tls=tls) as server:
+            first = await Raw.open(server.port)
+            assert await first.ended()
+            first.close()
+            peer = Peer("SAGITTAL", "127.0.0.1", server.port, client_context(ca=certificates / "cert.pem"))
+            association = await connect(peer, "CLIENT", ALL)
+            await association.release()
+
+    run(test)
+    assert "accepting connections failed, and is tried again" in caplog.text
 
 
 def test_stopping_within_a_handshake(certificates: Path) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import sagittal.web.server as server_module
+from sagittal import lasting
 from sagittal.limits import WebLimits
-from sagittal.web.server import HttpServer
+from sagittal.web.server import Connection, HttpServer
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SOON = 20.0  # what must happen happens within this time, or the test fails
@@ -300,3 +301,25 @@ def test_a_port_that_is_taken() -> None:
             await HttpServer(hello, "127.0.0.1", server.port, WebLimits()).start()
 
     served(act)
+
+
+def test_connections_are_looked_after_again_when_that_failed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Silent ones are ended, though the first look met an error that nobody thought of."""
+    overdue, looks = Connection.overdue, list[float]()
+
+    def fail_once(self: Connection, now: float) -> str | None:
+        looks.append(now)
+        if len(looks) == 1:
+            raise ZeroDivisionError
+        return overdue(self, now)
+
+    monkeypatch.setattr(Connection, "overdue", fail_once)
+    monkeypatch.setattr(lasting, "PAUSES", (0.01, 0.01))
+
+    async def act(server: HttpServer) -> bytes:
+        return await asked(server, b"")
+
+    assert served(act, header_seconds_max=0.2) == b""
+    assert "looking after connections failed, and is tried again" in caplog.text

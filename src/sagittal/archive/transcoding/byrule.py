@@ -36,6 +36,7 @@ from sagittal.errors import (
     SagittalError,
     StorageUnavailable,
 )
+from sagittal.lasting import lasting
 from sagittal.pixels.reach import loses
 from sagittal.uid import derived_uid
 from sagittal.workers.worker import Input
@@ -50,7 +51,6 @@ log = logging.getLogger("sagittal.transcode")
 _CALL = "sagittal.convert.verified:verified"
 _CHANGES = 200  # looked at one time, and done again after a crash
 _GATHER_SECONDS = 0.2  # after a commit: others follow, and are looked at together
-_PAUSES = (1.0, 300.0)  # while nothing can be stored: at first, and doubled up to
 _CHUNK_BYTES = 1 << 18  # what is written on the loop at one time
 _REASON_CHARACTERS = 300
 
@@ -103,22 +103,12 @@ class ByRule:
 
     async def run(self) -> None:
         """For ever; without rules it ends at once."""
-        pause = _PAUSES[0]
-        while self._rules:
-            try:
-                await self._step()
-            except (StorageUnavailable, Busy) as error:
-                log.warning("transcoding by rule waits: %s", error)
-            except Exception:
-                log.exception("transcoding by rule failed, and is tried again")
-            else:
-                pause = _PAUSES[0]
-                continue
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _PAUSES[1])
+        await lasting(self._step, "transcoding by rule", log)
 
-    async def _step(self) -> None:
+    async def _step(self) -> bool:
         """What came in next, or wait for something."""
+        if not self._rules:
+            return False
         archive, cursor = self._archive, self._cursor
         committed = archive.feed.committed()  # before reading, so that no commit falls between
         self._asked.clear()
@@ -126,7 +116,7 @@ class ByRule:
         found, last = await archive.readers.run(lambda connection: queue.page(connection, cursor, _CHANGES))
         if not again and last == cursor:
             await self._wait(committed)
-            return
+            return True
         committed.cancel()
         await self._page(again + found)
         archive.volume.faults.hit("transcode.advance")
@@ -134,6 +124,7 @@ class ByRule:
         await archive.act(partial(_looked_at, change=last, again=well))
         self._settled.clear()
         self._cursor = last
+        return True
 
     async def _wait(self, committed: asyncio.Future[None]) -> None:
         asked = asyncio.ensure_future(self._asked.wait())

@@ -8,7 +8,6 @@ their rows.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -19,31 +18,29 @@ from typing import Any
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.attributes import Attributes, values_of_parts
 from sagittal.archive.index.upkeep import attributes as rows
-from sagittal.errors import SagittalError
+from sagittal.lasting import lasting
 
 log = logging.getLogger("sagittal.archive")
 
 _COMMITTED_AT_ONCE = 500  # instances
 _SLICE_SECONDS = 0.002
 _SWEPT_AT_ONCE = 1_000
-_RETRY_SECONDS = 5.0
 Act = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 Values = dict[int, list[tuple[str, str]]]
 
 
 async def index_attributes(readers: Readers, act: Act, attributes: Attributes) -> None:
-    """Until every wanted attribute is complete and nothing is left of others. Runs as a task of the archive."""
-    while True:
-        try:
-            for name in await readers.run(rows.dropped):
-                while await act(partial(rows.sweep, name=name, count=_SWEPT_AT_ONCE)):
-                    pass
-            while await _step(readers, act, attributes):
-                pass
-            return
-        except SagittalError as error:
-            log.warning("indexing attributes waits: %s", error)
-            await asyncio.sleep(_RETRY_SECONDS)
+    """Until nothing is left of others and every wanted attribute is complete. Runs as a task of the archive."""
+    await lasting(partial(_sweep, readers, act), "clearing the indexes of attributes", log)
+    await lasting(partial(_step, readers, act, attributes), "indexing attributes", log)
+
+
+async def _sweep(readers: Readers, act: Act) -> bool:
+    """Remove some of an attribute that is wanted no more; False when nothing is left of any."""
+    for name in await readers.run(rows.dropped):
+        while await act(partial(rows.sweep, name=name, count=_SWEPT_AT_ONCE)):
+            pass
+    return False
 
 
 async def _step(readers: Readers, act: Act, attributes: Attributes) -> bool:

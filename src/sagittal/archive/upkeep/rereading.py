@@ -28,6 +28,7 @@ from sagittal.archive.upkeep.attributes import index_attributes
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import SagittalError
+from sagittal.lasting import lasting
 from sagittal.limits import Limits
 
 log = logging.getLogger("sagittal.archive")
@@ -47,11 +48,13 @@ async def renew(
     staging: Path,
 ) -> None:
     """Bring all rows up to this reader, then index attributes. Runs as a task of the archive."""
-    try:
+
+    async def step() -> bool:
         if not await readers.run(stale.is_current):
             await _Renewal(readers, act, volumes, limits, staging).run()
-    except SagittalError as error:
-        log.warning("rows of an older reader stay until the next start: %s", error)
+        return False
+
+    await lasting(step, "reading objects again", log)
     await index_attributes(readers, act, attributes)
 
 

@@ -1,0 +1,64 @@
+"""A step that fails is told and tried again, after pauses that grow, until one goes well."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from sagittal import lasting
+from sagittal.errors import StorageUnavailable
+
+log = logging.getLogger("sagittal.test")
+
+
+def test_steps(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    ends = [
+        True,
+        KeyError("mistake"),
+        StorageUnavailable("full"),
+        OSError("gone"),
+        True,
+        ValueError("again"),
+        False,
+        True,
+    ]
+    left, pauses = list(ends), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def step() -> bool:
+        end = left.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(lasting, "PAUSES", (1.0, 3.0))
+    asyncio.run(lasting.lasting(step, "the work", log))
+    assert left == [True] and pauses == [1.0, 2.0, 3.0, 1.0]
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "the work failed, and is tried again",
+        "the work waits: full",
+        *["the work failed, and is tried again"] * 2,
+    ]
+    assert [record.exc_info is not None for record in caplog.records] == [True, False, True, True]
+
+
+def test_it_ends_when_it_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    async def step() -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    async def main() -> None:
+        task = asyncio.create_task(lasting.lasting(step, "the work", log))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert not caplog.records
