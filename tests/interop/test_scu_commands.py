@@ -279,8 +279,10 @@ def test_a_peer_that_vanishes_under_way(tmp_path: Path) -> None:
 
     listener = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, vanish)])
     peer = f"PEER@127.0.0.1:{listener.socket.getsockname()[1]}"
-    done = sagittal("store", peer, *paths, "--failed", tmp_path / "failed", "--timeout", "2")
-    listener.server_close()
+    try:
+        done = sagittal("store", peer, *paths, "--failed", tmp_path / "failed", "--timeout", "2")
+    finally:
+        listener.shutdown()  # its thread would go on, and collect garbage all the time
     assert done.returncode == 3, done.stderr
     assert (tmp_path / "failed").read_text().splitlines() == [str(path) for path in paths]
     assert "0 sent" in done.stderr and "3 failed" in done.stderr
