@@ -47,6 +47,7 @@ class Walk:
         return self.maker.orders(self.at)
 
     async def pictures(self, places: Sequence[Any]) -> dict[bytes, Any]:
+        self.maker.finds += 1
         return {self.name(place): place for place in places if place not in self.maker.unfit}
 
     async def make(self, pictures: Mapping[bytes, Any]) -> None:
@@ -72,7 +73,7 @@ class Maker:
         self.ahead = Ahead(most)
         self.order = range(1, TOTAL + 1) if orders is None else ()
         self.orders = orders or (lambda _: [])
-        self.looks = 0
+        self.looks = self.finds = 0
         self.unfit: set[int] = set()
         self.batches: list[list[int]] = []
         self.alone: list[int] = []
@@ -325,3 +326,14 @@ async def test_the_end_ends_them() -> None:
     maker.ahead.close()
     await asyncio.wait((task,))
     assert task.cancelled() and maker.shelf.get(b"3 of all") is None
+
+
+@on_a_loop
+async def test_what_is_kept_is_gone_through_with_few_looks_for_more() -> None:
+    """A look for what comes next costs a query, where it is instances."""
+    maker = Maker()
+    for number in range(1, TOTAL + 1):
+        walk = Walk(maker, number)
+        maker.shelf.put(walk.name(number), b"picture")
+    assert set(await maker.ask(*range(1, TOTAL + 1))) == {b"picture"}
+    assert not maker.batches and not maker.alone and maker.finds <= TOTAL // 8 + 4

@@ -194,6 +194,8 @@ class Ahead:
                 await walk.make(wanted)
                 each = (perf_counter() - began) / len(wanted)
                 at_once = max(1, min(2 * at_once, self._most, int(_BATCH_SECONDS / each)))
+            else:  # they were made before: it is looked less often whether there are others
+                at_once = min(2 * at_once, self._most)
             if not names or any(walk.shelf.get(name) for name in names):  # else too large to be kept, or not to be made
                 run.at_once = at_once
         finally:
