@@ -1,4 +1,4 @@
-"""Work that lasts as long as the server: a step again and again, whatever goes wrong in one.
+"""Work that lasts as long as the server: a step again and again, whatever goes wrong in one or for one of many.
 
 Deliberately not here: that a step may be begun anew at any point, which is its own concern.
 """
@@ -30,3 +30,14 @@ async def lasting(step: Callable[[], Awaitable[bool]], what: str, log: logging.L
             continue
         await asyncio.sleep(pause)
         pause = min(pause * 2, PAUSES[1])
+
+
+def guarded(act: Callable[[], object], otherwise: Callable[[], object], what: str, log: logging.Logger) -> None:
+    """`act()` for one of many whose turns must not depend on it. `what` is said if it fails, and `otherwise()` done."""
+    for each in (act, otherwise):
+        try:
+            each()
+        except Exception:
+            log.exception("%s failed", what)
+        else:
+            return

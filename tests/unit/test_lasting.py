@@ -48,6 +48,23 @@ def test_steps(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     assert [record.exc_info is not None for record in caplog.records] == [True, False, True, True]
 
 
+def test_one_of_many_fails_by_itself(caplog: pytest.LogCaptureFixture) -> None:
+    done = list[str]()
+
+    def fail() -> None:
+        done.append("fail")
+        raise KeyError("mistake")
+
+    def give_up() -> None:
+        done.append("give up")
+
+    for act, otherwise in ((fail, give_up), (fail, fail), (lambda: done.append("good"), give_up)):
+        lasting.guarded(act, otherwise, "one of them", log)
+    assert done == ["fail", "give up", "fail", "fail", "good"]
+    assert [record.getMessage() for record in caplog.records] == ["one of them failed"] * 3
+    assert all(record.exc_info is not None for record in caplog.records)
+
+
 def test_it_ends_when_it_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     async def step() -> bool:
         await asyncio.Event().wait()

@@ -5,8 +5,11 @@ One look at every link a second or so, instead of timers that each read would ha
 
 from __future__ import annotations
 
+from functools import partial
+
+from sagittal.lasting import guarded
 from sagittal.limits import NetLimits
-from sagittal.net.link import Link
+from sagittal.net.link import LOGGER, Link
 
 
 def interval(limits: NetLimits) -> float:
@@ -33,7 +36,11 @@ class Watch:
         self._stalled_bytes = 0
 
     def look(self, link: Link, now: float) -> None:
-        """Abort or close what has exceeded a limit."""
+        """Abort or close what has exceeded a limit, or can't be looked at."""
+        give_up = partial(link.drop, "looking after it failed")
+        guarded(partial(self._judge, link, now), give_up, "looking after a connection", LOGGER)
+
+    def _judge(self, link: Link, now: float) -> None:
         machine, limits = link.machine, link.limits
         if machine.deadline is not None and now >= machine.deadline:
             machine.expired(now)

@@ -13,13 +13,14 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from sagittal.lasting import lasting
+from sagittal.lasting import guarded, lasting
 from sagittal.limits import WebLimits
 
 _FLOOR_WINDOW_SECONDS = 30.0
@@ -155,6 +156,14 @@ class Connection(HttpToolsProtocol):
         if not self.pipeline:
             self.head_since, self.head_bytes = time.monotonic(), 0
 
+    def look(self, now: float) -> None:
+        """Close it if the peer has used up its time, or if that can't be told."""
+        guarded(partial(self._judge, now), self.transport.abort, "looking after a connection", log)
+
+    def _judge(self, now: float) -> None:
+        if reason := self.overdue(now):
+            self.end(reason)
+
     def overdue(self, now: float) -> str:
         """With what this peer has used up its time: no head, too slow a body, or an answer it doesn't take; ""."""
         unsent = self.transport.get_write_buffer_size()
@@ -280,8 +289,8 @@ class HttpServer:
         await self._uvicorn.on_tick(0)
         now = time.monotonic()
         for connection in list(self._uvicorn.server_state.connections):
-            if isinstance(connection, Connection) and (reason := connection.overdue(now)):
-                connection.end(reason)
+            if isinstance(connection, Connection):
+                connection.look(now)
         return True
 
     async def stop(self, seconds: float) -> None:

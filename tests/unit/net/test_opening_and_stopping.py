@@ -16,6 +16,7 @@ from loopback import (
     Endless,
     Raw,
     Store,
+    echo_request,
     message,
     request,
     run,
@@ -27,7 +28,9 @@ from loopback import (
 
 from sagittal.limits import NetLimits
 from sagittal.net.admission import Accept, AssociateInfo, Reject
+from sagittal.net.link import Link
 from sagittal.net.server import DimseServer
+from sagittal.net.watch import Watch
 from sagittal.ul.codec import encode
 from sagittal.ul.pdu import Abort, AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ, UserIdentity
 
@@ -141,3 +144,33 @@ def test_stop_does_not_wait_for_ever() -> None:
             raw.close()
 
     run(test)
+
+
+def test_a_connection_that_cannot_be_looked_after_is_closed_and_keeps_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the first in each round the check raises; behind it are one that says nothing, and one at work."""
+    stalled, doubtful, looks = Watch._stalled, set[Link](), list[float]()
+
+    def fail(self: Watch, link: Link, now: float) -> bool:
+        if link in doubtful:
+            looks.append(now)
+            raise ZeroDivisionError
+        return stalled(self, link, now)
+
+    monkeypatch.setattr(Watch, "_stalled", fail)
+
+    async def test() -> None:
+        async with serving(artim_seconds=0.2) as server:
+            first = await Raw.open(server.port, associate=request())
+            doubtful.update(server.associations)
+            silent, working = await Raw.open(server.port), await Raw.open(server.port, associate=request())
+            assert await first.ended() and await silent.ended()
+            working.send(echo_request())
+            assert (await working.command())["Status"] == 0
+            for raw in (first, silent, working):
+                raw.close()
+
+    run(test)
+    (said,) = [record for record in caplog.records if record.exc_info is not None]
+    assert said.getMessage() == "looking after a connection failed" and len(looks) == 1

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvicorn
 
 import sagittal.web.server as server_module
 from sagittal import lasting
@@ -306,16 +307,16 @@ def test_a_port_that_is_taken() -> None:
 def test_connections_are_looked_after_again_when_that_failed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Silent ones are ended, though the first look met an error that nobody thought of."""
-    overdue, looks = Connection.overdue, list[float]()
+    """Silent ones are ended, though the first round met an error that nobody thought of."""
+    tick, rounds = uvicorn.Server.on_tick, list[int]()
 
-    def fail_once(self: Connection, now: float) -> str | None:
-        looks.append(now)
-        if len(looks) == 1:
+    async def fail_once(self: uvicorn.Server, counter: int) -> bool:
+        rounds.append(counter)
+        if len(rounds) == 2:  # the first is made before anybody may connect
             raise ZeroDivisionError
-        return overdue(self, now)
+        return await tick(self, counter)
 
-    monkeypatch.setattr(Connection, "overdue", fail_once)
+    monkeypatch.setattr(uvicorn.Server, "on_tick", fail_once)
     monkeypatch.setattr(lasting, "PAUSES", (0.01, 0.01))
 
     async def act(server: HttpServer) -> bytes:
@@ -323,3 +324,28 @@ def test_connections_are_looked_after_again_when_that_failed(
 
     assert served(act, header_seconds_max=0.2) == b""
     assert "looking after connections failed, and is tried again" in caplog.text
+
+
+def test_a_connection_that_cannot_be_looked_after_is_closed_and_keeps_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whichever comes first in a round: of three the check raises, the fourth says nothing for too long."""
+    overdue, doubtful = Connection.overdue, set[int]()
+
+    def fail(self: Connection, now: float) -> str:
+        if self.client is not None and self.client[1] in doubtful:
+            raise ZeroDivisionError
+        return overdue(self, now)
+
+    monkeypatch.setattr(Connection, "overdue", fail)
+
+    async def act(server: HttpServer) -> None:
+        opened_ones = [await opened(server) for _ in range(4)]
+        doubtful.update(writer.get_extra_info("sockname")[1] for _, writer in opened_ones[:3])
+        assert [await reader.read() for reader, _ in opened_ones] == [b""] * 4
+        for _, writer in opened_ones:
+            writer.close()
+
+    served(act, header_seconds_max=0.2)
+    said = [record for record in caplog.records if record.getMessage() == "looking after a connection failed"]
+    assert len(said) == 3 and all(record.exc_info is not None for record in said)
