@@ -16,10 +16,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sagittal.archive import corrections, deletion, query, retrieve
+from sagittal.archive import query, retrieve
 from sagittal.archive.access import DETAIL_CHARACTERS, LOCAL, Audited, Principal, audit_row, authorize
+from sagittal.archive.acts import corrections, deletion
+from sagittal.archive.acts.deletion import Deleted, Purged, Tombstone
 from sagittal.archive.changes import Change, Feed
-from sagittal.archive.deletion import Deleted, Purged, Tombstone
 from sagittal.archive.faults import Faults
 from sagittal.archive.index import schema
 from sagittal.archive.index.connection import Readers, open_writer

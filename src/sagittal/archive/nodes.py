@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from sagittal.archive.access import VERBS, Principal, audit_row, authorize
-from sagittal.archive.deletion import Act
+from sagittal.archive.acts import Act
 from sagittal.archive.index import nodes as statements
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.upkeep import stores

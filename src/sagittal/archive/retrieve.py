@@ -93,7 +93,7 @@ def _with_corrections(connection: sqlite3.Connection, store: int, refs: list[Ins
     found = corrections.active(connection, store, studies)
     if not found:
         return refs
-    from sagittal.archive.corrections import in_force
+    from sagittal.archive.acts.corrections import in_force
 
     held: dict[tuple[str | None, str | None], tuple[Correction, ...]] = {}
     for study, series in {(ref.study_uid, ref.series_uid) for ref in refs}:

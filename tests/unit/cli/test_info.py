@@ -13,7 +13,7 @@ from builders import MR, build, opened, store
 from click.testing import CliRunner, Result
 
 from sagittal.archive.access import LOCAL
-from sagittal.archive.deletion import Target
+from sagittal.archive.index.removal import Target
 from sagittal.archive.upkeep.imagereport import ImageReport
 from sagittal.cli.images.info import command
 from sagittal.errors import UsageError

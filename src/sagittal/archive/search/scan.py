@@ -90,7 +90,7 @@ def _texts(
 
 
 def _effective(text: bytes, series_uid: str, found: Sequence[corrections.Row], is_unordered: bool) -> bytes:
-    from sagittal.archive.corrections import in_force
+    from sagittal.archive.acts.corrections import in_force
     from sagittal.dicom.models.overlayjson import overlaid_json
 
     laid_over = in_force(found, series_uid)

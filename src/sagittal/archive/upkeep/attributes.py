@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
-from typing import Any
 
+from sagittal.archive.acts import Act
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.attributes import Attributes, values_of_parts
 from sagittal.archive.index.upkeep import attributes as rows
@@ -25,7 +24,6 @@ log = logging.getLogger("sagittal.archive")
 _COMMITTED_AT_ONCE = 500  # instances
 _SLICE_SECONDS = 0.002
 _SWEPT_AT_ONCE = 1_000
-Act = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 Values = dict[int, list[tuple[str, str]]]
 
 

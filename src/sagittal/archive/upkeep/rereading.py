@@ -12,12 +12,12 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
+from sagittal.archive.acts import Act
 from sagittal.archive.index.arrival import WANTED, columns_of
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.attributes import Attributes
@@ -36,7 +36,6 @@ log = logging.getLogger("sagittal.archive")
 _SLICE_SECONDS = 0.002
 _READ_BYTES, _PASSED_BYTES = 16 << 10, 1 << 20
 _PASSED = memoryview(bytes(_PASSED_BYTES))  # stands for bytes of a value that nobody holds
-Act = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 
 
 async def renew(

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sagittal.archive.access import Principal, audit_row, authorize
-from sagittal.archive.deletion import Act
+from sagittal.archive.acts import Act
 from sagittal.archive.index import corrections as rows
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.corrections import Acting, Row

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from sagittal.archive.access import Principal, audit_row, authorize
+from sagittal.archive.acts import Act
 from sagittal.archive.index import removal
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.removal import Target
@@ -23,12 +24,6 @@ from sagittal.archive.local import LocalVolume
 from sagittal.errors import BadRequest, NotFound
 
 _PURGE_STEP = 100  # versions a transaction: 100 unlinks keep the committer for some milliseconds
-
-
-class Act(Protocol):
-    """`Archive.act`: a function of the writing connection, in a transaction, with the row for the audit log."""
-
-    def __call__(self, run: Callable[[sqlite3.Connection], Any], audit: AuditRow | None = None) -> Awaitable[Any]: ...
 
 
 class Deleted(NamedTuple):
