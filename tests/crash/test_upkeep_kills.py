@@ -12,10 +12,10 @@ import pytest
 from builders import build, opened, store, uid
 
 from sagittal.archive.access import LOCAL
-from sagittal.archive.archive import INDEX
 from sagittal.archive.index.connection import open_reader
 from sagittal.archive.index.removal import Target
 from sagittal.archive.local import LocalVolume
+from sagittal.archive.opening import INDEX
 from sagittal.archive.upkeep import tasks
 from sagittal.archive.upkeep.backup import restore
 from sagittal.archive.upkeep.scrub import Finding, Scrub
@@ -27,7 +27,8 @@ _PROGRAM = """
 import asyncio, os, sys, time
 from pathlib import Path
 from sagittal.archive.access import LOCAL
-from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.archive import Archive
+from sagittal.archive.opening import INDEX
 from sagittal.archive.faults import from_environment
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.upkeep import tasks

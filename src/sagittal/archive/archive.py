@@ -1,15 +1,13 @@
 """The archive: one data directory, opened by one process, and the verbs of the engine.
 
-Composes volume, index, ingest and readers, holds the lock, and hands each verb to its file. Deliberately not here: any
-protocol word, and deciding who may ask (`access`).
+Hands each verb to its file, and keeps the work in the background going. Deliberately not here: what an archive is made
+of (`opening`), any protocol word, and deciding who may ask (`access`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
@@ -20,82 +18,44 @@ from sagittal.archive import query, retrieve
 from sagittal.archive.access import DETAIL_CHARACTERS, LOCAL, Audited, Principal, audit_row, authorize
 from sagittal.archive.acts import corrections, deletion
 from sagittal.archive.acts.deletion import Deleted, Purged, Tombstone
-from sagittal.archive.changes import Change, Feed
+from sagittal.archive.changes import Change
 from sagittal.archive.faults import Faults
-from sagittal.archive.index import schema
-from sagittal.archive.index.connection import Readers, open_writer
 from sagittal.archive.index.corrections import Row as CorrectionRow
-from sagittal.archive.index.finding.attributes import Attribute, attribute_of
+from sagittal.archive.index.finding.attributes import attribute_of
 from sagittal.archive.index.removal import Target
-from sagittal.archive.index.upkeep import stores
-from sagittal.archive.index.upkeep.attributes import begin as begin_attributes
 from sagittal.archive.index.writer import AuditRow, promote_version
 from sagittal.archive.ingest import Source
-from sagittal.archive.ingest.committer import Committer
-from sagittal.archive.ingest.recovery import recover
 from sagittal.archive.ingest.scratch import Scratch
-from sagittal.archive.ingest.staging import Gauge
-from sagittal.archive.ingest.transfer import Ingest, Transfer
-from sagittal.archive.ingest.versions import Comparer
-from sagittal.archive.local import LocalVolume
+from sagittal.archive.ingest.transfer import Transfer
+from sagittal.archive.opening import INDEX, Parts, opened
 from sagittal.archive.query import Keys, Query, Rows
 from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.archive.search import nonpatient
 from sagittal.archive.upkeep.rereading import renew
 from sagittal.archive.upkeep.statistics import Counts, Discrepancy, Figures, LatestStudy, Statistics
-from sagittal.dicom.scanning.memo import Memo
-from sagittal.errors import DirectoryHeld, SagittalError
+from sagittal.errors import SagittalError
 from sagittal.lasting import lasting
 from sagittal.limits import Limits
 
 T = TypeVar("T")
 log = logging.getLogger("sagittal.archive")
 
-INDEX, LOCK = "index.db", "lock"
-_MAIN_VOLUME = 1
-
 
 class Archive:
     """An open archive. Everything is called on the loop that opened it."""
 
-    def __init__(
-        self,
-        path: Path,
-        limits: Limits,
-        durable: bool,
-        faults: Faults,
-        lock: int,
-        wanted: tuple[Attribute, ...] | None = None,
-        named: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, path: Path, limits: Limits, durable: bool, parts: Parts) -> None:
         """Use `open`."""
-        self.path, self.limits, self.durable, self._lock = path, limits, durable, lock
-        bounds = limits.archive
-        self.volume = LocalVolume(
-            path, directory_files_max=bounds.directory_files_max, free_bytes_min=bounds.free_bytes_min,
-            durable=durable, faults=faults,
-        )  # fmt: skip
-        if durable:
-            self.volume.probe()  # a volume that fails it is unwell from the start; `ready` says so
-        self.volumes = {_MAIN_VOLUME: self.volume}
-        self.index = index = path / INDEX
-        connection = open_writer(index, durable=durable)
-        schema.prepare(connection, index)
-        self.stores = stores.begin(connection, named)  # name -> number
-        recover(path, self.volume, connection, batch_max=bounds.commit_batch_max, durable=durable)
-        self.readers = Readers(index, bounds.query_threads)
-        self._sizes = corrections.Sizes(self.open_object)
-        self.feed = Feed(self.readers)
-        self._attributes = begin_attributes(connection, wanted)
+        self.path, self.limits, self.durable, self._parts = path, limits, durable, parts
+        self.index, self.stores, self.feed = path / INDEX, parts.stores, parts.feed
+        self.volume, self.volumes, self.readers = parts.volume, parts.volumes, parts.readers
+        self._ingest, self._committer, self._attributes = parts.ingest, parts.ingest.committer, parts.attributes
         self._statistics = Statistics(self.readers)
-        self._gauge = Gauge(self.volume, bounds)
-        comparer = Comparer(index, self.volume, bounds.compared_metadata_bytes_max)
-        self._committer = Committer(connection, self.volume, bounds, comparer, self.feed.wake, self._attributes.wanted)
-        collecting = lasting(self._collect, "removing what was deleted", log)
-        self._collecting = asyncio.get_running_loop().create_task(collecting)
-        self._ingest = Ingest(limits, self._gauge, Memo(), self._committer)
+        self._sizes = corrections.Sizes(self.open_object)
+        loop = asyncio.get_running_loop()
+        self._collecting = loop.create_task(lasting(self._collect, "removing what was deleted", log))
         indexing = renew(self.readers, self.act, self.volumes, limits, self._attributes, path / "staging")
-        self._indexing = asyncio.get_running_loop().create_task(indexing)
+        self._indexing = loop.create_task(indexing)
 
     @classmethod
     async def open(
@@ -113,24 +73,16 @@ class Archive:
         With `durability` "off" nothing is synced: for benchmarks. `attributes` are indexed besides, as the setting
         `[index] attributes` names them; None: those that were the last time. `stores` are made when they are not there.
         """
+        limits, durable = limits or Limits(), durability != "off"
         wanted = None if attributes is None else tuple(dict.fromkeys(map(attribute_of, attributes)))
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = hold(path)
-        try:
-            return cls(path, limits or Limits(), durability != "off", faults or Faults(), lock, wanted, stores)
-        except BaseException:
-            os.close(lock)
-            raise
+        parts = opened(path, limits, faults or Faults(), durable=durable, wanted=wanted, named=stores)
+        return cls(path, limits, durable, parts)
 
     async def close(self) -> None:
         """Commit what was submitted, then let go of the directory."""
         self._collecting.cancel()
         self._indexing.cancel()
-        await self._committer.close()
-        self._gauge.threads.shutdown()
-        await asyncio.get_running_loop().run_in_executor(None, self.readers.close)
-        self.volume.close()
-        os.close(self._lock)
+        await self._parts.close()
 
     def ready(self) -> list[str]:
         """Why nothing can be stored at the moment; empty when all is well."""
@@ -179,7 +131,7 @@ class Archive:
 
     def scratch(self) -> Scratch:
         """A place for bytes whose object is not known yet."""
-        return Scratch(self._gauge)
+        return Scratch(self._ingest.gauge)
 
     async def act(self, run: Callable[[sqlite3.Connection], T], audit: AuditRow | None = None) -> T:
         """`run(connection)` in a transaction on the committer thread, committed together with its audit row."""
@@ -387,14 +339,3 @@ class Archive:
         """The studies made last."""
         self.permit(principal, "find", "latest studies")
         return await self._statistics.latest(principal, limit)
-
-
-def hold(path: Path) -> int:
-    """The lock of the data directory, which ends with the process."""
-    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise DirectoryHeld("another process has this data directory open") from None
-    return lock

@@ -16,10 +16,11 @@ import pytest
 from builders import Built, build, opened, store
 
 from sagittal.archive.access import VERBS, Principal
-from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
 from sagittal.archive.ingest import Source
 from sagittal.archive.nodes import Node, Token
+from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep import tasks

@@ -15,10 +15,11 @@ import pytest
 from builders import build, opened, store, uid
 
 from sagittal.archive.access import LOCAL
-from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.archive import Archive
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.connection import open_reader
 from sagittal.archive.index.removal import Target
+from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep.backup import MANIFEST, Backup, Copied, restore
 from sagittal.errors import DamagedObject, UsageError

@@ -16,11 +16,11 @@ from builders import Built, build, opened, store
 from ruled import JPEG_LS, Ruled, findings, frames_in, ruled, run
 
 from sagittal.archive.access import LOCAL
-from sagittal.archive.archive import INDEX
 from sagittal.archive.index import CURRENT, DELETED_OTHER, OTHER
 from sagittal.archive.index.removal import Target
 from sagittal.archive.ingest import Source
 from sagittal.archive.local import LocalVolume
+from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.transcoding.rules import Rule
 from sagittal.archive.upkeep import tasks

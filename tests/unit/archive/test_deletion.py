@@ -11,10 +11,11 @@ import pytest
 from builders import build, opened, store, uid
 
 from sagittal.archive.access import LOCAL, Principal
-from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.archive import Archive
 from sagittal.archive.changes import decode_cursor
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.removal import Target
+from sagittal.archive.opening import INDEX
 from sagittal.errors import BadRequest, NotAuthorized, NotFound, StorageUnavailable
 from sagittal.limits import ArchiveLimits, Limits
 

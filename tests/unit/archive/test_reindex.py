@@ -12,11 +12,11 @@ import pytest
 from builders import build, opened, store, uid
 
 from sagittal.archive.access import LOCAL
-from sagittal.archive.archive import INDEX
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.index.removal import Target
 from sagittal.archive.local import LocalVolume
+from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep.reindex import OLD, Indexed, Reindex
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, RLE_LOSSLESS

@@ -12,10 +12,10 @@ import pytest
 from builders import build, opened, store
 
 from sagittal.archive.access import LOCAL
-from sagittal.archive.archive import INDEX
 from sagittal.archive.index.connection import open_reader
 from sagittal.archive.index.removal import Target
 from sagittal.archive.local import LocalVolume
+from sagittal.archive.opening import INDEX
 from sagittal.archive.upkeep.scrub import Finding, Scrub
 from sagittal.dicom.syntaxes import DEFLATED_LE, RLE_LOSSLESS
 

@@ -13,9 +13,10 @@ import pytest
 from builders import Built, build, opened, uid
 
 from sagittal.archive.access import LOCAL
-from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.archive import Archive
 from sagittal.archive.ingest import Source
 from sagittal.archive.local import LocalVolume
+from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep.reindex import Reindex
 from sagittal.limits import Limits

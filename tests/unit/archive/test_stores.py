@@ -15,12 +15,13 @@ from builders import Built, build
 from unit.archive.test_audit import ALL, BESIDE, FIRST, SECOND, Held
 
 from sagittal.archive.access import LOCAL, VERBS, Principal, enter
-from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.archive import Archive
 from sagittal.archive.index import select
 from sagittal.archive.index.removal import Target
 from sagittal.archive.index.upkeep import stores
 from sagittal.archive.ingest import Source
 from sagittal.archive.nodes import Node, Token, put_node, put_token
+from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep import tasks
 from sagittal.archive.upkeep.scrub import Finding

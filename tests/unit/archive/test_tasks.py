@@ -13,8 +13,9 @@ from builders import build, opened, store
 from conftest import sagittal_here
 
 from sagittal.archive.access import LOCAL, Principal
-from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
+from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep import tasks
 from sagittal.archive.upkeep.backup import restore

@@ -13,8 +13,9 @@ import pytest
 from builders import build, opened, store
 
 from sagittal.archive.access import VERBS, Principal
-from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
+from sagittal.archive.opening import INDEX
 from sagittal.web.app import WebApp, create_app
 from sagittal.web.house import Settings
 

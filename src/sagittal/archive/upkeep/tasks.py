@@ -78,7 +78,7 @@ def restore(folder: Path, path: Path, principal: Principal = LOCAL) -> Iterator[
 
     Blocks. What ends before the index is there leaves no archive, and so no row.
     """
-    from sagittal.archive.archive import INDEX, hold
+    from sagittal.archive.opening import INDEX, hold
 
     authorize(principal, "admin")
     done = failed = 0
@@ -119,7 +119,7 @@ async def export(
 
 def reindex(path: Path, principal: Principal = LOCAL, limits: Limits | None = None) -> Iterator[Indexed]:
     """Rebuild the index of a data directory that nobody has open. DirectoryHeld. Blocks."""
-    from sagittal.archive.archive import INDEX, hold
+    from sagittal.archive.opening import INDEX, hold
 
     authorize(principal, "admin")
     lock = hold(path)
@@ -146,7 +146,7 @@ def note_in(path: Path, row: AuditRow) -> None:
 
     The archive isn't opened for it: opening removes what a crash left, which scrub has just told.
     """
-    from sagittal.archive.archive import INDEX
+    from sagittal.archive.opening import INDEX
 
     try:
         connection = open_writer(path / INDEX)

@@ -41,8 +41,8 @@ async def _backup(data: Path, folder: Path, link: bool, as_json: bool) -> int:
 
 async def _copied(data: Path, folder: Path, link: bool) -> AsyncIterator[Copied]:
     from sagittal.archive.access import LOCAL
-    from sagittal.archive.archive import INDEX
     from sagittal.archive.index.connection import open_reader
+    from sagittal.archive.opening import INDEX
     from sagittal.archive.upkeep.backup import Backup
     from sagittal.archive.upkeep.tasks import back_up, steps
 

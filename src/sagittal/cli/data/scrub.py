@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 @json_option
 def command(data: Path, rate: int | None, after: int, as_json: bool) -> int:
     """Check every object against its digest and the index, also while serving. Any finding: exit status 1."""
-    from sagittal.archive.archive import INDEX, hold
     from sagittal.archive.index.connection import open_reader
     from sagittal.archive.local import LocalVolume
+    from sagittal.archive.opening import INDEX, hold
     from sagittal.archive.upkeep.scrub import Finding, Scrub
 
     path = existing(data)
