@@ -15,8 +15,8 @@ import click
 from sagittal.cli.images.batch import Place, Told, each, is_several, opened, places
 from sagittal.cli.output import json_option
 from sagittal.convert.documents import DOCUMENTS
-from sagittal.errors import NotAcceptable, UsageError
-from sagittal.web.render.asked import SIDE_MAX
+from sagittal.errors import BadRequest, NotAcceptable, UsageError
+from sagittal.web.render import asked
 from sagittal.workers.pool import Pool
 
 _MODULES = ("sagittal.convert.files", "imagecodecs", "PIL.Image")
@@ -159,14 +159,6 @@ def _window(text: str) -> list[Any]:
 
 def _viewport(text: str) -> list[Any]:
     try:
-        numbers = [float(part) if part.strip() else None for part in text.split(",")]
-        if not all(number is None or abs(number) < _NUMBER_MAX for number in numbers):  # nor any that is NaN
-            raise ValueError
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (2, 6) or not numbers[0] or not numbers[1] or min(numbers[0], numbers[1]) < 1:
-        raise UsageError("--viewport is W,H or W,H,X,Y,W,H")
-    left, top, wide, high = numbers[2:] or [0.0, 0.0, None, None]
-    if 0 in (wide, high) or max(numbers[0], numbers[1]) > SIDE_MAX:
-        raise UsageError(f"--viewport: sides are 1 to {SIDE_MAX} pixels, those of the region not 0")
-    return [int(numbers[0]), int(numbers[1]), left or 0.0, top or 0.0, wide, high]
+        return asked.viewport(text)
+    except BadRequest as error:
+        raise UsageError(f"--viewport: {error}") from None

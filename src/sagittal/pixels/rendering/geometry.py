@@ -99,27 +99,6 @@ def cut(picture: Picture, area: Area) -> Picture:
     return made
 
 
-def viewport(text: str) -> Viewport:
-    """`vw,vh` or `vw,vh,sx,sy,sw,sh` of a request; sx, sy, sw and sh may be empty. BadRequest otherwise."""
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) not in (2, 6):
-        raise BadRequest("viewport is vw,vh or vw,vh,sx,sy,sw,sh")
-    try:
-        width, height = int(parts[0]), int(parts[1])
-        left, top, wide, high = (float(part) if part else None for part in (parts[2:] or [""] * 4))
-    except ValueError:
-        raise BadRequest("viewport has numbers: vw,vh or vw,vh,sx,sy,sw,sh") from None
-    if not (0 < width <= SIDE_MAX and 0 < height <= SIDE_MAX):
-        raise BadRequest(f"the viewport's sides are 1 to {SIDE_MAX} pixels")
-    if (
-        wide == 0
-        or high == 0
-        or any(number is not None and not np.isfinite(number) for number in (left, top, wide, high))
-    ):
-        raise BadRequest("the viewport shows no region of the image")
-    return Viewport(width, height, left or 0.0, top or 0.0, wide, high)
-
-
 def shown(picture: Picture, port: Viewport, stretch: tuple[float, float] = (1.0, 1.0)) -> Picture:
     """The viewport's region of a picture, flipped as it asks, scaled to fit without changing its shape: that of square
     pixels after `stretch`, how much wider and higher it has to become for that.

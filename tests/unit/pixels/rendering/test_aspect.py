@@ -10,7 +10,7 @@ import pytest
 from sagittal.errors import BadRequest
 from sagittal.pixels.description import Description
 from sagittal.pixels.rendering.attributes import Attributes
-from sagittal.pixels.rendering.geometry import viewport
+from sagittal.pixels.rendering.geometry import Viewport
 from sagittal.pixels.rendering.render import Frame, Options, render
 from sagittal.pixels.rendering.states import GRAYSCALE, state_for
 
@@ -73,17 +73,17 @@ def test_pixels_become_square(members: dict[str, Any], expected: tuple[int, int]
 @pytest.mark.parametrize(
     ("port", "expected"),
     [
-        ("100,100", (100, 67)),  # 12 by 8
-        ("100,100,0,0,2,2", (100, 50)),  # the region is one of the image's pixels
-        ("100,100,6,4,2,2", (100, 50)),
-        ("4,4", (4, 3)),
+        (Viewport(100, 100), (100, 67)),  # 12 by 8
+        (Viewport(100, 100, 0, 0, 2, 2), (100, 50)),  # the region is one of the image's pixels
+        (Viewport(100, 100, 6, 4, 2, 2), (100, 50)),
+        (Viewport(4, 4), (4, 3)),
     ],
 )
-def test_viewports_of_pixels_that_are_not_square(port: str, expected: tuple[int, int]) -> None:
-    asked = Options(viewport=viewport(port))
+def test_viewports_of_pixels_that_are_not_square(port: Viewport, expected: tuple[int, int]) -> None:
+    asked = Options(viewport=port)
     assert render(ramp_frame(made(_00280030=[2, 1])), asked)[0].shape == expected
     with pytest.raises(BadRequest, match="8 by 6"):
-        render(ramp_frame(made(_00280030=[2, 1])), Options(viewport=viewport("100,100,0,0,8,7")))
+        render(ramp_frame(made(_00280030=[2, 1])), Options(viewport=Viewport(100, 100, 0, 0, 8, 7)))
 
 
 def test_the_area_of_a_state_goes_before_the_image() -> None:
