@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from builders import Built, opened
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.ingest import Source
-from sagittal.web.app import create_app
+from sagittal.web.app import WebApp, create_app
 from sagittal.web.house import Settings
+from sagittal.workers.pool import Pool
 
 BASE = "http://127.0.0.1:8042"
 
@@ -25,6 +27,19 @@ async def hold(archive: Archive, *objects: Built, data: bytes | None = None) -> 
         transfer = archive.store_begin(LOCAL, Source("dimse"), syntax_uid=held.syntax_uid)
         transfer.write(held.data if data is None else data)
         await transfer.commit()
+
+
+@asynccontextmanager
+async def applied(archive: Archive, settings: Settings | None = None) -> AsyncIterator[WebApp]:
+    """The application on an archive, with workers of its own."""
+    settings = settings or Settings()
+    workers = Pool(settings.limits.workers)
+    app = create_app(archive, settings, workers)
+    try:
+        yield app
+    finally:
+        app.close()
+        await workers.close()
 
 
 def asked(
@@ -38,13 +53,10 @@ def asked(
     async def inside() -> Any:
         async with opened(folder) as archive:
             await hold(archive, *objects)
-            app = create_app(archive, settings or Settings())
-            try:
+            async with applied(archive, settings) as app:
                 transport = httpx.ASGITransport(app, raise_app_exceptions=False)
                 async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
                     return await act(client, archive)
-            finally:
-                app.close()
 
     return asyncio.run(inside())
 

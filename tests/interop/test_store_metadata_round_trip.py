@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from archived import applied
 from builders import opened
 from interop.corpus import CorpusFile, Taken, corpus_files
 from programs import corpus_path
@@ -26,8 +27,6 @@ from sagittal.archive.archive import Archive
 from sagittal.archive.ingest import Source
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import SagittalError
-from sagittal.web.app import create_app
-from sagittal.web.house import Settings
 
 FILE_BYTES_MAX = 1_500_000
 BOUNDARY = "round-trip"
@@ -119,11 +118,12 @@ async def _round_trip(path: Path, folder: Path) -> None:
             return  # what ingest refuses is not there to be taken apart
         if not outcome.study_uid:
             return
-        app, other = create_app(first, Settings()), create_app(second, Settings())
         base = (
             f"/dicom-web/studies/{outcome.study_uid}/series/{outcome.series_uid}/instances/{outcome.sop_instance_uid}"
         )
-        async with _client(app) as source, _client(other) as target:
+        async with (
+            applied(first) as app, applied(second) as other, _client(app) as source, _client(other) as target
+        ):  # fmt: skip
             (ref,) = await first.instances(LOCAL, sop_instance_uids=[outcome.sop_instance_uid])
             held = syntax(ref.syntax_uid)
             if not held.name or (held.frames == "none" and not held.deflated):
@@ -148,8 +148,6 @@ async def _round_trip(path: Path, folder: Path) -> None:
             for made_of, given in zip(_contents(again), _contents(bulk), strict=True):
                 # Of a JP2 file the codestream is kept.
                 assert made_of in (given, given + b"\0") or (made_of in given + b"\0" and given[4:8] == b"jP  ")
-        app.close()
-        other.close()
 
 
 def _contents(body: bytes) -> list[bytes]:

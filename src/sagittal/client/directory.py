@@ -29,6 +29,7 @@ async def open_directory(data: Path, access: Access, remark: Remark) -> AsyncIte
     from sagittal.archive.index.upkeep.stores import number_of
     from sagittal.web.app import create_app
     from sagittal.web.house import Settings
+    from sagittal.workers.pool import Pool
 
     base = (f"/stores/{quote(access.store, safe='')}" if access.store else "") + "/dicom-web"
     try:
@@ -38,7 +39,9 @@ async def open_directory(data: Path, access: Access, remark: Remark) -> AsyncIte
         async with open_url(Url(f"{url}{base}"), replace(access, token=token), remark) as remote:
             yield remote
         return
-    app = create_app(archive, Settings())
+    settings = Settings()
+    workers = Pool(settings.limits.workers)
+    app = create_app(archive, settings, workers)
     try:
         number_of(archive.stores, access.store)
         async with open_url(Url(f"http://localhost{base}"), Access(), remark, _Application(app)) as remote:
@@ -46,6 +49,7 @@ async def open_directory(data: Path, access: Access, remark: Remark) -> AsyncIte
     finally:
         app.drain()
         app.close()
+        await workers.close()
         await archive.close()
 
 

@@ -86,9 +86,8 @@ def _add_headers(message: Message) -> None:
     headers += [header for header in DEFAULT_HEADERS.items() if header[0] not in present]
 
 
-def create_app(archive: Archive, settings: Settings, workers: Pool | None = None, maker: Maker | None = None) -> WebApp:
+def create_app(archive: Archive, settings: Settings, workers: Pool, maker: Maker | None = None) -> WebApp:
     """The application for one archive; call it inside the loop that will serve it. Who gives `workers` ends them."""
-    workers = workers or Pool(settings.limits.workers)
     return WebApp(archive, settings, workers, maker or Maker(archive, workers, settings.limits))
 
 

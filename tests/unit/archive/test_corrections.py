@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from archived import applied
 from builders import Built, build, opened, store
 
 from sagittal.archive.access import LOCAL
@@ -33,8 +34,6 @@ from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE, syntax
 from sagittal.errors import BadRequest, NotFound
 from sagittal.limits import Limits, ReaderLimits
-from sagittal.web.app import create_app
-from sagittal.web.house import Settings
 
 SYNTAXES = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED_LE, JPEG_BASELINE)
 CHUNK = 1 << 16
@@ -157,9 +156,11 @@ def test_every_way_out_says_the_same(tmp_path: Path) -> None:
 
 
 async def over_http(archive: Archive, files: dict[str, bytes]) -> None:
-    app = create_app(archive, Settings())
     base = f"/dicom-web/studies/{FIRST.study_uid}"
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost:8042") as client:
+    async with (
+        applied(archive) as app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost:8042") as client,
+    ):
         for uid, file in files.items():
             stored = {"accept": "application/dicom; transfer-syntax=*"}
             answer = await client.get(f"{base}/series/{FIRST.series_uid}/instances/{uid}", headers=stored)
@@ -184,7 +185,6 @@ async def over_http(archive: Archive, files: dict[str, bytes]) -> None:
             headers={"accept": "application/octet-stream"},
         )
         assert frame.content == objects()[0].frames[0]
-    app.close()
 
 
 def test_what_is_not_corrected_goes_out_as_it_is(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from sagittal.errors import IdentifierMismatch, LimitExceeded, NotFound
 from sagittal.limits import Limits
 from sagittal.web.app import WebApp, create_app
 from sagittal.web.house import Settings
+from sagittal.workers.pool import Pool
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -204,11 +205,12 @@ class Web:
                     return await act(client)
             finally:
                 app.close()
+                await app.house.workers.close()
 
         return asyncio.run(inside())
 
     def app(self) -> WebApp:
-        return create_app(self.archive, self.settings)  # type: ignore[arg-type]
+        return create_app(self.archive, self.settings, Pool(self.settings.limits.workers))  # type: ignore[arg-type]
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         answer: httpx.Response = self.run(lambda client: client.request(method, path, **more))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from archived import applied
 from builders import build, opened, store
 
 from sagittal.archive.access import VERBS, Principal
-from sagittal.web.app import create_app
 from sagittal.web.house import Settings
 
 FIRST, OTHER = build(1), build(1, study=2, patient_id="P2", patient_name="Roe^Jane")
@@ -25,12 +25,15 @@ def asked(path: Path, act: Callable[[httpx.AsyncClient], Awaitable[None]], verbs
     async def inside() -> None:
         async with opened(path) as archive:
             await store(archive, FIRST, OTHER)
-            app = create_app(archive, Settings(tokens=lambda: {DIGEST: Principal("asking", "token", verbs)}))
+            settings = Settings(tokens=lambda: {DIGEST: Principal("asking", "token", verbs)})
             headers = {"authorization": f"Bearer {SECRET}"}
-            transport = httpx.ASGITransport(app=app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
+            async with (
+                applied(archive, settings) as app,
+                httpx.AsyncClient(
+                    transport=httpx.ASGITransport(app), base_url="http://localhost", headers=headers
+                ) as client,
+            ):
                 await act(client)
-            app.close()
 
     asyncio.run(inside())
 

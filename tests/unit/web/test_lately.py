@@ -10,13 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+from archived import applied
 from builders import build, opened, store
 
 from sagittal.archive.access import VERBS, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
 from sagittal.archive.opening import INDEX
-from sagittal.web.app import WebApp, create_app
+from sagittal.web.app import WebApp
 from sagittal.web.house import Settings
 
 HELD = build(1, frames=3)
@@ -31,11 +32,10 @@ def asked(path: Path, act: Act, settings: Settings | None = None) -> None:
     async def inside() -> None:
         async with opened(path) as archive:
             await store(archive, HELD)
-            app = create_app(archive, settings or Settings())
-            transport = httpx.ASGITransport(app=app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                await act(archive, client)
-            app.close()
+            async with applied(archive, settings) as app:
+                transport = httpx.ASGITransport(app=app)
+                async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                    await act(archive, client)
 
     asyncio.run(inside())
 

@@ -216,19 +216,17 @@ def test_store_as_metadata(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("most", "status"), [(1, 413), (2, 200), (3, 200)])
 def test_how_many_are_looked_through(tmp_path: Path, most: int, status: int) -> None:
+    from archived import applied
     from builders import opened
-
-    from sagittal.web.app import create_app
-    from sagittal.web.house import Settings
 
     async def inside() -> int:
         async with opened(tmp_path, Limits(archive=ArchiveLimits(scan_instances_max=most))) as archive:
             await stored(archive)
-            app = create_app(archive, Settings())
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
-                answer = await client.get("/dicom-web/color-palettes")
-            app.close()
-            return answer.status_code
+            async with (
+                applied(archive) as app,
+                httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
+            ):
+                return (await client.get("/dicom-web/color-palettes")).status_code
 
     import asyncio
 

@@ -7,13 +7,12 @@ import zlib
 from pathlib import Path
 
 import httpx
+from archived import applied
 from builders import Built, build, opened
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.ingest import Source
 from sagittal.dicom.syntaxes import DEFLATED_LE
-from sagittal.web.app import create_app
-from sagittal.web.house import Settings
 
 MPEG2 = "1.2.840.10008.1.2.4.100"
 
@@ -31,15 +30,12 @@ async def _answers(
         transfer = archive.store_begin(LOCAL, Source("dimse"), syntax_uid=syntax)
         transfer.write(data)
         await transfer.commit()
-        app = create_app(archive, Settings())
         base = (
             f"http://127.0.0.1/dicom-web/studies/{held.study_uid}/series/{held.series_uid}"
             f"/instances/{held.sop_instance_uid}"
         )
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
-            answers = [await client.get(f"{base}/{path}", headers={"Accept": accept}) for path in paths]
-        app.close()
-        return answers
+        async with applied(archive) as app, httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+            return [await client.get(f"{base}/{path}", headers={"Accept": accept}) for path in paths]
 
 
 def test_frames_of_a_deflated_object(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
+from archived import applied
 from builders import Built, build
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.ingest import Source
-from sagittal.web.app import create_app
 from sagittal.web.house import Settings
 
 BASE = "http://127.0.0.1:8042"
@@ -42,12 +42,11 @@ async def client_of(
     try:
         await put(archive, 1, OURS)
         await put(archive, 2, THEIRS)
-        app = create_app(archive, settings or Settings())
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
-            yield client
-        app.drain()
-        app.close()
+        async with applied(archive, settings) as app:
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+                yield client
+            app.drain()
     finally:
         await archive.close()
 

@@ -11,14 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
+from archived import applied
 from builders import CT, opened, uid
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.dicom.models.xml import to_xml
 from sagittal.errors import BadRequest, LimitExceeded
-from sagittal.web.app import create_app
-from sagittal.web.house import Settings
 from sagittal.web.store.cut import Cutter
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
@@ -82,14 +81,13 @@ Asked = Callable[[Archive, httpx.AsyncClient], Awaitable[Any]]
 def run(tmp_path: Path, ask: Asked) -> Any:
     async def inside() -> Any:
         async with opened(tmp_path / "data") as archive:
-            app = create_app(archive, Settings())
-            transport = httpx.ASGITransport(app=app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8042") as client:
-                try:
-                    return await ask(archive, client)
-                finally:
-                    app.close()
-                    assert not list((tmp_path / "data" / "staging").iterdir())
+            async with (
+                applied(archive) as app,
+                httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost:8042") as client,
+            ):
+                found = await ask(archive, client)
+            assert not list((tmp_path / "data" / "staging").iterdir())
+            return found
 
     return asyncio.run(inside())
 

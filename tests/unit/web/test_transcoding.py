@@ -8,14 +8,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
-from archived import BASE
+from archived import BASE, applied
 from builders import build
 from ruled import Ruled, ruled
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.transcoding.rules import Rule
 from sagittal.dicom.syntaxes import JPEG_LS_LOSSLESS, RLE_LOSSLESS
-from sagittal.web.app import create_app
 from sagittal.web.house import Settings
 
 BROKEN = build(9, syntax_uid=RLE_LOSSLESS, rows=8, columns=8)
@@ -26,13 +25,10 @@ def run(tmp_path: Path, act: Callable[[httpx.AsyncClient, Ruled], Awaitable[None
     async def inside() -> None:
         async with ruled(tmp_path / "a", *rules) as held:
             tokens = {hashlib.sha256(b"secret").hexdigest(): WHO}
-            app = create_app(held.archive, Settings(by_rule=held.by_rule, tokens=lambda: tokens))
-            try:
+            async with applied(held.archive, Settings(by_rule=held.by_rule, tokens=lambda: tokens)) as app:
                 transport = httpx.ASGITransport(app, raise_app_exceptions=False)
                 async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
                     await act(client, held)
-            finally:
-                app.close()
 
     asyncio.run(inside())
 

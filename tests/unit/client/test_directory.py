@@ -1,0 +1,51 @@
+"""A data directory that nobody serves, asked by a program."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Mapping
+from pathlib import Path
+
+from archived import hold, instance_of
+from builders import build, opened
+
+from sagittal.client.directory import open_directory
+from sagittal.client.place import Access
+
+
+class Pieces:
+    """What a retrieval brought."""
+
+    def __init__(self) -> None:
+        self.headers: Mapping[str, str] = {}
+        self.body, self.count = b"", 0
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        self.headers = headers
+
+    def data(self, data: memoryview) -> None:
+        self.body += data
+
+    def end(self) -> None:
+        self.count += 1
+
+    def abort(self) -> None:
+        raise AssertionError("the answer broke off")
+
+
+def test_workers_end_with_it(tmp_path: Path) -> None:
+    """Those that drew a picture, and the process that they were forked from."""
+    held, pieces = build(), Pieces()
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            await hold(archive, held)
+        before = {*multiprocessing.active_children()}
+        async with open_directory(tmp_path, Access(), print) as remote:
+            path = instance_of(held).removeprefix("/dicom-web")
+            await remote.retrieve(f"{path}/rendered", pieces, "image/png")
+        assert {*multiprocessing.active_children()} == before
+
+    asyncio.run(main())
+    assert pieces.count == 1 and pieces.body.startswith(b"\x89PNG")
