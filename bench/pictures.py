@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from bench import probes
@@ -115,7 +116,7 @@ def _fetched(paths: Callable[[Server], list[str]], accept: str, size_min: int) -
 
 
 def _frame_numbers() -> list[int]:
-    return [n * 7 % (_COUNT - 1) + 1 for n in range(_COUNT)]
+    return Random(1).sample(range(1, _COUNT + 1), _COUNT)
 
 
 def _frames(server: Server) -> list[str]:
@@ -131,8 +132,7 @@ def _pictures(server: Server) -> list[str]:
 
 
 def _pictures_unordered(server: Server) -> list[str]:
-    paths = _pictures(server)
-    return [paths[n * 7 % _SLICES] for n in range(_SLICES)]
+    return Random(1).sample(_pictures(server), _SLICES)
 
 
 def _frame_pictures(server: Server, numbers: Sequence[int] = ()) -> list[str]:

@@ -88,7 +88,9 @@ class WebLimits:
     read_threads: int = 4
     read_chunk_bytes: int = 1 * MiB  # one read of the volume and one write to the socket
     event_streams_max: int = 100
-    pictures_ahead_max: int = 16  # of frames or instances to come, made for who goes from one to the next; 0: none
+    pictures_ahead_max: int = (
+        16  # of frames or instances, made for who goes through them before they are asked for; 0: none
+    )
     thumbnail_side: int = 200  # pixels, where a client doesn't say
     thumbnails_bytes_max: int = 32 * MiB  # made already and kept in memory: some 5,000
     pictures_bytes_max: int = 64 * MiB  # rendered ones made already and kept in memory: some 1,000 CT images as JPEG

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -20,6 +23,7 @@ from sagittal.web.render import ahead
 
 COUNT = 24
 CAME = [n * 7 % COUNT + 1 for n in range(COUNT)]  # the order in which they are stored
+SHUFFLED = Random(1).sample(range(1, COUNT + 1), COUNT)
 RENDERED = "/rendered?window=1500,3000"
 
 
@@ -115,6 +119,20 @@ async def test_series_of_the_corpus(tmp_path: Path, corpus_dir: Path, pattern: s
             calls.append(made)
     assert answers[0] == answers[1] and 200 in {status for status, _, _ in answers[0]}
     assert "several" in calls[1] and calls[1].count("still") < calls[0].count("still")
+
+
+@pytest.mark.parametrize("what", ["/rendered", "/thumbnail"])
+@on_a_loop
+async def test_in_no_order(tmp_path: Path, what: str) -> None:
+    answers, calls = [], []
+    for most in (0, 16):
+        async with opened(tmp_path / str(most), limits(most)) as ours:
+            at = await stored(ours)
+            got, made = await gone_through(ours, [at[number] + what for number in SHUFFLED])
+            answers.append([told(answer) for answer in got])
+            calls.append(made)
+    assert answers[0] == answers[1] and {status for status, _, _ in answers[0]} == {200}
+    assert len(calls[0]) == COUNT and 5 <= calls[1].count(calls[0][0]) < COUNT // 2 and "several" in calls[1]
 
 
 @on_a_loop
@@ -232,12 +250,12 @@ async def test_everybody_gets_what_is_of_their_store_and_who_may_not_nothing(tmp
 @on_a_loop
 async def test_it_is_looked_for_by_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every object that a worker is given ahead was had by the verbs that the principal may do, and is written down."""
-    asking: list[tuple[str, str]] = []
+    asking: list[tuple[str, str, tuple[Any, ...]]] = []
     for verb in ("neighbours", "instances", "prepared"):
         act = getattr(Archive, verb)
 
         def seen(self: Archive, principal: Principal, *of: Any, verb: str = verb, act: Any = act, **by: Any) -> Any:
-            asking.append((verb, principal.name))
+            asking.append((verb, principal.name, of))
             return act(self, principal, *of, **by)
 
         monkeypatch.setattr(Archive, verb, seen)
@@ -247,10 +265,9 @@ async def test_it_is_looked_for_by_who_asks(tmp_path: Path, monkeypatch: pytest.
         at = await stored(ours)
         asking.clear()
         await gone_through(ours, [at[number] + RENDERED for number in range(1, 11)], authorization="Bearer ours")
-    assert {name for _, name in asking} == {"ours"}
-    verbs = [verb for verb, _ in asking]
-    assert verbs.count("neighbours") == 1
-    assert verbs.count("prepared") >= 10  # of each picture, made alone or ahead
+    assert {name for _, name, _ in asking} == {"ours"}
+    assert [verb for verb, _, _ in asking].count("neighbours") == 1
+    assert sum(len(of[0]) for verb, _, of in asking if verb == "prepared") >= 10  # each picture, made alone or ahead
 
 
 @pytest.mark.parametrize(("count", "looks", "unused"), [(1, 0, 0), (2, 0, 0), (3, 1, 2), (COUNT // 2, 1, 4)])
@@ -274,12 +291,15 @@ async def test_what_it_costs_is_bounded(
 
 
 @on_a_loop
-async def test_no_order_costs_one_look_and_no_picture(tmp_path: Path) -> None:
+async def test_the_audit_log_tells_what_nobody_asked_for(tmp_path: Path) -> None:
+    statement = "SELECT detail, sum(number_of_instances) FROM audit WHERE verb = 'get' AND detail <> '' GROUP BY 1"
     async with opened(tmp_path) as ours:
         at = await stored(ours)
-        order = [n * 5 % COUNT + 1 for n in range(COUNT)]
-        _, calls = await gone_through(ours, [at[number] + RENDERED for number in order])
-        assert calls == ["still"] * COUNT
+        await gone_through(ours, [at[number] + RENDERED for number in range(1, 6)])
+        made = len(ours.house.pictures._held)
+    with closing(sqlite3.connect(tmp_path / "data" / "index.db")) as index:
+        told = dict(index.execute(statement).fetchall())
+    assert told == {"neighbours": 0, "rendering": 3, "rendering ahead": made - 3} and made > 5
 
 
 @on_a_loop

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -300,10 +301,13 @@ class Archive:
         """Where frames lie in the data set."""
         return await retrieve.frame_ranges(self.readers, ref, frames)
 
-    async def prepared(self, principal: Principal, ref: InstanceRef) -> retrieve.Prepared:
-        """What ingest kept of an instance beside its file, with the corrections in force."""
-        self.permit(principal, "get", "rendering", study_uid=ref.study_uid or "", number=1)
-        return await retrieve.effective(self.readers, principal, ref)
+    async def prepared(
+        self, principal: Principal, refs: Sequence[InstanceRef], purpose: str = "rendering"
+    ) -> list[retrieve.Prepared]:
+        """What ingest kept of instances beside their files, with the corrections in force."""
+        for study_uid, number in Counter(ref.study_uid or "" for ref in refs).items():
+            self.permit(principal, "get", purpose, study_uid=study_uid, number=number)
+        return await retrieve.effective(self.readers, principal, refs)
 
     async def revision(self, principal: Principal, study_uid: str, series_uid: str | None = None) -> int | None:
         """What changes when the study or series does."""

@@ -260,26 +260,35 @@ class Prepared(NamedTuple):
 
 async def prepared(readers: Readers, ref: InstanceRef) -> Prepared:
     """The metadata and the frame index of an instance as they were kept. NotFound when it has gone meanwhile."""
-
-    def select(connection: sqlite3.Connection) -> Prepared:
-        parts = [body for (body,) in connection.execute(METADATA, (ref.id,))]
-        row = connection.execute(FRAME_INDEX, (ref.id,)).fetchone()
-        if not parts:
-            raise NotFound("no such instance")
-        return Prepared(parts, b"" if row is None else row[0])
-
     return await readers.recall(
-        ("prepared", ref.id), select, lambda kept: sum(map(len, kept.metadata)) + len(kept.frame_index) < _PREPARED_MAX
+        ("prepared", ref.id),
+        lambda connection: _prepared(connection, ref),
+        lambda kept: sum(map(len, kept.metadata)) + len(kept.frame_index) < _PREPARED_MAX,
     )
 
 
-async def effective(readers: Readers, principal: Principal, ref: InstanceRef) -> Prepared:
-    """As `prepared`, its metadata with the corrections in force. NotFound when it has gone meanwhile."""
-    authorize(principal, "get", (ref,))
-    kept = await prepared(readers, ref)
-    if not ref.corrections:
-        return kept
-    return await readers.run(lambda _: kept._replace(metadata=_laid_over(kept.metadata, ref)))
+async def effective(readers: Readers, principal: Principal, refs: Sequence[InstanceRef]) -> list[Prepared]:
+    """As `prepared`, of each, its metadata with the corrections in force. NotFound when one has gone meanwhile."""
+    authorize(principal, "get", refs)
+    if len(refs) == 1:
+        found = [await prepared(readers, refs[0])]
+    else:
+        found = await readers.run(lambda connection: [_prepared(connection, ref) for ref in refs])
+    if any(ref.corrections for ref in refs):
+        found = await readers.run(lambda _: [_as_corrected(kept, ref) for kept, ref in zip(found, refs, strict=True)])
+    return found
+
+
+def _prepared(connection: sqlite3.Connection, ref: InstanceRef) -> Prepared:
+    parts = [body for (body,) in connection.execute(METADATA, (ref.id,))]
+    row = connection.execute(FRAME_INDEX, (ref.id,)).fetchone()
+    if not parts:
+        raise NotFound("no such instance")
+    return Prepared(parts, b"" if row is None else row[0])
+
+
+def _as_corrected(kept: Prepared, ref: InstanceRef) -> Prepared:
+    return kept._replace(metadata=_laid_over(kept.metadata, ref)) if ref.corrections else kept
 
 
 def _laid_over(parts: list[bytes], ref: InstanceRef) -> list[bytes]:

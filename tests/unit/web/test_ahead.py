@@ -16,6 +16,8 @@ from sagittal.web.render.ahead import Ahead
 from sagittal.web.render.shelf import Shelf
 
 TOTAL = 100
+BY_NUMBER = range(1, TOTAL + 1)
+AS_THEY_CAME = [n * 37 % 101 for n in range(1, TOTAL + 1)]
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +113,7 @@ class Maker:
         (range(70, 39, -1), [70, 69, 68], range(32, 40)),
         (range(1, TOTAL + 1), [1, 2], ()),
         (range(TOTAL, 0, -1), [100, 99, 98], ()),
-        ([*range(1, 20), 50, 51, 52], [1, 2, 50, 51, 52], range(53, 60)),
+        ([*range(1, 20), 50, 51, 52, 53], [1, 2, 50], range(54, 60)),
     ],
 )
 @on_a_loop
@@ -127,12 +129,53 @@ async def test_who_goes_from_one_to_the_next_finds_them_made(
     assert maker.ahead._coming == {}
 
 
-@pytest.mark.parametrize("asked", [range(1, 100, 7), [1, 1, 1, 1], [5, 6, 5, 6, 5], [50], [10, 12, 14, 16], [9, 10]])
+@pytest.mark.parametrize(
+    "asked", [[90, 7, 8, 50], [1, 1, 1, 1, 1, 1], [5, 6, 5, 6, 5, 6, 5], [50], [10, 12, 14, 16], [9, 10]]
+)
 @on_a_loop
 async def test_who_does_not_gets_only_what_was_asked(asked: Iterable[int]) -> None:
     maker = Maker()
     await maker.ask(*asked)
     assert maker.batches == []
+
+
+OUTWARDS = [50, *(n for away in range(1, 50) for n in (50 + away, 50 - away)), 100]
+
+
+@pytest.mark.parametrize("asked", [AS_THEY_CAME, range(1, 101, 7), OUTWARDS])
+@pytest.mark.parametrize("told", [False, True])
+@on_a_loop
+async def test_who_goes_to_one_and_another_finds_those_about_them_made(asked: Iterable[int], told: bool) -> None:
+    """All of it, in whatever order; never one twice, nor what was asked for before, nor more than a batch for each."""
+    maker, asked, made = Maker(orders=windows(BY_NUMBER) if told else None), list(asked), set[int]()
+    for at, number in enumerate(asked):
+        before = len(maker.batches)
+        assert await maker.ask(number) == [b"picture %d" % number]
+        for batch in maker.batches[before:]:
+            assert not made & {*batch} and not {*asked[: at + 1]} & {*batch}
+            assert len(batch) <= 16 and {*batch} <= {*range(1, TOTAL + 1)}
+            made |= {*batch}
+        assert len(maker.batches) - before <= 1
+    assert len(maker.alone) <= 20 and len(set(asked)) - len(maker.alone) <= len(made)
+
+
+@on_a_loop
+async def test_the_nearest_are_made_first() -> None:
+    maker = Maker()
+    await maker.ask(90, 10, 80, 20, 50)
+    assert [sorted(batch) for batch in maker.batches] == [[49, 51]]
+    await maker.ask(50, 20, 80)  # nothing new
+    assert len(maker.batches) == 1
+
+
+@on_a_loop
+async def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SEEN_MAX", 50)
+    maker = Maker()
+    for number in AS_THEY_CAME * 3:
+        await maker.ask(number)
+        (run,) = maker.ahead._runs.values()
+        assert all(len(way.asked) + len(way.made) <= 50 + 16 for way in run.ways)
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 3, 16])
@@ -199,10 +242,6 @@ def windows(*orders: Sequence[int], most: int = 1_000) -> Callable[[int], Sequen
     return about
 
 
-BY_NUMBER = range(1, TOTAL + 1)
-AS_THEY_CAME = [n * 37 % 101 for n in range(1, TOTAL + 1)]
-
-
 @pytest.mark.parametrize(
     ("asked", "alone"),
     [
@@ -210,8 +249,8 @@ AS_THEY_CAME = [n * 37 % 101 for n in range(1, TOTAL + 1)]
         (range(70, 39, -1), [70, 69, 68]),
         (AS_THEY_CAME[20:60], AS_THEY_CAME[20:23]),
         (AS_THEY_CAME[60:20:-1], AS_THEY_CAME[60:57:-1]),
-        ([*range(1, 20), *range(60, 80)], [1, 2, 3, 60, 61, 62]),
-        ([80, 10, 12, *range(30, 60)], [80, 10, 12, 30, 31, 32]),
+        ([*range(1, 20), *range(60, 80)], [1, 2, 3, 60]),
+        ([80, 10, 12, *range(30, 60)], [80, 10, 12, 30, 31]),
     ],
 )
 @on_a_loop

@@ -2,8 +2,10 @@
 
 Who asks for three in a row, forwards or backwards, goes on with it, as a rule: through the frames of an object, through
 the instances of a series. Then some more are made by one call of a worker, which costs a fraction of as many calls;
-before the last of them are wanted, some more again. How many depends on how long they take. Deliberately not here: what
-comes next, and making it (`walks`); keeping it (`shelf`).
+before the last of them are wanted, some more again. Who asks for one after the other in no such order, as with a slider
+or as viewers load a stack from its middle outwards, has those about each of them made, a batch for each that is new.
+How many a batch has depends on how long they take. Deliberately not here: what comes next, and making it (`walks`);
+keeping it (`shelf`).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
+from itertools import chain, islice
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -21,6 +24,9 @@ from sagittal.web.render.shelf import Shelf
 _RUNS_MAX = 64  # clients, or windows of clients, that go through something at one time
 _BATCHES_MAX = 4  # under way at one time, of all runs: they wait for the same workers
 _ALIKE_MIN = 2  # steps, before they count as a run
+_SCATTERED_MIN = 5  # different ones, before those about them are made
+_ABOUT_MAX = 200  # places before and behind one that count as about it
+_SEEN_MAX = 4096  # places remembered
 _STRANGE_MIN = 3  # places that no order has, before the next one is asked for: who wants one picture costs no query
 _BATCH_SECONDS = 0.02  # what a batch should take: who catches up with it waits no longer
 log = logging.getLogger("sagittal.web")
@@ -55,11 +61,18 @@ class Walk(Protocol):
 class _Way:
     """Steps along one order."""
 
-    __slots__ = ("alike", "last", "made_to", "order", "step")
+    __slots__ = ("alike", "asked", "is_new", "last", "made", "made_to", "order", "step")
 
     def __init__(self, order: Sequence[Place]) -> None:
         self.order = order
         self.last, self.step, self.alike, self.made_to = -1, 0, 0, -1
+        self.asked: set[int] = set()
+        self.made: set[int] = set()  # of those about them
+        self.is_new = False
+
+    @property
+    def is_scattered(self) -> bool:
+        return self.is_new and len(self.asked) >= _SCATTERED_MIN
 
     @property
     def is_run(self) -> bool:
@@ -70,8 +83,12 @@ class _Way:
         try:
             at = self.order.index(place)
         except ValueError:
-            self.alike = 0
+            self.alike, self.is_new = 0, False
             return False
+        self.is_new = at not in self.asked
+        if len(self.asked) + len(self.made) >= _SEEN_MAX:
+            self.asked, self.made = set(), set()
+        self.asked.add(at)
         step, self.last = at - self.last, at
         if step != self.step:
             self.step, self.alike, self.made_to = step, 0, at
@@ -88,6 +105,14 @@ class _Way:
         found = [n for n in range(first, first + more * self.step, self.step) if 0 <= n < len(self.order)]
         if found:
             self.made_to = found[-1]
+        return [self.order[n] for n in found]
+
+    def about(self, at_once: int) -> list[Place]:
+        """The nearest that nobody asked for and that were not made, to be made now."""
+        near = chain.from_iterable((self.last + n, self.last - n) for n in range(1, _ABOUT_MAX + 1))
+        new = (n for n in near if 0 <= n < len(self.order) and n not in self.asked and n not in self.made)
+        found = list(islice(new, at_once))
+        self.made.update(found)
         return [self.order[n] for n in found]
 
 
@@ -112,10 +137,18 @@ class _Run:
         for place in self.trail:
             for way in self.ways:
                 way.to(place)
-        self.strange, self.patience = 0, 1 if self.way else max(_STRANGE_MIN, 2 * self.patience)
+        self.strange, self.patience = 0, 1 if self._along_one else max(_STRANGE_MIN, 2 * self.patience)
+
+    def wanted(self, most: int) -> list[Place]:
+        """What is to be made now."""
+        if (way := self._along_one) is not None:
+            return way.ahead(self.at_once, most)
+        if (way := next((way for way in self.ways if way.is_scattered), None)) is not None:
+            return way.about(self.at_once)
+        return []
 
     @property
-    def way(self) -> _Way | None:
+    def _along_one(self) -> _Way | None:
         return next((way for way in self.ways if way.is_run), None)
 
 
@@ -162,11 +195,10 @@ class Ahead:
     def _go_on(self, run: _Run, walk: Walk) -> None:
         if run.task is not None or len(self._tasks) >= _BATCHES_MAX:
             return
-        if (way := run.way) is not None:
-            places = [(walk.key, place) for place in way.ahead(run.at_once, self._most)]
-            if places := [place for place in places if place not in self._now]:
-                task = self._started(run, self._make(run, walk, places))
-                self._coming.update(dict.fromkeys(places, task))
+        places = [(walk.key, place) for place in run.wanted(self._most)]
+        if places := [place for place in places if place not in self._now]:
+            task = self._started(run, self._make(run, walk, places))
+            self._coming.update(dict.fromkeys(places, task))
         elif run.strange >= run.patience:
             self._started(run, self._look(run, walk))
 

@@ -138,7 +138,7 @@ class Easel:
 
     async def _named(self, principal: Principal, ref: InstanceRef, frame: int) -> bytes:
         """SOP Instance UIDs, and frames of each, that an object or a frame of it refers to, as JSON."""
-        with self._inputs([ref], [await self._archive.prepared(principal, ref)]) as (inputs, objects):
+        with self._inputs([ref], await self._archive.prepared(principal, [ref])) as (inputs, objects):
             told = (await self._workers.run(f"{_CALLS}:references", inputs, objects=objects, frame=frame)).told
         return orjson.dumps(told["images"][:_REFERENCES_MAX])
 
@@ -187,10 +187,21 @@ class Easel:
     async def _made(self, call: str, principal: Principal, refs: Sequence[InstanceRef], **arguments: Any) -> bytes:
         return bytes((await self._called(call, principal, refs, **arguments)).body)
 
-    async def _called(self, call: str, principal: Principal, refs: Sequence[InstanceRef], **arguments: Any) -> Answer:
-        prepared = [await self._archive.prepared(principal, ref) for ref in refs]
+    async def _called(
+        self,
+        call: str,
+        principal: Principal,
+        refs: Sequence[InstanceRef],
+        *,
+        ahead: bool = False,
+        background: bool = False,
+        **arguments: Any,
+    ) -> Answer:
+        """What nobody asked for yet is written down as that, and done in the background."""
+        prepared = await self._archive.prepared(principal, refs, "rendering ahead" if ahead else "rendering")
         with self._inputs(refs, prepared) as (inputs, objects):
-            return await self._workers.run(f"{_CALLS}:{call}", inputs, objects=objects, **arguments)
+            call, background = f"{_CALLS}:{call}", background or ahead
+            return await self._workers.run(call, inputs, objects=objects, background=background, **arguments)
 
     @contextmanager
     def _inputs(

@@ -51,7 +51,7 @@ class Frames:
 
     async def make(self, pictures: Mapping[bytes, Any]) -> None:
         more = {**self._manner.arguments, "frames": list(pictures.values())}
-        answer = await self._call("stills", self._principal, self._refs, background=True, **more)
+        answer = await self._call("stills", self._principal, self._refs, ahead=True, **more)
         _put(self.shelf, pictures, answer)
 
 
@@ -81,7 +81,7 @@ class Instances:
         names, more = list(pictures), {**self._manner.arguments, "of_each": self._manner.call}
         for some in (names[at : at + _INSTANCES_MAX] for at in range(0, len(names), _INSTANCES_MAX)):
             refs = [pictures[name] for name in some]
-            _put(self.shelf, some, await self._call("several", self._principal, refs, background=True, **more))
+            _put(self.shelf, some, await self._call("several", self._principal, refs, ahead=True, **more))
 
 
 def _put(shelf: Shelf, names: Iterable[bytes], answer: Answer) -> None:
