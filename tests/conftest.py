@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import pytest
 from forked import Forked
 from hypothesis import HealthCheck, settings
 from programs import STRICT, corpus_folder, memory
+from threads import running
 
 if TYPE_CHECKING:
     from interop.corpus import Taken
@@ -77,6 +79,17 @@ def certificates_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """A thread or process that a module leaves running slows down all that come after it, which could not say why."""
+    before = running()
+    yield
+    until = time.monotonic() + 20
+    while (left := running() - before) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not left, f"left running: {', '.join(sorted(map(str, left)))}"
 
 
 @pytest.fixture

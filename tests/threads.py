@@ -1,11 +1,31 @@
-"""How many threads a pool has, by jobs that block."""
+"""What runs in this process and below it; how many threads a pool has, by jobs that block."""
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
 from typing import Any
+
+_THREADS = Path("/proc/self/task")  # each has the list of its children
+
+
+def running() -> set[threading.Thread | multiprocessing.process.BaseProcess | str]:
+    """All threads of this process, what it forked, and its children, but for those that `multiprocessing` needs."""
+    needed = {forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid}  # type: ignore[attr-defined]
+    pids = {int(pid) for task in _THREADS.glob("*/children") for pid in task.read_text().split()} - needed
+    return {*threading.enumerate(), *multiprocessing.active_children(), *map(_command, pids)}
+
+
+def _command(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        words = []
+    return f"{pid} {' '.join(words)[:200]}"
 
 
 def at_once(submit: Callable[[Callable[[], None]], Any], jobs: int, expected: int) -> int:

@@ -24,9 +24,12 @@ class Relay:
         self._to = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # to close it alone would let the thread wait for ever
+        self._thread.join()
         self._listener.close()
 
     def _listen(self) -> None:

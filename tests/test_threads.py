@@ -1,0 +1,26 @@
+"""What a module leaves running is seen: threads, what is forked, and programs."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+
+import forked
+from threads import running
+
+
+def test_all_that_runs_is_seen_and_nothing_that_ended(tmp_path: Path) -> None:
+    before, stop = running(), threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    process = forked.Forked(forked.python, "input()", errors=tmp_path / "log")
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as program:
+        seen = running() - before
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    stop.set()
+    thread.join()
+    assert seen == {thread, process._process, f"{program.pid} cat "}
+    assert running() == before
