@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 from builders import Built, opened
 
-from sagittal.archive.access import LOCAL
+from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.ingest import Source
 from sagittal.web.app import WebApp, create_app
@@ -47,18 +48,28 @@ def asked(
     objects: list[Built],
     act: Callable[[httpx.AsyncClient, Archive], Awaitable[Any]],
     settings: Settings | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Any:
-    """`act(client, archive)` on an archive that holds `objects`."""
+    """`act(client, archive)` on an archive that holds `objects`; `headers` go with every request."""
 
     async def inside() -> Any:
         async with opened(folder) as archive:
             await hold(archive, *objects)
             async with applied(archive, settings) as app:
                 transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-                async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+                async with httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers) as client:
                     return await act(client, archive)
 
     return asyncio.run(inside())
+
+
+def asked_with(
+    verbs: frozenset[str], folder: Path, objects: list[Built], act: Callable[[httpx.AsyncClient], Awaitable[Any]]
+) -> Any:
+    """The same with a token that has these verbs."""
+    tokens = {hashlib.sha256(b"secret").hexdigest(): Principal("asking", "token", verbs)}
+    bearer = {"authorization": "Bearer secret"}
+    return asked(folder, objects, lambda client, _: act(client), Settings(tokens=lambda: tokens), bearer)
 
 
 def answers(folder: Path, objects: list[Built], *asks: tuple[str, dict[str, str]]) -> list[httpx.Response]:

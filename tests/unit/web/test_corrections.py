@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from archived import applied
-from builders import build, opened, store
+from archived import asked_with
+from builders import build
 
-from sagittal.archive.access import VERBS, Principal
-from sagittal.web.house import Settings
+from sagittal.archive.access import VERBS
 
 FIRST, OTHER = build(1), build(1, study=2, patient_id="P2", patient_name="Roe^Jane")
 STUDY = f"/api/studies/{FIRST.study_uid}"
 SERIES = f"{STUDY}/series/{FIRST.series_uid}"
 WEB = f"/dicom-web/studies/{FIRST.study_uid}"
-SECRET, DIGEST = "secret", "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
 
 
 def asked(path: Path, act: Callable[[httpx.AsyncClient], Awaitable[None]], verbs: frozenset[str] = VERBS) -> None:
-    async def inside() -> None:
-        async with opened(path) as archive:
-            await store(archive, FIRST, OTHER)
-            settings = Settings(tokens=lambda: {DIGEST: Principal("asking", "token", verbs)})
-            headers = {"authorization": f"Bearer {SECRET}"}
-            async with (
-                applied(archive, settings) as app,
-                httpx.AsyncClient(
-                    transport=httpx.ASGITransport(app), base_url="http://localhost", headers=headers
-                ) as client,
-            ):
-                await act(client)
-
-    asyncio.run(inside())
+    asked_with(verbs, path, [FIRST, OTHER], act)
 
 
 def test_correct_see_and_take_back(tmp_path: Path) -> None:
