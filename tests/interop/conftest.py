@@ -1,4 +1,4 @@
-"""A certificate for this machine; and pynetdicom, made patient.
+"""A certificate for this machine; an archive that moves to a node; and pynetdicom, made patient.
 
 It begins an operation only when its reactor has gone on from the last one. Else the reactor, which a busy machine may
 not have let go on yet, takes an answer of the new operation for itself.
@@ -15,6 +15,8 @@ from socketserver import BaseServer
 from typing import Any
 
 import pytest
+from conftest import Served, serve
+from interop.peers import free_port
 from programs import need
 
 
@@ -27,6 +29,21 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
                "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(scope="module")
+def destination_port() -> int:
+    """Where a test may listen as DEST."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def moving(destination_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """An archive that has DEST as a node."""
+    node = ("--node", f"DEST@127.0.0.1:{destination_port}")
+    served = serve(tmp_path_factory.mktemp("moving") / "data", "--durability", "off", *node)
+    yield served
+    served.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,13 +6,12 @@ Cancelled queries are in `test_questions`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from builders import CT, build
-from conftest import Served, sagittal, serve
-from interop.peers import free_port, send_cancel
+from conftest import Served, sagittal
+from interop.peers import send_cancel
 from interop.questions import post
 from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
@@ -44,23 +43,10 @@ MOVES = {
 }
 
 
-class House(NamedTuple):
-    """The archive of these tests, and the port that its node DEST has."""
-
-    served: Served
-    port: int
-
-
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    port = free_port()
-    options = ("--durability", "off", "--node", f"DEST@127.0.0.1:{port}")
-    served = serve(tmp_path_factory.mktemp("cancelled") / "data", *options)
-    try:
-        post(served, HELD)
-        yield House(served, port)
-    finally:
-        served.stop()
+def archive(moving: Served) -> Served:
+    post(moving, HELD)
+    return moving
 
 
 def identifier(keys: dict[str, str]) -> Dataset:
@@ -71,7 +57,7 @@ def identifier(keys: dict[str, str]) -> Dataset:
 
 
 @pytest.mark.parametrize("name", GETS)
-def test_a_get_is_cancelled(house: House, name: str) -> None:
+def test_a_get_is_cancelled(archive: Served, name: str) -> None:
     """The cancel goes out before the answer to the first sub-operation, so no second one may follow."""
     model, keys = GETS[name]
     received: list[str] = []
@@ -85,7 +71,7 @@ def test_a_get_is_cancelled(house: House, name: str) -> None:
     ae.add_requested_context(model)
     ae.add_requested_context(CT, [EXPLICIT_LE])
     association = ae.associate(
-        house.served.host, house.served.port, ae_title=house.served.aet,
+        archive.host, archive.port, ae_title=archive.aet,
         ext_neg=[build_role(CT, scp_role=True)], evt_handlers=[(evt.EVT_C_STORE, cancel)],
     )  # fmt: skip
     assert association.is_established
@@ -102,7 +88,7 @@ def test_a_get_is_cancelled(house: House, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MOVES)
-def test_a_move_is_cancelled(house: House, name: str) -> None:
+def test_a_move_is_cancelled(archive: Served, destination_port: int, name: str) -> None:
     """The destination lets the second instance wait until the cancel has been read."""
     model, keys = MOVES[name]
     cancelled = threading.Event()
@@ -116,11 +102,13 @@ def test_a_move_is_cancelled(house: House, name: str) -> None:
 
     destination = AE("DEST")
     destination.add_supported_context(CT, [EXPLICIT_LE])
-    server = destination.start_server(("127.0.0.1", house.port), block=False, evt_handlers=[(evt.EVT_C_STORE, take)])
+    server = destination.start_server(
+        ("127.0.0.1", destination_port), block=False, evt_handlers=[(evt.EVT_C_STORE, take)]
+    )
     try:
         ae = AE("MOVER")
         ae.add_requested_context(model)
-        association = ae.associate(house.served.host, house.served.port, ae_title=house.served.aet)
+        association = ae.associate(archive.host, archive.port, ae_title=archive.aet)
         assert association.is_established
         responses = []
         for status, _ in association.send_c_move(identifier(keys), "DEST", model, 77):
@@ -128,7 +116,7 @@ def test_a_move_is_cancelled(house: House, name: str) -> None:
             if len(responses) == 1:
                 send_cancel(association, 77, model)
                 # An echo on another association comes back after the cancel was read.
-                assert sagittal("echo", house.served.peer).returncode == 0
+                assert sagittal("echo", archive.peer).returncode == 0
                 cancelled.set()
         association.release()
     finally:

@@ -1,23 +1,22 @@
 """What a retrieve request at each level brings, by getscu, by pynetdicom's C-GET and by C-MOVE to pynetdicom and to
-movescu itself; identifiers that are refused; and C-GET cancelled.
+movescu itself; and identifiers that are refused.
 
-Statuses and lists of failed sub-operations are in `test_query_retrieve.py`. Here it is which instances come, and that
-their data sets are those that were stored.
+Statuses and lists of failed sub-operations are in `test_retrieve`, cancels in `test_cancelled`. Here it is which
+instances come, and that their data sets are those that were stored.
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from builders import Built, build
-from conftest import Served, serve
+from conftest import Served
 from interop.corpus import data_set_of
-from interop.peers import free_port
 from interop.questions import post, seeds, store_seeds, uid_of
 from interop.ways import sagittal
 from programs import need
@@ -57,23 +56,10 @@ REQUESTS = (
 )
 
 
-class House(NamedTuple):
-    """The archive of these tests, and the port that its node DEST has."""
-
-    served: Served
-    port: int
-
-
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    port = free_port()
-    options = ("--durability", "off", "--node", f"DEST@127.0.0.1:{port}")
-    served = serve(tmp_path_factory.mktemp("retrieve") / "data", *options)
-    try:
-        store_seeds(served)
-        yield House(served, port)
-    finally:
-        served.stop()
+def archive(moving: Served) -> Served:
+    store_seeds(moving)
+    return moving
 
 
 class Received:
@@ -106,16 +92,16 @@ def expected(asked: Asked) -> dict[str, bytes]:
     return {one.sop_instance_uid: one.data for one in built}
 
 
-def associated(house: House, stored: Callable[[Any], int] | None = None) -> Association:
+def associated(archive: Served, stored: Callable[[Any], int] | None = None) -> Association:
     ae = AE("ASKER")
     for model in (STUDY_ROOT_GET, STUDY_ROOT_MOVE):
         ae.add_requested_context(model)
     for sop_class in CLASSES:
         ae.add_requested_context(sop_class, EXPLICIT_LE)
     association = ae.associate(
-        house.served.host,
-        house.served.port,
-        ae_title=house.served.aet,
+        archive.host,
+        archive.port,
+        ae_title=archive.aet,
         ext_neg=[build_role(sop_class, scp_role=True) for sop_class in CLASSES],
         evt_handlers=[(evt.EVT_C_STORE, stored)] if stored else [],
     )
@@ -128,21 +114,19 @@ def of_files(folder: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize("asked", REQUESTS, ids=str)
-def test_getscu(asked: Asked, house: House, tmp_path: Path) -> None:
-    command = [need("getscu"), "-S", "+B", "-od", str(tmp_path), "-aec", house.served.aet]
+def test_getscu(asked: Asked, archive: Served, tmp_path: Path) -> None:
+    command = [need("getscu"), "-S", "+B", "-od", str(tmp_path), "-aec", archive.aet]
     for keyword, value in keys_of(asked).items():
         command += ["-k", f"{keyword}={value}"]
-    done = subprocess.run(
-        [*command, house.served.host, str(house.served.port)], capture_output=True, timeout=60, check=False
-    )
+    done = subprocess.run([*command, archive.host, str(archive.port)], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert of_files(tmp_path) == sorted(expected(asked).values())
 
 
 @pytest.mark.parametrize("asked", REQUESTS, ids=str)
-def test_get_by_pynetdicom(asked: Asked, house: House) -> None:
+def test_get_by_pynetdicom(asked: Asked, archive: Served) -> None:
     received = Received()
-    association = associated(house, received)
+    association = associated(archive, received)
     final, _ = list(association.send_c_get(identifier(keys_of(asked)), STUDY_ROOT_GET))[-1]
     association.release()
     assert final.Status == 0x0000
@@ -151,15 +135,17 @@ def test_get_by_pynetdicom(asked: Asked, house: House) -> None:
 
 
 @pytest.mark.parametrize("asked", REQUESTS, ids=str)
-def test_move_to_pynetdicom(asked: Asked, house: House) -> None:
+def test_move_to_pynetdicom(asked: Asked, archive: Served, destination_port: int) -> None:
     received = Received()
     ae = AE("DEST")
     for sop_class in CLASSES:
         ae.add_supported_context(sop_class, EXPLICIT_LE)
-    destination = ae.start_server(("127.0.0.1", house.port), block=False, evt_handlers=[(evt.EVT_C_STORE, received)])
+    destination = ae.start_server(
+        ("127.0.0.1", destination_port), block=False, evt_handlers=[(evt.EVT_C_STORE, received)]
+    )
     assert destination is not None
     try:
-        association = associated(house)
+        association = associated(archive)
         final, _ = list(association.send_c_move(identifier(keys_of(asked)), "DEST", STUDY_ROOT_MOVE))[-1]
         association.release()
     finally:
@@ -168,13 +154,13 @@ def test_move_to_pynetdicom(asked: Asked, house: House) -> None:
     assert received.data_sets == expected(asked)
 
 
-def test_movescu_to_itself(house: House, tmp_path: Path) -> None:
+def test_movescu_to_itself(archive: Served, destination_port: int, tmp_path: Path) -> None:
     """movescu is a destination too, with a port of its own; with +B it writes where it is started (DCMTK 3.6.7)."""
     asked = REQUESTS[3]
-    command = [need("movescu"), "-S", "+B", "+P", str(house.port), "-aet", "DEST", "-aem", "DEST"]
+    command = [need("movescu"), "-S", "+B", "+P", str(destination_port), "-aet", "DEST", "-aem", "DEST"]
     for keyword, value in keys_of(asked).items():
         command += ["-k", f"{keyword}={value}"]
-    command += ["-aec", house.served.aet, house.served.host, str(house.served.port)]
+    command += ["-aec", archive.aet, archive.host, str(archive.port)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert of_files(tmp_path) == sorted(expected(asked).values())
@@ -192,41 +178,22 @@ def test_movescu_to_itself(house: House, tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_identifiers_without_the_unique_keys_are_refused(keys: dict[str, str], house: House) -> None:
-    association = associated(house)
+def test_identifiers_without_the_unique_keys_are_refused(keys: dict[str, str], archive: Served) -> None:
+    association = associated(archive)
     got = [status.Status for status, _ in association.send_c_get(identifier(keys), STUDY_ROOT_GET)]
     moved = [status.Status for status, _ in association.send_c_move(identifier(keys), "DEST", STUDY_ROOT_MOVE)]
     association.release()
     assert (got, moved) == ([0xA900], [0xA900])
 
 
-def test_an_unknown_destination(house: House) -> None:
-    association = associated(house)
+def test_an_unknown_destination(archive: Served) -> None:
+    association = associated(archive)
     asked = identifier(keys_of(REQUESTS[0]))
     assert [status.Status for status, _ in association.send_c_move(asked, "NOBODY", STUDY_ROOT_MOVE)] == [0xA801]
     association.release()
 
 
-def test_a_get_is_cancelled(house: House) -> None:
-    """The cancel goes out before the answer to the first sub-operation, so no second one may follow."""
-    received: list[str] = []
-
-    def cancel(event: Any) -> int:
-        received.append(event.request.AffectedSOPInstanceUID)
-        event.assoc.send_c_cancel(7, query_model=STUDY_ROOT_GET)
-        return 0x0000
-
-    association = associated(house, cancel)
-    asked = identifier(keys_of(REQUESTS[0]))
-    responses = [status for status, _ in association.send_c_get(asked, STUDY_ROOT_GET, msg_id=7)]
-    association.release()
-    final = responses[-1]
-    assert final.Status == 0xFE00
-    assert len(received) == 1
-    assert (final.NumberOfCompletedSuboperations, final.NumberOfRemainingSuboperations) == (1, 3)
-
-
-def test_sagittal_get_goes_on_past_128_contexts(house: House, tmp_path: Path) -> None:
+def test_sagittal_get_goes_on_past_128_contexts(archive: Served, tmp_path: Path) -> None:
     """More SOP classes in a study than one association has contexts for, in the syntaxes that come last."""
     classes = sorted(STORAGE)[:12]
     syntaxes = [row.uid for row in SYNTAXES.values() if row.storable and row.encapsulated][-5:]
@@ -235,7 +202,7 @@ def test_sagittal_get_goes_on_past_128_contexts(house: House, tmp_path: Path) ->
         for number, (sop_class, syntax_uid) in enumerate(product(classes, [EXPLICIT_LE, *syntaxes]))
     ]
     assert len(classes) * len(SYNTAXES) > 3 * 128
-    post(house.served, study)
-    rows = sagittal("get", house.served.peer, "-k", f"StudyInstanceUID={study[0].study_uid}", "-o", tmp_path)
+    post(archive, study)
+    rows = sagittal("get", archive.peer, "-k", f"StudyInstanceUID={study[0].study_uid}", "-o", tmp_path)
     assert (rows[-1]["status"], rows[-1]["completed"], rows[-1]["failed"]) == ("0000", len(study), 0)
     assert of_files(tmp_path) == sorted(one.data for one in study)

@@ -12,7 +12,7 @@ import pytest
 from conftest import Served, sagittal, serve
 from interop.corpus import data_set_of, read
 from interop.held import Held, associated, identifier, store_all
-from interop.peers import free_port, listening, send_cancel
+from interop.peers import listening, send_cancel
 from programs import corpus_folder, need
 from pynetdicom import AE, build_role, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
@@ -31,11 +31,6 @@ EXPLICIT_LE = "1.2.840.10008.1.2.1"
 @pytest.fixture(scope="module")
 def held() -> Held:
     return Held(corpus_folder())
-
-
-@pytest.fixture(scope="module")
-def destination_port() -> int:
-    return free_port()
 
 
 @pytest.fixture(scope="module")

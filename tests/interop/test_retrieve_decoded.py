@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Served, serve
+from conftest import Served
 from interop.parts import (
     CT_JPEG_LS,
     EXPLICIT_LE,
@@ -25,7 +24,6 @@ from interop.parts import (
     get,
     post_files,
 )
-from interop.peers import free_port
 from programs import corpus_folder
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
@@ -40,19 +38,9 @@ def held() -> dict[str, Dataset]:
 
 
 @pytest.fixture(scope="module")
-def destination_port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def archive(destination_port: int, tmp_path_factory: pytest.TempPathFactory, held: Any) -> Iterator[Served]:
-    node = ("--node", f"DEST@127.0.0.1:{destination_port}")
-    served = serve(tmp_path_factory.mktemp("decoded") / "data", "--durability", "off", *node)
-    try:
-        post_files(served, [corpus_folder() / name for name in FILES])
-        yield served
-    finally:
-        served.stop()
+def archive(moving: Served) -> Served:
+    post_files(moving, [corpus_folder() / name for name in FILES])
+    return moving
 
 
 def decoded(data_set: Dataset) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pydicom
 import pytest
 from builders import build, uid
-from conftest import Served, serve
+from conftest import Served
 from interop.parts import (
     BULKLESS_GET,
     CINE,
@@ -39,7 +38,6 @@ from interop.parts import (
     get,
     post_files,
 )
-from interop.peers import free_port
 from interop.questions import post
 from programs import corpus_folder
 from pydicom import Dataset, dcmread
@@ -51,25 +49,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
-def destination_port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
 def held() -> dict[str, Dataset]:
     return {name: dcmread(corpus_folder() / name) for name in FILES}
 
 
 @pytest.fixture(scope="module")
-def archive(destination_port: int, tmp_path_factory: pytest.TempPathFactory, held: Any) -> Iterator[Served]:
-    node = ("--node", f"DEST@127.0.0.1:{destination_port}")
-    served = serve(tmp_path_factory.mktemp("parts") / "data", "--durability", "off", *node)
-    try:
-        post_files(served, [corpus_folder() / name for name in FILES])
-        post(served, [timed(), build(1, study="single")])
-        yield served
-    finally:
-        served.stop()
+def archive(moving: Served) -> Served:
+    post_files(moving, [corpus_folder() / name for name in FILES])
+    post(moving, [timed(), build(1, study="single")])
+    return moving
 
 
 def timed() -> Any:
