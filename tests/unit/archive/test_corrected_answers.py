@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from builders import Built, build, opened, store
+from builders import Built, build, store
+from unit.archive.test_corrections import FIRST, SERIES, correct, run
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -20,23 +19,7 @@ from sagittal.web.app import create_app
 from sagittal.web.house import Settings
 from sagittal.workers.pool import Pool
 
-FIRST = build(1)
-STUDY = (FIRST.study_uid, "")
-SERIES = (FIRST.study_uid, FIRST.series_uid)
 STUDY_UID = 0x0020000D
-
-
-def run(tmp_path: Path, act: Callable[[Archive], Awaitable[Any]], *held: Built) -> Any:
-    async def inside() -> Any:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, *held)
-            return await act(archive)
-
-    return asyncio.run(inside())
-
-
-async def correct(archive: Archive, where: tuple[str, str] = STUDY, **attributes: Any) -> int:
-    return await archive.correct(LOCAL, where, attributes, "mixed up at the modality", "CORRECT")
 
 
 def test_what_no_index_answers_is_found_as_it_is_right(tmp_path: Path) -> None:
