@@ -6,12 +6,12 @@ flipped by mistake does not look the same.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from images import attributes
 
 from sagittal.pixels.description import Description
 from sagittal.pixels.rendering import regions
@@ -24,20 +24,6 @@ ROWS, COLUMNS = 64, 96
 GRAY = Description(ROWS, COLUMNS)
 Y, X = np.mgrid[0:ROWS, 0:COLUMNS].astype(float)
 RED_LAB = [34939, 53485, 50171]
-
-
-def attributes(**members: Any) -> Attributes:
-    """`t00281050=[40]`: tags and values; bytes become InlineBinary, dicts items."""
-
-    def member(value: Any) -> dict[str, Any]:
-        if isinstance(value, bytes):
-            return {"vr": "OW", "InlineBinary": base64.b64encode(value).decode()}
-        return {"vr": "XX", "Value": [item(each) if isinstance(each, dict) else each for each in value]}
-
-    def item(found: dict[str, Any]) -> dict[str, Any]:
-        return {name[1:].upper(): member(value) for name, value in found.items()}
-
-    return Attributes(item(members))
 
 
 def ellipse(row: float, column: float, high: float, wide: float) -> Any:

@@ -1,7 +1,11 @@
-"""Images of files for tests: our reader and codecs on one side, independent decoders on the other."""
+"""Images of files for tests: our reader and codecs on one side, independent decoders on the other.
+
+And attributes of images that no file has.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -22,6 +26,21 @@ from sagittal.errors import SagittalError
 from sagittal.limits import ReaderLimits
 from sagittal.pixels import frames
 from sagittal.pixels.description import Description, describe
+from sagittal.pixels.rendering.attributes import Attributes
+
+
+def attributes(**members: Any) -> Attributes:
+    """`t00281050=[40]`: tags and values; bytes become InlineBinary, dicts items."""
+
+    def member(value: Any) -> dict[str, Any]:
+        if isinstance(value, bytes):
+            return {"vr": "OW", "InlineBinary": base64.b64encode(value).decode()}
+        return {"vr": "XX", "Value": [item(each) if isinstance(each, dict) else each for each in value]}
+
+    def item(found: dict[str, Any]) -> dict[str, Any]:
+        return {name[1:].upper(): member(value) for name, value in found.items()}
+
+    return Attributes(item(members))
 
 
 @dataclass(frozen=True)

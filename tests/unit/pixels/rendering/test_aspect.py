@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from images import attributes
 
 from sagittal.errors import BadRequest
 from sagittal.pixels.description import Description
@@ -17,22 +18,12 @@ from sagittal.pixels.rendering.states import GRAYSCALE, state_for
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8)
 
 
-def made(**members: Any) -> Attributes:
-    def item(found: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name[1:].upper(): {"vr": "XX", "Value": [item(each) if isinstance(each, dict) else each for each in value]}
-            for name, value in found.items()
-        }
-
-    return Attributes(item(members))
-
-
 def ramp_frame(instance: Attributes) -> Frame:
     return Frame(instance, 1, RAMP.astype(np.uint16), Description(6, 8))
 
 
 def state(**members: Any) -> Any:
-    return state_for(made(_00080016=[GRAYSCALE], **members), "1.2.3", 1, signed=False)
+    return state_for(attributes(_00080016=[GRAYSCALE], **members), "1.2.3", 1, signed=False)
 
 
 def measures(*spacing: float) -> dict[str, Any]:
@@ -64,7 +55,7 @@ def measures(*spacing: float) -> dict[str, Any]:
 )
 def test_pixels_become_square(members: dict[str, Any], expected: tuple[int, int]) -> None:
     """PS3.3 C.7.6.3.1.7: as a viewer shows them."""
-    instance = made(**members)
+    instance = attributes(**members)
     for number in (1, 2):
         frame = Frame(instance, number, RAMP, Description(6, 8, 1, 8, 8, 7, False, "MONOCHROME2", None, 2))
         assert render(frame, Options())[0].shape == expected
@@ -81,19 +72,21 @@ def test_pixels_become_square(members: dict[str, Any], expected: tuple[int, int]
 )
 def test_viewports_of_pixels_that_are_not_square(port: Viewport, expected: tuple[int, int]) -> None:
     asked = Options(viewport=port)
-    assert render(ramp_frame(made(_00280030=[2, 1])), asked)[0].shape == expected
+    assert render(ramp_frame(attributes(_00280030=[2, 1])), asked)[0].shape == expected
     with pytest.raises(BadRequest, match="8 by 6"):
-        render(ramp_frame(made(_00280030=[2, 1])), Options(viewport=Viewport(100, 100, 0, 0, 8, 7)))
+        render(ramp_frame(attributes(_00280030=[2, 1])), Options(viewport=Viewport(100, 100, 0, 0, 8, 7)))
 
 
 def test_the_area_of_a_state_goes_before_the_image() -> None:
     area = {"_00700052": [1, 1], "_00700053": [8, 6], "_00700100": ["SCALE TO FIT"], "_00700102": [1, 1]}
-    instance = made(_00280030=[2, 1])
+    instance = attributes(_00280030=[2, 1])
     assert render(ramp_frame(instance), Options(), state(_0070005a=[area]))[0].shape == (6, 8)
     assert render(ramp_frame(instance), Options(), state(_00700042=[90]))[0].shape == (8, 12)  # one that has none
 
 
 def test_what_would_become_too_long_stays_as_it_is() -> None:
     pixels = np.zeros((4, 2000), np.uint8)
-    frame = Frame(made(_00280030=[1, 9]), 1, pixels, Description(4, 2000, 1, 8, 8, 7, False, "MONOCHROME2", None, 1))
+    frame = Frame(
+        attributes(_00280030=[1, 9]), 1, pixels, Description(4, 2000, 1, 8, 8, 7, False, "MONOCHROME2", None, 1)
+    )
     assert render(frame, Options())[0].shape == (4, 2000)

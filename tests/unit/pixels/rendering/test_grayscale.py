@@ -6,24 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from images import attributes
 
 from sagittal.errors import BadRequest
 from sagittal.pixels.description import Description
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Window, padding_of, window
 from sagittal.pixels.rendering.render import Frame, Options, render
-
-
-def attributes(**members: Any) -> Attributes:
-    """By tags as `t00281050=[40]`; sequences as lists of dicts of the same kind."""
-
-    def member(value: list[Any]) -> dict[str, Any]:
-        return {"vr": "XX", "Value": [item(each) if isinstance(each, dict) else each for each in value]}
-
-    def item(found: dict[str, Any]) -> dict[str, Any]:
-        return {name[1:].upper(): member(value) for name, value in found.items()}
-
-    return Attributes(item(members))
 
 
 def gray(values: list[int], instance: Attributes, *, photometric: str = "MONOCHROME2", **more: Any) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+from images import attributes
 from PIL import Image
 
 from sagittal.errors import BadRequest, NotAcceptable
@@ -19,20 +20,6 @@ from sagittal.pixels.rendering.render import Frame, Options, render
 from sagittal.pixels.rendering.states import COLOR, GRAYSCALE, PSEUDO_COLOR, references, state_for
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8)
-
-
-def made(**members: Any) -> Attributes:
-    def member(value: Any) -> dict[str, Any]:
-        if isinstance(value, bytes):
-            import base64
-
-            return {"vr": "OW", "InlineBinary": base64.b64encode(value).decode()}
-        return {"vr": "XX", "Value": [item(each) if isinstance(each, dict) else each for each in value]}
-
-    def item(found: dict[str, Any]) -> dict[str, Any]:
-        return {name[1:].upper(): member(value) for name, value in found.items()}
-
-    return Attributes(item(members))
 
 
 @pytest.mark.parametrize("media_type", SINGLE)
@@ -82,7 +69,7 @@ def test_sides_of_moving_pictures(media_type: str) -> None:
 @pytest.mark.parametrize("sides", [(2, 20_000), (65_535, 1)])
 def test_long_images_are_shown_whole(sides: tuple[int, int]) -> None:
     stored = np.arange(sides[0] * sides[1], dtype=np.uint32).reshape(sides).astype(np.uint16)
-    frame = Frame(made(), 1, stored, Description(*sides))
+    frame = Frame(attributes(), 1, stored, Description(*sides))
     assert render(frame, Options())[0].shape == sides
     assert max(render(frame, Options(viewport=Viewport(100, 100)))[0].shape) == 100
     with pytest.raises(NotAcceptable, match="presentation state"):
@@ -173,22 +160,22 @@ def overlay(rows: int, columns: int, bits: list[int], row: int = 1, column: int 
 
 
 def test_overlay_planes_lie_at_their_origin() -> None:
-    picture_, _ = render(flat(made(**overlay(2, 2, [1, 0, 0, 1], 3, 6))), Options())
+    picture_, _ = render(flat(attributes(**overlay(2, 2, [1, 0, 0, 1], 3, 6))), Options())
     assert np.argwhere(picture_ == 255).tolist() == [[2, 5]]
-    picture_, _ = render(flat(made(**overlay(2, 2, [1, 0, 0, 1], 0, 0))), Options())
+    picture_, _ = render(flat(attributes(**overlay(2, 2, [1, 0, 0, 1], 0, 0))), Options())
     assert np.argwhere(picture_ == 255).tolist() == [[0, 0]]
-    assert not (render(flat(made(**overlay(2, 2, [1, 1, 1, 1]))), Options(overlays=False))[0] == 255).any()
+    assert not (render(flat(attributes(**overlay(2, 2, [1, 1, 1, 1]))), Options(overlays=False))[0] == 255).any()
 
 
 def test_overlay_bits_within_the_pixels() -> None:
     raw = np.zeros((4, 6), np.uint16)
     raw[1, 2] = 0x8000
-    held = made(t60000010=[4], t60000011=[6], t60000040=["G"], t60000050=[1, 1], t60000100=[16], t60000102=[15])
+    held = attributes(t60000010=[4], t60000011=[6], t60000040=["G"], t60000050=[1, 1], t60000100=[16], t60000102=[15])
     assert np.argwhere(render(flat(held, raw), Options())[0] == 255).tolist() == [[1, 2]]
 
 
 def test_overlays_of_several_frames() -> None:
-    held = made(**overlay(1, 2, [0, 1, 1, 0]), t60000015=[2], t60000051=[1])
+    held = attributes(**overlay(1, 2, [0, 1, 1, 0]), t60000015=[2], t60000051=[1])
     places = []
     for number in (1, 2, 3):
         frame = Frame(held, number, np.zeros((4, 6), np.uint16), Description(4, 6, frames=3))
@@ -207,7 +194,7 @@ def test_overlays_of_several_frames() -> None:
 )
 def test_an_overlay_of_one_frame_lies_over_the_one_it_names(more: dict[str, Any], on: list[int]) -> None:
     """PS3.3 C.9.2: Image Frame Origin."""
-    held, found = made(**overlay(1, 1, [1]), **more), []
+    held, found = attributes(**overlay(1, 1, [1]), **more), []
     for number in (1, 2, 3):
         frame = Frame(held, number, np.zeros((4, 6), np.uint16), Description(4, 6, frames=3))
         found += [number] if (render(frame, Options())[0] == 255).any() else []
@@ -216,7 +203,7 @@ def test_an_overlay_of_one_frame_lies_over_the_one_it_names(more: dict[str, Any]
 
 @pytest.mark.parametrize("frames", ["inf", "nan", "1e999", "many"])
 def test_numbers_that_are_none_are_as_if_not_there(frames: str) -> None:
-    held = made(**overlay(1, 1, [1]), t60000015=[frames])
+    held = attributes(**overlay(1, 1, [1]), t60000015=[frames])
     assert (render(flat(held), Options())[0] == 255).sum() == 1
 
 
@@ -231,17 +218,17 @@ def test_overlay_data_of_big_endian_data_sets(vr: str, stored: bytes) -> None:
     assert np.argwhere(render(frame, Options())[0] == 255).tolist() == [[0, 0], [3, 7]]
 
 
-def ramp_frame(instance: Attributes = made()) -> Frame:  # noqa: B008
+def ramp_frame(instance: Attributes = attributes()) -> Frame:  # noqa: B008
     return Frame(instance, 1, RAMP.astype(np.uint16), Description(6, 8))
 
 
 def state(kind: str = GRAYSCALE, **members: Any) -> Any:
-    return state_for(made(t00080016=[kind], **members), "1.2.3", 1, signed=False)
+    return state_for(attributes(t00080016=[kind], **members), "1.2.3", 1, signed=False)
 
 
 def test_a_state_turns_and_flips() -> None:
     window = {"t00281050": [23.5], "t00281051": [47], "t00281056": ["LINEAR_EXACT"]}
-    plain, _ = render(ramp_frame(made(**window)), Options())
+    plain, _ = render(ramp_frame(attributes(**window)), Options())
     for rotation, turns in ((0, 0), (90, 3), (180, 2), (270, 1)):
         for flip in ("N", "Y"):
             held = state(t00700042=[rotation], t00700041=[flip], t00283110=[window], t20500020=["IDENTITY"])
@@ -256,14 +243,14 @@ def test_a_state_is_for_the_images_it_names() -> None:
         {"t00081140": [{"t00081155": ["1.2.3"], "t00081160": [2]}], "t00281050": [2], "t00281051": [2]},
         {"t00081140": [{"t00081155": ["1.2.3"], "t00081160": [1]}], "t00281050": [3], "t00281051": [3]},
     ]}  # fmt: skip
-    assert state_for(made(**named), "1.2.3", 1, signed=False).voi.center == 3
-    assert state_for(made(**named), "1.2.3", 2, signed=False).voi.center == 2
-    assert state_for(made(**named), "9.9", 7, signed=False).voi.center == 1
+    assert state_for(attributes(**named), "1.2.3", 1, signed=False).voi.center == 3
+    assert state_for(attributes(**named), "1.2.3", 2, signed=False).voi.center == 2
+    assert state_for(attributes(**named), "9.9", 7, signed=False).voi.center == 1
 
 
 def test_inverse_ignores_the_photometric_interpretation_of_the_image() -> None:
     described = Description(1, 2, 1, 16, 4, 3, photometric="MONOCHROME1")
-    frame = Frame(made(), 1, np.array([[0, 15]], np.uint16), described)
+    frame = Frame(attributes(), 1, np.array([[0, 15]], np.uint16), described)
     assert render(frame, Options(), state(t20500020=["INVERSE"]))[0].tolist() == [[255, 0]]
     assert render(frame, Options(), state(t20500020=["IDENTITY"]))[0].tolist() == [[0, 255]]
 
@@ -277,7 +264,7 @@ def test_displayed_area_shutter_and_graphics() -> None:
         ]}],
         t00700060=[{"t00700002": ["L"], "t00700066": [0xC000]}],
     )  # fmt: skip
-    frame = Frame(made(), 1, np.full((6, 8), 0x8080, np.uint16), Description(6, 8))
+    frame = Frame(attributes(), 1, np.full((6, 8), 0x8080, np.uint16), Description(6, 8))
     cut, _ = render(frame, Options(), held)
     assert cut.shape == (4, 4)
     assert cut[0].tolist() == [0xC0] * 4
@@ -286,7 +273,7 @@ def test_displayed_area_shutter_and_graphics() -> None:
 
 
 def test_circles_and_polygons_hide_their_outside() -> None:
-    frame = Frame(made(), 1, np.full((20, 20), 0x8080, np.uint16), Description(20, 20))
+    frame = Frame(attributes(), 1, np.full((20, 20), 0x8080, np.uint16), Description(20, 20))
     round_, _ = render(frame, Options(), state(t00181600=["CIRCULAR"], t00181610=[10, 10], t00181612=[4]))
     assert round_[9, 9] == 128 and round_[0, 0] == 0 and round_[9, 15] == 0
     square, _ = render(frame, Options(), state(t00181600=["POLYGONAL"], t00181620=[5, 5, 5, 15, 15, 15, 15, 5]))
@@ -298,14 +285,14 @@ def test_pseudo_color() -> None:
     data["t00281203"] = np.array([0, 0, 0], "<u2").tobytes()
     tables = {f"t0028110{n}": [3, 0, 16] for n in (1, 2, 3)}
     held = state(PSEUDO_COLOR, **tables, **data)
-    frame = Frame(made(), 1, np.array([[0, 2, 3]], np.uint16), Description(1, 3, 1, 16, 2, 1))
+    frame = Frame(attributes(), 1, np.array([[0, 2, 3]], np.uint16), Description(1, 3, 1, 16, 2, 1))
     assert render(frame, Options(), held)[0].tolist() == [[[0, 0, 0], [128, 128, 0], [255, 255, 0]]]
 
 
 def test_a_color_state_leaves_the_window_alone() -> None:
     held = state(COLOR, t00700042=[180], t00283110=[{"t00281050": [1], "t00281051": [1]}])
     frame = Frame(
-        made(), 1, np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8), Description(1, 2, 3, 8, 8, 7, photometric="RGB")
+        attributes(), 1, np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8), Description(1, 2, 3, 8, 8, 7, photometric="RGB")
     )
     assert render(frame, Options(), held)[0].tolist() == [[[4, 5, 6], [1, 2, 3]]]
 
@@ -317,7 +304,7 @@ def test_other_states_are_not_rendered() -> None:
 
 def test_references_in_order() -> None:
     image = {"t00081150": ["1.2"], "t00081155": ["1.2.3"], "t00081160": [1, 3]}
-    found = references(made(t00081115=[{"t0020000e": ["5"], "t00081140": [image]}]))
+    found = references(attributes(t00081115=[{"t0020000e": ["5"], "t00081140": [image]}]))
     assert [(each.series_uid, each.sop_instance_uid, each.frames) for each in found] == [("5", "1.2.3", (1, 3))]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from typing import Any
 
 import numpy as np
 import pytest
+from images import attributes
 
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
@@ -18,18 +18,6 @@ from sagittal.pixels.rendering.states import GRAYSCALE, REFUSED, State, state_fo
 
 MIDDLE = 0x8080
 RED_LAB = [34939, 53485, 50171]  # about sRGB's red, as C.10.7.1.1 encodes it
-
-
-def attributes(**members: Any) -> Attributes:
-    def member(value: Any) -> dict[str, Any]:
-        if isinstance(value, bytes):
-            return {"vr": "OW", "InlineBinary": base64.b64encode(value).decode()}
-        return {"vr": "XX", "Value": [item(each) if isinstance(each, dict) else each for each in value]}
-
-    def item(found: dict[str, Any]) -> dict[str, Any]:
-        return {name[1:].upper(): member(value) for name, value in found.items()}
-
-    return Attributes(item(members))
 
 
 def state(**members: Any) -> State:
