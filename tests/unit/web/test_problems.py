@@ -80,7 +80,9 @@ def test_openapi_says_so(tmp_path: Path) -> None:
     async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
         return await client.get("/api/openapi.json")
 
-    for path in asked(tmp_path, [], act).json()["paths"].values():
+    paths = asked(tmp_path, [], act).json()["paths"]
+    assert "/changes" in paths
+    for path in paths.values():
         for operation in path.values():
             (told,) = operation["responses"]["default"]["content"].items()
             assert told[0] == "application/problem+json"
