@@ -149,6 +149,33 @@ def test_lossless_by_dcmtk(uid: str, program: str, name: str, tmp_path: Path) ->
     numpy.testing.assert_array_equal(read.pixel_array, arrays)
 
 
+@pytest.mark.parametrize("uid", LOSSLESS, ids=keyword)
+@pytest.mark.filterwarnings("error")
+def test_colours_by_pydicom(uid: str, tmp_path: Path) -> None:
+    """The stream says nothing of its colours that contradicts the data set, and would be believed."""
+    import pydicom
+    from pydicom.pixels import pixel_array
+    from pydicom.pixels.processing import convert_color_space
+
+    arrays = written(DESCRIBED["ybr"], uid, tmp_path / "one.dcm")
+    read = pixel_array(pydicom.dcmread(tmp_path / "one.dcm"))
+    numpy.testing.assert_array_equal(read, convert_color_space(arrays, "YBR_FULL", "RGB"))
+
+
+@pytest.mark.parametrize("program", ["dcmdjpeg", "dcmdjpls"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_few_bits_in_wide_cells_by_dcmtk(program: str, signed: bool, tmp_path: Path) -> None:
+    """As many bits as a byte has, or fewer, in cells of two: the stream must not look like one of bytes."""
+    import pydicom
+
+    uid = JPEG_LOSSLESS_SV1 if program == "dcmdjpeg" else JPEG_LS_LOSSLESS
+    for bits in (5, 8):
+        arrays = written(Description(128, 96, 1, 16, bits, bits - 1, signed), uid, tmp_path / "one.dcm")
+        done = subprocess.run([need(program), tmp_path / "one.dcm", tmp_path / "two.dcm"], capture_output=True)
+        assert done.returncode == 0, done.stderr
+        numpy.testing.assert_array_equal(pydicom.dcmread(tmp_path / "two.dcm").pixel_array, arrays)
+
+
 @pytest.mark.parametrize("uid", LOSSY, ids=keyword)
 @pytest.mark.parametrize("name", ["u8", "u12", "s12", "u16", "rgb"])
 def test_lossy_errors(uid: str, name: str, tmp_path: Path) -> None:

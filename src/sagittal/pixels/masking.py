@@ -130,7 +130,8 @@ def masked_plan(
     before, after = codec(from_syntax), codec(to_syntax)
     decoded = before.decoded(source)
     number = _black(decoded) if value is None else value
-    if source.kind == "integer" and not (number == int(number) and decoded.lowest <= number <= decoded.highest):
+    whole = float(number).is_integer()  # neither NaN nor infinity is
+    if source.kind == "integer" and not (whole and decoded.lowest <= number <= decoded.highest):
         raise NotAcceptable(f"a pixel is a whole number from {decoded.lowest} to {decoded.highest}, not {number:g}")
     target = after.encoded(decoded, options)
     way: Way = "cells" if before.cells and after.cells else "values"

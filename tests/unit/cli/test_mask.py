@@ -84,8 +84,9 @@ def test_value_and_uid(tmp_path: Path) -> None:
     made = dcmread(tmp_path / "b.dcm")
     assert made.pixel_array.tolist() == [[700, 700, 0, 0]] * 2 + [[0] * 4] * 2
     assert made.SOPInstanceUID == "1.2.9" and "SourceImageSequence" not in made
-    done = run(path, "--rectangle", "0,0,2,2", "--value", 70000, "-o", tmp_path / "c.dcm")
-    assert done.return_value == 1 and "0 to 65535" in done.stderr and not (tmp_path / "c.dcm").exists()
+    for value in ("70000", "1.5", "nan", "inf"):
+        done = run(path, "--rectangle", "0,0,2,2", "--value", value, "-o", tmp_path / "c.dcm")
+        assert done.return_value == 1 and "0 to 65535" in done.stderr and not (tmp_path / "c.dcm").exists()
 
 
 @pytest.mark.parametrize(("photometric", "black"), [("MONOCHROME1", 2047), ("MONOCHROME2", -2048)])

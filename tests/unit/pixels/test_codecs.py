@@ -22,6 +22,7 @@ from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.description import DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS, Description
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.instances import Transcoding, joined
+from sagittal.pixels.transcode import plan
 
 LOSSLESS = Options(near=0, reversible=True, effort=1)
 LOSSY = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"}
@@ -155,6 +156,27 @@ def test_the_suite_is_as_large_as_it_says() -> None:
     """A codec that begins to refuse what it took would make the suite smaller, not fail."""
     counts = {uid: sum(each == uid for each, _ in CASES) for uid in WRITTEN}
     assert counts == COUNTS
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1)])
+@pytest.mark.parametrize("uid", WRITTEN)
+def test_colours_by_plane_of_one_row_or_column(uid: str, shape: tuple[int, int]) -> None:
+    """What comes of planes has strides that encoders refuse where a side is one pixel."""
+    described = Description(*shape, 3, 8, 8, 7, False, "RGB", 1)
+    native = pixels(replace(described, planar=0)).transpose(2, 0, 1).tobytes()
+    made = plan(described, EXPLICIT_LE, uid, LOSSLESS)
+    numpy.testing.assert_array_equal(
+        codec(uid).decode(made.frame(native), made.target), codec(EXPLICIT_LE).decode(native, described)
+    )
+
+
+@pytest.mark.parametrize("allocated", [16, 32])
+@pytest.mark.parametrize("bits", [2, 8, 9, 16])
+@pytest.mark.parametrize("signed", [False, True])
+def test_jpeg_ls_of_few_bits_in_wide_cells(allocated: int, bits: int, signed: bool) -> None:
+    described, uid = Description(13, 7, 1, allocated, bits, bits - 1, signed), "1.2.840.10008.1.2.4.80"
+    one, array = codec(uid), pixels(described)
+    numpy.testing.assert_array_equal(one.decode(one.encode(array, described, LOSSLESS), described), array)
 
 
 @pytest.mark.parametrize("kind", [numpy.uint8, numpy.uint16])

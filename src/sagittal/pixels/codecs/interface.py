@@ -162,14 +162,18 @@ def extended(array: Array, description: Description) -> Array:
 
 
 def masked(array: Array, description: Description) -> Array:
-    """Values as unsigned numbers of Bits Stored bits, in the smallest type that has them: what most encoders want."""
+    """Values as unsigned numbers of Bits Stored bits, in the smallest type that has them: what most encoders want.
+
+    Strides are those of the shape, also along sides of one pixel, where numpy leaves any and encoders refuse them.
+    """
     import numpy
 
     size = next(size for size in (8, 16, 32, 64) if size >= description.bits_stored)
     unsigned = array.view(f"uint{array.dtype.itemsize * 8}")
     if description.bits_stored < array.dtype.itemsize * 8:
         unsigned = unsigned & unsigned.dtype.type((1 << description.bits_stored) - 1)
-    return numpy.ascontiguousarray(unsigned.astype(f"uint{size}", copy=False))
+    plain = numpy.ascontiguousarray(unsigned.astype(f"uint{size}", copy=False))
+    return plain.ravel().reshape(plain.shape) if 1 in plain.shape else plain
 
 
 def _reshaped(array: Array, description: Description) -> Array:

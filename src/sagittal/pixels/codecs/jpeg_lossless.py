@@ -1,7 +1,7 @@
 """JPEG Lossless: PS3.5 8.2.1, ISO/IEC 10918-1 process 14 with any predictor, or the first (SV1).
 
 2 to 16 bits by libjpeg-turbo. Signed pixels travel as the same bits unsigned. No colour transform either way: what the
-data set calls the samples is what they stay. Precision is Bits Stored.
+data set calls the samples is what they stay, and only of RGB the stream says that it is RGB. Precision is Bits Stored.
 """
 
 from __future__ import annotations
@@ -14,6 +14,14 @@ from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
     from sagittal.pixels.codecs.interface import Array
+
+
+_SCAN = b"\xff\xda\0\x0c\x03R\0G\0B\0"
+_NAMED = (  # what a head says of RGB, and the same without saying so
+    (b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0", b""),
+    (b"\x03R\x11\0G\x11\0B\x11\0", b"\x03\1\x11\0\2\x11\0\3\x11\0"),
+    (_SCAN, b"\xff\xda\0\x0c\x03\1\0\2\0\3\0"),
+)
 
 
 class JpegLossless(Codec):
@@ -44,4 +52,16 @@ class JpegLossless(Codec):
                 colorspace=held,
                 outcolorspace=held,
             )
-        return bytes(done)
+        misnamed = description.samples == 3 and description.photometric != "RGB"
+        return _unnamed(bytes(done)) if misnamed else bytes(done)
+
+
+def _unnamed(stream: bytes) -> bytes:
+    """A stream without Adobe's marker, its components 1, 2 and 3: libjpeg names those that it leaves as they are R, G
+    and B, and readers believe that rather than the data set.
+    """
+    scan = stream.index(_SCAN) + len(_SCAN)
+    head = stream[:scan]
+    for named, plain in _NAMED:
+        head = head.replace(named, plain, 1)
+    return head + stream[scan:]

@@ -1,6 +1,7 @@
 """JPEG-LS: PS3.5 8.2.3, ISO/IEC 14495-1, by CharLS. Lossless, and near-lossless with an error of at most NEAR.
 
 2 to 16 bits; precision is Bits Stored where pyjpegls is installed, else (and of signed pixels) that of the container.
+Values of 16-bit cells have 9 bits at least: readers take a stream of 8 for one of bytes, which the data set denies.
 Signed pixels travel as the same bits unsigned: lossless that is all the same; near-lossless it would turn the highest
 value into the lowest, so frames with values that close to either end are refused.
 """
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 _EOI = b"\xff\xd9"
 _SPIFF = b"\xff\xd8\xff\xe8\x00\x20SPIFF"  # the head of a file (ISO/IEC 14495-1 F), which imagecodecs writes
 _SPIFF_END = b"\xff\xe8\x00\x08\x00\x00\x00\x01"  # after it the code stream begins
+_BITS_MAX = 16
 _SMALL = 1 << 14  # CharLS's own guess at the size of a code stream is too low for a few bytes of pixels
 
 
 class JpegLs(Codec):
     """Both syntaxes."""
 
-    takes = Takes(range(2, 17))
+    takes = Takes(range(2, _BITS_MAX + 1))
     method = "ISO_14495_1"
 
     def __init__(self, uid: str, name: str, near: bool) -> None:
@@ -54,7 +56,8 @@ class JpegLs(Codec):
             if low - near < description.lowest or high + near > description.highest:
                 raise NotAcceptable(f"{self.name}: values within {near} of the ends of the signed range")
         # Sign and all for signed pixels: many readers take the container as it comes and extend no sign.
-        bits = array.dtype.itemsize * 8 if description.signed else description.bits_stored
+        cell = min(array.dtype.itemsize * 8, _BITS_MAX)
+        bits = cell if description.signed else max(description.bits_stored, cell - 7)
         pixels = masked(
             array, replace(description, signed=False, bits_allocated=64, bits_stored=bits, high_bit=bits - 1)
         )
@@ -74,11 +77,9 @@ class JpegLs(Codec):
 def _whole(pixels: Array, near: int) -> bytes:
     """As `_precise` makes it of values that fill their container, without its copies."""
     try:
-        done = _plain(pixels, near)
+        return _plain(pixels, near)
     except RuntimeError:  # noise: its buffer is smaller than that one's
         return _precise(pixels, pixels.itemsize * 8, near)
-    code_stream = done[done.index(_SPIFF_END) + len(_SPIFF_END) :] if done.startswith(_SPIFF) else done
-    return done if len(code_stream) > pixels.nbytes else code_stream  # noise: as there
 
 
 def _precise(pixels: Array, bits: int, near: int) -> bytes:
@@ -96,6 +97,8 @@ def _precise(pixels: Array, bits: int, near: int) -> bytes:
 
 
 def _plain(pixels: Array, near: int) -> bytes:
+    """With the precision of the container; without the head, which would say what the samples mean."""
     import imagecodecs
 
-    return bytes(imagecodecs.jpegls_encode(pixels, near))
+    done = bytes(imagecodecs.jpegls_encode(pixels, near))
+    return done[done.index(_SPIFF_END) + len(_SPIFF_END) :] if done.startswith(_SPIFF) else done
