@@ -207,6 +207,11 @@ def test_what_is_no_image_is_rendered_as_what_it_is(held: dict[str, str]) -> Non
     named = {"studyUID": study, "seriesUID": series, "objectUID": uid, "contentType": "application/pdf"}
     by_uri = get(held["report"].partition("/dicom-web")[0] + "/wado", requestType="WADO", **named)
     assert (by_uri.status_code, by_uri.content) == (200, printed.content)
+    plain = get(held["report"] + "/rendered", "text/plain, text/html;q=0.5")
+    assert plain.headers["content-type"] == "text/plain; charset=utf-8" and "<b>nothing</b>" in plain.text
+    by_uri = get(held["report"].partition("/dicom-web")[0] + "/wado", requestType="WADO",
+                 **(named | {"contentType": "text/plain"}))  # fmt: skip
+    assert (by_uri.headers["content-type"], by_uri.text) == (plain.headers["content-type"], plain.text)
     document = get(held["document"] + "/rendered")
     assert (document.headers["content-type"], document.content) == ("application/pdf", b"%PDF-1.4 hello\n")
     ecg = get(held["ecg"] + "/rendered")
@@ -224,6 +229,22 @@ def test_thumbnails_of_everything_and_every_level(held: dict[str, str]) -> None:
     for level in (study, held["ct"].partition("/instances/")[0], held["frames"] + "/frames/2"):
         assert get(level + "/thumbnail").headers["content-type"] == "image/jpeg"
     assert picture(held["ct"] + "/thumbnail", viewport="32,32").shape == (24, 32)
+    assert picture(held["ct"] + "/thumbnail", viewport="64,24").shape == (24, 32)  # fitted into it, not into a square
+    assert picture(held["ct"] + "/thumbnail", viewport="200,12,32,0,32,12").shape == (12, 32)
+    assert get(held["ct"] + "/thumbnail", viewport="9,9,0,0,999,9").status_code == 400
+    assert picture(held["report"] + "/thumbnail", viewport="40,30").shape == (30, 30)
+
+
+def test_a_document_says_itself_what_it_is_written_in(shared_server: Served) -> None:
+    made = dataset(77, "104.2", MIMETypeOfEncapsulatedDocument="text/xml")
+    text = '<?xml version="1.0" encoding="ISO-8859-1"?><a>\xe9</a>'.encode("latin-1")
+    made.EncapsulatedDocument = text + b"\0"  # of an odd length, which is not told
+    with httpx.Client(base_url=shared_server.http, timeout=60) as client:
+        store(client, made)
+        path = f"/dicom-web/studies/{STUDY}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}/rendered"
+        named = {"studyUID": STUDY, "seriesUID": made.SeriesInstanceUID, "objectUID": made.SOPInstanceUID}
+        for answer in (client.get(path), client.get("/wado", params={"requestType": "WADO", **named})):
+            assert (answer.headers["content-type"], answer.content) == ("text/xml", text)
 
 
 def test_a_study_is_a_part_each(held: dict[str, str]) -> None:

@@ -78,6 +78,23 @@ def test_a_video_is_its_own_rendering_and_can_be_had_as_others(shared_server: Se
     assert Image.open(io.BytesIO(some.content)).n_frames == 3  # type: ignore[attr-defined]
 
 
+def test_frames_of_a_video_by_wado_uri(shared_server: Served) -> None:
+    data = (corpus_folder() / "video" / "synth_mpeg2_mpml.dcm").read_bytes()
+    address, frames = stored(shared_server, data), decoded(data)
+    _, study, _, series, _, uid = address.rsplit("/", 5)
+    named = {"requestType": "WADO", "studyUID": study, "seriesUID": series, "objectUID": uid}
+
+    def asked(**more: str) -> httpx.Response:
+        return httpx.get(address.partition("/dicom-web")[0] + "/wado", params=named | more, timeout=60)
+
+    assert (shown(asked(frameNumber="13", contentType="image/png")) == frames[12]).all()
+    assert (shown(asked(contentType="image/png")) == frames[0]).all()
+    assert asked(frameNumber="2").headers["content-type"] == "image/jpeg"
+    assert asked(frameNumber="26").status_code == 404
+    assert Image.open(io.BytesIO(asked(contentType="image/gif").content)).n_frames == 25  # type: ignore[attr-defined]
+    assert [answer.status_code for answer in (asked(), asked(contentType="video/mpeg"))] == [303, 303]
+
+
 def film_frames(data: bytes) -> list[Any]:
     import av
 

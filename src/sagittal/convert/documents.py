@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 _P = "1.2.840.10008.5.1.4.1.1.104."
 
 
+_SOP_CLASS, _LENGTH = 0x00080016, 0x00420015  # Encapsulated Document Length
+_TEXTS = frozenset((".xml", ".obj", ".mtl"))
+
+
 class Document(NamedTuple):
     """What a SOP class encapsulates."""
 
@@ -31,9 +35,14 @@ DOCUMENTS: Mapping[str, Document] = {
 
 
 def document(held: Attributes) -> bytes:
-    """The document, without the byte that made its length even. NotFound."""
+    """The document, without the byte that made its length even. NotFound.
+
+    Its length tells whether there is one; where that is missing, a text ends before it: no text has a NUL.
+    """
     body = held.octets(0x00420011)
     if not body:
         raise NotFound("the object has no encapsulated document")
-    padded = held.integer(0x00420015) == len(body) - 1
+    length, kind = held.integer(_LENGTH), DOCUMENTS.get(held.text(_SOP_CLASS))
+    is_text = kind is not None and kind.ending in _TEXTS
+    padded = length == len(body) - 1 or (not length and is_text and body.endswith(b"\0"))
     return body[:-1] if padded else body

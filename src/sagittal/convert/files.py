@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sagittal.convert import report, reportpdf, waveform
+from sagittal.convert import waveform
 from sagittal.convert.documents import DOCUMENTS, document
 from sagittal.convert.overlaid import shown_frame
 from sagittal.convert.rendered import options_of
+from sagittal.convert.reports.media import MAKERS
+from sagittal.convert.reports.page import nowhere
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Memo
 from sagittal.errors import NotAcceptable
@@ -59,10 +61,8 @@ def rendered(
     told = {"frames": image.count}
     if image.attributes.text(0x00080016) in DOCUMENTS:
         return told, document(image.attributes)
-    if media_type == "application/pdf":
-        return told, reportpdf.pdf(image.attributes)
-    if media_type == "text/html":
-        return told, report.html(image.attributes).encode()
+    if (make := MAKERS.get(media_type)) is not None:
+        return told, make(image.attributes, nowhere)
     if media_type == "image/svg+xml":
         return told, waveform.svg(image.attributes).encode()
     over, asked = object_in(inputs[1]) if len(inputs) > 1 else None, options_of(options)

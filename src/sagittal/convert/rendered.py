@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from sagittal.convert import documents, report, reportpdf, waveform
+from sagittal.convert import documents, waveform
 from sagittal.convert.overlaid import shown_frame
+from sagittal.convert.reports.media import MAKERS
 from sagittal.errors import NotAcceptable, SagittalError
 from sagittal.pixels.films import seconds_a_frame
 from sagittal.pixels.images import Image
@@ -96,12 +97,10 @@ def thumbnail(inputs: Sequence[Input], objects: list[Told], frame: int, media_ty
 
 
 def document(inputs: Sequence[Input], objects: list[Told], media_type: str, links: dict[str, str]) -> bytes:
-    """A report as text/html or application/pdf, a waveform as image/svg+xml. `links`: SOP Instance UID → address."""
+    """A report, or a waveform as image/svg+xml. `links`: SOP Instance UID → address."""
     image, _ = _objects(inputs, objects)
-    if media_type == "application/pdf":
-        return reportpdf.pdf(image.attributes)
-    if media_type == "text/html":
-        return report.html(image.attributes, lambda sop_class, uid: links.get(uid, "")).encode()
+    if (make := MAKERS.get(media_type)) is not None:
+        return make(image.attributes, lambda sop_class, uid: links.get(uid, ""))
     return waveform.svg(image.attributes).encode()
 
 

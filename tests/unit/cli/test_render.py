@@ -180,6 +180,28 @@ def test_the_name_of_a_file_says_its_format(cine: Path, tmp_path: Path, name: st
     assert Image.open(tmp_path / name).format == kind
 
 
+@pytest.mark.parametrize("name", ["x.bmp", "x.tiff", "x.html", "x.txt", "x.pdf"])
+def test_a_name_that_says_what_is_not_made_is_refused(cine: Path, tmp_path: Path, name: str) -> None:
+    done = run(cine, "-o", tmp_path / name)
+    assert done.return_value == 1 and "rendered as" in done.stderr and not (tmp_path / name).exists()
+
+
+def test_a_report_is_no_picture(tmp_path: Path) -> None:
+    path = write(tmp_path / "report.dcm", [], "1.2.840.10008.5.1.4.1.1.88.11", PatientName="DOE^JANE")
+    made = {"r.html": b"<!doctype", "r.txt": b"Report\nPatient: DOE JANE\n", "r.pdf": b"%PDF", "r": b"<!doctype"}
+    for name, begins in made.items():
+        assert run(path, "-o", tmp_path / name).return_value == 0
+        assert (tmp_path / name).read_bytes().startswith(begins), name
+    done = run(path, "-o", tmp_path / "r.png")
+    assert done.return_value == 1 and "text/html" in done.stderr and not (tmp_path / "r.png").exists()
+
+
+def test_a_film_has_all_frames(cine: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    assert run(cine, "-o", tmp_path / "x.mp4").return_value == 0
+    assert (tmp_path / "x.mp4").read_bytes()[4:8] == b"ftyp"
+
+
 def test_the_format_goes_before_the_name(cine: Path, tmp_path: Path) -> None:
     assert run(cine, "-o", tmp_path / "x.jpg", "--format", "png").return_value == 0
     assert Image.open(tmp_path / "x.jpg").format == "PNG"

@@ -1,11 +1,12 @@
-"""Structured reports as HTML: every kind of content item; nothing of a report is markup to the browser."""
+"""Structured reports as HTML and as text: every kind of content item; nothing is markup to the browser."""
 
 from __future__ import annotations
 
 from html.parser import HTMLParser
 from typing import Any
 
-from sagittal.convert.report import html
+from sagittal.convert.reports import plain
+from sagittal.convert.reports.page import html
 from sagittal.pixels.rendering.attributes import Attributes
 
 
@@ -43,7 +44,7 @@ REPORT = item(
             "00081150": member("1.2.840"), "00081155": member("9.8.7"), "00081160": member(2, 3)})),
         item("SCOORD", "Line", t00700023=member("POLYLINE"), t00700022=member(1.0, 2.0)),
         item("TCOORD", "Beat", t0040a130=member("POINT"), t0040a138=member("0.5")),
-        {"0040DB73": member("1\\2")},
+        {"0040DB73": member(1, 2)},
         item("NEWKIND", "Unknown"),
     ),
 )  # fmt: skip
@@ -70,7 +71,7 @@ def test_every_kind_of_content_is_shown() -> None:
     for text in (
         "Chest & abdomen", "DOE JANE", "VERIFIED", "READER ANN 20260102", "Finding", NASTY, "Site", "Lung",
         "Measurements", "12.5 mm", "Count 3", "Not a number", "20260101120000", "ROE RICHARD", "9.8.7 frames 2 3",
-        "POLYLINE 1 2", "POINT 0.5", "see item 1", "NEWKIND",
+        "POLYLINE 1 2", "POINT 0.5", "see item 1.2", "NEWKIND",
     ):  # fmt: skip
         assert text in read.text, text
     assert read.addresses == ["/1.2.840/9.8.7"]
@@ -85,3 +86,20 @@ def test_nothing_of_a_report_is_markup() -> None:
 
 def test_a_report_without_content_has_a_title() -> None:
     assert "<h1>Report</h1>" in html(Attributes({}))
+
+
+def test_text_has_a_line_for_each_item_and_sections_are_indented() -> None:
+    lines = plain.text(Attributes(REPORT)).split("\n")
+    assert lines[:5] == ["Chest & abdomen", "Patient: DOE JANE", "Verification: VERIFIED",
+                         "Verified by: READER ANN 20260102", ""]  # fmt: skip
+    assert lines[5:13] == [
+        f"Finding: {NASTY}", "  Site: Lung", "Measurements", "  Diameter: 12.5 mm", "  Count: 3",
+        "  Nothing: Not a number", "On: 20260101", "At: 1200",
+    ]  # fmt: skip
+    assert lines[-1] == "" and "Image: 9.8.7 frames 2 3" in lines and "see item 1.2" in lines
+    assert plain.text(Attributes({})) == "Report\n\n"
+
+
+def test_a_value_of_several_lines_goes_on_below_its_name() -> None:
+    told = item("CONTAINER", "Top", t0040a730=member(item("TEXT", "Said", t0040a160=member("one\r\n\x1btwo"))))
+    assert plain.text(Attributes(told)).endswith("\nSaid: one\n  two\n")

@@ -17,7 +17,7 @@ from sagittal.web.routes import RESOURCES
 
 NS = "{http://wadl.dev.java.net/2009/02}"
 # Of compressed objects and documents: test_wado and test_bulkdata have one each.
-PIXEL_TYPES = ("image/", "video/", "model/", "application/pdf", "text/xml", "text/html")
+PIXEL_TYPES = ("image/", "video/", "model/", "application/pdf", "text/xml", "text/html", "text/plain")
 
 
 def test_wadl_is_the_table(web: Any) -> None:

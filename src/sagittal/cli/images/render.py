@@ -5,6 +5,7 @@ Files are rendered by worker processes, so that a broken one costs itself only.
 
 from __future__ import annotations
 
+import mimetypes
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,9 @@ _MODULES = ("sagittal.convert.files", "imagecodecs", "PIL.Image")
 _TYPES = {
     "jpeg": ("image/jpeg", ".jpg"), "png": ("image/png", ".png"), "gif": ("image/gif", ".gif"),
     "webp": ("image/webp", ".webp"), "jxl": ("image/jxl", ".jxl"), "jp2": ("image/jp2", ".jp2"),
-    "mp4": ("video/mp4", ".mp4"), "pdf": ("application/pdf", ".pdf"),
+    "mp4": ("video/mp4", ".mp4"), "pdf": ("application/pdf", ".pdf"), "text": ("text/plain", ".txt"),
 }  # fmt: skip
+_PRINTED = ("pdf", "text")  # what reports become, if asked for
 _LOSSY = ("jpeg", "webp", "jxl", "jp2", "mp4")  # the other formats lose nothing
 _REPORTS, _WAVEFORMS = "1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.9."
 _NUMBER_MAX = 1e30
@@ -41,6 +43,7 @@ class Task:
     options: dict[str, Any]
     quality: int | None
     over: Path | None
+    named: bool  # the name of the file is to say the format
 
 
 @click.command("render")
@@ -49,7 +52,7 @@ class Task:
 @click.option(
     "--format", "format_", type=click.Choice(sorted(_TYPES)), help="[that of the name of a file --output, else png]"
 )
-@click.option("--frame", default="1", show_default=True, help="A number, `each`, or `all` as one moving picture.")
+@click.option("--frame", help="A number, `each`, or `all` as one moving picture.  [default: 1; of mp4: all]")
 @click.option("--window", help="CENTER,WIDTH or CENTER,WIDTH,SIGMOID (LINEAR, LINEAR_EXACT).")
 @click.option("--viewport", help="W,H to fit into, or W,H,X,Y,W,H with the region to show.")
 @click.option("--annotation", type=click.Choice(["patient", "technique"]), multiple=True)
@@ -63,26 +66,28 @@ class Task:
 @click.option("--jobs", type=click.IntRange(1, 256), help="Worker processes; default: one a processor.")
 @json_option
 def command(
-    paths: tuple[Path, ...], output: Path | None, format_: str | None, frame: str, window: str | None,
+    paths: tuple[Path, ...], output: Path | None, format_: str | None, frame: str | None, window: str | None,
     viewport: str | None, annotation: tuple[str, ...], icc: str, no_overlays: bool, over: Path | None,
     quality: int | None, jobs: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Render DICOM files and folders as pictures.
 
-    Reports become HTML, or PDF with `--format pdf`, waveforms SVG, encapsulated documents the files that they are. A
-    segmentation alone is shown in its colors.
+    Reports become HTML, or PDF or plain text with `--format`, waveforms SVG, encapsulated documents the files that they
+    are. A segmentation alone is shown in its colors.
     """
     options: dict[str, Any] = {"annotations": list(annotation), "profile": icc, "overlays": not no_overlays}
     if window:
         options["window"] = _window(window)
     if viewport:
         options["viewport"] = _viewport(viewport)
-    number = _frame(frame)
+    named = format_ is None  # then the name of one file says it
+    if format_ is None:
+        format_ = "png" if output is None or frame == "each" or is_several(paths, output) else _format(output)
+    number = _frame(frame or ("all" if format_ == "mp4" else "1"))
     several = output is None or number < 0 or is_several(paths, output)
-    format_ = format_ or ("png" if several else _format(output))
     if quality and format_ not in _LOSSY:
         raise UsageError(f"--quality says nothing of {format_}; it is for {', '.join(_LOSSY)}")
-    task = Task(format_, number, options, quality, over)
+    task = Task(format_, number, options, quality, over, named)
     if output is not None and task.frame < 0:
         if output.exists() and not output.is_dir():
             raise UsageError("--frame each makes a picture of each frame: --output is a folder then")
@@ -106,11 +111,13 @@ async def _render(pool: Pool, place: Place, task: Task, several: bool) -> list[P
         if told["sop_class"] in DOCUMENTS:
             media_type, ending, _ = DOCUMENTS[told["sop_class"]]
         elif told["sop_class"].startswith(_REPORTS):
-            media_type, ending = _TYPES["pdf"] if task.format == "pdf" else ("text/html", ".html")
+            media_type, ending = _TYPES[task.format] if task.format in _PRINTED else ("text/html", ".html")
         elif told["sop_class"].startswith(_WAVEFORMS):
             media_type, ending = "image/svg+xml", ".svg"
-        elif task.format == "pdf":
-            raise NotAcceptable("only reports are printed as PDF")
+        elif task.format in _PRINTED:
+            raise NotAcceptable(f"only reports are rendered as {media_type}")
+        if task.named and not several and _said(place.where) not in ("", media_type):
+            raise NotAcceptable(f"it is rendered as {media_type}, not {_said(place.where)}: name the file *{ending}")
         frames = range(1, told["frames"] + 1) if task.frame < 0 and media_type.startswith("image/") else [task.frame]
         place.where.parent.mkdir(parents=True, exist_ok=True)
         written = []
@@ -129,10 +136,18 @@ async def _render(pool: Pool, place: Place, task: Task, several: bool) -> list[P
         return written
 
 
-def _format(output: Path | None) -> str:
+def _format(output: Path) -> str:
     """The format that the name of a file says; png where it says none."""
-    ending = output.suffix.lower() if output else ""
+    ending = output.suffix.lower()
     return next((name for name, (_, usual) in _TYPES.items() if ending in (usual, f".{name}")), "png")
+
+
+def _said(where: Path) -> str:
+    """The media type that the name of a file says, one that we don't make too; "": none."""
+    ending = where.suffix.lower()
+    own = (media_type for name, (media_type, usual) in _TYPES.items() if ending in (usual, f".{name}"))
+    said = next(own, None) or mimetypes.guess_type(where.name, strict=False)[0] or ""
+    return "" if said == "application/octet-stream" else said
 
 
 def _frame(text: str) -> int:

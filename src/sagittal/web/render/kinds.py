@@ -29,7 +29,7 @@ class Kind(NamedTuple):
 IMAGE = Kind("image", STILL, "an image")
 MOVIE = Kind("image", tuple(dict.fromkeys(STILL + MOVING)), "an image of several frames")
 FRAME = Kind("image", STILL, "a frame of a video")
-REPORT = Kind("report", ("text/html", "application/pdf"), "a report")
+REPORT = Kind("report", ("text/html", "text/plain", "application/pdf"), "a report")
 WAVEFORM = Kind("waveform", ("image/svg+xml",), "a waveform")
 OVER = Kind("over", STILL, "what lies over an image")
 REFUSED = {  # classes that have no pixels of their own and are not rendered; why
@@ -71,3 +71,14 @@ def kind_of(ref: InstanceRef) -> Kind:
         own = COMPRESSED_TYPES.get(ref.syntax_uid, "video/mp4")  # it is its own rendering, and goes first
         return Kind("video", (own, *(each for each in STILL + MOVING if each != own)), "a video")
     return MOVIE if (ref.frames or 1) > 1 else IMAGE
+
+
+def frame_kind(ref: InstanceRef) -> Kind:
+    """How a frame is rendered: one of a video as an image."""
+    kind = kind_of(ref)
+    return FRAME if kind.name == "video" else kind
+
+
+def content_type(kind: Kind, media_type: str) -> str:
+    """What an answer says that it is. Reports are written here; a document says itself what characters it has."""
+    return f"{media_type}; charset=utf-8" if kind is REPORT and media_type.startswith("text/") else media_type

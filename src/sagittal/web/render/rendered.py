@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import RedirectResponse
 
-from sagittal.errors import NotFound, SagittalError
+from sagittal.errors import BadRequest, NotFound, SagittalError
 from sagittal.web.render.asked import MOVING, SMALL, Asked, asked, choice
 from sagittal.web.render.easel import Easel
-from sagittal.web.render.kinds import FRAME, OVER, REPORT, Kind, kind_of
+from sagittal.web.render.kinds import OVER, REPORT, Kind, content_type, frame_kind, kind_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
@@ -58,7 +58,7 @@ class Rendered:
         numbers = self._numbers(request, ref)
         if len(numbers) == 1:
             return await self._picture(request, ref, numbers[0], asked(request))
-        wants, kind = asked(request), _frame_kind(ref)
+        wants, kind = asked(request), frame_kind(ref)
         if kind_of(ref).name == "video":
             kind = kind._replace(types=(*kind.types, "video/mp4"))
         media_type, multipart = self._type(request, kind)
@@ -72,15 +72,31 @@ class Rendered:
         ref = _standing_for(refs)
         numbers = self._numbers(request, ref) if "frames" in request.path_params else [((ref.frames or 1) + 1) // 2]
         port = asked(request).options.get("viewport")
-        side = min(port[0], port[1]) if port else self._limits.thumbnail_side
         media_type, _ = choice(request, SMALL, "a thumbnail", self._limits.accept_ranges_max)
         principal = request.scope["principal"]
         others = await self._easel.others(principal, ref, numbers[0], Asked())
+        side = port or self._limits.thumbnail_side
         tag = entity_tag("thumbnail", ref.digest, ref.corrected_at, numbers[0], side, media_type, *others)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        body = await self._easel.thumbnail(principal, ref, numbers[0], media_type, side, request.receive)
+        body = await self._small(request, ref, numbers[0], media_type, port)
         return _answer(body, media_type, tag)
+
+    async def _small(
+        self, request: Request, ref: InstanceRef, frame: int, media_type: str, port: Sequence[Any] | None
+    ) -> bytes:
+        """A thumbnail; of a size that was asked for, if the object can be shown so."""
+        principal, side = request.scope["principal"], self._limits.thumbnail_side
+        if port is not None:
+            side = min(port[0], port[1])
+            try:
+                wants = Asked({"viewport": port})
+                return await self._easel.still(principal, ref, frame, media_type, wants, request.receive)
+            except BadRequest:  # a region that is not within the image
+                raise
+            except SagittalError as error:
+                log.debug("a thumbnail is of words: %s", error.text)
+        return await self._easel.thumbnail(principal, ref, frame, media_type, side, request.receive)
 
     # One
 
@@ -104,9 +120,9 @@ class Rendered:
         return await self._picture(request, ref, 0, wants)
 
     async def _picture(self, request: Request, ref: InstanceRef, frame: int, wants: Asked) -> Response:
-        media_type, multipart = self._type(request, _frame_kind(ref))
+        media_type, multipart = self._type(request, frame_kind(ref))
         if multipart:
-            return self._parts(request, [(ref, frame)], _frame_kind(ref))
+            return self._parts(request, [(ref, frame)], frame_kind(ref))
         principal = request.scope["principal"]
         others = await self._easel.others(principal, ref, frame, wants)
         tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key, *others)
@@ -138,7 +154,7 @@ class Rendered:
         if (answer := unchanged(request, tag)) is not None:
             return answer
         body = await unless_gone(request.receive, self._easel.document(principal, ref, media_type, links))
-        return _answer(body, f"{media_type}; charset=utf-8" if media_type == "text/html" else media_type, tag)
+        return _answer(body, content_type(kind_of(ref), media_type), tag)
 
     async def _document(self, request: Request, ref: InstanceRef, kind: Kind) -> Response:
         self._type(request, kind)
@@ -197,7 +213,7 @@ class Rendered:
                 where = base.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
                 where += f"/frames/{frame}/rendered" if frame else "/rendered"
                 made += 1
-                yield framing.head(media_type, where) + body
+                yield framing.head(content_type(own, media_type), where) + body
             if not made:
                 raise problem
             yield framing.close
@@ -229,12 +245,6 @@ def _types_of(kinds: Sequence[Kind]) -> tuple[str, ...]:
     """What several objects can be had as: those of pictures first, if any is one."""
     pictures = [kind for kind in kinds if kind.name in ("image", "over")]
     return (pictures or [kind for kind in kinds if kind.types] or kinds)[0].types
-
-
-def _frame_kind(ref: InstanceRef) -> Kind:
-    """How a frame is rendered: one of a video as an image."""
-    kind = kind_of(ref)
-    return FRAME if kind.name == "video" else kind
 
 
 def _numbers_of(ref: InstanceRef) -> range:

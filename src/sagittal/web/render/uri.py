@@ -16,7 +16,7 @@ from sagittal.errors import BadRequest, NotFound
 from sagittal.uid import is_uid
 from sagittal.web.render.asked import ANNOTATIONS, MOVING, SIDE_MAX, Asked, chosen
 from sagittal.web.render.easel import Easel
-from sagittal.web.render.kinds import kind_of
+from sagittal.web.render.kinds import content_type, frame_kind, kind_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 
@@ -47,13 +47,13 @@ class RenderedUri:
         self, request: Request, ref: InstanceRef, given: Mapping[str, str], ranges: Sequence[MediaType]
     ) -> Response:
         """The object as the client takes it. NotAcceptable says what it can be rendered as."""
-        kind = kind_of(ref)
-        if kind.name == "video":
+        kind = frame_kind(ref) if "frameNumber" in given else kind_of(ref)
+        singles = [wanted for wanted in ranges if not wanted.multipart]
+        media_type, _ = chosen(singles, kind.types, kind.what)
+        if kind.name == "video" and media_type == kind.types[0]:
             base = uri.addresses(request, self._house.settings)
             where = base.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
             return RedirectResponse(f"{where}/bulkdata/7FE00010", 303)
-        singles = [wanted for wanted in ranges if not wanted.multipart]
-        media_type, _ = chosen(singles, kind.types, kind.what)
         principal = request.scope["principal"]
         wants, frame = await self._asked(principal, ref, given)
         others = await self._easel.others(principal, ref, frame, wants)
@@ -61,7 +61,7 @@ class RenderedUri:
         if (answer := unchanged(request, tag)) is not None:
             return answer
         body = await self._made(principal, ref, kind.name, media_type, frame, wants)
-        made = Response(body, media_type=f"{media_type}; charset=utf-8" if media_type == "text/html" else media_type)
+        made = Response(body, headers={"content-type": content_type(kind, media_type)})
         made.raw_headers.extend(headers(tag))
         return made
 

@@ -1,4 +1,4 @@
-"""Structured reports as PDF: the page of `report.html`, printed on A4 with the patient's name on every sheet.
+"""Structured reports as PDF: the page of `reports.page`, printed on A4 with the patient's name on every sheet.
 
 There is one telling of a report, the HTML; this lays out the few elements that it is made of. A character that the
 fonts do not have is refused, never left out or shown as a box: a report must not say less on paper. Deliberately not
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from sagittal.convert import report
+from sagittal.convert.reports import page
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.rendering.attributes import Attributes
 
@@ -38,9 +38,9 @@ def pdf(held: Attributes) -> bytes:
     from reportlab.platypus import SimpleDocTemplate
 
     reader = _Reader()
-    reader.feed(report.html(held))
+    reader.feed(page.html(held))
     reader.close()
-    who = " · ".join(filter(None, (_shown(report.person(held.text(0x00100010))), _shown(held.text(0x00100020)))))
+    who = " · ".join(filter(None, (_shown(page.person(held.text(0x00100010))), _shown(held.text(0x00100020)))))
     _check(reader.said + who)
     target = io.BytesIO()
     margins = {f"{side}Margin": _MARGIN for side in ("left", "right", "top", "bottom")}
@@ -56,7 +56,7 @@ def pdf(held: Attributes) -> bytes:
 
 
 class _Reader(HTMLParser):
-    """Makes paragraphs of the elements that `report` writes."""
+    """Makes paragraphs of the elements that `page` writes."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)

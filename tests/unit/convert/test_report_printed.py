@@ -12,8 +12,8 @@ from counted import calls_of
 from pypdf import PdfReader
 from unit.convert.test_report import REPORT, item, member
 
-from sagittal.convert.report import html
-from sagittal.convert.reportpdf import pdf
+from sagittal.convert.reports.page import html
+from sagittal.convert.reports.printed import pdf
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.rendering.attributes import Attributes
 

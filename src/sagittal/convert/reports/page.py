@@ -34,7 +34,12 @@ _PLAIN = {  # value type -> the attribute that has the value
 _REFERENCES = frozenset({"IMAGE", "COMPOSITE", "WAVEFORM"})
 
 
-def html(report: Attributes, link: Link = lambda sop_class, sop_instance: "") -> str:
+def nowhere(sop_class: str, sop_instance: str) -> str:
+    """The link to what has no address."""
+    return ""
+
+
+def html(report: Attributes, link: Link = nowhere) -> str:
     """The report as one HTML page; `link` gives addresses of objects that it refers to."""
     title = _concept(report) or "Report"
     language = report.item(0x00080006).text(0x00080100) or "en"
@@ -63,7 +68,7 @@ def _content(parent: Attributes, link: Link, level: int) -> Iterator[str]:
             yield from _content(item, link, level + 1)
             yield "</section>"
             continue
-        reference = item.text(0x0040DB73)
+        reference = ".".join(item.texts(0x0040DB73))  # Referenced Content Item Identifier: its place in the tree
         value = _value(item, kind, link) if kind else f"see item {escape(reference)}" if reference else ""
         yield f"<p><b>{escape(name)}</b> {value}</p>" if name else f"<p>{value}</p>"
         below = "".join(_content(item, link, level + 1))

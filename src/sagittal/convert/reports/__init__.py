@@ -1,0 +1,1 @@
+"""Structured reports for people: one telling, the HTML page, and what is made of it."""
