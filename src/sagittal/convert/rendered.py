@@ -17,6 +17,7 @@ from sagittal.convert.reports.media import MAKERS
 from sagittal.errors import NotAcceptable, SagittalError
 from sagittal.pixels.films import seconds_a_frame
 from sagittal.pixels.images import Image
+from sagittal.pixels.lettering import fonts
 from sagittal.pixels.rendering import pictures, regions
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.geometry import Viewport
@@ -152,11 +153,11 @@ def _shown(image: Image, over: Image | None, number: int, options: Options) -> t
 
 def _card(held: Attributes, side: int) -> Picture:
     from PIL import Image as Canvas
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
     canvas = Canvas.new("L", (side, side), 40)
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(max(10, side // 4))
+    font = fonts.regular(max(10, side // 4))
     draw.text((side / 2, side / 2), held.text(0x00080060)[:8] or "?", 220, font, anchor="mm")
     return np.asarray(canvas)
 

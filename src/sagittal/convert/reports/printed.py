@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import io
 import re
-import unicodedata
 from functools import cache
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 from sagittal.convert.reports import page
 from sagittal.errors import NotAcceptable
+from sagittal.pixels.lettering import fonts
+from sagittal.pixels.lettering.fonts import BOLD, REGULAR
 from sagittal.pixels.rendering.attributes import Attributes
 
-_FONTS = Path(__file__).parent / "fonts"
-_PLAIN, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 _MARGIN, _INDENT = 56, 12  # points
 _INDENTS_MAX = 12  # deeper sections stay there, or nothing would fit beside them
 _SIZES = {"h1": 16, "h2": 13, "h3": 11.5}
@@ -47,7 +45,7 @@ def pdf(held: Attributes) -> bytes:
     document = SimpleDocTemplate(target, title=reader.title, invariant=1, **margins)
 
     def sheet(canvas: Any, laid_out: Any) -> None:
-        canvas.setFont(_PLAIN, 8)
+        canvas.setFont(REGULAR, 8)
         canvas.drawString(_MARGIN, _MARGIN / 2, who[:120])
         canvas.drawRightString(laid_out.pagesize[0] - _MARGIN, _MARGIN / 2, str(laid_out.page))
 
@@ -70,9 +68,9 @@ class _Reader(HTMLParser):
             self._end()
             self._inside = tag
         elif tag == "dd":  # beside its dt
-            self._markup = f'<font name="{_BOLD}">{self._markup}</font>  '
+            self._markup = f'<font name="{BOLD}">{self._markup}</font>  '
         elif tag == "b":
-            self._markup += f'<font name="{_BOLD}">'
+            self._markup += f'<font name="{BOLD}">'
         elif tag == "section":
             self._end()
             self._depth += 1
@@ -108,7 +106,7 @@ class _Reader(HTMLParser):
         inside, is_bold = self._inside, self._markup.count("<font") > self._markup.count("</font>")
         self._markup += "</font>" if is_bold else ""
         self._end()
-        self._inside, self._markup = inside, f'<font name="{_BOLD}">' if is_bold else ""
+        self._inside, self._markup = inside, f'<font name="{BOLD}">' if is_bold else ""
 
 
 def _paragraph(markup: str, element: str, indent: int) -> Any:
@@ -118,7 +116,7 @@ def _paragraph(markup: str, element: str, indent: int) -> Any:
     is_heading = element in _HEADINGS
     size = _SIZES.get(element, 10)
     style = ParagraphStyle(
-        element, fontName=_BOLD if is_heading else _PLAIN, fontSize=size, leading=size * 1.35, leftIndent=indent,
+        element, fontName=BOLD if is_heading else REGULAR, fontSize=size, leading=size * 1.35, leftIndent=indent,
         spaceBefore=size * 0.8 if is_heading else 0, spaceAfter=3, splitLongWords=1, keepWithNext=int(is_heading),
     )  # fmt: skip
     return Paragraph(markup, style)
@@ -131,8 +129,8 @@ def _register() -> frozenset[str]:
     from reportlab.pdfbase.ttfonts import TTFont
 
     characters: list[frozenset[str]] = []
-    for name in (_PLAIN, _BOLD):
-        font = TTFont(name, str(_FONTS / f"{name}.ttf"))
+    for name in (REGULAR, BOLD):
+        font = TTFont(name, fonts.path(name))
         pdfmetrics.registerFont(font)
         characters.append(frozenset(map(chr, font.face.charToGlyph)))
     return characters[0] & characters[1]
@@ -140,7 +138,7 @@ def _register() -> frozenset[str]:
 
 def _shown(text: str) -> str:
     """As it is printed: composed, ends of lines as one, without what nobody sees."""
-    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).translate(_UNSEEN)
+    return fonts.composed(text).translate(_UNSEEN)
 
 
 def _escaped(text: str) -> str:

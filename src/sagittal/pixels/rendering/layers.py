@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sagittal.pixels.lettering import fonts
 from sagittal.pixels.rendering.annotations import Graphic, Layer, Point
 from sagittal.pixels.rendering.color import Ink, as_rgb
 from sagittal.pixels.rendering.states import Shutter
@@ -95,7 +96,7 @@ def _draw(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:
 
 def _write(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:
     """Text from a point on, or in its box: as large as fits into it, within reason, and aligned."""
-    text, font = graphic.text.replace("\r\n", "\n").replace("\r", "\n"), _font(draw)
+    text, font = fonts.composed(graphic.text), _font(draw)
     left, top = points[0]
     if len(points) > 1:
         (left, right), (top, bottom) = (sorted(ends) for ends in zip(*points[:2], strict=True))
@@ -111,7 +112,7 @@ def _write(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:
 def _draw_corners(draw: Any, corners: Sequence[Sequence[str]], white: Any) -> None:
     font, black = _font(draw), (0, 0, 0) if isinstance(white, tuple) else 0
     for place, lines in enumerate(corners):
-        text = "\n".join(lines)
+        text = fonts.composed("\n".join(lines))
         if text:
             left = 4 if not place else draw.im.size[0] - 4 - draw.multiline_textbbox((0, 0), text, font)[2]
             draw.multiline_text((left, 4), text, white, font, stroke_width=1, stroke_fill=black)
@@ -119,10 +120,8 @@ def _draw_corners(draw: Any, corners: Sequence[Sequence[str]], white: Any) -> No
 
 def _font(draw: Any, size: float = 0.0) -> Any:
     """Text of our size for the picture, or of another up to four times that; never too small to be read."""
-    from PIL import ImageFont
-
     usual = max(8, min(draw.im.size) // 32)
-    return ImageFont.load_default(min(max(8.0, size), usual * 4) if size else usual)
+    return fonts.regular(min(max(8.0, size), usual * 4) if size else usual)
 
 
 def _line(kind: str, points: list[Point]) -> list[Point]:
