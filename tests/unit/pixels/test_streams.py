@@ -69,3 +69,12 @@ def test_jpeg_2000_of_no_size(at: int) -> None:
     stream[at : at + (4 if at < 40 else 1)] = bytes(4 if at < 40 else 1)
     with pytest.raises(PixelsUndecodable, match="of no size"):
         streams.jpeg2000(bytes(stream))
+
+
+@pytest.mark.parametrize("at", [43, 44, 47])  # XRsiz and YRsiz of the first component, YRsiz of the second
+def test_jpeg_2000_of_subsampled_components(at: int) -> None:
+    """OpenJPEG's planes are smaller then, and were read beyond their ends."""
+    stream = bytearray(imagecodecs.jpeg2k_encode(RGB, level=0, codecformat="J2K"))
+    stream[at] = 2
+    with pytest.raises(PixelsUndecodable, match="subsampled"):
+        streams.jpeg2000(bytes(stream))

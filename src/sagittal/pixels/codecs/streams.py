@@ -97,6 +97,8 @@ def jpeg2000(data: bytes) -> Jpeg2000:
     steps = size[39 : 38 + 3 * components : 3] + size[40 : 38 + 3 * components : 3]  # XRsiz, YRsiz
     if not (components and tiles[0] and tiles[1] and len(steps) == 2 * components and all(steps)):
         raise PixelsUndecodable("a JPEG 2000 code stream with tiles or components of no size")
+    if any(step != 1 for step in steps):  # decoders read such components as if they were as large as the image
+        raise PixelsUndecodable("a JPEG 2000 code stream with subsampled components, of which DICOM has no form")
     if width <= left or height <= top or tiles[2] > left or tiles[3] > top:
         raise PixelsUndecodable("a JPEG 2000 code stream whose image lies outside of its grid")
     transform, reversible = _coding(data, at + 4 + int.from_bytes(size[:2], "big"))
