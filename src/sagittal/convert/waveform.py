@@ -1,7 +1,8 @@
 """Waveforms as SVG: electrocardiograms on their usual paper, 25 mm a second and 10 mm a millivolt (PS3.3 C.10.9).
 
-Channels lie one under the other. What is not a voltage is scaled to the height of its row. Deliberately not here:
-measurements, audio.
+Channels lie one under the other. What is not a voltage is scaled to the height of its row. Of a recording of hours the
+beginning is drawn, which the picture says: no screen has a strip of kilometers. Deliberately not here: measurements,
+audio.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sagittal.pixels.rendering.attributes import Attributes
 
 MM_A_SECOND, MM_A_MILLIVOLT = 25.0, 10.0
 _ROW_MM, _LEFT_MM, _TOP_MM = 30.0, 14.0, 16.0
+_SECONDS_MAX = 60.0  # of a recording that are drawn
 _POINTS_A_MM = 12  # more cannot be seen; extremes of what lies between are kept
 _KINDS = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
 _WORD = 2  # of OW, of any kind of samples
@@ -30,8 +32,9 @@ class Channel:
 
     label: str
     units: str
-    samples: Samples
+    samples: Samples  # those that are drawn
     frequency: float
+    recorded: int  # samples that there are
 
 
 def channels(group: Attributes) -> list[Channel]:
@@ -45,19 +48,21 @@ def channels(group: Attributes) -> list[Channel]:
     whole = min(samples, len(data) // max(1, kind.itemsize * count)) if count else 0
     if not whole:
         raise NotAcceptable("the waveform has no samples")
-    held = np.frombuffer(data, kind, whole * count).reshape(whole, count).astype(np.float64)
+    told = group.number(0x003A001A) or 0.0
+    frequency = told if 0 < told < np.inf else 1.0
+    drawn = min(whole, max(1, int(_SECONDS_MAX * frequency)))
+    held = np.frombuffer(data, kind, drawn * count).reshape(drawn, count).astype(np.float64)
     padding = group.octets(0x5400100A, _WORD)
     if len(padding) >= kind.itemsize:
         held[held == float(np.frombuffer(padding, kind, 1)[0])] = np.nan
-    frequency = group.number(0x003A001A) or 1.0
     definitions = group.items(0x003A0200)
     return [
-        _channel(definitions[n] if n < len(definitions) else Attributes({}), held[:, n], frequency, n)
+        _channel(definitions[n] if n < len(definitions) else Attributes({}), held[:, n], frequency, n, whole)
         for n in range(count)
     ]
 
 
-def _channel(definition: Attributes, samples: Samples, frequency: float, place: int) -> Channel:
+def _channel(definition: Attributes, samples: Samples, frequency: float, place: int, recorded: int) -> Channel:
     sensitivity = definition.number(0x003A0210)
     scaled = samples
     if sensitivity is not None:
@@ -67,7 +72,7 @@ def _channel(definition: Attributes, samples: Samples, frequency: float, place: 
     source = definition.item(0x003A0208)
     label = definition.text(0x003A0203) or source.text(0x00080104) or f"channel {place + 1}"
     units = definition.item(0x003A0211).text(0x00080100) if sensitivity is not None else ""
-    return Channel(label.removeprefix("Lead ").partition(" (")[0].strip(), units, scaled, frequency)
+    return Channel(label.removeprefix("Lead ").partition(" (")[0].strip(), units, scaled, frequency, recorded)
 
 
 def svg(instance: Attributes) -> str:
@@ -90,13 +95,16 @@ def _drawing(instance: Attributes, found: list[Channel]) -> str:
     name = " ".join(part for part in instance.text(0x00100010).split("^") if part)
     about = [name, instance.text(0x00100020), instance.text(0x0008002A) or instance.text(0x00080020)]
     title = " · ".join(text for text in about if text)
+    scale = f"{MM_A_SECOND:g} mm/s, {MM_A_MILLIVOLT:g} mm/mV"
+    if found[0].recorded > len(found[0].samples):
+        scale += f"; the first {seconds:.0f} of {found[0].recorded / found[0].frequency:.0f} seconds"
     rows = [_row(channel, _TOP_MM + n * _ROW_MM) for n, channel in enumerate(found)]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.1f}mm" height="{height:.1f}mm" '
         f'viewBox="0 0 {width:.1f} {height:.1f}" font-family="sans-serif" font-size="3.2">'
         f"<title>{escape(title)}</title>{_grid(width, height)}"
         f'<text x="2" y="6">{escape(title)}</text>'
-        f'<text x="2" y="11">{MM_A_SECOND:g} mm/s, {MM_A_MILLIVOLT:g} mm/mV</text>{"".join(rows)}</svg>'
+        f'<text x="2" y="11">{scale}</text>{"".join(rows)}</svg>'
     )
 
 

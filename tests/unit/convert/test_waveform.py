@@ -54,6 +54,21 @@ def test_a_millivolt_is_ten_millimeters_and_a_second_twenty_five() -> None:
     assert first_y - last_y == pytest.approx(10, abs=0.02)
 
 
+def test_of_hours_the_beginning_is_drawn_and_says_so() -> None:
+    samples = np.zeros((3600 * 100, 1), "<i2")
+    instance = {"54000100": member(group(samples))}
+    (line,) = drawn(instance)
+    assert line[-1][0] - line[0][0] == pytest.approx(60 * 25, abs=0.3)
+    assert "the first 60 of 3600 seconds" in svg(Attributes(instance))
+    assert "the first" not in svg(Attributes({"54000100": member(group(samples[:6000]))}))
+
+
+@pytest.mark.parametrize("frequency", [0, -5, "1e400", "nan"])
+def test_a_frequency_that_is_none_is_one_a_second(frequency: Any) -> None:
+    held = group(np.zeros((3, 1), "<i2"), **{"003A001A": member(frequency)})
+    assert channels(Attributes(held))[0].frequency == 1.0
+
+
 def test_microvolts_are_drawn_at_the_same_scale() -> None:
     samples = np.array([[0], [500]], "<i2")
     (line,) = drawn({"54000100": member(group(samples, units="uV", sensitivity=1.0))})
