@@ -95,7 +95,7 @@ POLICY: Mapping[str, Policy] = {
     "number-of-frames-invalid": _warn("Number of Frames is no positive number; taken as 1"),
     "patient-id-missing": _warn("Patient ID is missing or empty"),
     # Pixel data, stored
-    "pixel-data-long": _warn("Pixel Data is longer than its geometry needs"),
+    "pixel-data-long": _warn("Pixel Data is longer than its geometry needs, or has more code streams than frames"),
     "pixel-geometry-missing": _warn("Pixel Data without Rows, Columns or Bits Allocated: no frame index"),
     "pixel-data-encapsulated": _warn("encapsulated Pixel Data in a transfer syntax that has none: no frame index"),
     "pixel-data-not-encapsulated": _warn("native Pixel Data in a transfer syntax that has none: no frame index"),

@@ -13,7 +13,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from struct import Struct, error
 
@@ -213,10 +213,18 @@ def fragments(
         return FrameIndex("fragments", frames, seen.offset, lengths=lengths)
     if frames == 1:
         return FrameIndex("fragments", 1, seen.offset, lengths=lengths, firsts=array("I", [0]))
-    if len(seen.starts) == frames and not seen.starts[0]:
-        return FrameIndex("fragments", frames, seen.offset, lengths=lengths, firsts=seen.starts)
+    if len(seen.starts) >= frames and not seen.starts[0]:
+        return _first_streams(seen, frames, warn)
     warn("frames-undetermined")
     return None
+
+
+def _first_streams(seen: Fragments, frames: int, warn: Callable[[str], None]) -> FrameIndex:
+    """The index of code streams that the fragments tell; of more than frames, the first ones, as of native pixels."""
+    if len(seen.starts) == frames:
+        return _index(seen, seen.starts)
+    warn("pixel-data-long")
+    return _index(replace(seen, lengths=seen.lengths[: seen.starts[frames]]), seen.starts[:frames])
 
 
 def _index(seen: Fragments, firsts: array[int]) -> FrameIndex:

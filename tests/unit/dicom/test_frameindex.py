@@ -113,6 +113,16 @@ def test_code_streams_tell_frames_apart() -> None:
     assert frames_of(data) == [b"\xff\xd8abc", b"\xff\xd8de "]
 
 
+def test_of_more_code_streams_than_frames_the_first_count() -> None:
+    one, more = b"\xff\xd8ab", b"\xff\xd8de"
+    for before in ([one, b"bc"], [one]):
+        data = encapsulated(*before, more, b"\xff\xd8", b"zz", before=image(1, 1, 8, 2))
+        parsed = read(data, JPEG_BASELINE).known
+        assert parsed.defects == ("pixel-data-long",)
+        assert frames_of(data) == [b"".join(before), more]
+    assert parsed.frames is not None and parsed.frames.firsts is None  # a fragment each
+
+
 def test_fewer_fragments_than_frames() -> None:
     assert read(encapsulated(b"ab", before=image(1, 1, 8, 2)), RLE_LOSSLESS).refused == "pixel-data-short"
 
