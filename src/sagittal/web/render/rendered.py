@@ -85,10 +85,11 @@ class Rendered:
     async def _small(
         self, request: Request, ref: InstanceRef, frame: int, media_type: str, port: Sequence[Any] | None
     ) -> bytes:
-        """A thumbnail; of a size that was asked for, if the object can be shown so."""
+        """A thumbnail; in a viewport that is no square it is a picture like others, if the object has one."""
         principal, side = request.scope["principal"], self._limits.thumbnail_side
         if port is not None:
             side = min(port[0], port[1])
+        if port is not None and port != [side, side, 0.0, 0.0, None, None]:
             try:
                 wants = Asked({"viewport": port})
                 return await self._easel.still(principal, ref, frame, media_type, wants, request.receive)
