@@ -32,6 +32,8 @@ def command(paths: tuple[Path, ...], full: bool, as_json: bool) -> int:
             else:
                 for line in lines(_chunks(path), full=full):
                     click.echo(line)
+        except BrokenPipeError:  # nobody reads this any more, which is no fault of the file
+            raise
         except (SagittalError, OSError) as error:
             failed += 1
             say(f"{path}: {reason(error, path)}")

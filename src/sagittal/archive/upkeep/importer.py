@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -67,7 +67,7 @@ class Imported(NamedTuple):
 
 async def import_files(
     target: Target, principal: Principal, paths: Sequence[Path], source: Source
-) -> AsyncIterator[Imported]:
+) -> AsyncGenerator[Imported]:
     """Import everything at or below `paths`; yields an answer for every file, in the order in which they come."""
     with target.audited(principal, "store"):
         authorize(principal, "store")

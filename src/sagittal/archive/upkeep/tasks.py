@@ -10,8 +10,9 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -38,7 +39,7 @@ _STEP_SECONDS = 0.25  # answers come at least this often, when there are any
 
 async def scrub(
     archive: Archive, principal: Principal, *, bytes_per_second: int | None = None, after: int = 0
-) -> AsyncIterator[Finding | Progress]:
+) -> AsyncGenerator[Finding | Progress]:
     """Check every object and row of an open archive; tells now and then how far it is."""
     with archive.audited(principal, "scrub"):
         authorize(principal, "admin")
@@ -46,9 +47,10 @@ async def scrub(
     run = Scrub(connection, archive.volumes, bytes_per_second=bytes_per_second, after=after)
     findings = 0
     try:
-        async for told in steps(run.run):
-            findings += isinstance(told, Finding)
-            yield told
+        async with aclosing(steps(run.run)) as all_told:
+            async for told in all_told:
+                findings += isinstance(told, Finding)
+                yield told
     finally:
         connection.close()
         detail = f"{findings} findings, {run.progress.bytes} bytes"
@@ -56,7 +58,9 @@ async def scrub(
         archive.audit(row._replace(number_of_instances=run.progress.instances))
 
 
-async def back_up(archive: Archive, principal: Principal, folder: Path, *, link: bool = False) -> AsyncIterator[Copied]:
+async def back_up(
+    archive: Archive, principal: Principal, folder: Path, *, link: bool = False
+) -> AsyncGenerator[Copied]:
     """Back an open archive up into `folder`."""
     with archive.audited(principal, "backup"):
         authorize(principal, "admin")
@@ -64,9 +68,10 @@ async def back_up(archive: Archive, principal: Principal, folder: Path, *, link:
     run = Backup(connection, archive.volumes, folder, now=_now(), link=link, faults=archive.volume.faults)
     copied, outcome = 0, "failed"
     try:
-        async for one in steps(run.run):
-            copied += not one.error
-            yield one
+        async with aclosing(steps(run.run)) as objects:
+            async for one in objects:
+                copied += not one.error
+                yield one
         outcome = "done"
     finally:
         connection.close()
@@ -98,7 +103,7 @@ def restore(folder: Path, path: Path, principal: Principal = LOCAL) -> Iterator[
 
 async def export(
     archive: Archive, principal: Principal, refs: Sequence[InstanceRef], target: Path | IO[bytes]
-) -> AsyncIterator[Exported]:
+) -> AsyncGenerator[Exported]:
     """Write instances into a folder, or a zip file when the name ends in .zip or `target` is a stream."""
     with archive.audited(principal, "export"):
         authorize(principal, "get", refs)
@@ -110,9 +115,10 @@ async def export(
 
     exported = 0
     try:
-        async for one in steps(run):
-            exported += not one.error
-            yield one
+        async with aclosing(steps(run)) as files:
+            async for one in files:
+                exported += not one.error
+                yield one
     finally:
         archive.audit(audit_row(principal, "export", number_of_instances=exported))
 
@@ -163,7 +169,7 @@ def note_in(path: Path, row: AuditRow) -> None:
         raise StorageUnavailable(f"the audit log cannot be written: {error}") from error
 
 
-async def steps(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+async def steps(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T]:
     """What a blocking iterator gives, walked on one thread of its own; closing this closes it."""
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="upkeep") as thread:

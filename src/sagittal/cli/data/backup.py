@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import closing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,15 +31,16 @@ def command(data: Path, link: bool, folder: Path, as_json: bool) -> int:
 
 async def _backup(data: Path, folder: Path, link: bool, as_json: bool) -> int:
     new = 0
-    with tallied("Copying", as_json) as tally:
-        async for copied in _copied(data, folder, link):
-            tally.add(copied)
-            new += copied.is_new and not copied.error
+    async with aclosing(_copied(data, folder, link)) as objects:
+        with tallied("Copying", as_json) as tally:
+            async for copied in objects:
+                tally.add(copied)
+                new += copied.is_new and not copied.error
     say(f"{tally.done} objects in {folder}, {new} of them new, {tally.failed} damaged")
     return tally.close(objects=tally.done, new=new, damaged=tally.failed)
 
 
-async def _copied(data: Path, folder: Path, link: bool) -> AsyncIterator[Copied]:
+async def _copied(data: Path, folder: Path, link: bool) -> AsyncGenerator[Copied]:
     from sagittal.archive.access import LOCAL
     from sagittal.archive.index.connection import open_reader
     from sagittal.archive.opening import INDEX
@@ -47,13 +48,17 @@ async def _copied(data: Path, folder: Path, link: bool) -> AsyncIterator[Copied]
     from sagittal.archive.upkeep.tasks import back_up, steps
 
     try:
-        async with open_archive(data) as archive:
-            async for copied in back_up(archive, LOCAL, folder, link=link):
+        async with (
+            open_archive(data) as archive,
+            aclosing(back_up(archive, LOCAL, folder, link=link)) as objects,
+        ):
+            async for copied in objects:
                 yield copied
     except DirectoryHeld:  # a server goes on with its work; a snapshot of its index is enough
         async with noted(data, "backup") as done, reading(data) as (_, volumes):
             with closing(open_reader(data / INDEX)) as connection:
                 run = Backup(connection, volumes, folder, now=time.time_ns() // 1000, link=link)
-                async for copied in steps(run.run):
-                    done.instances += not copied.error
-                    yield copied
+                async with aclosing(steps(run.run)) as objects:
+                    async for copied in objects:
+                        done.instances += not copied.error
+                        yield copied

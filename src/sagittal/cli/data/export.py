@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,20 +36,21 @@ def command(data: Path, store: str, out: Path, studies: tuple[str, ...], as_json
 
 async def _export(data: Path, store: str, out: Path, studies: Sequence[str], as_json: bool) -> int:
     done = failed = 0
-    with progress("Exporting", None) as advance:
-        async for exported in _exported(data, store, out, studies):
-            advance(1)
-            failed, done = failed + bool(exported.error), done + (not exported.error)
-            uid = exported.ref.sop_instance_uid
-            if as_json:
-                result(True, {"file": exported.name, "sop_instance_uid": uid, "error": exported.error})
-            elif exported.error:
-                say(f"{uid}: {exported.error}")
+    async with aclosing(_exported(data, store, out, studies)) as files:
+        with progress("Exporting", None) as advance:
+            async for exported in files:
+                advance(1)
+                failed, done = failed + bool(exported.error), done + (not exported.error)
+                uid = exported.ref.sop_instance_uid
+                if as_json:
+                    result(True, {"file": exported.name, "sop_instance_uid": uid, "error": exported.error})
+                elif exported.error:
+                    say(f"{uid}: {exported.error}")
     say(f"{done} instances exported to {out}, {failed} failed")
     return 1 if failed else 0
 
 
-async def _exported(data: Path, store: str, out: Path, studies: Sequence[str]) -> AsyncIterator[Exported]:
+async def _exported(data: Path, store: str, out: Path, studies: Sequence[str]) -> AsyncGenerator[Exported]:
     from sagittal.archive.access import LOCAL, enter
     from sagittal.archive.index.upkeep import stores
     from sagittal.archive.retrieve import open_object
@@ -59,16 +61,18 @@ async def _exported(data: Path, store: str, out: Path, studies: Sequence[str]) -
         async with open_archive(data) as archive:
             principal = local(archive, store)
             refs = await _refs(archive.readers, principal, studies)
-            async for exported in export(archive, principal, refs, out):
-                yield exported
+            async with aclosing(export(archive, principal, refs, out)) as files:
+                async for exported in files:
+                    yield exported
     except DirectoryHeld:  # objects are immutable: they can be read beside the server
         async with noted(data, "export", store) as done, reading(data) as (readers, volumes):
             principal = enter(LOCAL, stores.number_of(await readers.run(stores.read), store))
             refs = await _refs(readers, principal, studies)
             to = export_zip if out.suffix.lower() == ".zip" else export_folder
-            async for exported in steps(lambda: to(lambda ref: open_object(volumes, ref), refs, out)):
-                done.instances += not exported.error
-                yield exported
+            async with aclosing(steps(lambda: to(lambda ref: open_object(volumes, ref), refs, out))) as files:
+                async for exported in files:
+                    done.instances += not exported.error
+                    yield exported
 
 
 async def _refs(readers: Readers, principal: Principal, studies: Sequence[str]) -> list[InstanceRef]:

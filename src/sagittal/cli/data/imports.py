@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,23 +64,25 @@ class _Into(NamedTuple):
 
 async def _import(into: _Into, paths: Sequence[Path], quiet: bool, as_json: bool) -> int:
     counts: dict[str, int] = {}
-    with progress("Importing", None, quiet=quiet) as advance:
-        async for row in _rows(into, paths):
-            advance(1)
-            counts[row.status] = counts.get(row.status, 0) + 1
-            if as_json:
-                result(True, row._asdict())
-            elif row.status in ("failed", "skipped", "kept") or row.reason:
-                say(f"{row.file}: {row.status}{': ' if row.reason else ''}{row.reason}")
+    async with aclosing(_rows(into, paths)) as rows:
+        with progress("Importing", None, quiet=quiet) as advance:
+            async for row in rows:
+                advance(1)
+                counts[row.status] = counts.get(row.status, 0) + 1
+                if as_json:
+                    result(True, row._asdict())
+                elif row.status in ("failed", "skipped", "kept") or row.reason:
+                    say(f"{row.file}: {row.status}{': ' if row.reason else ''}{row.reason}")
     say(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing to import")
     return 1 if counts.get("failed") else 0
 
 
-async def _rows(into: _Into, paths: Sequence[Path]) -> AsyncIterator[Row]:
+async def _rows(into: _Into, paths: Sequence[Path]) -> AsyncGenerator[Row]:
     if into.url is None:
         try:
-            async for row in _into_directory(into, paths):
-                yield row
+            async with aclosing(_into_directory(into, paths)) as rows:
+                async for row in rows:
+                    yield row
             return
         except DirectoryHeld:
             server = await server_of(into.data)
@@ -87,26 +90,30 @@ async def _rows(into: _Into, paths: Sequence[Path]) -> AsyncIterator[Row]:
         server = server_at(into.url)
     if into.character_set or into.timezone:
         raise UsageError("a running archive assumes what its settings say: character_set, timezone")
-    async for row in _into_server(paths, server, into.store):
-        yield row
+    async with aclosing(_into_server(paths, server, into.store)) as rows:
+        async for row in rows:
+            yield row
 
 
-async def _into_directory(into: _Into, paths: Sequence[Path]) -> AsyncIterator[Row]:
+async def _into_directory(into: _Into, paths: Sequence[Path]) -> AsyncGenerator[Row]:
     from sagittal.archive.ingest import Source
     from sagittal.archive.nodes import Assumed, check_assumed
     from sagittal.archive.upkeep.importer import import_files
 
     assumed = check_assumed(Assumed(into.character_set, into.timezone))
     source = Source("import", character_set=assumed.character_set, timezone=assumed.timezone)
-    async with open_archive(into.data) as archive:
-        async for done in import_files(archive, local(archive, into.store), paths, source):
+    async with (
+        open_archive(into.data) as archive,
+        aclosing(import_files(archive, local(archive, into.store), paths, source)) as files,
+    ):
+        async for done in files:
             uid = done.outcome.sop_instance_uid if done.outcome else ""
             yield Row(done.name, done.status, done.reason, uid)
 
 
-async def _into_server(paths: Sequence[Path], server: Server, store: str) -> AsyncIterator[Row]:
+async def _into_server(paths: Sequence[Path], server: Server, store: str) -> AsyncGenerator[Row]:
     from sagittal.cli.data.stow import store_over_http
 
-    async with server.client() as client:
-        async for row in store_over_http(client, paths, store):
+    async with server.client() as client, aclosing(store_over_http(client, paths, store)) as rows:
+        async for row in rows:
             yield Row(*row)

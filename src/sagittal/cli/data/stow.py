@@ -6,7 +6,7 @@ One file a request, so that each file gets an answer of its own whatever its hea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -28,7 +28,7 @@ _REQUESTS = 4
 _READ_BYTES = 1 << 18
 
 
-async def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path], store: str = "") -> AsyncIterator[Answer]:
+async def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path], store: str = "") -> AsyncGenerator[Answer]:
     """Everything at or below `paths`, with an answer for each file; PeerRefused when the archive takes none of us."""
     found = candidates(paths, ArchiveLimits())
     url = (f"/stores/{quote(store, safe='')}" if store else "") + "/dicom-web/studies"

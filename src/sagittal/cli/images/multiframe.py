@@ -39,6 +39,8 @@ def split(paths: tuple[Path, ...], output: Path, keep_series: bool, as_json: boo
                 for number, written, uid in _split(path, folder, keep_series=keep_series):
                     row = {"file": str(path), "frame": number, "written": str(written), "sop_instance_uid": uid}
                     result(as_json, row, str(written))
+            except BrokenPipeError:  # nobody reads this any more, which is no fault of the file
+                raise
             except (SagittalError, OSError) as error:
                 failed += 1
                 told = reason(error, path)

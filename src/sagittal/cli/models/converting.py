@@ -55,6 +55,8 @@ def convert(
                     result(False, {"file": str(written)})
             else:
                 click.echo(encoded(read_object(path, bulk)))
+        except BrokenPipeError:  # nobody reads this any more, which is no fault of the file
+            raise
         except (SagittalError, OSError) as error:
             failed += 1
             say(f"{path}: {reason(error, path)}")

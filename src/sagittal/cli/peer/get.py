@@ -8,6 +8,7 @@ import click
 
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.cli.peer.options import model_options, place_options, report, selection_options
+from sagittal.cli.peer.telling import Telling
 from sagittal.client.keys import LEVELS, Question, level_of, parse_keys
 from sagittal.client.opening import open_remote
 from sagittal.client.outcome import Retrieved
@@ -44,12 +45,13 @@ def command(
 
 
 async def _get(place: Place, access: Access, question: Question, out: Path, as_json: bool) -> Retrieved:
+    telling = Telling()
     with progress("Receiving", None) as advance:
 
         def arrived(path: Path, uid: str) -> None:
             advance(1)
             if as_json:
-                result(True, {"file": str(path), "sop_instance_uid": uid})
+                telling.row(True, {"file": str(path), "sop_instance_uid": uid})
 
         async with open_remote(place, access, say) as archive:
-            return await archive.get(question, out, arrived)
+            return await telling.along(archive.get(question, out, arrived))

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from sagittal.cli.output import json_option, result, run, say
+from sagittal.cli.peer.telling import Telling
 from sagittal.client.folder import Folder
 from sagittal.dicom.sopclasses import STORAGE_SERVICE, VERIFICATION, may_be_storage
 from sagittal.dicom.syntaxes import syntax
@@ -38,6 +39,8 @@ def command(out: Path, host: str, port: int, aet: str, count: int | None, as_jso
         say(f"everybody who reaches {host} can fill {out}")
     try:
         run(_receive(out, host, port, aet, count, as_json))
+    except BrokenPipeError:
+        raise
     except OSError as error:
         what = f"listen on {host}" if error.filename is None else f"use {error.filename}"
         say(f"sagittal: cannot {what}: {words_of(error)}")
@@ -46,7 +49,7 @@ def command(out: Path, host: str, port: int, aet: str, count: int | None, as_jso
 
 
 async def _receive(out: Path, host: str, port: int, aet: str, count: int | None, as_json: bool) -> None:
-    stop, left = asyncio.Event(), count
+    stop, left, telling = asyncio.Event(), count, Telling()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -54,7 +57,7 @@ async def _receive(out: Path, host: str, port: int, aet: str, count: int | None,
     def arrived(path: Path, request: Request) -> None:
         nonlocal left
         uid = request.command["AffectedSOPInstanceUID"]
-        result(
+        telling.row(
             as_json, {"file": str(path), "sop_instance_uid": uid, "from": request.association.calling_aet}, str(path)
         )
         if left is not None:
@@ -74,10 +77,12 @@ async def _receive(out: Path, host: str, port: int, aet: str, count: int | None,
     if as_json:
         result(True, {"dimse": f"{host}:{server.port}", "aet": aet})
     say(f"{aet}@{host}:{server.port} takes instances into {out.resolve()}; Ctrl-C ends it")
-    await stop.wait()
-    if left is not None and left <= 0:
-        await _released(server)
-    await server.stop(10.0)
+    try:
+        await telling.along(stop.wait())
+        if left is not None and left <= 0:
+            await _released(server)
+    finally:
+        await server.stop(10.0)
 
 
 async def _released(server: DimseServer) -> None:
