@@ -82,7 +82,8 @@ class Feed:
     async def read(self, principal: Principal, since: str | None, limit: int) -> tuple[list[Change], str]:
         """At most `limit` changes after the cursor `since` (None: from the first), and the cursor to go on with.
 
-        Those of the store that the principal works in.
+        Those of the store that the principal works in. BadRequest for a cursor that is ahead of the archive: of one
+        restored from an older backup it would pass over, in silence, all that happens up to there.
         """
         authorize(principal, "find")
         after = decode_cursor(since)
@@ -93,8 +94,10 @@ class Feed:
             return [Change._make(row) for row in rows], newest
 
         found, newest = await self._readers.run(select)
+        if after > newest:
+            raise BadRequest("the cursor is ahead of this archive, as after a restore from an older backup: begin anew")
         if len(found) < limit:  # whatever else there is up to `newest` is of other stores: it is not read again
-            return found, encode_cursor(max(after, newest, found[-1].number if found else 0))
+            return found, encode_cursor(max(newest, found[-1].number if found else 0))
         return found, found[-1].cursor if found else encode_cursor(after)
 
     def subscribe(self, principal: Principal, since: str | None) -> AsyncIterator[list[Change]]:

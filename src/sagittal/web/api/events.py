@@ -49,6 +49,8 @@ class Changes:
             if self._streams >= self._house.settings.limits.web.event_streams_max:
                 raise Busy("too many event streams (limits.event_streams_max)")
             since = await self._cursor(principal, since)
+            if since:  # what is wrong with it is said now, while there is a status to say it with
+                await self._house.archive.changes(principal, since, 1)
             return Pushed(self._events(self._house.archive.subscribe(principal, since), since), EVENT_STREAM)
         limit = request.query_params.get("limit", str(_LIMIT_DEFAULT))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= _LIMIT_MAX):
