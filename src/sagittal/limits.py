@@ -128,7 +128,8 @@ class ArchiveLimits:
     collect_every_seconds: float = 3_600.0  # how often bytes are removed whose grace period is over
     import_transfers: int = 8  # files of one import that are under way at one time, so that commits have batches
     zip_members_max: int = 1_000_000  # their directory is held in memory, some 500 bytes each
-    zip_ratio_max: int = 200  # inflated to deflated bytes of one member beyond its first MiB; pixels reach 3-10
+    zip_ratio_max: int = 200  # inflated to deflated bytes of one member; pixels reach 3-10
+    zip_ratio_free_bytes: int = 64 * MiB  # the ratio counts beyond this: an empty segmentation reaches 1000
     zip_bytes_max: int = 1 << 40  # inflated, of one zip file
     drain_seconds_max: float = 9.0  # so that the process has ended within 10 s of SIGTERM
 

@@ -173,10 +173,27 @@ def test_the_bytes_of_a_zip_file_are_bounded(tmp_path: Path, spare: int, statuse
 def test_a_zip_bomb_is_refused_by_what_it_inflates_to(tmp_path: Path) -> None:
     bomb = build(1, extra={"PixelData": bytes(8 << 20)}, rows=2048, columns=2048)
     path = zipped(tmp_path / "in.zip", {"bomb.dcm": bomb.part10, "good.dcm": build(2).part10})
-    answers = {name.rpartition("!")[2]: one for name, one in imported(tmp_path / "a", path).items()}
+    limits = Limits(archive=ArchiveLimits(zip_ratio_free_bytes=1 << 20))
+    answers = {name.rpartition("!")[2]: one for name, one in imported(tmp_path / "a", path, limits=limits).items()}
     assert answers["bomb.dcm"].status == "failed"
     assert "zip_ratio_max" in answers["bomb.dcm"].reason
     assert answers["good.dcm"].status == "stored"
+
+
+def test_an_empty_image_is_no_bomb(tmp_path: Path) -> None:
+    """It deflates a thousandfold, as segmentations do."""
+    empty = build(1, extra={"PixelData": bytes(8 << 20)}, rows=2048, columns=2048)
+    [answer] = imported(tmp_path / "a", zipped(tmp_path / "in.zip", {"empty.dcm": empty.part10})).values()
+    assert (answer.status, answer.reason) == ("stored", "")
+
+
+def test_a_zip_file_within_a_zip_file_has_failed(tmp_path: Path) -> None:
+    """Objects may be in it: it is no letter that happens to lie there."""
+    inner = zipped(tmp_path / "inner.zip", {"one.dcm": build(1).part10})
+    path = zipped(tmp_path / "in.zip", {"study.zip": inner.read_bytes(), "two.dcm": build(2).part10})
+    answers = {name.rpartition("!")[2]: one for name, one in imported(tmp_path / "a", path).items()}
+    assert {name: one.status for name, one in answers.items()} == {"study.zip": "failed", "two.dcm": "stored"}
+    assert "unpack it" in answers["study.zip"].reason
 
 
 def test_forged_and_damaged_members(tmp_path: Path) -> None:

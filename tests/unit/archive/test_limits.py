@@ -279,14 +279,15 @@ def test_import_transfers(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyP
 
 
 @AROUND
-def test_zip_ratio_max(more: int) -> None:
-    """Counted beyond the free first MiB of a member."""
-    limits = ArchiveLimits(zip_ratio_max=20)
+@pytest.mark.parametrize(("ratio", "free"), [(20, 100), (2, 200)])
+def test_zip_ratio_max_and_zip_ratio_free_bytes(ratio: int, free: int, more: int) -> None:
+    """Whichever of them allows more; here 200 bytes."""
+    limits = ArchiveLimits(zip_ratio_max=ratio, zip_ratio_free_bytes=free)
     member = object.__new__(sources._OpenMember)
     info = SimpleNamespace(compress_size=10)
     member._member = SimpleNamespace(zip=SimpleNamespace(limits=limits, inflated=0), info=info)  # type: ignore[assignment]
     member._read = 0
-    size = sources._RATIO_FREE_BYTES + 10 * 20 + more
+    size = 200 + more
     member._stream = io.BytesIO(bytes(size))  # type: ignore[assignment]
     if more > 0:
         with pytest.raises(LimitExceeded, match="zip_ratio_max"):

@@ -185,7 +185,9 @@ class TestChanges:
         assert [each["cursor"] for each in again.json()["changes"]] == ["c3", "c4"]
         assert first.json()["cursor"] == "c4"
 
-    @pytest.mark.parametrize(("query", "last"), [("", "nonsense"), ("?since=nonsense", ""), ("?since=c", ""), ("?since=c1", ""), ("", "c1")])
+    @pytest.mark.parametrize(
+        ("query", "last"), [("", "nonsense"), ("?since=nonsense", ""), ("?since=c", ""), ("?since=c1", ""), ("", "c1")]
+    )
     def test_cursors_that_are_none(self, tmp_path: Path, query: str, last: str) -> None:
         """Said with a status, before the first event: a stream that breaks off would be asked for again and again.
 

@@ -23,7 +23,6 @@ from sagittal.limits import ArchiveLimits
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _ENTRY_BYTES = 1 << 10  # of a zip's directory, generously: the name alone may have 64 KiB
-_RATIO_FREE_BYTES = 1 << 20  # a small member may deflate to very little
 _OTHER_KINDS = frozenset({"not-dicom", "empty"})  # defects of what is no object at all
 
 
@@ -142,9 +141,11 @@ class _OpenMember:
             data = self._stream.read(length)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise OSError(f"the zip member is damaged: {error}") from None
+        if not self._read and data.startswith(_ZIP_MAGIC):
+            raise OSError("a zip file within a zip file is not opened; unpack it first")
         self._read += len(data)
         zip_.inflated += len(data)
-        if self._read > _RATIO_FREE_BYTES + info.compress_size * zip_.limits.zip_ratio_max:
+        if self._read > max(zip_.limits.zip_ratio_free_bytes, info.compress_size * zip_.limits.zip_ratio_max):
             raise LimitExceeded("the zip member inflates more than zip_ratio_max times")
         if zip_.inflated > zip_.limits.zip_bytes_max:
             raise LimitExceeded("the zip file inflates to more than zip_bytes_max bytes")
