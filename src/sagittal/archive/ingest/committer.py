@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from sagittal.archive.index.arrival import Arrival
 from sagittal.archive.index.finding.attributes import Attribute
 from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
-from sagittal.archive.ingest import Outcome
+from sagittal.archive.ingest import Outcome, recovery
 from sagittal.archive.ingest.batch import Batch
 from sagittal.archive.ingest.compare import Version
 from sagittal.archive.ingest.incoming import Incoming
@@ -163,12 +163,19 @@ class Committer:
                 self._answer([(act.answer, _internal(error)) for act in acts])
         self._comparer.close()
         self._sync_threads.shutdown()
-        self._index.connection.close()
+        self._leave()
         leftover: list[Incoming] = []
         self._gather(leftover, [], 0.0)
         for incoming in leftover:
             incoming.discard()
         self._answer([(incoming.answer, StorageUnavailable("the archive is closing")) for incoming in leftover])
+
+    def _leave(self) -> None:
+        try:
+            recovery.leave(self._index.connection)
+        except (sqlite3.Error, OSError) as error:  # the mark of the opening stands
+            log.warning("closing could not be written down: %s", error)
+        self._index.connection.close()
 
     def _gather(self, batch: list[Incoming], acts: list[Act], seconds: float) -> bool:
         """Take what has piled up; waits `seconds` for something. False when the archive is closing."""

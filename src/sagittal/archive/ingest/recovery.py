@@ -1,9 +1,10 @@
 """After a crash: staging is emptied, and objects that got their name but not their row are removed.
 
 Such objects were never acknowledged. They lie in the newest directories, and there are no more than one batch of
-them. Removing is right only when index and objects belong together: both carry the mark of the last opening, and an
-index taken from a backup has none. Without the mark, or with more strays than a batch, nothing is removed; `scrub`
-lists them and `reindex` takes them in. Bounded and idempotent; runs before anything is received.
+them. Removing is right only when index and objects belong together: both carry the mark of the last opening or closing,
+and an index taken from a backup has none. Without the mark, or with more strays than a batch, nothing is removed, nor
+at any later opening as long as there are strays; `scrub` lists them and `reindex` takes them in. Bounded and
+idempotent; runs before anything is received.
 """
 
 from __future__ import annotations
@@ -29,12 +30,29 @@ def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, 
     staged = volume.clean_staging()
     if staged:
         log.warning("%d incomplete objects were removed from staging", staged)
-    if _belong_together(path, connection):
-        _remove_strays(volume, connection, batch_max)
-    # Without syncs a power cut may lose rows whose objects survive: then nothing is removed at the next opening.
-    mark = secrets.token_hex(16) if durable else ""
-    previous = _mark_of(connection)
-    _write_mark(path, f"{mark}\n{previous}\n")
+    strays = _strays(volume, connection)
+    settled = not strays or (len(strays) <= batch_max and _belong_together(path, connection))
+    if not settled:
+        log.error("%d objects have no row; nothing is removed: run `sagittal reindex`", len(strays))
+    elif strays:
+        for key in strays:
+            volume.delete(key)
+        log.warning("%d objects that were never acknowledged were removed", len(strays))
+    # Without a mark nothing is removed at the next opening. Without syncs a power cut may lose rows whose objects
+    # survive; and strays of which it is not known why they have no row may have been acknowledged.
+    _stamp(path, connection, secrets.token_hex(16) if durable and settled else "")
+
+
+def leave(connection: sqlite3.Connection) -> None:
+    """A new mark as the directory is closed, so that an index that was copied before does not belong to it any more."""
+    _, _, index = connection.execute("PRAGMA database_list").fetchone()
+    if index and _belong_together(path := Path(index).parent, connection):
+        _stamp(path, connection, secrets.token_hex(16))
+
+
+def _stamp(path: Path, connection: sqlite3.Connection, mark: str) -> None:
+    """The same mark to both. A crash in between leaves one that the file names, too, unless it is to have none."""
+    _write_mark(path, f"{mark}\n{_mark_of(connection) if mark else ''}\n")
     connection.execute("INSERT OR REPLACE INTO setting (name, value) VALUES ('opened', ?)", (mark,))
     _write_mark(path, f"{mark}\n")
 
@@ -63,16 +81,9 @@ def _write_mark(path: Path, text: str) -> None:
     sync(path)
 
 
-def _remove_strays(volume: LocalVolume, connection: sqlite3.Connection, batch_max: int) -> None:
+def _strays(volume: LocalVolume, connection: sqlite3.Connection) -> set[str]:
     keys = set(_newest(volume))
-    strays = keys - referred_keys(connection, keys)
-    if len(strays) > batch_max:
-        log.error("%d objects have no row; nothing is removed: run `sagittal reindex`", len(strays))
-        return
-    for key in strays:
-        volume.delete(key)
-    if strays:
-        log.warning("%d objects that were never acknowledged were removed", len(strays))
+    return keys - referred_keys(connection, keys)
 
 
 def _newest(volume: LocalVolume) -> Iterator[str]:

@@ -1,0 +1,127 @@
+"""What opening a data directory removes: leftovers of a crash, and never what may have been acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from builders import Built, build, store
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.upkeep.tasks import reindex
+from sagittal.limits import ArchiveLimits, Limits
+
+FIRST, LATER = build(1), build(2)
+
+
+def used(path: Path, *objects: Built, meanwhile: Callable[[], None] = lambda: None, durability: str = "full") -> None:
+    """An archive is opened, takes objects, and is closed."""
+
+    async def run() -> None:
+        archive = await Archive.open(path, durability=durability)
+        try:
+            await store(archive, *objects)
+            meanwhile()
+            await store(archive, *objects)  # is a duplicate
+        finally:
+            await archive.close()
+
+    asyncio.run(run())
+
+
+def files(path: Path) -> set[str]:
+    return {file.name for file in (path / "objects").glob("*/*")}
+
+
+def found(path: Path) -> set[str]:
+    async def run() -> set[str]:
+        archive = await Archive.open(path)
+        try:
+            uids = [built.sop_instance_uid for built in (FIRST, LATER)]
+            return {ref.sop_instance_uid for ref in await archive.instances(LOCAL, sop_instance_uids=uids)}
+        finally:
+            await archive.close()
+
+    return asyncio.run(run())
+
+
+def lay(path: Path, built: Built) -> None:
+    """As a crash leaves it: with its name, without a row."""
+    (path / "objects" / "0001" / built.digest).write_bytes(built.part10)
+
+
+def copy_index(path: Path, to: Path) -> None:
+    with closing(sqlite3.connect(path / INDEX)) as index, closing(sqlite3.connect(to)) as copy:
+        index.backup(copy)
+
+
+def replace_index(path: Path, by: Path | None) -> None:
+    for name in (INDEX, f"{INDEX}-wal", f"{INDEX}-shm"):
+        (path / name).unlink(missing_ok=True)
+    if by is not None:
+        by.replace(path / INDEX)
+
+
+def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
+    used(tmp_path, FIRST)
+    lay(tmp_path, LATER)
+    used(tmp_path)
+    assert files(tmp_path) == {FIRST.digest}
+
+
+def test_without_its_index_an_archive_keeps_its_objects(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    used(tmp_path, FIRST, LATER)
+    replace_index(tmp_path, None)
+    for _ in range(3):
+        used(tmp_path)
+        assert files(tmp_path) == {FIRST.digest, LATER.digest}
+    assert caplog.text.count("sagittal reindex") == 3
+    assert len(list(reindex(tmp_path))) == 2
+    assert found(tmp_path) == {FIRST.sop_instance_uid, LATER.sop_instance_uid}
+    lay(tmp_path, build(3))  # and from now on it is known again what a crash left
+    used(tmp_path)
+    assert files(tmp_path) == {FIRST.digest, LATER.digest}
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_index_of_before_costs_no_object(tmp_path: Path, closed: bool) -> None:
+    """Copied by hand, when the archive was closed or while it served."""
+    data, copied = tmp_path / "data", tmp_path / "copied.db"
+    used(data, FIRST, meanwhile=lambda: None if closed else copy_index(data, copied))
+    if closed:
+        copy_index(data, copied)
+        used(data, LATER)
+    else:
+        lay(data, LATER)  # which came after the copy; its row is not in it
+    replace_index(data, copied)
+    for _ in range(2):
+        used(data)
+        assert files(data) == {FIRST.digest, LATER.digest}
+
+
+def test_what_came_without_syncs_is_kept(tmp_path: Path) -> None:
+    used(tmp_path, FIRST, durability="off")
+    lay(tmp_path, LATER)  # its row was lost by a power cut
+    for _ in range(2):
+        used(tmp_path)
+        assert files(tmp_path) == {FIRST.digest, LATER.digest}
+
+
+def test_more_than_a_crash_can_leave_is_kept_for_good(tmp_path: Path) -> None:
+    used(tmp_path, FIRST)
+    strays = [build(number) for number in range(10, 13)]
+    for one in strays:
+        lay(tmp_path, one)
+
+    async def open_and_close() -> None:
+        await (await Archive.open(tmp_path, limits=Limits(archive=ArchiveLimits(commit_batch_max=2)))).close()
+
+    asyncio.run(open_and_close())
+    (tmp_path / "objects" / "0001" / strays[0].digest).unlink()  # as few as one batch now
+    asyncio.run(open_and_close())
+    assert files(tmp_path) == {FIRST.digest, strays[1].digest, strays[2].digest}
