@@ -92,6 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
         click.echo(f"sagittal: {reason(error)}", err=True)
         status = 1
+    except Exception as error:
+        from sagittal.archive.index.connection import failure
+
+        if (told := failure(error)) is None:
+            raise
+        click.echo(f"sagittal: {told.text}", err=True)
+        status = exit_status(told)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -64,3 +64,19 @@ def test_who_adds_makes_it(tmp_path: Path, name: str) -> None:
     done = sagittal_here(*name.split(), *given, "--data", tmp_path / "data")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "data" / "index.db").is_file()
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(READING.keys() - {"reindex"}), "import", "nodes add", "config token add", "serve"]
+)
+def test_an_index_that_is_none_is_told(tmp_path: Path, name: str) -> None:
+    data, given = tmp_path / "data", words(tmp_path, (READING | MAKING).get(name, ["--http-port=0", "--dimse-port=0"]))
+    assert sagittal_here("import", tmp_path / "one.dcm", "--data", data).returncode == 0
+    (data / "index.db").write_bytes(b"nonsense" * 10_000)
+    done = sagittal_here(*name.split(), *given, "--data", data)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "sagittal: the index cannot be used: file is not a database; "
+        "`sagittal reindex` makes a new one from the objects"
+    )
+    assert "Traceback" not in done.stderr

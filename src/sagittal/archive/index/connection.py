@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
+from sagittal.errors import StorageUnavailable
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -40,6 +42,15 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA query_only=ON")
     connection.execute("PRAGMA cache_size=-16384")
     return connection
+
+
+def failure(error: Exception) -> StorageUnavailable | None:
+    """What SQLite says, as an error of ours; None for other errors."""
+    if not isinstance(error, sqlite3.Error):
+        return None
+    damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    advice = "; `sagittal reindex` makes a new one from the objects" if damaged else ""
+    return StorageUnavailable(f"the index cannot be used: {error}{advice}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
