@@ -7,7 +7,10 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from sagittal.archive.index.connection import Readers
+from sagittal.errors import StorageUnavailable
 
 
 def counting(calls: list[int]) -> Callable[[sqlite3.Connection], int]:
@@ -63,3 +66,22 @@ def test_the_oldest_is_forgotten_first(tmp_path: Path) -> None:
         return got
 
     assert asyncio.run(asked()) == (300, 301)
+
+
+def test_an_index_that_cannot_be_read_is_told_as_one_of_our_errors(tmp_path: Path) -> None:
+    """503 and A700, not 500; what is wrong with a statement stays a mistake of ours."""
+    (tmp_path / "index.db").write_bytes(b"nonsense" * 10_000)
+
+    async def run() -> None:
+        damaged, empty = Readers(tmp_path / "index.db", 1), Readers(tmp_path / "empty.db", 1)
+        with pytest.raises(StorageUnavailable, match="sagittal reindex"):
+            await damaged.run(select)
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            await empty.run(select)
+        damaged.close()
+        empty.close()
+
+    def select(connection: sqlite3.Connection) -> None:
+        connection.execute("SELECT * FROM study")
+
+    asyncio.run(run())

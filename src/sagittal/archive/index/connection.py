@@ -24,6 +24,22 @@ _CHECKPOINT_PAGES = 4_000  # 16 MB: one object commits about 15 pages, and a che
 _RECENT = 256  # small results that `recall` remembers
 _BUSY_MILLISECONDS = 2_000  # somebody else (a backup, a person with a shell) holds the lock
 
+# Primary result codes that are the database's or the disk's fault, not the statement's.
+_FAILURES = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+_DAMAGES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
 
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     """The writing connection. Transactions are opened and ended by hand (BEGIN IMMEDIATE … COMMIT)."""
@@ -45,11 +61,11 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def failure(error: Exception) -> StorageUnavailable | None:
-    """What SQLite says, as an error of ours; None for other errors."""
-    if not isinstance(error, sqlite3.Error):
+    """An error of SQLite that is not the statement's, as one of ours; None for all others."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if not isinstance(error, sqlite3.Error) or code not in _FAILURES:
         return None
-    damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    advice = "; `sagittal reindex` makes a new one from the objects" if damaged else ""
+    advice = "; `sagittal reindex` makes a new one from the objects" if code in _DAMAGES else ""
     return StorageUnavailable(f"the index cannot be used: {error}{advice}")
 
 
@@ -98,11 +114,16 @@ class Readers:
         self._recent.clear()
 
     def _act(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = open_reader(self._path)
-            self._connections.append(connection)
-        return act(connection, *arguments)
+        try:
+            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = open_reader(self._path)
+                self._connections.append(connection)
+            return act(connection, *arguments)
+        except sqlite3.Error as error:
+            if (told := failure(error)) is not None:
+                raise told from error
+            raise
 
     def close(self) -> None:
         """Wait for running reads, then close."""

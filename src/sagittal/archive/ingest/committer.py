@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sagittal.archive.index.arrival import Arrival
+from sagittal.archive.index.connection import failure
 from sagittal.archive.index.finding.attributes import Attribute
 from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
 from sagittal.archive.ingest import Outcome, recovery
@@ -35,21 +36,6 @@ from sagittal.limits import ArchiveLimits
 
 T = TypeVar("T")
 log = logging.getLogger("sagittal.archive")
-
-# Primary result codes that are the database's or the disk's fault, not the statement's.
-_INDEX_FAILURES = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_NOTADB,
-    }
-)
 
 
 @dataclass(slots=True)
@@ -355,9 +341,7 @@ class Committer:
 
 
 def _is_index_failure(error: Exception) -> bool:
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _INDEX_FAILURES
-    return isinstance(error, OSError)
+    return isinstance(error, OSError) or failure(error) is not None
 
 
 def _internal(error: Exception) -> SagittalError:
