@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from sagittal.archive import faults
+from sagittal.archive import SERVER_FILE, faults
 from sagittal.archive.archive import Archive
 from sagittal.archive.nodes import Assumed, Node, Token, check_assumed, read_nodes, read_tokens
 from sagittal.archive.transcoding.byrule import ByRule
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from sagittal.web.app import WebApp
     from sagittal.web.server import HttpServer
 
-SERVER_FILE = "server.json"  # in the data directory: where the one process that owns it listens
 log = logging.getLogger("sagittal.serve")
 
 # Imported once by the process that workers are forked from.

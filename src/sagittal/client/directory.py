@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 import httpx
 
+from sagittal.archive import SERVER_FILE
 from sagittal.client.dicomweb import WebArchive, open_url
 from sagittal.client.place import Access, Url
 from sagittal.client.remote import Remark
 from sagittal.errors import DirectoryHeld
 
-SERVER_FILE = "server.json"
 _PIECES_MAX = 16  # of an answer that wait to be taken
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from builders import Built, build, store
 
+from sagittal.archive import SERVER_FILE
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import INDEX, Archive
 from sagittal.archive.upkeep.tasks import reindex
@@ -125,3 +126,12 @@ def test_more_than_a_crash_can_leave_is_kept_for_good(tmp_path: Path) -> None:
     (tmp_path / "objects" / "0001" / strays[0].digest).unlink()  # as few as one batch now
     asyncio.run(open_and_close())
     assert files(tmp_path) == {FIRST.digest, strays[1].digest, strays[2].digest}
+
+
+def test_nobody_is_sent_to_a_server_that_was_killed(tmp_path: Path) -> None:
+    """Neither while the next one starts, nor while a command holds the directory."""
+    told: list[bool] = []
+    used(tmp_path)
+    (tmp_path / SERVER_FILE).write_text('{"http": "http://127.0.0.1:1", "token": "x"}')
+    used(tmp_path, meanwhile=lambda: told.append((tmp_path / SERVER_FILE).exists()))
+    assert told == [False]

@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from sagittal.archive import SERVER_FILE
 from sagittal.archive.index.writer import referred_keys
 from sagittal.archive.local import LocalVolume, sync
 
@@ -27,6 +28,7 @@ _MARK_FILE = "opened"
 
 def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, batch_max: int, durable: bool) -> None:
     """Bring a data directory that nobody holds to the state of its last commit."""
+    (path / SERVER_FILE).unlink(missing_ok=True)  # of a server that was killed: commands must not go there
     staged = volume.clean_staging()
     if staged:
         log.warning("%d incomplete objects were removed from staging", staged)

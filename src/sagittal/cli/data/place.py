@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import click
 
+from sagittal.archive import SERVER_FILE
 from sagittal.client.place import bearer, parse_url
 from sagittal.errors import DirectoryHeld, NotFound, PeerRefused, PeerUnreachable, UsageError
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from sagittal.archive.local import LocalVolume
 
 F = TypeVar("F", bound=Callable[..., Any])
-SERVER_FILE = "server.json"
 _STARTING_SECONDS = 10.0  # a server holds its directory for a moment before it says where it listens
 
 
