@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -26,6 +27,8 @@ from sagittal.limits import WebLimits
 _FLOOR_WINDOW_SECONDS = 30.0
 _SWEEP_SECONDS = 1.0
 _CUT_OFF_SECONDS = 0.5  # for a handler whose client was cut off
+_FRAMING = (b"content-length", b"transfer-encoding")  # how long the body of a request is (RFC 9112 6)
+_OTHER_PROTOCOLS = {b"\x16\x03": b"TLS", b"\x01\x00": b"DICOM"}  # by their first bytes
 log = logging.getLogger("sagittal.web")
 
 
@@ -40,6 +43,7 @@ class Connection(HttpToolsProtocol):
         self.head_since: float | None = time.monotonic()
         self.head_bytes = 0
         self.refused = False
+        self.resuming = False
         self.receiving = False
         self.window_since = self.head_since
         self.window_bytes = 0
@@ -89,9 +93,32 @@ class Connection(HttpToolsProtocol):
                 self.head_since = time.monotonic()
             # What never becomes a whole header (one that has no end) is bounded here, whole ones in `on_header`.
             self.head_bytes += len(data)
-        super().data_received(cast(bytes, data))  # httptools takes any buffer
+        self._parse(data)
         if self.head_since is not None and self.head_bytes > 2 * self.limits.request_line_and_headers_bytes_max:
             self._head_too_long()
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            while not self.refused:
+                try:
+                    self.parser.feed_data(cast(bytes, data))  # which takes any buffer
+                    return
+                except httptools.HttpParserUpgrade as paused:
+                    data = data[paused.args[0] :]
+                    self._resume()
+        except httptools.HttpParserError:
+            other = _OTHER_PROTOCOLS.get(bytes(data[:2]))
+            text = b"this port speaks HTTP, not %s" % other if other else b"not a valid HTTP/1.1 request"
+            self._refuse(b"400 Bad Request", text)
+
+    def _resume(self) -> None:
+        """Who asks for another protocol, as clients of HTTP/2 do, goes on in this one (RFC 9110 7.8). The parser would
+        leave the body of the request to that protocol: so it is given a head once more, of the same body.
+        """
+        self.resuming = True
+        framing = b"".join(b"%s: %s\r\n" % header for header in self.headers if header[0] in _FRAMING)
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % framing)
 
     def _head_too_long(self) -> None:
         if not self.refused:
@@ -99,18 +126,27 @@ class Connection(HttpToolsProtocol):
             self._refuse(b"431 Request Header Fields Too Large", text)
 
     def on_message_begin(self) -> None:
+        if self.resuming:
+            return
         super().on_message_begin()
         self.exact_bytes = 0
 
     def on_url(self, url: bytes) -> None:
+        if self.resuming:
+            return
         super().on_url(url)
         self.exact_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.resuming:
+            return
         super().on_header(name, value)
         self.exact_bytes += len(name) + len(value)
 
     def on_headers_complete(self) -> None:
+        if self.resuming:
+            self.resuming = False
+            return
         if self.exact_bytes > self.limits.request_line_and_headers_bytes_max:
             self._head_too_long()
         if self.refused:
@@ -135,7 +171,7 @@ class Connection(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        if self.refused:
+        if self.refused or self.parser.should_upgrade():  # then the parser has not looked for a body yet
             return
         self.receiving = False
         super().on_message_complete()

@@ -99,6 +99,54 @@ def test_http_1_1_gets_chunks() -> None:
     assert told == b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n"
 
 
+H2C = b"Host: x\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
+BODIES = {
+    b"Content-Length: 5": b"hello",
+    b"Transfer-Encoding: chunked": b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 10_000])
+@pytest.mark.parametrize("framing", BODIES)
+def test_who_asks_for_another_protocol_goes_on_in_this_one(framing: bytes, cut: int) -> None:
+    """So clients of HTTP/2 begin (Java's, `curl --http2`), also with a request that has a body (RFC 9110 7.8)."""
+    first = b"POST /reads/back HTTP/1.1\r\n" + H2C + framing + b"\r\n\r\n" + BODIES[framing]
+    whole = first + b"GET /reads HTTP/1.1\r\n" + H2C + b"\r\n" + GET + b"\r\n"
+    at = len(whole) - cut if cut < len(whole) else len(first) - len(BODIES[framing])
+
+    async def act(server: HttpServer) -> bytes:
+        reader, writer = await opened(server, whole[:at])
+        await writer.drain()
+        await asyncio.sleep(0)
+        writer.write(whole[at:])
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+
+    answer = served(act)
+    assert answer.count(b"HTTP/1.1 200 OK") == 3
+    assert b"\r\n\r\nhelloHTTP/1.1" in answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", "this port speaks HTTP, not TLS"),
+        (b"\x01\x00\x00\x00\x00\xcd\x00\x01", "this port speaks HTTP, not DICOM"),
+        (b"HELO example.org\r\n", "not a valid HTTP/1.1 request"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "not a valid HTTP/1.1 request"),
+    ],
+)
+def test_what_is_not_http_is_told(sent: bytes, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One line, with the peer and the reason."""
+    answer = served(lambda server: asked(server, sent))
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n") and answer.endswith(reason.encode())
+    [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    fields: Any = record.__dict__["fields"]
+    assert fields["reason"] == reason and fields["peer"].startswith("127.0.0.1:")
+
+
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_request_buffer_bytes(more: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One read is never longer; what is longer comes in several."""
