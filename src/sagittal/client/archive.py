@@ -27,6 +27,7 @@ from sagittal.client.place import Access, parse_place
 from sagittal.client.remote import Remote, Sending
 from sagittal.client.storing.files import read_objects
 from sagittal.client.storing.rewrite import Changes, NewUids, parse_changes
+from sagittal.errors import UsageError
 
 T = TypeVar("T")
 
@@ -136,6 +137,9 @@ class Archive:
                 self._stop()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            work.close()
+            raise UsageError("the archive was closed")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

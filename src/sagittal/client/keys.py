@@ -48,6 +48,11 @@ class Question:
     offset: int = 0  # DICOMweb only
     order: tuple[str, ...] = ()  # DICOMweb only, as our own archive has it: PatientName, -StudyDate
 
+    def __post_init__(self) -> None:
+        """UsageError for a level that is none."""
+        if self.level not in LEVELS:
+            raise UsageError(f"the level is one of {', '.join(LEVELS)}; not {self.level!r}")
+
 
 def tag_for(name: str) -> int:
     """A tag from a keyword or from eight hexadecimal digits."""
@@ -98,7 +103,7 @@ def _put(tree: dict[int, Any], name: str, value: str) -> None:
 
 def usual(level: str, keys: Tree) -> dict[int, Any]:
     """The keys, and what is usually shown at this level."""
-    return parse_keys(USUAL[level]) | dict(keys)
+    return parse_keys(USUAL.get(level, ())) | dict(keys)
 
 
 def level_of(keys: Tree) -> str:
