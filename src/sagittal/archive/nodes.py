@@ -16,6 +16,7 @@ from sagittal.archive.acts import Act
 from sagittal.archive.index import nodes as statements
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.upkeep import stores
+from sagittal.dimse.address import authority
 from sagittal.errors import UsageError
 from sagittal.uid import is_uid
 
@@ -52,7 +53,7 @@ class Node(NamedTuple):
     store: str = ""  # the name of the store that it works in, whatever title it calls
 
     def __str__(self) -> str:
-        return f"{self.aet}@[{self.host}]:{self.port}" if ":" in self.host else f"{self.aet}@{self.host}:{self.port}"
+        return f"{self.aet}@{authority(self.host, self.port)}"
 
 
 class Token(NamedTuple):

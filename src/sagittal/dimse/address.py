@@ -15,6 +15,9 @@ class PeerAddress(NamedTuple):
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.aet}@{authority(self.host, self.port)}"
+
 
 def parse_peer(text: str) -> PeerAddress:
     """`AET@host:port`, the host in brackets when it is an IPv6 address."""
@@ -25,6 +28,11 @@ def parse_peer(text: str) -> PeerAddress:
     check_host(host)
     check_aet(aet)
     return PeerAddress(aet.strip(), host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def authority(host: str, port: int) -> str:
+    """`host:port`, as it can be typed: an IPv6 address in brackets (RFC 3986 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def check_aet(text: str, *, padded: bool = True) -> str:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from sagittal.dimse import status
+from sagittal.dimse.address import authority
 from sagittal.dimse.commands import (
     C_ECHO_RQ,
     C_FIND_RQ,
@@ -52,7 +53,7 @@ class Peer:
     tls: ssl.SSLContext | None = None
 
     def __str__(self) -> str:
-        return f"{self.aet}@{self.host}:{self.port}"
+        return f"{self.aet}@{authority(self.host, self.port)}"
 
 
 class Proposal(NamedTuple):

@@ -35,4 +35,4 @@ async def _echo(peer: PeerAddress, access: Access) -> dict[str, Any]:
         syntax_for(association, VERIFICATION)
         status = await association.echo()
     seconds = round(time.perf_counter() - begun, 6)
-    return {"peer": f"{peer.aet}@{peer.host}:{peer.port}", "status": f"{status:04X}", "seconds": seconds}
+    return {"peer": str(peer), "status": f"{status:04X}", "seconds": seconds}

@@ -14,7 +14,7 @@ from sagittal.cli.peer.telling import Telling
 from sagittal.client.folder import Folder
 from sagittal.dicom.sopclasses import STORAGE_SERVICE, VERIFICATION, may_be_storage
 from sagittal.dicom.syntaxes import syntax
-from sagittal.dimse.address import check_aet, check_host, is_loopback
+from sagittal.dimse.address import authority, check_aet, check_host, is_loopback
 from sagittal.dimse.service import Request, Response, Service, StoreHandler, StoreSink
 from sagittal.errors import StorageUnavailable, words_of
 from sagittal.limits import NetLimits
@@ -74,9 +74,10 @@ async def _receive(out: Path, host: str, port: int, aet: str, count: int | None,
 
     server = DimseServer(_services(store), _admit, NetLimits(), aet)
     await server.start(host, port)
+    where = authority(host, server.port)
     if as_json:
-        result(True, {"dimse": f"{host}:{server.port}", "aet": aet})
-    say(f"{aet}@{host}:{server.port} takes instances into {out.resolve()}; Ctrl-C ends it")
+        result(True, {"dimse": where, "aet": aet})
+    say(f"{aet}@{where} takes instances into {out.resolve()}; Ctrl-C ends it")
     try:
         await telling.along(stop.wait())
         if left is not None and left <= 0:
