@@ -76,6 +76,12 @@ class UnsupportedMedia(SagittalError):
     http_status = 415
 
 
+class PreconditionFailed(SagittalError):
+    """What is there now is not what the request is meant for."""
+
+    http_status = 412
+
+
 class RangeNotSatisfiable(SagittalError):
     """The range that is asked for lies outside of what there is."""
 

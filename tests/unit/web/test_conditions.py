@@ -46,6 +46,23 @@ def test_unchanged(tmp_path: Path, path: str, accept: str | None) -> None:
     asked(tmp_path, [HELD], act)
 
 
+@pytest.mark.parametrize(("path", "accept"), RESOURCES)
+def test_another_representation_is_wanted(tmp_path: Path, path: str, accept: str | None) -> None:
+    """RFC 9110 13.1.1; it comes before If-None-Match (13.2.2)."""
+    headers = {"accept": accept} if accept else {}
+
+    async def act(client: httpx.AsyncClient, _: Any) -> None:
+        tag = (await client.get(path, headers=headers)).headers["etag"]
+        strong = 412 if tag.startswith("W/") else 200
+        for condition, status in ((tag, strong), (f'"x", {tag}', strong), ("*", 200), ('"x"', 412)):
+            answer = await client.get(path, headers={**headers, "if-match": condition})
+            assert answer.status_code == status, condition
+        answer = await client.get(path, headers={**headers, "if-match": '"x"', "if-none-match": "*"})
+        assert answer.status_code == 412
+
+    asked(tmp_path, [HELD], act)
+
+
 @pytest.mark.parametrize(("path", "accept"), RESOURCES[:2] + RESOURCES[3:6])
 def test_another_instance_comes(tmp_path: Path, path: str, accept: str | None) -> None:
     headers = {"accept": accept} if accept else {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import Response
 
-from sagittal.errors import RangeNotSatisfiable
+from sagittal.errors import PreconditionFailed, RangeNotSatisfiable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -43,16 +43,23 @@ def headers(tag: str) -> list[Header]:
 
 
 def unchanged(request: Request, tag: str) -> Response | None:
-    """304 when the client holds this representation already (RFC 9110 13.1.2, compared weakly)."""
-    asked = ",".join(value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match")
-    if not asked:
-        return None
-    held = {item.strip().removeprefix("W/") for item in asked.split(",")}
+    """304 when the client holds this representation already (RFC 9110 13.1.2, compared weakly). PreconditionFailed
+    when it wants another one (13.1.1, compared strongly).
+    """
+    wanted = _tags(request, b"if-match")
+    if wanted and "*" not in wanted and (tag not in wanted or tag.startswith("W/")):
+        raise PreconditionFailed("another representation is wanted than there is (If-Match)")
+    held = {item.removeprefix("W/") for item in _tags(request, b"if-none-match")}
     if "*" not in held and tag.removeprefix("W/") not in held:
         return None
     answer = Response(status_code=304)
     answer.raw_headers = headers(tag)
     return answer
+
+
+def _tags(request: Request, header: bytes) -> set[str]:
+    asked = ",".join(value.decode("latin-1") for name, value in request.scope["headers"] if name == header)
+    return {tag for item in asked.split(",") if (tag := item.strip())}
 
 
 def span(request: Request, length: int, tag: str) -> Span:
