@@ -35,6 +35,8 @@ YES = [
     ("text", "50%_", "50%_"),
     ("text", "CT\\MR", "MR"),
     ("text", "A\\B*", "Bee"),
+    ("text", "ABD\\PELVIS", "ABD\\PELVIS"),
+    ("text", "ABD\\PEL*", "ABD\\PELVIS"),
     ("uid", "1.2\\1.3", "1.3"),
     ("uid", "1.2", "1.2"),
     ("name", "doe^john", "Doe^John^^^"),
