@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -103,6 +104,22 @@ def test_an_index_of_before_costs_no_object(tmp_path: Path, closed: bool) -> Non
     for _ in range(2):
         used(data)
         assert files(data) == {FIRST.digest, LATER.digest}
+
+
+def test_a_copy_of_an_open_directory_keeps_all_objects(tmp_path: Path) -> None:
+    """As `rsync` makes it: the index first, then what came meanwhile."""
+    data, copy = tmp_path / "data", tmp_path / "copy"
+
+    def copied() -> None:
+        shutil.copytree(data, copy)
+        replace_index(copy, None)
+        copy_index(data, copy / INDEX)
+        lay(copy, LATER)
+
+    used(data, FIRST, meanwhile=copied)
+    for _ in range(2):
+        used(copy)
+        assert files(copy) == {FIRST.digest, LATER.digest}
 
 
 def test_what_came_without_syncs_is_kept(tmp_path: Path) -> None:

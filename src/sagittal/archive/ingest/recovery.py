@@ -2,9 +2,10 @@
 
 Such objects were never acknowledged. They lie in the newest directories, and there are no more than one batch of
 them. Removing is right only when index and objects belong together: both carry the mark of the last opening or closing,
-and an index taken from a backup has none. Without the mark, or with more strays than a batch, nothing is removed, nor
-at any later opening as long as there are strays; `scrub` lists them and `reindex` takes them in. Bounded and
-idempotent; runs before anything is received.
+which names the file of the index, too. One taken from a backup has none, and a copy of a directory that was open, whose
+files are of different moments, is told by its file. Without the mark, or with more strays than a batch, nothing is
+removed, nor at any later opening as long as there are strays; `scrub` lists them and `reindex` takes them in. Bounded
+and idempotent; runs before anything is received.
 """
 
 from __future__ import annotations
@@ -47,26 +48,36 @@ def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, 
 
 def leave(connection: sqlite3.Connection) -> None:
     """A new mark as the directory is closed, so that an index that was copied before does not belong to it any more."""
-    _, _, index = connection.execute("PRAGMA database_list").fetchone()
-    if index and _belong_together(path := Path(index).parent, connection):
+    if _belong_together(path := _file_of(connection).parent, connection):
         _stamp(path, connection, secrets.token_hex(16))
 
 
 def _stamp(path: Path, connection: sqlite3.Connection, mark: str) -> None:
     """The same mark to both. A crash in between leaves one that the file names, too, unless it is to have none."""
-    _write_mark(path, f"{mark}\n{_mark_of(connection) if mark else ''}\n")
+    to_be = _named(connection, mark)
+    _write_mark(path, f"{to_be}\n{_mark_of(connection) if mark else ''}\n")
     connection.execute("INSERT OR REPLACE INTO setting (name, value) VALUES ('opened', ?)", (mark,))
-    _write_mark(path, f"{mark}\n")
+    _write_mark(path, f"{to_be}\n")
 
 
 def _mark_of(connection: sqlite3.Connection) -> str:
     row = connection.execute("SELECT value FROM setting WHERE name = 'opened'").fetchone()
-    return str(row[0]) if row else ""
+    return _named(connection, str(row[0])) if row else ""
+
+
+def _named(connection: sqlite3.Connection, mark: str) -> str:
+    """A mark with the file that it is in; "" for none."""
+    return f"{mark} {_file_of(connection).stat().st_ino}" if mark else ""
+
+
+def _file_of(connection: sqlite3.Connection) -> Path:
+    _, _, name = connection.execute("PRAGMA database_list").fetchone()
+    return Path(name)
 
 
 def _belong_together(path: Path, connection: sqlite3.Connection) -> bool:
     try:
-        marks = (path / _MARK_FILE).read_text(encoding="ascii").split("\n")
+        marks = (path / _MARK_FILE).read_text(encoding="ascii", errors="replace").split("\n")
     except FileNotFoundError:
         return False
     mark = _mark_of(connection)
