@@ -49,19 +49,28 @@ def _context() -> ForkServerContext:
 
 
 class Forked:
-    """`act(*words)` in a process of its own, as a `subprocess.Popen` is; its stderr is appended to a file."""
+    """`act(*words)` in a process of its own, as a `subprocess.Popen` is; its stderr is appended to a file. Nobody reads
+    its output from the start if it is `unread`.
+    """
 
     def __init__(
-        self, act: Callable[..., None], *words: Any, errors: Path, environment: Mapping[str, str] | None = None
+        self,
+        act: Callable[..., None],
+        *words: Any,
+        errors: Path,
+        environment: Mapping[str, str] | None = None,
+        unread: bool = False,
     ) -> None:
         reader, writer = _context().Pipe(duplex=False)
+        self.stdout = os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
+        reader.close()
+        if unread:
+            self.stdout.close()
         environment = dict(os.environ if environment is None else environment)
         arguments = (writer, str(errors), environment, act, words)
         self._process = _context().Process(target=_act, args=arguments, daemon=True)
         self._process.start()
         writer.close()
-        self.stdout = os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
-        reader.close()
 
     @property
     def pid(self) -> int:

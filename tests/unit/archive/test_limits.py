@@ -8,7 +8,8 @@ import queue
 import sqlite3
 import threading
 import zlib
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,8 +34,12 @@ from sagittal.limits import ArchiveLimits, Limits
 AROUND = pytest.mark.parametrize("more", [-1, 0, 1])
 
 
-def gauge(path: Path, **limits: Any) -> Gauge:
-    return Gauge(LocalVolume(path), ArchiveLimits(free_bytes_min=0, **limits))
+@contextmanager
+def gauge(path: Path, **limits: Any) -> Iterator[Gauge]:
+    made = Gauge(LocalVolume(path), ArchiveLimits(free_bytes_min=0, **limits))
+    yield made
+    made.threads.shutdown()
+    made.volume.close()
 
 
 @AROUND
@@ -50,31 +55,31 @@ def test_transfer_bytes_max(more: int) -> None:
 
 @AROUND
 def test_staging_inline_bytes_max(tmp_path: Path, more: int) -> None:
-    pen = Pen(gauge(tmp_path, staging_inline_bytes_max=100))
-    pen.write(bytes(60))
-    pen.write(bytes(40 + more))
-    assert (pen.staged is not None) == (more > 0)
-    pen.discard()
+    with gauge(tmp_path, staging_inline_bytes_max=100) as of:
+        pen = Pen(of)
+        pen.write(bytes(60))
+        pen.write(bytes(40 + more))
+        assert (pen.staged is not None) == (more > 0)
+        pen.discard()
 
 
 @AROUND
 def test_slow_write_seconds(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    of = gauge(tmp_path, slow_write_seconds=10.0)
     clock = iter((0.0, 10.0 + more))
     monkeypatch.setattr(staging, "perf_counter", lambda: next(clock))
-    staged = of.volume.stage()
-    of.write(staged, b"x")
-    assert of.slow == (more > 0)
-    of.volume.discard(staged)
+    with gauge(tmp_path, slow_write_seconds=10.0) as of:
+        staged = of.volume.stage()
+        of.write(staged, b"x")
+        assert of.slow == (more > 0)
+        of.volume.discard(staged)
 
 
 @AROUND
 def test_slow_write_pending_bytes_max(tmp_path: Path, more: int) -> None:
     """From that many on the sender has to wait."""
 
-    async def run() -> None:
+    async def run(of: Gauge) -> None:
         release = threading.Event()
-        of = gauge(tmp_path, slow_write_pending_bytes_max=100, staging_inline_bytes_max=0)
         of.slow = True
         of.volume.stage = lambda: release.wait() and LocalVolume.stage(of.volume)  # type: ignore[method-assign,return-value,assignment]
         pen = Pen(of)
@@ -87,13 +92,13 @@ def test_slow_write_pending_bytes_max(tmp_path: Path, more: int) -> None:
             await waiting
         pen.discard()
 
-    asyncio.run(run())
+    with gauge(tmp_path, slow_write_pending_bytes_max=100, staging_inline_bytes_max=0) as of:
+        asyncio.run(run(of))
 
 
 @AROUND
 def test_unsynced_bytes_max(tmp_path: Path, more: int) -> None:
-    async def run() -> None:
-        of = gauge(tmp_path, unsynced_bytes_max=100, staging_inline_bytes_max=0, slow_write_seconds=60.0)
+    async def run(of: Gauge) -> None:
         synced: list[int] = []
         of.volume.sync_file = synced.append  # type: ignore[method-assign]
         pen = Pen(of)
@@ -103,31 +108,34 @@ def test_unsynced_bytes_max(tmp_path: Path, more: int) -> None:
         assert len(synced) == (more > 0)
         pen.discard()
 
-    asyncio.run(run())
+    with gauge(tmp_path, unsynced_bytes_max=100, staging_inline_bytes_max=0, slow_write_seconds=60.0) as of:
+        asyncio.run(run(of))
 
 
 @AROUND
 def test_metadata_part_characters(tmp_path: Path, more: int) -> None:
     """That many make a part, which a thread compresses; fewer wait for the committer."""
 
-    async def run() -> None:
-        spool = Spool(gauge(tmp_path, metadata_part_characters=100))
+    async def run(of: Gauge) -> None:
+        spool = Spool(of)
         spool.write("x" * (100 + more))
         await spool.finish()
         assert len(spool._parts) == (more >= 0)
         assert b"".join(map(zlib.decompress, spool)) == b"x" * (100 + more)
         spool.discard()
 
-    asyncio.run(run())
+    with gauge(tmp_path, metadata_part_characters=100) as of:
+        asyncio.run(run(of))
 
 
 @AROUND
 def test_metadata_held_bytes_max(tmp_path: Path, more: int) -> None:
-    spool = Spool(gauge(tmp_path, metadata_held_bytes_max=100))
-    assert spool._keep(bytes(60)) == bytes(60)
-    kept = spool._keep(bytes(40 + more))
-    assert isinstance(kept, tuple) == (more > 0)
-    spool.discard()
+    with gauge(tmp_path, metadata_held_bytes_max=100) as of:
+        spool = Spool(of)
+        assert spool._keep(bytes(60)) == bytes(60)
+        kept = spool._keep(bytes(40 + more))
+        assert isinstance(kept, tuple) == (more > 0)
+        spool.discard()
 
 
 @AROUND

@@ -40,8 +40,7 @@ def data(tmp_path: Path) -> Path:
 
 def unread(errors: Path, *words: str | Path) -> tuple[int, str]:
     """Exit status and words of a command to whose output nobody listens."""
-    process = Forked(forked.sagittal, *map(str, words), errors=errors)
-    process.stdout.close()
+    process = Forked(forked.sagittal, *map(str, words), errors=errors, unread=True)
     return process.wait(60), errors.read_text()
 
 
