@@ -86,6 +86,8 @@ def nothing_is_left() -> Iterator[None]:
     """A thread or process that a module leaves running slows down all that come after it, which could not say why."""
     before = running()
     yield
+    if running() - before:
+        gc.collect()  # an executor that nobody holds ends its threads then
     until = time.monotonic() + 20
     while (left := running() - before) and time.monotonic() < until:
         time.sleep(0.01)
