@@ -22,7 +22,7 @@ import pytest
 from forked import Forked
 from hypothesis import HealthCheck, settings
 from programs import STRICT, corpus_folder, memory
-from threads import running
+from threads import running, told
 
 if TYPE_CHECKING:
     from interop.corpus import Taken
@@ -91,7 +91,7 @@ def nothing_is_left() -> Iterator[None]:
     until = time.monotonic() + 20
     while (left := running() - before) and time.monotonic() < until:
         time.sleep(0.01)
-    assert not left, f"left running: {', '.join(sorted(map(str, left)))}"
+    assert not left, f"left running: {', '.join(sorted(map(told, left)))}"
 
 
 @pytest.fixture

@@ -22,5 +22,5 @@ def test_all_that_runs_is_seen_and_nothing_that_ended(tmp_path: Path) -> None:
     process.stdout.close()
     stop.set()
     thread.join()
-    assert seen == {thread, process._process, f"{program.pid} cat "}
+    assert seen == {thread, process._process, program.pid}
     assert running() == before

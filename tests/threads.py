@@ -11,21 +11,29 @@ from pathlib import Path
 from typing import Any
 
 _THREADS = Path("/proc/self/task")  # each has the list of its children
+Running = threading.Thread | multiprocessing.process.BaseProcess | int
 
 
-def running() -> set[threading.Thread | multiprocessing.process.BaseProcess | str]:
-    """All threads of this process, what it forked, and its children, but for those that `multiprocessing` needs."""
+def running() -> set[Running]:
+    """All threads of this process, what it forked, and the numbers of its children, but for those that
+    `multiprocessing` needs.
+    """
     needed = {forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid}  # type: ignore[attr-defined]
-    pids = {int(pid) for task in _THREADS.glob("*/children") for pid in task.read_text().split()} - needed
-    return {*threading.enumerate(), *multiprocessing.active_children(), *map(_command, pids)}
+    pids = {int(pid) for task in _THREADS.glob("*/children") for pid in _words(task, " ")} - needed
+    return {*threading.enumerate(), *multiprocessing.active_children(), *pids}
 
 
-def _command(pid: int) -> str:
+def told(one: Running) -> str:
+    """For a person."""
+    return f"{one} {' '.join(_words(Path(f'/proc/{one}/cmdline'), chr(0)))[:200]}" if isinstance(one, int) else str(one)
+
+
+def _words(file: Path, between: str) -> list[str]:
+    """Of a thread or process; none when it has ended meanwhile."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        return [word for word in file.read_text().split(between) if word]
     except OSError:
-        words = []
-    return f"{pid} {' '.join(words)[:200]}"
+        return []
 
 
 def at_once(submit: Callable[[Callable[[], None]], Any], jobs: int, expected: int) -> int:
