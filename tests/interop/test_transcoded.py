@@ -194,12 +194,12 @@ def test_a_move_tells_what_could_not_be_decoded(archive, originals, port):
 
 
 class Scp:
-    """pynetdicom as a C-STORE SCP that takes CT in these syntaxes."""
+    """pynetdicom as a C-STORE SCP that takes CT, or another class, in these syntaxes."""
 
-    def __init__(self, port: int, syntaxes: list[str]) -> None:
+    def __init__(self, port: int, syntaxes: list[str], sop_class: str = CTImageStorage) -> None:
         self.received: list[pydicom.Dataset] = []
         self._ae, self._port = AE("DEST"), port
-        self._ae.add_supported_context(CTImageStorage, syntaxes)
+        self._ae.add_supported_context(sop_class, syntaxes)
 
     def __enter__(self) -> Scp:
         def stored(event) -> int:

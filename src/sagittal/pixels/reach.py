@@ -5,11 +5,15 @@ Whether a syntax takes the pixels of one object (their bits, their sign) shows i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import TypeVar
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
+from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.pixels.codecs import ROWS, decodes, encodes
 from sagittal.pixels.transcode import JPEGS, RECOMPRESSED
+
+T = TypeVar("T")
 
 # The syntaxes whose codec reads an option; to give it for another one is a mistake.
 READ_BY: Mapping[str, frozenset[str]] = {
@@ -37,15 +41,29 @@ def may_be_lossless(stored: str, to: str) -> bool:
     return stored == to or syntax(to).lossless is not False or _recompressed(stored, to)
 
 
-def without_loss(stored: str, accepted: Collection[str]) -> str | None:
-    """Of the syntaxes that a peer takes, the one to bring an object to: uncompressed by preference; None: there is no
-    way without loss.
+def without_loss(stored: str, accepted: Collection[str]) -> list[str]:
+    """Of the syntaxes that a peer takes, those that an object may be brought to without loss, the best first:
+    uncompressed by preference. One that can't carry its pixels gives way to the next.
     """
     native = (uid for uid in sorted(accepted) if syntax(uid).native)
-    for uid in (stored, EXPLICIT_LE, IMPLICIT_LE, *native, *ROWS, RECOMPRESSED):
-        if uid in accepted and reaches(stored, uid) and not loses(stored, uid):
-            return uid
-    return None
+    order = dict.fromkeys((stored, EXPLICIT_LE, IMPLICIT_LE, *native, *ROWS, RECOMPRESSED))
+    return [uid for uid in order if uid in accepted and reaches(stored, uid) and not loses(stored, uid)]
+
+
+async def first_carrying(able: Iterable[str], make: Callable[[str], Awaitable[T]]) -> tuple[str, T]:
+    """The first of some syntaxes that `make` can bring an object to, and what it made; what kept the first from it, if
+    none can. Whether a syntax takes the pixels shows when it is tried: codecs are for workers. Pixels that can't be
+    decoded are so for all.
+    """
+    problem: NotAcceptable | None = None
+    for to in able:
+        try:
+            return to, await make(to)
+        except PixelsUndecodable:
+            raise
+        except NotAcceptable as error:
+            problem = problem or error
+    raise problem or NotAcceptable("there is no transfer syntax to send it in")
 
 
 def _recompressed(stored: str, to: str) -> bool:

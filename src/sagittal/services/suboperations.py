@@ -8,7 +8,7 @@ on the way, for the others a worker decodes; what it can't do fails that sub-ope
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import FileRegion, NoContext, Request, Response, Source
 from sagittal.errors import PeerError, SagittalError
 from sagittal.net.proposing import data_set_source
-from sagittal.pixels.reach import without_loss
+from sagittal.pixels.reach import first_carrying, without_loss
 from sagittal.services.parts.slices import taking_turns
 from sagittal.services.site import Site
 
@@ -36,8 +36,8 @@ Send = Callable[[str, str, str, Source], Awaitable[int]]  # class, instance, syn
 class Rendition(Protocol):
     """What is sent of each object: all of it, or a part."""
 
-    def syntax(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
-        """The transfer syntax to send in, of those accepted for the class; None: it can't be sent in any."""
+    def syntaxes(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> Sequence[str]:
+        """The transfer syntaxes that it may be sent in, of those accepted for the class, the best first."""
 
     def uid(self, ref: InstanceRef) -> str:
         """The SOP Instance UID it has when sent."""
@@ -52,11 +52,11 @@ class Rendition(Protocol):
 class _Whole:
     """Objects as they are."""
 
-    def syntax(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
-        to = without_loss(ref.syntax_uid, frozenset(accepted))
-        if to is None or (site.maker is None and not can_reencode(syntax(ref.syntax_uid), syntax(to))):
-            return None
-        return to
+    def syntaxes(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> Sequence[str]:
+        able = without_loss(ref.syntax_uid, frozenset(accepted))
+        if site.maker is None:
+            return [to for to in able if can_reencode(syntax(ref.syntax_uid), syntax(to))]
+        return able
 
     def uid(self, ref: InstanceRef) -> str:
         return ref.sop_instance_uid
@@ -160,12 +160,12 @@ async def send_instance(
 ) -> None:
     """One sub-operation; counts it whatever happens, but lets PeerError pass: the association is gone."""
     uid = ref.sop_instance_uid
-    to = rendition.syntax(site, ref, accepted)
-    if to is None:
+    able = rendition.syntaxes(site, ref, accepted)
+    if not able:
         tally.count(uid, ALL_FAILED, f"no context accepted for {ref.syntax_uid}")
         return
     try:
-        opened = await rendition.opened(site, ref, to)
+        to, opened = await first_carrying(able, lambda to: rendition.opened(site, ref, to))
     except (SagittalError, OSError) as error:
         tally.count(uid, ALL_FAILED, error.text if isinstance(error, SagittalError) else "the object can't be read")
         return

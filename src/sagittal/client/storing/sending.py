@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from sagittal.client.outcome import Stored
 from sagittal.client.remote import Sending
@@ -23,7 +23,7 @@ from sagittal.errors import PeerError, SagittalError, words_of
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Proposal
 from sagittal.net.proposing import CONTEXTS_MAX, Batch, accepted_syntaxes, choose_syntax, data_set_source, plan, propose
-from sagittal.pixels.reach import without_loss
+from sagittal.pixels.reach import first_carrying, without_loss
 
 Associate = Callable[[Sequence[Proposal], int], Awaitable[Association]]
 """An association in these contexts, with so many operations outstanding at most."""
@@ -137,11 +137,11 @@ class _Sender:
         sop_class = self._sending.changes.sop_class(file.sop_class_uid)
         offered = accepted.get(sop_class, ())
         to = choose_syntax(file.syntax_uid, offered)
-        other = without_loss(file.syntax_uid, offered) if to is None and self._sending.transcode else None
-        if to is None and other is None:
+        others = without_loss(file.syntax_uid, offered) if to is None and self._sending.transcode else []
+        if to is None and not others:
             return Stored(file.path, uid, comment=f"the peer accepts {sop_class} not in {file.syntax_uid}")
         try:
-            async with self._opened(file, other) as (fd, found):
+            async with self._opened(file, others) as (fd, found):
                 to = to or found.syntax_uid
                 source = _source(fd, found, to, self._sending.changes)
                 response = await association.store(sop_class, uid, to, source)
@@ -152,11 +152,15 @@ class _Sender:
         return Stored(file.path, uid, f"{response.status:04X}", response.comment)
 
     @asynccontextmanager
-    async def _opened(self, file: ObjectFile, other: str | None) -> AsyncIterator[tuple[int, ObjectFile]]:
-        """The file as it is, or made in another syntax."""
-        if other is not None:
-            async with self._transcoder.transcoded(file, other) as made:
-                yield made
+    async def _opened(self, file: ObjectFile, others: Sequence[str]) -> AsyncIterator[tuple[int, ObjectFile]]:
+        """The file as it is, or made in the first of other syntaxes that carries it."""
+        if others:
+            async with AsyncExitStack() as stack:
+
+                def made_in(to: str) -> Awaitable[tuple[int, ObjectFile]]:
+                    return stack.enter_async_context(self._transcoder.transcoded(file, to))
+
+                yield (await first_carrying(others, made_in))[1]
             return
         with file.path.open("rb") as opened:
             yield opened.fileno(), file

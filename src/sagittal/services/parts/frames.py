@@ -61,11 +61,13 @@ class FramesOf:
         extraction = Extraction(ref.sop_instance_uid, new_uid(), frames, ref.frames, (asked.tag, asked.values))
         return cls(extraction, survey, bits)
 
-    def syntax(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
-        """As stored or another plain one of the same byte order, else one that a worker can bring the frames to."""
+    def syntaxes(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> Sequence[str]:
+        """As stored or another plain one of the same byte order, else those that a worker can bring the frames to."""
         offered = list(accepted)
-        if (to := self._as_stored(ref, offered)) is not None or site.maker is None:
-            return to
+        if (to := self._as_stored(ref, offered)) is not None:
+            return [to]
+        if site.maker is None:
+            return []
         able = frozenset(uid for uid in offered if syntax(uid).little_endian and not syntax(uid).deflated)
         return without_loss(ref.syntax_uid, able)
 

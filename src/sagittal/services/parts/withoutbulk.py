@@ -6,7 +6,7 @@ compressed too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.dicom.partial.bulkless import holds_fragments, without_bulk
@@ -21,11 +21,11 @@ from sagittal.services.suboperations import Rendition
 
 
 class _WithoutBulk:
-    def syntax(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> str | None:
+    def syntaxes(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> Sequence[str]:
         """As stored, else a plain one."""
         offered = set(accepted)
         order = (ref.syntax_uid, EXPLICIT_LE, IMPLICIT_LE, *sorted(uid for uid in offered if syntax(uid).native))
-        return next((uid for uid in order if uid in offered), None)
+        return [uid for uid in dict.fromkeys(order) if uid in offered]
 
     def uid(self, ref: InstanceRef) -> str:
         return ref.sop_instance_uid

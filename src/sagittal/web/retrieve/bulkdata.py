@@ -22,7 +22,7 @@ from sagittal.errors import BadRequest, NotFound
 from sagittal.web.render.kinds import kind_of
 from sagittal.web.retrieve.objects import Ranges, Stored, sliced
 from sagittal.web.retrieve.packaging import NATIVE, Packaging, acceptable, pixel_choice
-from sagittal.web.retrieve.transcoded import Transcoded, frame_choice
+from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import Choice, MediaType, Offer, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
@@ -160,8 +160,10 @@ class BulkData:
         self, request: Request, ref: InstanceRef, ranges: Sequence[MediaType], where: str
     ) -> Response:
         held, count = syntax(ref.syntax_uid), ref.frames or 1
-        choose_one = pixel_choice if held.video else frame_choice
-        choice = choose_one(ranges, ref, single=held.video or count == 1)
+        if held.video:
+            choice = pixel_choice(ranges, ref, single=True)
+        else:
+            choice = await self._transcoded.carried(ref, frame_choices(ranges, ref, single=count == 1), 1)
         tag = entity_tag("pixels", ref.digest, choice.offer, where, weak=choice.multipart)
         if (answer := unchanged(request, tag)) is not None:
             return answer

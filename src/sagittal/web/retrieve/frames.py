@@ -7,7 +7,7 @@ of each, RGB where the code stream transforms colours. Videos have no frames her
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import Response
@@ -17,7 +17,7 @@ from sagittal.errors import NotAcceptable, NotFound
 from sagittal.web.retrieve.athand import AtHand
 from sagittal.web.retrieve.objects import Stored
 from sagittal.web.retrieve.packaging import Packaging, acceptable
-from sagittal.web.retrieve.transcoded import Transcoded, frame_choice
+from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
@@ -58,7 +58,7 @@ class Frames:
 
     async def frames(self, request: Request) -> Response:
         numbers = uri.frame_list(request.path_params["frames"], self._limits.frames_per_request_max)
-        ref, choice, held_at = await self._found(request, single=len(numbers) == 1)
+        ref, choice, held_at = await self._found(request, numbers)
         if max(numbers) > (ref.frames or 1):
             raise NotFound(f"the instance has {ref.frames or 1} frames")
         tag = entity_tag("frames", ref.digest, choice.offer.media_type, numbers, held_at, weak=choice.multipart)
@@ -80,12 +80,13 @@ class Frames:
         parts = self._stored.frames(ref, places, first[0][0] // 8)
         return self._packaging.parts(choice, parts, where, sizes, headers(tag))
 
-    async def _found(self, request: Request, single: bool) -> Found:
+    async def _found(self, request: Request, numbers: Sequence[int]) -> Found:
         """The same for the same head until something is committed: frames are asked for one after another."""
         scope, commits = request.scope, self._archive.commits
         if commits != self._commits:
             self._commits = commits
             self._heads.clear()
+        single = len(numbers) == 1
         study, series, instance = (scope["path_params"][name] for name in ("study", "series", "instance"))
         head = (single, study, series, instance, scope["principal"], scope.get("store"), scope["scheme"],
                 scope["server"], scope["client"], scope["query_string"], *scope["headers"])  # fmt: skip
@@ -93,20 +94,21 @@ class Frames:
         if found is not None:
             self._archive.permit(scope["principal"], "get", study_uid=found.ref.study_uid or "", number=1)
             return found
-        found = await self._looked_up(request, single)
+        found = await self._looked_up(request, single, numbers[0])
         if commits == self._archive.commits:
             if len(self._heads) >= _HEADS:
                 del self._heads[next(iter(self._heads))]
             self._heads[head] = found
         return found
 
-    async def _looked_up(self, request: Request, single: bool) -> Found:
+    async def _looked_up(self, request: Request, single: bool, number: int) -> Found:
         study, series, instance = uri.uids(request.path_params)
         [ref] = await self._archive.instances(
             request.scope["principal"], study_uid=study, series_uid=series, sop_instance_uids=[instance or ""]
         )
         if syntax(ref.syntax_uid).video:
             raise NotAcceptable("a video is not held frame by frame; it is answered whole by …/bulkdata/7FE00010")
-        choice = frame_choice(acceptable(request, self._limits.accept_ranges_max), ref, single)
+        able = frame_choices(acceptable(request, self._limits.accept_ranges_max), ref, single)
+        choice = await self._transcoded.carried(ref, able, number)
         addresses = uri.addresses(request, self._house.settings)
         return Found(ref, choice, addresses.instance(study, series or "", ref.sop_instance_uid))

@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
-from sagittal.errors import NotAcceptable, SagittalError
+from sagittal.errors import NotAcceptable, PixelsUndecodable, SagittalError
 from sagittal.pixels.codecs import ROWS, encodes
 from sagittal.pixels.reach import reaches
 from sagittal.pixels.transcode import RECOMPRESSED
@@ -31,7 +31,7 @@ from sagittal.web.wire.accept import (
     Choice,
     MediaType,
     Offer,
-    choose,
+    choices,
 )
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.stream import drawn
@@ -52,7 +52,20 @@ class _Closed(Protocol):
     def close(self) -> None: ...
 
 
+A = TypeVar("A")
+B = TypeVar("B")
 C = TypeVar("C", bound=_Closed)
+
+
+class _Sent(NamedTuple):
+    """An instance as it is sent: in which syntax, and what was made of it; None: its stored file tells it."""
+
+    syntax_uid: str
+    made: Made | None
+
+    def close(self) -> None:
+        if self.made is not None:
+            self.made.close()
 
 
 def targets(stored: str) -> list[str]:
@@ -95,13 +108,23 @@ def names(offers: Iterable[Offer]) -> str:
     return ", ".join(dict.fromkeys(offer.media_type for offer in offers))
 
 
-def frame_choice(ranges: Sequence[MediaType], ref: InstanceRef, single: bool) -> Choice:
-    """The media type and syntax of the frames of an instance; NotAcceptable says what there is."""
+def until_sure(found: Iterable[Choice]) -> list[Choice]:
+    """Choices as far as the first that needs no codec, so that none after it will be wanted."""
+    made = []
+    for choice in found:
+        made.append(choice)
+        if choice.offer.stored:
+            break
+    return made
+
+
+def frame_choices(ranges: Sequence[MediaType], ref: InstanceRef, single: bool) -> list[Choice]:
+    """The media type and syntax of the frames of an instance, the best first: which of them carries the pixels, shows
+    when it is tried. NotAcceptable says what there is.
+    """
     offers = frame_offers(ref.syntax_uid)
-    try:
-        return choose(ranges, offers, single=single)
-    except NotAcceptable:
-        pass
+    if found := until_sure(choices(ranges, offers, single=single)):
+        return found
     if not single and not any(wanted.multipart for wanted in ranges):
         raise NotAcceptable(f'several frames are answered as multipart/related; type="{offers[0].type}"')
     held = syntax(ref.syntax_uid).name
@@ -119,38 +142,58 @@ class Transcoded:
         """Whether an offer needs a codec."""
         return not can_reencode(syntax(ref.syntax_uid), syntax(offer.syntax))
 
-    async def file(self, ref: InstanceRef, to: str) -> AsyncGenerator[bytes]:
-        """The Part 10 file of an instance in the syntax `to`."""
-        with await self._maker.instance(ref, to) as made:
-            async for piece in self._drawn(self._pieces(ref, made)):
+    async def carried(self, ref: InstanceRef, found: Sequence[Choice], number: int) -> Choice:
+        """The first of some choices that frames of an instance can be had in, tried with one of them. NotAcceptable."""
+        if len(found) == 1 or found[0].offer.stored:
+            return found[0]
+
+        async def tried(choice: Choice) -> Choice:
+            if not choice.offer.stored:
+                (await self._maker.frames(ref, [number], choice.offer.syntax)).close()
+            return choice
+
+        return await _first(found, tried, lambda choice: not choice.offer.stored)
+
+    async def file(self, ref: InstanceRef, offers: Sequence[Offer]) -> AsyncGenerator[bytes]:
+        """The Part 10 file of an instance, as the first of some offers that it can be had as."""
+        sent = await self._sent(ref, offers)
+        try:
+            async for piece in self._drawn(self._pieces(ref, sent)):
                 yield piece
+        finally:
+            sent.close()
 
     async def files(
-        self, framing: Framing, refs: Sequence[InstanceRef], offers: Sequence[Offer], heads: Sequence[bytes]
+        self, framing: Framing, refs: Sequence[InstanceRef], offers: Sequence[Sequence[Offer]]
     ) -> AsyncGenerator[bytes]:
-        """Instances as parts; those that can't be made are left out."""
-        jobs = [
-            partial(self._maker.instance, ref, offer.syntax) if self.needed(ref, offer) else None
-            for ref, offer in zip(refs, offers, strict=True)
-        ]
+        """Instances as parts, each as the first of its offers that it can be had as; without one it is left out."""
+        jobs = [partial(self._sent, ref, able) for ref, able in zip(refs, offers, strict=True)]
         problem: SagittalError | None = None
         empty = True
         async with aclosing(_in_order(jobs)) as answers:
-            following = iter(zip(refs, offers, heads, strict=True))
-            async for made in answers:
-                ref, offer, head = next(following)
-                if isinstance(made, SagittalError):
-                    problem = problem or made
-                    log.warning("%s is left out of an answer: %s", ref.sop_instance_uid, made.text)
+            following = iter(refs)
+            async for sent in answers:
+                ref = next(following)
+                if isinstance(sent, SagittalError):
+                    problem = problem or sent
+                    log.warning("%s is left out of an answer: %s", ref.sop_instance_uid, sent.text)
                     continue
-                pieces = self._stored.file(ref, offer.syntax) if made is None else self._pieces(ref, made)
                 empty = False
-                yield head
-                async for piece in self._drawn(pieces):
+                yield framing.head(f"{DICOM};transfer-syntax={sent.syntax_uid}")
+                async for piece in self._drawn(self._pieces(ref, sent)):
                     yield piece
         if empty and problem is not None:
             raise problem
         yield framing.close
+
+    async def _sent(self, ref: InstanceRef, offers: Sequence[Offer]) -> _Sent:
+        """An instance as the first of some offers that it can be had as."""
+
+        async def tried(offer: Offer) -> _Sent:
+            needed = self.needed(ref, offer)
+            return _Sent(offer.syntax, await self._maker.instance(ref, offer.syntax) if needed else None)
+
+        return await _first(offers, tried, partial(self.needed, ref))
 
     async def frames(
         self, ref: InstanceRef, numbers: Sequence[int], choice: Choice, framing: Framing, where: Sequence[str]
@@ -163,7 +206,6 @@ class Transcoded:
             async for made in answers:
                 if isinstance(made, SagittalError):
                     raise made
-                assert made is not None
                 for frame in made.frames(self._chunk_bytes):
                     if choice.multipart:
                         yield next(heads)
@@ -172,7 +214,11 @@ class Transcoded:
         if choice.multipart:
             yield framing.close
 
-    def _pieces(self, ref: InstanceRef, made: Made) -> Iterator[bytes]:
+    def _pieces(self, ref: InstanceRef, sent: _Sent) -> Iterator[bytes]:
+        made = sent.made
+        if made is None:
+            yield from self._stored.file(ref, sent.syntax_uid)
+            return
         yield meta_group(ref.sop_class_uid, made.sop_instance_uid, made.syntax_uid)
         yield from made.data_set(self._chunk_bytes)
 
@@ -180,22 +226,30 @@ class Transcoded:
         return drawn(self._readers, pieces, self._chunk_bytes)
 
 
-async def _in_order(
-    jobs: Sequence[Callable[[], Awaitable[C]] | None],
-) -> AsyncGenerator[C | SagittalError | None]:
-    """What each job gives or raises, in their order, some made ahead; None stays None. Closes each after its turn."""
-    under_way: deque[asyncio.Future[C] | None] = deque()
+async def _first(able: Sequence[A], make: Callable[[A], Awaitable[B]], decoding: Callable[[A], bool]) -> B:
+    """What is made of the first that works; what kept the first from it, if none does. After pixels that can't be
+    decoded only those are tried that need no `decoding`.
+    """
+    problem: NotAcceptable | None = None
+    for one in able:
+        if isinstance(problem, PixelsUndecodable) and decoding(one):
+            continue
+        try:
+            return await make(one)
+        except NotAcceptable as error:
+            problem = problem or error
+    raise problem or NotAcceptable
+
+
+async def _in_order(jobs: Sequence[Callable[[], Awaitable[C]]]) -> AsyncGenerator[C | SagittalError]:
+    """What each job gives or raises, in their order, some made ahead. Closes each after its turn."""
+    under_way: deque[asyncio.Future[C]] = deque()
     try:
         for at in range(len(jobs)):
             for job in jobs[at + len(under_way) : at + 1 + _AHEAD]:
-                under_way.append(None if job is None else asyncio.ensure_future(job()))
-            first = under_way[0]
-            if first is None:
-                under_way.popleft()
-                yield None
-                continue
+                under_way.append(asyncio.ensure_future(job()))
             try:
-                made = await asyncio.shield(first)
+                made = await asyncio.shield(under_way[0])
             except SagittalError as error:
                 under_way.popleft()
                 yield error
@@ -205,7 +259,6 @@ async def _in_order(
             made.close()
     finally:
         for left in under_way:
-            if left is not None:
-                left.cancel()
-                with suppress(SagittalError, asyncio.CancelledError):
-                    (await left).close()
+            left.cancel()
+            with suppress(SagittalError, asyncio.CancelledError):
+                (await left).close()

@@ -20,10 +20,10 @@ from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable
 from sagittal.web.retrieve.objects import Stored
 from sagittal.web.retrieve.packaging import Packaging, acceptable
-from sagittal.web.retrieve.transcoded import Transcoded, object_offers, targets
+from sagittal.web.retrieve.transcoded import Transcoded, object_offers, targets, until_sure
 from sagittal.web.retrieve.zipped import ZIP, zip_length, zip_pieces
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import ANY_SYNTAX, DICOM, Choice, MediaType, Offer, accepts, choose
+from sagittal.web.wire.accept import ANY_SYNTAX, DICOM, Choice, MediaType, Offer, accepts, choices
 from sagittal.web.wire.conditions import Header, entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.stream import Pushed
@@ -58,25 +58,26 @@ class Wado:
 
     def answer(self, request: Request, refs: Sequence[InstanceRef], name: str) -> Response:
         """The objects as the client takes them; `name` is that of a zip file. NotAcceptable."""
-        choices = _choices(acceptable(request, self._limits.accept_ranges_max), refs)
+        found = _choices(acceptable(request, self._limits.accept_ranges_max), refs)
         made_of = [f"{ref.digest} {ref.revision}" for ref in refs]
-        if choices is None:
+        if found is None:
             tag = entity_tag(ZIP, *made_of)
             return unchanged(request, tag) or self._zip(refs, name, headers(tag))
-        multipart = choices[0].multipart
-        tag = entity_tag(*made_of, *(choice.offer.syntax for choice in choices), weak=multipart)
+        multipart, offers = found[0][0].multipart, [[choice.offer for choice in able] for able in found]
+        tag = entity_tag(*made_of, *(offer.syntax for able in offers for offer in able), weak=multipart)
         if (answer := unchanged(request, tag)) is not None:
             return answer
         if multipart:
-            return self._multipart(refs, [choice.offer for choice in choices], headers(tag))
-        return self.alone(request, refs[0], choices[0].offer, tag)
+            return self._multipart(refs, offers, headers(tag))
+        return self.alone(request, refs[0], offers[0], tag)
 
-    def alone(self, request: Request, ref: InstanceRef, offer: Offer, tag: str) -> Response:
-        """One instance, in the stored syntax by ranges too."""
+    def alone(self, request: Request, ref: InstanceRef, offers: Sequence[Offer], tag: str) -> Response:
+        """One instance as the first of `offers` that it can be had as; in the stored syntax by ranges too."""
+        offer = offers[0]
         name = f'attachment; filename="{ref.sop_instance_uid}.dcm"'.encode("ascii", "replace")
         more = [*headers(tag), (b"content-disposition", name)]
         if self._transcoded.needed(ref, offer):
-            return Pushed(self._transcoded.file(ref, offer.syntax), DICOM, more)
+            return Pushed(self._transcoded.file(ref, offers), DICOM, more)
         if not offer.stored:
             return self._packaging.streamed(self._stored.file(ref, offer.syntax), DICOM, None, more)
 
@@ -85,11 +86,11 @@ class Wado:
 
         return self._packaging.alone(request, DICOM, ref.sent_size, cut, tag, more)
 
-    def _multipart(self, refs: Sequence[InstanceRef], offers: Sequence[Offer], more: list[Header]) -> Response:
-        framing = Framing(DICOM)
-        heads = [framing.head(f"{DICOM};transfer-syntax={offer.syntax}") for offer in offers]
+    def _multipart(self, refs: Sequence[InstanceRef], able: Sequence[Sequence[Offer]], more: list[Header]) -> Response:
+        framing, offers = Framing(DICOM), [each[0] for each in able]
         if any(self._transcoded.needed(ref, offer) for ref, offer in zip(refs, offers, strict=True)):
-            return Pushed(self._transcoded.files(framing, refs, offers, heads), framing.content_type, more)
+            return Pushed(self._transcoded.files(framing, refs, able), framing.content_type, more)
+        heads = [framing.head(f"{DICOM};transfer-syntax={offer.syntax}") for offer in offers]
         length: int | None = None
         if all(offer.stored for offer in offers):
             length = sum(map(len, heads)) + sum(ref.sent_size for ref in refs) + len(framing.close)
@@ -107,8 +108,8 @@ class Wado:
         return self._packaging.streamed(zip_pieces(self._stored, refs), ZIP, zip_length(refs), more)
 
 
-def _choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> list[Choice] | None:
-    """One choice for each instance, all of one packaging; None for a zip file. NotAcceptable names the first that has
+def _choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> list[list[Choice]] | None:
+    """The choices for each instance, all of one packaging; None for a zip file. NotAcceptable names the first that has
     none.
     """
     at = next((at for at, wanted in enumerate(ranges) if wanted.type == ZIP), None)
@@ -126,21 +127,21 @@ def _choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> list[C
     raise NotAcceptable(f"zip files hold objects as they are stored: {ZIP}; transfer-syntax=*")
 
 
-def _parts_choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> list[Choice]:
+def _parts_choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> list[list[Choice]]:
     single = len(refs) == 1
-    made: dict[str, Choice] = {}
+    made: dict[str, list[Choice]] = {}
     for ref in refs:
         if ref.syntax_uid not in made:
-            made[ref.syntax_uid] = object_choice(ranges, ref.syntax_uid, single)
+            made[ref.syntax_uid] = object_choices(ranges, ref.syntax_uid, single)
     return [made[ref.syntax_uid] for ref in refs]
 
 
-def object_choice(ranges: Sequence[MediaType], syntax_uid: str, single: bool) -> Choice:
-    """The packaging and syntax of an instance that is held in `syntax_uid`; NotAcceptable."""
-    try:
-        return choose(ranges, object_offers(syntax_uid), single=single)
-    except NotAcceptable:
-        pass
+def object_choices(ranges: Sequence[MediaType], syntax_uid: str, single: bool) -> list[Choice]:
+    """The packaging of an instance that is held in `syntax_uid`, and the syntaxes that are wanted, the best first:
+    which of them carries it, shows when it is tried. NotAcceptable.
+    """
+    if found := until_sure(choices(ranges, object_offers(syntax_uid), single=single)):
+        return [choice for choice in found if choice.multipart == found[0].multipart]
     if not any(accepts([MediaType(wanted.root)], DICOM) for wanted in ranges):
         text = f'objects are answered as multipart/related; type="{DICOM}", or as {ZIP}'
     elif not single and not any(wanted.multipart for wanted in ranges):

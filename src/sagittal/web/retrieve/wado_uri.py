@@ -14,7 +14,7 @@ from starlette.responses import Response
 from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.web.render.kinds import kind_of
 from sagittal.web.render.uri import PARAMETERS, RenderedUri
-from sagittal.web.retrieve.wado import Wado, object_choice
+from sagittal.web.retrieve.wado import Wado, object_choices
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM, MediaType, accepted, accepts
 from sagittal.web.wire.conditions import entity_tag, unchanged
@@ -56,9 +56,9 @@ class WadoUri:
             return await self._rendered.answer(request, ref, given, ranges)
         if PARAMETERS & given.keys():
             raise BadRequest(f"{min(PARAMETERS & given.keys())} is for rendered images, not for {DICOM}")
-        offer = object_choice(wanted, ref.syntax_uid, single=True).offer
-        tag = entity_tag(ref.digest, ref.revision, offer.syntax)
-        return unchanged(request, tag) or self._wado.alone(request, ref, offer, tag)
+        offers = [choice.offer for choice in object_choices(wanted, ref.syntax_uid, single=True)]
+        tag = entity_tag(ref.digest, ref.revision, *(offer.syntax for offer in offers))
+        return unchanged(request, tag) or self._wado.alone(request, ref, offers, tag)
 
 
 def _of_objects(ranges: Sequence[MediaType], pictures: Sequence[str], syntax_uid: str) -> list[MediaType]:

@@ -14,7 +14,7 @@ What is taken more kindly than PS3.18 says, because clients need it:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -240,11 +240,20 @@ def _takes(wanted: MediaType, offer: Offer) -> bool:
 def choose(
     ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool, multipart_default: bool = True
 ) -> Choice:
-    """The first offer that the best range takes.
+    """The first of `choices`. Raises `NotAcceptable`; the caller adds what can be had."""
+    first = next(choices(ranges, offers, single=single, multipart_default=multipart_default), None)
+    if first is None:
+        raise NotAcceptable
+    return first
+
+
+def choices(
+    ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool, multipart_default: bool = True
+) -> Iterator[Choice]:
+    """The offers that the best range takes, then those of the next.
 
     `single`: whether a single-part answer is possible. `*/*` (and a range such as `image/*`) gives multipart, the
-    default of PS3.18 10.4.4, where `multipart_default` says so. Raises `NotAcceptable`; the caller adds what can be
-    had.
+    default of PS3.18 10.4.4, where `multipart_default` says so.
     """
     offers = list(offers)
     for wanted in ranges:
@@ -252,7 +261,6 @@ def choose(
             if not _takes(wanted, offer):
                 continue
             if wanted.multipart or (wanted.type == "*/*" and (multipart_default or not single)):
-                return Choice(offer, True)
-            if single:
-                return Choice(offer, False)
-    raise NotAcceptable
+                yield Choice(offer, True)
+            elif single:
+                yield Choice(offer, False)
