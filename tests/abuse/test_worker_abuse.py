@@ -8,6 +8,8 @@ import os
 import random
 import signal
 import struct
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -85,6 +87,7 @@ def until(what: Callable[[], bool], seconds: float = 30.0) -> None:
         (b"CRASH", 500, "crashed", 'sagittal_workers_lost_total{reason="crash"}'),
         (b"HANG!", 413, "more than 2 seconds", 'sagittal_workers_lost_total{reason="time"}'),
         (b"GREED", 413, "more memory", ""),
+        (b"NOISE", 500, "crashed", 'sagittal_workers_lost_total{reason="crash"}'),
     ],
 )
 def test_a_bad_decoder_costs_one_request(served: Served, how: bytes, status: int, said: str, counted: str) -> None:
@@ -106,6 +109,27 @@ def test_a_bad_decoder_costs_one_request(served: Served, how: bytes, status: int
         assert metric(served, counted) == before + 2
         lines = [line for line in served.log.read_text()[logged:].splitlines() if "a worker was lost" in line]
         assert len(lines) == 2 and all("sagittal.convert.rendered:still" in line for line in lines)
+
+
+def test_what_a_decoder_prints_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(SABOTAGE))
+    source = tmp_path / "talkative.dcm"
+    source.write_bytes(part10(image(pixels=b"PRINT".ljust(512, b"\0"))))
+    command = [
+        sys.executable,
+        "-m",
+        "sagittal",
+        "transcode",
+        source,
+        "-o",
+        tmp_path / "made.dcm",
+        "--to",
+        "rle",
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "something is wrong" in done.stderr
+    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == [str(source)]
 
 
 def test_a_thumbnail_of_what_crashes_is_an_error_too(served: Served) -> None:

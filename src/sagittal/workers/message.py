@@ -1,9 +1,10 @@
 """Messages between the pool, its fork server and its workers: two lengths, JSON, a few bytes, and file descriptors
 alongside.
 
-All of it travels on Unix stream sockets between our own processes, so nothing here guards against a peer; bulk data
-never does: that is in the files whose descriptors go along. Up to `INLINE_BYTES_MAX` a file would cost more than the
-copies. Deliberately not here: who asks whom.
+All of it travels on Unix stream sockets between our own processes; only what a decoder that has lost its way may write
+there is guarded against. Bulk data never does: that is in the files whose descriptors go along. Up to
+`INLINE_BYTES_MAX` a file would cost more than the copies. Deliberately not here: who asks
+whom.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ _LENGTHS = Struct("<II")  # of the JSON, of the bytes behind it
 INLINE_BYTES_MAX = 1 << 17  # goes into the buffer of a socket whole
 FDS_MAX = 64  # descriptors with one message; Linux takes 253
 _READ_BYTES = 1 << 16
+_TOLD_BYTES_MAX = 1 << 28  # of JSON; four letters read as a length are more
+
+
+class Garbled(ValueError):
+    """What came is no message."""
 
 
 class Message(NamedTuple):
@@ -62,14 +68,19 @@ class Incoming:
         self._bytes += data
 
     def take(self) -> Message | None:
-        """The message if it is complete, and its descriptors: one is under way at a time."""
+        """The message if it is complete, and its descriptors: one is under way at a time. Garbled."""
         if len(self._bytes) < _LENGTHS.size:
             return None
         told, data = _LENGTHS.unpack_from(self._bytes)
+        if told > _TOLD_BYTES_MAX or data > _TOLD_BYTES_MAX:
+            raise Garbled
         middle, end = _LENGTHS.size + told, _LENGTHS.size + told + data
         if len(self._bytes) < end:
             return None
-        taken = Message(json.loads(self._bytes[_LENGTHS.size : middle]), bytes(self._bytes[middle:end]), self.fds)
+        try:
+            taken = Message(json.loads(self._bytes[_LENGTHS.size : middle]), bytes(self._bytes[middle:end]), self.fds)
+        except ValueError:
+            raise Garbled from None
         del self._bytes[:end]
         self.fds = []
         return taken

@@ -24,11 +24,12 @@ from typing import Any
 from sagittal import errors
 from sagittal.errors import LimitExceeded, SagittalError, WorkerLost
 from sagittal.limits import WorkerLimits
-from sagittal.workers.message import Incoming, Message, encode
+from sagittal.workers.message import Garbled, Incoming, Message, encode
 from sagittal.workers.turns import Turns
 from sagittal.workers.worker import Input
 
 log = logging.getLogger("sagittal.workers")
+_STDERR = 2  # the descriptor: libraries print what they think of an image, and stdout is for results
 
 
 class _NotBegun(WorkerLost):
@@ -63,7 +64,10 @@ class _Worker:
             alive = False
             if isinstance(error, ConnectionResetError):  # in place of the end: not all that we sent was read (unix(7))
                 lost = _NotBegun
-        taken = self.incoming.take() if alive else None
+        try:
+            taken = self.incoming.take() if alive else None
+        except Garbled:
+            taken, alive = None, False
         waiting = self.answer if self.answer is not None and not self.answer.done() else None
         if taken is not None and waiting is not None:
             waiting.set_result(taken)
@@ -231,7 +235,10 @@ class Pool:
         with theirs:
             command = [sys.executable, "-m", "sagittal.workers.forkserver", str(theirs.fileno()), *self._modules]
             self._server = await asyncio.create_subprocess_exec(
-                *command, pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL
+                *command,
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=_STDERR,
             )
         ours.setblocking(False)
         self._control = ours
