@@ -9,6 +9,7 @@ here: time limits (the pool kills a worker that takes too long).
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import resource
@@ -24,6 +25,7 @@ from sagittal.errors import Malformed, SagittalError
 from sagittal.workers.message import INLINE_BYTES_MAX, Incoming, Message, memory_file, receive, send
 
 log = logging.getLogger("sagittal.workers")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk's, not a decoder's
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 Answer = dict[str, Any] | bytes | bytearray | memoryview | tuple[dict[str, Any], bytes | bytearray | memoryview]
 
@@ -128,6 +130,8 @@ def _performed(call: str, inputs: Sequence[Input], arguments: dict[str, Any]) ->
     except MemoryError:
         return {"error": "LimitExceeded", "text": "this takes more memory than a worker has"}, nothing
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return {"error": "StorageUnavailable", "text": f"cannot write: {error.strerror}"}, nothing
         log.exception("%s failed", call)
         return {"error": "SagittalError", "text": f"a worker failed at this: {type(error).__name__}"}, nothing
 

@@ -35,6 +35,11 @@ def refused(inputs: Sequence[Input]) -> bytes:
     raise NotAcceptable("no such representation")
 
 
+def into_a_full_disk(inputs: Sequence[Input]) -> bytes:
+    Path("/dev/full").write_bytes(b"frame")
+    return b""
+
+
 def malformed(inputs: Sequence[Input]) -> bytes:
     raise Malformed("not-dicom", "no DICOM", 5)
 

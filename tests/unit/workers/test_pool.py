@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from sagittal.errors import Busy, LimitExceeded, Malformed, NotAcceptable, SagittalError, WorkerLost
+from sagittal.errors import Busy, LimitExceeded, Malformed, NotAcceptable, SagittalError, StorageUnavailable, WorkerLost
 from sagittal.limits import MiB, WorkerLimits
 from sagittal.workers.pool import Pool
 from sagittal.workers.worker import Input
@@ -76,6 +76,8 @@ def test_errors_of_the_tree_come_through_and_others_stay_inside() -> None:
         with pytest.raises(SagittalError, match="KeyError") as failed:
             await pool.run("calls:failing")
         assert "secret" not in failed.value.text
+        with pytest.raises(StorageUnavailable, match="No space left"):
+            await pool.run("calls:into_a_full_disk")
         return pool.lost
 
     assert pooled(use) == 0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
-from sagittal.errors import NotAcceptable, PixelsUndecodable, SagittalError
+from sagittal.errors import Busy, NotAcceptable, PixelsUndecodable, SagittalError, StorageUnavailable
 from sagittal.pixels.codecs import ROWS, encodes
 from sagittal.pixels.reach import reaches
 from sagittal.pixels.transcode import RECOMPRESSED
@@ -174,6 +174,8 @@ class Transcoded:
             following = iter(refs)
             async for sent in answers:
                 ref = next(following)
+                if isinstance(sent, (Busy, StorageUnavailable)):  # of the server, and later it may be otherwise
+                    raise sent
                 if isinstance(sent, SagittalError):
                     problem = problem or sent
                     log.warning("%s is left out of an answer: %s", ref.sop_instance_uid, sent.text)
