@@ -216,9 +216,10 @@ class Archive:
         """Remove what was deleted longer ago than the grace period."""
         grace = self.limits.archive.delete_grace_seconds, self.limits.archive.originals_grace_seconds
         with self.audited(principal, "purge"):
-            purged = await deletion.collect(self.act, self.volumes, principal, grace, now)
-        self._statistics.recount()
-        return purged
+            try:
+                return await deletion.collect(self.act, self.volumes, principal, grace, now)
+            finally:  # some may have gone before it failed
+                self._statistics.recount()
 
     async def _collect(self) -> bool:
         await asyncio.sleep(self.limits.archive.collect_every_seconds)

@@ -53,7 +53,7 @@ class Guard:
             if scope["method"] not in _SAFE_METHODS:
                 self._origin(scope, headers, host)
             if path != "/" and not path.startswith(_OPEN):
-                self._enter(scope, self._principal(headers))
+                self._enter(scope, principal_of(self._settings, headers))
         await self._app(scope, receive, send)
 
     def _enter(self, scope: Scope, principal: Principal) -> None:
@@ -94,18 +94,20 @@ class Guard:
             return
         raise NotAuthorized(f"a page of {origin[:80]!r} may not change anything here")
 
-    def _principal(self, headers: dict[bytes, bytes]) -> Principal:
-        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() == b"bearer" and token.strip():
-            principal = self._settings.tokens().get(hashlib.sha256(token.strip()).hexdigest())
-            if principal is None:
-                raise NotAuthenticated("the bearer token is not known")
-            return principal
-        if self._settings.wants_token:
-            raise NotAuthenticated("a bearer token is needed: Authorization: Bearer …")
-        from sagittal.archive.access import LOCAL
 
-        return LOCAL
+def principal_of(settings: Settings, headers: Mapping[bytes, bytes]) -> Principal:
+    """Who asks with these headers, as the tokens are now. NotAuthenticated."""
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer" and token.strip():
+        principal = settings.tokens().get(hashlib.sha256(token.strip()).hexdigest())
+        if principal is None:
+            raise NotAuthenticated("the bearer token is not known")
+        return principal
+    if settings.wants_token:
+        raise NotAuthenticated("a bearer token is needed: Authorization: Bearer …")
+    from sagittal.archive.access import LOCAL
+
+    return LOCAL
 
 
 def host_name(host: str) -> str:

@@ -35,7 +35,10 @@ def serve(control: socket.socket, modules: Sequence[str]) -> None:
             worker.work(socket.socket(fileno=fd), worker.Bounds(**received.told))
             os._exit(0)
         os.close(fd)
-        send(control, {"pid": pid})
+        try:
+            send(control, {"pid": pid})
+        except BrokenPipeError:  # who asked has ended meanwhile, and the worker ends with its own socket
+            return
 
 
 if __name__ == "__main__":

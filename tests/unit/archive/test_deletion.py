@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sagittal.archive.changes import decode_cursor
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.removal import Target
 from sagittal.archive.opening import INDEX
+from sagittal.archive.upkeep import statistics, tasks
 from sagittal.errors import BadRequest, NotAuthorized, NotFound, StorageUnavailable
 from sagittal.limits import ArchiveLimits, Limits
 
@@ -148,6 +150,68 @@ def test_a_resend_after_a_delete_is_stored_anew_and_survives_the_collector(tmp_p
 
     asyncio.run(run())
     assert files(tmp_path) == {OBJECTS[0].digest, OBJECTS[3].digest}
+
+
+def test_numbers_of_what_is_gone_are_not_given_out_again(tmp_path: Path) -> None:
+    """Who was about to read what is gone must not get what came after it, nor may a tag come to mean something else."""
+    first, other = OBJECTS[0], OBJECTS[3]
+
+    async def life(archive: Archive) -> list[tuple[str, int | None]]:
+        """What the revision of the study was, time after time, with what was in force then."""
+        await store(archive, first)
+        seen = [ref.revision for ref in await archive.instances(LOCAL, study_uid=A)]
+        await archive.correct(LOCAL, (A, ""), {"StudyDescription": f"{len(seen)}"}, "why", "CORRECT")
+        seen += [ref.revision for ref in await archive.instances(LOCAL, study_uid=A)]
+        seen += [await archive.revision(LOCAL, A, first.series_uid)]
+        return [("study", seen[0]), ("study", seen[1]), ("series", seen[2])]
+
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            before = await life(archive)
+            refs = await archive.instances(LOCAL, study_uid=A)
+            metadata = archive.metadata(LOCAL, refs)
+            await archive.delete(LOCAL, Target(A))
+            await archive.collect(now=later())
+            await store(archive, other)
+            with pytest.raises(NotFound):
+                await anext(metadata)
+            assert not set(before) & set(await life(archive))
+            await archive.delete(LOCAL, Target(A))
+            await archive.delete(LOCAL, Target(B))
+            await archive.collect(now=later())
+        assert [*tasks.reindex(tmp_path)] == []
+        async with opened(tmp_path) as archive:
+            await store(archive, other)
+            [version] = await archive.versions(LOCAL, other.sop_instance_uid)
+            assert version.id == refs[0].id + 3
+
+    asyncio.run(run())
+
+
+def test_bytes_are_right_when_a_purge_comes_while_they_are_summed(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, *OBJECTS)
+            await archive.delete(LOCAL, Target(A))
+            waits, goes_on = threading.Event(), threading.Event()
+
+            def slow(*arguments: object) -> object:
+                found = summed(*arguments)
+                waits.set()
+                goes_on.wait()
+                return found
+
+            summed = statistics._counts
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(statistics, "_counts", slow)
+                counting = asyncio.ensure_future(archive.statistics(LOCAL))
+                await asyncio.to_thread(waits.wait)
+                await archive.collect(now=later())
+                goes_on.set()
+                await counting
+            assert (await archive.statistics(LOCAL)).bytes == len(OBJECTS[3].part10)
+
+    asyncio.run(run())
 
 
 def test_undelete_beside_what_came_meanwhile(tmp_path: Path) -> None:

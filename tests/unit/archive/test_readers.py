@@ -85,3 +85,26 @@ def test_an_index_that_cannot_be_read_is_told_as_one_of_our_errors(tmp_path: Pat
         connection.execute("SELECT * FROM study")
 
     asyncio.run(run())
+
+
+def test_what_one_reads_is_of_one_moment(tmp_path: Path) -> None:
+    """A reference and the corrections that go with it, for instance, are read by two statements."""
+    writer = sqlite3.connect(tmp_path / "index.db", isolation_level=None, check_same_thread=False)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("CREATE TABLE t (value)")
+
+    def read(connection: sqlite3.Connection) -> list[int]:
+        got = [connection.execute("SELECT count(*) FROM t").fetchone()[0]]
+        writer.execute("INSERT INTO t VALUES (1)")
+        return [*got, connection.execute("SELECT count(*) FROM t").fetchone()[0]]
+
+    async def asked() -> list[list[int]]:
+        readers = Readers(tmp_path / "index.db", 1)
+        got = [await readers.run(read), await readers.run(read)]
+        readers.close()
+        return got
+
+    try:
+        assert asyncio.run(asked()) == [[0, 0], [1, 1]]
+    finally:
+        writer.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +19,10 @@ from archived import answers
 from builders import build
 
 import sagittal.web.ui.page as page
+from sagittal.archive.access import Principal
 from sagittal.archive.changes import Change
 from sagittal.limits import Limits, WebLimits
+from sagittal.web.app import WebApp
 from sagittal.web.house import Settings
 
 UI = Path(page.__file__).parent
@@ -140,8 +144,11 @@ class TestChanges:
     def test_limits_that_are_none(self, web: Any, limit: str) -> None:
         assert web.get(f"/api/changes?limit={limit}").status_code == 400
 
-    def test_events(self, web: Any) -> None:
-        web.archive.feed = [[STORED], [STORED, STORED]]
+    @staticmethod
+    def streamed(
+        web: Any, sending: Callable[[WebApp, list[bytes]], None], *headers: tuple[bytes, bytes]
+    ) -> list[bytes]:
+        """What an event stream sends until it ends; `sending` is called with each piece."""
         sent: list[bytes] = []
 
         async def inside() -> None:
@@ -153,15 +160,14 @@ class TestChanges:
                 "path": "/api/changes",
                 "root_path": "",
                 "query_string": b"since=now",
-                "headers": [(b"host", b"localhost"), (b"accept", b"text/event-stream")],
+                "headers": [(b"host", b"localhost"), (b"accept", b"text/event-stream"), *headers],
                 "server": ("127.0.0.1", 1),
                 "client": ("127.0.0.1", 2),
             }
 
             async def send(message: Any) -> None:
                 sent.append(message.get("body", b""))
-                if len(sent) == 4:
-                    app.drain()
+                sending(app, sent)
 
             async def receive() -> Any:
                 await asyncio.Event().wait()
@@ -170,11 +176,34 @@ class TestChanges:
             app.close()
 
         asyncio.run(inside())
+        return sent
+
+    def test_events(self, web: Any) -> None:
+        web.archive.feed = [[STORED], [STORED, STORED]]
+        sent = self.streamed(web, lambda app, sent: app.drain() if len(sent) == 4 else None)
         event = b'event: stored\nid: c3\ndata: {"cursor":"c3","kind":"stored","study":"1.2"'
         assert b"".join(sent).count(event) == 3
         assert sent[-1] == b""
         # Who is cut off before the first event comes back with this, not with a later "now".
         assert b"".join(sent).partition(b"event:")[0].endswith(b"\nid: c0\n\n")
+
+    @pytest.mark.parametrize("after", [None, frozenset({"store"})])
+    def test_a_stream_ends_with_its_token(self, web: Any, after: frozenset[str] | None) -> None:
+        """Revoked, or replaced by one that may do other things: what happens from then on is not told any more."""
+        web.archive.feed = [[STORED], [STORED, STORED]]
+        digest = hashlib.sha256(b"told once").hexdigest()
+        tokens = {digest: Principal("viewer", "token", frozenset({"find"}))}
+        web.settings = Settings(tokens=lambda: tokens)
+
+        def sending(_: WebApp, sent: list[bytes]) -> None:
+            if b"event:" in sent[-1]:
+                tokens.clear()
+                if after is not None:
+                    tokens[digest] = Principal("viewer", "token", after)
+
+        sent = self.streamed(web, sending, (b"authorization", b"Bearer told once"))
+        assert b"".join(sent).count(b"event: stored") == 1
+        assert sent[-1] == b""
 
     @pytest.mark.parametrize("query", ["?since=now", "?since=c1"])
     def test_who_comes_back_misses_nothing_and_gets_nothing_twice(self, tmp_path: Path, query: str) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +16,7 @@ import pytest
 
 from sagittal.errors import Busy, LimitExceeded, Malformed, NotAcceptable, SagittalError, StorageUnavailable, WorkerLost
 from sagittal.limits import MiB, WorkerLimits
+from sagittal.workers.message import encode
 from sagittal.workers.pool import Pool
 from sagittal.workers.worker import Input
 
@@ -307,3 +311,14 @@ def test_the_end_of_the_fork_server_costs_nobody_a_request(requests_max: int) ->
         return len(answers)
 
     assert pooled(use, requests_max=requests_max) == 4
+
+
+def test_a_fork_server_ends_quietly_when_who_asked_for_a_worker_has_gone() -> None:
+    ours, theirs = socket.socketpair()
+    worker, its = socket.socketpair()
+    with theirs, worker, its:
+        socket.send_fds(ours, [encode({"memory_bytes_max": 1 << 32})], [its.fileno()])
+        ours.close()  # as when the server is killed, or drains, while a request waits for its worker
+        command = [sys.executable, "-m", "sagittal.workers.forkserver", str(theirs.fileno())]
+        done = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

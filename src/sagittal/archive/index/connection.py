@@ -87,7 +87,7 @@ class Readers:
         self._connections: list[sqlite3.Connection] = []
 
     async def run(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
-        """`act(connection, *arguments)` on a reader thread."""
+        """`act(connection, *arguments)` on a reader thread; whatever it reads is of one moment."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._act, act, *arguments)
 
     async def recall(
@@ -119,7 +119,7 @@ class Readers:
             if connection is None:
                 connection = self._local.connection = open_reader(self._path)
                 self._connections.append(connection)
-            return act(connection, *arguments)
+            return _at_one_moment(connection, act, *arguments)
         except sqlite3.Error as error:
             if (told := failure(error)) is not None:
                 raise told from error
@@ -131,3 +131,13 @@ class Readers:
         for connection in self._connections:
             connection.close()
         self._connections.clear()
+
+
+def _at_one_moment(connection: sqlite3.Connection, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
+    """Its statements see one state of the index, whatever is committed between them."""
+    connection.execute("BEGIN")
+    try:
+        return act(connection, *arguments)
+    finally:
+        if connection.in_transaction:  # an error of the disk has ended it
+            connection.execute("ROLLBACK")

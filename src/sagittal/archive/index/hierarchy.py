@@ -46,14 +46,15 @@ def _values(tags: tuple[int, ...], values: tuple[str, ...]) -> tuple[str, ...]:
     return (*values, *(fold_name(value) for tag, value in zip(tags, values, strict=True) if tag in NAMES))
 
 
+_MADE = ("created_at", "changed_at")
 _INSERT_PATIENT = _insert("patient", ("id", "store", *_columns(dict(PATIENT_COLUMNS)), "created_at"))
 _INSERT_STUDY = _insert(
     "study",
-    ("id", "store", "patient", "study_instance_uid", *_columns(dict(STUDY_COLUMNS)), "created_at", "changed_at"),
+    ("id", "store", "patient", "study_instance_uid", *_columns(dict(STUDY_COLUMNS)), "revision", *_MADE),
 )
 _INSERT_SERIES = _insert(
     "series",
-    ("id", "store", "study", "series_instance_uid", *_columns(dict(SERIES_COLUMNS)), "created_at", "changed_at"),
+    ("id", "store", "study", "series_instance_uid", *_columns(dict(SERIES_COLUMNS)), "revision", *_MADE),
 )
 _SELECT_STUDY = (
     f"SELECT id, patient, number_of_series, number_of_instances, modalities_in_study, sop_classes_in_study, "
@@ -75,6 +76,13 @@ _DISAGREE = (
 _RECOUNT_SERIES = (
     "UPDATE series SET revision = revision + 1, changed_at = ?, number_of_instances = "
     "(SELECT count(*) FROM instance WHERE instance.series = series.id AND state = ?) WHERE study = ?"
+)
+# The last numbers of rows that are gone. What was read of such a row may still be asked for by its number, and a client
+# may still hold a tag that was made of its revision: neither is to come to mean another row.
+INSTANCE, REVISION = "last_instance", "last_revision"
+_RETIRE = (
+    "INSERT INTO setting (name, value) VALUES (?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))"
 )
 _CURRENT_OF_STUDY = (
     "SELECT DISTINCT series.modality, instance.sop_class_uid, series.id FROM series "
@@ -129,7 +137,8 @@ class Hierarchy:
         given = self._next.get(table)
         if given is None:
             row = self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
-            given = int(row[0]) + 1
+            gone = retired(self._connection, INSTANCE) if table == "instance" else 0
+            given = max(int(row[0]), gone) + 1
         self._next[table] = given + 1
         return given
 
@@ -197,8 +206,10 @@ class Hierarchy:
     def _make_study(self, arrival: Arrival, got: list[str], instance: int) -> Study:
         id, at = self.next_id("study"), arrival.received_at
         patient = self._patient(got, ("study", id), arrival, instance)
-        values = _values(_STUDY_TAGS, tuple(got))
-        self._connection.execute(_INSERT_STUDY, (id, arrival.store, patient, arrival.study_uid, *values, at, at))
+        values, revision = _values(_STUDY_TAGS, tuple(got)), retired(self._connection, REVISION)
+        self._connection.execute(
+            _INSERT_STUDY, (id, arrival.store, patient, arrival.study_uid, *values, revision, at, at)
+        )
         people.record(self._connection, arrival.store, id, ((tag, got[at]) for at, tag in _PEOPLE))
         store, uid = arrival.store, arrival.study_uid
         study = self._studies[store, uid] = Study(id, store, patient, got)
@@ -293,13 +304,25 @@ class Hierarchy:
 
     def _make_series(self, study: Study, arrival: Arrival, got: list[str]) -> Series:
         id, at = self.next_id("series"), arrival.received_at
-        values = _values(_SERIES_TAGS, tuple(got))
-        self._connection.execute(_INSERT_SERIES, (id, study.store, study.id, arrival.series_uid, *values, at, at))
+        values, revision = _values(_SERIES_TAGS, tuple(got)), retired(self._connection, REVISION)
+        row = (id, study.store, study.id, arrival.series_uid, *values, revision, at, at)
+        self._connection.execute(_INSERT_SERIES, row)
         series = study.series[arrival.series_uid] = Series(id, got)
         if arrival.series_uid in study.corrected:
             corrections.lay_again(self._connection, study.store, arrival.study_uid, arrival.series_uid, at)
             series = self._find_series(study, arrival.series_uid) or series
         return series
+
+
+def retire(connection: sqlite3.Connection, name: str, number: int) -> None:
+    """A row with this number goes: INSTANCE its id, REVISION the revision of a study or series."""
+    connection.execute(_RETIRE, (name, str(number)))
+
+
+def retired(connection: sqlite3.Connection, name: str) -> int:
+    """The highest number of the rows that went; 0 when none did."""
+    row = connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def recount(connection: sqlite3.Connection, study: int, at: int) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
 from sagittal.archive.index.finding import people
-from sagittal.archive.index.hierarchy import recount
+from sagittal.archive.index.hierarchy import INSTANCE, REVISION, recount, retire
 from sagittal.archive.index.transcoding.originals import ORIGINAL
 
 _OF_STUDY = "study IN (SELECT id FROM study WHERE store = ? AND study_instance_uid = ?)"
@@ -182,6 +182,7 @@ def take_out(connection: sqlite3.Connection, row: Purging) -> bool:
     """Take the row of a version out; gives whether no other version refers to its file."""
     place = (row.sop_instance_uid, row.volume, row.key, row.id)
     referred = connection.execute(_REFERRED, place + place).fetchone() is not None
+    retire(connection, INSTANCE, row.id)
     for statement in _TAKE_OUT:
         connection.execute(statement, (row.id,))
     return not referred
@@ -211,23 +212,26 @@ def close_tombstones(connection: sqlite3.Connection, rows: list[Purging], at: in
 
 def _remove_empty(connection: sqlite3.Connection, series: set[int | None], studies: set[int | None]) -> None:
     for id in series - {None}:
-        gone = connection.execute(
-            "DELETE FROM series WHERE id = ? AND NOT EXISTS (SELECT 1 FROM instance WHERE series = ?)", (id, id)
-        )
-        if gone.rowcount:
+        if _remove(connection, "series", id, "SELECT 1 FROM instance WHERE series = ?"):
             connection.execute("DELETE FROM discrepancy WHERE level = 'series' AND parent = ?", (id,))
     for id in studies - {None}:
         row = connection.execute("SELECT patient FROM study WHERE id = ?", (id,)).fetchone()
-        gone = connection.execute(
-            "DELETE FROM study WHERE id = ? AND NOT EXISTS (SELECT 1 FROM series WHERE study = ?)", (id, id)
-        )
-        if not gone.rowcount:
+        if not _remove(connection, "study", id, "SELECT 1 FROM series WHERE study = ?"):
             continue
         connection.execute("DELETE FROM discrepancy WHERE level IN ('study', 'patient') AND parent = ?", (id,))
         people.forget(connection, int(id or 0))
         if connection.execute("SELECT 1 FROM study WHERE patient = ?", row).fetchone() is None:
             connection.execute("DELETE FROM patient_identifier WHERE patient = ?", row)
             connection.execute("DELETE FROM patient WHERE id = ?", row)
+
+
+def _remove(connection: sqlite3.Connection, table: str, id: int | None, below: str) -> bool:
+    """Take out a study or series that nothing is left of; gives whether there was one."""
+    statement = f"DELETE FROM {table} WHERE id = ? AND NOT EXISTS ({below}) RETURNING revision"
+    found = connection.execute(statement, (id, id)).fetchall()
+    for (revision,) in found:
+        retire(connection, REVISION, revision)
+    return bool(found)
 
 
 def _recount(studies: set[int | None], connection: sqlite3.Connection, at: int) -> None:

@@ -71,12 +71,12 @@ class Statistics:
 
     def recount(self) -> None:
         """Versions were removed: sum anew at the next question."""
-        self._sums.clear()
+        self._sums = {}  # who sums at the moment keeps the old one
 
     async def counts(self, principal: Principal) -> Counts:
         """What is held at the moment."""
         authorize(principal, "find")
-        return await self._readers.run(self._counts, principal.store)
+        return await self._readers.run(_counts, principal.store, self._sums)
 
     async def latest(self, principal: Principal, limit: int) -> list[LatestStudy]:
         """The studies made last, newest first."""
@@ -99,17 +99,12 @@ class Statistics:
 
         return await self._readers.run(select)
 
-    def _counts(self, connection: sqlite3.Connection, store: int) -> Counts:
-        connection.execute("BEGIN")  # one moment for all of them
-        try:
-            studies, patients, series, instances = connection.execute(counts.STUDIES, (store,)).fetchone()
-            others, deleted = connection.execute(counts.NOT_CURRENT, (store,)).fetchone()
-            (without_study,) = connection.execute(counts.NON_PATIENT, (store,)).fetchone()
-            summed = self._sums.get(store, (0, 0))
-            new, last = connection.execute(counts.BYTES_SINCE, (summed[1], summed[1], store)).fetchone()
-        finally:
-            connection.execute("ROLLBACK")
-        total = summed[0] + new
-        if summed == self._sums.get(store, (0, 0)):  # no other thread summed meanwhile, nothing was removed
-            self._sums[store] = total, last
-        return Counts(patients, studies, series, instances + without_study, others, deleted, total)
+
+def _counts(connection: sqlite3.Connection, store: int, sums: dict[int, tuple[int, int]]) -> Counts:
+    studies, patients, series, instances = connection.execute(counts.STUDIES, (store,)).fetchone()
+    others, deleted = connection.execute(counts.NOT_CURRENT, (store,)).fetchone()
+    (without_study,) = connection.execute(counts.NON_PATIENT, (store,)).fetchone()
+    summed, last = sums.get(store, (0, 0))
+    new, last = connection.execute(counts.BYTES_SINCE, (last, last, store)).fetchone()
+    sums[store] = summed + new, last
+    return Counts(patients, studies, series, instances + without_study, others, deleted, summed + new)

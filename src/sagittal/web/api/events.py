@@ -1,20 +1,21 @@
 """The change feed over HTTP: a page of JSON, or server-sent events that go on for ever (WHATWG HTML 9.2).
 
-An event's `id` is the cursor behind it, so that a client that comes back with Last-Event-ID misses nothing. It comes
-back with the address of its first request, too, whose `since` is older. This route is served without the OpenAPI
-sub-application, which the page must not need.
+A stream ends when the token that opened it does. An event's `id` is the cursor behind it, so that a client that comes
+back with Last-Event-ID misses nothing. It comes back with the address of its first request, too, whose `since` is
+older. This route is served without the OpenAPI sub-application, which the page must not need.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.responses import Response
 
-from sagittal.errors import BadRequest, Busy
+from sagittal.errors import BadRequest, Busy, NotAuthenticated
+from sagittal.web.security import principal_of
 from sagittal.web.wire.accept import accepted, accepts
 from sagittal.web.wire.stream import Pushed
 
@@ -51,7 +52,8 @@ class Changes:
             since = await self._cursor(principal, since)
             if since:  # what is wrong with it is said now, while there is a status to say it with
                 await self._house.archive.changes(principal, since, 1)
-            return Pushed(self._events(self._house.archive.subscribe(principal, since), since), EVENT_STREAM)
+            feed = self._house.archive.subscribe(principal, since)
+            return Pushed(self._events(feed, since, self._allowed(request)), EVENT_STREAM)
         limit = request.query_params.get("limit", str(_LIMIT_DEFAULT))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= _LIMIT_MAX):
             raise BadRequest(f"limit is a number from 1 to {_LIMIT_MAX}")
@@ -65,7 +67,22 @@ class Changes:
     async def _cursor(self, principal: Principal, since: str | None) -> str | None:
         return await self._house.archive.newest_change(principal) if since == "now" else since
 
-    async def _events(self, feed: AsyncIterator[list[Change]], since: str | None) -> AsyncGenerator[bytes]:
+    def _allowed(self, request: Request) -> Callable[[], bool]:
+        """Whether who opened a stream is still let in, and as the same: tokens end, or get others' rights."""
+        headers = dict(request.scope["headers"])
+        opened = principal_of(self._house.settings, headers)
+
+        def allowed() -> bool:
+            try:
+                return principal_of(self._house.settings, headers) == opened
+            except NotAuthenticated:
+                return False
+
+        return allowed
+
+    async def _events(
+        self, feed: AsyncIterator[list[Change]], since: str | None, allowed: Callable[[], bool]
+    ) -> AsyncGenerator[bytes]:
         self._streams += 1
         closing = asyncio.ensure_future(self._house.closing.wait())
         coming: asyncio.Future[list[Change]] | None = None
@@ -75,6 +92,8 @@ class Changes:
             while not closing.done():
                 coming = coming or asyncio.ensure_future(anext(feed))
                 await asyncio.wait((coming, closing), timeout=_HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if not allowed():
+                    break
                 if coming.done():
                     yield b"".join(map(_event, coming.result()))
                     coming = None

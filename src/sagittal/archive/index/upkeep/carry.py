@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
+from sagittal.archive.index.hierarchy import INSTANCE, retired
 
 # In the order in which references need them. Not here: what objects tell, and what is made anew.
 TABLES = ("store", "volume", "tombstone", "receipt", "change", "audit", "node", "token", "correction",
@@ -71,7 +72,7 @@ def carry_versions(connection: sqlite3.Connection) -> int:
     connection.execute(_VERSIONS)
     connection.execute('CREATE INDEX temp.held_key ON held ("key")')
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM old.instance").fetchone()
-    return int(last) + 1
+    return max(int(last), retired(connection, INSTANCE)) + 1
 
 
 def held(connection: sqlite3.Connection, key: str) -> list[HeldVersion]:
