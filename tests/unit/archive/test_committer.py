@@ -218,3 +218,20 @@ def test_a_batch_is_audited_by_sender_study_and_outcome(tmp_path: Path) -> None:
             assert len(total) == connection.execute("SELECT count(*) FROM audit").fetchone()[0]
 
     asyncio.run(main())
+
+
+def test_what_comes_while_it_closes_is_refused_and_what_came_before_is_done(tmp_path: Path) -> None:
+    async def run() -> None:
+        archive = await Archive.open(tmp_path, durability="off")
+        before = asyncio.ensure_future(archive.act(lambda _: "done"))
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(archive.close())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            for late in (archive.act(lambda _: "done"), send(archive, build())):
+                with pytest.raises(StorageUnavailable, match="closing"):
+                    await late
+            assert await before == "done"
+            await closing
+
+    asyncio.run(run())

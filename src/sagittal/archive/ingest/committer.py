@@ -61,6 +61,7 @@ class Committer:
     ) -> None:
         """`committed` is called on the loop after every commit; `wanted` are attributes to index besides."""
         self.reason: str | None = None  # why the index takes nothing at the moment
+        self._closing = False
         self.waiting = 0  # objects between `submit` and their answer
         self._index = IndexWriter(connection, wanted)
         self._volume = volume
@@ -81,11 +82,16 @@ class Committer:
 
     def check(self) -> None:
         """StorageUnavailable or Busy when an object would be refused at the moment."""
+        self._check_open()
         self._volume.check()
         if self.reason is not None:
             raise StorageUnavailable(self.reason)
         if self.waiting >= self._limits.commit_queue_max:
             raise Busy("too many objects wait to be committed")
+
+    def _check_open(self) -> None:
+        if self._closing:  # what is put behind the end of the queue would wait for ever
+            raise StorageUnavailable("the archive is closing")
 
     def begin(self, pen: Pen) -> None:
         """Begin to sync a file that is complete, before it is submitted: where the next will not come with it."""
@@ -109,6 +115,7 @@ class Committer:
 
     async def act(self, run: Callable[[sqlite3.Connection], T], audit: AuditRow | None = None) -> T:
         """`run(connection)` in a transaction of its own on the committer thread, committed with its audit row."""
+        self._check_open()
         act = Act(run, audit, self._loop.create_future())
         self._queue.put(act)
         result: T = await asyncio.shield(act.answer)
@@ -125,6 +132,7 @@ class Committer:
 
     async def close(self) -> None:
         """Finish what was submitted, then end the thread and close the connection."""
+        self._closing = True
         self._queue.put(None)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
 
