@@ -95,7 +95,11 @@ class Incoming:
 def receive(sock: socket.socket, incoming: Incoming) -> Message | None:
     """The next message on a blocking socket; None when the other end is gone."""
     while (taken := incoming.take()) is None:
-        if not incoming.read(sock):
+        try:
+            alive = incoming.read(sock)
+        except ConnectionResetError:  # in place of the end: not all that we sent was read (unix(7))
+            alive = False
+        if not alive:
             return None
     return taken
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import socket
 from typing import Any
 
 import pytest
 
-from sagittal.workers.message import Incoming, encode
+from sagittal.workers.message import Incoming, encode, receive, send
 
 
 def taken(told: dict[str, Any], data: bytes = b"") -> tuple[dict[str, Any], bytes]:
@@ -41,3 +42,12 @@ def test_no_number() -> None:
 
 def test_tuples_are_lists_and_keys_are_text() -> None:
     assert taken({"pairs": [(1, 2)], "by": {1: "one"}})[0] == {"pairs": [[1, 2]], "by": {"1": "one"}}
+
+
+def test_an_end_that_left_something_unread_is_an_end() -> None:
+    """As when the server is killed while a worker answers it."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        send(theirs, {"answer": 1})
+        ours.close()
+        assert receive(theirs, Incoming()) is None
