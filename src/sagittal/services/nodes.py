@@ -68,7 +68,7 @@ class NodeTable:
         self._kept = {node.aet: node for node in kept}
         self._fixed = {node.aet: check_node(node) for node in fixed}
         self._senders = {node.aet: self._sender(node) for node in (*self._kept.values(), *self._fixed.values())}
-        self._addresses: dict[str, tuple[float, frozenset[str]]] = {}
+        self._addresses: dict[str, tuple[float, frozenset[str]]] = {}  # by host: that of a node may change meanwhile
 
     def __len__(self) -> int:
         return len(self._kept.keys() | self._fixed.keys())
@@ -111,7 +111,7 @@ class NodeTable:
             await nodes.put_node(self._archive.act, principal, node)
         self._kept[node.aet] = node
         self._senders[node.aet] = self._sender(node)
-        self._addresses.pop(node.aet, None)
+        self._addresses.pop(node.host, None)
 
     async def remove(self, principal: Principal, aet: str) -> bool:
         """Remove a node; whether it was there."""
@@ -131,7 +131,7 @@ class NodeTable:
                 return Reject(reason=CALLED_UNKNOWN, text=f"called AE title is not {' or '.join(sorted(self._aets))}")
             if node is None:
                 return Reject(reason=CALLING_UNKNOWN, text="calling AE title is not in the AE table")
-            if not await self._comes_from(node, info.peer_address):
+            if not await self._comes_from(node, info.peer_address) or self.node(node.aet) != node:  # any more
                 return Reject(reason=CALLING_UNKNOWN, text=f"address is not that of {node.aet} in the AE table")
         verbs = node.verbs if node is not None else NODE_VERBS
         order = node.syntax_order if node is not None and node.syntax_order else None
@@ -167,10 +167,10 @@ class NodeTable:
         if node.addresses:
             return _within(address, node.addresses)
         now = asyncio.get_running_loop().time()
-        resolved_at, addresses = self._addresses.get(node.aet, (-_RESOLVE_SECONDS, frozenset()))
+        resolved_at, addresses = self._addresses.get(node.host, (-_RESOLVE_SECONDS, frozenset()))
         if address not in addresses and now - resolved_at >= _RESOLVE_SECONDS:
             addresses = await _resolve(node.host)
-            self._addresses[node.aet] = now, addresses
+            self._addresses[node.host] = now, addresses
         return address in addresses
 
 

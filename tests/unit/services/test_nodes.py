@@ -108,6 +108,26 @@ def test_nodes_are_added_changed_and_removed():
     assert made.destination("NEW") is None
 
 
+@pytest.mark.parametrize("change", ["moved", "removed"])
+def test_a_node_that_changes_while_its_host_is_looked_up_is_not_let_in_as_it_was(monkeypatch, change):
+    made = table(Node("CT", "there", 104))
+    admitted = []
+
+    async def resolve(host):
+        if host == "there" and not admitted:
+            admitted.append(host)
+            if change == "moved":
+                await made.add(LOCAL, "CT@elsewhere:104")
+            else:
+                await made.remove(LOCAL, "CT")
+        return frozenset({{"there": "192.0.2.1", "elsewhere": "192.0.2.2"}[host]})
+
+    monkeypatch.setattr("sagittal.services.nodes._resolve", resolve)
+    for _ in range(2):  # what was looked up then must not count later either
+        assert isinstance(asked(made, "CT", address="192.0.2.1"), Reject)
+    assert isinstance(asked(made, "CT", address="192.0.2.2"), Accept) == (change == "moved")
+
+
 def test_the_local_token_is_not_counted():
     tokens = TokenTable(Kept(), [], [Token("fixed", "b" * 64, frozenset({"find"}))], "a" * 64)  # type: ignore[arg-type]
     assert len(tokens) == 1 and tokens.get("a" * 64) is LOCAL

@@ -145,34 +145,42 @@ class TestChanges:
         assert web.get(f"/api/changes?limit={limit}").status_code == 400
 
     @staticmethod
+    async def follow(app: WebApp, sending: Callable[[Any], None], *headers: tuple[bytes, bytes]) -> None:
+        """Take an event stream until it ends; `sending` is called with each message."""
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "scheme": "http",
+            "path": "/api/changes",
+            "root_path": "",
+            "query_string": b"since=now",
+            "headers": [(b"host", b"localhost"), (b"accept", b"text/event-stream"), *headers],
+            "server": ("127.0.0.1", 1),
+            "client": ("127.0.0.1", 2),
+        }
+
+        async def send(message: Any) -> None:
+            sending(message)
+
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        await asyncio.wait_for(app(scope, receive, send), 20)
+
     def streamed(
-        web: Any, sending: Callable[[WebApp, list[bytes]], None], *headers: tuple[bytes, bytes]
+        self, web: Any, sending: Callable[[WebApp, list[bytes]], None], *headers: tuple[bytes, bytes]
     ) -> list[bytes]:
         """What an event stream sends until it ends; `sending` is called with each piece."""
         sent: list[bytes] = []
 
         async def inside() -> None:
             app = web.app()
-            scope = {
-                "type": "http",
-                "method": "GET",
-                "scheme": "http",
-                "path": "/api/changes",
-                "root_path": "",
-                "query_string": b"since=now",
-                "headers": [(b"host", b"localhost"), (b"accept", b"text/event-stream"), *headers],
-                "server": ("127.0.0.1", 1),
-                "client": ("127.0.0.1", 2),
-            }
 
-            async def send(message: Any) -> None:
+            def send(message: Any) -> None:
                 sent.append(message.get("body", b""))
                 sending(app, sent)
 
-            async def receive() -> Any:
-                await asyncio.Event().wait()
-
-            await asyncio.wait_for(app(scope, receive, send), 20)
+            await self.follow(app, send, *headers)
             app.close()
 
         asyncio.run(inside())
@@ -225,6 +233,24 @@ class TestChanges:
         for type_ in ("application/json", "text/event-stream"):
             (answer,) = answers(tmp_path, [], (f"/api/changes{query}", {"accept": type_, "last-event-id": last}))
             assert answer.status_code == 400, type_
+
+    def test_streams_that_come_together_are_counted_one_by_one(self, web: Any) -> None:
+        web.settings = Settings(limits=Limits(web=WebLimits(event_streams_max=1)))
+        statuses: list[int] = []
+
+        async def inside() -> None:
+            app = web.app()
+
+            def send(message: Any) -> None:
+                statuses.extend([message["status"]] if "status" in message else [])
+                if len(statuses) == 3:
+                    app.drain()
+
+            await asyncio.gather(*(self.follow(app, send) for _ in range(3)))
+            app.close()
+
+        asyncio.run(inside())
+        assert sorted(statuses) == [200, 503, 503]
 
     def test_streams_at_once(self, web: Any) -> None:
         web.settings = Settings(limits=Limits(web=WebLimits(event_streams_max=0)))

@@ -47,8 +47,6 @@ class Changes:
         if accepts(ranges, "application/json", EVENT_STREAM) == EVENT_STREAM:
             if request.method == "HEAD":
                 return Response(media_type=EVENT_STREAM)
-            if self._streams >= self._house.settings.limits.web.event_streams_max:
-                raise Busy("too many event streams (limits.event_streams_max)")
             since = await self._cursor(principal, since)
             if since:  # what is wrong with it is said now, while there is a status to say it with
                 await self._house.archive.changes(principal, since, 1)
@@ -83,7 +81,9 @@ class Changes:
     async def _events(
         self, feed: AsyncIterator[list[Change]], since: str | None, allowed: Callable[[], bool]
     ) -> AsyncGenerator[bytes]:
-        self._streams += 1
+        if self._streams >= self._house.settings.limits.web.event_streams_max:
+            raise Busy("too many event streams (limits.event_streams_max)")
+        self._streams += 1  # not before it is certain that this will be ended, nor with a pause after the question
         closing = asyncio.ensure_future(self._house.closing.wait())
         coming: asyncio.Future[list[Change]] | None = None
         try:
