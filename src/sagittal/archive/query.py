@@ -56,12 +56,16 @@ async def find(
     representatives: dict[int, int] = {}
     if prepared.matcher is None:
         found = await _indexed(readers, prepared, page, limits.query_seconds_max)
+        number = len(found)
     else:
         representatives = await _scanned(readers, prepared, page, limits, until)
-        found = await _rows(readers, prepared, list(representatives), limits.query_seconds_max)
-    if len(found) > rows_max and (query.limit is None or query.limit > rows_max):
+        number = len(representatives)
+        found = await _rows(readers, prepared, list(representatives)[:limit], limits.query_seconds_max)
+    if number > rows_max and (query.limit is None or query.limit > rows_max):
         raise LimitExceeded(f"more than {rows_max} matches; narrow the query or page through it")
-    more, found = len(found) > limit, found[:limit]
+    more, found = number > limit, found[:limit]
+    if more and limit and not found:  # all of the page was deleted while it was read: from where would the next go on?
+        return await find(readers, limits, principal, query, attributes)
     hidden = len(prepared.order) + 1
     extra: list[Mapping[str, Any]] = []
     if prepared.reads_metadata:
@@ -143,7 +147,7 @@ async def _scanned(
 
 
 async def _rows(readers: Readers, prepared: Prepared, ids: list[int], seconds: float) -> Found:
-    """The rows with these ids, in their order."""
+    """The rows with these ids, in their order, without those that were deleted since."""
     statement = rows_statement(prepared.level, prepared.columns, prepared.order)
     rows = await readers.run(_fetch, statement, [json.dumps(ids)], seconds)
     by_id = {row[-1]: row for row in rows}

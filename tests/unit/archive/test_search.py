@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import MR, build, opened, store, uid
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
+from sagittal.archive.index.removal import Target
 from sagittal.archive.query import Keys, Private, Query, Rows
 from sagittal.archive.search import scan
 from sagittal.dicom.elements import encode
@@ -350,3 +352,30 @@ def test_one_item_matches_all(tmp_path: Path) -> None:
             assert rows.unmatched == {code}
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("level", ["STUDY", "SERIES", "IMAGE"])
+def test_what_is_deleted_while_metadata_is_read_is_not_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    """Nor does a page that lacks it say that there is no other one."""
+    objects = [build(1, study=study, extra={"PatientComments": "noted"}) for study in range(4)]
+    asked = Query(level, {0x00104000: "noted", 0x0020000D: ""}, limit=1, order=((0x0020000D, False),))
+    matching, going = scan.matching, sorted(built.study_uid for built in objects)[:2]
+
+    async def act(archive: Archive) -> None:
+        async def meanwhile(*arguments: Any) -> dict[int, int]:
+            found = await matching(*arguments)
+            if going:
+                await archive.delete(LOCAL, Target(going.pop(0)))
+            return found
+
+        await store(archive, *objects)
+        left = sorted(built.study_uid for built in objects)[2:]
+        monkeypatch.setattr(scan, "matching", meanwhile)
+        first = await archive.find(LOCAL, asked)
+        second = await archive.find(LOCAL, replace(asked, after=first.next))
+        assert [column(rows, 0x0020000D) for rows in (first, second)] == [[left[0]], [left[1]]]
+        assert (first.more, second.more) == (True, False)
+
+    within(tmp_path, act)

@@ -91,10 +91,11 @@ def candidates_statement(store: int, level: str, shape: Shape, order: Order = ()
 @lru_cache(maxsize=128)
 def rows_statement(level: str, columns: tuple[int, ...], order: Order = ()) -> str:
     """As `query_statement`, for the ids of a JSON list, which is bound alone."""
-    table, _ = _ROWS[level]
+    table, seen = _ROWS[level]
     selected = [KEYS[level][tag].column for tag in columns] + [text for text, _ in _ordered(level, order)]
     joins = _joins(level, selected)
-    return f"SELECT {', '.join(selected)} FROM {table}{joins} WHERE {table}.id IN (SELECT value FROM json_each(?))"
+    ids = f"{table}.id IN (SELECT value FROM json_each(?))"
+    return f"SELECT {', '.join(selected)} FROM {table}{joins} WHERE {ids} AND {seen}"
 
 
 @lru_cache(maxsize=8)
