@@ -13,7 +13,8 @@ from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.pixels.codecs import ROWS, decodes, encodes
 from sagittal.pixels.transcode import JPEGS, RECOMPRESSED
 
-T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
 # The syntaxes whose codec reads an option; to give it for another one is a mistake.
 READ_BY: Mapping[str, frozenset[str]] = {
@@ -50,19 +51,23 @@ def without_loss(stored: str, accepted: Collection[str]) -> list[str]:
     return [uid for uid in order if uid in accepted and reaches(stored, uid) and not loses(stored, uid)]
 
 
-async def first_carrying(able: Iterable[str], make: Callable[[str], Awaitable[T]]) -> tuple[str, T]:
-    """The first of some syntaxes that `make` can bring an object to, and what it made; what kept the first from it, if
-    none can. Whether a syntax takes the pixels shows when it is tried: codecs are for workers. Pixels that can't be
-    decoded are so for all.
+async def first_carrying(
+    able: Iterable[A], make: Callable[[A], Awaitable[B]], decoding: Callable[[A], bool] = lambda _: True
+) -> tuple[A, B]:
+    """The first of some syntaxes (or of what stands for one) that `make` can bring an object to, and what it made; what
+    kept the first from it, if none can. Whether a syntax takes the pixels shows when it is tried: codecs are for
+    workers. Pixels that can't be decoded are so for all: after them only those are tried that need no `decoding`.
     """
     problem: NotAcceptable | None = None
+    undecodable = False
     for to in able:
+        if undecodable and decoding(to):
+            continue
         try:
             return to, await make(to)
-        except PixelsUndecodable:
-            raise
         except NotAcceptable as error:
             problem = problem or error
+            undecodable = undecodable or isinstance(error, PixelsUndecodable)
     raise problem or NotAcceptable("there is no transfer syntax to send it in")
 
 

@@ -3,8 +3,7 @@ alongside.
 
 All of it travels on Unix stream sockets between our own processes; only what a decoder that has lost its way may write
 there is guarded against. Bulk data never does: that is in the files whose descriptors go along. Up to
-`INLINE_BYTES_MAX` a file would cost more than the copies. Deliberately not here: who asks
-whom.
+`INLINE_BYTES_MAX` a file would cost more than the copies. Deliberately not here: who asks whom.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
-from sagittal.errors import Busy, NotAcceptable, PixelsUndecodable, SagittalError, StorageUnavailable
+from sagittal.errors import Busy, NotAcceptable, SagittalError, StorageUnavailable
 from sagittal.pixels.codecs import ROWS, encodes
-from sagittal.pixels.reach import reaches
+from sagittal.pixels.reach import first_carrying, reaches
 from sagittal.pixels.transcode import RECOMPRESSED
 from sagittal.web.wire.accept import (
     COMPRESSED_TYPES,
@@ -52,8 +52,6 @@ class _Closed(Protocol):
     def close(self) -> None: ...
 
 
-A = TypeVar("A")
-B = TypeVar("B")
 C = TypeVar("C", bound=_Closed)
 
 
@@ -152,7 +150,7 @@ class Transcoded:
                 (await self._maker.frames(ref, [number], choice.offer.syntax)).close()
             return choice
 
-        return await _first(found, tried, lambda choice: not choice.offer.stored)
+        return (await first_carrying(found, tried, lambda choice: not choice.offer.stored))[1]
 
     async def file(self, ref: InstanceRef, offers: Sequence[Offer]) -> AsyncGenerator[bytes]:
         """The Part 10 file of an instance, as the first of some offers that it can be had as."""
@@ -195,7 +193,7 @@ class Transcoded:
             needed = self.needed(ref, offer)
             return _Sent(offer.syntax, await self._maker.instance(ref, offer.syntax) if needed else None)
 
-        return await _first(offers, tried, partial(self.needed, ref))
+        return (await first_carrying(offers, tried, partial(self.needed, ref)))[1]
 
     async def frames(
         self, ref: InstanceRef, numbers: Sequence[int], choice: Choice, framing: Framing, where: Sequence[str]
@@ -226,21 +224,6 @@ class Transcoded:
 
     def _drawn(self, pieces: Iterator[bytes]) -> AsyncGenerator[bytes]:
         return drawn(self._readers, pieces, self._chunk_bytes)
-
-
-async def _first(able: Sequence[A], make: Callable[[A], Awaitable[B]], decoding: Callable[[A], bool]) -> B:
-    """What is made of the first that works; what kept the first from it, if none does. After pixels that can't be
-    decoded only those are tried that need no `decoding`.
-    """
-    problem: NotAcceptable | None = None
-    for one in able:
-        if isinstance(problem, PixelsUndecodable) and decoding(one):
-            continue
-        try:
-            return await make(one)
-        except NotAcceptable as error:
-            problem = problem or error
-    raise problem or NotAcceptable
 
 
 async def _in_order(jobs: Sequence[Callable[[], Awaitable[C]]]) -> AsyncGenerator[C | SagittalError]:
