@@ -105,7 +105,7 @@ def run(uid: str, count: int) -> dict[str, int]:
 
 @pytest.mark.parametrize("uid", SYNTAXES, ids=lambda uid: syntax(uid).keyword)
 def test_declared_errors_only(uid: str) -> None:
-    found = run(uid, 50)
+    found = run(uid, 30)
     assert found["refused"] > 10, found
 
 

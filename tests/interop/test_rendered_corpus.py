@@ -24,7 +24,8 @@ from sagittal.pixels.rendering import grayscale
 from sagittal.pixels.rendering.render import Frame, Options, render
 from sagittal.workers.worker import Input
 
-MODALITIES = ["CR", "CT", "DX", "MG", "MR", "NM", "OP", "PT", "RTDOSE", "RTIMAGE", "SM", "US", "XA", "XC", "OT", "RG"]
+LARGE = ["CR", "DX", "RG"]  # some seconds each
+MODALITIES = ["CT", "MG", "MR", "NM", "OP", "PT", "RTDOSE", "RTIMAGE", "SM", "US", "XA", "XC", "OT"]
 APART = {  # files that both renderers show otherwise than we do, and why
     "dicomParser__CT1_UNC.explicit_big_endian.dcm": "DCMTK counts padding when it looks for the window",
     "healthcare-dicom-dicom__example-mg.dcm": "a JFIF stream is YBR, whatever the data set says; DCMTK shows it as RGB",
@@ -112,7 +113,7 @@ def comparable(shown: Any, other: Any) -> tuple[Any, Any]:
     return both[0], both[1]
 
 
-@pytest.mark.parametrize("modality", MODALITIES)
+@pytest.mark.parametrize("modality", [*MODALITIES, *(pytest.param(each, marks=pytest.mark.slow) for each in LARGE)])
 def test_looks_as_elsewhere(modality: str, taken: Taken, tmp_path: Path) -> None:
     need("dcmj2pnm")
     warnings.simplefilter("ignore")
