@@ -24,8 +24,9 @@ from typing import Any, Literal
 
 from sagittal.archive.index import MAIN
 from sagittal.archive.transcoding import rules
-from sagittal.dimse.address import check_aet, check_host, is_loopback, parse_peer
+from sagittal.dimse.address import check_aet, parse_peer
 from sagittal.errors import UsageError
+from sagittal.hosts import check_host, is_loopback
 from sagittal.limits import Limits
 
 DuplicatePolicy = Literal["keep-first", "replace", "refuse"]

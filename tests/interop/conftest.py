@@ -14,6 +14,7 @@ from pathlib import Path
 from socketserver import BaseServer
 from typing import Any
 
+import httpx
 import pytest
 from conftest import Served, serve
 from interop.peers import free_port
@@ -44,6 +45,13 @@ def moving(destination_port: int, tmp_path_factory: pytest.TempPathFactory) -> I
     served = serve(tmp_path_factory.mktemp("moving") / "data", "--durability", "off", *node)
     yield served
     served.stop()
+
+
+@pytest.fixture(scope="module")
+def web(archive: Served) -> Iterator[httpx.Client]:
+    """A client of the module's archive."""
+    with httpx.Client(base_url=archive.http, timeout=60) as client:
+        yield client
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -41,12 +41,6 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served.stop()
 
 
-@pytest.fixture(scope="module")
-def web(archive: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=archive.http, timeout=60) as client:
-        yield client
-
-
 def got(archive: Served, original: pydicom.Dataset, syntaxes: list[str]) -> tuple[list, list[pydicom.Dataset]]:
     """By C-GET of pynetdicom with a context for each syntax: the responses, and what came."""
     received: list[pydicom.Dataset] = []

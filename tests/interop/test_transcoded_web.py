@@ -43,12 +43,6 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def web(archive: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=archive.http, timeout=60) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def client(archive: Served) -> DICOMwebClient:
     return DICOMwebClient(f"{archive.http}/dicom-web")
 

@@ -39,6 +39,7 @@ NAME, STUDY_UID, INSTANCES_OF_STUDY = 0x00100010, 0x0020000D, 0x00201208
 POLICIES = ("keep-first", "replace", "refuse")
 SEEDS = [3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 16))]
 LATER = 1 << 60  # microseconds: every grace period is over
+SECONDS_MAX = 120  # some two are usual: an answer that never comes is a failure, not a suite without end
 
 
 @dataclass
@@ -296,7 +297,7 @@ async def until_done(acting: list[asyncio.Future[None]], beside: list[asyncio.Fu
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_finds_what_it_did_whatever_others_do(tmp_path: Path, seed: int, purged: bool) -> None:
     async def run() -> None:
-        async with opened(tmp_path) as archive, applied(archive) as app:
+        async with asyncio.timeout(SECONDS_MAX), opened(tmp_path) as archive, applied(archive) as app:
             owners = [Owner(number, archive, seed, purged) for number in range(4)]
             transport = httpx.ASGITransport(app, raise_app_exceptions=True)
             async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:

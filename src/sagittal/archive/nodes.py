@@ -16,8 +16,8 @@ from sagittal.archive.acts import Act
 from sagittal.archive.index import nodes as statements
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.upkeep import stores
-from sagittal.dimse.address import authority
 from sagittal.errors import UsageError
+from sagittal.hosts import authority
 from sagittal.uid import is_uid
 
 _OFFSET = re.compile(r"[+-]\d\d[0-5]\d")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import NamedTuple
 
 from sagittal.errors import UsageError
-
-_LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
+from sagittal.hosts import authority, check_host
 
 
 class PeerAddress(NamedTuple):
@@ -30,11 +28,6 @@ def parse_peer(text: str) -> PeerAddress:
     return PeerAddress(aet.strip(), host.removeprefix("[").removesuffix("]"), int(port))
 
 
-def authority(host: str, port: int) -> str:
-    """`host:port`, as it can be typed: an IPv6 address in brackets (RFC 3986 3.2.2)."""
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
-
-
 def check_aet(text: str, *, padded: bool = True) -> str:
     """The title; UsageError for what is none (PS3.5 6.2, VR AE): blanks alone, control characters, a backslash.
 
@@ -45,24 +38,3 @@ def check_aet(text: str, *, padded: bool = True) -> str:
     if not right or "\\" in text:
         raise UsageError(f"{text!r} is not an AE title (1 to 16 characters, no backslash)")
     return text
-
-
-def check_host(host: str) -> None:
-    """UsageError for what can be no name and no address of a machine: a resolver would fail at it, not answer."""
-    try:
-        host.encode("idna")  # labels of 1 to 63 characters (RFC 1035 2.3.4)
-        wrong = not host.isprintable() or " " in host
-    except UnicodeError:
-        wrong = True
-    if wrong:
-        raise UsageError(f"{host!r} is no name and no address of a host")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or one of the names of loopback."""
-    if host.lower() in _LOOPBACK_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return False

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from sagittal.dimse import status
-from sagittal.dimse.address import authority
 from sagittal.dimse.commands import (
     C_ECHO_RQ,
     C_FIND_RQ,
@@ -32,6 +31,7 @@ from sagittal.dimse.commands import (
 )
 from sagittal.dimse.service import Context, Response, Service, Source, StoreHandler
 from sagittal.errors import PeerUnreachable, UsageError
+from sagittal.hosts import authority
 from sagittal.limits import NetLimits
 from sagittal.net.messages.invoking import Call
 from sagittal.net.requestor import Requestor

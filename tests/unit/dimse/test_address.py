@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sagittal.archive.nodes import Node
-from sagittal.dimse.address import authority, parse_peer
+from sagittal.dimse.address import parse_peer
+from sagittal.hosts import authority
 from sagittal.net.client import Peer
 
 

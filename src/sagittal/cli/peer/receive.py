@@ -14,9 +14,10 @@ from sagittal.cli.peer.telling import Telling
 from sagittal.client.folder import Folder
 from sagittal.dicom.sopclasses import STORAGE_SERVICE, VERIFICATION, may_be_storage
 from sagittal.dicom.syntaxes import syntax
-from sagittal.dimse.address import authority, check_aet, check_host, is_loopback
+from sagittal.dimse.address import check_aet
 from sagittal.dimse.service import Request, Response, Service, StoreHandler, StoreSink
 from sagittal.errors import StorageUnavailable, words_of
+from sagittal.hosts import authority, check_host, is_loopback
 from sagittal.limits import NetLimits
 from sagittal.net.admission import Accept, Admission, AssociateInfo
 from sagittal.net.server import DimseServer
