@@ -86,8 +86,8 @@ class Archive:
         await self._parts.close()
 
     def ready(self) -> list[str]:
-        """Why nothing can be stored at the moment; empty when all is well."""
-        reasons = [self.volume.reason, self._committer.reason]
+        """Why nothing can be stored, or not all found, at the moment; empty when all is well."""
+        reasons = [self.volume.reason, self._committer.reason, self.readers.damage]
         if self.volume.reason is None and self.volume.free_bytes() < self.limits.archive.free_bytes_min:
             reasons.append("the volume is nearly full")
         if self._committer.waiting >= self.limits.archive.commit_queue_max:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from builders import build, opened, store
 
+from sagittal.archive.access import LOCAL
 from sagittal.archive.index.connection import Readers
 from sagittal.errors import StorageUnavailable
 
@@ -83,6 +85,34 @@ def test_an_index_that_cannot_be_read_is_told_as_one_of_our_errors(tmp_path: Pat
 
     def select(connection: sqlite3.Connection) -> None:
         connection.execute("SELECT * FROM study")
+
+    asyncio.run(run())
+
+
+def test_an_index_that_is_damaged_is_not_ready(tmp_path: Path) -> None:
+    """One page of it, which only some questions need; the others are answered."""
+
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, build(1))
+        spoil(tmp_path / "index.db", "change")
+        async with opened(tmp_path) as archive:
+            assert len(await archive.instances(LOCAL, study_uid=build(1).study_uid)) == 1
+            assert archive.ready() == []
+            for _ in range(2):
+                with pytest.raises(StorageUnavailable, match="sagittal reindex"):
+                    await archive.changes(LOCAL, None, 10)
+            assert len(archive.ready()) == 1
+            assert "sagittal reindex" in archive.ready()[0]
+
+    def spoil(index: Path, table: str) -> None:
+        connection = sqlite3.connect(index)
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.close()
+        with index.open("r+b") as file:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
 
     asyncio.run(run())
 

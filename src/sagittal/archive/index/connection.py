@@ -7,6 +7,7 @@ last commits may be lost). Deliberately not here: who may write (`ingest.committ
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from sagittal.errors import StorageUnavailable
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+log = logging.getLogger("sagittal.archive")
 
 _CHECKPOINT_PAGES = 4_000  # 16 MB: one object commits about 15 pages, and a checkpoint costs two syncs
 _RECENT = 256  # small results that `recall` remembers
@@ -62,11 +64,15 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 def failure(error: Exception) -> StorageUnavailable | None:
     """An error of SQLite that is not the statement's, as one of ours; None for all others."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if not isinstance(error, sqlite3.Error) or code not in _FAILURES:
+    if not isinstance(error, sqlite3.Error) or getattr(error, "sqlite_errorcode", 0) & 0xFF not in _FAILURES:
         return None
-    advice = "; `sagittal reindex` makes a new one from the objects" if code in _DAMAGES else ""
+    advice = "; `sagittal reindex` makes a new one from the objects" if is_damage(error) else ""
     return StorageUnavailable(f"the index cannot be used: {error}{advice}")
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the file itself is damaged, which does not go away again."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGES
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -84,6 +90,7 @@ class Readers:
         self._local = threading.local()
         self._recent: OrderedDict[Hashable, Any] = OrderedDict()
         self.commits = 0
+        self.damage: str | None = None  # what was met; stays as long as the index is open
         self._connections: list[sqlite3.Connection] = []
 
     async def run(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
@@ -121,9 +128,12 @@ class Readers:
                 self._connections.append(connection)
             return _at_one_moment(connection, act, *arguments)
         except sqlite3.Error as error:
-            if (told := failure(error)) is not None:
-                raise told from error
-            raise
+            if (told := failure(error)) is None:
+                raise
+            if is_damage(error) and self.damage is None:
+                self.damage = told.text
+                log.error("%s", told.text)
+            raise told from error
 
     def close(self) -> None:
         """Wait for running reads, then close."""
