@@ -9,6 +9,7 @@ from pathlib import Path
 from builders import build, opened, store
 
 from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
 from sagittal.archive.index import schema
 from sagittal.archive.index.removal import Target
 from sagittal.archive.query import Query
@@ -69,6 +70,42 @@ def test_an_index_of_before_is_filled(tmp_path: Path) -> None:
             assert await archive.readers.run(schema.revision_of) >= "0003"
 
     asyncio.run(look())
+
+
+def test_names_folded_as_before_are_folded_anew(tmp_path: Path) -> None:
+    """Letters with a stroke were left as they are: in columns, in words, in attributes of the configuration."""
+    extra = {"OperatorsName": "Øre^B", "ReferringPhysicianName": "Đurić^C", "PhysiciansOfRecord": "Ægir^D"}
+    one = build(1, patient_name="Łukasz^A", charset="ISO_IR 192", extra=extra)
+
+    async def hold() -> None:
+        archive = await Archive.open(tmp_path, durability="off", attributes=("PhysiciansOfRecord",))
+        await store(archive, one, build(2, study="b", patient_id="B"))
+        await archive.close()
+
+    asyncio.run(hold())
+    connection = sqlite3.connect(tmp_path / "index.db", isolation_level=None)
+    connection.execute("UPDATE alembic_version SET version_num = '0006'")
+    for table, column, now, before in (
+        ("patient", "patient_name_search", "lukasz^a", "łukasz^a"), ("name_word", "word", "lukasz", "łukasz"),
+        ("study", "patient_name_search", "lukasz^a", "łukasz^a"),
+        ("study", "referring_physician_name_search", "duric^c", "đuric^c"),
+        ("series", "operators_name_search", "ore^b", "øre^b"), ("attribute_value", "value", "paegir^d", "pægir^d"),
+    ):  # fmt: skip
+        done = connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (before, now))
+        assert done.rowcount == 1, table
+    connection.close()
+
+    async def look() -> None:
+        async with opened(tmp_path) as archive:
+            for level, tag, key in (
+                ("STUDY", NAME, "lukasz*"), ("PATIENT", NAME, "Łukasz^A"), ("SERIES", 0x00081070, "ore^*"),
+                ("STUDY", 0x00080090, "duric^*"), ("STUDY", 0x00081048, "aegir*"),
+            ):  # fmt: skip
+                assert len((await archive.find(LOCAL, Query(level, {tag: key}))).rows) == 1, key
+            assert len((await archive.find(LOCAL, Query("STUDY", {NAME: "lukasz"}, fuzzy=True))).rows) == 1
+
+    asyncio.run(look())
+    assert "łukasz" not in words(tmp_path)
 
 
 def _take_back(connection: sqlite3.Connection, tables: list[str]) -> None:

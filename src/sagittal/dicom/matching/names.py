@@ -15,6 +15,10 @@ from functools import lru_cache
 
 _WORD = re.compile(r"\w+")
 _KEY_WORD = re.compile(r"[\w*?]+")
+# Letters of Latin script that Unicode does not take apart: two in one, with a stroke, without a dot.
+_LETTERS = str.maketrans(
+    {"æ": "ae", "œ": "oe", "þ": "th"} | dict(zip("øłđðħŧ\u0131ŋɓɗɖƙƴɛɔə", "olddhtinbddkyeoe", strict=True))
+)
 _SILENT = str.maketrans("", "", "'\u2019`\u00b4.\0")
 _SPELLINGS = [
     (re.compile(pattern), plain)
@@ -44,11 +48,12 @@ _LETTERS_MIN = 4  # of a word from which a letter may be left out
 
 @lru_cache(maxsize=4096)
 def fold_name(name: str) -> str:
-    """Case, accents and padding away: "Müller^Jörg^^ " and "muller^jorg" fold to one text. Several names: each."""
+    """Case, accents, strokes and padding away: "Müller^Łukasz^^ " folds to "muller^lukasz". Several names: each."""
     if "\\" in name:
         return "\\".join(map(fold_name, name.split("\\")))
     if not name.isascii():
         name = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+        name = name.translate(_LETTERS)
     groups = [
         "^".join(component.strip() for component in group.split("^")).rstrip("^")
         for group in name.casefold().split("=")[:3]  # more mean nothing (PS3.5 6.2.1.2), nor has the JSON Model them
