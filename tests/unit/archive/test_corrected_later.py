@@ -20,6 +20,8 @@ from unit.archive.test_corrections import (
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
+from sagittal.archive.index.removal import Target
+from sagittal.archive.ingest import Source
 
 
 def test_later_instances_are_corrected_and_no_discrepancy(tmp_path: Path) -> None:
@@ -52,3 +54,27 @@ def test_what_a_later_instance_fills_is_there_when_it_is_taken_back(tmp_path: Pa
         assert await find(archive, level, tag) == [[other]]
 
     run(tmp_path, act, first)
+
+
+def test_the_size_is_that_of_the_character_set_that_was_assumed(tmp_path: Path) -> None:
+    """The same bytes, purged, come back from a node that means something else by them; the correction has waited."""
+    name = "Müller^Jörg".encode()
+    one = build(1, extra={"PatientName": name})
+
+    async def act(archive: Archive) -> None:
+        sizes = []
+        for assumed in ("ISO_IR 100", "ISO_IR 192"):
+            transfer = archive.store_begin_part10(LOCAL, Source("dimse", character_set=assumed))
+            transfer.write(one.part10)
+            await transfer.commit()
+            if not sizes:
+                await correct(archive, StudyDescription="Łódź")
+            (ref,) = await archive.instances(LOCAL, study_uid=one.study_uid)
+            with archive.open_object(ref) as opened:
+                assert len(b"".join(opened.file(1 << 16))) == ref.sent_size
+            sizes.append(ref.sent_size)
+            await archive.delete(LOCAL, Target(one.study_uid), "test")
+            await archive.collect(now=1 << 60)
+        assert sizes[0] != sizes[1]
+
+    run(tmp_path, act)

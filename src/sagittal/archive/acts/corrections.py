@@ -12,7 +12,7 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +161,7 @@ class Sizes:
 
     def __init__(self, opened: Callable[[InstanceRef], OpenObject]) -> None:
         self._opened = opened
-        self._known: dict[tuple[int, str, tuple[str, ...]], int] = {}
+        self._known: dict[Hashable, int] = {}  # by all that the size comes from
 
     async def told(self, refs: list[InstanceRef]) -> list[InstanceRef]:
         """The references, those of corrected objects with their size."""
@@ -174,7 +174,7 @@ class Sizes:
         ]
 
     def _size(self, ref: InstanceRef) -> int:
-        key = ref.store, ref.digest, ref.corrected_at
+        key = ref.store, ref.digest, ref.corrected_at, ref.peculiar
         known = self._known.get(key)
         if known is None:
             with self._opened(ref) as opened:
