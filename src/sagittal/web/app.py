@@ -58,7 +58,7 @@ class WebApp:
         if scope["type"] != "http":
             return
         seen = origin(scope, self.house.settings.trusted_proxies)
-        scope = without_prefix(scope, seen[2] if seen and seen[2] else self._prefix, self._own)
+        scope = _without_slash(without_prefix(scope, seen[2] if seen and seen[2] else self._prefix, self._own))
         scope["app"] = self  # the router raises for 404 and 405 instead of answering
         started = False
 
@@ -78,6 +78,14 @@ class WebApp:
             if started:
                 raise
             await problem(error)(scope, receive, send_with_headers)
+
+
+def _without_slash(scope: Scope) -> Scope:
+    """A slash behind an address names the same resource. A redirect would have to know the store and the proxy that
+    the request came through, and a client that follows one that doesn't writes into another store.
+    """
+    path: str = scope["path"]
+    return {**scope, "path": path[:-1]} if len(path) > 1 and path.endswith("/") else scope
 
 
 def _add_headers(message: Message) -> None:
@@ -104,7 +112,7 @@ def routes(house: House, service: Sequence[Route]) -> list[BaseRoute]:
     root = next(route for route in service if route.path == "/")
     return [
         Handled(PREFIX, root.endpoint, ["OPTIONS"]),  # without its slash, too
-        Mount(PREFIX, routes=service),
+        Mount(PREFIX, Router(service, redirect_slashes=False)),
         Route("/wado", WadoUri(house).object),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),

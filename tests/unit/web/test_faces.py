@@ -291,6 +291,21 @@ class TestRest:
         assert nodes.json() == []
         assert nothing.status_code == 404
 
+    @pytest.mark.parametrize(
+        ("path", "methods"),
+        [
+            ("nodes", "GET, HEAD, POST"),
+            ("nodes/CT1", "DELETE, GET, HEAD"),
+            ("tokens/reader", "DELETE"),
+            ("changes", "GET, HEAD"),
+            ("studies/1.2", "DELETE, PATCH"),
+        ],
+    )
+    def test_another_method_is_told_which_there_are(self, web: Any, path: str, methods: str) -> None:
+        for prefix in ("/api/", "/stores/main/api/"):
+            answer = web.request("PUT", prefix + path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
     def test_it_is_imported_late(self) -> None:
         code = "import sagittal.web.app, sagittal.web.server, sys; print({'fastapi', 'pydicom'} & set(sys.modules))"
         found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

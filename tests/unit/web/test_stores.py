@@ -169,6 +169,25 @@ def test_what_is_no_store(tmp_path: Path, path: str) -> None:
     assert asked(tmp_path, lambda client: get(client, path)).status_code == 404
 
 
+def test_a_slash_at_the_end_leads_nowhere_else(tmp_path: Path) -> None:
+    """Not by a redirect either, that loses the store or the prefix of a proxy: what is written would be of `main`."""
+
+    async def act(client: httpx.AsyncClient) -> None:
+        (row,) = (await get(client, f"/archive{STORE}/dicom-web/studies/")).json()
+        assert row["00100010"]["Value"] == [{"Alphabetic": "Trial^One"}]
+        again = build(2, study=2)
+        headers = {"content-type": "application/dicom"}
+        stored = await client.post(f"{STORE}/dicom-web/studies/", content=again.part10, headers=headers)
+        assert stored.status_code == 200 and STORE in stored.json()["00081190"]["Value"][0]
+        assert (await client.delete(f"{STORE}/dicom-web/studies/{again.study_uid}/")).status_code == 204
+        assert (await get(client, f"{STORE}/dicom-web/studies/{again.study_uid}", DICOM)).status_code == 410
+        assert (await get(client, f"/dicom-web/studies/{again.study_uid}", DICOM)).status_code == 404
+        for path in ("/api/changes/", "/api/nodes/", "/wado/?requestType=WADO", "/dicom-web/nothing/"):
+            assert (await get(client, STORE + path)).status_code in (200, 400, 404), path
+
+    asked(tmp_path, act, Settings(public_url="https://pacs.example/archive"))
+
+
 def test_a_proxy_and_the_titles_of_stores(tmp_path: Path) -> None:
     settings = Settings(public_url="https://pacs.example/d", aets={2: "RESEARCH1"})
 

@@ -12,6 +12,7 @@ from fastapi import Body, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
+from starlette.routing import Route
 
 from sagittal.archive.upkeep.imagereport import ImageReport
 from sagittal.errors import NotFound, SagittalError
@@ -49,6 +50,7 @@ def create_api(house: House) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        redirect_slashes=False,
         responses={
             401: _problems("No bearer token, or one that is not known") | {"headers": _CHALLENGE},
             403: _problems("This principal may not do this, or a page of this origin or host name may not"),
@@ -56,20 +58,7 @@ def create_api(house: House) -> FastAPI:
         },
     )
     _add_security(api, house.settings)
-
-    async def refused(_: Request, error: Exception) -> Response:
-        return problem(error)
-
-    async def not_as_declared(_: Request, error: Exception) -> Response:
-        """Where it is wrong, and what is wanted. What was given is not told again: it may be no JSON."""
-        assert isinstance(error, RequestValidationError)
-        found = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        return told(422, "; ".join(found))
-
-    api.add_middleware(_Failures)
-    api.add_exception_handler(SagittalError, refused)
-    api.add_exception_handler(HTTPException, refused)
-    api.add_exception_handler(RequestValidationError, not_as_declared)
+    _add_refusals(api)
     _add_feed(api, house)
     _add_nodes(api, house)
     _add_tokens(api, house)
@@ -81,6 +70,34 @@ def create_api(house: House) -> FastAPI:
     add_transcoding(api, house)
     _add_docs(api)
     return api
+
+
+def _add_refusals(api: FastAPI) -> None:
+    async def refused(request: Request, error: Exception) -> Response:
+        answer = problem(error)
+        if answer.status_code == 405:
+            answer.headers["allow"] = _allowed(api, request.scope["path"].removeprefix(request.scope["root_path"]))
+        return answer
+
+    async def not_as_declared(_: Request, error: Exception) -> Response:
+        """Where it is wrong, and what is wanted. What was given is not told again: it may be no JSON."""
+        assert isinstance(error, RequestValidationError)
+        found = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        return told(422, "; ".join(found))
+
+    api.add_middleware(_Failures)
+    api.add_exception_handler(SagittalError, refused)
+    api.add_exception_handler(HTTPException, refused)
+    api.add_exception_handler(RequestValidationError, not_as_declared)
+
+
+def _allowed(api: FastAPI, path: str) -> str:
+    """The methods at an address: each is a route of its own, and the framework names those of the first only."""
+    found: set[str] = set()
+    for route in api.routes:
+        if isinstance(route, Route) and route.path_regex.match(path):
+            found |= route.methods or set()
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
 def _problems(description: str) -> dict[str, Any]:
