@@ -107,6 +107,8 @@ class Connection(HttpToolsProtocol):
                 except httptools.HttpParserUpgrade as paused:
                     data = data[paused.args[0] :]
                     self._resume()
+        except httptools.HttpParserInvalidURLError:
+            self._refuse(b"400 Bad Request", b"the address is not percent-encoded (RFC 3986 2.1)")
         except httptools.HttpParserError:
             other = _OTHER_PROTOCOLS.get(bytes(data[:2]))
             text = b"this port speaks HTTP, not %s" % other if other else b"not a valid HTTP/1.1 request"

@@ -51,7 +51,8 @@ class MadeUpTransfer:
         number = len(self._archive.received)
         status = "kept" if b"KEPT" in self._data else "stored"
         warnings = ("odd-length",) if b"DEFECTS" in self._data else ()
-        return Outcome(status, CT, f"1.2.3.{number}", "1.2.2", expected_study_uid or "1.2.1", "digest", warnings)
+        study_uid = expected_study_uid or (self._archive.studies.pop() if self._archive.studies else "1.2.1")
+        return Outcome(status, CT, f"1.2.3.{number}", "1.2.2", study_uid, "digest", warnings)
 
     def discard(self) -> None:
         self.discarded = True
@@ -65,6 +66,7 @@ class MadeUpArchive:
     folder: Path
     received: list[bytes] = field(default_factory=list)
     discarded: int = 0
+    studies: list[str] = field(default_factory=list)  # of what comes next; then all of one
     begin_error: Exception | None = None
     commit_error: Exception | None = None
     refs: list[InstanceRef] = field(default_factory=list)

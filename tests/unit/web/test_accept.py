@@ -107,6 +107,12 @@ def test_several_parts_need_multipart() -> None:
     assert choose(accepted(["*/*"]), PLAIN, single=False).multipart
 
 
+@pytest.mark.parametrize("given", ["application/dicom+json", "application/dicom json", "application/dicom json; q=0.5"])
+def test_a_plus_of_the_query_that_is_not_encoded(given: str) -> None:
+    """A query means a space by it; people type it all the same."""
+    assert [each.type for each in accepted(["text/html"], [given])] == ["application/dicom+json"]
+
+
 def test_what_is_remembered_is_given_anew_and_within_its_limit() -> None:
     first = accepted(["image/png;q=0.5, image/jpeg"])
     first.clear()

@@ -176,6 +176,9 @@ def test_store(tmp_path: Path) -> None:
         headers = {"content-type": "application/dicom"}
         answer = await client.post("/dicom-web/color-palettes", content=HELD[0][1], headers=headers)
         assert answer.status_code == 200
+        (item,) = answer.json()["00081199"]["Value"]
+        (where,) = item["00081190"]["Value"]
+        assert parts(await client.get(where))[0][1] == HELD[0][1]
         assert names(await client.get("/dicom-web/color-palettes")) == [HELD[0][0]]
         for file in (HELD[2][1], build().part10):  # of another resource
             refused = await client.post("/dicom-web/color-palettes", content=file, headers=headers)

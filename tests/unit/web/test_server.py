@@ -135,6 +135,7 @@ def test_who_asks_for_another_protocol_goes_on_in_this_one(framing: bytes, cut: 
         (b"\x16\x03\x01\x02\x00\x01\x00\x01", "this port speaks HTTP, not TLS"),
         (b"\x01\x00\x00\x00\x00\xcd\x00\x01", "this port speaks HTTP, not DICOM"),
         (b"HELO example.org\r\n", "not a valid HTTP/1.1 request"),
+        ("GET /wado?objectUID=é HTTP/1.1\r\n\r\n".encode(), "the address is not percent-encoded (RFC 3986 2.1)"),
         (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "not a valid HTTP/1.1 request"),
     ],
 )

@@ -46,6 +46,18 @@ def test_all_stored(web: Any) -> None:
     assert "00081198" not in body
 
 
+def test_the_address_is_there_without_a_value_where_there_are_several_studies(web: Any, archive: Any) -> None:
+    """PS3.18 Table I.1-1: Type 2."""
+    archive.studies = ["1.2.1", "1.2.2"]
+    assert post(web, payload(b"one", b"two")).json()["00081190"] == {"vr": "UR"}
+    assert post(web, payload(REFUSED)).json()["00081190"] == {"vr": "UR"}
+
+
+def test_what_cannot_be_answered_is_not_stored(web: Any) -> None:
+    answer = post(web, payload(b"one"), accept=",".join(["application/dicom+json"] * 65))
+    assert (answer.status_code, web.archive.received) == (400, [])
+
+
 def test_an_archive_that_takes_nothing_says_which_it_did_not_take(web: Any) -> None:
     web.archive.begin_error = StorageUnavailable("the volume is not well")
     answer = post(web, payload(GOOD))

@@ -145,6 +145,12 @@ class TestMetadata:
         assert found[1]["7FE00010"]["BulkDataURI"] == self.BULK
         assert found[2]["00081030"]["Value"] == ['"BulkDataURI":"x']
 
+    @pytest.mark.parametrize("accept", ["multipart/related", "multipart/*", 'multipart/related; type="application/*"'])
+    def test_parts_are_xml(self, web: Any, accept: str) -> None:
+        web.archive.hold(b"", EXPLICIT_LE)
+        answer = web.get(INSTANCE + "/metadata", accept)
+        assert [head["content-type"] for head, _ in parts(answer)] == ["application/dicom+xml"]
+
     @pytest.mark.parametrize(("accept", "status"), [("application/json", 200), ("*/*", 200), ("text/html", 406)])
     def test_media_types(self, web: Any, accept: str, status: int) -> None:
         web.archive.hold(b"", EXPLICIT_LE)

@@ -62,6 +62,7 @@ def test_unchanged(tmp_path: Path) -> None:
         (address(HELD, "&contentType=image/jpeg&transferSyntax=1.2.840.10008.1.2.4.80"), 400, "transferSyntax is for"),
         (address(HELD, DICOM + "&anonymize=yes"), 406, "de-identified"),
         (address(HELD, DICOM + "&frameNumber=1"), 400, "frameNumber"),
+        (address(HELD, "&frameNumber=2"), 400, "1 frames"),  # PS3.18 9.5.2
         (address(HELD, DICOM + "&windowCenter=1"), 400, "windowCenter"),
         (address(HELD, DICOM + "&requestType=WADO"), 400, "twice"),
         (address(HELD).replace("WADO&", "GET&"), 400, "requestType"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.responses import RedirectResponse, Response
 
-from sagittal.errors import BadRequest, NotFound
+from sagittal.errors import BadRequest
 from sagittal.uid import is_uid
 from sagittal.web.render.asked import ANNOTATIONS, MOVING, SIDE_MAX, Asked, chosen
 from sagittal.web.render.easel import Easel
@@ -92,7 +92,7 @@ class RenderedUri:
             options["viewport"] = await self._viewport(principal, ref, given.get("region", ""), rows, columns)
         frame = _number(given, "frameNumber", 10**9)
         if frame > (ref.frames or 1):
-            raise NotFound(f"the instance has {ref.frames or 1} frames")
+            raise BadRequest(f"frameNumber is {frame}, but the instance has {ref.frames or 1} frames")  # 9.5.2
         return Asked(options, _number(given, "imageQuality", 100) or None, _state(given)), frame
 
     async def _viewport(

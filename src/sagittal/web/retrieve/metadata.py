@@ -113,10 +113,15 @@ class Metadata:
             yield framing.close
 
 
+def _takes_xml(wanted: MediaType) -> bool:
+    """Parts are XML, whether they are named or not: JSON is never answered in parts."""
+    return wanted.root == DICOM_XML or (wanted.multipart and wanted.covers(DICOM_XML))
+
+
 def _json_type(ranges: Sequence[MediaType]) -> str | None:
     """The JSON type, when a range takes it that is not behind one that takes XML."""
     for wanted in ranges:
-        if wanted.root == DICOM_XML:
+        if _takes_xml(wanted):
             return None
         if (found := accepts([wanted], DICOM_JSON, "application/json")) is not None:
             return found
@@ -126,13 +131,13 @@ def _json_type(ranges: Sequence[MediaType]) -> str | None:
 def _check(ranges: Sequence[MediaType]) -> str | None:
     """The JSON type, None for XML; NotAcceptable when neither is taken."""
     json_type = _json_type(ranges)
-    if json_type is None and not any(wanted.root == DICOM_XML for wanted in ranges):
+    if json_type is None and not any(map(_takes_xml, ranges)):
         raise NotAcceptable(f'metadata is answered as {DICOM_JSON} or as multipart/related; type="{DICOM_XML}"')
     return json_type
 
 
 def _multipart(ranges: Sequence[MediaType], single: bool) -> bool:
-    wanted = [each for each in ranges if each.root == DICOM_XML]
+    wanted = [each for each in ranges if _takes_xml(each)]
     try:
         return choose(wanted, [Offer(DICOM_XML, "")], single=single).multipart
     except NotAcceptable:

@@ -45,8 +45,8 @@ class WadoUri:
         study, series, instance = (_uid(given, name) for name in ("studyUID", "seriesUID", "objectUID"))
         if given.get("anonymize"):
             raise NotAcceptable("objects are not de-identified on the way out")
-        types = [given["contentType"]] if given.get("contentType") else request.headers.getlist("accept")
-        ranges = accepted(types, (), self._limits.accept_ranges_max)
+        named = [given["contentType"]] if given.get("contentType") else ()
+        ranges = accepted(request.headers.getlist("accept"), named, self._limits.accept_ranges_max)
         refs = await self._archive.instances(
             request.scope["principal"], study_uid=study, series_uid=series, sop_instance_uids=[instance]
         )

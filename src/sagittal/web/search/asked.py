@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 Parameters = list[tuple[str, str]]
 _TIMEZONE = 0x00080201
 _OFFSET = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d\Z")  # PS3.5 6.2, VR DT: from -1200 to +1400
-_UNENCODED_PLUS = re.compile(r"(?<=\w) (?=\w)")  # `accept=application/dicom+json`, as people type it
 _WITHOUT_COMMA = ("UI", "CS")  # PS3.5 6.2: no value has one, so it stands between values
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 
@@ -36,7 +35,7 @@ _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 def parameters(query_string: bytes, count_max: int) -> Parameters:
     """Names and values of an address; BadRequest when they are not UTF-8, percent-encoded."""
     try:
-        text = query_string.decode()  # curl sends what it is given, percent-encoded or not
+        text = query_string.decode()  # percent-encoded or not: our listener takes only that, others may not
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=count_max)
     except UnicodeDecodeError:
         raise BadRequest("the query is not UTF-8, percent-encoded") from None
@@ -75,7 +74,7 @@ class Asked:
             case "after":
                 self._after = value
             case "accept":
-                self.accept.append(_UNENCODED_PLUS.sub("+", value))
+                self.accept.append(value)
             case "charset":
                 return  # PS3.18 8.3.3.2; all is answered in UTF-8
             case "orderby":

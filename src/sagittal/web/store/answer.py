@@ -6,8 +6,9 @@ One `Result` for each instance of the request, or part that is none. Deliberatel
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from starlette.responses import Response
@@ -16,13 +17,10 @@ from sagittal.archive.ingest import Outcome
 from sagittal.dicom.part10 import Part10Head
 from sagittal.errors import SagittalError
 from sagittal.limits import ReaderLimits
-from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.store import became
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM_JSON, accepts
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
+from sagittal.web.wire.accept import DICOM_JSON, MediaType, accepts
+from sagittal.web.wire.resources import instance_address
 
 DICOM_XML = "application/dicom+xml"
 _PROCESSING_FAILURE = 0x0110
@@ -59,17 +57,15 @@ class Result:
         return status if status >= 500 else 409
 
 
-def answer(
-    request: Request, results: list[Result], addresses: uri.Addresses, study: str | None, ranges_max: int
-) -> Response:
-    """PS3.18 Table 10.5.3-1 and Annex I.2.2."""
+def answer(type_: str, results: list[Result], addresses: uri.Addresses, study: str | None) -> Response:
+    """PS3.18 Table 10.5.3-1 and Annex I, as an `answer_type`."""
     stored = [p for p in results if p.outcome is not None]
     failed = [p for p in results if p.outcome is None]
     referenced = [_referenced(p.outcome, addresses) for p in stored if p.outcome is not None]
     studies = {p.outcome.study_uid for p in stored if p.outcome is not None and p.outcome.study_uid}
-    body: dict[str, Any] = {}
-    if study or len(studies) == 1:
-        body["00081190"] = _value("UR", addresses.study(study or studies.pop()))
+    only = study or (studies.pop() if len(studies) == 1 else "")
+    # Type 2 (Table I.1-1): of several studies it is there, without a value.
+    body: dict[str, Any] = {"00081190": _value("UR", addresses.study(only)) if only else {"vr": "UR"}}
     known: list[dict[str, Any]] = []
     unknown: list[dict[str, Any]] = []
     for result in failed:
@@ -82,18 +78,20 @@ def answer(
     warned = any("00081196" in item for item in referenced)
     status = 200 if not failed and not warned else 202 if stored else max(p.http_status for p in failed)
     headers = {"retry-after": "5"} if status == 503 else None
-    content, type_ = _encoded(request, body, ranges_max)
-    return Response(content, status, headers, media_type=type_)
+    return Response(_encoded(body, type_), status, headers, media_type=type_)
 
 
-def _encoded(request: Request, body: dict[str, Any], ranges_max: int) -> tuple[bytes, str]:
-    """As XML when that is what the client asks for; whatever else it takes, it gets JSON: the objects are stored."""
-    ranges = acceptable(request, ranges_max)
-    if accepts(ranges, DICOM_JSON, "application/json", DICOM_XML) == DICOM_XML:
+def answer_type(ranges: Sequence[MediaType]) -> str:
+    """XML when that is what the client asks for; whatever else it takes, it gets JSON: the objects are stored."""
+    return DICOM_XML if accepts(ranges, DICOM_JSON, "application/json", DICOM_XML) == DICOM_XML else DICOM_JSON
+
+
+def _encoded(body: dict[str, Any], type_: str) -> bytes:
+    if type_ == DICOM_XML:
         from sagittal.dicom.models.xml import to_xml
 
-        return to_xml(body), DICOM_XML
-    return orjson.dumps(body), DICOM_JSON
+        return to_xml(body)
+    return orjson.dumps(body)
 
 
 def _value(vr: str, value: str | int) -> dict[str, Any]:
@@ -105,9 +103,7 @@ def _referenced(outcome: Outcome, addresses: uri.Addresses) -> dict[str, Any]:
         "00081150": _value("UI", outcome.sop_class_uid),
         "00081155": _value("UI", outcome.sop_instance_uid),
     }
-    if outcome.study_uid and outcome.series_uid:
-        address = addresses.instance(outcome.study_uid, outcome.series_uid, outcome.sop_instance_uid)
-        item["00081190"] = _value("UR", address)
+    item["00081190"] = _value("UR", instance_address(addresses, outcome))
     item |= became.encode(outcome.status)
     if outcome.status == "kept":
         item["00081196"] = _value("US", _COERCED)

@@ -15,7 +15,8 @@ from starlette.responses import Response
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.ingest import Source
 from sagittal.errors import BadRequest, IdentifierMismatch, SagittalError, UnsupportedMedia
-from sagittal.web.store.answer import Result, answer
+from sagittal.web.retrieve.packaging import acceptable
+from sagittal.web.store.answer import Result, answer, answer_type
 from sagittal.web.store.commits import Commits
 from sagittal.web.store.metadata import ROOTS, Builder, Intake
 from sagittal.web.wire import uri
@@ -93,6 +94,7 @@ class Stow:
 
     async def store(self, request: Request) -> Response:
         try:
+            type_ = answer_type(acceptable(request, self._limits.accept_ranges_max))  # while nothing is stored yet
             results = await self._results(request)
         except SagittalError as error:
             _refused(request, error.http_status, error.text)
@@ -101,7 +103,7 @@ class Stow:
             _tell(request, result)
         addresses = uri.addresses(request, self._house.settings)
         study = request.path_params.get("study")
-        return answer(request, results, addresses, study, self._limits.accept_ranges_max)
+        return answer(type_, results, addresses, study)
 
     async def _results(self, request: Request) -> list[Result]:
         study = request.path_params.get("study")

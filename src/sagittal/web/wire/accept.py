@@ -56,6 +56,7 @@ DEFAULT_SYNTAXES: Mapping[str, str] = {
 }
 
 _REMEMBERED_CHARACTERS = 1_000  # of an `Accept` or `Content-Type` that is remembered; browsers send some 150
+_UNENCODED_PLUS = re.compile(r"(?<=\w) (?=\w)")  # `accept=application/dicom+json`, as people type it
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\Z')
 
 
@@ -170,7 +171,7 @@ def _quality(text: str) -> float:
 
 def accepted(values: Iterable[str], query: Iterable[str] = (), ranges_max: int = 64) -> list[MediaType]:
     """The acceptable media ranges, best first. Invalid ones are ignored (PS3.18 8.7.7), none at all is `*/*`."""
-    given = tuple(query) or tuple(values)
+    given = tuple(_UNENCODED_PLUS.sub("+", value) for value in query) or tuple(values)
     known = sum(map(len, given)) <= _REMEMBERED_CHARACTERS
     return list((_remembered if known else _read)(given, ranges_max))
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sagittal.archive.ingest import Outcome
     from sagittal.archive.references import InstanceRef
     from sagittal.web.wire.uri import Addresses
 
@@ -28,7 +29,7 @@ def classes_of(path: str) -> tuple[str, ...]:
     return NON_PATIENT.get(path.partition("/dicom-web/")[2].partition("/")[0], ())
 
 
-def instance_address(addresses: Addresses, ref: InstanceRef) -> str:
+def instance_address(addresses: Addresses, ref: InstanceRef | Outcome) -> str:
     """Where an instance can be retrieved."""
     if ref.study_uid and ref.series_uid:
         return addresses.instance(ref.study_uid, ref.series_uid, ref.sop_instance_uid)
