@@ -239,6 +239,8 @@ REFUSED = [
     ("item-expected", explicit(0x7FE00010, "OB", item(b"") + NAME, UNDEFINED)),
     ("item-expected", explicit(0x7FE00010, "OB", item(b"", UNDEFINED), UNDEFINED)),
     ("item-stray", NAME + item(CODE)),
+    ("item-stray", NAME + item(b"", 0x4E55) + bytes(4)),  # a length that reads as UN
+    ("item-stray", NAME + item(b"", 0x5343) + bytes(4)),  # CS
     ("delimiter-missing", explicit(SQ, "SQ", item(CODE), UNDEFINED) + NAME),
     ("delimiter-missing", explicit(SQ, "SQ", item(CODE, UNDEFINED) + SEQUENCE_END, UNDEFINED)),
     ("delimiter-missing", sequence(SQ, item(CODE, UNDEFINED)) + NAME),

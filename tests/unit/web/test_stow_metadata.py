@@ -238,6 +238,16 @@ def test_pixels_without_their_attributes_are_refused(tmp_path: Path) -> None:
     assert comment(answer) == "Samples per Pixel (0028,0002) is missing or empty"
 
 
+@pytest.mark.parametrize(
+    ("tag", "reason"), [("FFFEE000", "an item or a delimiter"), ("FFFEE00D", "an item"), ("0x001010", "is not a tag")]
+)
+def test_what_is_no_element_is_refused(tag: str, reason: str, tmp_path: Path) -> None:
+    """Others would read a delimiter where an element is meant."""
+    answer, _ = store(tmp_path, [told(instance() | {tag: {"vr": "UN"}})])
+    assert answer.status_code == 409
+    assert reason in comment(answer)
+
+
 def test_some_of_many(tmp_path: Path) -> None:
     objects = [image(1), image(2, "none"), image(3)]
     parts: Parts = [told(*objects), ("application/octet-stream", "pixels", b"abcd"), ("application/pdf", "lost", b"%")]

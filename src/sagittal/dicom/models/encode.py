@@ -9,6 +9,7 @@ small and is held. Deliberately not here: JSON text (any parser gives the object
 from __future__ import annotations
 
 import binascii
+import re
 import struct
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ from sagittal.limits import ReaderLimits
 
 _CHARACTER_SET = 0x00080005
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+_TAG = re.compile(r"[0-9A-Fa-f]{8}\Z")
 _DS_CHARACTERS_MAX = 16  # PS3.5 6.2
 _HELD_BYTES = 1 << 16  # small parts are given together
 
@@ -135,6 +137,8 @@ class _Encoder:
         for tag, element in sorted(numbered.items(), key=_first):
             if tag >> 16 in (0, 2) or not tag & 0xFFFF:
                 continue
+            if tag >> 16 == 0xFFFE:
+                raise BadRequest(f"(FFFE,{tag & 0xFFFF:04X}) is an item or a delimiter, and no element (PS3.5 7.5)")
             if tag == _CHARACTER_SET:
                 element = self._character_set(element, depth)
             try:
@@ -238,11 +242,8 @@ def _first(pair: tuple[int, Any]) -> int:
 
 
 def _tag_number(key: Any) -> int:
-    if isinstance(key, str) and len(key) == 8:
-        try:
-            return int(key, 16)
-        except ValueError:
-            pass
+    if isinstance(key, str) and _TAG.match(key):
+        return int(key, 16)
     raise BadRequest(f"{str(key)[:40]!r} is not a tag of eight hexadecimal digits")
 
 

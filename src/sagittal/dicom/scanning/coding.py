@@ -84,14 +84,14 @@ class Coding:
             return Element(at, tag, "" if group == 0xFFFE else vr_of(tag, self.signed), length, 8, pos + 8)
         group, number, code, length = self._explicit.unpack_from(data, pos)
         tag = group << 16 | number
+        if group == 0xFFFE:  # has no VR, whatever its length looks like
+            return Element(at, tag, "", self._length.unpack_from(data, pos + 4)[0], 8, pos + 8)
         vr = SHORT_CODES.get(code)
         if vr is not None:
             return Element(at, tag, vr, length, 8, pos + 8)
         vr = LONG_CODES.get(code)
         if vr is not None:
             return Element(at, tag, vr, self.long_length(data, pos), 12, pos + 12)
-        if group == 0xFFFE:
-            return Element(at, tag, "", self._length.unpack_from(data, pos + 4)[0], 8, pos + 8)
         if code.isalpha() and code.isupper():  # VRs to come have the long form (PS3.5 7.1.2)
             return Element(at, tag, "UN", self.long_length(data, pos), 12, pos + 12, "vr-unknown")
         vr, length = vr_of(tag, self.signed), self._length.unpack_from(data, pos + 4)[0]
@@ -114,7 +114,7 @@ class Coding:
             vr = vr_of(tag, True) if self.signed else VRS.get(tag, "")
             return tag, vr if vr != "SQ" and number and 2 < group < 0xFFFE else "", length
         group, number, code, length = self._explicit.unpack_from(data, pos)
-        return group << 16 | number, SHORT_CODES.get(code, "") if number and group > 2 else "", length
+        return group << 16 | number, SHORT_CODES.get(code, "") if number and 2 < group < 0xFFFE else "", length
 
     def read(self, tag: int, vr: str, raw: bytes, head: int, wanted: bool, build: bool, defect: str = "") -> Entry:
         """The entry of an element `raw` that is no sequence. `wanted`: with its text; `build`: with its JSON."""
