@@ -91,6 +91,9 @@ def test_what_is_changed_is_told_as_json(served: bool, tmp_path: Path, start_ser
     added = told("nodes", "add", "CT1@192.0.2.1:104", *SAID)
     added.pop("fixed", None)
     assert added == SHOWN
+    for title in ("CT/1", "CT1/"):  # an AE title has slashes as it likes (PS3.5 6.2)
+        told("nodes", "add", f"{title}@192.0.2.1:104")
+        assert told("nodes", "remove", title) == {"aet": title, "removed": True}
     assert told("nodes", "remove", "CT1") == {"aet": "CT1", "removed": True}
     for command in ("remove", "show"):
         ran = sagittal("nodes", command, "CT1", *place)
@@ -101,6 +104,8 @@ def test_what_is_changed_is_told_as_json(served: bool, tmp_path: Path, start_ser
     assert len(token.pop("token")) >= 32
     assert token == {"name": "reader", "verbs": ["find"], "store": ""}
     assert told("config", "token", "revoke", "reader") == {"name": "reader", "revoked": True}
+    told("config", "token", "add", "ward 3/reader", "--verb", "find")
+    assert told("config", "token", "revoke", "ward 3/reader") == {"name": "ward 3/reader", "revoked": True}
 
 
 def ask(server: Served, path: str) -> Any:

@@ -85,7 +85,8 @@ def _without_slash(scope: Scope) -> Scope:
     the request came through, and a client that follows one that doesn't writes into another store.
     """
     path: str = scope["path"]
-    return {**scope, "path": path[:-1]} if len(path) > 1 and path.endswith("/") else scope
+    sent: bytes = scope.get("raw_path") or path.encode()  # a slash that is percent-encoded is of a name
+    return {**scope, "path": path[:-1]} if len(path) > 1 and sent.endswith(b"/") else scope
 
 
 def _add_headers(message: Message) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -61,6 +62,16 @@ def test_series_and_patients(tmp_path: Path) -> None:
         assert len((await client.get("/dicom-web/studies?PatientID=P2")).json()) == 2
 
     asked(tmp_path, act)
+
+
+@pytest.mark.parametrize("identifier", ["12/34", "12/", "a merge/merge", "50%"])
+def test_a_patient_id_of_any_characters(identifier: str, tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient) -> None:
+        body = {"into": "P2", "reason": "one person"}
+        answer = await client.post(f"/api/patients/{quote(identifier, safe='')}/merge", json=body)
+        assert (answer.status_code, len(answer.json()["corrections"])) == (200, 1)
+
+    asked_with(VERBS, tmp_path, [build(1, patient_id=identifier), OTHER], act)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def add_corrections(api: FastAPI, house: House) -> None:
         where = uri.uid(study, "Study Instance UID"), uri.uid(series, "Series Instance UID")
         return await correct(asking, where, given)
 
-    @api.post("/patients/{patient}/merge", summary="Make every study of a patient another one's")
+    @api.post("/patients/{patient:path}/merge", summary="Make every study of a patient another one's")
     async def merge_patient(asking: Asking, patient: str, given: Annotated[MergeIn, Body()]) -> Merged:
         from_, into = (patient, given.issuer), (given.into, given.into_issuer)
         return Merged(corrections=await archive.merge_patient(asking, from_, into, given.reason))

@@ -183,7 +183,7 @@ def _add_nodes(api: FastAPI, house: House) -> None:
         await nodes.add(asking, node.peer, **given)
         return node
 
-    @api.get("/nodes/{aet}", summary="One node of the AE table")
+    @api.get("/nodes/{aet:path}", summary="One node of the AE table")
     async def get_node(asking: Asking, aet: str) -> dict[str, Any]:
         house.archive.permit(asking, "find", f"node {aet[:16]}")
         found = [dict(node) for node in nodes.list() if node["aet"] == aet] if nodes else []
@@ -191,7 +191,7 @@ def _add_nodes(api: FastAPI, house: House) -> None:
             raise NotFound("there is no such node")
         return found[0]
 
-    @api.delete("/nodes/{aet}", status_code=204, summary="Remove a node")
+    @api.delete("/nodes/{aet:path}", status_code=204, summary="Remove a node")
     async def delete_node(asking: Asking, aet: str) -> None:
         if nodes is None or not await nodes.remove(asking, aet):
             raise NotFound("there is no such node")
@@ -211,7 +211,7 @@ def _add_tokens(api: FastAPI, house: House) -> None:
             raise NotFound("this archive keeps no tokens")
         await tokens.add(asking, token.name, token.digest, token.verbs, token.store)
 
-    @api.delete("/tokens/{name}", status_code=204, summary="End a bearer token")
+    @api.delete("/tokens/{name:path}", status_code=204, summary="End a bearer token")
     async def delete_token(asking: Asking, name: str) -> None:
         if tokens is None or not await tokens.revoke(asking, name):
             raise NotFound("there is no such token")
