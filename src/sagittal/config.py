@@ -85,7 +85,7 @@ class WebSettings:
 
     port: int = 8042
     hosts: tuple[str, ...] = ()  # names a browser may use for us, beside the bind address and loopback
-    origins: tuple[str, ...] = ()  # pages that may write, as https://viewer.example
+    origins: tuple[str, ...] = ()  # of pages elsewhere that may read and write, as https://viewer.example
     public_url: str | None = None  # what clients see in front of a proxy
     trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose (X-)Forwarded headers are believed
 

@@ -263,7 +263,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         dimse_port=dimse.port,
         loopback=settings.loopback,
         hosts=frozenset(settings.web.hosts),
-        origins=frozenset(settings.web.origins),
+        origins=frozenset(origin.lower().rstrip("/") for origin in settings.web.origins),
         public_url=settings.web.public_url,
         trusted_proxies=tuple(map(ip_network, settings.web.trusted_proxies)),
         tokens=lambda: running.tokens,

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Mount, Route, Router
 
 from sagittal.archive.transcoding.maker import Maker
+from sagittal.web.crossorigin import named, shown_to
 from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
 from sagittal.web.render.ahead import Ahead
@@ -59,6 +60,8 @@ class WebApp:
             return
         seen = origin(scope, self.house.settings.trusted_proxies)
         scope = _without_slash(without_prefix(scope, seen[2] if seen and seen[2] else self._prefix, self._own))
+        origins = self.house.settings.origins
+        shown = shown_to(named(dict(scope["headers"]), origins)) if origins else ()
         scope["app"] = self  # the router raises for 404 and 405 instead of answering
         started = False
 
@@ -68,6 +71,7 @@ class WebApp:
                 started = True
                 self.house.answers[message["status"]] += 1
                 _add_headers(message)
+                message["headers"] += shown
             await send(message)
 
         try:

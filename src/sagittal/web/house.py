@@ -77,7 +77,7 @@ class Settings:
     dimse_port: int = 11112
     loopback: bool = True  # bound to loopback: without tokens, the local principal may do all
     hosts: frozenset[str] = frozenset()  # names browsers may use for us, beside loopback and the address connected to
-    origins: frozenset[str] = frozenset()  # `https://viewer.example`: pages that may write; none is the default
+    origins: frozenset[str] = frozenset()  # `https://viewer.example`: pages that may ask; none is the default
     public_url: str | None = None  # what clients see in front of a proxy, without a slash at the end
     trusted_proxies: tuple[Network, ...] = ()  # whose Forwarded and X-Forwarded-… are believed
     tokens: Callable[[], Mapping[str, Principal]] = _no_tokens  # SHA-256 of a bearer token, hexadecimal -> who it is

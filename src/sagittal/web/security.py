@@ -1,8 +1,8 @@
 """Who may ask what over HTTP, before any route sees the request: Host, Origin, bearer token (RFC 6750).
 
-The Host allow-list stops DNS rebinding, the Origin check stops pages of other sites from writing, and there is no
-CORS: no answer can be read from elsewhere. What a principal may do is decided in `archive.access` only. There are no
-sessions, no cookies and no passwords here.
+The Host allow-list stops DNS rebinding, the Origin check stops pages of other sites from writing, and no answer can be
+read from elsewhere than the origins that are named (`crossorigin`). What a principal may do is decided in
+`archive.access` only. There are no sessions, no cookies and no passwords here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized, NotFound
+from sagittal.web.crossorigin import preflight
 from sagittal.web.wire import forwarded
 from sagittal.web.wire.uri import LOOPBACK_HOSTS
 
@@ -52,6 +53,9 @@ class Guard:
             host = self._host(scope, headers)
             if scope["method"] not in _SAFE_METHODS:
                 self._origin(scope, headers, host)
+            if answer := preflight(scope["method"], headers, self._settings.origins):
+                await answer(scope, receive, send)
+                return
             if path != "/" and not path.startswith(_OPEN):
                 self._enter(scope, principal_of(self._settings, headers))
         await self._app(scope, receive, send)

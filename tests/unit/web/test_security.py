@@ -111,6 +111,38 @@ def test_reads_do_not_need_an_origin_but_give_no_cors(web: Any) -> None:
     assert web.request("OPTIONS", "/dicom-web/studies", headers={"origin": "http://evil.example"}).status_code == 403
 
 
+def test_pages_of_a_named_origin_may_ask_and_read(web: Any) -> None:
+    """As browsers do it (WHATWG Fetch 3.2.2): before what is not simple they ask, and without a token."""
+    web.settings = settings(tokens=dict, loopback=False)
+    page = {"origin": "https://Viewer.example"}
+    wanted = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+    for path in ("/dicom-web/studies", "/api/nodes", "/dicom-web/studies/1.2/metadata"):
+        asked = web.request("OPTIONS", path, headers=page | wanted)
+        assert (asked.status_code, asked.content) == (204, b"")
+        assert asked.headers["access-control-allow-origin"] == page["origin"]
+        assert "POST" in asked.headers["access-control-allow-methods"]
+        assert {"authorization", "content-type"} <= set(asked.headers["access-control-allow-headers"].split(", "))
+    refused = web.get("/dicom-web/studies", **page)
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page["origin"])
+    web.settings = settings()
+    answer = web.get("/dicom-web/studies", **page)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, page["origin"])
+    assert "etag" in answer.headers["access-control-expose-headers"] and "origin" in answer.headers["vary"]
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "https://viewer.example.evil.example", "null", ""])
+def test_pages_of_other_origins_may_not(web: Any, origin: str) -> None:
+    web.settings = settings()
+    headers = {"access-control-request-method": "GET"} | ({"origin": origin} if origin else {})
+    asked = web.request("OPTIONS", "/dicom-web/studies", headers=headers)
+    answer = web.get("/dicom-web/studies", **({"origin": origin} if origin else {}))
+    assert asked.status_code == (403 if origin else 200)
+    for each in (asked, answer):
+        assert not [name for name in each.headers if name.startswith("access-control")]
+        assert "origin" in each.headers["vary"]
+
+
 @pytest.mark.parametrize(
     ("tokens", "loopback", "authorization", "status"),
     [
