@@ -3,13 +3,15 @@
 What there is, the metadata tells: it names each value that it leaves out by its place in the data set, so that no
 object is parsed here. Native values are one part each, encapsulated pixel data is a part for each frame without the
 framing of fragments (8.7.3.3.2), a video is one part; so is the pixel data of an icon, which is looked for. A document
-can be had as what it is. A value can be had by ranges, alone or as a part, several values and frames can't (RFC 9110
-14.2 lets Range be ignored). Values that metadata holds inline are not bulk data.
+can be had as what it is. Frames are made in another syntax where the client takes them so (8.7.3.3). A value can be had
+by ranges, alone or as a part, several values and frames can't (RFC 9110 14.2 lets Range be ignored). Values that
+metadata holds inline are not bulk data.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +20,7 @@ import orjson
 from starlette.responses import Response
 
 from sagittal.dicom.syntaxes import syntax
-from sagittal.errors import BadRequest, NotFound
+from sagittal.errors import BadRequest, Busy, NotAcceptable, NotFound, SagittalError, StorageUnavailable
 from sagittal.web.render.kinds import kind_of
 from sagittal.web.retrieve.objects import Ranges, Stored, sliced
 from sagittal.web.retrieve.packaging import NATIVE, Packaging, acceptable, pixel_choice
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
 
+log = logging.getLogger("sagittal.web")
 _PIXEL_DATA, _DOCUMENT, _DOCUMENT_LENGTH = "7FE00010", "00420011", "00420015"
 _PIXELS = frozenset({_PIXEL_DATA, "7FE00008", "7FE00009"})  # and Float and Double Float Pixel Data
 _NAMED = re.compile(rb'"BulkDataURI":"([0-9A-F/]+)(?:\?offset=(\d+)&length=(\d+))?"')
@@ -207,8 +210,8 @@ class BulkData:
             if len(values) == 1:
                 return await self._one(request, refs[0], values[0])
         ranges = acceptable(request, self._limits.accept_ranges_max)
-        choices = {ref.syntax_uid: pixel_choice(ranges, ref, single=False) for ref in _one_of_each_syntax(refs)}
-        root = next(iter(choices.values())).offer.type
+        choices = {ref.syntax_uid: _pixel_choices(ranges, ref) for ref in _one_of_each_syntax(refs)}
+        root = next(iter(choices.values()))[0].offer.type
         base = [self._address(request, ref) for ref in refs[:1]]
         tag = entity_tag(wanted, *(ref.digest for ref in refs), *choices.values(), *base, weak=True)
         if (answer := unchanged(request, tag)) is not None:
@@ -223,25 +226,55 @@ class BulkData:
         principal: Principal,
         refs: Sequence[InstanceRef],
         wanted: frozenset[str] | None,
-        choices: Mapping[str, Choice],
+        choices: Mapping[str, Sequence[Choice]],
         framing: Framing,
     ) -> AsyncGenerator[bytes]:
-        empty = True
+        empty, left_out = True, list[SagittalError]()
         async for ref, values in self._named(principal, refs, wanted):
-            frames: tuple[int, list[Ranges]] = (0, [])
-            encapsulated = any(value.bounds is None and value.path == _PIXEL_DATA for value in values)
-            if encapsulated and not syntax(ref.syntax_uid).video and await self._has_frames(ref):
-                frames = await self._frames(ref)
             address = self._address(request, ref)
-            pieces = self._parts_of(ref, values, frames, choices[ref.syntax_uid], framing, address)
-            async for piece in drawn(self._house.readers, pieces, self._limits.read_chunk_bytes):
+            async for piece in self._parts_of(ref, values, choices[ref.syntax_uid], framing, address, left_out):
                 empty = False
                 yield piece
         if empty:
-            raise NotFound("there is no such bulk data")
+            raise left_out[0] if left_out else NotFound("there is no such bulk data")
         yield framing.close
 
-    def _parts_of(
+    async def _parts_of(
+        self,
+        ref: InstanceRef,
+        values: Sequence[Value],
+        able: Sequence[Choice],
+        framing: Framing,
+        address: str,
+        left_out: list[SagittalError],
+    ) -> AsyncGenerator[bytes]:
+        """The parts of one instance; what can't be had as it is wanted is left out, and why is added to `left_out`."""
+        frames: tuple[int, list[Ranges]] = (0, [])
+        encapsulated = any(value.bounds is None and value.path == _PIXEL_DATA for value in values)
+        if encapsulated and not syntax(ref.syntax_uid).video and await self._has_frames(ref):
+            frames = await self._frames(ref)
+        choice, count = able[0], len(frames[1])
+        try:
+            if count and not choice.offer.stored:
+                choice = await self._transcoded.tried(ref, able, 1)
+        except (Busy, StorageUnavailable):  # of the server, and later it may be otherwise
+            raise
+        except SagittalError as error:
+            count = _without(ref, error, left_out)
+        made = [] if choice.offer.stored else [value for value in values if value.bounds is None]
+        as_held = [value for value in values if value not in made]
+        pieces = self._parts_as_held(ref, as_held, frames, choice, framing, address)
+        async for piece in drawn(self._house.readers, pieces, self._limits.read_chunk_bytes):
+            yield piece
+        for value in made:
+            where = [f"{address}/bulkdata/{value.path}"] * count
+            if value.path != _PIXEL_DATA or not frames[1]:
+                _without(ref, NotAcceptable("fragments that are no frames have no form but their own"), left_out)
+            elif where:
+                async for piece in self._transcoded.some_frames(ref, range(1, count + 1), choice, framing, where):
+                    yield piece
+
+    def _parts_as_held(
         self,
         ref: InstanceRef,
         values: Sequence[Value],
@@ -250,7 +283,7 @@ class BulkData:
         framing: Framing,
         address: str,
     ) -> Iterator[bytes]:
-        """The parts of one instance."""
+        """The parts of one instance for which nothing is decoded."""
         for value in values:
             where = f"{address}/bulkdata/{value.path}{value.query}"
             offer = NATIVE if value.bounds else choice.offer
@@ -294,6 +327,21 @@ class BulkData:
 
     def _address(self, request: Request, ref: InstanceRef) -> str:
         return instance_address(uri.addresses(request, self._house.settings), ref)
+
+
+def _without(ref: InstanceRef, error: SagittalError, left_out: list[SagittalError]) -> int:
+    """Note what an answer is without; so many of its frames are answered."""
+    log.warning("pixel data of %s is left out of an answer: %s", ref.sop_instance_uid, error.text)
+    left_out.append(error)
+    return 0
+
+
+def _pixel_choices(ranges: Sequence[MediaType], ref: InstanceRef) -> Sequence[Choice]:
+    """How pixel data of an instance can be had as parts of several, the best first. NotAcceptable."""
+    held = syntax(ref.syntax_uid)
+    if held.encapsulated and not held.video:
+        return frame_choices(ranges, ref, single=False)
+    return [pixel_choice(ranges, ref, single=False)]
 
 
 def _document_offers(ref: InstanceRef, value: Value) -> list[Offer]:

@@ -141,9 +141,13 @@ class Transcoded:
         return not can_reencode(syntax(ref.syntax_uid), syntax(offer.syntax))
 
     async def carried(self, ref: InstanceRef, found: Sequence[Choice], number: int) -> Choice:
-        """The first of some choices that frames of an instance can be had in, tried with one of them. NotAcceptable."""
-        if len(found) == 1 or found[0].offer.stored:
-            return found[0]
+        """The first of some choices that frames of an instance can be had in. The only one is not tried: the answer
+        will tell. NotAcceptable.
+        """
+        return found[0] if len(found) == 1 or found[0].offer.stored else await self.tried(ref, found, number)
+
+    async def tried(self, ref: InstanceRef, found: Sequence[Choice], number: int) -> Choice:
+        """The same, tried with one of the frames in any case."""
 
         async def tried(choice: Choice) -> Choice:
             if not choice.offer.stored:
@@ -199,6 +203,15 @@ class Transcoded:
         self, ref: InstanceRef, numbers: Sequence[int], choice: Choice, framing: Framing, where: Sequence[str]
     ) -> AsyncGenerator[bytes]:
         """Frames in the syntax of `choice`, as parts that lie at `where`, or one alone."""
+        async for piece in self.some_frames(ref, numbers, choice, framing, where):
+            yield piece
+        if choice.multipart:
+            yield framing.close
+
+    async def some_frames(
+        self, ref: InstanceRef, numbers: Sequence[int], choice: Choice, framing: Framing, where: Sequence[str]
+    ) -> AsyncGenerator[bytes]:
+        """The same for an answer that goes on behind them."""
         to = choice.offer.syntax
         cuts = [numbers[at : at + _FRAMES_AT_ONCE] for at in range(0, len(numbers), _FRAMES_AT_ONCE)]
         heads = iter([framing.head(choice.offer.media_type, address) for address in where])
@@ -211,8 +224,6 @@ class Transcoded:
                         yield next(heads)
                     async for piece in self._drawn(frame):
                         yield piece
-        if choice.multipart:
-            yield framing.close
 
     def _pieces(self, ref: InstanceRef, sent: _Sent) -> Iterator[bytes]:
         made = sent.made
