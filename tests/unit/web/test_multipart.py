@@ -80,6 +80,10 @@ class TestCaps:
         b"--b\r\nA:" + b"x" * 5_000,
         b"--b\r\n: x\r\n\r\nDATA\r\n--b--",
         b"--b\r\nA\0B: x\r\n\r\nDATA\r\n--b--",
+        b"--b\r\n A: x\r\n\r\nDATA\r\n--b--",  # a folded line of no header
+        b"--b\r\nA: x\r\n y\n\r\nDATA\r\n--b--",
+        b"--b\r\nA: x\r\n y\r\r\n\r\nDATA\r\n--b--",
+        b"--b\r\nA: x" + b"\r\n y" * 5_000,
         b"--b\r\nA: x\r\r\n\r\nDATA\r\n--b--",
         b"--bb\r\n\r\nDATA\r\n--b--",
         b"--b \t \n\r\nDATA\r\n--b--",
@@ -113,6 +117,24 @@ def test_blanks_after_a_boundary(blanks: bytes, step: int) -> None:
     part = b"--b" + blanks + b"\r\nA: x\r\n\r\nDATA\r\n"
     count = read(part * 3 + b"--b--" + blanks + b"\r\n", step)
     assert (count.parts, count.bytes) == (3, 12)
+
+
+@pytest.mark.parametrize("step", [1, 7, 100_000])
+def test_folded_headers(step: int) -> None:
+    """RFC 2046 5.1, RFC 5322 2.2.3: as mail libraries write long ones."""
+    payload = (
+        b"--b\r\nContent-Type: text/x;\r\n\tcharset=utf-8\r\nAt:\r\n  http://x/y\r\n \r\nC: d\r\n\r\nDATA\r\n--b--"
+    )
+    told: list[Mapping[str, str]] = []
+
+    class Told(Count):
+        def begin(self, headers: Mapping[str, str]) -> None:
+            told.append(dict(headers))
+
+    reader = Reader(b"b", Told(), LIMITS)
+    for at in range(0, len(payload), step):
+        reader.feed(payload[at : at + step])
+    assert told == [{"content-type": "text/x; charset=utf-8", "at": "http://x/y", "c": "d"}]
 
 
 def test_content_is_not_copied() -> None:

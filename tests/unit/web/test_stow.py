@@ -196,6 +196,15 @@ def test_a_part_of_another_type(web: Any) -> None:
     assert web.archive.received == []
 
 
+def test_a_part_as_mail_libraries_write_it(web: Any) -> None:
+    """Folded headers are read (RFC 5322 2.2.3); base64 is told to be what it is."""
+    folded = post(web, payload(b"one", type_=b"application/dicom;\r\n transfer-syntax=1.2.840.10008.1.2.1"))
+    assert (folded.status_code, web.archive.received) == (200, [b"one"])
+    refused = post(web, payload(b"b25l", type_=b"application/dicom\r\nContent-Transfer-Encoding: base64"))
+    [item] = refused.json()["0008119A"]["Value"]
+    assert refused.status_code == 409 and "Content-Transfer-Encoding" in item["00000902"]["Value"][0]
+
+
 def test_a_payload_that_breaks_off_tells_what_was_stored(web: Any) -> None:
     answer = post(web, payload(b"one", GOOD)[:-12])
     assert answer.status_code == 202

@@ -18,7 +18,7 @@ from sagittal.archive.access import Principal
 from sagittal.archive.ingest import Source
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
-from sagittal.errors import BadRequest, DataSetMismatch, IdentifierMismatch, SagittalError, UnsupportedMedia
+from sagittal.errors import BadRequest, DataSetMismatch, IdentifierMismatch, SagittalError
 from sagittal.web.store.answer import DICOM_XML, Result
 from sagittal.web.store.bulk import BulkPart, Held
 from sagittal.web.store.commits import Commits
@@ -26,7 +26,7 @@ from sagittal.web.store.cut import Cutter
 from sagittal.web.store.media import DOCUMENT, DOCUMENTS, PIXEL_DATA, Pixels, pixels, plain_value
 from sagittal.web.store.native import Native, decoded
 from sagittal.web.wire.accept import DICOM_JSON
-from sagittal.web.wire.multipart import content_type
+from sagittal.web.wire.multipart import part_type
 
 if TYPE_CHECKING:
     from sagittal.web.house import House
@@ -75,9 +75,7 @@ class Intake:
     def begin(self, headers: Mapping[str, str]) -> None:
         self._under_way = None
         try:
-            media = content_type(headers.get("content-type"))
-            if headers.get("content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
-                raise UnsupportedMedia("a part with a Content-Transfer-Encoding is not taken")
+            media = part_type(headers)
         except SagittalError as error:
             self.failures.append(Result(error=error))
             return

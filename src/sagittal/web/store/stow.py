@@ -21,7 +21,7 @@ from sagittal.web.store.commits import Commits
 from sagittal.web.store.metadata import ROOTS, Builder, Intake
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM, MediaType
-from sagittal.web.wire.multipart import Reader, boundary_of, content_type
+from sagittal.web.wire.multipart import Reader, boundary_of, content_type, part_type
 from sagittal.web.wire.resources import classes_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class _Files:
         result = Result()
         self.results.append(result)
         try:
-            if content_type(headers.get("content-type", DICOM)).type != DICOM:
+            if part_type(headers, DICOM).type != DICOM:
                 raise UnsupportedMedia(f"a part is not {DICOM}")
             self.transfer = self._archive.store_begin_part10(self._principal, self._source)
         except SagittalError as error:

@@ -25,6 +25,7 @@ _BOUNDARY = re.compile(r"[!-~](?:[ -~]*[!-~])?\Z")
 _PADDING = re.compile(rb"[ \t]*")
 _BARE_LINE_FEED = "a line ends with LF alone, where CR and LF are needed (RFC 2046 5.1.1)"
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r]*)\r\n\Z")  # RFC 9110 5.1: a name is a token
+_FOLDED = re.compile(rb"[ \t]([^\r]*)\r\n\Z")  # RFC 5322 2.2.3: a header that goes on
 
 
 class Parts(Protocol):
@@ -43,6 +44,13 @@ def content_type(value: str | None) -> MediaType:
         return media_type(value or "")
     except BadRequest:
         raise UnsupportedMedia("the request has no valid Content-Type") from None
+
+
+def part_type(headers: Mapping[str, str], default: str | None = None) -> MediaType:
+    """The media type of a part, whose content is as it is: HTTP needs no base64 (RFC 2045 6). UnsupportedMedia."""
+    if headers.get("content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
+        raise UnsupportedMedia("a part with a Content-Transfer-Encoding is not taken")
+    return content_type(headers.get("content-type", default))
 
 
 def boundary_of(payload: MediaType, limits: WebLimits) -> bytes:
@@ -69,6 +77,7 @@ class Reader:
         self._padding = 0  # blanks on the line of a delimiter
         self._ending = b""  # its next byte, as long as that does not tell yet
         self._headers: dict[str, str] = {}
+        self._named = ""  # the last one of them, which may go on in the next line
         self._header_bytes = self._header_count = 0
         self.count = 0
         self.ended = False
@@ -150,6 +159,9 @@ class Reader:
             self._step = self._content
             self._parts.begin(self._headers)
             return
+        if self._named and (more := _FOLDED.match(line)):
+            self._headers[self._named] = f"{self._headers[self._named]} {more[1].decode('latin-1').strip()}".strip()
+            return
         field = _FIELD.match(line)
         if field is None:
             why = "a line that is no header of a part" if line.endswith(b"\r\n") else _BARE_LINE_FEED
@@ -157,7 +169,8 @@ class Reader:
         self._header_count += 1
         if self._header_count > self._limits.multipart_headers_max:
             raise LimitExceeded("too many headers in a part (limits.multipart_headers_max)")
-        self._headers[field[1].decode("ascii").lower()] = field[2].decode("latin-1").strip()
+        self._named = field[1].decode("ascii").lower()
+        self._headers[self._named] = field[2].decode("latin-1").strip()
 
     def _content(self, data: bytes, at: int) -> int:
         """Content of a part up to the next delimiter, which may begin in one chunk and end in another."""
@@ -199,7 +212,7 @@ class Reader:
         self.count += 1
         if self.count > self._limits.parts_max:
             raise LimitExceeded(f"more than {self._limits.parts_max} parts (limits.parts_max)")
-        self._headers = {}
+        self._headers, self._named = {}, ""
         self._header_bytes = self._header_count = self._padding = 0
         self._ending = b""
         self._step = self._header
