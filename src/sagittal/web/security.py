@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized, NotFound
 from sagittal.web.crossorigin import preflight
 from sagittal.web.wire import forwarded
+from sagittal.web.wire.conditions import unconditional
 from sagittal.web.wire.uri import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ PAGE_POLICY = (
 
 
 class Guard:
-    """Sets `scope["principal"]`, in the store of the address, or raises what `app` turns into 400, 401, 403 or 404."""
+    """Sets `scope["principal"]`, in the store of the address, or raises what `app` turns into 4xx."""
 
     def __init__(self, app: ASGIApp, settings: Settings, stores: Mapping[str, int]) -> None:
         self._app, self._settings, self._stores = app, settings, stores
@@ -58,6 +59,8 @@ class Guard:
                 return
             if path != "/" and not path.startswith(_OPEN):
                 self._enter(scope, principal_of(self._settings, headers))
+            if scope["method"] not in _SAFE_METHODS:
+                unconditional(headers)
         await self._app(scope, receive, send)
 
     def _enter(self, scope: Scope, principal: Principal) -> None:

@@ -85,3 +85,17 @@ def test_another_form_has_another_tag(tmp_path: Path) -> None:
 
     tags = asked(tmp_path, [HELD], act)
     assert len(set(tags)) == len(tags)
+
+
+@pytest.mark.parametrize("path", [instance_of(HELD), "/api" + study_of(HELD).removeprefix("/dicom-web")])
+def test_nothing_is_deleted_for_a_tag(path: str, tmp_path: Path) -> None:
+    """RFC 9110 13.1.1: not unless it matches, and there is none that could."""
+
+    async def act(client: httpx.AsyncClient, _: Any) -> None:
+        tag = (await client.get(study_of(HELD) + "/metadata")).headers["etag"]
+        for condition in (tag, '"x"'):
+            assert (await client.delete(path, headers={"if-match": condition})).status_code == 412
+        assert (await client.get(study_of(HELD))).status_code == 200
+        assert (await client.delete(path, headers={"if-match": "*"})).status_code in (200, 204)
+
+    asked(tmp_path, [HELD], act)

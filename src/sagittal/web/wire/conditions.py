@@ -8,7 +8,7 @@ answered whole, as 14.2 allows. Deliberately not here: dates; revisions and dige
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import Response
@@ -55,6 +55,14 @@ def unchanged(request: Request, tag: str) -> Response | None:
     answer = Response(status_code=304)
     answer.raw_headers = headers(tag)
     return answer
+
+
+def unconditional(headers: Mapping[bytes, bytes]) -> None:
+    """PreconditionFailed for a write that is wanted of one representation only (RFC 9110 13.1.1): tags are of answers,
+    and no write is of one of them. To ignore it would delete what the client has not seen.
+    """
+    if headers.get(b"if-match", b"*").strip() != b"*":
+        raise PreconditionFailed("what is stored, corrected or deleted has no entity tag to be matched (If-Match)")
 
 
 def _tags(request: Request, header: bytes) -> set[str]:
