@@ -14,13 +14,13 @@ import numpy as np
 from sagittal.convert import documents, waveform
 from sagittal.convert.overlaid import shown_frame
 from sagittal.convert.reports.media import MAKERS
-from sagittal.errors import NotAcceptable, SagittalError
+from sagittal.errors import BadRequest, NotAcceptable, SagittalError
 from sagittal.pixels.films import seconds_a_frame
 from sagittal.pixels.images import Image
 from sagittal.pixels.lettering import fonts
 from sagittal.pixels.rendering import pictures, regions
 from sagittal.pixels.rendering.attributes import Attributes
-from sagittal.pixels.rendering.geometry import Viewport
+from sagittal.pixels.rendering.geometry import AREA_MAX, Viewport
 from sagittal.pixels.rendering.grayscale import Window
 from sagittal.pixels.rendering.render import Options, Picture
 from sagittal.workers.objects import opened
@@ -89,6 +89,8 @@ def moving(
 
 def thumbnail(inputs: Sequence[Input], objects: list[Told], frame: int, media_type: str, side: int) -> bytes:
     """A small picture that fits into a square; of an object without one, the kind it is of, in words."""
+    if side * side > AREA_MAX:
+        raise BadRequest(f"a thumbnail of {side} by {side} has more than {AREA_MAX} pixels: ask for a smaller one")
     image, over = _objects(inputs, objects)
     try:
         shown, _ = _shown(image, over, frame, Options(viewport=Viewport(side, side)))

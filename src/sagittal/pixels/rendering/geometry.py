@@ -16,7 +16,7 @@ from sagittal.pixels.rendering.attributes import Attributes, functional_groups
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]  # shape (rows, columns) or (rows, columns, 3)
 SIDE_MAX = 16_384  # pixels of a viewport, or of a displayed area that is larger than its image
-AREA_MAX = 1 << 26  # pixels of a displayed area that is larger than its image
+AREA_MAX = 1 << 26  # pixels of a picture, or of a displayed area, that is larger than its image
 ASPECT_MAX = 16.0  # of pixels: more is no measurement
 _NEARLY_SQUARE = 0.01  # spacings are rounded; nobody sees such a difference, and pixels as they are are sharper
 _PIXEL_MEASURES = 0x00289110
@@ -119,10 +119,15 @@ def shown(picture: Picture, port: Viewport, stretch: tuple[float, float] = (1.0,
 
 
 def fitted(picture: Picture, width: int, height: int, stretch: tuple[float, float] = (1.0, 1.0)) -> Picture:
-    """Scaled to fit into width and height, its shape kept."""
+    """Scaled to fit into width and height, its shape kept. BadRequest for what is larger than anybody looks at."""
     columns, rows = picture.shape[1] * stretch[0], picture.shape[0] * stretch[1]
     factor = min(width / columns, height / rows)
-    return scaled(picture, max(1, round(columns * factor)), max(1, round(rows * factor)))
+    wide, high = max(1, round(columns * factor)), max(1, round(rows * factor))
+    if wide * high > max(AREA_MAX, columns * rows):
+        raise BadRequest(
+            f"a picture enlarged to {wide} by {high} has more than {AREA_MAX} pixels: ask for a smaller one"
+        )
+    return scaled(picture, wide, high)
 
 
 def scaled(picture: Picture, width: int, height: int) -> Picture:

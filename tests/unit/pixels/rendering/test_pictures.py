@@ -139,6 +139,16 @@ def test_viewports_keep_the_shape() -> None:
     assert shown(np.zeros((1000, 2), np.uint8), Viewport(10, 10)).shape == (10, 1)
 
 
+def test_pictures_are_not_enlarged_beyond_measure() -> None:
+    """However small the image is, the viewport would be made: seconds of a worker, and hundreds of megabytes."""
+    for port in (Viewport(16_384, 16_384), Viewport(16_384, 16_384, 0, 0, 1, 1)):
+        with pytest.raises(BadRequest, match="more than 67108864 pixels"):
+            shown(RAMP, port)
+    assert shown(RAMP, Viewport(16_384, 3)).shape == (3, 4)
+    large = np.broadcast_to(np.uint8(7), (9000, 9000))  # as it is
+    assert shown(large, Viewport(9000, 9000)) is not None
+
+
 @pytest.mark.parametrize("region", [(4, 0, 8, 6), (0, -1, 8, 6), (8, 0)])
 def test_regions_outside_the_image(region: tuple[float, ...]) -> None:
     with pytest.raises(BadRequest, match="region"):
