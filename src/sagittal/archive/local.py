@@ -13,6 +13,7 @@ row that refers to it); reading is free to all.
 # ruff: noqa: PTH108, PTH116, PTH208
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -29,6 +30,9 @@ _DIRECTORY = re.compile(r"[0-9]{4,9}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _SPACE_CHECK_SECONDS = 1.0  # statvfs at most this often
 _PROBE_BYTES = 4096
+
+# Errors that are about one file and its blocks, neither about this process nor about the whole volume.
+_OF_ONE_OBJECT = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR})
 
 
 class Staged:
@@ -201,11 +205,18 @@ class LocalVolume:
     # Reading
 
     def open(self, key: str) -> int:
-        """A descriptor for reading (close-on-exec; the caller closes it); DamagedObject when the object is missing."""
+        """A descriptor for reading (close-on-exec; the caller closes it).
+
+        DamagedObject when the object is missing or can't be read.
+        """
         try:
             return os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise DamagedObject("the stored object is missing") from None
+        except OSError as error:
+            if error.errno not in _OF_ONE_OBJECT:
+                raise
+            raise DamagedObject(f"the stored object cannot be read: {error.strerror}") from None
 
     def read_range(self, key: str, offset: int, length: int) -> bytes:
         """Bytes of the object; DamagedObject when it is missing or ends before."""
@@ -242,6 +253,10 @@ class LocalVolume:
             return os.stat(self._path(key)).st_mtime_ns
         except FileNotFoundError:
             return None
+
+    def has(self, key: str) -> bool:
+        """Whether something is there under this key, readable or not."""
+        return _KEY.match(key) is not None and os.path.lexists(self._objects_path + key)
 
     def delete(self, key: str) -> None:
         """Remove the object; one that is not there is no error. Committer thread only."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from builders import build, opened, store, uid
+from denied import nobody_may_open
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -92,6 +93,26 @@ def test_damage_in_the_archive_is_told_and_the_rest_is_saved(tmp_path: Path) -> 
     assert len(json.loads((tmp_path / "b" / MANIFEST).read_text())["damaged"]) == 2
     errors = [one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX)]
     assert errors == ["missing in the backup"] * 2 + [""] * 3
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_what_may_not_be_read_is_told_and_the_rest_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: bool
+) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            with monkeypatch.context() as patch:
+                nobody_may_open(patch, [tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest])
+                copied = back_up(archive, tmp_path / "b", link=link)
+            assert [bool(one.error) for one in copied] == [True, False, False, False, False]
+            assert not (tmp_path / "b" / "objects" / "0001" / OBJECTS[0].digest).exists()
+
+    asyncio.run(run())
+    nobody_may_open(monkeypatch, [tmp_path / "b" / "objects" / "0001" / OBJECTS[1].digest])
+    errors = [one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX)]
+    assert [bool(error) for error in errors] == [True, True, False, False, False]
+    assert errors[1] == "cannot be read: Permission denied"
 
 
 def test_what_was_purged_meanwhile_is_left_out(tmp_path: Path) -> None:

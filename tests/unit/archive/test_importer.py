@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from builders import build, opened
+from denied import nobody_may_list
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
@@ -206,6 +209,17 @@ def test_forged_and_damaged_members(tmp_path: Path) -> None:
     assert answers["two.dcm"].status == "stored"
 
 
+@pytest.mark.parametrize("at", [0, 42])  # the member's own head; where the directory says that it is
+def test_a_member_whose_head_is_not_where_it_should_be_fails_alone(tmp_path: Path, at: int) -> None:
+    path = zipped(tmp_path / "in.zip", {"one.dcm": build(1).part10, "two.dcm": build(2).part10})
+    data = bytearray(path.read_bytes())
+    data[(data.index(b"PK\x01\x02") if at else 30) + at] ^= 0x40
+    path.write_bytes(data)
+    answers = {name.rpartition("!")[2]: one for name, one in imported(tmp_path / "a", path).items()}
+    assert {name: one.status for name, one in answers.items()} == {"one.dcm": "failed", "two.dcm": "stored"}
+    assert "damaged" in answers["one.dcm"].reason
+
+
 def test_encrypted_members_are_told(tmp_path: Path) -> None:
     path = zipped(tmp_path / "in.zip", {"one.dcm": build(1).part10}, zipfile.ZIP_STORED)
     data = bytearray(path.read_bytes())
@@ -222,6 +236,45 @@ def test_a_held_file_that_is_missing_is_repaired(tmp_path: Path) -> None:
     (tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest).unlink()
     assert [one.status for one in imported(tmp_path / "a", file).values()] == ["duplicate"]
     assert (tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest).exists()
+
+
+def test_a_held_file_that_is_damaged_is_repaired(tmp_path: Path) -> None:
+    file, stored = tmp_path / "one.dcm", tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest
+    file.write_bytes(OBJECTS[0].part10)
+    imported(tmp_path / "a", file)
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert [one.status for one in imported(tmp_path / "a", file).values()] == ["duplicate"]
+    assert stored.read_bytes() == whole
+
+
+def test_the_archive_itself_lies_in_the_folder(tmp_path: Path) -> None:
+    """Who closes a descriptor of its index takes the locks off that index: then whoever else opens it and closes it
+    is the last one, for SQLite, and removes what was committed last.
+    """
+    folder(tmp_path / "in")
+    other = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM setting'); c.close()"
+
+    async def run() -> None:
+        async with opened(tmp_path / "data") as archive:
+            answers = await done(archive, tmp_path, tmp_path / "data" / "index.db")
+            assert answers[str(tmp_path / "data")].status == "skipped"
+            assert answers[str(tmp_path / "data" / "index.db")].status == "failed"
+            assert len(answers) == len(OBJECTS) + 2
+            subprocess.run([sys.executable, "-c", other, str(archive.index)], check=True)
+            assert (tmp_path / "data" / "index.db-wal").exists()
+
+    asyncio.run(run())
+
+
+def test_folders_that_are_not_gone_into_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(tmp_path / "in")
+    (tmp_path / "in" / "link").symlink_to(tmp_path)
+    refused = tmp_path / "in" / "1"
+    nobody_may_list(monkeypatch, refused)
+    answers = imported(tmp_path / "a", tmp_path / "in")
+    assert (answers[str(refused)].status, answers[str(refused)].reason) == ("failed", "Permission denied")
+    assert answers[str(tmp_path / "in" / "link")].status == "skipped"
 
 
 def test_only_who_may_store_imports(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from builders import build, opened, store
+from denied import nobody_may_open
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.index.connection import open_reader
@@ -162,6 +165,45 @@ def test_a_damaged_row_does_not_open_other_files(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / INDEX) as connection:
         connection.execute("UPDATE instance SET \"key\" = '../index.db' WHERE id = 1")
     assert {finding.kind for finding in scrub(tmp_path)} == {"missing", "stray"}
+
+
+def test_an_object_that_may_not_be_read_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path)
+    nobody_may_open(monkeypatch, [tmp_path / "objects" / "0001" / OBJECTS[1].digest])
+    [finding] = scrub(tmp_path)
+    assert (finding.kind, finding.sop_instance_uid) == ("unreadable", OBJECTS[1].sop_instance_uid)
+    assert "Permission denied" in finding.detail
+
+
+def test_blocks_that_cannot_be_read_are_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path)
+    bad, act = (tmp_path / "objects" / "0001" / OBJECTS[1].digest).stat().st_ino, os.pread
+
+    def pread(fd: int, length: int, offset: int) -> bytes:
+        if os.fstat(fd).st_ino == bad:
+            raise OSError(errno.EIO, "Input/output error")
+        return act(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", pread)
+    [finding] = scrub(tmp_path)
+    assert (finding.kind, finding.detail) == ("unreadable", "Input/output error")
+
+
+def test_a_resend_repairs_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path)
+    file = tmp_path / "objects" / "0001" / OBJECTS[1].digest
+    before = file.stat().st_ino
+
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, OBJECTS[1])
+            assert archive.ready() == [], "one object is not the whole archive"
+
+    with monkeypatch.context() as patch:
+        nobody_may_open(patch, [file])
+        asyncio.run(run())
+    assert file.stat().st_ino != before
+    assert scrub(tmp_path) == []
 
 
 def test_a_resend_repairs(tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ class Backup:
             try:
                 self._copy(stored, target, totals)
             except DamagedObject as error:
+                target.unlink(missing_ok=True)
                 if stored.is_deleted:
                     totals.gone.append(stored)
                     return None
@@ -153,11 +154,10 @@ class Backup:
         target.unlink(missing_ok=True)
         if self._link:
             volume.link(stored.key, target)
-            digest = _digest(target)
+            digest = _digest_of(volume.open(stored.key))
         else:
             digest = _copy(volume.open(stored.key), target)
         if digest != stored.digest:
-            target.unlink()
             raise DamagedObject("the bytes are not those that were received")
         totals.written.file(target)
 
@@ -220,12 +220,16 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
 
 def _restore_object(source: Path, target: Path, digest: str) -> str:
     try:
-        if _copy(os.open(source, os.O_RDONLY | os.O_CLOEXEC), target) != digest:
-            target.unlink()
-            return "the bytes are not those that were received"
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return "missing in the backup"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    try:
+        if _copy(fd, target) != digest:
+            raise DamagedObject("the bytes are not those that were received")
     except DamagedObject as error:
+        target.unlink()
         return error.text
     return ""
 
@@ -248,6 +252,17 @@ def _copy(fd: int, target: Path) -> str:
             while data := _read(fd):
                 digest.update(data)
                 file.write(data)
+    finally:
+        os.close(fd)
+    return digest.hexdigest()
+
+
+def _digest_of(fd: int) -> str:
+    """The SHA-256 of what `fd` reads, which is closed; DamagedObject."""
+    digest = hashlib.sha256()
+    try:
+        while data := _read(fd):
+            digest.update(data)
     finally:
         os.close(fd)
     return digest.hexdigest()

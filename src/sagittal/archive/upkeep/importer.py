@@ -1,6 +1,6 @@
 """Import: files, folders and zip files into the archive, with an answer for every file.
 
-A file whose very bytes are held already is told by its digest and not stored again, so that an import that was
+A file whose very bytes are held already, intact, is told by its digest and not stored again, so that an import that was
 interrupted goes on where it was when it is started anew. Files that are not objects are skipped, each with the reason,
 unless they were given by name.
 Several files are under way at one time, so that the committer has batches. Deliberately not here: progress bars, remote
@@ -21,6 +21,7 @@ from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.select import FILES_OF_INSTANCE
 from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.ingest.compare import is_intact
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates, outcome_of
 from sagittal.dicom.part10 import Part10Head, meta_group
@@ -98,7 +99,7 @@ def _next(found: Iterator[Candidate | Refusal]) -> Candidate | Refusal | None:
 
 async def _import(target: Target, principal: Principal, candidate: Candidate | Refusal, source: Source) -> Imported:
     if isinstance(candidate, Refusal):
-        return Imported(candidate.name, "failed", candidate.reason)
+        return Imported(candidate.name, candidate.outcome, candidate.reason)
     name, size = candidate.name, candidate.size
     try:
         opened = await asyncio.to_thread(candidate.open)
@@ -175,7 +176,7 @@ def _files_held(connection: sqlite3.Connection, store: int, sop_instance_uid: st
 
 
 def _is_held(volumes: dict[int, LocalVolume], held: list[_Held], head: Part10Head, opened: Opened) -> bool:
-    """Whether one of the files held has just the data set that follows `head`, and is there; reads to the end."""
+    """Whether one of the files held has just the data set that follows `head`, and is intact; reads to the end."""
     digests = {
         file: hashlib.sha256(meta_group(file.sop_class_uid, file.sop_instance_uid, file.syntax_uid))
         for file in held
@@ -190,7 +191,9 @@ def _is_held(volumes: dict[int, LocalVolume], held: list[_Held], head: Part10Hea
             digest.update(data)
         data = opened.read(_READ_BYTES)
     return any(
-        file.length - file.header_length == size and digest.hexdigest() == file.digest
+        file.length - file.header_length == size
+        and digest.hexdigest() == file.digest
+        and is_intact(volumes[file.volume], file.key, file.length, file.digest)
         for file, digest in digests.items()
     )
 

@@ -1,8 +1,9 @@
 """Scrub: does every version still have its bytes, and do the rows say what the files say? Reads only; repairs nothing.
 
 Works beside a serving archive: objects are immutable, and what is new or being removed is left alone. Findings:
-`missing`, `truncated`, `flipped` (bytes differ from the digest), `mismatch` (a row and its file, or rows among
-themselves, disagree), `stray` (a file that no row refers to). A re-send of the object repairs the first three.
+`missing`, `unreadable` (the system refuses to read it), `truncated`, `flipped` (bytes differ from the digest),
+`mismatch` (a row and its file, or rows among themselves, disagree), `stray` (a file that no row refers to). A re-send
+of the object repairs the first four.
 Deliberately not here: who is told.
 """
 
@@ -22,7 +23,7 @@ from sagittal.archive.index.upkeep import checks
 from sagittal.archive.index.upkeep.checks import Row
 from sagittal.archive.local import LocalVolume
 from sagittal.dicom.part10 import meta_group
-from sagittal.errors import DamagedObject
+from sagittal.errors import DamagedObject, words_of
 
 _READ_BYTES = 1 << 20
 _PAGE = 500  # rows read at one time
@@ -35,7 +36,7 @@ _SECONDS_AHEAD_MAX = 0.05  # throttling: sleep when this far ahead of the rate
 class Finding(NamedTuple):
     """Something that is not as it should be."""
 
-    kind: str  # "missing" | "truncated" | "flipped" | "mismatch" | "stray"
+    kind: str  # "missing" | "unreadable" | "truncated" | "flipped" | "mismatch" | "stray"
     key: str  # of the object, or the name below `objects/`
     sop_instance_uid: str
     detail: str
@@ -95,25 +96,34 @@ class Scrub:
                     yield self.progress
 
     def _version(self, row: Row) -> Iterator[Finding]:
-        """One version: its file's length, digest and head, then what its row and metadata say."""
+        """One version: its file, then what its row and metadata say."""
         volume = self._volumes.get(row.volume)
         try:
             if volume is None:
                 raise DamagedObject
             fd = volume.open(row.key)
-        except DamagedObject:
-            yield Finding("missing", row.key, row.sop_instance_uid, "the file is not there")
+        except DamagedObject as error:
+            if volume is None or not volume.has(row.key):
+                yield Finding("missing", row.key, row.sop_instance_uid, "the file is not there")
+            else:
+                yield Finding("unreadable", row.key, row.sop_instance_uid, error.text)
             return
         try:
-            size = os.fstat(fd).st_size
-            if size < row.offset + row.length:
-                detail = f"{size - row.offset} of {row.length} bytes"
-                yield Finding("truncated", row.key, row.sop_instance_uid, detail)
-                return
-            head = os.pread(fd, row.header_length, row.offset)
-            digest = self._digest(fd, row)
+            yield from self._file(fd, row)
+        except OSError as error:  # blocks that the disk can't read any more
+            yield Finding("unreadable", row.key, row.sop_instance_uid, words_of(error))
         finally:
             os.close(fd)
+
+    def _file(self, fd: int, row: Row) -> Iterator[Finding]:
+        """The length, digest and head of an open file, then what is derived of it."""
+        size = os.fstat(fd).st_size
+        if size < row.offset + row.length:
+            detail = f"{size - row.offset} of {row.length} bytes"
+            yield Finding("truncated", row.key, row.sop_instance_uid, detail)
+            return
+        head = os.pread(fd, row.header_length, row.offset)
+        digest = self._digest(fd, row)
         if size != row.length and not row.offset:
             yield Finding("mismatch", row.key, row.sop_instance_uid, f"the file has {size} bytes, its row {row.length}")
         if digest != row.key.rpartition("/")[2]:

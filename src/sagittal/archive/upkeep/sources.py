@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from sagittal.errors import LimitExceeded, Malformed
+from sagittal.errors import LimitExceeded, Malformed, words_of
+from sagittal.folders import files_below, is_folder, is_of_an_index, why_not_entered
 from sagittal.limits import ArchiveLimits
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -48,10 +49,11 @@ class Opened(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Something that cannot even be opened as a candidate."""
+    """Something that is not even opened as a candidate; `outcome` is "failed" or "skipped"."""
 
     name: str
     reason: str
+    outcome: str = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,13 @@ class _OpenMember:
         self._member = member
         self._read = 0
         self._closed = False
-        self._stream = member.zip.archive.open(member.info)
+        self._stream = self._begin()
+
+    def _begin(self) -> IO[bytes]:
+        try:
+            return self._member.zip.archive.open(self._member.info)
+        except (zipfile.BadZipFile, struct.error) as error:  # its own head, which the directory does not agree with
+            raise OSError(f"the zip member is damaged: {error}") from None
 
     def read(self, length: int) -> bytes:
         zip_, info = self._member.zip, self._member.info
@@ -153,7 +161,7 @@ class _OpenMember:
 
     def rewind(self) -> None:
         self._stream.close()
-        self._stream = self._member.zip.archive.open(self._member.info)
+        self._stream = self._begin()
         self._read = 0
 
     def close(self) -> None:
@@ -166,11 +174,9 @@ class _OpenMember:
 def candidates(paths: Sequence[Path], limits: ArchiveLimits) -> Iterator[Candidate | Refusal]:
     """Every file at or below `paths`, in the order of their names; zip files member by member."""
     for path in paths:
-        if path.is_dir():
-            for folder, folders, names in os.walk(path):
-                folders.sort()
-                for name in sorted(names):
-                    yield from _file(Path(folder, name), limits)
+        if is_folder(path):
+            for below in files_below(path):
+                yield from _file(below, limits)
         else:
             yield from _file(path, limits, is_named=True)
 
@@ -183,8 +189,14 @@ def outcome_of(candidate: Candidate, error: Malformed) -> str:
 def _file(path: Path, limits: ArchiveLimits, *, is_named: bool = False) -> Iterator[Candidate | Refusal]:
     try:
         state = path.stat()
+        if stat.S_ISDIR(state.st_mode):
+            yield _not_entered(path)
+            return
         if not stat.S_ISREG(state.st_mode):
             yield Refusal(str(path), "not a regular file")
+            return
+        if is_of_an_index(path):
+            yield Refusal(str(path), "the index of a data directory")
             return
         with path.open("rb") as file:
             magic = file.read(4)
@@ -195,6 +207,13 @@ def _file(path: Path, limits: ArchiveLimits, *, is_named: bool = False) -> Itera
         yield from _members(path, limits)
     else:
         yield File(path, state.st_size, is_named)
+
+
+def _not_entered(folder: Path) -> Refusal:
+    reason = why_not_entered(folder)
+    if isinstance(reason, OSError):
+        return Refusal(str(folder), words_of(reason))
+    return Refusal(str(folder), reason, "skipped")
 
 
 def _members(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]:

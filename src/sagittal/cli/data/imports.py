@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 @click.command("import")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @data_option
 @store_option
 @click.option("--url", help="A running archive instead, as http://127.0.0.1:8042 (token: SAGITTAL_TOKEN).")

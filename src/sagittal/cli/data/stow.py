@@ -58,7 +58,7 @@ def _next(found: Iterator[Candidate | Refusal]) -> Candidate | Refusal | None:
 
 async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Refusal) -> Answer:
     if isinstance(candidate, Refusal):
-        return candidate.name, "failed", candidate.reason, ""
+        return candidate.name, candidate.outcome, candidate.reason, ""
     try:
         opened = await asyncio.to_thread(candidate.open)
     except (OSError, RuntimeError, ValueError) as error:

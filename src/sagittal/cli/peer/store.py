@@ -32,7 +32,7 @@ def sending_options(command: F) -> F:
     """What is sent, and what is changed in it; the command gets `paths` and the options of `gathered` and `changes`."""
     for decorate in reversed(
         (
-            click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
+            click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False)),
             click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="Send with this value."),
             click.option("--remove", "removed", multiple=True, metavar="KEY", help="Send without this; repeatable."),
             click.option("--new-uids", is_flag=True, help="Send under new UIDs, the same for the same in all files."),
@@ -147,7 +147,7 @@ class _Report:
     def close(self, failed_list: Path | None) -> None:
         """The list of failures, and the counts unless nothing was tried."""
         if failed_list is not None:
-            failed_list.write_text("".join(f"{path}\n" for path in self.failures))
+            failed_list.write_bytes(b"".join(os.fsencode(path) + b"\n" for path in self.failures))
         if self._sent or self.failures:
             say(f"{self._sent} sent, {self._warned} of them with a warning, {len(self.failures)} failed")
 
@@ -177,7 +177,7 @@ def _listed(file: Path | None) -> list[Path]:
     if file is None:
         return []
     try:
-        return [Path(line) for line in file.read_text().splitlines() if line]
+        return [Path(os.fsdecode(line)) for line in file.read_bytes().splitlines() if line]
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
 

@@ -14,6 +14,7 @@ from sagittal.dicom.part10 import head_of
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import Malformed, SagittalError, words_of
+from sagittal.folders import files_below, is_folder, is_of_an_index, is_special, why_not_entered
 from sagittal.limits import ReaderLimits
 
 SOP_CLASS, SOP_INSTANCE = 0x00080016, 0x00080018
@@ -35,21 +36,22 @@ class ObjectFile:
 
 
 def walk(paths: Iterable[Path]) -> Iterator[Path]:
-    """Every file, folders walked in name order; symbolic links to folders are not followed.
+    """Every file, folders walked in name order; links to folders and data directories are passed over.
 
-    Pipes, sockets and devices in folders are passed over: reading one may take for ever.
+    Pipes, sockets and devices in folders are, too: reading one may take for ever. A folder that can't be listed is
+    given itself, so that whoever opens it tells why.
     """
     for path in paths:
-        if not path.is_dir():
+        if not is_folder(path):
             yield path
             continue
-        for folder, folders, names in os.walk(path):
-            folders.sort()
-            yield from (path for name in sorted(names) if not _is_special(path := Path(folder, name)))
+        yield from (below for below in files_below(path) if not is_special(below) or _unlisted(below))
 
 
-def _is_special(path: Path) -> bool:
-    return path.exists() and not path.is_file()  # a link that leads nowhere is a failure, which somebody tells
+def _unlisted(path: Path) -> OSError | None:
+    """Why a folder can't be listed."""
+    reason = why_not_entered(path) if is_folder(path) else None
+    return reason if isinstance(reason, OSError) else None
 
 
 def read_objects(paths: Sequence[Path]) -> tuple[list[ObjectFile], list[Stored]]:
@@ -70,8 +72,12 @@ def read_objects(paths: Sequence[Path]) -> tuple[list[ObjectFile], list[Stored]]
 
 def read_head(path: Path, limits: ReaderLimits) -> ObjectFile:
     """What a file holds. Raises Malformed (with `defect` not-dicom for a file of another kind), OSError."""
-    if _is_special(path):
+    if unlisted := _unlisted(path):
+        raise unlisted
+    if is_special(path):
         raise Malformed("not-dicom", "not a regular file")
+    if is_of_an_index(path):
+        raise Malformed("not-dicom", "the index of a data directory")
     with path.open("rb") as file:
         head = head_of(iter(lambda: file.read(_READ_BYTES), b""), limits)
         length = os.fstat(file.fileno()).st_size - head.data_set_offset

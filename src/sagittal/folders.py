@@ -1,0 +1,72 @@
+"""What lies below a folder, in the order of names: what commands and programs are given to read.
+
+Links to folders are not followed, and data directories of Sagittal not gone into: whoever opens the index of an archive
+that this very process has open, and closes it, lets go of the locks that SQLite holds on it (they are the process's,
+not the descriptor's), and then any other process may remove what was committed last. Deliberately not here: what the
+files are.
+"""
+
+# Questions are answered where Path's would raise (before Python 3.14), as below a folder that may not be searched:
+# ruff: noqa: PTH110, PTH112, PTH113
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_INDEX, _LOCK, _OBJECTS = "index.db", "lock", "objects"
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below `folder`, and every folder that was not gone into: `why_not_entered` says why.
+
+    Of a data directory that is given itself its objects.
+    """
+    unlisted: list[Path] = []
+    if is_data_directory(folder):
+        folder /= _OBJECTS
+    for name, folders, files in os.walk(folder, onerror=lambda error: unlisted.append(Path(error.filename))):
+        top = Path(name)
+        if _OBJECTS in folders and _INDEX in files and is_data_directory(top):
+            folders.clear()
+            yield top
+            continue
+        folders.sort()
+        yield from (top / name for name in sorted(files))
+        yield from (path for name in folders if (path := top / name).is_symlink())
+        yield from unlisted
+        unlisted.clear()
+    yield from unlisted
+
+
+def why_not_entered(folder: Path) -> str | OSError:
+    """Why a folder that `files_below` gave was not gone into: on purpose, for this reason, or it can't be listed."""
+    if folder.is_symlink():
+        return "a link to a folder, which is not followed; name it to have it read"
+    if is_data_directory(folder):
+        return "a data directory of Sagittal, which is not gone into; name it to have its objects read"
+    try:
+        next(folder.iterdir(), None)
+    except OSError as error:
+        return error
+    return OSError("the folder could not be listed")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder, or a link to one."""
+    return os.path.isdir(path)
+
+
+def is_special(path: Path) -> bool:
+    """Whether `path` is there and no file: a folder, pipe, socket or device."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
+def is_data_directory(folder: Path) -> bool:
+    """Whether an archive keeps its index and its objects here."""
+    return all(os.path.exists(folder / name) for name in (_INDEX, _LOCK, _OBJECTS))
+
+
+def is_of_an_index(file: Path) -> bool:
+    """Whether a file is the index of a data directory, or beside it one of SQLite's: nobody else may open it."""
+    return file.name.startswith(_INDEX) and is_data_directory(file.parent)
