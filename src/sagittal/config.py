@@ -217,10 +217,12 @@ def _number(key: str, value: object, kind: type[int] | type[float]) -> int | flo
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ValueError
         number = kind(value)
-    except ValueError:
+        if isinstance(value, float) and number != value:
+            raise ValueError
+    except (ValueError, OverflowError):
         number = -1
     if number < 0 or number != number:
-        raise UsageError(f"{key}: not a positive number: {value!r}")
+        raise UsageError(f"{key}: not a positive {'whole ' if kind is int else ''}number: {value!r}")
     return number
 
 
@@ -285,6 +287,8 @@ def _value(hint: Any, value: Any, key: str, faults: list[str]) -> Any:
         return _boolean(key, value)
     if not isinstance(value, str | Path):
         raise UsageError(f"{key}: text is wanted, not {value!r}")
+    if hint is Path and not str(value):
+        raise UsageError(f"{key}: a path is wanted")  # else it would be the folder that we happen to be in
     return Path(value) if hint is Path else str(value)
 
 

@@ -1,14 +1,18 @@
 """The command `sagittal`: one file a command, imported when it is called, so that `--help` costs nothing.
 
 Results go to stdout (`--json`: one object a line), all else to stderr. Exit status: 0 all done, warnings too; 1 some
-failed; 2 usage; 3 the peer refused or was unreachable.
+failed; 2 usage; 3 the peer refused or was unreachable; 130 and 143 ended by Ctrl-C and SIGTERM, in the same order.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 import click
@@ -74,6 +78,38 @@ def group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command, that of the command line unless `arguments` are given, and leave with its exit status."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        # Letters that the terminal or file has no codes for, and bytes of file names that are no text.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with _orderly() as ending:
+        status = _status(arguments)
+    sys.exit(143 if status == 130 and ending else status)
+
+
+@contextmanager
+def _orderly() -> Iterator[list[int]]:
+    """SIGTERM ends a command as Ctrl-C does, so that it leaves nothing behind, and is in the list then.
+
+    A command that handles the signal itself takes this place.
+    """
+    ending: list[int] = []
+
+    def end(number: int, _frame: object) -> None:
+        ending.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield ending
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield ending
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    """What the command ends with; why it ended early is told."""
     try:
         status = group.main(arguments, standalone_mode=False)
     except click.ClickException as error:
@@ -99,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         click.echo(f"sagittal: {told.text}", err=True)
         status = exit_status(told)
-    sys.exit(status if isinstance(status, int) else 0)
+    return status if isinstance(status, int) else 0
 
 
 def exit_status(error: SagittalError) -> int:

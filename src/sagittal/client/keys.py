@@ -93,6 +93,8 @@ def _put(tree: dict[int, Any], name: str, value: str) -> None:
         if not isinstance(inner, dict):
             raise UsageError(f"{name}: a sequence has keys inside it, no value")
         tree = inner
+    if any("\ud800" <= letter <= "\udfff" for letter in value):  # bytes of the command line that are not UTF-8
+        raise UsageError(f"{name}: {value!r} is no text")
     held = tree.get(last)
     if vr_of(last) == "SQ" and value:
         raise UsageError(f"{name} is a sequence: name a key in it, as {name}.Keyword={value}")

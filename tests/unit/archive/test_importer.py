@@ -229,6 +229,14 @@ def test_encrypted_members_are_told(tmp_path: Path) -> None:
     assert (answer.status, answer.reason) == ("failed", "encrypted")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_whose_memory_has_no_bound_are_refused(tmp_path: Path, method: int) -> None:
+    """A few kilobytes of them inflate to gigabytes in one step."""
+    path = zipped(tmp_path / "in.zip", {"one.dcm": build(1).part10 + bytes(1 << 24)}, method)
+    [answer] = imported(tmp_path / "a", path).values()
+    assert (answer.status, answer.reason) == ("failed", "compressed by another method than Deflate")
+
+
 def test_a_held_file_that_is_missing_is_repaired(tmp_path: Path) -> None:
     file = tmp_path / "one.dcm"
     file.write_bytes(OBJECTS[0].part10)

@@ -90,6 +90,7 @@ def test_options_of_the_protocol_are_taken(
         "info --url http://[x",
         "find http://127.0.0.1:1 -k PatientID --token ä",
         "wado http://127.0.0.1:1 studies/\x01",
+        "find http://127.0.0.1:1 -k PatientName=x\udce9",
     ],
 )
 def test_usage(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

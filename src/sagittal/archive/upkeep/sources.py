@@ -23,6 +23,8 @@ from sagittal.folders import files_below, is_folder, is_of_an_index, why_not_ent
 from sagittal.limits import ArchiveLimits
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+# Python's zipfile bounds what it inflates at one time of Deflate alone; 40 kB of BZip2 would take gigabytes of memory.
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _ENTRY_BYTES = 1 << 10  # of a zip's directory, generously: the name alone may have 64 KiB
 _OTHER_KINDS = frozenset({"not-dicom", "empty"})  # defects of what is no object at all
 
@@ -232,14 +234,23 @@ def _members(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]
         for info in archive.infolist():
             if info.is_dir():
                 continue
-            if info.flag_bits & 1:
-                yield Refusal(f"{path}!{info.filename}", "encrypted")
+            if reason := _closed_to_us(info):
+                yield Refusal(f"{path}!{info.filename}", reason)
                 continue
             zip_.open_members += 1
             yield Member(path, info, zip_)
     finally:
         zip_.over = True
         zip_.release()
+
+
+def _closed_to_us(info: zipfile.ZipInfo) -> str:
+    """Why a member is not opened; "" when it is."""
+    if info.flag_bits & 1:
+        return "encrypted"
+    if info.compress_type not in _METHODS:
+        return "compressed by another method than Deflate"
+    return ""
 
 
 def directory_of(path: Path) -> tuple[int, int]:

@@ -1,0 +1,30 @@
+"""A command that SIGTERM ends, as a scheduler or `timeout` does, leaves in order: as one that Ctrl-C ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import forked
+import pytest
+from builders import build
+from forked import Forked
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_what_is_left_to_send_is_written_down(tmp_path: Path, number: int, status: int) -> None:
+    files = [tmp_path / f"{seed}.dcm" for seed in range(2)]
+    for seed, file in enumerate(files):
+        file.write_bytes(build(seed).part10)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        peer = f"SILENT@127.0.0.1:{silent.getsockname()[1]}"
+        words = ["store", peer, *files, "--failed", tmp_path / "failed"]
+        process = Forked(forked.sagittal, *map(str, words), errors=tmp_path / "errors")
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(1) == b"\x01"  # A-ASSOCIATE-RQ, which is not answered
+            process.send_signal(number)
+            assert process.wait(60) == status
+    assert (tmp_path / "failed").read_text().split() == [str(file) for file in files]
+    assert "Traceback" not in (tmp_path / "errors").read_text()
