@@ -1,4 +1,4 @@
-"""What lies below a folder, in the order of names: what commands and programs are given to read.
+"""What lies below a folder, in the order of names: what commands and programs are given to read; names for new files.
 
 Links to folders are not followed, and data directories of Sagittal not gone into: whoever opens the index of an archive
 that this very process has open, and closes it, lets go of the locks that SQLite holds on it (they are the process's,
@@ -11,8 +11,11 @@ files are.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 _INDEX, _LOCK, _OBJECTS = "index.db", "lock", "objects"
 
@@ -70,3 +73,28 @@ def is_data_directory(folder: Path) -> bool:
 def is_of_an_index(file: Path) -> bool:
     """Whether a file is the index of a data directory, or beside it one of SQLite's: nobody else may open it."""
     return file.name.startswith(_INDEX) and is_data_directory(file.parent)
+
+
+def beside(path: Path) -> Path:
+    """A name in the folder of `path` that nothing else has, for a file that takes its place when it is whole."""
+    return path.with_name(f".{secrets.token_hex(16)}.part")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` when the block ends without an error, and goes with one.
+
+    What is no file, as /dev/stdout, is written to as it is.
+    """
+    if is_special(path):
+        with path.open("wb") as file:
+            yield file
+        return
+    path = path.resolve()  # through a link
+    unfinished = beside(path)
+    try:
+        with unfinished.open("xb") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from sagittal.dicom.part10 import meta_group
 from sagittal.dimse.service import Request, Response, StoreSink
 from sagittal.errors import StorageUnavailable
+from sagittal.folders import beside
 from sagittal.uid import is_uid, new_uid
 
 Arrived = Callable[[Path, Request], None]
@@ -21,7 +22,7 @@ class Landing:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.beside = folder / f".{new_uid()}.part"
+        self.beside = beside(folder / "new")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self.beside.open("xb")

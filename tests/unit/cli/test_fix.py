@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import struct
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,25 @@ def test_in_place_and_only(tmp_path: Path) -> None:
         "right.dcm",
         "wrong.dcm",
     ]
+
+
+def test_in_place_touches_no_other_file(tmp_path: Path) -> None:
+    """Not one with a name as unfinished files have it, nor the link that leads to a file; nor who may read it."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    wrong = data_set((0x00080005, "CS", b"ISO-IR 100"))
+    private, other = write(folder / "a", wrong), write(folder / "a.part", wrong)
+    other.write_bytes(build(7).part10)
+    before = other.read_bytes()
+    private.chmod(0o640)
+    (folder / "link").symlink_to(write(tmp_path / "elsewhere", wrong))
+    run(folder, "--in-place")
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "a.part", "link"]
+    assert other.read_bytes() == before
+    assert dcmread(private).SpecificCharacterSet == "ISO_IR 100"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o640
+    assert (folder / "link").is_symlink()
+    assert dcmread(tmp_path / "elsewhere").SpecificCharacterSet == "ISO_IR 100"
 
 
 def test_list_and_usage(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from sagittal.cli.images.multiframe import command
-from sagittal.errors import NotAcceptable
+from sagittal.errors import NotAcceptable, UsageError
 
 CT, ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
 
@@ -194,6 +194,21 @@ def test_vectors_angles_and_overlays_by_frame(tmp_path: Path) -> None:
     assert 0x60003000 not in first and 0x60000010 not in first
     assert second[0x60003000].value == b"\x09\x00" and third[0x60003000].value == b"\x0c\x00"
     assert 0x60000015 not in third
+
+
+def test_no_result_takes_the_place_of_a_source_or_of_another_result(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    one, two = write(source / "a.dcm", enhanced()), write(source / "a.img", enhanced())
+    with pytest.raises(UsageError, match="would have the same names"):
+        run("split", source, "-o", tmp_path / "out")
+    two.rename(source / "a-0001.dcm")
+    with pytest.raises(UsageError, match=r"a-0001\.dcm is one of the sources"):
+        run("split", source, "-o", source)
+    with pytest.raises(UsageError, match=r"a\.dcm is one of the sources"):
+        run("join", one, "-o", one)
+    assert sorted(path.name for path in source.iterdir()) == ["a-0001.dcm", "a.dcm"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_does_not_fit(tmp_path: Path) -> None:

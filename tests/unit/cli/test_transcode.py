@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,16 @@ def test_folders_keep_their_shape_and_tell_what_fails(tmp_path: Path, pixels: An
     assert done.return_value == 1 and "b.txt" in done.stderr
     made = sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert made == [Path("one/a.dcm"), Path("two/a.dcm")]
+
+
+def test_nothing_but_the_result_is_touched(tmp_path: Path, pixels: Any) -> None:
+    (tmp_path / "out.part").write_text("notes")
+    assert run(write(tmp_path / "in", pixels), "-o", tmp_path / "out", "--to", "rle").return_value == 0
+    assert (tmp_path / "out.part").read_text() == "notes"
+    os.mkfifo(tmp_path / "pipe")
+    done = run(tmp_path / "in", "-o", tmp_path / "pipe", "--to", "rle")
+    assert done.return_value == 1 and "is there, and is no file" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "out.part", "pipe"]
 
 
 def test_lossy_makes_another_instance(tmp_path: Path, pixels: Any) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sagittal.cli.output import progress, reason, result, run, say
 from sagittal.client.storing.files import walk
-from sagittal.errors import SagittalError, UsageError
+from sagittal.errors import NotAcceptable, SagittalError, UsageError
+from sagittal.folders import beside, is_special
 from sagittal.limits import WorkerLimits
 from sagittal.workers.pool import Pool
 from sagittal.workers.worker import Input
@@ -161,12 +163,39 @@ def _descriptor(path: Path, flags: int, stack: ExitStack) -> int:
     return fd
 
 
+class _Unfinished(NamedTuple):
+    """A file that is to be `where`, open and empty at first."""
+
+    made: Input
+    path: Path
+    where: Path
+
+    def move(self) -> None:
+        """It is whole. What it replaces there may be no other copy of: then it is on the disk first."""
+        if self.where.exists():
+            os.fsync(self.made.fd)
+        self.path.replace(self.where)
+
+
+def _unfinished(where: Path, stack: ExitStack) -> _Unfinished:
+    """Beside its place, with the permissions of what is there now; it goes with the stack unless it was moved."""
+    if is_special(where):
+        raise NotAcceptable(f"{where} is there, and is no file")
+    where = where.resolve()  # through a link
+    path = beside(where)
+    stack.callback(path.unlink, missing_ok=True)
+    made = Input(_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, stack), 0, 0)
+    with suppress(FileNotFoundError):
+        os.fchmod(made.fd, stat.S_IMODE(where.stat().st_mode))
+    return _Unfinished(made, path, where)
+
+
 async def rewritten(pool: Pool, place: Place, call: str, **arguments: Any) -> dict[str, Any]:
     """A worker's call from one file into another, which is there when it is whole. Told `kept`: nothing is written."""
-    with _besides([place]) as (inputs, (beside,)):
+    with _besides([place]) as (inputs, (unfinished,)):
         told = dict((await pool.run(call, inputs, **arguments)).told)
         if not told.get("kept"):
-            beside.replace(place.where)
+            unfinished.move()
     return told
 
 
@@ -176,32 +205,28 @@ async def some_rewritten(
     """As `rewritten`, in one request; the call tells its `files`, or why one `failed`."""
     with _besides(some) as (inputs, besides):
         told = (await pool.run(call, inputs, **arguments)).told["files"]
-        return [_kept(*each) for each in zip(told, besides, some, strict=True)]
+        return [_kept(*each) for each in zip(told, besides, strict=True)]
 
 
-def _kept(told: dict[str, Any], beside: Path, place: Place) -> dict[str, Any] | Exception:
+def _kept(told: dict[str, Any], unfinished: _Unfinished) -> dict[str, Any] | Exception:
     if "failed" in told:
         return SagittalError(told["failed"])
     try:
-        beside.replace(place.where)
+        unfinished.move()
     except OSError as error:
         return error
     return told
 
 
 @contextmanager
-def _besides(some: Sequence[Place]) -> Iterator[tuple[list[Input], list[Path]]]:
-    """Each file and an empty one beside its result's place, by turns, open; what was not moved from there goes."""
-    besides = [Path(f"{place.where}.part") for place in some]
+def _besides(some: Sequence[Place]) -> Iterator[tuple[list[Input], list[_Unfinished]]]:
+    """Each file and the one that is to be its result, by turns, open."""
     inputs: list[Input] = []
+    besides: list[_Unfinished] = []
     for folder in {place.where.parent for place in some}:
         folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with ExitStack() as stack:
-            for place, beside in zip(some, besides, strict=True):
-                inputs.append(opened(place.path, stack))
-                inputs.append(Input(_descriptor(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, stack), 0, 0))
-            yield inputs, besides
-    finally:
-        for beside in besides:
-            beside.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        for place in some:
+            besides.append(_unfinished(place.where, stack))
+            inputs += opened(place.path, stack), besides[-1].made
+        yield inputs, besides

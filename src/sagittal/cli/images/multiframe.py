@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import click
 
 from sagittal.cli.output import json_option, progress, reason, result, say
 from sagittal.client.storing.files import walk
-from sagittal.errors import NotAcceptable, SagittalError
+from sagittal.errors import NotAcceptable, SagittalError, UsageError
+from sagittal.folders import whole
 from sagittal.workers.worker import Input
 
+_FRAME = re.compile(r"(.+)-\d{4,}\.dcm")  # as `_split` names them
 _series_option = click.option("--keep-series", is_flag=True, help="In the series of the source, not one of their own.")
 
 
@@ -33,6 +36,7 @@ def split(paths: tuple[Path, ...], output: Path, keep_series: bool, as_json: boo
     The SOP Instance UIDs are made of the source's and the frame's number: splitting again gives the same ones.
     """
     files, failed = list(_placed(paths, output)), 0
+    _check_apart(files)
     with progress("split", len(files), quiet=as_json) as advance:
         for path, folder in files:
             try:
@@ -62,6 +66,8 @@ def join(paths: tuple[Path, ...], output: Path, keep_series: bool, as_json: bool
 
     with ExitStack() as stack:
         files = list(walk(paths))
+        if os.path.realpath(output) in map(os.path.realpath, files):
+            raise UsageError(f"{output} is one of the sources, and would be replaced: choose another --output")
         images = []
         for path in files:
             try:
@@ -70,7 +76,8 @@ def join(paths: tuple[Path, ...], output: Path, keep_series: bool, as_json: bool
                 raise NotAcceptable(f"{path}: {error}") from None
         uid, pieces = join(images, keep_series=keep_series)
         output.parent.mkdir(parents=True, exist_ok=True)
-        _write(output, pieces)
+        with whole(output) as file:
+            file.writelines(pieces)
     row = {"written": str(output), "frames": len(files), "sop_instance_uid": uid}
     result(as_json, row, str(output))
     return 0
@@ -83,6 +90,19 @@ def _placed(paths: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
             yield path, output / path.relative_to(root).parent if root.is_dir() else output
 
 
+def _check_apart(files: Sequence[tuple[Path, Path]]) -> None:
+    """UsageError when a frame would take the place of one of another source, or of a source."""
+    names: dict[tuple[str, str], Path] = {}
+    for path, folder in files:
+        other = names.setdefault((os.path.realpath(folder), path.stem), path)
+        if other is not path:
+            raise UsageError(f"the frames of {other} and of {path} would have the same names")
+    for path, _ in files:
+        found = _FRAME.fullmatch(path.name)
+        if found and (os.path.realpath(path.parent), found[1]) in names:
+            raise UsageError(f"{path} is one of the sources, and would be replaced: choose another --output")
+
+
 def _split(path: Path, folder: Path, *, keep_series: bool) -> Iterator[tuple[int, Path, str]]:
     from sagittal.convert.multiframe.files import object_of, split
 
@@ -92,21 +112,11 @@ def _split(path: Path, folder: Path, *, keep_series: bool) -> Iterator[tuple[int
         for number, (uid, pieces) in enumerate(split(image, keep_series=keep_series), start=1):
             folder.mkdir(parents=True, exist_ok=True)
             written = folder / f"{path.stem}-{number:0{digits}}.dcm"
-            _write(written, pieces)
+            with whole(written) as file:
+                file.writelines(pieces)
             yield number, written, uid
 
 
 def _opened(path: Path, stack: ExitStack) -> Input:
     file = stack.enter_context(path.open("rb"))
     return Input(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-
-
-def _write(where: Path, pieces: Iterable[bytes]) -> None:
-    """A file that is there whole or not at all."""
-    beside = where.with_name(where.name + ".part")
-    try:
-        with beside.open("wb") as file:
-            file.writelines(pieces)
-        beside.replace(where)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from sagittal.cli.images.batch import Place, Told, each, is_several, opened, pla
 from sagittal.cli.output import json_option
 from sagittal.convert.documents import DOCUMENTS
 from sagittal.errors import BadRequest, NotAcceptable, UsageError
+from sagittal.folders import whole
 from sagittal.web.render import asked
 from sagittal.workers.pool import Pool
 
@@ -131,7 +132,8 @@ async def _render(pool: Pool, place: Place, task: Task, several: bool) -> list[P
             answer = await pool.run("sagittal.convert.files:rendered", inputs, **more)
             numbered = ending if len(frames) == 1 else f".{frame}{ending}"
             where = place.where.with_name(place.where.name + numbered) if several else place.where
-            where.write_bytes(answer.body)
+            with whole(where) as file:
+                file.write(answer.body)
             written.append(where)
         return written
 

@@ -27,6 +27,7 @@ from sagittal.dicom.reader import Parsed, Reader
 from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
 from sagittal.errors import BadRequest, NotAcceptable
+from sagittal.folders import whole
 from sagittal.limits import ReaderLimits
 from sagittal.uid import is_uid, new_uid
 
@@ -164,15 +165,9 @@ def write_object(obj: Mapping[str, Any], out: Path, bulk: Path | None, syntax_ui
 
     pieces = data_set(told, to, resolve, _LIMITS)
     path = out / f"{instance}.dcm" if out.is_dir() else out
-    beside = path.with_name(f".{new_uid()}.part")
-    try:
-        with beside.open("xb") as file:
-            file.write(meta_group(sop_class, instance, to.uid))
-            file.writelines(pieces)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with whole(path) as file:
+        file.write(meta_group(sop_class, instance, to.uid))
+        file.writelines(pieces)
     return path
 
 
