@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -64,6 +66,30 @@ def test_who_adds_makes_it(tmp_path: Path, name: str) -> None:
     done = sagittal_here(*name.split(), *given, "--data", tmp_path / "data")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "data" / "index.db").is_file()
+
+
+@pytest.mark.parametrize("name", [*READING, "import", "nodes add", "config token add", "serve"])
+def test_an_index_of_a_later_program_is_left_alone(tmp_path: Path, name: str) -> None:
+    data, given = tmp_path / "data", words(tmp_path, (READING | MAKING).get(name, ["--http-port=0", "--dimse-port=0"]))
+    assert sagittal_here("import", tmp_path / "one.dcm", "--data", data).returncode == 0
+    with closing(sqlite3.connect(data / "index.db")) as index, index:
+        index.execute("UPDATE alembic_version SET version_num = '9999'")
+    done = sagittal_here(*name.split(), *given, "--data", data)
+    assert done.returncode == 2, done.stderr
+    assert "the index is of revision 9999" in done.stderr
+    with closing(sqlite3.connect(data / "index.db")) as index:
+        assert index.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+
+
+@pytest.mark.parametrize("name", READING)
+def test_an_empty_index_is_made_anew(tmp_path: Path, name: str) -> None:
+    data, given = tmp_path / "data", words(tmp_path, READING[name])
+    assert sagittal_here("import", tmp_path / "one.dcm", "--data", data).returncode == 0
+    (data / "index.db").write_bytes(b"")
+    done = sagittal_here(*name.split(), *given, "--data", data)
+    assert done.returncode in (0, 1, 2)
+    assert "Traceback" not in done.stderr
+    assert len(list((data / "objects" / "0001").iterdir())) == 1
 
 
 @pytest.mark.parametrize(

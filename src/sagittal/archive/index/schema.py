@@ -35,6 +35,12 @@ def revision_of(connection: sqlite3.Connection) -> str | None:
     return str(row[0]) if row else ""
 
 
+def check(revision: str) -> None:
+    """UsageError for a revision that is newer than this program."""
+    if revision > SCHEMA_REVISION:
+        raise UsageError(f"the index is of revision {revision}, this program knows up to {SCHEMA_REVISION}")
+
+
 def create(connection: sqlite3.Connection) -> None:
     """All tables, stamped, in one transaction."""
     script = resources.files(__package__).joinpath("fresh.sql").read_text(encoding="utf-8")
@@ -58,8 +64,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 def upgrade(path: Path, revision: str) -> None:
     """Run the migrations that are due."""
-    if revision > SCHEMA_REVISION:
-        raise UsageError(f"the index is of revision {revision}, this program knows up to {SCHEMA_REVISION}")
+    check(revision)
     from alembic import command
     from alembic.config import Config
 

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -155,18 +155,23 @@ def note_in(path: Path, row: AuditRow) -> None:
     from sagittal.archive.opening import INDEX
 
     try:
-        connection = open_writer(path / INDEX)
-        try:
+        with closing(open_writer(path / INDEX)) as connection:
             schema.prepare(connection, path / INDEX)
             writer = IndexWriter(connection)
             writer.begin()
             writer.audit((row,), _now())
             writer.flush(_now())
             writer.commit()
-        finally:
-            connection.close()
     except sqlite3.Error as error:
         raise StorageUnavailable(f"the audit log cannot be written: {error}") from error
+
+
+def upgrade_in(path: Path) -> None:
+    """Bring the index of a data directory whose lock the caller holds to the revision of this program. Blocks."""
+    from sagittal.archive.opening import INDEX
+
+    with closing(open_writer(path / INDEX)) as connection:
+        schema.prepare(connection, path / INDEX)
 
 
 async def steps(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T]:

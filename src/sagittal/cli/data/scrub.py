@@ -29,10 +29,12 @@ def command(data: Path, rate: int | None, after: int, as_json: bool) -> int:
     from sagittal.archive.local import LocalVolume
     from sagittal.archive.opening import INDEX, hold
     from sagittal.archive.upkeep.scrub import Finding, Scrub
+    from sagittal.archive.upkeep.tasks import upgrade_in
 
     path = existing(data)
     try:
         lock: int | None = hold(path)
+        upgrade_in(path)
     except DirectoryHeld:
         lock = None
     volume, connection = LocalVolume(path), open_reader(path / INDEX)

@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
-from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING, schema
 from sagittal.archive.index.hierarchy import INSTANCE, retired
 
 # In the order in which references need them. Not here: what objects tell, and what is made anew.
@@ -34,8 +34,16 @@ class HeldVersion(NamedTuple):
 
 
 def attach(connection: sqlite3.Connection, old: Path) -> None:
-    """Attach the old index."""
+    """Attach the old index. UsageError when it is newer than this program, which would leave out what it keeps."""
     connection.execute("ATTACH DATABASE ? AS old", (str(old),))
+    try:
+        revision = connection.execute("SELECT version_num FROM old.alembic_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise
+        return  # it is empty, or damaged there
+    if revision is not None:
+        schema.check(str(revision[0]))
 
 
 def detach(connection: sqlite3.Connection) -> None:
