@@ -285,10 +285,8 @@ def _value(hint: Any, value: Any, key: str, faults: list[str]) -> Any:
         return _number(key, value, hint)
     if hint is bool:
         return _boolean(key, value)
-    if not isinstance(value, str | Path):
-        raise UsageError(f"{key}: text is wanted, not {value!r}")
-    if hint is Path and not str(value):
-        raise UsageError(f"{key}: a path is wanted")  # else it would be the folder that we happen to be in
+    if not isinstance(value, str | Path) or (hint is Path and value == ""):  # which is the folder that we are in
+        raise UsageError(f"{key}: {'a path' if hint is Path else 'text'} is wanted, not {value!r}")
     return Path(value) if hint is Path else str(value)
 
 

@@ -17,6 +17,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 def result(as_json: bool, row: Mapping[str, Any], text: str | None = None) -> None:
     """One result: a JSON object, or `text` (default: the values, tab-separated) for a person."""
+    if sys.stdout.isatty():
+        _clear_bar()
     if as_json:
         from sagittal.dicom.models.jsontext import encode_json
 
@@ -28,6 +30,17 @@ def result(as_json: bool, row: Mapping[str, Any], text: str | None = None) -> No
 def say(text: str) -> None:
     """A remark, on stderr."""
     click.echo(escaped(text), err=True)
+
+
+def _clear_bar() -> None:
+    """What is written next takes the line of the progress bar, if there is one; it is drawn anew below.
+
+    For stderr rich does so by itself. Were stdout left to it, too, results would be broken to the terminal's width.
+    """
+    bar_stands_here = getattr(sys.stderr, "rich_proxied_file", None)
+    if bar_stands_here is not None:
+        bar_stands_here.write("\r\x1b[2K")
+        bar_stands_here.flush()
 
 
 def reason(error: Exception, path: object = "") -> str:
@@ -65,6 +78,6 @@ def progress(what: str, total: int | None, *, quiet: bool = False) -> Iterator[C
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)

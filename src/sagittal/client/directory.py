@@ -56,7 +56,7 @@ async def open_directory(data: Path, access: Access, remark: Remark) -> AsyncIte
 def _server_of(data: Path) -> tuple[str, str]:
     try:
         told = json.loads((data / SERVER_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, PermissionError, ValueError):  # what a power cut left of it
         raise DirectoryHeld(f"another process holds {data} and does not say where it listens") from None
     return told["http"], told["token"]
 

@@ -49,9 +49,11 @@ class Question:
     order: tuple[str, ...] = ()  # DICOMweb only, as our own archive has it: PatientName, -StudyDate
 
     def __post_init__(self) -> None:
-        """UsageError for a level that is none."""
+        """UsageError for a level that is none, and a limit that lets nothing through."""
         if self.level not in LEVELS:
             raise UsageError(f"the level is one of {', '.join(LEVELS)}; not {self.level!r}")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"the limit is at least 1, not {self.limit}")
 
 
 def tag_for(name: str) -> int:

@@ -7,11 +7,14 @@ import multiprocessing
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from archived import hold, instance_of
 from builders import build, opened
 
+from sagittal.cli.data import place
 from sagittal.client.directory import open_directory
 from sagittal.client.place import Access
+from sagittal.errors import DirectoryHeld
 
 
 class Pieces:
@@ -49,3 +52,20 @@ def test_workers_end_with_it(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert pieces.count == 1 and pieces.body.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("left", ["", "{"])
+def test_where_the_server_listens_can_not_be_read(tmp_path: Path, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a power cut left of the file, before the next server writes it."""
+    monkeypatch.setattr(place, "_STARTING_SECONDS", 0.0)
+
+    async def ask() -> None:
+        async with opened(tmp_path):
+            (tmp_path / "server.json").write_text(left)
+            with pytest.raises(DirectoryHeld, match="does not say where"):
+                async with open_directory(tmp_path, Access(), print):
+                    pass
+            with pytest.raises(DirectoryHeld, match="does not say where"):
+                await place.server_of(tmp_path)
+
+    asyncio.run(ask())

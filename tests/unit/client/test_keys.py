@@ -90,3 +90,10 @@ def test_the_level_is_the_lowest_with_a_uid() -> None:
         "series",
         "image",
     ]
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_that_lets_nothing_through_is_refused(limit: int) -> None:
+    """Else a peer would be asked for all, and a URL for nothing."""
+    with pytest.raises(UsageError, match="at least 1"):
+        Question("study", limit=limit)

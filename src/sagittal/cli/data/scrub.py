@@ -43,15 +43,15 @@ def command(data: Path, rate: int | None, after: int, as_json: bool) -> int:
     scrub = Scrub(
         connection, {1: volume}, bytes_per_second=bytes_per_second, after=min(after, (1 << 63) - 1), young_seconds=young
     )
-    findings = 0
+    findings = seen = 0
     try:
         with progress("Scrubbing", None) as advance:
             for told in scrub.run():
                 if isinstance(told, Finding):
                     findings += 1
                     result(as_json, told._asdict())
-                else:
-                    advance(0)
+                advance(scrub.progress.instances - seen)
+                seen = scrub.progress.instances
     except KeyboardInterrupt:
         say(f"stopped; go on with --after {scrub.progress.after}")
         raise
