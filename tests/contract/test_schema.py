@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,29 @@ def test_migrations_lead_to_the_same_schema(tmp_path: Path) -> None:
     assert connection.execute("SELECT id, name FROM volume").fetchall() == [(1, "local")]
     connection.close()
     assert shape(migrated) == shape(fresh(tmp_path / "fresh.db"))
+
+
+def test_letters_of_options_and_of_addresses_may_be_in_a_path(tmp_path: Path) -> None:
+    (tmp_path / "%20?x=#").mkdir()
+    migrated = tmp_path / "%20?x=#" / "index.db"
+    with closing(sqlite3.connect(migrated)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    schema.upgrade(migrated, "")
+    with closing(sqlite3.connect(migrated)) as connection:
+        assert schema.revision_of(connection) == SCHEMA_REVISION
+    assert [path.name for path in tmp_path.iterdir()] == ["%20?x=#"]
+
+
+def test_a_path_that_sqlite_does_not_take_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "n\udce9"
+
+    async def main() -> None:
+        with pytest.raises(UsageError, match="has to be UTF-8"):
+            async with opened(path):
+                pass
+
+    asyncio.run(main())
+    assert not path.exists()
 
 
 def test_a_newer_index_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from sagittal.archive.changes import Feed
 from sagittal.archive.faults import Faults
 from sagittal.archive.index import schema
-from sagittal.archive.index.connection import Readers, open_writer
+from sagittal.archive.index.connection import Readers, check_path, open_writer
 from sagittal.archive.index.finding.attributes import Attribute, Attributes
 from sagittal.archive.index.upkeep import stores
 from sagittal.archive.index.upkeep.attributes import begin as begin_attributes
@@ -70,6 +70,7 @@ def opened(
     named: Iterable[str],
 ) -> Parts:
     """Open or make the data directory `path`, as `Archive.open` says; `named` are the stores. On the loop."""
+    check_path(path)
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = hold(path)
     try:
@@ -104,7 +105,8 @@ def _composed(
 
 
 def hold(path: Path) -> int:
-    """The lock of the data directory, which ends with the process. DirectoryHeld."""
+    """The lock of the data directory, which ends with the process. DirectoryHeld; UsageError for a path of no text."""
+    check_path(path)
     lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 import threading
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
-from sagittal.errors import StorageUnavailable
+from sagittal.errors import StorageUnavailable, UsageError
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -41,6 +42,14 @@ _FAILURES = frozenset(
     }
 )
 _DAMAGES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def check_path(folder: Path) -> None:
+    """UsageError for a folder that no index can be in: SQLite takes UTF-8 only."""
+    try:
+        os.path.realpath(folder).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"the path of an index has to be UTF-8, which {str(folder)!r} is not") from None
 
 
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:

@@ -69,8 +69,9 @@ def upgrade(path: Path, revision: str) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
+    # Options are interpolated, and a URL ends at `?`: neither is for the path of an index.
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.attributes["index"] = path
     command.upgrade(config, "head")
 
 

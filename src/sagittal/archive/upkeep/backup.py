@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sagittal.archive.faults import Faults
+from sagittal.archive.index.connection import check_path
 from sagittal.archive.index.upkeep import snapshot
 from sagittal.archive.index.upkeep.snapshot import Stored
 from sagittal.archive.local import LocalVolume, sync
@@ -105,6 +106,7 @@ class Backup:
 
         An object that is damaged in the archive is told and left out. OSError when the folder cannot be written.
         """
+        check_path(self._folder)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = _manifest(self._folder) if (self._folder / MANIFEST).exists() else None
         if before is None and any(not _OURS.match(path.name) for path in self._folder.iterdir()):
@@ -191,6 +193,7 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
 
     An object that is damaged or missing in the backup is told and left out.
     """
+    check_path(path)
     manifest = _manifest(folder)
     source = folder / str(manifest["index"])
     if _digest(source) != manifest["index_sha256"]:
