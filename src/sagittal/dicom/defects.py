@@ -58,9 +58,9 @@ POLICY: Mapping[str, Policy] = {
     "meta-length-wrong": _warn("(0002,0000) isn't the length of the meta group; its elements count"),
     "meta-not-explicit-le": _warn("a meta group that isn't in Explicit VR Little Endian"),
     "meta-duplicate": _warn("an element of the meta group comes twice; the first counts"),
-    "syntax-guessed": _warn("no Transfer Syntax UID; it is the one that the first element shows"),
+    "syntax-guessed": _warn("no Transfer Syntax UID, or none that is one; it is the one that the first element shows"),
     "syntax-wrong": _warn(
-        "the first element shows another uncompressed transfer syntax than the meta group says; it counts"
+        "the first element shows another uncompressed transfer syntax than meta group or context say; it counts"
     ),
     # Identity (PS3.4 B.2.3), refused by the archive
     "sop-class-uid-missing": _refuse(

@@ -15,7 +15,7 @@ from sagittal.dicom.elements import LONG_CODES, VRS_BY_CODE, encode
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, SYNTAXES
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
-from sagittal.uid import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
+from sagittal.uid import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION, is_uid
 
 PREAMBLE_BYTES = 128
 SOP_CLASS, SOP_INSTANCE, SYNTAX = 0x00020002, 0x00020003, 0x00020010
@@ -59,6 +59,14 @@ def guess_syntax(head: bytes) -> str | None:
         tag = group << 16 | number if little else group_be << 16 | number_be
         return (EXPLICIT_LE if little else EXPLICIT_BE) if _may_be_first(tag) else None
     return IMPLICIT_LE if _may_be_first(group << 16 | number) and length <= _FIRST_VALUE_BYTES_MAX else None
+
+
+def shown_syntax(declared: str, head: bytes) -> str:
+    """The syntax of a data set that begins with these 8 bytes: as declared, unless they show another plain one."""
+    if declared not in _PLAIN:
+        return declared
+    seen = guess_syntax(head)
+    return seen if seen is not None and seen != declared and _fits(head, seen) else declared
 
 
 def _may_be_first(tag: int) -> bool:
@@ -208,18 +216,18 @@ class Part10Head:
 
     def _syntax(self) -> str:
         """The syntax of the data set: as declared, unless the first element shows another plain one."""
-        declared, head = self._uid(SYNTAX), self.rest[:8]
-        seen = guess_syntax(head)
-        if declared is None:
+        declared, head = self._uid(SYNTAX) or "", self.rest[:8]
+        if not is_uid(declared):  # nobody could ask for it, or be told what it is
+            seen = guess_syntax(head)
             if self.elements:
                 self._defect("syntax-guessed")
             if seen is None and head[4:6] in VRS_BY_CODE:
                 raise Malformed("syntax-missing", "no Transfer Syntax UID, and the data set shows none")
             return seen or IMPLICIT_LE  # PS3.5 10.1: the default
-        if declared in _PLAIN and seen is not None and seen != declared and _fits(head, seen):
+        shown = shown_syntax(declared, head)
+        if shown != declared:
             self._defect("syntax-wrong")
-            return seen
-        return declared
+        return shown
 
     def _uid(self, tag: int) -> str | None:
         value = self.elements.get(tag)
@@ -242,8 +250,8 @@ def head_of(pieces: Iterable[bytes], limits: ReaderLimits) -> Part10Head:
 
 
 def _fits(head: bytes, syntax_uid: str) -> bool:
-    """Whether the first element is so clearly in this syntax that it may overrule what the meta group says."""
+    """Whether the first element is so clearly in this syntax that it may overrule what is said of it."""
     if syntax_uid == IMPLICIT_LE:
-        return True  # no VR where one would have to be
+        return not (head[4:6].isalpha() and head[4:6].isupper())  # neither a VR where one has to be, nor one to come
     group, number = struct.unpack_from("<HH" if syntax_uid == EXPLICIT_LE else ">HH", head)
     return head[4:6].decode("ascii") in (vr_of(group << 16 | number), "UN")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
-from sagittal.uid import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
+from sagittal.uid import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION, is_uid
 from sagittal.ul.pdu import (
     ABSTRACT_SYNTAX_NOT_SUPPORTED,
     ACCEPTANCE,
@@ -60,8 +60,10 @@ def storable(uid: str) -> bool:
 
 
 def choose(proposed: Iterable[str], order: tuple[str, ...], takes: Callable[[str], bool]) -> str | None:
-    """The acceptable transfer syntax that comes first by `order`, None if none is acceptable."""
-    acceptable = [uid for uid in proposed if takes(uid)]
+    """The acceptable transfer syntax that comes first by `order`, None if none is acceptable. What is no UID never is:
+    it would become part of what is stored, and of what others are told of it.
+    """
+    acceptable = [uid for uid in proposed if is_uid(uid) and takes(uid)]
     others = [uid for uid in acceptable if uid not in order]
     for uid in order:
         if uid == "*" and others:
@@ -78,7 +80,7 @@ def answer_contexts(
     proposed_roles = {role.sop_class: role for role in request.user.roles}
     results, agreed, roles = [], [], {}
     for context in request.contexts:
-        offer = offers(context.abstract_syntax)
+        offer = offers(context.abstract_syntax) if is_uid(context.abstract_syntax) else None
         role = proposed_roles.get(context.abstract_syntax)
         scu, scp = (role.scu, role.scp) if role else (True, False)
         if offer is None or not ((scu and offer.scp) or (scp and offer.scu)):

@@ -7,6 +7,7 @@ import hashlib
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,36 @@ def test_the_same_by_part_10(tmp_path: Path) -> None:
             for start in range(0, len(other_head), 50):
                 transfer.write(other_head[start : start + 50])
             assert (await transfer.commit()).digest == built.digest
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("piece", [3, 1 << 20])
+@pytest.mark.parametrize(("agreed", "actual"), list(permutations([IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE], 2)))
+def test_a_data_set_in_another_plain_syntax_than_its_context(
+    tmp_path: Path, agreed: str, actual: str, piece: int
+) -> None:
+    """It is kept as what it is, as that of a Part 10 file: others would be sent it as what it is not."""
+    built = build(syntax_uid=actual)
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            outcome = await send(archive, replace(built, syntax_uid=agreed), piece)
+            assert (outcome.digest, outcome.warnings) == (built.digest, ("syntax-wrong",))
+            (ref,) = await archive.instances(LOCAL, sop_instance_uids=[built.sop_instance_uid])
+            assert ref.syntax_uid == actual
+
+    asyncio.run(main())
+
+
+def test_a_first_element_of_an_unknown_vr_is_no_implicit_data_set(tmp_path: Path) -> None:
+    built = build(syntax_uid=EXPLICIT_LE)
+    odd = replace(built, data=b"\x08\0\x01\0ZZ\0\0\x02\0\0\0\0\0" + built.data)
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            outcome = await send(archive, odd)
+            assert {"vr-unknown"} <= set(outcome.warnings) and "syntax-wrong" not in outcome.warnings
 
     asyncio.run(main())
 

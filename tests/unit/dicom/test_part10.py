@@ -133,6 +133,12 @@ def test_missing_syntax_is_guessed(uid: str) -> None:
     assert head.syntax_uid == uid and "syntax-guessed" in head.defects
 
 
+@pytest.mark.parametrize("none", ["../../x", "1.2\r\nX-Other: 1", "1" * 65, "1.02"])
+def test_a_syntax_that_is_no_uid_counts_as_missing(none: str) -> None:
+    head = read(meta(none) + DATA_SETS[IMPLICIT_LE])
+    assert head.syntax_uid == IMPLICIT_LE and "syntax-guessed" in head.defects
+
+
 @pytest.mark.parametrize("declared", list(DATA_SETS))
 @pytest.mark.parametrize("actual", list(DATA_SETS))
 def test_another_plain_syntax_than_declared(declared: str, actual: str) -> None:

@@ -31,6 +31,7 @@ JPIP, ST2110 = "1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.7.1"
     ([EXPLICIT_BE], EXPLICIT_BE),
     ([JPIP, ST2110, IMPLICIT_LE], IMPLICIT_LE),
     ([JPIP, ST2110], None),
+    (["", "1.2\r\nX-Other: 1", "1.02", "../1.2", "1" * 65], None),
     ([], None),
 ])  # fmt: skip
 def test_the_default_order(proposed: list[str], chosen: str | None) -> None:
@@ -69,6 +70,13 @@ def test_roles_are_granted_as_far_as_they_are_offered(role: Role | None, granted
 def test_a_role_that_is_not_offered() -> None:
     rq = proposing("1.2.9", roles=(Role("1.2.9", False, True),))
     assert answer_contexts(rq, offers, DEFAULT_ORDER)[0][0].result == 3
+
+
+@pytest.mark.parametrize("none", ["", "1.2.", "CT", "1" * 65])
+def test_an_abstract_syntax_that_is_no_uid(none: str) -> None:
+    everything = Offer(True, True, storable)
+    results, _, agreed = answer_contexts(proposing(none), lambda uid: everything, DEFAULT_ORDER)
+    assert [each.result for each in results] == [3] and not agreed
 
 
 def test_refusals_say_why() -> None:

@@ -34,7 +34,7 @@ from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.ingest.committer import Committer
 from sagittal.archive.ingest.spool import Spool
 from sagittal.archive.ingest.staging import Gauge, Pen
-from sagittal.dicom.part10 import Part10Head, meta_group
+from sagittal.dicom.part10 import Part10Head, meta_group, shown_syntax
 from sagittal.dicom.reader import Parsed, Reader
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.dicom.syntaxes import syntax
@@ -43,6 +43,7 @@ from sagittal.limits import Limits
 from sagittal.uid import is_uid
 
 _COPY_BYTES = 1 << 20
+_FIRST_ELEMENT_BYTES = 8  # of it, at the least
 _HEAD_SLICE_BYTES = 32 << 10  # most small files at once, and little of a large one
 _SLICE_BYTES, _SLOW_SLICE_BYTES = 16 << 10, 4 << 10  # of elements never met before: some 6 ms of reading, and 2
 _TURN_SECONDS = 0.004  # then what is left of a read waits, so that others get their turn
@@ -86,8 +87,8 @@ class Transfer:
     """Write, then `commit` or `discard`; after an error only `discard`."""
 
     __slots__ = (
-        "_behind", "_digest", "_error", "_head", "_headed", "_header", "_ingest", "_is_begun", "_pen", "_principal",
-        "_promised", "_reader", "_slice", "_source", "_spool", "_syntax_uid", "_warnings",
+        "_agreed", "_behind", "_digest", "_error", "_first", "_head", "_headed", "_header", "_ingest", "_is_begun",
+        "_pen", "_principal", "_promised", "_reader", "_slice", "_source", "_spool", "_syntax_uid", "_warnings",
     )  # fmt: skip
 
     def __init__(self, ingest: Ingest, principal: Principal, source: Source) -> None:
@@ -100,6 +101,8 @@ class Transfer:
         self._header = b""
         self._headed = ("", "")  # the class and instance of that header
         self._promised: tuple[str | None, str | None] = (None, None)  # class and instance, as the command says
+        self._agreed = ""  # the syntax of the presentation context, until the data set shows its own
+        self._first: bytes | memoryview = b""  # too few bytes for that
         self._head: Part10Head | None = None
         self._reader: Reader | None = None
         self._behind: bytes | memoryview = b""  # taken, but not read yet
@@ -110,8 +113,7 @@ class Transfer:
 
     def expect_data_set(self, syntax_uid: str, sop_class_uid: str | None, sop_instance_uid: str | None) -> None:
         """The bytes of a data set follow. With class and instance known, the data set has to say the same."""
-        self._promised = sop_class_uid, sop_instance_uid
-        self._open(syntax_uid, sop_class_uid, sop_instance_uid)
+        self._promised, self._agreed = (sop_class_uid, sop_instance_uid), syntax_uid
 
     def expect_part10(self) -> None:
         """The bytes of a Part 10 file follow."""
@@ -128,6 +130,8 @@ class Transfer:
                 self._read_behind(math.inf)
             if self._head is not None:
                 fragments = self._take_head(self._head, fragments)
+            elif self._agreed:
+                fragments = self._take_first(fragments)
             if fragments:
                 self._take(fragments)
         except SagittalError as error:
@@ -187,6 +191,23 @@ class Transfer:
             self._header = meta_group(*self._headed, syntax_uid)
             self._digest.update(self._header)
             self._pen.write(self._header)
+
+    def _take_first(self, data: bytes | memoryview) -> bytes | memoryview:
+        """The first element, whole or not, shows whether a data set is in the syntax that was agreed on for it: there
+        are peers whose are in another. Gives what is to be taken of it now.
+        """
+        data = b"".join((self._first, data)) if self._first else data
+        if len(data) < _FIRST_ELEMENT_BYTES:
+            self._first = bytes(data)
+            return b""
+        self._open_shown(data)
+        return data
+
+    def _open_shown(self, data: bytes | memoryview) -> None:
+        agreed, self._agreed = self._agreed, ""
+        shown = shown_syntax(agreed, bytes(data[:_FIRST_ELEMENT_BYTES]))
+        self._warnings = () if shown == agreed else ("syntax-wrong",)
+        self._open(shown, *self._promised)
 
     def _take_head(self, head: Part10Head, fragments: bytes | memoryview) -> memoryview:
         """Of a long read no more than a head takes is copied; gives what is left."""
@@ -257,6 +278,10 @@ class Transfer:
         if self._head is not None:
             self._head.finish()
             self._end_head(self._head)
+        elif self._agreed:  # what came is too short to be a data set
+            self._open_shown(self._first)
+            if self._first:
+                self._take(self._first)
         assert self._reader is not None
         if self._pen.is_held and all(self._headed):  # complete but for the reading: that and the sync at once
             self._ingest.committer.begin(self._pen)
