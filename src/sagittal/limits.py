@@ -54,7 +54,7 @@ class NetLimits:
     receive_bytes_per_second_min: int = 1_000  # progress floor inside a message, averaged over 30 s
     progress_window_seconds: float = 30.0
     send_stall_seconds_max: float = 60.0
-    operations_max: int = 8  # at once on one association, for a peer that negotiates an asynchronous window
+    operations_max: int = 8  # at once on one association, for a peer that negotiates a window; as many more may wait
     peer_pdu_bytes_min: int = 256  # a smaller Maximum Length would cost a PDU every few bytes
     connect_seconds_max: float = 10.0
     response_seconds_max: float = 120.0  # waiting for a peer's answer as SCU

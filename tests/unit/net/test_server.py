@@ -15,6 +15,7 @@ from loopback import (
     FINDING,
     STORING,
     STUDY_GET,
+    VERIFICATION,
     Endless,
     Raw,
     Store,
@@ -272,14 +273,46 @@ def test_a_window_lets_operations_run_at_once() -> None:
             raw = await Raw.open(server.port)
             raw.send(encode(wide))
             assert (await raw.answer()).user.asynchronous == (3, 1)
-            raw.send(b"".join(store_request(b"x", each) for each in (1, 2, 3)) + store_request(b"y", 3))
-            await until(lambda: any(link.holds for link in server.associations))  # the fourth must wait
+            raw.send(b"".join(store_request(b"x", each) for each in (1, 2, 3)) + store_request(b"y", 3) * 3)
+            await until(lambda: any(link.holds for link in server.associations))  # as many wait as may
             assert len(store.requests) == 3
             store.finish_gate.set_result(None)
-            answers = [await raw.command() for _ in range(4)]
+            answers = [await raw.command() for _ in range(6)]
             assert sorted((each["MessageIDBeingRespondedTo"], each["Status"]) for each in answers) == [
-                (1, 0), (2, 0), (3, 0), (3, 0x0210),
+                (1, 0), (2, 0), (3, 0), (3, 0x0210), (3, 0x0210), (3, 0x0210),
             ]  # fmt: skip
+            raw.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("ahead", [1, 7])
+def test_requests_sent_ahead_do_not_keep_the_answer_to_a_sub_operation_away(ahead: int) -> None:
+    """Without a window a peer may not send them; to abort both it and its retrieval is no answer."""
+
+    async def get(request: Request) -> AsyncIterator[Response]:
+        assert await request.store(CT, "1.2.3", EXPLICIT_LE, b"data") == 0
+        yield Response(0, extra={"NumberOfCompletedSuboperations": 1})
+
+    async def test() -> None:
+        contexts = (STUDY_GET, EXPLICIT_LE), (CT, EXPLICIT_LE), (VERIFICATION, EXPLICIT_LE)
+        asked = request(*contexts, roles=(Role(CT, False, True),))
+        async with serving(services(get=get)) as server:
+            raw = await Raw.open(server.port, associate=asked)
+            raw.send(message(1, FIND | {"CommandField": 0x10, "AffectedSOPClassUID": STUDY_GET}, b"keys"))
+            command = await raw.command()
+            while (await raw.pdu())[1][5] & 3 != 2:  # to the end of its data set
+                pass
+            done = {"CommandField": 0x8001, "MessageIDBeingRespondedTo": command["MessageID"], "Status": 0}
+            echo = {"AffectedSOPClassUID": VERIFICATION, "CommandField": 0x0030}
+            echoes = b"".join(message(5, echo | {"MessageID": 100 + each}) for each in range(ahead))
+            (link,) = server.associations
+            before = link.received_bytes
+            raw.send(echoes)
+            await until(lambda: link.received_bytes == before + len(echoes))
+            raw.send(message(3, done))
+            answers = [await raw.command() for _ in range(1 + ahead)]
+            assert [each["CommandField"] for each in answers] == [0x8010] + ahead * [0x8030]
             raw.close()
 
     run(test)

@@ -60,20 +60,19 @@ def test_what_is_agreed(proposed: tuple[int, int] | None, operations_max: int, a
     run(test)
 
 
-@pytest.mark.parametrize("more", [-1, 0, 1])
-def test_operations_max(more: int) -> None:
-    """As many as the limit run at once; one more waits, and is not read past."""
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6])
+def test_operations_max(count: int) -> None:
+    """As many as the limit run at once, as many more wait; then nothing is read."""
 
     async def test() -> None:
         store = Store()
         store.finish_gate = asyncio.get_running_loop().create_future()
         async with serving(services(store), operations_max=3) as server:
             raw = await Raw.open(server.port, associate=WIDE)
-            count = 3 + more
             raw.send(b"".join(store_request(b"%d" % each, each) for each in range(1, count + 1)))
             await until(lambda: len(store.requests) == count)
             (link,) = server.associations
-            await until(lambda: bool(link.holds) == (more > 0))
+            await until(lambda: bool(link.holds) == (count == 6))
             await until(lambda: store.finishing == min(count, 3))
             store.finish_gate.set_result(None)
             answers = [await raw.command() for _ in range(count)]

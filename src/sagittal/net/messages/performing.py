@@ -1,8 +1,9 @@
 """What a peer asks of us on one association: requests to handlers, their responses back (PS3.7 8.1, 9, 10).
 
 C-STORE data sets go to a sink as they come; other data sets are collected, bounded. As many operations run at once as
-were negotiated, one by default; a peer that sends more has them queued and is not read from meanwhile. Errors of the
-error tree become statuses here.
+were negotiated, one by default; of a peer that sends more some wait, so that what it has to say of those under way (a
+C-CANCEL, the answer to a sub-operation) is heard, and then it is not read from. Errors of the error tree become statuses
+here.
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class Performer:
     def idle(self) -> bool:
         """Whether no request is being received, performed or waiting."""
         return not self._running and not self._waiting and self._receiving is None
+
+    @property
+    def _full(self) -> bool:
+        return len(self._waiting) == self._link.limits.operations_max
 
     @property
     def working(self) -> bool:
@@ -181,7 +186,7 @@ class Performer:
             self._start(operation)
         else:
             self._waiting.append(operation)
-            if len(self._waiting) == 1:
+            if self._full:
                 self._link.hold()
 
     def _start(self, operation: Operation) -> None:
@@ -238,8 +243,9 @@ class Performer:
     def _done(self, operation: Operation) -> None:
         self._running.pop(operation.request.message_id, None)
         while self._waiting and len(self._running) < self._window:
+            was_full = self._full
             self._start(self._waiting.popleft())
-            if not self._waiting:
+            if was_full:
                 self._link.unhold()
         if self.idle:
             self._settled()
