@@ -22,6 +22,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     PatientStudyOnlyQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelFind,
     Verification,
 )
 
@@ -134,6 +135,27 @@ def test_patient_study_only() -> None:
     finally:
         server.shutdown()
     assert asked == ["STUDY"]
+
+
+def test_a_query_that_the_peer_cancels_by_itself_has_failed() -> None:
+    """It may have had more to say."""
+
+    def find(_: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        found = Dataset()
+        found.QueryRetrieveLevel, found.StudyInstanceUID = "STUDY", "1.2.3"
+        yield 0xFF00, found
+        yield 0xFE00, None
+
+    ae = AE("TIRED")
+    ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, find)])
+    peer = f"TIRED@127.0.0.1:{server.server_address[1]}"
+    try:
+        done = sagittal("find", peer, "--json")
+        assert (done.returncode, len(rows(done))) == (1, 1) and "FE00" in done.stderr
+        assert sagittal("find", peer, "-n", "1", "--json").returncode == 0  # this one we cancelled
+    finally:
+        server.shutdown()
 
 
 def path_of(built: Built) -> str:

@@ -42,6 +42,7 @@ MODELS = {  # information model → FIND, MOVE, GET (PS3.4 C.6)
 }
 _OPTIONS = ("relational queries", "combined date-time matching", "fuzzy matching of names", "time zone adjustment")
 _SOP_CLASSES_IN_STUDY, _FAILED_UIDS = "00080062", 0x00080058
+_STORAGE = [uid for uid in classes.WELL_KNOWN if uid in classes.STORAGE]  # in an order that is always the same
 _OTHERS = tuple(row.uid for row in SYNTAXES.values() if row.storable and row.uid not in PLAIN)
 
 
@@ -103,6 +104,7 @@ class DimseArchive:
 
     async def _get(self, question: Question, out: Path, arrived: Arrived) -> Retrieved:
         received: set[str] = set()
+        begun: set[str] = set()
         outcome = Retrieved()
 
         def landed(path: Path, request: Request) -> None:
@@ -112,18 +114,22 @@ class DimseArchive:
 
         def store(request: Request) -> StoreSink:
             # Asked once more for what failed, a peer may send all it can in another syntax: the first stays.
-            return Dropped() if request.command["AffectedSOPInstanceUID"] in received else folder.store(request)
+            if (uid := request.command["AffectedSOPInstanceUID"]) in received:
+                return Dropped()
+            begun.add(uid)
+            return folder.store(request)
 
         folder, sop_class = Folder(out, landed), MODELS[question.model][2]
         extended = {sop_class: b"\1"} if question.relational else {}
         for number, contexts in enumerate(proposals(sop_class, await self._classes_in(question))):
-            part = outcome if number == 0 else Retrieved()
+            part, before = (outcome if number == 0 else Retrieved()), len(received)
             async with await self.associate(contexts, extended=extended) as association:
                 syntax_uid = syntax_for(association, sop_class)
                 await follow(association.get(sop_class, identifier(question, syntax_uid), store), syntax_uid, part)
-            outcome.came_later(received)
-            if not outcome.failed_uids:
+            outcome.came_later(received, len(received) - before if number else 0)
+            if not (outcome.failed or outcome.failed_uids):
                 break
+        outcome.lost(begun - received)
         return outcome
 
     async def _classes_in(self, question: Question) -> tuple[str, ...]:
@@ -156,6 +162,7 @@ async def follow(responses: AsyncIterator[Response], syntax_uid: str, outcome: R
                 told = decode_identifier(response.data_set, syntax(syntax_uid), ReaderLimits())
                 failed = told[_FAILED_UIDS].text() if _FAILED_UIDS in told else ""  # a thousand are too many for JSON
                 outcome.failed_uids = [uid for uid in failed.split("\\") if uid]
+                outcome.failed = max(outcome.failed, len(outcome.failed_uids))  # there are peers that don't count
 
 
 def proposals(get: str, sop_classes: Iterable[str]) -> list[list[Proposal]]:
@@ -164,7 +171,7 @@ def proposals(get: str, sop_classes: Iterable[str]) -> list[list[Proposal]]:
     One context for each syntax, so that the peer can send what it stores as it is: within a context it has no choice.
     Where the classes aren't known they are all proposed, uncompressed.
     """
-    sop_classes = list(sop_classes) or sorted(classes.STORAGE, key=lambda uid: classes.WELL_KNOWN[uid].retired)
+    sop_classes = list(sop_classes) or sorted(_STORAGE, key=lambda uid: classes.WELL_KNOWN[uid].retired)
     if 2 * len(sop_classes) >= CONTEXTS_MAX:
         found = [Proposal(sop_class, PLAIN, "scp") for sop_class in sop_classes]
     else:
@@ -180,6 +187,7 @@ def _extended(question: Question) -> bytes:
 
 
 def _check(response: Response) -> None:
-    if kind(response.status) == "failure":  # a query has no warnings, but some peers end with one all the same
+    # A query has no warnings, but some peers end with one all the same; and this one we did not cancel.
+    if kind(response.status) in ("failure", "cancel"):
         comment = f": {response.comment}" if response.comment else ""
         raise Unanswered(f"the peer ended with {response.status:04X}{comment}")

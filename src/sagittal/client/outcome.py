@@ -62,14 +62,27 @@ class Retrieved:
         """Whether everything that was asked for came."""
         return self.status in (0x0000, 0xB000) and not self.failed
 
-    def came_later(self, received: Collection[str]) -> None:
-        """What failed and has been received since is no failure any more."""
+    def came_later(self, received: Collection[str], since: int = 0) -> None:
+        """What failed and has been received is no failure any more; of a peer that doesn't list what failed, the number
+        of those that came `since` tells how many.
+        """
         left = [uid for uid in self.failed_uids if uid not in received]
-        came = len(self.failed_uids) - len(left)
+        came = len(self.failed_uids) - len(left) if self.failed_uids else min(since, self.failed)
         if came:
-            self.failed_uids, self.failed, self.completed = left, self.failed - came, self.completed + came
+            self.failed_uids, self.failed = left, max(self.failed - came, len(left))
+            self.completed += came
             self.status = 0xB000 if self.failed or self.warnings else 0x0000
             self.comment = self.comment if self.failed else ""
+
+    def lost(self, uids: Collection[str]) -> None:
+        """These were sent and could not be kept: they failed, also where the peer counts them as completed."""
+        told = len(self.failed_uids)
+        self.failed_uids += sorted(set(uids).difference(self.failed_uids))
+        more = max(0, len(self.failed_uids) - self.failed)
+        if len(self.failed_uids) > told and more:
+            self.failed, self.completed = self.failed + more, max(0, self.completed - more)
+            self.status = self.status or 0xB000
+            self.comment = self.comment or "what was sent could not be kept"
 
     def add(self, other: Retrieved) -> None:
         """The outcome of a further request counts with this one; the worse status stays."""

@@ -10,7 +10,7 @@ import pytest
 from sagittal.client.dimse import follow, proposals
 from sagittal.client.outcome import Retrieved
 from sagittal.dicom.elements import encode
-from sagittal.dicom.sopclasses import STORAGE, STUDY_ROOT_GET
+from sagittal.dicom.sopclasses import CT_IMAGE_STORAGE, SECONDARY_CAPTURE_IMAGE_STORAGE, STORAGE, STUDY_ROOT_GET
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES, syntax
 from sagittal.dimse.service import Response
 
@@ -30,6 +30,7 @@ def test_unknown_classes_are_proposed_uncompressed() -> None:
     offered = [one for batch in proposals(STUDY_ROOT_GET, []) for one in batch[1:]]
     assert {one.abstract_syntax for one in offered} == set(STORAGE)
     assert {one.transfer_syntaxes for one in offered} == {(EXPLICIT_LE, IMPLICIT_LE)}
+    assert {CT_IMAGE_STORAGE, SECONDARY_CAPTURE_IMAGE_STORAGE} <= {one.abstract_syntax for one in offered[:127]}
 
 
 def outcome() -> Retrieved:
@@ -51,6 +52,36 @@ def test_what_never_comes_failed() -> None:
     one = outcome()
     one.came_later({"1.1"})
     assert (one.status, one.completed, one.failed, one.comment) == (0xB000, 1, 2, "no context")
+
+
+def test_what_comes_later_of_a_peer_that_lists_nothing() -> None:
+    one = outcome()
+    one.failed_uids = []
+    one.came_later({"1.1"}, 1)
+    assert (one.status, one.completed, one.failed) == (0xB000, 2, 1)
+    one.came_later({"1.1", "1.2", "1.3"}, 2)
+    assert (one.status, one.completed, one.failed, one.comment) == (0x0000, 3, 0, "")
+
+
+def test_a_list_of_what_failed_counts_without_a_count() -> None:
+    listed = encode([(0x00080058, "UI", b"1.2\\1.3\0")], syntax(IMPLICIT_LE))
+
+    async def responses() -> AsyncIterator[Response]:
+        yield Response(0xB000, listed)
+
+    found = Retrieved()
+    asyncio.run(follow(responses(), IMPLICIT_LE, found))
+    assert (found.failed, found.whole) == (2, False)
+
+
+@pytest.mark.parametrize("counted", [0, 1])
+def test_what_could_not_be_kept_has_failed_whatever_the_peer_says(counted: int) -> None:
+    one = Retrieved(0xB000 if counted else 0x0000, "", completed=3 - counted, failed=counted)
+    one.lost({"1.2"})
+    assert (one.status, one.completed, one.failed, one.failed_uids) == (0xB000, 2, 1, ["1.2"])
+    one.lost({"1.2"})
+    assert (one.completed, one.failed, one.failed_uids) == (2, 1, ["1.2"])
+    assert not one.whole
 
 
 @pytest.mark.parametrize("syntax_uid", [EXPLICIT_LE, IMPLICIT_LE])

@@ -1,9 +1,8 @@
 """What a peer asks of us on one association: requests to handlers, their responses back (PS3.7 8.1, 9, 10).
 
 C-STORE data sets go to a sink as they come; other data sets are collected, bounded. As many operations run at once as
-were negotiated, one by default; of a peer that sends more some wait, so that what it has to say of those under way (a
-C-CANCEL, the answer to a sub-operation) is heard, and then it is not read from. Errors of the error tree become statuses
-here.
+were negotiated, one by default. Of a peer that sends more some wait, so that what it says of those under way (C-CANCEL,
+the answer to a sub-operation) is heard; beyond that it is not read from. Errors of the error tree become statuses here.
 """
 
 from __future__ import annotations
