@@ -60,6 +60,7 @@ class Link(asyncio.BufferedProtocol):
         self._tasks = tasks
         self._taker: Performer | Invoker = self.performer
         self._quickack: socket.socket | None = None
+        self._has_ended = False  # nothing can be written any more
 
     # What the two roles do differently
 
@@ -183,12 +184,13 @@ class Link(asyncio.BufferedProtocol):
         if transport is None:
             return
         output = machine.take_output()
-        if output and not transport.is_closing():
+        if output and not transport.is_closing() and not self._has_ended:  # AA-7: it was aborted already
             transport.write(output)
         if machine.closing:
             transport.close()
         elif machine.state == 13 and machine.problem and transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()  # after our abort, so that a peer that doesn't speak DICOM notices the end
+            self._has_ended = True
         if machine.state in (1, 13):
             self._end(machine.problem or "aborted")
 

@@ -231,6 +231,25 @@ def test_an_association_that_ends_inside_a_data_set_aborts_its_sink(ending: byte
     run(test)
 
 
+@pytest.mark.parametrize("more", [encode(STORING), b"no PDU at all"])
+def test_what_comes_after_our_abort_is_passed_over(more: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with serving() as server:
+            raw = await Raw.open(server.port, associate=STORING)
+            raw.send(message(1, {"CommandField": 0x7777}))
+            assert (await raw.pdu())[0] == 7
+            (link,) = server._links
+            before = link.received_bytes
+            raw.send(more)
+            assert await raw.ended()
+            await until(lambda: link.received_bytes == before + len(more))
+            raw.close()
+            await until(lambda: not server.connections)
+
+    run(test)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_a_release_during_an_operation_is_answered_after_it() -> None:
     async def test() -> None:
         store = Store()
