@@ -187,12 +187,14 @@ def encode(text: str, charsets: tuple[str, ...] = (), vr: str = "LO") -> bytes:
 
 
 def _encode_component(text: str, numbers: list[str], initial: str) -> Iterator[bytes]:
-    """One component, beginning and ending in the initial sets."""
-    g0, g1 = b"\x1b(B", _G1[initial][1] if initial in _G1 and initial not in ("149", "58") else b""
+    """One component, beginning and ending in the initial sets (PS3.5 6.1.2.5.3)."""
+    plain = b"\x1b(J" if initial == "13" else b"\x1b(B"  # the G0 of JIS X 0201 is not ASCII (PS3.3 Table C.12-2)
+    own = _G1[initial][1] if initial in _G1 and initial not in ("149", "58") else b""
+    g0, g1 = plain, own
     for character in text:
         coded = b"" if character.isascii() else _encode_character(character, numbers)
         if not coded:
-            escape, data = b"\x1b(B", character.encode("ascii", "replace")
+            escape, data = plain, character.encode("ascii", "replace")
         else:
             escape, data = (
                 coded[: 4 if coded[1:3] in (b"$(", b"$)") else 3],
@@ -206,8 +208,10 @@ def _encode_component(text: str, numbers: list[str], initial: str) -> Iterator[b
             yield escape
             g1 = escape
         yield data
-    if g0 != b"\x1b(B":
-        yield b"\x1b(B"
+    if g0 != plain:
+        yield plain
+    if own and g1 != own:
+        yield own
 
 
 def _encode_character(character: str, numbers: list[str]) -> bytes:

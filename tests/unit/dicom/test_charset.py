@@ -43,31 +43,48 @@ def test_every_set_encodes_and_decodes(charsets: tuple[str, ...], text: str) -> 
     assert decode(several, charsets, "PN") == f"{text}\\{text}"
 
 
+PRINTED = [
+    (  # PS3.5 H.3.1
+        ("", "ISO 2022 IR 87"),
+        b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
+        "Yamada^Tarou=山田^太郎=やまだ^たろう",
+    ),
+    (  # PS3.5 H.3.2
+        ("ISO 2022 IR 13", "ISO 2022 IR 87"),
+        b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J=\x1b$B$d$^$@\x1b(J^\x1b$B$?$m$&\x1b(J",
+        "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
+    ),
+    (  # PS3.5 I.2
+        ("", "ISO 2022 IR 149"),
+        b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
+        "Hong^Gildong=洪^吉洞=홍^길동",
+    ),
+    (("ISO_IR 192",), b"Wang^XiaoDong=\xe7\x8e\x8b^\xe5\xb0\x8f\xe4\xb8\x9c=", "Wang^XiaoDong=王^小东="),  # J.3
+    (("GB18030",), b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab=", "Wang^XiaoDong=王^小东="),  # J.4
+    (  # PS3.5 K.2
+        ("", "ISO 2022 IR 58"),
+        b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=",
+        "Zhang^XiaoDong=张^小东=",
+    ),
+]
+
+
+@pytest.mark.parametrize(("charsets", "data", "text"), PRINTED)
+def test_what_is_written_is_what_the_standard_prints(charsets: tuple[str, ...], data: bytes, text: str) -> None:
+    assert encode(text, charsets, "PN") == data
+
+
+def test_the_first_set_is_active_again_before_a_delimiter() -> None:
+    """PS3.5 6.1.2.5.3: G1 as well as G0."""
+    assert (
+        encode("Ä^Łódź", ("ISO 2022 IR 100", "ISO 2022 IR 101"), "PN") == b"\xc4^\x1b-B\xa3\x1b-A\xf3d\x1b-B\xbc\x1b-A"
+    )
+
+
 @pytest.mark.parametrize(
     ("charsets", "data", "text"),
     [
-        (  # PS3.5 H.3.1
-            ("", "ISO 2022 IR 87"),
-            b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
-            "Yamada^Tarou=山田^太郎=やまだ^たろう",
-        ),
-        (  # PS3.5 H.3.2
-            ("ISO 2022 IR 13", "ISO 2022 IR 87"),
-            b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J=\x1b$B$d$^$@\x1b(J^\x1b$B$?$m$&\x1b(J",
-            "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
-        ),
-        (  # PS3.5 I.2
-            ("", "ISO 2022 IR 149"),
-            b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
-            "Hong^Gildong=洪^吉洞=홍^길동",
-        ),
-        (("ISO_IR 192",), b"Wang^XiaoDong=\xe7\x8e\x8b^\xe5\xb0\x8f\xe4\xb8\x9c=", "Wang^XiaoDong=王^小东="),  # J.3
-        (("GB18030",), b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab=", "Wang^XiaoDong=王^小东="),  # J.4
-        (  # PS3.5 K.2
-            ("", "ISO 2022 IR 58"),
-            b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=",
-            "Zhang^XiaoDong=张^小东=",
-        ),
+        *PRINTED,
         # Designated once a value, not once a component: what many Korean senders write
         (("", "ISO 2022 IR 149"), b"\x1b$)C\xfb\xf3^\xd1\xce\xd4\xd7", "洪^吉洞"),
         # A backslash as the second byte of a character is no delimiter
