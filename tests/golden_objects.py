@@ -44,7 +44,7 @@ def body(outside: float, soft: float, bone: float, air: float) -> Any:
 def gray(values: Any, described: Description = GRAY, state: Attributes | None = None, **members: Any) -> Picture:
     kind = described.dtype
     frame = Frame(attributes(**members), 1, np.asarray(values).astype(kind), described)
-    over = None if state is None else state_for(state, "1.2.3", 1, signed=described.signed)
+    over = None if state is None else state_for(state, "1.2.3", 1, described)
     return render(frame, Options())[0] if over is None else render(frame, Options(), over)[0]
 
 
@@ -179,7 +179,7 @@ def color_state() -> Picture:
     area = {"t00700052": [1, 1], "t00700053": [64, 48]}
     state = attributes(t00080016=[COLOR], t00700042=[0], t00700041=["Y"], t0070005a=[area])
     frame = Frame(attributes(), 1, rgb, Description(ROWS, COLUMNS, 3, 8, 8, 7, photometric="RGB"))
-    return render(frame, Options(), state_for(state, "1.2.3", 1, signed=False))[0]
+    return render(frame, Options(), state_for(state, "1.2.3", 1, frame.description))[0]
 
 
 def slide_tile() -> Picture:

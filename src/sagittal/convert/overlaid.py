@@ -27,7 +27,7 @@ def shown_frame(image: Image, over: Image | None, frame: Frame, options: Options
         return render(frame, options)
     kind, uid = over.attributes.text(0x00080016), image.attributes.text(0x00080018)
     if kind not in (regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS):
-        state = state_for(over.attributes, uid, number, signed=frame.description.signed)
+        state = state_for(over.attributes, uid, number, frame.description)
         return render(frame, options, state)
     plane = regions.plane_of(image.attributes, number)
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.color import Ink, rgb_of_lab
+from sagittal.pixels.rendering.geometry import Point
 
-Point = tuple[float, float]  # column, row: 0, 0 is the upper left corner of the image's first pixel (C.10.5.1.2)
 Justification = Literal["LEFT", "RIGHT", "CENTER"]
 WHITE = 255
 

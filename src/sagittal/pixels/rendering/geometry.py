@@ -6,7 +6,10 @@ it is enlarged in the direction in which they are longer. Deliberately not here:
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.pixels.rendering.attributes import Attributes, functional_groups
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]  # shape (rows, columns) or (rows, columns, 3)
+Point = tuple[float, float]  # column, row: 0, 0 is the upper left corner of the image's first pixel (C.10.5.1.2)
 SIDE_MAX = 16_384  # pixels of a viewport, or of a displayed area that is larger than its image
 AREA_MAX = 1 << 26  # pixels of a picture, or of a displayed area, that is larger than its image
 ASPECT_MAX = 16.0  # of pixels: more is no measurement
@@ -147,3 +151,34 @@ def turned(picture: Picture, rotation: int, flip: bool) -> Picture:
     turns = -(rotation // 90) % 4
     made = np.rot90(picture, turns) if turns else picture
     return made[:, ::-1] if flip else made
+
+
+def near(line: Sequence[Point], width: int, height: int) -> list[list[Point]]:
+    """The parts of a line that lie in a picture or not far beside it; none of one with a point that is no place.
+
+    Pillow goes along all of a line, pixel by pixel, however far outside the picture it leads.
+    """
+    if not all(math.isfinite(x) and math.isfinite(y) for x, y in line):
+        return []
+    left, top, right, bottom = -width, -height, 2 * width, 2 * height
+    if all(left <= x <= right and top <= y <= bottom for x, y in line):
+        return [list(line)]
+    parts = (_clipped(*ends, (left, top, right, bottom)) for ends in pairwise(line))
+    return [part for part in parts if part]
+
+
+def _clipped(start: Point, end: Point, box: tuple[int, int, int, int]) -> list[Point]:
+    """What of a straight line is in a box: two ends, or nothing (Liang and Barsky)."""
+    (x, y), (wide, high) = start, (end[0] - start[0], end[1] - start[1])
+    first, last = 0.0, 1.0
+    for step, room in ((-wide, x - box[0]), (wide, box[2] - x), (-high, y - box[1]), (high, box[3] - y)):
+        if step == 0:
+            if room < 0:
+                return []
+        elif step < 0:
+            first = max(first, room / step)
+        else:
+            last = min(last, room / step)
+    if first > last:
+        return []
+    return [(x + wide * at, y + high * at) for at in (first, last)]

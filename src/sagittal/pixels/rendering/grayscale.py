@@ -23,6 +23,8 @@ Octets = np.ndarray[Any, np.dtype[np.uint8]]
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 FUNCTIONS: Mapping[str, Function] = {function: function for function in get_args(Function)}
 _TABLE_VALUES_MAX = 1 << 16
+# (Double) Float Pixel Padding Value and Range Limit (C.7.6.24, C.7.6.25), by the type of the values.
+_PADDING = {"float32": (0x00280122, 0x00280124), "float64": (0x00280123, 0x00280125)}
 _AT_ONCE = 1 << 14  # values looked up at once: what numpy makes indexes of stays in the processor's cache
 
 
@@ -87,6 +89,14 @@ def frame_modality(instance: Attributes, frame: int, *, signed: bool) -> Modalit
     return for_frame(instance, ("modality", signed), said)
 
 
+def is_signed(description: Description, modality: Modality) -> bool:
+    """Whether the first value that a VOI table maps is a signed number, whatever VR it has (C.11.2.1.1): as what comes
+    out of the modality transformation is. A table gives unsigned values.
+    """
+    ends = (end * modality.slope + modality.intercept for end in (description.lowest, description.highest))
+    return modality.table is None and min(ends) < 0
+
+
 def voi_of(item: Attributes, *, signed: bool, place: int = 0) -> Voi | None:
     """The VOI table or window at `place` among those an item offers; a table goes before a window."""
     tables = [table for each in item.items(0x00283010) if (table := lut_of(each, signed=signed)) is not None]
@@ -144,10 +154,11 @@ def padding_of(
     instance: Attributes, stored: np.ndarray[Any, Any], *, signed: bool
 ) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
     """Where Pixel Padding Value, or the range up to Pixel Padding Range Limit, is (PS3.3 C.7.5.1.1.2)."""
-    value = instance.recall("padding", lambda: instance.number(0x00280120))
+    tag, tag_of_limit = _PADDING.get(stored.dtype.name, (0x00280120, 0x00280121))
+    value = instance.recall("padding", lambda: instance.number(tag))
     if value is None:
         return None
-    limit = instance.number(0x00280121)
+    limit = instance.number(tag_of_limit)
     ends = sorted(_as_stored(end, stored, signed=signed) for end in (value, value if limit is None else limit))
     return (stored >= ends[0]) & (stored <= ends[1])
 

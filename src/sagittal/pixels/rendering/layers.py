@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from sagittal.pixels.lettering import fonts
-from sagittal.pixels.rendering.annotations import Graphic, Layer, Point
+from sagittal.pixels.rendering.annotations import Graphic, Layer
 from sagittal.pixels.rendering.color import Ink, as_rgb
+from sagittal.pixels.rendering.geometry import Point, near
 from sagittal.pixels.rendering.states import Shutter
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
@@ -79,7 +80,11 @@ def drawn(
 
 
 def _draw(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:
-    """One object; points are in pixels of the picture, whose upper left corner is 0, 0."""
+    """One object; points are in pixels of the picture, whose upper left corner is 0, 0. One that is nowhere is not
+    drawn.
+    """
+    if not np.isfinite(points).all():
+        return
     if graphic.kind == "TEXT":
         _write(draw, graphic, points, ink)
         return
@@ -91,7 +96,8 @@ def _draw(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:
     elif graphic.filled and len(line) > 2:
         draw.polygon(line, fill=ink, outline=ink)
     elif len(line) > 1:
-        draw.line(line, ink, width=max(1, min(width, height) // 512))
+        for part in near(line, width, height):
+            draw.line(part, ink, width=max(1, min(width, height) // 512))
 
 
 def _write(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:

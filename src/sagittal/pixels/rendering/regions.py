@@ -17,6 +17,7 @@ import numpy as np
 
 from sagittal.pixels.rendering.attributes import Attributes, functional_groups
 from sagittal.pixels.rendering.color import Color, as_rgb, rgb_of_lab, through_palette
+from sagittal.pixels.rendering.geometry import near
 from sagittal.pixels.rendering.tables import palette_of
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
@@ -62,7 +63,7 @@ def plane_of(instance: Attributes, frame: int = 1) -> Plane | None:
     found = []
     for macro, tag, count in ((0x00209113, 0x00200032, 3), (0x00209116, 0x00200037, 6), (0x00289110, 0x00280030, 2)):
         numbers = functional_groups(instance, frame, macro).numbers(tag) or instance.numbers(tag)
-        if len(numbers) != count:
+        if len(numbers) != count or not np.isfinite(numbers).all():
             return None
         found.append(np.array(numbers))
     position, cosines, (between_rows, between_columns) = found
@@ -154,7 +155,7 @@ def with_contours(
     draw = ImageDraw.Draw(image)
     for contour in found:
         on_it = any(image.covers(sop_instance_uid, frame) for image in contour.images)
-        if not len(contour.points) or (contour.images and not on_it):
+        if not len(contour.points) or not np.isfinite(contour.points).all() or (contour.images and not on_it):
             continue
         places = plane.pixels(contour.points)
         if not contour.images and np.abs(places[:, 2]).max() > 0.5:
@@ -164,7 +165,8 @@ def with_contours(
             x, y = line[0]
             draw.ellipse((x - 1, y - 1, x + 1, y + 1), fill=contour.color)
         else:
-            draw.line([*line, line[0]] if contour.closed else line, contour.color, 1)
+            for part in near([*line, line[0]] if contour.closed else line, *image.size):
+                draw.line(part, contour.color, 1)
     return np.asarray(image)
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import MONOCHROME, Description
 from sagittal.pixels.rendering import color, geometry, grayscale, layers, overlays
-from sagittal.pixels.rendering.annotations import Layer, Point
+from sagittal.pixels.rendering.annotations import Layer
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.color import Profile
-from sagittal.pixels.rendering.geometry import Viewport
+from sagittal.pixels.rendering.geometry import Point, Viewport
 from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Voi, Window
 from sagittal.pixels.rendering.states import Shutter, State
 from sagittal.pixels.rendering.tables import palette_of
@@ -98,7 +98,7 @@ def _voi(frame: Frame, modality: Modality, state: State) -> Voi:
     """
     if state.modality is not None and state.voi is None:
         return grayscale.whole_range(frame.description, modality, frame.stored)
-    signed = frame.description.signed or modality.intercept < 0
+    signed = grayscale.is_signed(frame.description, modality)
     return state.voi or grayscale.frame_voi(frame.instance, frame.number, signed=signed) or _whole(frame, modality)
 
 

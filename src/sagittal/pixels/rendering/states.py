@@ -7,13 +7,15 @@ states, volumetric ones, masks of subtraction.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 
 from sagittal.errors import NotAcceptable
-from sagittal.pixels.rendering.annotations import Graphic, Layer, Point, graphics_of, lab_ink, layers_of
+from sagittal.pixels.description import Description
+from sagittal.pixels.rendering.annotations import Graphic, Layer, graphics_of, lab_ink, layers_of
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.color import Ink
-from sagittal.pixels.rendering.geometry import Area
-from sagittal.pixels.rendering.grayscale import IDENTITY, Modality, Voi, modality_of, voi_of
+from sagittal.pixels.rendering.geometry import Area, Point
+from sagittal.pixels.rendering.grayscale import IDENTITY, Modality, Voi, is_signed, modality_of, voi_of
 from sagittal.pixels.rendering.tables import Table, lut_of, palette_of
 
 _P = "1.2.840.10008.5.1.4.1.1.11."
@@ -98,9 +100,9 @@ def refuse(sop_class: str) -> None:
         raise NotAcceptable("what is named as a presentation state is none that can be applied")
 
 
-def state_for(state: Attributes, sop_instance_uid: str, frame: int, *, signed: bool) -> State:
-    """The parts of a state that hold for a frame. NotAcceptable for a class of state that is not rendered, and for an
-    image that it is not for.
+def state_for(state: Attributes, sop_instance_uid: str, frame: int, described: Description) -> State:
+    """The parts of a state that hold for a frame with such pixels. NotAcceptable for a class of state that
+    is not rendered, and for an image that it is not for.
     """
     kind = state.text(0x00080016)
     refuse(kind)
@@ -114,9 +116,10 @@ def state_for(state: Attributes, sop_instance_uid: str, frame: int, *, signed: b
     vois, areas, annotations = concerning
     own = kind != COLOR
     tables = [table for each in state.items(0x20500010) if (table := lut_of(each, signed=False)) is not None]
-    found = [voi_of(each, signed=signed) for each in vois]
+    modality = modality_of(state, signed=described.signed) if _has_modality(state) else IDENTITY
+    found = [voi_of(each, signed=is_signed(described, modality)) for each in vois]
     return State(
-        modality=(modality_of(state, signed=signed) if _has_modality(state) else IDENTITY) if own else None,
+        modality=modality if own else None,
         voi=next((voi for voi in found if voi is not None), None) if own else None,
         presentation=tables[0] if tables else None,
         inverse=state.text(0x20500020) == "INVERSE",
@@ -152,13 +155,13 @@ def _has_modality(state: Attributes) -> bool:
 def _area(item: Attributes) -> Area | None:
     """The displayed area (C.10.4): corners as they come to lie when turned, so either may be the lower one."""
     first, last = item.numbers(0x00700052), item.numbers(0x00700053)
-    if len(first) < 2 or len(last) < 2:
+    if len(first) < 2 or len(last) < 2 or not all(map(isfinite, first + last)):
         return None
     (left, right), (top, bottom) = sorted((int(first[0]), int(last[0]))), sorted((int(first[1]), int(last[1])))
     shape = item.numbers(0x00700101) or item.numbers(0x00700102)  # of a pixel: its height, its width
-    aspect = shape[0] / shape[1] if len(shape) == 2 and min(shape) > 0 else 1.0
-    magnified = item.text(0x00700100) == "MAGNIFY"
-    return Area(left, top, right, bottom, (item.number(0x00700103) or 1.0) if magnified else 1.0, aspect)
+    aspect = shape[0] / shape[1] if len(shape) == 2 and min(shape) > 0 and all(map(isfinite, shape)) else 1.0
+    times = item.number(0x00700103) if item.text(0x00700100) == "MAGNIFY" else None
+    return Area(left, top, right, bottom, times if times is not None and isfinite(times) and times > 0 else 1.0, aspect)
 
 
 def _shutter(state: Attributes) -> Shutter | None:

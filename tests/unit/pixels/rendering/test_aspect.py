@@ -23,7 +23,7 @@ def ramp_frame(instance: Attributes) -> Frame:
 
 
 def state(**members: Any) -> Any:
-    return state_for(attributes(_00080016=[GRAYSCALE], **members), "1.2.3", 1, signed=False)
+    return state_for(attributes(_00080016=[GRAYSCALE], **members), "1.2.3", 1, Description(6, 8))
 
 
 def measures(*spacing: float) -> dict[str, Any]:

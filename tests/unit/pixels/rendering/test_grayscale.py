@@ -12,7 +12,8 @@ from sagittal.errors import BadRequest
 from sagittal.pixels.description import Description
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Window, padding_of, window
-from sagittal.pixels.rendering.render import Frame, Options, render
+from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, render
+from sagittal.pixels.rendering.states import GRAYSCALE, state_for
 
 
 def gray(values: list[int], instance: Attributes, *, photometric: str = "MONOCHROME2", **more: Any) -> list[int]:
@@ -90,6 +91,37 @@ def test_a_voi_table_goes_before_the_window() -> None:
     table = {"t00283002": [4, 100, 8], "t00283006": [0, 85, 170, 255]}
     instance = attributes(t00283010=[table], t00281050=[1], t00281051=[1])
     assert gray([0, 100, 101, 102, 103, 999], instance) == [0, 0, 85, 170, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("signed", "modality", "first", "pixel"),
+    [
+        (True, {}, 0xFFFF, 0),  # -1: SS said as US
+        (False, {"t00281053": [1], "t00281052": [-11]}, 0xFFFF, 11),
+        (False, {"t00281053": [-1], "t00281052": [9]}, 0xFFFF, 9),
+        (True, {"t00281053": [1], "t00281052": [0x8000]}, 0x8001, 2),  # none is less than 0
+        (True, {"t00283000": [{"t00283002": [2, 0, 16], "t00283006": [0xFFFF, 0xFFFF]}]}, 0xFFFE, 0),
+    ],
+)
+@pytest.mark.parametrize("by_state", [False, True])
+def test_what_a_voi_table_begins_with_is_signed_as_the_modality_is(
+    signed: bool, modality: dict[str, Any], first: int, pixel: int, by_state: bool
+) -> None:
+    table = {"t00283010": [{"t00283002": [3, first, 8], "t00283006": [0, 85, 255]}]}
+    described = Description(1, 1, signed=signed)
+    held = attributes(t00080016=[GRAYSCALE], t00283110=[table], **modality)
+    state = state_for(held, "1.2", 1, described) if by_state else AS_IT_IS
+    instance = attributes() if by_state else attributes(**table, **modality)
+    frame = Frame(instance, 1, np.array([[pixel]], described.dtype), described)
+    assert render(frame, Options(), state)[0].tolist() == [[85]]  # what is behind the first
+
+
+@pytest.mark.parametrize(("kind", "bits", "tag"), [("float", 32, 0x122), ("double", 64, 0x123)])
+def test_padding_of_floats(kind: Any, bits: int, tag: int) -> None:
+    described = Description(1, 4, bits_allocated=bits, bits_stored=bits, high_bit=bits - 1, kind=kind)
+    stored = np.array([[0.1, -1e30, 1.0, 2.0]], described.dtype)
+    instance = attributes(**{f"t0028{tag:04x}": [-1e30], f"t0028{tag + 2:04x}": [0.1]})
+    assert render(Frame(instance, 1, stored, described), Options())[0].tolist() == [[0, 0, 0, 255]]
 
 
 def test_functional_groups_of_the_frame_go_before_shared_ones() -> None:

@@ -233,7 +233,7 @@ def ramp_frame(instance: Attributes = attributes()) -> Frame:  # noqa: B008
 
 
 def state(kind: str = GRAYSCALE, **members: Any) -> Any:
-    return state_for(attributes(t00080016=[kind], **members), "1.2.3", 1, signed=False)
+    return state_for(attributes(t00080016=[kind], **members), "1.2.3", 1, Description(2, 3))
 
 
 def test_a_state_turns_and_flips() -> None:
@@ -253,9 +253,9 @@ def test_a_state_is_for_the_images_it_names() -> None:
         {"t00081140": [{"t00081155": ["1.2.3"], "t00081160": [2]}], "t00281050": [2], "t00281051": [2]},
         {"t00081140": [{"t00081155": ["1.2.3"], "t00081160": [1]}], "t00281050": [3], "t00281051": [3]},
     ]}  # fmt: skip
-    assert state_for(attributes(**named), "1.2.3", 1, signed=False).voi.center == 3
-    assert state_for(attributes(**named), "1.2.3", 2, signed=False).voi.center == 2
-    assert state_for(attributes(**named), "9.9", 7, signed=False).voi.center == 1
+    assert state_for(attributes(**named), "1.2.3", 1, Description(2, 3)).voi.center == 3
+    assert state_for(attributes(**named), "1.2.3", 2, Description(2, 3)).voi.center == 2
+    assert state_for(attributes(**named), "9.9", 7, Description(2, 3)).voi.center == 1
 
 
 def test_inverse_ignores_the_photometric_interpretation_of_the_image() -> None:

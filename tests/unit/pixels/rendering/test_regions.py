@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ def test_planes_of_frames_and_of_nothing() -> None:
     assert [plane.position[0] for plane in planes if plane] == [1, 2]
     assert plane_of(Attributes({})) is None
     assert plane_of(image([0, 0, 0], SAGITTAL, [0, 0])) is None
+    assert plane_of(image([0, 0, 0], SAGITTAL, [float("nan"), 1])) is None
 
 
 def structures(*found: dict[str, Any]) -> Attributes:
@@ -83,6 +85,17 @@ def test_contours_of_the_image_are_drawn_in_their_color() -> None:
     drawn = {tuple(place) for place in np.argwhere(made[..., 1] == 200).tolist()}
     assert drawn == {(r, c) for r in range(2, 7) for c in range(2, 7) if r in (2, 6) or c in (2, 6)}
     assert made[2, 2].tolist() == [10, 200, 30]
+
+
+@pytest.mark.parametrize(("far", "drawn"), [(1e30, True), (float("nan"), False), (float("inf"), False)])
+def test_contours_that_lead_far_outside(far: float, drawn: bool) -> None:
+    axial = plane_of(image([0, 0, 0], [1, 0, 0, 0, 1, 0], [1, 1]))
+    assert axial is not None
+    held = list(contours(structures(*[contour([far, 2, 0, 6, -far, 0, 6, 6, 0, 3, 6, 0], "1.1")] * 4)))
+    began = time.process_time()
+    made = with_contours(np.zeros((10, 10), np.uint8), axial, "1.1", held)
+    assert time.process_time() - began < 2  # it took a worker half a minute a line
+    assert made[6, 3:7, 1].tolist() == [200 * drawn] * 4
 
 
 def test_contours_without_image_are_drawn_where_they_lie() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ RED_LAB = [34939, 53485, 50171]  # about sRGB's red, as C.10.7.1.1 encodes it
 
 
 def state(**members: Any) -> State:
-    return state_for(attributes(t00080016=[GRAYSCALE], **members), "1.2.3", 1, signed=False)
+    return state_for(attributes(t00080016=[GRAYSCALE], **members), "1.2.3", 1, Description(6, 8))
 
 
 def gray(rows: int = 6, columns: int = 8, instance: Attributes | None = None) -> Frame:
@@ -51,6 +52,43 @@ def test_an_area_may_reach_beyond_the_image() -> None:
 def test_an_area_beside_the_image_is_black() -> None:
     shown, _ = render(gray(4, 4), Options(), state(t0070005a=[{"t00700052": [10, 10], "t00700053": [12, 11]}]))
     assert shown.shape == (2, 3) and not shown.any()
+
+
+NOWHERE = [float("nan"), 1.0], [float("inf"), 1.0]
+FAR = [1e30, 1.0], [-3e38, 4.0]
+
+
+def through(*points: list[float], kind: str = "POLYLINE", filled: str = "N") -> dict[str, Any]:
+    drawn = {"t00700023": [kind], "t00700022": [n for point in points for n in point], "t00700024": [filled]}
+    return {"t00700009": [drawn]}
+
+
+@pytest.mark.parametrize("kind", ["POLYLINE", "INTERPOLATED", "CIRCLE", "ELLIPSE", "POINT"])
+@pytest.mark.parametrize("filled", ["N", "Y"])
+def test_what_leads_far_outside_is_drawn_in_no_time(kind: str, filled: str) -> None:
+    held = state(t00700001=[through(*FAR, [2.0, 2.0], [3.0, 3.0], kind=kind, filled=filled)] * 4)
+    began = time.process_time()
+    render(gray(), Options(), held)
+    assert time.process_time() - began < 2  # it took a worker half a minute a line
+
+
+def test_a_line_from_far_away_is_drawn_where_it_is() -> None:
+    shown, _ = render(gray(), Options(), state(t00700001=[through([-1e6, 2.5], [4.5, 2.5], [4.5, 1e6])]))
+    assert (shown == 255).tolist() == [[(r == 2 and c <= 4) or (r > 2 and c == 4) for c in range(8)] for r in range(6)]
+
+
+@pytest.mark.parametrize("point", NOWHERE)
+def test_what_is_nowhere_is_not_drawn(point: list[float]) -> None:
+    text = {"t00700006": ["here"], "t00700014": point, "t00700004": ["PIXEL"]}
+    box = {"t00700006": ["here"], "t00700010": point, "t00700011": [3, 3], "t00700003": ["PIXEL"]}
+    shown, _ = render(gray(), Options(), state(t00700001=[through(point, [2.0, 2.0]), {"t00700008": [text, box]}]))
+    assert (shown == 128).all()
+
+
+@pytest.mark.parametrize("times", [float("nan"), float("inf"), 0, -2])
+def test_an_area_magnified_by_nothing_sensible_is_as_large_as_it_is(times: float) -> None:
+    area = {"t00700052": [1, 1], "t00700053": [8, 6], "t00700100": ["MAGNIFY"], "t00700103": [times]}
+    assert render(gray(), Options(), state(t0070005a=[area]))[0].shape == (6, 8)
 
 
 def test_an_area_is_told_as_it_is_turned() -> None:
@@ -203,16 +241,16 @@ def test_text_in_fractions_of_the_area_and_at_an_anchor_only() -> None:
 def test_a_state_of_other_images_is_refused() -> None:
     image = {"t00081155": ["1.2.3"], "t00081160": [2, 3]}
     held = attributes(t00080016=[GRAYSCALE], t00081115=[{"t00081140": [image]}])
-    assert state_for(held, "1.2.3", 2, signed=False)
+    assert state_for(held, "1.2.3", 2, Description(6, 8))
     for uid, frame in (("1.2.3", 1), ("1.2.4", 2)):
         with pytest.raises(NotAcceptable, match="not for this image"):
-            state_for(held, uid, frame, signed=False)
+            state_for(held, uid, frame, Description(6, 8))
 
 
 @pytest.mark.parametrize("kind", [*REFUSED, "1.2.840.10008.5.1.4.1.1.2"])
 def test_other_states_are_refused_by_what_they_do(kind: str) -> None:
     with pytest.raises(NotAcceptable, match=re.escape(REFUSED.get(kind, "none that can be applied"))):
-        state_for(attributes(t00080016=[kind]), "1.2.3", 1, signed=False)
+        state_for(attributes(t00080016=[kind]), "1.2.3", 1, Description(6, 8))
 
 
 def test_padding_is_background_whatever_the_polarity() -> None:
