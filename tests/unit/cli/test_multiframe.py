@@ -145,7 +145,7 @@ def test_single_frames_joined_and_split_are_as_they_were(tmp_path: Path, syntax:
         made.SOPInstanceUID for made in originals
     ]
     run("split", tmp_path / "joined.dcm", "-o", tmp_path / "out")
-    own = {"SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "SpecificCharacterSet", "ImageType", "PixelData"}
+    own = {"SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "SpecificCharacterSet", "PixelData"}
     for number, original in enumerate(originals, start=1):
         again = dcmread(tmp_path / "out" / f"joined-{number:04}.dcm")
         for element in original:
@@ -155,6 +155,65 @@ def test_single_frames_joined_and_split_are_as_they_were(tmp_path: Path, syntax:
                     element.value.encode() if isinstance(value, bytes) and element.VR == "LO" else element.value
                 )
         assert (again.pixel_array == original.pixel_array).all()
+
+
+def test_pet_stays_as_it_was(tmp_path: Path) -> None:
+    pet = "1.2.840.10008.5.1.4.1.1.128"
+    for number in (1, 2):
+        pixels = np.full((4, 4), number, np.uint16)
+        made = image(pet, f"1.2.9.{number}", pixels, InstanceNumber=number, ImageType=["ORIGINAL", "PRIMARY"])
+        made.ActualFrameDuration, made.FrameTime, made.RescaleSlope, made.RescaleIntercept = 180_000, 250, number, 0
+        write(tmp_path / "in" / f"{number}.dcm", made)
+    run("join", tmp_path / "in", "-o", tmp_path / "joined.dcm")
+    run("split", tmp_path / "joined.dcm", "-o", tmp_path / "out")
+    for number in (1, 2):
+        again = dcmread(tmp_path / "out" / f"joined-{number:04}.dcm")
+        assert (again.SOPClassUID, again.RescaleSlope, again.ImageType) == (pet, number, ["ORIGINAL", "PRIMARY"])
+        assert (again.ActualFrameDuration, again.FrameTime) == (180_000, 250)  # without them no uptake can be told
+
+
+def test_an_enhanced_pet_says_how_long_it_took(tmp_path: Path) -> None:
+    made = image("1.2.840.10008.5.1.4.1.1.130", "1.2.9", np.zeros((2, 4, 4), np.uint16), NumberOfFrames=2)
+    made.PerFrameFunctionalGroupsSequence = Sequence(
+        [item(FrameContentSequence=Sequence([item(FrameAcquisitionDuration=float(ms))])) for ms in (60_000, 90_000)]
+    )
+    run("split", write(tmp_path / "pet.dcm", made), "-o", tmp_path / "out")
+    found = [dcmread(path).ActualFrameDuration for path in sorted((tmp_path / "out").iterdir())]
+    assert found == [60_000, 90_000]
+
+
+@pytest.mark.parametrize(
+    ("said", "sequence", "variant", "options"),
+    [
+        ({"EchoPulseSequence": "SPIN"}, "SE", "NONE", None),
+        (
+            {"EchoPulseSequence": "BOTH", "InversionRecovery": "YES", "EchoPlanarPulseSequence": "YES",
+             "InversionTimes": [120.5]}, ["SE", "GR", "IR", "EP"], "NONE", None,
+        ),
+        (
+            {"EchoPulseSequence": "GRADIENT", "EchoPlanarPulseSequence": "NO", "SegmentedKSpaceTraversal": "PARTIAL",
+             "MagnetizationTransfer": "ON_RESONANCE", "SteadyStatePulseSequence": "TIME_REVERSED", "Spoiling": "RF",
+             "OversamplingPhase": "2D"}, "GR", ["SK", "MTC", "TRSS", "SP", "OSP"], None,
+        ),
+        (
+            {"EchoPulseSequence": "SPIN", "SegmentedKSpaceTraversal": "SINGLE", "SteadyStatePulseSequence": "NONE",
+             "RectilinearPhaseEncodeReordering": "CENTRIC", "CardiacSynchronizationTechnique": "PROSPECTIVE",
+             "FlowCompensation": "NONE", "PartialFourierDirection": "PHASE", "SpatialPresaturation": "SLAB",
+             "SpectrallySelectedSuppression": "FAT"}, "SE", "NONE", ["PER", "CG", "PFP", "SP", "FS"],
+        ),
+        ({"ScanningSequence": "RM", "EchoPulseSequence": "SPIN"}, "RM", None, None),  # as it was before it was joined
+    ],
+)  # fmt: skip
+def test_an_enhanced_mr_tells_its_pulse_sequence_in_classic_terms(
+    tmp_path: Path, said: dict[str, Any], sequence: Any, variant: Any, options: Any
+) -> None:
+    made = image("1.2.840.10008.5.1.4.1.1.4.1", "1.2.9", np.zeros((4, 4), np.uint16), NumberOfFrames=1)
+    made.SharedFunctionalGroupsSequence = Sequence([item(MRModifierSequence=Sequence([item(**said)]))])
+    run("split", write(tmp_path / "mr.dcm", made), "-o", tmp_path / "out")
+    one = dcmread(tmp_path / "out" / "mr-0001.dcm")
+    assert one.SOPClassUID == "1.2.840.10008.5.1.4.1.1.4" and one.ScanningSequence == sequence
+    assert (one.get("SequenceVariant"), one.get("ScanOptions") or None) == (variant, options)
+    assert one.get("InversionTime") == said.get("InversionTimes", [None])[0]
 
 
 def test_what_is_no_ct_mr_or_pet_becomes_secondary_capture(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ stay such. Deliberately not here: pixels, and classes that have no single-frame 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sagittal.convert.multiframe import elements as el
+from sagittal.convert.multiframe import pulses
 from sagittal.convert.multiframe.elements import Members, element, items, text, values
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.frames import shifted
@@ -37,10 +38,12 @@ _DROPPED_MACROS = frozenset({el.CONVERSION_SOURCE})
 _DROPPED = el.LEFT_OUT | {
     el.FRAMES, el.INCREMENT, el.SHARED, el.PER_FRAME, "00209221", "00209222", "00209311", "00209312",
     "00209161", "00209162", "00209163", "00209167", "00209228",  # concatenation
-    "00181063", "00181065", "00181066", "00082142", "00082143", "00082144", "00181242", "00286010", "00286020",
+    "00181065", "00181066", "00082142", "00082143", "00082144", "00286010", "00286020",
     "00286022", "00286023", "00286100", "00081163",
     "00181135", "00181136", "00181137", "00209056", "00209057", "00209157", "00209158", "00200242",
 }  # fmt: skip
+# Frame Time, Actual Frame Duration: of a film where the multi-frame image says them, else of each single frame (PET).
+_OF_FILM = frozenset({"00181063", "00181242"})
 # An attribute of a functional group → the same of the classic IODs: (tag, VR).
 _CLASSIC = {
     "00209156": ("00200012", "IS"),  # Frame Acquisition Number
@@ -52,7 +55,10 @@ _CLASSIC = {
     "00209072": ("00200062", "CS"),  # Frame Laterality → Image Laterality
     "00209153": ("00181060", "DS"),  # Nominal Cardiac Trigger Delay Time → Trigger Time
     "00189240": ("00180091", "IS"),  # RF Echo Train Length → Echo Train Length
+    "00189079": ("00180082", "DS"),  # Inversion Times → Inversion Time
 }
+_PET, _MR = _P + "128", _P + "4"
+_DURATION, _CLASSIC_DURATION = "00189220", "00181242"  # Frame Acquisition Duration, and what it is of PET, both in ms
 _VECTORS = frozenset({"00182001", "00182002", "00182003", "00182004", "00182005", "00182006"})
 _INCREMENTS = {"00181520": "00181510", "00181521": "00181511"}  # angles to those of the first frame
 _NUMBER_MAX = (1 << 31) - 1
@@ -84,9 +90,12 @@ class Splitting:
     def members(self, frame: int) -> Members:
         """The data set of the instance of a frame (1 is the first), without its pixels."""
         source = self._members
-        made = {tag: one for tag, one in source.items() if tag not in _DROPPED and tag not in el.PIXELS}
-        for group in (self._shared, self._per_frame[frame - 1] if self._per_frame else {}):
+        dropped = _DROPPED | _OF_FILM | frozenset(el.PIXELS)
+        made = {tag: one for tag, one in source.items() if tag not in dropped}
+        groups = (self._shared, self._per_frame[frame - 1] if self._per_frame else {})
+        for group in groups:
             self._flatten(group, made)
+        self._classic(groups, made)
         self._vectors(made, frame)
         self._overlays(made, frame)
         made[el.CLASS], made[el.INSTANCE] = element("UI", self._class), element("UI", self.uid(frame))
@@ -98,6 +107,18 @@ class Splitting:
         came_from["0040A170"] = element("SQ", purpose)
         made[el.SOURCE_IMAGE] = element("SQ", *items(made, el.SOURCE_IMAGE), came_from)
         return made
+
+    def _classic(self, groups: Sequence[Members], made: Members) -> None:
+        """What the classic class wants besides, and what was classic once says as it said it."""
+        converted = (el.UNASSIGNED_SHARED, el.UNASSIGNED_PER_FRAME)
+        for item in (item for group in groups for tag in converted for item in items(group, tag)):
+            made.update(
+                {tag: item[tag] for tag in (el.IMAGE_TYPE,) if tag in item}
+            )  # not the four values of Frame Type
+        if self._class == _MR:
+            pulses.tell(made)
+        if self._class == _PET and _CLASSIC_DURATION not in made and (lasted := values(made, _DURATION)):
+            made[_CLASSIC_DURATION] = element("IS", f"{float(lasted[0]):.0f}")
 
     def _number(self, frame: int) -> int:
         """The source's Instance Number and four digits of the frame, so that several instances don't get in each
