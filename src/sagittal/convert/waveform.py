@@ -1,8 +1,8 @@
 """Waveforms as SVG: electrocardiograms on their usual paper, 25 mm a second and 10 mm a millivolt (PS3.3 C.10.9).
 
-Channels lie one under the other. What is not a voltage is scaled to the height of its row. Of a recording of hours the
-beginning is drawn, which the picture says: no screen has a strip of kilometers. Deliberately not here: measurements,
-audio.
+Channels lie one under the other, those of each multiplex group under its label: leads that were recorded one after
+another are in several. What is not a voltage is scaled to the height of its row. Of a recording of hours the beginning
+is drawn, which the picture says: no screen has a strip of kilometers. Deliberately not here: measurements, audio.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sagittal.errors import NotAcceptable
 from sagittal.pixels.rendering.attributes import Attributes
 
 MM_A_SECOND, MM_A_MILLIVOLT = 25.0, 10.0
-_ROW_MM, _LEFT_MM, _TOP_MM = 30.0, 14.0, 16.0
+_ROW_MM, _LEFT_MM, _TOP_MM, _LABEL_MM = 30.0, 14.0, 16.0, 6.0
 _SECONDS_MAX = 60.0  # of a recording that are drawn
 _POINTS_A_MM = 12  # more cannot be seen; extremes of what lies between are kept
 _KINDS = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
@@ -76,36 +76,49 @@ def _channel(definition: Attributes, samples: Samples, frequency: float, place: 
 
 
 def svg(instance: Attributes) -> str:
-    """The first multiplex group with samples, which is the rhythm; title and scale above it."""
-    problem = NotAcceptable("the object has no waveforms")
+    """Every multiplex group whose samples can be drawn; title and scale above them. NotAcceptable when there is none."""
+    problem, found = NotAcceptable("the object has no waveforms"), []
     for group in instance.items(0x54000100):
         try:
-            found = channels(group)
+            found.append((group.text(0x003A0020), channels(group)))
         except NotAcceptable as error:
             problem = error
-            continue
-        return _drawing(instance, found)
-    raise problem
+    if not found:
+        raise problem
+    return _drawing(instance, found)
 
 
-def _drawing(instance: Attributes, found: list[Channel]) -> str:
-    seconds = len(found[0].samples) / found[0].frequency
-    width = _LEFT_MM + seconds * MM_A_SECOND + 4
-    height = _TOP_MM + len(found) * _ROW_MM + 4
+def _drawing(instance: Attributes, groups: list[tuple[str, list[Channel]]]) -> str:
+    rows, height = _rows(groups)
+    longest = max((found[0] for _, found in groups), key=lambda channel: channel.recorded / channel.frequency)
+    drawn = max(len(found[0].samples) / found[0].frequency for _, found in groups)
+    width = _LEFT_MM + drawn * MM_A_SECOND + 4
     name = " ".join(part for part in instance.text(0x00100010).split("^") if part)
     about = [name, instance.text(0x00100020), instance.text(0x0008002A) or instance.text(0x00080020)]
     title = " · ".join(text for text in about if text)
     scale = f"{MM_A_SECOND:g} mm/s, {MM_A_MILLIVOLT:g} mm/mV"
-    if found[0].recorded > len(found[0].samples):
-        scale += f"; the first {seconds:.0f} of {found[0].recorded / found[0].frequency:.0f} seconds"
-    rows = [_row(channel, _TOP_MM + n * _ROW_MM) for n, channel in enumerate(found)]
+    if longest.recorded > len(longest.samples):
+        seconds = len(longest.samples) / longest.frequency
+        scale += f"; the first {seconds:.0f} of {longest.recorded / longest.frequency:.0f} seconds"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.1f}mm" height="{height:.1f}mm" '
         f'viewBox="0 0 {width:.1f} {height:.1f}" font-family="sans-serif" font-size="3.2">'
         f"<title>{escape(title)}</title>{_grid(width, height)}"
         f'<text x="2" y="6">{escape(title)}</text>'
-        f'<text x="2" y="11">{scale}</text>{"".join(rows)}</svg>'
+        f'<text x="2" y="11">{scale}</text>{rows}</svg>'
     )
+
+
+def _rows(groups: list[tuple[str, list[Channel]]]) -> tuple[str, float]:
+    """The channels of all groups, and how high the picture is. One group alone needs no label."""
+    parts, top = [], _TOP_MM
+    for place, (label, found) in enumerate(groups, start=1):
+        if len(groups) > 1:
+            parts.append(f'<text x="2" y="{top + 4:.1f}" font-weight="bold">{escape(label or f"group {place}")}</text>')
+            top += _LABEL_MM
+        parts += [_row(channel, top + n * _ROW_MM) for n, channel in enumerate(found)]
+        top += len(found) * _ROW_MM
+    return "".join(parts), top + 4
 
 
 def _grid(width: float, height: float) -> str:

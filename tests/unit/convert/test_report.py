@@ -35,6 +35,8 @@ REPORT = item(
             item("NUM", "Diameter", t0040a300=member({"0040A30A": member(12.5), "004008EA": code("millimeter", "mm")})),
             item("NUM", "Count", t0040a300=member({"0040A30A": member(3), "004008EA": code("no units", "1")})),
             item("NUM", "Nothing", t0040a301=code("Not a number")),
+            item("NUM", "Too much", t0040a301=code("Value out of range"),
+                 t0040a300=member({"0040A30A": member(99), "004008EA": code("millimeter", "mm")})),
         )),
         item("DATE", "On", t0040a121=member("20260101")), item("TIME", "At", t0040a122=member("1200")),
         item("DATETIME", "When", t0040a120=member("20260101120000")),
@@ -70,7 +72,7 @@ def test_every_kind_of_content_is_shown() -> None:
     read = _Read(html(Attributes(REPORT), lambda sop_class, sop_instance: f"/{sop_class}/{sop_instance}"))
     for text in (
         "Chest & abdomen", "DOE JANE", "VERIFIED", "READER ANN 20260102", "Finding", NASTY, "Site", "Lung",
-        "Measurements", "12.5 mm", "Count 3", "Not a number", "20260101120000", "ROE RICHARD", "9.8.7 frames 2 3",
+        "Measurements", "12.5 mm", "Count 3", "Not a number", "99 mm (Value out of range)", "20260101120000", "ROE RICHARD", "9.8.7 frames 2 3",
         "POLYLINE 1 2", "POINT 0.5", "see item 1.2", "NEWKIND",
     ):  # fmt: skip
         assert text in read.text, text
@@ -94,7 +96,7 @@ def test_text_has_a_line_for_each_item_and_sections_are_indented() -> None:
                          "Verified by: READER ANN 20260102", ""]  # fmt: skip
     assert lines[5:13] == [
         f"Finding: {NASTY}", "  Site: Lung", "Measurements", "  Diameter: 12.5 mm", "  Count: 3",
-        "  Nothing: Not a number", "On: 20260101", "At: 1200",
+        "  Nothing: Not a number", "  Too much: 99 mm (Value out of range)", "On: 20260101", "At: 1200",
     ]  # fmt: skip
     assert lines[-1] == "" and "Image: 9.8.7 frames 2 3" in lines and "see item 1.2" in lines
     assert plain.text(Attributes({})) == "Report\n\n"

@@ -54,6 +54,22 @@ def test_a_millivolt_is_ten_millimeters_and_a_second_twenty_five() -> None:
     assert first_y - last_y == pytest.approx(10, abs=0.02)
 
 
+def test_leads_of_every_group_are_drawn_under_its_label() -> None:
+    short, long = np.zeros((10, 3), "<i2"), np.zeros((200, 2), "<i2")
+    labels = {"003A0020": member("RHYTHM <1>")}
+    audio = group(np.zeros((10, 1), "u1"), kind="MB")
+    instance = {"54000100": member(group(short, **labels), audio, group(long))}
+    assert len(drawn(instance)) == 5
+    picture = svg(Attributes(instance))
+    root = ET.fromstring(picture)
+    texts = [text.text for text in root.findall(".//{*}text")]
+    assert "RHYTHM <1>" in texts and "group 2" in texts and texts.count("II") == 5
+    rows = [line[0][1] for line in drawn(instance)]
+    assert rows == sorted(rows) and len(set(rows)) == 5  # none over another
+    assert (root.attrib["width"], root.attrib["height"]) == ("68.0mm", "182.0mm")  # 2 s; 5 rows and two labels
+    assert "RHYTHM" not in svg(Attributes({"54000100": member(group(short, **labels))}))  # one needs no label
+
+
 def test_of_hours_the_beginning_is_drawn_and_says_so() -> None:
     samples = np.zeros((3600 * 100, 1), "<i2")
     instance = {"54000100": member(group(samples))}

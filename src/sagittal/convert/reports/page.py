@@ -84,12 +84,7 @@ def _value(item: Attributes, kind: str, link: Link) -> str:
     if kind == "CODE":
         return escape(_meaning(item.item(0x0040A168)))
     if kind == "NUM":
-        measured = item.item(0x0040A300)
-        number, units = measured.text(0x0040A30A), measured.item(0x004008EA)
-        shown = units.text(0x00080100)
-        if not number:
-            return escape(_meaning(item.item(0x0040A301)))
-        return escape(number if shown in ("", "1") else f"{number} {_units(units)}")
+        return escape(_measured(item))
     if kind in _REFERENCES:
         return ", ".join(_reference(each, link) for each in item.items(0x00081199))
     if kind in ("SCOORD", "SCOORD3D"):
@@ -99,6 +94,16 @@ def _value(item: Attributes, kind: str, link: Link) -> str:
         places = item.texts(0x0040A132) or item.texts(0x0040A138) or item.texts(0x0040A13A)
         return escape(f"{item.text(0x0040A130)} {' '.join(places)}")
     return escape(kind)
+
+
+def _measured(item: Attributes) -> str:
+    """A number with its units, and what is to be known of it: that it is out of range, or why there is none."""
+    measured, qualifier = item.item(0x0040A300), _meaning(item.item(0x0040A301))
+    number, units = measured.text(0x0040A30A), measured.item(0x004008EA)
+    if not number:
+        return qualifier
+    shown = number if units.text(0x00080100) == "1" else f"{number} {_units(units)}".strip()
+    return f"{shown} ({qualifier})" if qualifier else shown
 
 
 def _reference(item: Attributes, link: Link) -> str:
