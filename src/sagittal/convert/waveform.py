@@ -76,7 +76,7 @@ def _channel(definition: Attributes, samples: Samples, frequency: float, place: 
 
 
 def svg(instance: Attributes) -> str:
-    """Every multiplex group whose samples can be drawn; title and scale above them. NotAcceptable when there is none."""
+    """Every multiplex group whose samples can be drawn, below title and scale. NotAcceptable when there is none."""
     problem, found = NotAcceptable("the object has no waveforms"), []
     for group in instance.items(0x54000100):
         try:

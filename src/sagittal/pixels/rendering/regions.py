@@ -138,11 +138,16 @@ def referenced_images(instance: Attributes) -> list[Named]:
     else:
         for number in range(1, _count(instance) + 1):
             count(sources(instance, number))
-        for series in instance.items(0x00081115):
-            for tag in (0x0008114A, 0x00081140):
-                counts.update(dict.fromkeys((image.text(0x00081155) for image in series.items(tag)), 0))
+        counts.update(dict.fromkeys(_referenced_as_a_whole(instance), 0))
     ordered = [uid for uid, _ in counts.most_common() if uid]
     return [Named(uid, tuple(number for number, _ in frames.get(uid, Counter()).most_common())) for uid in ordered]
+
+
+def _referenced_as_a_whole(segmentation: Attributes) -> list[str]:
+    """The images that a segmentation refers to without saying which frame of it was made of which, each once."""
+    listed = (series.items(tag) for series in segmentation.items(0x00081115) for tag in (0x0008114A, 0x00081140))
+    found = [image.text(0x00081155) for images in listed for image in images]
+    return list(dict.fromkeys([*(image.uid for image in _derived_from(segmentation.item(0x52009229))), *found]))
 
 
 def with_contours(
@@ -205,9 +210,12 @@ def background(segmentation: Attributes) -> int:
 
 
 def frames_over(segmentation: Attributes, image: Attributes, image_frame: int) -> list[int]:
-    """The numbers of a segmentation's frames that lie over a frame of an image: it names it, or lies in its plane."""
+    """The numbers of a segmentation's frames that lie over a frame of an image: it names it, or lies in its plane; what
+    has no plane lies over the only image that there is.
+    """
     uid, plane, tile = image.text(0x00080018), plane_of(image, image_frame), tile_of(image, image_frame)
     several = image.integer(0x00280008, 1) > 1
+    alone = _referenced_as_a_whole(segmentation) == [uid]
     chosen = []
     for number in range(1, _count(segmentation) + 1):
         images = sources(segmentation, number)
@@ -220,7 +228,7 @@ def frames_over(segmentation: Attributes, image: Attributes, image_frame: int) -
             there = tile_of(segmentation, number) == tile
         else:
             there = _in_plane(segmentation, number, plane)
-        if there or (there is None and named):
+        if there or (there is None and (named or (alone and not images))):
             chosen.append(number)
     return chosen
 
@@ -231,8 +239,11 @@ def _count(segmentation: Attributes) -> int:
 
 def sources(segmentation: Attributes, number: int) -> list[Named]:
     """The images that a frame of a segmentation was made of (Derivation Image Sequence)."""
-    derived = segmentation.item(0x52009230, number - 1).items(0x00089124)
-    return [_named(source) for each in derived for source in each.items(0x00082112)]
+    return _derived_from(segmentation.item(0x52009230, number - 1))
+
+
+def _derived_from(groups: Attributes) -> list[Named]:
+    return [_named(source) for each in groups.items(0x00089124) for source in each.items(0x00082112)]
 
 
 def _in_plane(segmentation: Attributes, number: int, plane: Plane | None) -> bool | None:

@@ -111,9 +111,11 @@ def test_the_image_with_the_most_on_it_comes_first() -> None:
     assert referenced_images(held) == [("2.2", ()), ("1.1", ())]
 
 
-def segmentation(*frames: dict[str, Any]) -> Attributes:
+def segmentation(*frames: dict[str, Any], **more: Any) -> Attributes:
+    """`more`: members by tag, with a t before it."""
     numbers = [{"00620004": member(1), "0062000D": member(35154, 53485, 50171)}, {"00620004": member(2)}]
-    return Attributes({"52009230": member(*frames), "00620002": member(*numbers)})
+    others = {tag[1:]: value for tag, value in more.items()}
+    return Attributes({"52009230": member(*frames), "00620002": member(*numbers)} | others)
 
 
 def over(uid: str, segment: int, *frames: int) -> dict[str, Any]:
@@ -137,6 +139,22 @@ def test_frames_over_an_image_by_name_and_by_place() -> None:
     assert [segment_of(named, number) for number in (1, 2, 3)] == [2, 1, 1]
     assert referenced_images(named) == [("1.1", ()), ("3.3", ())]
     assert frames_over(segmentation(at(3), at(5), at(5.4)), axial, 1) == [2, 3]
+
+
+def test_frames_without_a_plane_over_the_only_image() -> None:
+    radiograph = Attributes({"00080018": member("1.1")})
+    mask = {"0062000A": member({"0062000B": member(1)})}
+    listed = {"t00081115": member({"0008114A": member({"00081155": member("1.1")})})}
+    shared = {"t52009229": member({"00089124": over("1.1", 1)["00089124"]})}
+    for refers in (listed, shared, listed | shared):
+        held = segmentation(mask, mask, **refers)
+        assert [named.uid for named in referenced_images(held)] == ["1.1"]
+        assert frames_over(held, radiograph, 1) == [1, 2]
+        assert frames_over(held, Attributes({"00080018": member("2.2")}), 1) == []
+    several = {"t00081115": member({"0008114A": member({"00081155": member("1.1")}, {"00081155": member("2.2")})})}
+    assert frames_over(segmentation(mask, **several), radiograph, 1) == []
+    placed = segmentation(mask | at(0), mask | at(5), **shared)
+    assert frames_over(placed, image([0, 0, 5], [1, 0, 0, 0, 1, 0], [1, 1], "1.1"), 1) == [2]  # by its plane
 
 
 def enhanced(*positions: float) -> Attributes:
