@@ -27,7 +27,7 @@ def file(
 ) -> dict[str, Any]:  # fmt: skip
     """`lossy`: what happens to lossy syntaxes, "native", "again" or "refuse"."""
     image, target = object_in(inputs[0]), inputs[1].fd
-    to_syntax = _target(image.syntax_uid, lossy)
+    to_syntax = _target(image.inflated_from or image.syntax_uid, lossy)
     options = Options(reversible=lossy != "again")
     asked = [Rectangle(*each) for each in rectangles]
     made = Masking(image, image.chunks, to_syntax, asked, value, options, instance_uid)

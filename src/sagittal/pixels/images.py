@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -41,6 +41,7 @@ class Image:
     limits: PixelLimits = field(default_factory=PixelLimits)
     sound: bool = False  # it was read from its bytes, and they have no defect
     group_lengths: bool = True  # there may be such elements, which members don't show
+    inflated_from: str = ""  # the syntax of the data set before it was inflated, if it was
 
     @cached_property
     def attributes(self) -> Attributes:
@@ -153,7 +154,8 @@ def read_whole(
         from sagittal.dicom.reencode import reencode
 
         plain = b"".join(reencode(chunks_of(read), stored, syntax(EXPLICIT_LE), reader))
-        return read_whole(EXPLICIT_LE, lambda at, length: plain[at : at + length], reader, limits, memo)
+        inflated = read_whole(EXPLICIT_LE, lambda at, length: plain[at : at + length], reader, limits, memo)
+        return replace(inflated, inflated_from=syntax_uid)
     parsing = Reader(stored, wanted=frozenset(), limits=reader, memo=memo, metadata=texts.append)
     at, size = 0, _PIECE_BYTES  # a header is seldom longer
     while chunk := read(at, size):

@@ -16,6 +16,7 @@ from sagittal.archive.access import LOCAL
 from sagittal.archive.index.removal import Target
 from sagittal.archive.upkeep.imagereport import ImageReport
 from sagittal.cli.images.info import command
+from sagittal.dicom.syntaxes import DEFLATED_LE
 from sagittal.errors import UsageError
 
 JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
@@ -36,6 +37,22 @@ def objects() -> list[Any]:
         build(2, study=2, sop_class_uid=MR, modality="MR", extra=twelve, syntax_uid=JPEG_LOSSLESS, frames=3, series=3),
         build(1, study=3, modality="SR", extra={"PixelData": "", "Rows": "", "Columns": ""}),
     ]
+
+
+def test_deflated_is_told_as_deflated_wherever_it_lies(tmp_path: Path) -> None:
+    async def fill() -> None:
+        async with opened(tmp_path / "data") as archive:
+            await store(archive, deflated)
+
+    deflated = build(1, syntax_uid=DEFLATED_LE)
+    (tmp_path / "a.dcm").write_bytes(deflated.part10)
+    asyncio.run(fill())
+    of_files, of_archive = (
+        json.loads(run(*words, "--json").stdout) for words in ([tmp_path / "a.dcm"], ["--data", tmp_path / "data"])
+    )
+    assert of_files == of_archive and of_files["images"] == 1
+    (told,) = of_files["transfer_syntaxes"]
+    assert (told["uid"], told["compression_ratio"]) == (DEFLATED_LE, None)
 
 
 def check(rows: list[dict[str, Any]]) -> None:
@@ -75,6 +92,21 @@ def test_a_data_directory(tmp_path: Path) -> None:
     text = run("--data", tmp_path / "data").stdout
     assert "CT: 1 studies, 2 series, 3 instances, 3 images, 7 frames (at most 5)" in text
     assert "matrices  4 x 4: 2, 2 x 8: 1" in text and "bits  12 of 16: 2" in text
+
+
+def test_gray_and_color_in_one_series(tmp_path: Path) -> None:
+    async def fill() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, *images)
+
+    ultrasound = {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.6.1", "modality": "US", "syntax_uid": JPEG_LOSSLESS}
+    said = ("MONOCHROME2", "YBR_FULL", "RGB")
+    images = [
+        build(n, extra={"PhotometricInterpretation": name.encode()}, **ultrasound) for n, name in enumerate(said, 1)
+    ]
+    asyncio.run(fill())
+    (row,) = (json.loads(line) for line in run("--data", tmp_path, "--json").stdout.splitlines())
+    assert {one["name"]: one["images"] for one in row["photometric_interpretations"]} == dict.fromkeys(said, 1)
 
 
 def test_what_comes_and_what_goes(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from sagittal.cli.images.mask import command
 from sagittal.errors import UsageError
@@ -39,13 +39,16 @@ def write(path: Path, pixels: Any, syntax: str = ExplicitVRLittleEndian, **more:
     made["PixelData"].VR = "OW" if bits == 16 else "OB"
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    if syntax != ExplicitVRLittleEndian:
+    if UID(syntax).is_encapsulated:
         made.compress(UID(syntax), generate_instance_uid=False)
+    made.file_meta.TransferSyntaxUID = UID(syntax)
     made.save_as(path, enforce_file_format=True)
     return path
 
 
-@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEGLSLossless])
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless, JPEGLSLossless]
+)
 @pytest.mark.parametrize("colour", [False, True])
 def test_every_frame_is_set_there_and_nowhere_else(tmp_path: Path, syntax: str, colour: bool) -> None:
     kind = np.uint8 if colour else np.uint16

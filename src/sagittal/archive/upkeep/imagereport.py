@@ -1,9 +1,10 @@
 """What the images of an archive are like, from the index: no object is opened.
 
 The index has matrix, Bits Allocated, frames and where they lie. Bits Stored, Samples per Pixel and Photometric
-Interpretation are read from the metadata of one instance for all of its series that agree with it in SOP class, syntax,
-matrix and Bits Allocated: within a series that is one kind of image. What was counted is kept, and only new instances
-are counted again; after a deletion, replacement or correction all are. Some milliseconds at a time, as others want the
+Interpretation are read from the metadata: of CT, MR and PET, which archives are full of, of one instance for all of its
+series that agree with it in SOP class, syntax, matrix and Bits Allocated, as that is one kind of image there; of
+others, which may be gray and in color in one series, of each. What was counted is kept, and only new instances are
+counted again; after a deletion, replacement or correction all are. Some milliseconds at a time, as others want the
 threads too.
 """
 
@@ -30,6 +31,9 @@ _STORED = re.compile(rb'"00280101":\{"vr":"US","Value":\[(\d+)')
 _SAMPLES = re.compile(rb'"00280002":\{"vr":"US","Value":\[(\d+)')
 _PHOTOMETRIC = re.compile(rb'"00280004":\{"vr":"CS","Value":\["([A-Z0-9_ ]+)"')
 _Kind = tuple[int, str, str, int, int, int]
+_P = "1.2.840.10008.5.1.4.1.1."
+# CT, MR, PET, also enhanced and converted: of one kind within a series.
+_OF_ONE_KIND = frozenset(_P + end for end in ("2", "2.1", "2.2", "4", "4.1", "4.4", "128", "128.1", "130"))
 
 
 class ImageReport:
@@ -90,11 +94,12 @@ class _OfStore:
         if not rows or not columns:
             return Seen(modality, uid)
         kind = (series, sop_class, uid, rows, columns, allocated or 0)
-        if kind not in self._kinds:
+        told = self._kinds.get(kind) or _told(connection, instance)
+        if sop_class in _OF_ONE_KIND:
             if len(self._kinds) >= _KINDS_MAX:
                 self._kinds.clear()
-            self._kinds[kind] = _told(connection, instance)
-        stored, samples, photometric = self._kinds[kind]
+            self._kinds[kind] = told
+        stored, samples, photometric = told
         index = FrameIndex.decode(body) if body is not None else None
         count, pixel_bytes = (index.count, index.pixel_bytes) if index is not None else (frames or 1, 0)
         return Seen(modality, uid, rows, columns, samples, allocated or 0, stored, photometric, count, pixel_bytes)
