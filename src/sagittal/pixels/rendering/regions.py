@@ -28,6 +28,7 @@ SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1
 SEGMENTATIONS = frozenset({SEGMENTATION, LABEL_MAP})
 _COLORS: tuple[Color, ...] = ((255, 80, 80), (80, 200, 255), (120, 255, 80), (255, 220, 60), (220, 120, 255))
 _OPACITY = 0.45
+_PARALLEL = 0.99  # cosine between the normals of planes: some degrees apart they are not the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,8 @@ def frames_over(segmentation: Attributes, image: Attributes, image_frame: int) -
     has no plane lies over the only image that there is.
     """
     uid, plane, tile = image.text(0x00080018), plane_of(image, image_frame), tile_of(image, image_frame)
+    if _in_other_spaces(segmentation, image):
+        plane = None
     several = image.integer(0x00280008, 1) > 1
     alone = _referenced_as_a_whole(segmentation) == [uid]
     chosen = []
@@ -231,6 +234,12 @@ def frames_over(segmentation: Attributes, image: Attributes, image_frame: int) -
         if there or (there is None and (named or (alone and not images))):
             chosen.append(number)
     return chosen
+
+
+def _in_other_spaces(one: Attributes, other: Attributes) -> bool:
+    """Whether both have a Frame of Reference UID and not the same one: places in them can't be compared (C.7.4.1)."""
+    spaces = {each.text(0x00200052) for each in (one, other)} - {""}
+    return len(spaces) > 1
 
 
 def _count(segmentation: Attributes) -> int:
@@ -251,6 +260,8 @@ def _in_plane(segmentation: Attributes, number: int, plane: Plane | None) -> boo
     own = plane_of(segmentation, number)
     if own is None or plane is None:
         return None
+    if abs(float(own.normal @ plane.normal)) < _PARALLEL:
+        return False
     thickness = functional_groups(segmentation, number, 0x00289110).number(0x00180050) or 1.0
     return float(np.abs(plane.pixels(own.position[None])[0, 2])) <= 0.5 * max(0.1, thickness)
 

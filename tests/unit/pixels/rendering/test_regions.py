@@ -31,13 +31,16 @@ def member(*values: Any) -> dict[str, Any]:
     return {"vr": "XX", "Value": list(values)}
 
 
-def image(position: list[float], cosines: list[float], spacing: list[float], uid: str = "1.1") -> Attributes:
+def image(
+    position: list[float], cosines: list[float], spacing: list[float], uid: str = "1.1", space: str = ""
+) -> Attributes:
     return Attributes(
         {
             "00080018": member(uid),
             "00200032": member(*position),
             "00200037": member(*cosines),
             "00280030": member(*spacing),
+            "00200052": member(space),
         }
     )
 
@@ -139,6 +142,18 @@ def test_frames_over_an_image_by_name_and_by_place() -> None:
     assert [segment_of(named, number) for number in (1, 2, 3)] == [2, 1, 1]
     assert referenced_images(named) == [("1.1", ()), ("3.3", ())]
     assert frames_over(segmentation(at(3), at(5), at(5.4)), axial, 1) == [2, 3]
+
+
+def test_frames_across_an_image_are_not_over_it() -> None:
+    coronal = image([0, 0, 0], [1, 0, 0, 0, 0, 1], [1, 1], "1.1")  # each axial frame begins in its plane
+    assert frames_over(segmentation(at(0), at(5)), coronal, 1) == []
+
+
+def test_places_of_another_frame_of_reference_are_no_places() -> None:
+    axial = image([0, 0, 5], [1, 0, 0, 0, 1, 0], [1, 1], "1.1", "1.5")
+    for own, found in (("1.5", [1]), ("1.6", [])):
+        assert frames_over(segmentation(at(5), t00200052=member(own)), axial, 1) == found
+        assert frames_over(segmentation(over("1.1", 1) | at(9), t00200052=member(own)), axial, 1) == [1]  # named
 
 
 def test_frames_without_a_plane_over_the_only_image() -> None:
