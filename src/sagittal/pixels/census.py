@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sagittal.dicom.syntaxes import syntax
+from sagittal.pixels.description import SUBSAMPLED
 
 
 class Seen(NamedTuple):
@@ -32,6 +33,8 @@ class Seen(NamedTuple):
     def native_bytes(self) -> int:
         """The same frames uncompressed."""
         bits = self.rows * self.columns * (self.samples or 1) * self.bits_allocated * self.frames
+        if self.photometric in SUBSAMPLED and self.samples == 3 and syntax(self.syntax_uid).native:
+            bits = bits // 3 * 2  # with half of the chrominance, and yet not compressed
         return (bits + 7) // 8
 
 

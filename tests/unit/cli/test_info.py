@@ -94,6 +94,15 @@ def test_a_data_directory(tmp_path: Path) -> None:
     assert "matrices  4 x 4: 2, 2 x 8: 1" in text and "bits  12 of 16: 2" in text
 
 
+def test_less_chrominance_is_no_compression(tmp_path: Path) -> None:
+    half = {"PhotometricInterpretation": b"YBR_FULL_422", "SamplesPerPixel": b"\3\0", "PlanarConfiguration": b"\0\0"}
+    bits = {"BitsAllocated": b"\x08\0", "BitsStored": b"\x08\0", "HighBit": b"\7\0", "PixelData": bytes(4 * 4 * 2)}
+    (tmp_path / "a.dcm").write_bytes(build(1, modality="US", extra=half | bits).part10)
+    (row,) = (json.loads(line) for line in run(tmp_path / "a.dcm", "--json").stdout.splitlines())
+    (told,) = row["transfer_syntaxes"]
+    assert (told["pixel_bytes"], told["native_bytes"], told["compression_ratio"]) == (32, 32, 1.0)
+
+
 def test_gray_and_color_in_one_series(tmp_path: Path) -> None:
     async def fill() -> None:
         async with opened(tmp_path) as archive:

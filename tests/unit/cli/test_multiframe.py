@@ -255,6 +255,21 @@ def test_vectors_angles_and_overlays_by_frame(tmp_path: Path) -> None:
     assert 0x60000015 not in third
 
 
+def test_frames_of_a_concatenation_are_counted_on(tmp_path: Path) -> None:
+    for part, offset in ((1, 0), (2, 3)):
+        made = enhanced()
+        made.SOPInstanceUID, made.ConcatenationFrameOffsetNumber, made.InConcatenationNumber = (
+            f"1.2.{part}",
+            offset,
+            part,
+        )
+        made.ConcatenationUID = "1.2.5"
+        run("split", write(tmp_path / f"{part}.dcm", made), "-o", tmp_path / "out")
+    found = [dcmread(path) for path in sorted((tmp_path / "out").iterdir())]
+    assert [one.InstanceNumber for one in found] == [30_001 + n for n in range(6)]
+    assert not any("ConcatenationUID" in one or "ConcatenationFrameOffsetNumber" in one for one in found)
+
+
 def test_no_result_takes_the_place_of_a_source_or_of_another_result(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()

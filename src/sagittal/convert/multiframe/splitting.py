@@ -33,6 +33,7 @@ CLASSES: Mapping[str, str] = {
 # Macros that a classic image has as a sequence of the same name: referenced images, derivation, real world values.
 _KEPT = frozenset({"00081140", "00082112", "00089124", "00409096"})
 _CODE_VALUE = "00080100"
+_OFFSET = "00209228"  # Concatenation Frame Offset Number
 # Conversion source, and what only orders frames.
 _DROPPED_MACROS = frozenset({el.CONVERSION_SOURCE})
 _DROPPED = el.LEFT_OUT | {
@@ -122,11 +123,13 @@ class Splitting:
 
     def _number(self, frame: int) -> int:
         """The source's Instance Number and four digits of the frame, so that several instances don't get in each
-        other's way.
+        other's way. Those of a concatenation have one number, and count their frames on (C.7.6.16).
         """
-        of_source = text(self._members, el.NUMBER)
+        of_source, before = text(self._members, el.NUMBER), text(self._members, _OFFSET)
+        offset = int(before) if before.isdecimal() and len(before) < 10 else 0
+        frame += offset
         number = int(of_source) * 10_000 + frame if of_source.isdecimal() and len(of_source) < 10 else frame
-        return number if number <= _NUMBER_MAX and self._count < 10_000 else frame
+        return number if number <= _NUMBER_MAX and offset + self._count < 10_000 else frame
 
     def _flatten(self, group: Members, made: Members) -> None:
         _with_private(group, made)
