@@ -14,6 +14,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -253,25 +254,21 @@ class BulkData:
         encapsulated = any(value.bounds is None and value.path == _PIXEL_DATA for value in values)
         if encapsulated and not syntax(ref.syntax_uid).video and await self._has_frames(ref):
             frames = await self._frames(ref)
-        choice, count = able[0], len(frames[1])
-        try:
-            if count and not choice.offer.stored:
-                choice = await self._transcoded.tried(ref, able, 1)
-        except (Busy, StorageUnavailable):  # of the server, and later it may be otherwise
-            raise
-        except SagittalError as error:
-            count = _without(ref, error, left_out)
+        choice, count, before = able[0], len(frames[1]), len(left_out)
+        with _leaving_out(ref, left_out):
+            choice = await self._transcoded.carried(ref, able, 1) if count else choice
         made = [] if choice.offer.stored else [value for value in values if value.bounds is None]
         as_held = [value for value in values if value not in made]
         pieces = self._parts_as_held(ref, as_held, frames, choice, framing, address)
         async for piece in drawn(self._house.readers, pieces, self._limits.read_chunk_bytes):
             yield piece
-        for value in made:
+        for value in made if len(left_out) == before else ():
             where = [f"{address}/bulkdata/{value.path}"] * count
-            if value.path != _PIXEL_DATA or not frames[1]:
-                _without(ref, NotAcceptable("fragments that are no frames have no form but their own"), left_out)
-            elif where:
+            with _leaving_out(ref, left_out) as begun:
+                if value.path != _PIXEL_DATA or not where:
+                    raise NotAcceptable("fragments that are no frames have no form but their own")
                 async for piece in self._transcoded.some_frames(ref, range(1, count + 1), choice, framing, where):
+                    begun.set()
                     yield piece
 
     def _parts_as_held(
@@ -329,11 +326,19 @@ class BulkData:
         return instance_address(uri.addresses(request, self._house.settings), ref)
 
 
-def _without(ref: InstanceRef, error: SagittalError, left_out: list[SagittalError]) -> int:
-    """Note what an answer is without; so many of its frames are answered."""
-    log.warning("pixel data of %s is left out of an answer: %s", ref.sop_instance_uid, error.text)
-    left_out.append(error)
-    return 0
+@contextmanager
+def _leaving_out(ref: InstanceRef, left_out: list[SagittalError]) -> Iterator[asyncio.Event]:
+    """What fails within is noted as left out of an answer, unless the event says that some of it is sent already."""
+    begun = asyncio.Event()
+    try:
+        yield begun
+    except (Busy, StorageUnavailable):  # of the server, and later it may be otherwise
+        raise
+    except SagittalError as error:
+        if begun.is_set():
+            raise
+        log.warning("pixel data of %s is left out of an answer: %s", ref.sop_instance_uid, error.text)
+        left_out.append(error)
 
 
 def _pixel_choices(ranges: Sequence[MediaType], ref: InstanceRef) -> Sequence[Choice]:

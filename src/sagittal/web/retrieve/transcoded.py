@@ -141,13 +141,9 @@ class Transcoded:
         return not can_reencode(syntax(ref.syntax_uid), syntax(offer.syntax))
 
     async def carried(self, ref: InstanceRef, found: Sequence[Choice], number: int) -> Choice:
-        """The first of some choices that frames of an instance can be had in. The only one is not tried: the answer
-        will tell. NotAcceptable.
-        """
-        return found[0] if len(found) == 1 or found[0].offer.stored else await self.tried(ref, found, number)
-
-    async def tried(self, ref: InstanceRef, found: Sequence[Choice], number: int) -> Choice:
-        """The same, tried with one of the frames in any case."""
+        """The first of some choices that frames of an instance can be had in, tried with one of them. NotAcceptable."""
+        if len(found) == 1 or found[0].offer.stored:
+            return found[0]
 
         async def tried(choice: Choice) -> Choice:
             if not choice.offer.stored:
