@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from sagittal.archive.index.removal import Target
 from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep.backup import MANIFEST, Backup, Copied, restore
-from sagittal.errors import DamagedObject, UsageError
+from sagittal.errors import DamagedObject, StorageUnavailable, UsageError
 
 OBJECTS = [build(number, study=number % 2) for number in range(5)]
 
@@ -168,6 +169,23 @@ def test_the_backup_before_survives_one_that_fails(tmp_path: Path, point: str) -
             back_up(archive, tmp_path / "b")
         list(restore(tmp_path / "b", tmp_path / "d", INDEX))
         assert await held(tmp_path / "d") == 5
+
+    asyncio.run(run())
+
+
+def test_two_at_once_into_one_folder_are_refused(tmp_path: Path) -> None:
+    """The second would put its index in the place of the first one's, which lacks the objects of that."""
+
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            with closing(open_reader(archive.path / INDEX)) as connection:
+                first = Backup(connection, archive.volumes, tmp_path / "b", now=1).run()
+                next(first)
+                with pytest.raises(StorageUnavailable, match="another backup"):
+                    back_up(archive, tmp_path / "b")
+                assert len(list(first)) == len(OBJECTS) - 1
+            assert len(back_up(archive, tmp_path / "b")) == len(OBJECTS)
 
     asyncio.run(run())
 

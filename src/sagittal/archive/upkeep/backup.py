@@ -9,12 +9,14 @@ Deliberately not here: schedules, remote targets.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +26,7 @@ from sagittal.archive.index.connection import check_path
 from sagittal.archive.index.upkeep import snapshot
 from sagittal.archive.index.upkeep.snapshot import Stored
 from sagittal.archive.local import LocalVolume, sync
-from sagittal.errors import DamagedObject, UsageError
+from sagittal.errors import DamagedObject, StorageUnavailable, UsageError
 
 MANIFEST = "manifest.json"
 _VERSION = 1
@@ -104,10 +106,15 @@ class Backup:
     def run(self) -> Iterator[Copied]:
         """Every object of the snapshot; the manifest is written when the iterator ends.
 
-        An object that is damaged in the archive is told and left out. OSError when the folder cannot be written.
+        An object that is damaged in the archive is told and left out. OSError when the folder cannot be written,
+        StorageUnavailable while another backup goes into it.
         """
         check_path(self._folder)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _alone(self._folder):
+            yield from self._run()
+
+    def _run(self) -> Iterator[Copied]:
         before = _manifest(self._folder) if (self._folder / MANIFEST).exists() else None
         if before is None and any(not _OURS.match(path.name) for path in self._folder.iterdir()):
             raise UsageError("the folder to back up to holds something else")
@@ -235,6 +242,19 @@ def _restore_object(source: Path, target: Path, digest: str) -> str:
         target.unlink()
         return error.text
     return ""
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While nobody else backs up into `folder`: each would take the other's index for its own. StorageUnavailable."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise StorageUnavailable("another backup goes into this folder") from None
+    finally:
+        os.close(held)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -89,6 +89,6 @@ async def _refs(readers: Readers, principal: Principal, studies: Sequence[str]) 
         rows = await find(readers, all_of_them, principal, Query("STUDY", {0x0020000D: ""}))
         studies = [str(uid) for (uid,) in rows.rows]
     found: list[InstanceRef] = []
-    for study in studies:
+    for study in dict.fromkeys(studies):  # one that is named twice, once
         found += await instances(readers, principal, study_uid=study)
     return found + others
