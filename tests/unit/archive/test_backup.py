@@ -173,6 +173,24 @@ def test_the_backup_before_survives_one_that_fails(tmp_path: Path, point: str) -
     asyncio.run(run())
 
 
+def test_only_we_may_read_it(tmp_path: Path) -> None:
+    """Whoever may look into the folders themselves, which were made by somebody else."""
+    for name in "abc":
+        (tmp_path / name).mkdir(mode=0o755)
+
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            back_up(archive, tmp_path / "b")
+
+    asyncio.run(run())
+    list(restore(tmp_path / "b", tmp_path / "c", INDEX))
+    said_only = {MANIFEST, "opened"}  # nothing of a patient
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name not in said_only]
+    assert len(files) >= 3 * (len(OBJECTS) + 1)
+    assert {path.stat().st_mode & 0o077 for path in files} == {0}
+
+
 def test_two_at_once_into_one_folder_are_refused(tmp_path: Path) -> None:
     """The second would put its index in the place of the first one's, which lacks the objects of that."""
 

@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -52,8 +53,18 @@ def check_path(folder: Path) -> None:
         raise UsageError(f"the path of an index has to be UTF-8, which {str(folder)!r} is not") from None
 
 
+def make(path: Path) -> None:
+    """An empty file for an index, unless there is one, that only we may read: SQLite's own others may read, too.
+
+    One that is there is not opened, which would take SQLite's locks off it (`sagittal.folders`).
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     """The writing connection. Transactions are opened and ended by hand (BEGIN IMMEDIATE … COMMIT)."""
+    make(path)
     connection = _connect(path)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")

@@ -271,13 +271,17 @@ def _copy(fd: int, target: Path) -> str:
     """Copy what `fd` reads to a new file; closes `fd`, gives the SHA-256."""
     digest = hashlib.sha256()
     try:
-        with target.open("xb", buffering=0) as file:
+        with open(target, "xb", buffering=0, opener=_private) as file:
             while data := _read(fd):
                 digest.update(data)
                 file.write(data)
     finally:
         os.close(fd)
     return digest.hexdigest()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _digest_of(fd: int) -> str:

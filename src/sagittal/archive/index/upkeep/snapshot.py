@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sagittal.archive.index import DELETED, PURGING
+from sagittal.archive.index.connection import make
 
 # What the collector was about to remove may be gone: it does not belong to the copy.
 _FORGET = (
@@ -37,6 +38,7 @@ class Stored(NamedTuple):
 def take(connection: sqlite3.Connection, to: Path) -> Path:
     """Copy the index that `connection` reads to a new file, in one step and without a log beside it."""
     to.unlink(missing_ok=True)
+    make(to)
     copy = sqlite3.connect(to, isolation_level=None)
     try:
         connection.backup(copy, pages=-1)
