@@ -20,6 +20,7 @@ from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep.reindex import OLD, Indexed, Reindex
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, RLE_LOSSLESS
+from sagittal.errors import DamagedObject
 from sagittal.limits import ArchiveLimits, Limits, ReaderLimits
 
 OBJECTS = [
@@ -114,6 +115,35 @@ def test_damaged_objects_are_told_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "objects" / "0001" / OBJECTS[1].digest).write_bytes(b"nonsense")
     errors = {indexed.key: indexed.error for indexed in reindex(tmp_path) if indexed.error}
     assert list(errors) == [f"0001/{OBJECTS[1].digest}"]
+
+
+def test_a_deleted_object_that_cannot_be_read_does_not_come_back(tmp_path: Path) -> None:
+    """Its deletion is in the old index alone, which stays until it can be read, or is gone."""
+    fill(tmp_path)
+
+    async def instances() -> int:
+        async with opened(tmp_path) as archive:
+            return (await archive.statistics(LOCAL)).instances
+
+    async def delete() -> None:
+        async with opened(tmp_path) as archive:
+            await archive.delete(LOCAL, Target(uid("study", "b")), "wrong patient")
+
+    asyncio.run(delete())
+    left = asyncio.run(instances())
+    file = tmp_path / "objects" / "0001" / OBJECTS[-1].digest
+    whole = file.read_bytes()
+    file.write_bytes(b"rot")
+    with pytest.raises(DamagedObject, match="1 deleted objects cannot be read"):
+        reindex(tmp_path)
+    assert not (tmp_path / "reindex.db").exists()
+    assert asyncio.run(instances()) == left
+    file.write_bytes(whole)
+    assert not any(indexed.error for indexed in reindex(tmp_path))
+    assert asyncio.run(instances()) == left
+    file.unlink()
+    assert not any(indexed.error for indexed in reindex(tmp_path))
+    assert asyncio.run(instances()) == left
 
 
 def test_an_unreadable_index_is_no_hindrance(tmp_path: Path) -> None:

@@ -114,9 +114,13 @@ class Reindex:
         self._attached = False
         self._has_old = False
         self._next_id = 1
+        self._undead = 0  # objects that can't be read, of which the new index would not know that they were deleted
 
     def run(self) -> Iterator[Indexed]:
-        """Every object as it is indexed; the new index is in place when the iterator ends, and only then."""
+        """Every object as it is indexed; the new index is in place when the iterator ends, and only then.
+
+        DamagedObject in the end, and the old index stays, when deleted objects can't be read.
+        """
         _remove_index(self._new)
         connection = open_writer(self._new, durable=False)
         try:
@@ -127,6 +131,12 @@ class Reindex:
             self._finish(writer)
         finally:
             connection.close()
+        if self._undead:
+            _remove_index(self._new)
+            raise DamagedObject(
+                f"{self._undead} deleted objects cannot be read, and would come back once they can: the index stays as "
+                "it is; make them readable, or remove their files"
+            )
         self._swap()
 
     # The old index
@@ -163,6 +173,8 @@ class Reindex:
             except (SagittalError, OSError) as error:
                 text = error.text if isinstance(error, SagittalError) else error.strerror or str(error)
                 done.append(Indexed(key, error=text))
+                versions = carry.held(writer.connection, key) if self._has_old else []
+                self._undead += any(version.state >= DELETED for version in versions)
             if len(done) >= _BATCH:
                 writer.flush(self._now)
                 writer.commit()
