@@ -24,7 +24,7 @@ def result(as_json: bool, row: Mapping[str, Any], text: str | None = None) -> No
 
         click.echo(encode_json(row))
     else:
-        click.echo(escaped("\t".join(str(value) for value in row.values()) if text is None else text))
+        click.echo("\t".join(escaped(str(value), kept="") for value in row.values()) if text is None else escaped(text))
 
 
 def say(text: str) -> None:
@@ -50,11 +50,13 @@ def reason(error: Exception, path: object = "") -> str:
     return error.strerror if error.filename in (None, str(path)) else f"{error.filename}: {error.strerror}"
 
 
-def escaped(text: str) -> str:
-    """`text` with its control characters shown, since attribute values must not drive a terminal."""
+def escaped(text: str, kept: str = "\t\n") -> str:
+    """`text` with its control characters shown, since attribute values must not drive a terminal; or make of one value
+    of a row several, or several rows, where none are `kept`.
+    """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in "\t\n" else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c.isprintable() or c in kept else f"\\x{ord(c):02x}" for c in text)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from sagittal.cli import group
+from sagittal.cli.output import result
 
 DOCUMENTS = {"json", "xml", "conformance"}  # what these print is a document itself
 
@@ -33,3 +34,8 @@ def test_results_can_be_had_as_json(name: str) -> None:
 
 def test_documents_are_commands() -> None:
     assert ALL.keys() >= DOCUMENTS
+
+
+def test_a_value_stays_in_its_column_and_row(capsys: pytest.CaptureFixture[str]) -> None:
+    result(False, {"PatientID": "1", "PatientComments": "one\r\ntwo\t3\x1b[31m", "StudyID": "4"})
+    assert capsys.readouterr().out == "1\tone\\x0d\\x0atwo\\x093\\x1b[31m\t4\n"
