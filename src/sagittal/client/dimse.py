@@ -21,7 +21,18 @@ from sagittal.client.remote import Arrived, Remark, Sending, named
 from sagittal.client.storing.files import ObjectFile
 from sagittal.dicom import sopclasses as classes
 from sagittal.dicom.elements import decode_identifier
-from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES, syntax
+from sagittal.dicom.syntaxes import (
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS_LOSSLESS,
+    RLE_LOSSLESS,
+    SYNTAXES,
+    syntax,
+)
 from sagittal.dimse.address import PeerAddress
 from sagittal.dimse.service import NoContext, Request, Response, StoreSink
 from sagittal.dimse.status import is_pending, kind
@@ -43,6 +54,10 @@ MODELS = {  # information model → FIND, MOVE, GET (PS3.4 C.6)
 _OPTIONS = ("relational queries", "combined date-time matching", "fuzzy matching of names", "time zone adjustment")
 _SOP_CLASSES_IN_STUDY, _FAILED_UIDS = "00080062", 0x00080058
 _STORAGE = [uid for uid in classes.WELL_KNOWN if uid in classes.STORAGE]  # in an order that is always the same
+_IMAGES = [uid for uid in _STORAGE if "Image" in classes.WELL_KNOWN[uid].name]
+# What archives keep images in: for a peer that doesn't tell which classes there are, all of them in all syntaxes would
+# take dozens of associations.
+_USUAL = (JPEG_BASELINE, JPEG_LOSSLESS_SV1, JPEG_2000_LOSSLESS, JPEG_2000, JPEG_LS_LOSSLESS, RLE_LOSSLESS)
 _OTHERS = tuple(row.uid for row in SYNTAXES.values() if row.storable and row.uid not in PLAIN)
 
 
@@ -169,10 +184,14 @@ def proposals(get: str, sop_classes: Iterable[str]) -> list[list[Proposal]]:
     """For each association: C-GET itself, then each class in each transfer syntax, one a context; uncompressed first.
 
     One context for each syntax, so that the peer can send what it stores as it is: within a context it has no choice.
-    Where the classes aren't known they are all proposed, uncompressed.
+    Where the classes aren't known they are all proposed, uncompressed, and then images in usual compressed syntaxes.
     """
-    sop_classes = list(sop_classes) or sorted(_STORAGE, key=lambda uid: classes.WELL_KNOWN[uid].retired)
-    if 2 * len(sop_classes) >= CONTEXTS_MAX:
+    sop_classes = list(sop_classes)
+    if not sop_classes:
+        usual_first = sorted(_STORAGE, key=lambda uid: classes.WELL_KNOWN[uid].retired)
+        found = [Proposal(sop_class, PLAIN, "scp") for sop_class in usual_first]
+        found += [Proposal(sop_class, (uid,), "scp") for uid in _USUAL for sop_class in _IMAGES]
+    elif 2 * len(sop_classes) >= CONTEXTS_MAX:
         found = [Proposal(sop_class, PLAIN, "scp") for sop_class in sop_classes]
     else:
         found = [Proposal(sop_class, (uid,), "scp") for uid in (*PLAIN, *_OTHERS) for sop_class in sop_classes]

@@ -256,8 +256,9 @@ def _key_rows(level: str) -> Iterator[tuple[str, str, str]]:
 _COMMANDS = """\
 `sagittal echo`, `store`, `find`, `get` and `move` are SCUs of their own, calling as SAGITTAL unless told otherwise.
 They propose Explicit and Implicit VR Little Endian; `store` proposes what its files are in, `get` every storable
-transfer syntax. They ask for extended negotiation and a window of operations only when told to. `sagittal receive` is
-an SCP of Verification and Storage that writes into a folder.
+transfer syntax, or the usual ones for all images where the peer does not tell its SOP classes. They ask for extended
+negotiation and a window of operations only when told to. `sagittal receive` is an SCP of Verification and Storage that
+writes into a folder.
 """
 
 

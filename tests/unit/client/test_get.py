@@ -11,7 +11,7 @@ from sagittal.client.dimse import follow, proposals
 from sagittal.client.outcome import Retrieved
 from sagittal.dicom.elements import encode
 from sagittal.dicom.sopclasses import CT_IMAGE_STORAGE, SECONDARY_CAPTURE_IMAGE_STORAGE, STORAGE, STUDY_ROOT_GET
-from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES, syntax
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG_LOSSLESS_SV1, RLE_LOSSLESS, SYNTAXES, syntax
 from sagittal.dimse.service import Response
 
 
@@ -26,11 +26,15 @@ def test_every_class_in_every_syntax_over_as_many_associations_as_it_takes() -> 
     assert offered[0][1] == (EXPLICIT_LE,)
 
 
-def test_unknown_classes_are_proposed_uncompressed() -> None:
-    offered = [one for batch in proposals(STUDY_ROOT_GET, []) for one in batch[1:]]
-    assert {one.abstract_syntax for one in offered} == set(STORAGE)
-    assert {one.transfer_syntaxes for one in offered} == {(EXPLICIT_LE, IMPLICIT_LE)}
-    assert {CT_IMAGE_STORAGE, SECONDARY_CAPTURE_IMAGE_STORAGE} <= {one.abstract_syntax for one in offered[:127]}
+def test_unknown_classes_are_proposed_uncompressed_and_then_images_in_the_usual_syntaxes() -> None:
+    batches = proposals(STUDY_ROOT_GET, [])
+    assert {len(batch) for batch in batches[:-1]} == {128} and 1 < len(batches[-1]) <= 128
+    offered = [one for batch in batches for one in batch[1:]]
+    plain = [one for one in offered if one.transfer_syntaxes == (EXPLICIT_LE, IMPLICIT_LE)]
+    assert offered[: len(plain)] == plain and {one.abstract_syntax for one in plain} == set(STORAGE)
+    assert {CT_IMAGE_STORAGE, SECONDARY_CAPTURE_IMAGE_STORAGE} <= {one.abstract_syntax for one in plain[:127]}
+    others = {(one.abstract_syntax, *one.transfer_syntaxes) for one in offered[len(plain) :]}
+    assert {(CT_IMAGE_STORAGE, JPEG_LOSSLESS_SV1), (SECONDARY_CAPTURE_IMAGE_STORAGE, RLE_LOSSLESS)} <= others
 
 
 def outcome() -> Retrieved:
