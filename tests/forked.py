@@ -108,7 +108,14 @@ def _act(out: Connection, errors: str, environment: Mapping[str, str], act: Call
     log = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 2)
     os.close(log)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are in a shell's background
     act(*words)
+
+
+def sagittal_in_background(*words: str) -> None:
+    """The command `sagittal`, as a shell starts it with `&`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sagittal(*words)
 
 
 def sagittal(*words: str) -> None:

@@ -96,6 +96,8 @@ def _orderly() -> Iterator[list[int]]:
 
     def end(number: int, _frame: object) -> None:
         ending.append(number)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what is in the background like that
+            raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
     if threading.current_thread() is not threading.main_thread():

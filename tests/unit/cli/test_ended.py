@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import forked
@@ -12,15 +13,24 @@ from builders import build
 from forked import Forked
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_what_is_left_to_send_is_written_down(tmp_path: Path, number: int, status: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "start"),
+    [
+        (signal.SIGTERM, 143, forked.sagittal),
+        (signal.SIGINT, 130, forked.sagittal),
+        (signal.SIGTERM, 143, forked.sagittal_in_background),
+    ],
+)
+def test_what_is_left_to_send_is_written_down(
+    tmp_path: Path, number: int, status: int, start: Callable[..., None]
+) -> None:
     files = [tmp_path / f"{seed}.dcm" for seed in range(2)]
     for seed, file in enumerate(files):
         file.write_bytes(build(seed).part10)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         peer = f"SILENT@127.0.0.1:{silent.getsockname()[1]}"
         words = ["store", peer, *files, "--failed", tmp_path / "failed"]
-        process = Forked(forked.sagittal, *map(str, words), errors=tmp_path / "errors")
+        process = Forked(start, *map(str, words), errors=tmp_path / "errors")
         connection, _ = silent.accept()
         with connection:
             assert connection.recv(1) == b"\x01"  # A-ASSOCIATE-RQ, which is not answered
