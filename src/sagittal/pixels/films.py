@@ -67,6 +67,7 @@ class IntoVideo(Transcoding):
         if not instance_uid:
             raise NotAcceptable(f"{syntax(to_syntax).name} would lose information; it has to be asked for")
         self._start(image, opened, to_syntax, instance_uid)
+        self._check_meaning()
         source = image.description
         source.check(image.limits)
         self._seen = _seen(codec(image.syntax_uid).decoded(source))

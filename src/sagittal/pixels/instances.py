@@ -30,6 +30,7 @@ _HEADER_BYTES_MAX = 1 << 20  # what may be held of a data set besides a frame
 _PIXELS_HEAD = 12  # bytes of the head of an element with native pixels
 _LEFT_OUT = tuple(f"{tag:08X}" for tag in LEFT_OUT)
 _NATIVE_BITS_MAX = (_UNDEFINED - 1) * 8
+_PALETTE = "00281101"  # Red Palette Color Lookup Table Descriptor
 _ICON = "00880200"  # may be compressed as the frames are, and is made anew by whoever wants one
 Open = Callable[[], Iterable[bytes]]  # the data set from its first byte, as often as it is called
 
@@ -80,8 +81,21 @@ class Transcoding:
         """NotAcceptable for what must not, and what can't be written."""
         if made.loses and not self._uid:
             raise NotAcceptable(f"{self._target.name} would lose information; it has to be asked for")
+        if made.loses:
+            self._check_meaning()
         if not self._target.encapsulated and made.target.frame_bits * len(self._numbers) > _NATIVE_BITS_MAX:
             raise NotAcceptable("uncompressed the pixels would be longer than the 4 GiB that an element can have")
+
+    def _check_meaning(self) -> None:
+        """NotAcceptable where a pixel that is nearly the same means something else."""
+        from sagittal.pixels.rendering.regions import LABEL_MAP, SEGMENTATION
+
+        held = self._image.attributes
+        sop_class, kind = held.text(0x00080016), held.text(0x00620001)
+        if sop_class == LABEL_MAP or (sop_class == SEGMENTATION and kind != "FRACTIONAL"):
+            raise NotAcceptable("segments would become others by lossy compression")
+        if _PALETTE in self._image.members and held.text(0x00280004) == "MONOCHROME2":
+            raise NotAcceptable("colours of the supplemental palette would become others by lossy compression")
 
     @property
     def loses(self) -> bool:

@@ -63,6 +63,31 @@ def image(data: bytes, syntax_uid: str = EXPLICIT_LE) -> Image:
     return read_whole(syntax_uid, lambda at, length: data[at : at + length], ReaderLimits())
 
 
+PALETTE = {"00281101": member("US", 256, 100, 16)}
+SEGMENTS = {"00080016": member("UI", "1.2.840.10008.5.1.4.1.1.66.4")}
+
+
+@pytest.mark.parametrize("to", [P + ".4.50", P + ".4.81", P + ".4.91", P + ".4.100"])
+@pytest.mark.parametrize(
+    ("more", "refused"),
+    [
+        ({"00080016": member("UI", "1.2.840.10008.5.1.4.1.1.66.7")}, True),
+        (SEGMENTS | {"00620001": member("CS", "BINARY")}, True),
+        (SEGMENTS | {"00620001": member("CS", "FRACTIONAL")}, False),
+        (PALETTE, True),
+        ({}, False),
+    ],
+)
+def test_where_nearly_the_same_is_something_else_nothing_is_lost(to: str, more: Any, refused: bool) -> None:
+    data = plain(np.full((1, 8, 8), 7, np.uint8), **more)
+    if not refused:
+        assert transcoding(image(data), lambda: [data], to, None, "2.25.9").loses
+        return
+    with pytest.raises(NotAcceptable, match="would become others by lossy compression"):
+        transcoding(image(data), lambda: [data], to, None, "2.25.9")
+    assert not transcoding(image(data), lambda: [data], P + ".4.80").loses
+
+
 def transcoded(held: Image, data: bytes, to: str, options: Options | None = None, uid: str = "") -> bytes:
     made = Transcoding(held, lambda: [data], to, options, uid)
     frames = list(made.frames()) if made.first_encodes else []
