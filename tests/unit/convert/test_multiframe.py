@@ -41,6 +41,16 @@ def test_image_type_of_frames_that_differ_is_mixed() -> None:
     assert [values(items(group, "00189329")[0], "00089007")[3] for group in groups] == ["NONE", "MIP"]
 
 
+def test_what_is_so_of_one_frame_is_so_of_the_image() -> None:
+    first = instance(1, **{"00282110": element("CS", "00")})
+    lossy = instance(2, **{"00282110": element("CS", "01"), "00280301": element("CS", "YES")})
+    made = joined([first, lossy], Description(4, 4))
+    assert (text(made, "00282110"), text(made, "00280301")) == ("01", "YES")
+    apart = [text(Splitting(made, 2, nothing).members(frame), "00282110") for frame in (1, 2)]
+    assert apart == ["00", "01"]  # each as it was
+    assert text(joined([first], Description(4, 4)), "00282110") == "00"
+
+
 def test_what_is_equal_is_said_once() -> None:
     shared = {"00281053": element("DS", "2"), "00181210": element("SH", "B30")}
     both = [instance(n, **shared, **{"00201041": element("DS", str(n))}) for n in (1, 2)]

@@ -48,6 +48,8 @@ _TOP = frozenset({
 _GEOMETRY = frozenset({
     "00280002", "00280004", "00280006", "00280010", "00280011", "00280100", "00280101", "00280102", "00280103",
 })  # fmt: skip
+# Lossy Image Compression, Burned In Annotation: what is so of one frame is so of the image.
+_OF_ANY = {"00282110": "01", "00280301": "YES"}
 _OWN = el.LEFT_OUT | {el.CLASS, el.INSTANCE, el.FRAMES, el.INCREMENT, *el.PIXELS}
 _LEAST_TYPES = ("ORIGINAL", "PRIMARY", "NONE", "NONE")
 
@@ -203,6 +205,9 @@ def _heads(instances: Sequence[Members], sop_class: str, count: int, *, keep_ser
         "00209221": element("SQ", {"00209164": element("UI", organization)}),
         "00209222": element("SQ", pointer),
     }
+    for tag, value in _OF_ANY.items():
+        if any(text(one, tag) == value for one in instances):
+            found[tag] = element("CS", value)
     for tag in ("00080023", "00080033"):  # Content Date and Time: of the first frame
         if tag in first:
             found[tag] = first[tag]
