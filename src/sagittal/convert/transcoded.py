@@ -19,7 +19,7 @@ from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.extracting import Extracting
 from sagittal.pixels.films import transcoding
 from sagittal.pixels.images import Image
-from sagittal.pixels.instances import Transcoding
+from sagittal.pixels.instances import Transcoding, check_meaning
 from sagittal.pixels.transcode import plan
 from sagittal.workers.message import memory_file
 from sagittal.workers.objects import opened
@@ -49,6 +49,8 @@ def frames(inputs: Sequence[Input], objects: list[Told], to_syntax: str, options
     """
     image = opened(inputs[:2], **objects[0])
     way = plan(image.description, image.syntax_uid, to_syntax, Options(**options), image.limits)
+    if way.loses:
+        check_meaning(image)
     return {"lengths": [_all([way.frame(image.encoded(number))], inputs[2].fd) for number in numbers]}
 
 

@@ -17,7 +17,7 @@ from sagittal.pixels.codecs import codec, video
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.frames import Table
 from sagittal.pixels.images import Image
-from sagittal.pixels.instances import Open, Transcoding
+from sagittal.pixels.instances import Open, Transcoding, check_meaning
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.transcode import Changes, Plan, plan
 
@@ -67,7 +67,7 @@ class IntoVideo(Transcoding):
         if not instance_uid:
             raise NotAcceptable(f"{syntax(to_syntax).name} would lose information; it has to be asked for")
         self._start(image, opened, to_syntax, instance_uid)
-        self._check_meaning()
+        check_meaning(image)
         source = image.description
         source.check(image.limits)
         self._seen = _seen(codec(image.syntax_uid).decoded(source))

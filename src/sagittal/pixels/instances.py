@@ -82,20 +82,9 @@ class Transcoding:
         if made.loses and not self._uid:
             raise NotAcceptable(f"{self._target.name} would lose information; it has to be asked for")
         if made.loses:
-            self._check_meaning()
+            check_meaning(self._image)
         if not self._target.encapsulated and made.target.frame_bits * len(self._numbers) > _NATIVE_BITS_MAX:
             raise NotAcceptable("uncompressed the pixels would be longer than the 4 GiB that an element can have")
-
-    def _check_meaning(self) -> None:
-        """NotAcceptable where a pixel that is nearly the same means something else."""
-        from sagittal.pixels.rendering.regions import LABEL_MAP, SEGMENTATION
-
-        held = self._image.attributes
-        sop_class, kind = held.text(0x00080016), held.text(0x00620001)
-        if sop_class == LABEL_MAP or (sop_class == SEGMENTATION and kind != "FRACTIONAL"):
-            raise NotAcceptable("segments would become others by lossy compression")
-        if _PALETTE in self._image.members and held.text(0x00280004) == "MONOCHROME2":
-            raise NotAcceptable("colours of the supplemental palette would become others by lossy compression")
 
     @property
     def loses(self) -> bool:
@@ -207,6 +196,18 @@ class Transcoding:
             planes = [overlay_bits(image.encoded(n), image.description, image.syntax_uid, bit) for n in numbers]
             found |= overlay_members(group, planes)
         return found
+
+
+def check_meaning(image: Image) -> None:
+    """NotAcceptable where a pixel that is nearly the same means something else, so that nothing may be lost."""
+    from sagittal.pixels.rendering.regions import LABEL_MAP, SEGMENTATION
+
+    held = image.attributes
+    sop_class, kind = held.text(0x00080016), held.text(0x00620001)
+    if sop_class == LABEL_MAP or (sop_class == SEGMENTATION and kind != "FRACTIONAL"):
+        raise NotAcceptable("segments would become others by lossy compression")
+    if _PALETTE in image.members and held.text(0x00280004) == "MONOCHROME2":
+        raise NotAcceptable("colours of the supplemental palette would become others by lossy compression")
 
 
 def _leaves(changed: Changes, members: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from reading import explicit, item, sequence
 
+from sagittal.convert import transcoded as converting
 from sagittal.dicom.models.encode import Bulk, data_set
 from sagittal.dicom.partial.frames import SIMPLE_LIST, Extraction
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, syntax
@@ -86,6 +87,13 @@ def test_where_nearly_the_same_is_something_else_nothing_is_lost(to: str, more: 
     with pytest.raises(NotAcceptable, match="would become others by lossy compression"):
         transcoding(image(data), lambda: [data], to, None, "2.25.9")
     assert not transcoding(image(data), lambda: [data], P + ".4.80").loses
+
+
+def test_frames_of_labels_lose_nothing_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = plain(np.full((1, 8, 8), 7, np.uint8), **{"00080016": member("UI", "1.2.840.10008.5.1.4.1.1.66.7")})
+    monkeypatch.setattr(converting, "opened", lambda *_, **__: image(data))
+    with pytest.raises(NotAcceptable, match="would become others by lossy compression"):
+        converting.frames([], [{}], P + ".4.91", {}, [1])
 
 
 def transcoded(held: Image, data: bytes, to: str, options: Options | None = None, uid: str = "") -> bytes:
