@@ -9,12 +9,12 @@ import httpx
 import numpy
 import pydicom
 import pytest
-from conftest import Served, serve
+from conftest import Served
 from conftest import sagittal_here as sagittal
 from interop.corpus import read
 from interop.held import associated, identifier
 from interop.peers import free_port
-from interop.test_transcoded import CT, Scp, damaged, same
+from interop.test_transcoded import CT, Scp, holding, same
 from interop.test_transcoded_web import path_of
 from programs import corpus_folder
 from pydicom.encaps import generate_frames
@@ -33,12 +33,8 @@ OBJECT = "application/dicom; transfer-syntax="
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("next")
-    served = serve(folder / "data")
-    done = sagittal("store", served.peer, "-q", damaged(folder), *(corpus_folder() / name for name in (DOSE, REPORT)))
-    assert done.returncode == 0, done.stderr
-    yield served
-    served.stop()
+    with holding(tmp_path_factory.mktemp("next"), (DOSE, REPORT)) as served:
+        yield served
 
 
 def got(archive: Served, original: pydicom.Dataset, syntaxes: list[str]) -> tuple[list, list[pydicom.Dataset]]:

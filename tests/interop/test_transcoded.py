@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy
@@ -49,12 +50,22 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def archive(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("transcoded")
-    served = serve(folder / "data", "--node", f"DEST@127.0.0.1:{port}")
-    done = sagittal("store", served.peer, "-q", damaged(folder), *(corpus_folder() / name for name in FILES))
-    assert done.returncode == 0, done.stderr
-    yield served
-    served.stop()
+    node = "--node", f"DEST@127.0.0.1:{port}"
+    with holding(tmp_path_factory.mktemp("transcoded"), FILES, *node) as served:
+        yield served
+
+
+@contextmanager
+def holding(folder: Path, names: Iterable[str], *options: str) -> Iterator[Served]:
+    """An archive with these files of the corpus and a damaged one; that may be missing, before anything runs."""
+    files = damaged(folder), *(corpus_folder() / name for name in names)
+    served = serve(folder / "data", *options)
+    try:
+        done = sagittal("store", served.peer, "-q", *files)
+        assert done.returncode == 0, done.stderr
+        yield served
+    finally:
+        served.stop()
 
 
 def damaged(folder: Path) -> Path:

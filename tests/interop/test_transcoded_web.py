@@ -11,11 +11,10 @@ import httpx
 import numpy
 import pydicom
 import pytest
-from conftest import Served, serve
-from conftest import sagittal_here as sagittal
+from conftest import Served
 from dicomweb_client.api import DICOMwebClient
 from interop.corpus import read
-from interop.test_transcoded import FILES, damaged, same
+from interop.test_transcoded import FILES, holding, same
 from PIL import Image
 from programs import corpus_folder
 from pydicom.encaps import encapsulate
@@ -34,12 +33,8 @@ def originals() -> dict[str, pydicom.Dataset]:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("transcoded")
-    served = serve(folder / "data")
-    done = sagittal("store", served.peer, "-q", damaged(folder), *(corpus_folder() / name for name in FILES))
-    assert done.returncode == 0, done.stderr
-    yield served
-    served.stop()
+    with holding(tmp_path_factory.mktemp("transcoded"), FILES) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
