@@ -14,8 +14,8 @@ import numpy as np
 from images import attributes
 
 from sagittal.pixels.description import Description
-from sagittal.pixels.rendering import regions
 from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.over import regions
 from sagittal.pixels.rendering.render import Frame, Options, render
 from sagittal.pixels.rendering.states import COLOR, GRAYSCALE, PSEUDO_COLOR, state_for
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sagittal.pixels.images import Image
-from sagittal.pixels.rendering import regions
+from sagittal.pixels.rendering.over import regions
 from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, placed, render
 from sagittal.pixels.rendering.states import state_for
 

@@ -18,10 +18,11 @@ from sagittal.errors import BadRequest, NotAcceptable, SagittalError
 from sagittal.pixels.films import seconds_a_frame
 from sagittal.pixels.images import Image
 from sagittal.pixels.lettering import fonts
-from sagittal.pixels.rendering import pictures, regions
+from sagittal.pixels.rendering import pictures
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.geometry import AREA_MAX, Viewport
 from sagittal.pixels.rendering.grayscale import Window
+from sagittal.pixels.rendering.over import regions
 from sagittal.pixels.rendering.render import Options, Picture
 from sagittal.workers.objects import opened
 from sagittal.workers.worker import Input

@@ -24,7 +24,7 @@ from sagittal.pixels.codecs import codec, video
 from sagittal.pixels.description import Description, describe
 from sagittal.pixels.frames import Read
 from sagittal.pixels.rendering.attributes import Attributes
-from sagittal.pixels.rendering.overlays import GROUPS
+from sagittal.pixels.rendering.over.overlays import GROUPS
 from sagittal.pixels.rendering.render import Frame
 
 _PIECE_BYTES, _CHUNK_BYTES = 1 << 16, 1 << 20

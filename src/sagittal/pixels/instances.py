@@ -200,7 +200,7 @@ class Transcoding:
 
 def check_meaning(image: Image) -> None:
     """NotAcceptable where a pixel that is nearly the same means something else, so that nothing may be lost."""
-    from sagittal.pixels.rendering.regions import LABEL_MAP, SEGMENTATION
+    from sagittal.pixels.rendering.over.regions import LABEL_MAP, SEGMENTATION
 
     held = image.attributes
     sop_class, kind = held.text(0x00080016), held.text(0x00620001)

@@ -13,8 +13,8 @@ import pytest
 from sagittal.convert.files import object_in
 from sagittal.convert.overlaid import shown_frame
 from sagittal.pixels.images import Image
-from sagittal.pixels.rendering import regions
 from sagittal.pixels.rendering.geometry import Viewport
+from sagittal.pixels.rendering.over import regions
 from sagittal.pixels.rendering.render import Options
 from sagittal.workers.worker import Input
 

@@ -14,13 +14,15 @@ import numpy as np
 
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import MONOCHROME, Description
-from sagittal.pixels.rendering import color, geometry, grayscale, layers, overlays
-from sagittal.pixels.rendering.annotations import Layer
+from sagittal.pixels.rendering import color, geometry, grayscale
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.color import Profile
 from sagittal.pixels.rendering.geometry import Point, Viewport
 from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Voi, Window
-from sagittal.pixels.rendering.states import Shutter, State
+from sagittal.pixels.rendering.over import layers, overlays
+from sagittal.pixels.rendering.over.annotations import Layer
+from sagittal.pixels.rendering.over.shutters import Shutter, frame_shutter, hidden
+from sagittal.pixels.rendering.states import State
 from sagittal.pixels.rendering.tables import palette_of
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
@@ -141,14 +143,15 @@ def _covered(shown: Picture, frame: Frame, options: Options, state: State) -> Pi
         planes = {each.group: each for each in overlays.planes(frame.instance, frame.number, shape, frame.raw)}
         if state.overlays is not None:
             planes |= {each.group: each for each in overlays.planes(state.overlays, frame.number, shape)}
-    shutter = state.shutter
+    shutter = frame_shutter(frame.instance, frame.number) if state is AS_IT_IS else state.shutter
     for group, plane in planes.items():
         layer = state.overlay_layers.get(group)
-        if plane.kind == "G" if state is AS_IT_IS else layer is not None and not _is_shutter(shutter, group):
+        active = plane.kind == "G" if state is AS_IT_IS else layer is not None
+        if active and not _is_shutter(shutter, group):
             shown = layers.painted(shown, plane.mask, state.layers.get(layer or "", Layer()).ink)
     if shutter is not None:
-        hidden = layers.hidden(shutter, shape, {group: plane.mask for group, plane in planes.items()})
-        shown = layers.painted(shown, hidden, shutter.ink)
+        mask = hidden(shutter, shape, {group: plane.mask for group, plane in planes.items()})
+        shown = layers.painted(shown, mask, shutter.ink)
     return shown
 
 

@@ -11,11 +11,11 @@ from math import isfinite
 
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
-from sagittal.pixels.rendering.annotations import Graphic, Layer, graphics_of, lab_ink, layers_of
 from sagittal.pixels.rendering.attributes import Attributes
-from sagittal.pixels.rendering.color import Ink
-from sagittal.pixels.rendering.geometry import Area, Point
+from sagittal.pixels.rendering.geometry import Area
 from sagittal.pixels.rendering.grayscale import IDENTITY, Modality, Voi, is_signed, modality_of, voi_of
+from sagittal.pixels.rendering.over.annotations import Graphic, Layer, graphics_of, layers_of
+from sagittal.pixels.rendering.over.shutters import Shutter, shutter_of
 from sagittal.pixels.rendering.tables import Table, lut_of, palette_of
 
 _P = "1.2.840.10008.5.1.4.1.1.11."
@@ -42,17 +42,6 @@ class Reference:
     sop_class_uid: str
     sop_instance_uid: str
     frames: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Shutter:
-    """What is hidden around the region of interest (C.7.6.11)."""
-
-    rectangle: tuple[float, float, float, float] | None = None  # left, top, right, bottom
-    circle: tuple[float, float, float] | None = None  # row and column of the center, radius
-    polygon: tuple[Point, ...] = ()
-    overlay_group: int = 0
-    ink: Ink = 0  # what is hidden gets
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +116,7 @@ def state_for(state: Attributes, sop_instance_uid: str, frame: int, described: D
         area=_area(areas[0]) if areas else None,
         rotation=state.integer(0x00700042),
         flip=state.text(0x00700041) == "Y",
-        shutter=_shutter(state),
+        shutter=shutter_of(state),
         graphics=tuple(graphic for each in annotations for graphic in graphics_of(each)),
         layers=layers_of(state),
         overlay_layers={
@@ -162,33 +151,3 @@ def _area(item: Attributes) -> Area | None:
     aspect = shape[0] / shape[1] if len(shape) == 2 and min(shape) > 0 and all(map(isfinite, shape)) else 1.0
     times = item.number(0x00700103) if item.text(0x00700100) == "MAGNIFY" else None
     return Area(left, top, right, bottom, times if times is not None and isfinite(times) and times > 0 else 1.0, aspect)
-
-
-def _shutter(state: Attributes) -> Shutter | None:
-    shapes = state.texts(0x00181600)
-    if not shapes:
-        return None
-    edges = [state.number(tag) for tag in (0x00181602, 0x00181606, 0x00181604, 0x00181608)]
-    center, radius = state.numbers(0x00181610), state.number(0x00181612)
-    vertices = state.numbers(0x00181620)
-    left, top, right, bottom = edges
-    rectangle = None
-    if "RECTANGULAR" in shapes and None not in edges:
-        assert left is not None and top is not None and right is not None and bottom is not None
-        rectangle = left, top, right, bottom
-    circle = None
-    if "CIRCULAR" in shapes and len(center) >= 2 and radius is not None:
-        circle = center[0], center[1], radius
-    polygon = tuple((column, row) for row, column in zip(vertices[::2], vertices[1::2], strict=False))
-    return Shutter(
-        rectangle,
-        circle,
-        polygon if "POLYGONAL" in shapes and len(polygon) >= 3 else (),
-        state.integer(0x00181623) if "BITMAP" in shapes else 0,
-        _shutter_ink(state),
-    )
-
-
-def _shutter_ink(state: Attributes) -> Ink:
-    ink = lab_ink(state, 0x00181624)
-    return state.integer(0x00181622) >> 8 if ink is None else ink

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sagittal.pixels.rendering.attributes import Attributes
-from sagittal.pixels.rendering.regions import (
+from sagittal.pixels.rendering.over.regions import (
     Segment,
     contours,
     frames_over,

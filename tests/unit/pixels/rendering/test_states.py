@@ -168,6 +168,37 @@ def test_a_shutter_in_color() -> None:
     assert shown[5, 5].tolist() == [128] * 3 and np.abs(shown[0, 0].astype(int) - [255, 0, 0]).max() < 12
 
 
+EDGES = {"t00181600": ["RECTANGULAR"], "t00181602": [2], "t00181604": [7], "t00181606": [1], "t00181608": [5]}
+
+
+def open_parts(shown: Any) -> list[list[int]]:
+    """Rows and columns where something is shown, from 1."""
+    return [sorted({int(place) + 1 for place in places}) for places in shown.nonzero()]
+
+
+def test_an_image_has_a_shutter_of_its_own() -> None:
+    image = gray(instance=attributes(**EDGES))
+    assert open_parts(render(image, Options())[0]) == [[2, 3, 4], [3, 4, 5, 6]]
+    inked = gray(instance=attributes(**EDGES, t00181622=[0x2000]))
+    assert render(inked, Options())[0][0, 0] == 0x20
+    assert (render(image, Options(), state())[0] == 128).all()  # a state tells what is hidden, this one nothing
+
+
+def test_a_bitmap_shutter_of_an_image_is_no_overlay() -> None:
+    image = gray(instance=attributes(**overlay(CORNER), t00181600=["BITMAP"], t00181623=[0x6000]))
+    shown = render(image, Options())[0]
+    assert (shown[:2, :3] == 0).all() and (shown == 128).sum() == 42
+
+
+def test_each_frame_has_its_shutter() -> None:
+    """Frame Display Shutter (C.7.6.16.2.16): a frame's own, or that of all."""
+    own, shared = ({"t00189472": [EDGES | {"t00181606": [row]}]} for row in (1, 2))
+    image = attributes(t52009229=[shared], t52009230=[own, {}])
+    first, second = (Frame(image, number, np.full((6, 8), MIDDLE, np.uint16), Description(6, 8)) for number in (1, 2))
+    assert open_parts(render(first, Options())[0])[0] == [2, 3, 4]
+    assert open_parts(render(second, Options())[0])[0] == [3, 4]
+
+
 def line(layer: str, row: float, **more: Any) -> dict[str, Any]:
     drawn = {"t00700005": ["PIXEL"], "t00700023": ["POLYLINE"], "t00700022": [0, row, 8, row]}
     return {"t00700002": [layer], "t00700009": [drawn | more]}

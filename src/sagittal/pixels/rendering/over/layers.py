@@ -1,7 +1,7 @@
-"""What lies over the picture: shutters, overlay planes, graphics, text (PS3.3 C.7.6.11, C.9, C.10.5; PS3.18 8.3.5.1.1).
+"""What lies over the picture: overlay planes, graphics, text (PS3.3 C.9, C.10.5; PS3.18 8.3.5.1.1).
 
 Masks are painted in pixels of the image, before it is cut and turned; lines and text after that, so that they stay
-sharp and upright. Deliberately not here: where graphics come from (`states`).
+sharp and upright. Deliberately not here: where graphics come from (`states`), what is hidden (`shutters`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from sagittal.pixels.lettering import fonts
-from sagittal.pixels.rendering.annotations import Graphic, Layer
 from sagittal.pixels.rendering.color import Ink, as_rgb
 from sagittal.pixels.rendering.geometry import Point, near
-from sagittal.pixels.rendering.states import Shutter
+from sagittal.pixels.rendering.over.annotations import Graphic, Layer
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -31,23 +30,6 @@ def painted(picture: Picture, mask: Mask, ink: Ink) -> Picture:
     made = picture.copy()
     made[mask] = ink
     return made
-
-
-def hidden(shutter: Shutter, shape: tuple[int, int], planes: dict[int, Mask]) -> Mask:
-    """What a shutter hides of an image of `shape`; its edges count from 1."""
-    rows, columns = np.ogrid[1 : shape[0] + 1, 1 : shape[1] + 1]
-    mask = np.zeros(shape, bool)
-    if shutter.rectangle is not None:
-        left, top, right, bottom = shutter.rectangle
-        mask |= (columns <= left) | (columns >= right) | (rows <= top) | (rows >= bottom)
-    if shutter.circle is not None:
-        row, column, radius = shutter.circle
-        mask |= (rows - row) ** 2 + (columns - column) ** 2 > radius**2
-    if shutter.polygon:
-        mask |= ~_inside(shutter.polygon, shape)
-    if shutter.overlay_group in planes:
-        mask |= planes[shutter.overlay_group]
-    return mask
 
 
 def drawn(
@@ -165,11 +147,3 @@ def _spline(points: list[Point]) -> list[Point]:
         bent = 2 * p1 + (p2 - p0) * steps + (2 * p0 - 5 * p1 + 4 * p2 - p3) * steps**2
         parts.append(0.5 * (bent + (3 * p1 - p0 - 3 * p2 + p3) * steps**3))
     return [*((float(x), float(y)) for x, y in np.concatenate(parts)), points[-1]]
-
-
-def _inside(polygon: Sequence[Point], shape: tuple[int, int]) -> Mask:
-    from PIL import Image, ImageDraw
-
-    image = Image.new("1", (shape[1], shape[0]))
-    ImageDraw.Draw(image).polygon([(x - 1, y - 1) for x, y in polygon], fill=1, outline=1)
-    return np.asarray(image)
