@@ -15,6 +15,10 @@ BYTES_A_FRAGMENT = 12  # of the frame index: its length, the code stream that be
 METADATA_PARTS_HELD = 4  # being gathered, joined, and two that wait to be compressed
 HEADERS_HELD_BYTES_MAX = 256 * KiB  # compressed; by a worker, of objects it had lately: some eighty, about 25 MB open
 
+NAME_WORD_CHARACTERS_MAX = 64  # of a component group (PS3.5 6.2): a longer word has no other spelling to be found by
+NAME_WORDS_MAX = 100  # of one name in the index, and of one key; real ones have ten
+NAME_FOLDED_CHARACTERS_KEPT = 256  # a longer name is no longer one, and not kept folded in memory
+
 
 @dataclass(frozen=True, slots=True)
 class ReaderLimits:
@@ -117,6 +121,9 @@ class ArchiveLimits:
     query_threads: int = 2
     query_rows_max: int = 100_000
     query_seconds_max: float = 10.0  # a query that no index answers holds a reader thread so long at the most
+    query_pattern_characters_max: int = (
+        8 * KiB
+    )  # of names and wildcards: 100 names have 6,400; SQLite takes 50,000 bytes
     scan_instances_max: int = 25_000  # whose metadata one query may read, for keys that no index answers: a second
     scan_metadata_bytes_max: int = 16 * MiB  # parsed for one instance of them; a thousand frames have some 8 MiB
     discrepancies_bytes_max: int = 4 * MiB  # of a study whose rows are made anew: 10,000; more stay as they are listed

@@ -105,6 +105,10 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.query_threads": (f"{ENGINE}::test_query_threads_and_sync_threads",),
     "archive.query_rows_max": (f"{QUERY}::test_the_row_budget",),
     "archive.query_seconds_max": (f"{QUERY}::test_query_seconds_max", f"{QUERY}::test_the_time_budget"),
+    "archive.query_pattern_characters_max": (
+        "unit/archive/test_search.py::test_the_budget_of_patterns",
+        "unit/web/test_qido.py::test_patterns_of_what_every_row_says_alike",
+    ),
     "archive.scan_instances_max": ("unit/archive/test_search.py::test_the_budget_of_instances",),
     "archive.scan_metadata_bytes_max": ("unit/archive/test_search.py::test_the_budget_of_metadata",),
     "archive.discrepancies_bytes_max": ("unit/archive/test_discrepancies.py::test_discrepancies_bytes_max",),

@@ -248,8 +248,8 @@ class Archive:
     ) -> list[nonpatient.Found]:
         """The instances without a study, of these classes, that match."""
         with self.audited(principal, "find"):
-            most = self.limits.archive.scan_instances_max
-            found = await nonpatient.find_non_patient(self.readers, most, principal, sop_classes, keys, fuzzy)
+            bounds = self.limits.archive
+            found = await nonpatient.find_non_patient(self.readers, bounds, principal, sop_classes, keys, fuzzy)
         self.audit(audit_row(principal, "find", detail="NONE", number_of_instances=len(found)))
         return found
 

@@ -28,7 +28,7 @@ from sagittal.archive.index.select import (
     rows_statement,
 )
 from sagittal.archive.search import cursor, returned, scan
-from sagittal.archive.search.asked import Keys, Private, Query, Row, Rows, Tag
+from sagittal.archive.search.asked import Keys, Private, Query, Row, Rows, Tag, check_patterns
 from sagittal.archive.search.prepared import Prepared, prepare
 from sagittal.errors import LimitExceeded
 from sagittal.limits import ArchiveLimits
@@ -47,6 +47,7 @@ async def find(
 ) -> Rows:
     """The rows of a query. BadRequest for a key that cannot be read, LimitExceeded beyond the budgets."""
     authorize(principal, "find")
+    check_patterns(query.keys, limits.query_pattern_characters_max)
     until = monotonic() + limits.query_seconds_max
     corrected = await _corrected(readers, query, attributes)
     prepared = prepare(query, attributes, principal.store, corrected)
@@ -85,6 +86,7 @@ async def count(
 ) -> int:
     """How many rows match, counted up to `query.limit` and from the first. BadRequest, LimitExceeded."""
     authorize(principal, "find")
+    check_patterns(query.keys, limits.query_pattern_characters_max)
     bare = replace(query, include=frozenset(), include_all=False, order=(), after="")
     corrected = await _corrected(readers, query, attributes)
     prepared = prepare(bare, attributes, principal.store, corrected)

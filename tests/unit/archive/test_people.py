@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import pytest
 from builders import build, opened, store
 
 from sagittal.archive.access import LOCAL
@@ -116,3 +117,16 @@ def _take_back(connection: sqlite3.Connection, tables: list[str]) -> None:
     connection.execute("DROP TABLE store")
     for table in ("node", "token"):
         connection.execute(f"ALTER TABLE {table} DROP COLUMN works_in")
+
+
+@pytest.mark.parametrize("name", ["ab" * 2_000, " ".join(f"word{at}" for at in range(2_000))])
+def test_what_is_no_name_takes_little_of_the_index(tmp_path: Path, name: str) -> None:
+    """A word of thousands of letters had as many spellings, each as long: one small object took hundreds of megabytes."""
+
+    async def run() -> None:
+        async with opened(tmp_path / "archive") as archive:
+            await store(archive, build(1, patient_name=name))
+            assert len((await archive.find(LOCAL, Query("STUDY", {NAME: name[:4] + "*"}, fuzzy=True))).rows) == 1
+            assert archive.index.stat().st_size < 2 << 20
+
+    asyncio.run(run())

@@ -159,6 +159,24 @@ def test_words_of_a_name() -> None:
     assert names.key_words("^^=") == ()
 
 
+@pytest.mark.parametrize(("length", "spellings"), [(63, 63), (64, 64), (65, 0)])
+def test_a_word_longer_than_a_name_may_be_has_no_spellings(length: int, spellings: int) -> None:
+    word = "".join(chr(0x3400 + at) for at in range(length))  # no two letters alike, and none that sounds
+    assert len(names.codes(word)) == 1 + spellings
+
+
+@pytest.mark.parametrize(("number", "kept"), [(99, 99), (100, 100), (101, 100)])
+def test_so_many_words_of_a_name_are_kept(number: int, kept: int) -> None:
+    assert len(names.words(" ".join(f"w{at}" for at in range(number)))) == kept
+
+
+@pytest.mark.parametrize(("length", "kept"), [(255, 1), (256, 1), (257, 0)])
+def test_names_that_are_none_are_not_kept_folded(length: int, kept: int) -> None:
+    names._known.cache_clear()
+    assert names.fold_name("Ä" * length) == "a" * length
+    assert names._known.cache_info().currsize == kept
+
+
 def test_moments() -> None:
     assert times.shifted("20240229", "2330", 60) == ("20240301", "003000")
     assert times.shifted("20240229", "233000.25", -1440) == ("20240228", "233000.25")

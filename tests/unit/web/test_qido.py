@@ -305,3 +305,18 @@ def test_the_character_set_of_the_answer_is_no_attribute(web: Any, resource: str
     """PS3.18 8.3.3.2: a parameter that every resource has."""
     assert web.get(f"/dicom-web/{resource}?charset=utf-8&PatientID=1").status_code == 200
     assert [set(query.keys) for query in (*web.archive.queries, *web.archive.counted)] == [{0x00100020}]
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_patterns_of_what_every_row_says_alike(web: Any, over: int) -> None:
+    most = Limits().archive.query_pattern_characters_max
+    query = "RetrieveAETitle=*" + "a" * (most - 1 + over)
+    assert web.get(f"/dicom-web/studies?{query}").status_code == (413 if over > 0 else 200)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [("SAGITTAL", 1), ("SAG*", 1), ("X%5CSAG?TTAL", 1), ("*", 1), ("X*", 0), ("[S]*", 0)]
+)
+def test_the_title_to_retrieve_from(web: Any, value: str, found: int) -> None:
+    assert web.get(f"/dicom-web/studies?RetrieveAETitle={value}").status_code == 200
+    assert len(web.archive.queries) == found  # else nobody needs to be asked

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from sagittal.dicom.matching.names import codes
 from sagittal.dicom.matching.rules import PLAIN, Options, Test, tests_of
 from sagittal.dicom.matching.times import LAST
+from sagittal.errors import LimitExceeded
 
 # How a column is matched -> the rule of its key.
 RULE_OF = {
@@ -30,6 +31,7 @@ RULE_OF = {
 }
 _SEVERAL = ("any", "any-name")
 _INTEGER_MAX = 2**63 - 1
+_PATTERN_BYTES_MAX = 50_000  # of SQLite (SQLITE_LIMIT_LIKE_PATTERN_LENGTH)
 
 Values = tuple[str | int | float | None, ...]
 
@@ -158,7 +160,11 @@ _FORMS: dict[str, Callable[..., Form]] = {
 
 
 def _pattern(text: str) -> str:
-    return text.replace("[", "[[]")
+    """LimitExceeded: a letter may fold to eighteen."""
+    made = text.replace("[", "[[]")
+    if len(made) * 4 > _PATTERN_BYTES_MAX and len(made.encode("utf-8", "surrogatepass")) > _PATTERN_BYTES_MAX:
+        raise LimitExceeded(f"a name or pattern of more than {_PATTERN_BYTES_MAX} bytes")
+    return made
 
 
 def _is_prefix(text: str) -> bool:

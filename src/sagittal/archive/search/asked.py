@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sagittal.dicom.dictionary import vr_of
 from sagittal.dicom.matching.predicate import Keys, Private, Tag
+from sagittal.errors import LimitExceeded
 
-__all__ = ["Keys", "Path", "Private", "Query", "Row", "Rows", "Tag"]
+__all__ = ["Keys", "Path", "Private", "Query", "Row", "Rows", "Tag", "check_patterns"]
 
 Path = tuple[Tag, ...]  # an attribute in a sequence, the sequences before it
 Row = tuple[str | int | None, ...]
@@ -45,3 +47,25 @@ class Rows:
     extra: list[Mapping[str, Any]] = field(default_factory=list)
     next: str = ""  # for `Query.after`; "" at the end
     more: bool = False
+
+
+def check_patterns(keys: Keys, characters_max: int) -> None:
+    """LimitExceeded for keys whose patterns take long to prepare: that is neither interrupted nor counted as reading.
+
+    A name is a pattern without wildcards, too, and what is private may be one. Lists of UIDs and codes are none.
+    """
+    if _pattern_characters(keys) > characters_max:
+        raise LimitExceeded(
+            f"names and patterns of more than {characters_max} characters in one query "
+            "(limits.query_pattern_characters_max)"
+        )
+
+
+def _pattern_characters(keys: Keys) -> int:
+    count = 0
+    for tag, asked in keys.items():
+        if not isinstance(asked, str):
+            count += _pattern_characters(asked)
+        elif "*" in asked or "?" in asked or not isinstance(tag, int) or vr_of(tag) in ("PN", "UN", ""):
+            count += len(asked)
+    return count

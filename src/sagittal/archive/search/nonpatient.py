@@ -18,9 +18,11 @@ from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.nonpatient import NON_PATIENT, WITHOUT_STUDY
 from sagittal.archive.index.select import METADATA
 from sagittal.archive.references import InstanceRef
+from sagittal.archive.search.asked import check_patterns
 from sagittal.dicom.matching.predicate import Keys, Matcher
 from sagittal.dicom.matching.rules import Options
 from sagittal.errors import LimitExceeded
+from sagittal.limits import ArchiveLimits
 
 _AT_ONCE = 24  # instances inflated and matched in one go on a reader thread
 
@@ -44,7 +46,7 @@ async def without_study(readers: Readers, principal: Principal) -> list[Instance
 
 async def find_non_patient(
     readers: Readers,
-    scan_max: int,
+    limits: ArchiveLimits,
     principal: Principal,
     sop_classes: Iterable[str],
     keys: Keys,
@@ -55,6 +57,8 @@ async def find_non_patient(
     BadRequest for a key that cannot be read, LimitExceeded when more are held than may be looked through.
     """
     authorize(principal, "find")
+    check_patterns(keys, limits.query_pattern_characters_max)
+    scan_max = limits.scan_instances_max
     matches = Matcher(keys, Options(fuzzy=fuzzy))
     named = json.dumps(list(sop_classes))
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import islice
+
+from sagittal.limits import NAME_FOLDED_CHARACTERS_KEPT, NAME_WORD_CHARACTERS_MAX, NAME_WORDS_MAX
 
 _WORD = re.compile(r"\w+")
 _KEY_WORD = re.compile(r"[\w*?]+")
@@ -46,9 +49,12 @@ _SOUND_CHARACTERS = 6
 _LETTERS_MIN = 4  # of a word from which a letter may be left out
 
 
-@lru_cache(maxsize=4096)
 def fold_name(name: str) -> str:
     """Case, accents, strokes and padding away: "Müller^Łukasz^^ " folds to "muller^lukasz". Several names: each."""
+    return _known(name) if len(name) <= NAME_FOLDED_CHARACTERS_KEPT else _folded(name)
+
+
+def _folded(name: str) -> str:
     if "\\" in name:
         return "\\".join(map(fold_name, name.split("\\")))
     if not name.isascii():
@@ -61,9 +67,13 @@ def fold_name(name: str) -> str:
     return "=".join(groups).rstrip("=")
 
 
+_known = lru_cache(maxsize=4096)(_folded)
+
+
 def words(name: str) -> frozenset[str]:
-    """The folded words of a stored name."""
-    return frozenset(_WORD.findall(fold_name(name).translate(_SILENT)))
+    """The folded words of a stored name, the first so many of one that is none."""
+    found = _WORD.finditer(fold_name(name).translate(_SILENT))
+    return frozenset(word[0] for word in islice(found, NAME_WORDS_MAX))
 
 
 def key_words(text: str) -> tuple[str, ...]:
@@ -74,7 +84,13 @@ def key_words(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def codes(word: str) -> frozenset[str]:
-    """What two words have in common when they are alike: spellings with a letter left out, and the sound."""
+    """What two words have in common when they are alike: spellings with a letter left out, and the sound.
+
+    A word that is longer than a component of a name may be is like itself alone: it would have as many spellings as
+    letters, each as long.
+    """
+    if len(word) > NAME_WORD_CHARACTERS_MAX:
+        return frozenset({word})
     found = {word}
     if len(word) >= _LETTERS_MIN:
         found.update(word[:at] + word[at + 1 :] for at in range(len(word)))

@@ -9,13 +9,15 @@ request: leaving it out would answer more than was asked.
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Query, Tag
+from sagittal.archive.search.asked import check_patterns
 from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.matching.predicate import passes
+from sagittal.dicom.matching.rules import tests_of
 from sagittal.errors import BadRequest
 from sagittal.web.search import levels
 from sagittal.web.search.attributes import Path, block, is_creator, is_private, named, path_of
@@ -92,12 +94,16 @@ class Asked:
         self._values[tag,] = [uid]
 
     def suits(self, same: Mapping[int, str]) -> bool:
-        """Whether the keys on what every row says alike (`same`) match that; BadRequest for others of that kind."""
+        """Whether the keys on what every row says alike (`same`) match that; BadRequest for others of that kind,
+        LimitExceeded.
+        """
         for tag in levels.ADDED:
-            patterns = [part for value in self._values.get((tag,), []) for part in value.split("\\") if part]
-            if patterns and tag not in same:
+            text = "\\".join(self._values.get((tag,), [])).strip("\\")
+            if text and tag not in same:
                 raise BadRequest(f"{tag:08X} can't be matched")
-            if patterns and not any(fnmatchcase(same[tag], pattern.replace("[", "[[]")) for pattern in patterns):
+            check_patterns({tag: text}, self._limits.archive.query_pattern_characters_max)
+            tests = tests_of("text", text)
+            if tests is not None and not any(passes(test, same[tag]) for test in tests):
                 return False
         return True
 
