@@ -75,7 +75,7 @@ class WebLimits:
     request_line_and_headers_bytes_max: int = 64 * KiB
     multipart_header_bytes_max: int = 8 * KiB
     multipart_headers_max: int = 16
-    parts_max: int = 100_000
+    parts_max: int = 100_000  # of a store request; and instances of its metadata
     results_default: int = 1_000
     results_max: int = 10_000
     results_whole_max: int = 500  # of one answer with includefield=all: a row may be 64 KiB and more

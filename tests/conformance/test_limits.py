@@ -68,7 +68,11 @@ WALKED: dict[str, tuple[str, ...]] = {
     "web.request_line_and_headers_bytes_max": ("unit/web/test_server.py::test_head_bytes",),
     "web.multipart_header_bytes_max": (f"{MULTIPART}::TestCaps::test_header_bytes",),
     "web.multipart_headers_max": (f"{MULTIPART}::TestCaps::test_headers",),
-    "web.parts_max": (f"{MULTIPART}::TestCaps::test_parts", "unit/web/test_stow.py::test_parts"),
+    "web.parts_max": (
+        f"{MULTIPART}::TestCaps::test_parts",
+        "unit/web/test_stow.py::test_parts",
+        "unit/web/test_stow_metadata.py::test_instances_of_one_request",
+    ),
     "web.results_default": ("unit/web/test_qido.py::test_limit",),
     "web.results_max": ("unit/web/test_qido.py::test_limit",),
     "web.results_whole_max": ("unit/web/test_qido.py::test_limit_of_whole_rows",),

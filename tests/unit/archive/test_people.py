@@ -121,7 +121,7 @@ def _take_back(connection: sqlite3.Connection, tables: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["ab" * 2_000, " ".join(f"word{at}" for at in range(2_000))])
 def test_what_is_no_name_takes_little_of_the_index(tmp_path: Path, name: str) -> None:
-    """A word of thousands of letters had as many spellings, each as long: one small object took hundreds of megabytes."""
+    """A word of thousands of letters had as many spellings, each as long: one small object took 280 megabytes."""
 
     async def run() -> None:
         async with opened(tmp_path / "archive") as archive:

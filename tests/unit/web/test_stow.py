@@ -12,6 +12,8 @@ from sagittal.dicom.part10 import meta_group
 from sagittal.errors import Busy, IdentifierMismatch, StorageUnavailable
 from sagittal.limits import Limits, WebLimits
 from sagittal.web.house import Settings
+from sagittal.web.store import stow
+from sagittal.web.store.answer import Result
 
 TYPE = 'multipart/related; type="application/dicom"; boundary=b'
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -220,6 +222,20 @@ def test_parts(web: Any, over: int) -> None:
     answer = post(web, payload(*[b"one"] * (5 + over)))
     assert answer.status_code == (202 if over > 0 else 200)
     assert len(web.archive.received) == min(5, 5 + over)
+
+
+def test_what_failed_holds_nothing_of_what_was_read(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request may have 100,000 such parts; an error held the frames it came through, and they what was read."""
+    told: list[Result] = []
+    monkeypatch.setattr(stow, "_tell", lambda request, result: told.append(result))
+    assert post(web, payload(GOOD, type_=b"text/plain")).status_code == 409
+    assert post(web, payload(REFUSED)).status_code == 409
+    web.archive.commit_error = StorageUnavailable("the volume is not well")
+    assert post(web, payload(GOOD)).status_code == 503
+    assert [result.sop_instance_uid for result in told] == ["1.2.3.1", "1.2.3.9", "1.2.3.1"]
+    for result in told:
+        assert result.error is not None
+        assert (result.error.__traceback__, result.error.__context__, result.beginning) == (None, None, b"")
 
 
 def test_any_split(web: Any) -> None:

@@ -162,7 +162,8 @@ class Asked:
             path = self._path(name.removeprefix("-"))
             if len(path) > 1 or path[0] not in KEYS[self.level]:
                 raise BadRequest(f"rows of this level can't be ordered by {name[:64]!r}")
-            self._order.append((path[0], name.startswith("-")))
+            if path[0] not in (tag for tag, _ in self._order):  # again, it would order nothing
+                self._order.append((path[0], name.startswith("-")))
 
     def _path(self, name: str) -> Path:
         return path_of(name, self._limits.reader.depth_max)

@@ -38,6 +38,18 @@ class Result:
     outcome: Outcome | None = None
     error: Exception | None = None
 
+    def fail(self, error: Exception) -> Result:
+        """It is not stored. The error is kept without the frames that it came through: they hold what was read."""
+        self.error = error.with_traceback(None)
+        self.error.__context__ = self.error.__cause__ = None
+        return self
+
+    def settle(self) -> None:
+        """Nothing more comes of it: a request may have 100,000 that failed, so of its beginning the UIDs are kept."""
+        sop_class_uid, sop_instance_uid = self.uids()
+        self.sop_class_uid, self.sop_instance_uid = sop_class_uid or "", sop_instance_uid or ""
+        self.beginning = b""
+
     def uids(self) -> tuple[str | None, str | None]:
         """SOP Class and SOP Instance UID, as far as they are known: of a file, by its meta group."""
         if not self.beginning:

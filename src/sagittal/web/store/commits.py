@@ -37,7 +37,7 @@ class Commits:
         except Exception as error:
             if not isinstance(error, SagittalError):
                 log.exception("a part could not be committed")
-            result.error = error
+            result.fail(error).settle()
 
     async def room(self) -> None:
         """Wait while too many are under way."""

@@ -18,7 +18,7 @@ from sagittal.archive.access import Principal
 from sagittal.archive.ingest import Source
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
-from sagittal.errors import BadRequest, DataSetMismatch, IdentifierMismatch, SagittalError
+from sagittal.errors import BadRequest, DataSetMismatch, IdentifierMismatch, LimitExceeded, SagittalError
 from sagittal.web.store.answer import DICOM_XML, Result
 from sagittal.web.store.bulk import BulkPart, Held
 from sagittal.web.store.commits import Commits
@@ -77,7 +77,7 @@ class Intake:
         try:
             media = part_type(headers)
         except SagittalError as error:
-            self.failures.append(Result(error=error))
+            self.failures.append(Result().fail(error))
             return
         location, start = headers.get("content-location"), self.scratch.length
         if media.type in _JSON or media.type == DICOM_XML:
@@ -119,12 +119,15 @@ class Builder:
     async def run(self) -> None:
         """All instances, then what was left over; the results are there when the commits are."""
         await self._intake.scratch.finish()
+        most = self._limits.web.parts_max
         for document in self._intake.documents:
             try:
                 async for obj in self._objects(document):
+                    if len(self.results) >= most:
+                        raise LimitExceeded(f"more than {most} instances (limits.parts_max)")
                     await self._store(obj)
             except SagittalError as error:
-                self.results.append(Result(error=error))
+                self.results.append(Result().fail(error))
         for location, parts in self._intake.bulk.items():
             if not any(part.used for part in parts):
                 text = f"no metadata names the bulk data at {location[:200]!r}"
@@ -163,7 +166,7 @@ class Builder:
                 if native is not None:
                     native.discard()
         except SagittalError as error:
-            result.error = error
+            result.fail(error)
 
     def _completed(self, obj: dict[str, Any], native: Native | None) -> tuple[dict[str, Any], Pixels | None]:
         """The object with what its bulk data tells, and its pixel data; DataSetMismatch when something is missing."""

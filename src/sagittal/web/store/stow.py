@@ -6,6 +6,7 @@ part is read. Nothing is held here but results. Metadata with bulk data is `meta
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
 
 _BEGINNING_BYTES = 1024
+_TOLD_AT_ONCE = 50
 log = logging.getLogger("sagittal.web")
 
 
@@ -52,7 +54,7 @@ class _Files:
                 raise UnsupportedMedia(f"a part is not {DICOM}")
             self.transfer = self._archive.store_begin_part10(self._principal, self._source)
         except SagittalError as error:
-            result.error = error
+            result.fail(error)
 
     def data(self, data: memoryview) -> None:
         result = self.results[-1]
@@ -71,11 +73,13 @@ class _Files:
         if self.transfer is not None:
             self._commits.begin(self.transfer, self.results[-1])
             self.transfer = None
+        else:
+            self.results[-1].settle()
 
     def fail(self, error: Exception) -> None:
         """The part under way can't be stored; what follows of it is passed over."""
         if self.transfer is not None:
-            self.results[-1].error = error
+            self.results[-1].fail(error)
             self.transfer.discard()
             self.transfer = None
 
@@ -99,8 +103,10 @@ class Stow:
         except SagittalError as error:
             _refused(request, error.http_status, error.text)
             raise
-        for result in results:
+        for at, result in enumerate(results, 1):
             _tell(request, result)
+            if at % _TOLD_AT_ONCE == 0:  # each is a line of the log, and there may be 100,000
+                await asyncio.sleep(0)
         addresses = uri.addresses(request, self._house.settings)
         study = request.path_params.get("study")
         return answer(type_, results, addresses, study)
@@ -143,7 +149,7 @@ class Stow:
                 raise
             # Some are stored already, or will be: the client must learn which, not just that the end is broken.
             if files.transfer is None:
-                files.results.append(Result(error=error))
+                files.results.append(Result().fail(error))
             else:
                 files.fail(error)
         finally:
