@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.archive import nodes
-from sagittal.archive.access import Principal, enter
+from sagittal.archive.access import Principal, authorize, enter
 from sagittal.archive.index import MAIN_STORE
 from sagittal.archive.index.upkeep.stores import number_of
 from sagittal.archive.nodes import NODE_VERBS, NOTHING_ASSUMED, Assumed, Node, check_node
@@ -104,10 +104,10 @@ class NodeTable:
 
     async def add(self, principal: Principal, peer: str, **more: Any) -> None:
         """Add a node, or change the one of this title; in force with the next association."""
-        node = check_node(Node(*parse_peer(peer), **more))
-        if node.aet in self._fixed:
-            raise UsageError(f"{node.aet} is fixed by the configuration")
         with self._archive.audited(principal, "admin"):
+            authorize(principal, "admin")
+            node = check_node(Node(*parse_peer(peer), **more))
+            self._check_free(node.aet)
             await nodes.put_node(self._archive.act, principal, node)
         self._kept[node.aet] = node
         self._senders[node.aet] = self._sender(node)
@@ -115,13 +115,17 @@ class NodeTable:
 
     async def remove(self, principal: Principal, aet: str) -> bool:
         """Remove a node; whether it was there."""
-        if aet in self._fixed:
-            raise UsageError(f"{aet} is fixed by the configuration")
         with self._archive.audited(principal, "admin"):
+            authorize(principal, "admin")
+            self._check_free(aet)
             removed = await nodes.remove_node(self._archive.act, principal, aet)
         self._kept.pop(aet, None)
         self._senders.pop(aet, None)
         return removed
+
+    def _check_free(self, aet: str) -> None:
+        if aet in self._fixed:
+            raise UsageError(f"{aet} is fixed by the configuration")
 
     async def admit(self, info: AssociateInfo) -> Admission:
         """PS3.8 9.3.4: in, or why not."""

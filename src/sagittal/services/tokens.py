@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sagittal.archive import nodes
-from sagittal.archive.access import LOCAL, Principal
+from sagittal.archive.access import LOCAL, Principal, authorize
 from sagittal.archive.index import MAIN_STORE
 from sagittal.archive.index.upkeep.stores import number_of
 from sagittal.archive.nodes import Token
@@ -48,23 +48,27 @@ class TokenTable(Mapping[str, Principal]):
 
     async def add(self, principal: Principal, name: str, digest: str, verbs: Iterable[str], store: str = "") -> None:
         """Add a token, or replace the one of this name."""
-        if name in self._fixed:
-            raise UsageError(f"the token {name} is fixed by the configuration")
         token = Token(name, digest, frozenset(verbs), store=store)
         with self._archive.audited(principal, "admin"):
+            authorize(principal, "admin")
+            self._check_free(name)
             await nodes.put_token(self._archive.act, principal, token)
         self._kept[name] = token
         self._changed()
 
     async def revoke(self, principal: Principal, name: str) -> bool:
         """End a token; whether there was one."""
-        if name in self._fixed:
-            raise UsageError(f"the token {name} is fixed by the configuration")
         with self._archive.audited(principal, "admin"):
+            authorize(principal, "admin")
+            self._check_free(name)
             ended = await nodes.revoke_token(self._archive.act, principal, name)
         self._kept.pop(name, None)
         self._changed()
         return ended
+
+    def _check_free(self, name: str) -> None:
+        if name in self._fixed:
+            raise UsageError(f"the token {name} is fixed by the configuration")
 
     def _changed(self) -> None:
         tokens = (self._kept | self._fixed).values()

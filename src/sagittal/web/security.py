@@ -32,7 +32,8 @@ DEFAULT_HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
     b"cross-origin-resource-policy": b"same-origin",
-    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    # Documents are answered as they were stored: no form of theirs may ask for anything.
+    b"content-security-policy": b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     b"cache-control": b"private, no-cache",
 }
 PAGE_POLICY = (

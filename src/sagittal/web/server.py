@@ -56,13 +56,13 @@ class Connection(HttpToolsProtocol):
             self._refuse(b"503 Service Unavailable", b"too many connections (limits.connections_max)")
 
     def _displace(self) -> bool:
-        """Close the connection that has been silent longest, so that silent ones can't lock anybody out."""
-        silent = [
-            c for c in self.connections if isinstance(c, Connection) and c.head_since is not None and c is not self
-        ]
+        """Close the connection that has waited for nothing longest, so that such ones can't lock anybody out: without a
+        request under way, or with one that is answered already, as 401, and whose body goes on and on.
+        """
+        silent = [c for c in self.connections if isinstance(c, Connection) and c is not self and c.is_idle]
         if not silent:
             return False
-        longest = min(silent, key=lambda c: c.head_since or 0.0)
+        longest = min(silent, key=lambda c: c.window_since if c.head_since is None else c.head_since)
         longest.end("too many connections, and this one was silent longest (limits.connections_max)")
         longest.head_since, longest.refused = None, True
         return True
@@ -189,6 +189,11 @@ class Connection(HttpToolsProtocol):
     def answers(self) -> bool:
         """Whether a request is under way whose answer is not complete."""
         return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is open and no answer is owed on it."""
+        return not self.refused and (self.head_since is not None or (self.receiving and not self.answers))
 
     def _await_head(self) -> None:
         if not self.pipeline:

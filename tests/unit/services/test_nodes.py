@@ -141,6 +141,22 @@ def test_the_local_token_is_not_counted():
         asyncio.run(tokens.revoke(LOCAL, "fixed"))
 
 
+def test_who_may_not_change_the_tables_learns_nothing_of_them():
+    nodes = table(fixed=(Node("FIXED", "h", 1),))
+    tokens = TokenTable(Kept(), [], [Token("fixed", "b" * 64, frozenset({"find"}))], "a" * 64)  # type: ignore[arg-type]
+    reader = Principal("reader", "token", frozenset({"find"}))
+    told = set()
+    for act in (
+        nodes.add(reader, "FIXED@h:1"), nodes.add(reader, "NEW@h:1"), nodes.add(reader, "nowhere"),
+        nodes.remove(reader, "FIXED"), nodes.remove(reader, "NEW"), tokens.add(reader, "fixed", "c" * 64, []),
+        tokens.add(reader, "new", "c" * 64, []), tokens.revoke(reader, "fixed"), tokens.revoke(reader, "new"),
+    ):  # fmt: skip
+        with pytest.raises(NotAuthorized) as error:
+            asyncio.run(act)
+        told.add(error.value.text)
+    assert told == {"reader may not admin"}
+
+
 @pytest.mark.parametrize(("called", "let_in"), [("SAGITTAL", True), ("OTHERWISE", True), ("sagittal", False)])
 def test_by_what_names_we_are_called(called, let_in):
     assert isinstance(asked(table(NODE), "CT", called), Accept) == let_in
