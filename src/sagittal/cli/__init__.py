@@ -120,7 +120,7 @@ def _status(arguments: Sequence[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         status = 130
     except SagittalError as error:
-        click.echo(f"sagittal: {error.text}", err=True)
+        _tell(error.text, lines=isinstance(error, UsageError))
         status = exit_status(error)
     except BrokenPipeError:  # the reader of our output went away
         sys.stderr.close()
@@ -128,16 +128,23 @@ def _status(arguments: Sequence[str] | None) -> int:
     except OSError as error:  # of a file that was named, or of one that is made
         from sagittal.cli.output import reason
 
-        click.echo(f"sagittal: {reason(error)}", err=True)
+        _tell(reason(error))
         status = 1
     except Exception as error:
         from sagittal.archive.index.connection import failure
 
         if (told := failure(error)) is None:
             raise
-        click.echo(f"sagittal: {told.text}", err=True)
+        _tell(told.text)
         status = exit_status(told)
     return status if isinstance(status, int) else 0
+
+
+def _tell(text: str, *, lines: bool = False) -> None:
+    """Why a command ended. Only what we say ourselves has more than one line: a peer's words must not forge any."""
+    from sagittal.cli.output import say
+
+    say(f"sagittal: {text}", kept="\t\n" if lines else "\t")
 
 
 def exit_status(error: SagittalError) -> int:

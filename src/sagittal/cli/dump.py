@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sagittal.cli.output import reason, say
+from sagittal.cli.output import escaped, json_escaped, reason, say
 from sagittal.dicom.dump import lines, metadata
 from sagittal.errors import SagittalError
 
@@ -23,11 +23,11 @@ def command(paths: tuple[Path, ...], full: bool, as_json: bool) -> int:
     failed = 0
     for path in paths:
         if len(paths) > 1 and not as_json:
-            click.echo(f"# {path}")
+            click.echo(escaped(f"# {path}", kept=""))
         try:
             if as_json:
                 for piece in metadata(_chunks(path)):
-                    click.echo(piece, nl=False)
+                    click.echo(json_escaped(piece), nl=False)
                 click.echo()
             else:
                 for line in lines(_chunks(path), full=full):

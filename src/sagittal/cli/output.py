@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +13,8 @@ import click
 
 T = TypeVar("T")
 
+_CONTROLS = re.compile("[\x7f-\x9f]")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
 
 
@@ -20,16 +23,16 @@ def result(as_json: bool, row: Mapping[str, Any], text: str | None = None) -> No
     if sys.stdout.isatty():
         _clear_bar()
     if as_json:
-        from sagittal.dicom.models.jsontext import encode_json
-
-        click.echo(encode_json(row))
+        click.echo(json_text(row))
+    elif text is None:
+        click.echo("\t".join(escaped(str(value), kept="") for value in row.values()))
     else:
-        click.echo("\t".join(escaped(str(value), kept="") for value in row.values()) if text is None else escaped(text))
+        click.echo(escaped(text))
 
 
-def say(text: str) -> None:
-    """A remark, on stderr."""
-    click.echo(escaped(text), err=True)
+def say(text: str, *, kept: str = "\t") -> None:
+    """A remark, on stderr: one line, as part of it may be a peer's words or the name of a file."""
+    click.echo(escaped(text, kept=kept), err=True)
 
 
 def _clear_bar() -> None:
@@ -57,6 +60,18 @@ def escaped(text: str, kept: str = "\t\n") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in kept else f"\\x{ord(c):02x}" for c in text)
+
+
+def json_text(value: Mapping[str, Any]) -> bytes:
+    """DICOM JSON for a line of stdout, in UTF-8 whatever the terminal has."""
+    from sagittal.dicom.models.jsontext import encode_json
+
+    return json_escaped(encode_json(value).decode()).encode()
+
+
+def json_escaped(text: str) -> str:
+    """JSON may hold the controls of ISO 6429 from DEL on as they are; a terminal must not get them so."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

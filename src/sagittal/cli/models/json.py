@@ -9,7 +9,7 @@ import click
 import orjson
 
 from sagittal.cli.models.converting import convert, model_options
-from sagittal.dicom.models.jsontext import encode_json
+from sagittal.cli.output import json_text
 from sagittal.errors import BadRequest
 
 
@@ -21,7 +21,7 @@ def command(**options: Any) -> int:
 
 
 def _encoded(obj: dict[str, Any]) -> bytes:
-    return encode_json(obj)
+    return json_text(obj)
 
 
 def _decoded(data: bytes) -> Iterator[dict[str, Any]]:

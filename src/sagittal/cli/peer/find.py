@@ -6,13 +6,12 @@ from contextlib import aclosing
 
 import click
 
-from sagittal.cli.output import json_option, result, run, say
+from sagittal.cli.output import json_option, json_text, result, run, say
 from sagittal.cli.peer.options import model_options, place_options
 from sagittal.client.keys import LEVELS, Question, parse_keys, usual
 from sagittal.client.match import row_of
 from sagittal.client.opening import open_remote
 from sagittal.client.place import Access, Place
-from sagittal.dicom.models.jsontext import encode_json
 
 
 @click.command("find")
@@ -59,6 +58,6 @@ async def _find(place: Place, access: Access, question: Question, as_json: bool)
 def show(match: dict[str, object], as_json: bool) -> None:
     """One match: the DICOM JSON object (PS3.18 F), or its values for a person."""
     if as_json:
-        click.echo(encode_json(match))
+        click.echo(json_text(match))
     else:
         result(False, row_of(match))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sagittal.cli.output import json_option, result, run, say
+from sagittal.cli.output import json_option, json_text, result, run, say
 from sagittal.cli.peer.options import report, url_options
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access, Url
@@ -48,10 +48,8 @@ async def _metadata(url: Url, access: Access, path: str, accept: str, as_json: b
             return
         import orjson
 
-        from sagittal.dicom.models.jsontext import encode_json
-
         for row in orjson.loads(await answer.aread()):
-            click.echo(encode_json(row))
+            click.echo(json_text(row))
 
 
 async def _retrieve(url: Url, access: Access, path: str, accept: str | None, out: Path, as_json: bool) -> Retrieved:
