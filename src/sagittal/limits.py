@@ -32,6 +32,10 @@ class ReaderLimits:
     value_held_bytes_max: int = 64 * KiB  # any value kept whole in memory while reading
     metadata_flush_characters: int = 128 * KiB  # metadata text held before it goes to the sink
     frames_max: int = 1_000_000  # fragments, of BYTES_A_FRAGMENT each
+    identifier_elements_max: int = (
+        4_096  # of a query or retrieval: it is decoded whole, on the loop; real ones have 100
+    )
+    identifier_inflated_bytes_max: int = 1 * MiB  # as of one that does not come deflated (net.identifier_bytes_max)
     meta_group_bytes_max: int = 64 * KiB
     inflate_ratio_max: int = 200  # deflate itself reaches 1032; real headers 3-10
     inflate_ratio_free_bytes: int = 64 * MiB  # the ratio counts beyond this: an empty segmentation reaches 1000

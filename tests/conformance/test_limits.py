@@ -34,6 +34,8 @@ WALKED: dict[str, tuple[str, ...]] = {
         f"{READER}::test_metadata_is_given_in_pieces",
     ),
     "reader.frames_max": (f"{READER}::test_caps",),
+    "reader.identifier_elements_max": ("unit/services/test_query.py::test_identifier_elements_max",),
+    "reader.identifier_inflated_bytes_max": ("unit/services/test_query.py::test_identifier_inflated_bytes_max",),
     "reader.meta_group_bytes_max": ("unit/dicom/test_part10.py::test_meta_group_limit_at_below_and_above",),
     "reader.inflate_ratio_max": (f"{READER}::test_inflate_ratio",),
     "reader.inflate_ratio_free_bytes": (f"{READER}::test_caps",),
@@ -110,7 +112,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.query_rows_max": (f"{QUERY}::test_the_row_budget",),
     "archive.query_seconds_max": (f"{QUERY}::test_query_seconds_max", f"{QUERY}::test_the_time_budget"),
     "archive.query_pattern_characters_max": (
-        "unit/archive/test_search.py::test_the_budget_of_patterns",
+        "unit/archive/test_patterns.py::test_the_budget_of_patterns",
         "unit/web/test_qido.py::test_patterns_of_what_every_row_says_alike",
     ),
     "archive.scan_instances_max": ("unit/archive/test_search.py::test_the_budget_of_instances",),

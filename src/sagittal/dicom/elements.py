@@ -192,7 +192,8 @@ def inflate(data: bytes, limits: ReaderLimits) -> bytes:
     except zlib.error as error:
         raise Malformed("deflate-invalid", f"not a deflate stream: {error}") from None
     if unpacker.unconsumed_tail:
-        raise LimitExceeded(f"inflates beyond inflate_ratio_max {limits.inflate_ratio_max}")
+        limit = "inflate_bytes_max" if most == limits.inflate_bytes_max else "inflate_ratio_max"
+        raise LimitExceeded(f"inflates beyond {limit} {getattr(limits, limit)}")
     if not unpacker.eof:
         raise Malformed("truncated", "the deflate stream ends early")
     return found

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import NamedTuple
 
 from sagittal.archive.index.keys import KEYS
@@ -104,12 +105,19 @@ def decode_request(request: Request, levels: Sequence[str], limits: ReaderLimits
     """The elements of a request's identifier, and its level, which has to be one of `levels`."""
     if not request.identifier:
         raise KeyMismatch("no identifier", LEVEL)
-    elements = decode_identifier(request.identifier, syntax(request.context.transfer_syntax), limits)
+    elements = decode_identifier(request.identifier, syntax(request.context.transfer_syntax), _of_identifier(limits))
     level = elements[LEVEL].text().upper() if LEVEL in elements else ""
     if level not in levels:
         found = f"not {level[:16]}" if level else "which is missing"
         raise KeyMismatch(f"want {', '.join(levels)} as Query/Retrieve Level, {found}", LEVEL)
     return elements, level
+
+
+@cache
+def _of_identifier(limits: ReaderLimits) -> ReaderLimits:
+    """An object may be larger, but is read in pieces and beside the loop."""
+    bytes_max, elements_max = limits.identifier_inflated_bytes_max, limits.identifier_elements_max
+    return replace(limits, elements_max=elements_max, inflate_bytes_max=bytes_max)
 
 
 def _check_hierarchy(identifier: Identifier, levels: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from counted import calls_of
 from service_fakes import FakeArchive, answers, elements_of, request, site
 
 from sagittal.archive.query import Private, Rows
-from sagittal.dicom.elements import charsets_of, decode_identifier, encode, encode_sequence
+from sagittal.dicom.elements import charsets_of, decode_identifier, deflate, encode, encode_sequence
 from sagittal.dicom.sopclasses import PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.errors import LimitExceeded
@@ -83,6 +83,29 @@ def test_an_identifier_that_cannot_be_read_is_cxxx():
     asked.identifier = b"\x08\x00\x52\x00\xff\xff\x00\x00x"
     responses = answers(query(site(FakeArchive())), 0x0020, asked)
     assert responses[0].status >> 12 == 0xC
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_identifier_elements_max(over):
+    """Each is decoded on the loop; in items, too."""
+    most, row = ReaderLimits().identifier_elements_max, syntax(IMPLICIT_LE)
+    item = encode([(0x00090000 + 2 * at, "LO", b"") for at in range(most - 3 + over)], row)
+    nested = [(LEVEL, "CS", b"STUDY "), (0x00081110, "SQ", encode_sequence([item], row))]
+    (last,) = answers(query(site(FakeArchive(rows=Rows((STUDY,), [])))), 0x0020, request(nested))
+    assert (last.status, "elements_max" in last.comment) == ((0xA700, True) if over > 0 else (0, False))
+
+
+@pytest.mark.parametrize("over", [-2, 0, 2])
+def test_identifier_inflated_bytes_max(over):
+    """A megabyte inflates to hundreds, which took the whole archive for minutes."""
+    most, row = ReaderLimits().identifier_inflated_bytes_max, syntax(EXPLICIT_LE)
+    text = "".join(f"{at:x}" for at in range(most // 4))  # no ratio that tells
+    plain = encode([(LEVEL, "CS", b"STUDY "), (0x00104000, "UT", text[: most - 26 + over].encode())], row)
+    assert len(plain) == most + over
+    asked = request(syntax_uid=DEFLATED_LE)
+    asked.identifier = deflate(plain)
+    (last,) = answers(query(site(FakeArchive(rows=Rows((STUDY,), [])))), 0x0020, asked)
+    assert (last.status, "inflate_bytes_max" in last.comment) == ((0xA700, True) if over > 0 else (0, False))
 
 
 def test_cancel_ends_with_fe00():

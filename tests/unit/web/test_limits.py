@@ -160,3 +160,18 @@ def test_keep_alive_seconds_max(more: int) -> None:
     """uvicorn closes what is idle so long; whole seconds, one at the least."""
     server = HttpServer(None, "127.0.0.1", 0, WebLimits(keep_alive_seconds_max=1 + more))
     assert server._uvicorn.config.timeout_keep_alive == max(1, 1 + more)
+
+
+def test_who_is_closed_when_all_connections_are_taken() -> None:
+    """Who owes us nothing, longest first: with a body that goes on after its answer, too. That took no token."""
+    working, answered = SimpleNamespace(response_complete=False), SimpleNamespace(response_complete=True)
+    waits, stores = connection(head_since=9.0), connection(receiving=True, cycle=working)
+    goes_on = connection(receiving=True, cycle=answered, window_since=5.0)
+    new = connection(head_since=10.0)
+    new.connections = {waits, stores, goes_on, new}
+    closed: list[object] = []
+    for each in new.connections:
+        each.refused = False
+        each.end = lambda reason, each=each: closed.append(each)
+    assert [new._displace() for _ in range(3)] == [True, True, False]
+    assert closed == [goes_on, waits]

@@ -256,23 +256,6 @@ def test_silent_connections_lock_nobody_out() -> None:
     assert served(act, connections_max=4).startswith(b"HTTP/1.1 200")
 
 
-def test_bodies_that_go_on_after_their_answer_lock_nobody_out() -> None:
-    """Whoever is refused with 401 may keep sending: that took all connections, and no token."""
-
-    async def act(server: HttpServer) -> bytes:
-        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
-        answered = [await opened(server, head) for _ in range(4)]
-        for reader, writer in answered:
-            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-            writer.write(b"x" * 1000)
-        answer = await asked(server, GET + b"\r\n")
-        for _, writer in answered:
-            writer.close()
-        return answer
-
-    assert served(act, connections_max=4).startswith(b"HTTP/1.1 200")
-
-
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_connections_at_work(over: int) -> None:
     async def act(server: HttpServer) -> bytes:
