@@ -67,7 +67,10 @@ WALKED: dict[str, tuple[str, ...]] = {
     "web.connections_max": ("unit/web/test_server.py::test_connections_at_work",),
     "web.request_buffer_bytes": ("unit/web/test_server.py::test_request_buffer_bytes",),
     "web.body_bytes_per_second_min": (f"{WEB}::test_body_bytes_per_second_min",),
-    "web.request_line_and_headers_bytes_max": ("unit/web/test_server.py::test_head_bytes",),
+    "web.request_line_and_headers_bytes_max": (
+        "unit/web/test_server.py::test_head_bytes",
+        "unit/web/test_trailers.py::test_trailers",
+    ),
     "web.multipart_header_bytes_max": (f"{MULTIPART}::TestCaps::test_header_bytes",),
     "web.multipart_headers_max": (f"{MULTIPART}::TestCaps::test_headers",),
     "web.parts_max": (

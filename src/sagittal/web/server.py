@@ -45,6 +45,7 @@ class Connection(HttpToolsProtocol):
         self.refused = False
         self.resuming = False
         self.receiving = False
+        self.beside_bytes = 0  # of a request, since there was a byte of its body: the parser keeps trailers
         self.window_since = self.head_since
         self.window_bytes = 0
         self.unsent = 0
@@ -88,14 +89,19 @@ class Connection(HttpToolsProtocol):
         if self.refused:
             return
         self.window_bytes += len(data)
+        self.beside_bytes += len(data)
         if self.head_since is not None:
             if self.head_bytes == 0:
                 self.head_since = time.monotonic()
             # What never becomes a whole header (one that has no end) is bounded here, whole ones in `on_header`.
             self.head_bytes += len(data)
         self._parse(data)
-        if self.head_since is not None and self.head_bytes > 2 * self.limits.request_line_and_headers_bytes_max:
+        most = 2 * self.limits.request_line_and_headers_bytes_max
+        if self.head_since is not None and self.head_bytes > most:
             self._head_too_long()
+        elif self.receiving and self.beside_bytes > most and not self.refused:
+            self.refused = True
+            self.end("too many bytes beside the body, as trailers (limits.request_line_and_headers_bytes_max)")
 
     def _parse(self, data: bytes | memoryview) -> None:
         self._unset_keepalive_if_required()
@@ -155,12 +161,14 @@ class Connection(HttpToolsProtocol):
             return
         self.head_since = None
         self.receiving = True
+        self.beside_bytes = 0
         self.window_since, self.window_bytes = time.monotonic(), 0
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
             _send_unchunked(self.cycle)
 
     def on_body(self, body: bytes) -> None:
+        self.beside_bytes = 0
         if self.refused or self.cycle.response_complete:
             return
         cycle: Any = self.cycle
