@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
 
@@ -46,6 +47,7 @@ _SPELLINGS = [
 ]
 _CLASSES = str.maketrans("bfpkgqxjsdtlmnr", "111222222334556")
 _SOUND_CHARACTERS = 6
+_TAKEN_APART = 256  # characters at one time
 _LETTERS_MIN = 4  # of a word from which a letter may be left out
 
 
@@ -58,13 +60,24 @@ def _folded(name: str) -> str:
     if "\\" in name:
         return "\\".join(map(fold_name, name.split("\\")))
     if not name.isascii():
-        name = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+        name = "".join(map(_apart, _batches(name.casefold())))
         name = name.translate(_LETTERS)
     groups = [
         "^".join(component.strip() for component in group.split("^")).rstrip("^")
         for group in name.casefold().split("=")[:3]  # more mean nothing (PS3.5 6.2.1.2), nor has the JSON Model them
     ]
     return "=".join(groups).rstrip("=")
+
+
+def _batches(text: str) -> Iterator[str]:
+    """Marks are sorted when letters are taken apart, in time that grows with the square of how many there are in a row.
+    As they are left out, it is all the same where they are parted.
+    """
+    return (text[at : at + _TAKEN_APART] for at in range(0, len(text), _TAKEN_APART))
+
+
+def _apart(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
 _known = lru_cache(maxsize=4096)(_folded)
