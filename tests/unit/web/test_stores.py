@@ -258,3 +258,31 @@ def test_the_page_and_the_metrics_tell_stores_apart(tmp_path: Path) -> None:
         assert "research" not in text and "empty" not in text
 
     asked(tmp_path, act, Settings(tokens=lambda: holders, aets={2: "RESEARCH1"}))
+
+
+class Table:
+    def list(self) -> list[dict[str, Any]]:
+        return [{"aet": name.upper(), "store": name} for name in ("", "main", "research", "empty")]
+
+
+def test_nodes_of_another_store_are_not_told(tmp_path: Path) -> None:
+    """Their addresses are nobody's business who is not let in there; those of no store may be sent to from any."""
+    verbs = frozenset({"find"})
+    holders = {"main": Principal("m", "token", verbs), "research": Principal("r", "token", verbs, 2)}
+    holders["admin"] = Principal("a", "token", verbs | {"admin"})
+    digests = {hashlib.sha256(secret.encode()).hexdigest(): principal for secret, principal in holders.items()}
+
+    async def act(client: httpx.AsyncClient) -> None:
+        for secret, prefix, seen in (
+            ("main", "", ["", "MAIN"]),
+            ("research", STORE, ["", "RESEARCH"]),
+            ("admin", STORE, ["", "MAIN", "RESEARCH", "EMPTY"]),
+        ):
+            headers = {"authorization": f"Bearer {secret}"}
+            rows = (await get(client, f"{prefix}/api/nodes", headers)).json()
+            assert [row["aet"] for row in rows] == seen
+            for name in ("MAIN", "RESEARCH", "EMPTY"):
+                answer = await get(client, f"{prefix}/api/nodes/{name}", headers)
+                assert answer.status_code == (200 if name in seen else 404)
+
+    asked(tmp_path, act, Settings(tokens=lambda: digests, nodes=Table()))  # type: ignore[arg-type]

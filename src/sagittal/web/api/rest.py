@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
+from sagittal.archive.access import Principal, places
 from sagittal.archive.upkeep.imagereport import ImageReport
 from sagittal.errors import NotFound, SagittalError
 from sagittal.web.api.corrections import add_corrections
@@ -169,10 +170,15 @@ def _add_feed(api: FastAPI, house: House) -> None:
 def _add_nodes(api: FastAPI, house: House) -> None:
     nodes = house.settings.nodes
 
+    def shown(asking: Principal) -> list[dict[str, Any]]:
+        """Without those that work in a store into which this principal is not let."""
+        own = {"", *places(asking, house.archive.stores)}
+        return [dict(node) for node in nodes.list() if node.get("store", "") in own] if nodes else []
+
     @api.get("/nodes", summary="The AE table")
     async def get_nodes(asking: Asking) -> list[dict[str, Any]]:
         house.archive.permit(asking, "find", "nodes")
-        return [dict(node) for node in nodes.list()] if nodes else []
+        return shown(asking)
 
     @api.post("/nodes", status_code=201, summary="Add a node, or change the one of this AE title")
     async def post_node(asking: Asking, node: Annotated[NodeIn, Body()]) -> NodeIn:
@@ -186,7 +192,7 @@ def _add_nodes(api: FastAPI, house: House) -> None:
     @api.get("/nodes/{aet:path}", summary="One node of the AE table")
     async def get_node(asking: Asking, aet: str) -> dict[str, Any]:
         house.archive.permit(asking, "find", f"node {aet[:16]}")
-        found = [dict(node) for node in nodes.list() if node["aet"] == aet] if nodes else []
+        found = [node for node in shown(asking) if node["aet"] == aet]
         if not found:
             raise NotFound("there is no such node")
         return found[0]
