@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from sagittal.limits import CHARACTER_SETS_MAX
+
 UTF_8 = "ISO_IR 192"
 
 # Defined term without its prefix -> (Python codec of G1, ISO 2022 designation of it). Codecs of one byte a character
@@ -84,9 +86,13 @@ def normalise(term: str) -> tuple[str, str]:
 
 
 def parse(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The value of (0008,0005) as defined terms, and the defects seen in it."""
+    """The value of (0008,0005) as defined terms, and the defects seen in it.
+
+    Those after the first are told once, and no more than there may be: each value of an object asks them all.
+    """
     pairs = [normalise(term) for term in text.split("\\")]
-    terms = tuple(term for term, _ in pairs)
+    first, *others = (term for term, _ in pairs)
+    terms = (first, *dict.fromkeys(others))[:CHARACTER_SETS_MAX]
     return terms if any(terms) else (), tuple(sorted({defect for _, defect in pairs if defect}))
 
 

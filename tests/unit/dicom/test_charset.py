@@ -146,3 +146,16 @@ def test_defined_terms_are_no_defects() -> None:
     assert parse("\\ISO 2022 IR 87") == (("", "ISO 2022 IR 87"), ())
     assert parse("ISO_IR 100 ") == (("ISO_IR 100",), ())
     assert parse("KLINGON") == (("KLINGON",), ("charset-unknown",))
+
+
+@pytest.mark.parametrize(("number", "kept"), [(63, 63), (64, 64), (65, 64)])
+def test_so_many_terms_are_asked_for_each_value(number: int, kept: int) -> None:
+    """A megabyte with thousands of them took seconds."""
+    told = [f"TERM {at}" for at in range(number)]
+    assert parse("\\".join(told))[0] == tuple(told[:kept])
+
+
+def test_terms_are_told_once() -> None:
+    assert parse("\\".join(["ISO 2022 IR 6", *["ISO 2022 IR 87", "ISO 2022 IR 6"] * 2_000]))[0] == (
+        "ISO 2022 IR 6", "ISO 2022 IR 87", "ISO 2022 IR 6"
+    )  # fmt: skip
