@@ -33,9 +33,7 @@ class ReaderLimits:
     value_held_bytes_max: int = 64 * KiB  # any value kept whole in memory while reading
     metadata_flush_characters: int = 128 * KiB  # metadata text held before it goes to the sink
     frames_max: int = 1_000_000  # fragments, of BYTES_A_FRAGMENT each
-    identifier_elements_max: int = (
-        4_096  # of a query or retrieval: it is decoded whole, on the loop; real ones have 100
-    )
+    identifier_elements_max: int = 4_096  # of a query or retrieval: decoded whole, on the loop; real ones have 100
     identifier_inflated_bytes_max: int = 1 * MiB  # as of one that does not come deflated (net.identifier_bytes_max)
     meta_group_bytes_max: int = 64 * KiB
     inflate_ratio_max: int = 200  # deflate itself reaches 1032; real headers 3-10
@@ -126,9 +124,7 @@ class ArchiveLimits:
     query_threads: int = 2
     query_rows_max: int = 100_000
     query_seconds_max: float = 10.0  # a query that no index answers holds a reader thread so long at the most
-    query_pattern_characters_max: int = (
-        8 * KiB
-    )  # of names and wildcards: 100 names have 6,400; SQLite takes 50,000 bytes
+    query_pattern_characters_max: int = 8 * KiB  # of names and wildcards: 100 names have 6,400; SQLite takes 50,000
     scan_instances_max: int = 25_000  # whose metadata one query may read, for keys that no index answers: a second
     scan_metadata_bytes_max: int = 16 * MiB  # parsed for one instance of them; a thousand frames have some 8 MiB
     discrepancies_bytes_max: int = 4 * MiB  # of a study whose rows are made anew: 10,000; more stay as they are listed

@@ -113,9 +113,8 @@ class Splitting:
         """What the classic class wants besides, and what was classic once says as it said it."""
         converted = (el.UNASSIGNED_SHARED, el.UNASSIGNED_PER_FRAME)
         for item in (item for group in groups for tag in converted for item in items(group, tag)):
-            made.update(
-                {tag: item[tag] for tag in (el.IMAGE_TYPE,) if tag in item}
-            )  # not the four values of Frame Type
+            if el.IMAGE_TYPE in item:
+                made[el.IMAGE_TYPE] = item[el.IMAGE_TYPE]  # not the four values of Frame Type
         if self._class == _MR:
             pulses.tell(made)
         if self._class == _PET and _CLASSIC_DURATION not in made and (lasted := values(made, _DURATION)):
