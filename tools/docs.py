@@ -61,7 +61,7 @@ def settings_page() -> str:
     page = "# Settings and limits\n\nOf `sagittal serve`. What comes later wins: these defaults, the TOML file of\n"
     page += "`--config FILE`, the environment (`SAGITTAL_DIMSE__PORT=104`), the command line.\n"
     page += "An unknown name is an error. `stores` is a table of tables, one a store.\n"
-    beside = comments(ROOT / "src/sagittal/config.py")
+    beside = comments(ROOT / "src/sagittal/config/__init__.py")
     parts = {"Top level": config.Settings, "[dimse]": config.DimseSettings, "[web]": config.WebSettings}
     parts |= {"[index]": config.IndexSettings, "[stores.NAME]": config.StoreSettings}
     for name, part in (parts | {"[[nodes]]": config.NodeSettings, "[[tokens]]": config.TokenSettings}).items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import json
@@ -180,14 +179,10 @@ async def _start(settings: Settings, archive: Archive) -> Running:
 
 def node_table(settings: Settings, archive: Archive, kept: Sequence[Node], tokens: TokenTable) -> NodeTable:
     """The AE table: what the archive keeps and what the configuration fixes."""
-    fixed = []
-    for given in settings.nodes:
-        fields = {setting.name: getattr(given, setting.name) for setting in dataclasses.fields(given)}
-        fixed.append(Node(**fields | {"verbs": frozenset(given.verbs), "duplicates": given.duplicates or ""}))
     return NodeTable(
         archive,
         kept,
-        fixed,
+        [given.node() for given in settings.nodes],
         {settings.aet, *settings.dimse.called_aets},
         settings.loopback,
         users=tokens,
@@ -262,7 +257,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         aets=titles(settings, running.archive),
         dimse_port=dimse.port,
         loopback=settings.loopback,
-        hosts=frozenset(settings.web.hosts),
+        hosts=settings.web.names,
         origins=frozenset(origin.lower().rstrip("/") for origin in settings.web.origins),
         public_url=settings.web.public_url,
         trusted_proxies=tuple(map(ip_network, settings.web.trusted_proxies)),

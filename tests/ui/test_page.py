@@ -170,3 +170,25 @@ def test_the_rest_is_described(page: Any, server: Served) -> None:
     page.goto(server.http + "/api/docs")
     page.wait_for_selector("#operations section")
     assert "GET /api/changes" in page.text_content("#operations")
+
+
+def test_behind_a_proxy_with_a_prefix_in_a_store(browser: Any, start_server: Any, tmp_path: Any) -> None:
+    """A proxy may leave the prefix in the path, so that none is needed to see what the browser asks for."""
+    text = '[web]\npublic_url = "https://pacs.example/archive"\n[stores.research]\n'
+    (tmp_path / "sagittal.toml").write_text(text, encoding="utf-8")
+    server = start_server("--config", str(tmp_path / "sagittal.toml"))
+    page = opened(browser, "en")
+    outside: list[str] = []
+    page.on("request", lambda each: each.url.startswith(server.http + "/archive/") or outside.append(each.url))
+    page.goto(server.http + "/archive/")
+    page.wait_for_selector("#state.good")
+    store(server, 1, "Doe^Jane", "/archive/stores/research")
+    page.select_option("#store-name", "research")
+    page.wait_for_selector("#latest tbody tr")
+    assert page.text_content("#web") == server.http + "/archive/stores/research/dicom-web"
+    page.goto(server.http + "/archive/stores/research/api/docs")
+    page.wait_for_selector("#operations section")
+    assert "DELETE /archive/stores/research/api/studies/{study}" in page.text_content("#operations")
+    assert page.get_attribute("#source", "href") == "/archive/stores/research/api/openapi.json"
+    assert outside == []
+    page.close()

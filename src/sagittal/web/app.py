@@ -109,7 +109,6 @@ def routes(house: House, service: Sequence[Route]) -> list[BaseRoute]:
     from sagittal.web.api.events import Changes
     from sagittal.web.api.health import Health
     from sagittal.web.api.lazy import LazyApi
-    from sagittal.web.api.statement import PATH, Statement
     from sagittal.web.retrieve.wado_uri import WadoUri
     from sagittal.web.ui.page import Page
 
@@ -127,6 +126,5 @@ def routes(house: House, service: Sequence[Route]) -> list[BaseRoute]:
         # Served without the sub-application, which the page must not need.
         Route("/api/changes", Changes(house).changes),
         Route("/api/summary", page.summary),
-        Route(PATH, Statement(house).get),
         Mount("/api", LazyApi(house)),
     ]

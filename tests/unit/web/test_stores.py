@@ -202,6 +202,23 @@ def test_a_proxy_and_the_titles_of_stores(tmp_path: Path) -> None:
     asked(tmp_path, act, settings)
 
 
+def test_openapi_leads_into_the_store(tmp_path: Path) -> None:
+    """A client that is made of the document deletes where it was read, not in main."""
+
+    async def act(client: httpx.AsyncClient) -> list[str]:
+        told = [(await get(client, f"{prefix}/api/openapi.json")).json() for prefix in (STORE, "", STORE)]
+        assert all("/conformance" in each["paths"] for each in told)
+        return [server["url"] for each in told for server in each["servers"]]
+
+    assert asked(tmp_path, act) == [f"{BASE}{STORE}/api", f"{BASE}/api", f"{BASE}{STORE}/api"]
+    front = "https://pacs.example/d"
+    assert asked(tmp_path, act, Settings(public_url=front)) == [
+        f"{front}{STORE}/api",
+        f"{front}/api",
+        f"{front}{STORE}/api",
+    ]
+
+
 def test_a_token_lets_into_its_store_only(tmp_path: Path) -> None:
     reading = frozenset({"find", "get"})
     holders = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Body, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from sagittal.archive.access import Principal, places
@@ -21,12 +21,13 @@ from sagittal.web.api.corrections import add_corrections
 from sagittal.web.api.deletion import add_deletion
 from sagittal.web.api.events import EVENT_STREAM, Changes
 from sagittal.web.api.models import Asking, ChangePage, NodeIn, Problem, TokenIn, as_dict
+from sagittal.web.api.statement import add_statement
 from sagittal.web.api.transcoding import add_transcoding
 from sagittal.web.api.upkeep import add_upkeep
 from sagittal.web.api.versions import add_discrepancies, add_versions
 from sagittal.web.problems import PROBLEM_JSON, problem, told
-from sagittal.web.security import PAGE_POLICY
-from sagittal.web.ui.page import read_asset
+from sagittal.web.ui.page import html
+from sagittal.web.wire.uri import addresses
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,7 +51,7 @@ def create_api(house: House) -> FastAPI:
         description="The archive's own REST. DICOMweb (PS3.18) is at /dicom-web.",
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,
         redirect_slashes=False,
         responses={
             401: _problems("No bearer token, or one that is not known") | {"headers": _CHALLENGE},
@@ -69,7 +70,8 @@ def create_api(house: House) -> FastAPI:
     add_discrepancies(api, house)
     add_upkeep(api, house)
     add_transcoding(api, house)
-    _add_docs(api)
+    add_statement(api, house)
+    _add_docs(api, house)
     return api
 
 
@@ -223,7 +225,14 @@ def _add_tokens(api: FastAPI, house: House) -> None:
             raise NotFound("there is no such token")
 
 
-def _add_docs(api: FastAPI) -> None:
+def _add_docs(api: FastAPI, house: House) -> None:
+    """The document, and a page of it; their addresses lead into the store that was asked."""
+
+    @api.get("/openapi.json", include_in_schema=False)
+    async def document(request: Request) -> JSONResponse:
+        at = addresses(request, house.settings)
+        return JSONResponse(api.openapi() | {"servers": [{"url": f"{at.here}/api"}]})
+
     @api.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(read_asset("api.html"), headers={"content-security-policy": PAGE_POLICY})
+    async def docs(request: Request) -> Response:
+        return html("api.html", request, house.settings)

@@ -7,17 +7,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from fastapi import FastAPI
 
     from sagittal.web.house import House
 
 PATH = "/api/conformance"
+_MARKDOWN = "text/markdown"
 _CALL = "sagittal.conformance:told"  # of a room above: known by its name only
+
+
+def add_statement(api: FastAPI, house: House) -> None:
+    statement = Statement(house)
+
+    @api.get(
+        "/conformance",
+        summary="The DICOM conformance statement",
+        response_class=Response,
+        responses={200: {"content": {_MARKDOWN: {}}}},
+    )
+    async def get_conformance(request: Request) -> Response:
+        return await statement.get(request)
 
 
 class Statement:
@@ -33,6 +48,6 @@ class Statement:
         tag = entity_tag("conformance", self._text)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        answer = Response(self._text, media_type="text/markdown; charset=utf-8")
+        answer = Response(self._text, media_type=f"{_MARKDOWN}; charset=utf-8")
         answer.raw_headers += headers(tag)
         return answer

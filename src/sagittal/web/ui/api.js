@@ -1,6 +1,7 @@
-// /api/docs: the OpenAPI document as a page. Text nodes only, nothing from elsewhere.
+// /api/docs: the OpenAPI document beside it as a page, of any store. Text nodes only, nothing from elsewhere.
+const below = location.pathname.replace(/\/docs\/?$/, "");
 const token = sessionStorage.getItem("token");
-const answer = await fetch("/api/openapi.json", token ? { headers: { Authorization: `Bearer ${token}` } } : {});
+const answer = await fetch(`${below}/openapi.json`, token ? { headers: { Authorization: `Bearer ${token}` } } : {});
 const api = await answer.json();
 
 function make(name, text, parent, className) {
@@ -23,6 +24,7 @@ function shape(schema) {
   return schema.type ?? "anything";
 }
 
+document.getElementById("source").href = `${below}/openapi.json`;
 document.getElementById("title").textContent = `${api.info.title} REST API`;
 const { description } = api.components.securitySchemes.bearer;
 document.getElementById("description").textContent = `${api.info.description} Bearer token: ${description}.`;
@@ -30,7 +32,7 @@ for (const [path, methods] of Object.entries(api.paths)) {
   for (const [method, operation] of Object.entries(methods)) {
     const section = make("section", undefined, document.getElementById("operations"));
     make("h2", operation.summary, section);
-    make("code", `${method.toUpperCase()} /api${path}`, make("p", undefined, section, "line"));
+    make("code", `${method.toUpperCase()} ${below}${path}`, make("p", undefined, section, "line"));
     if (operation.description) make("p", operation.description, section);
     const list = make("dl", undefined, section);
     const item = (term, text) => {

@@ -14,7 +14,8 @@ let known = null; // study UIDs that were in the list before
 
 // The store that is shown, of ?store=NAME; main without.
 const store = new URLSearchParams(location.search).get("store") ?? "";
-const inStore = (path) => (store ? `/stores/${encodeURIComponent(store)}${path}` : path);
+const prefix = new URL("..", import.meta.url).pathname.slice(0, -1); // of a proxy in front
+const inStore = (path) => prefix + (store ? `/stores/${encodeURIComponent(store)}` : "") + path;
 
 const word = (key) => (WORDS[language] ?? WORDS.en)[key];
 

@@ -1,15 +1,18 @@
 """The page at `/`: fixed files of this folder, and the one route of JSON that it shows.
 
 No template and no build: text comes into the page as text nodes only (PAGE_POLICY allows no inline script). The
-language is chosen by Accept-Language, and by the switch on the page.
+language is chosen by Accept-Language, and by the switch on the page. Behind a proxy that adds a prefix, the addresses
+of a page begin with it; its scripts find it in their own.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.responses import Response
@@ -18,12 +21,13 @@ from sagittal.archive.access import Principal, places
 from sagittal.archive.index import MAIN_STORE
 from sagittal.errors import NotFound
 from sagittal.web.security import PAGE_POLICY, host_name
+from sagittal.web.wire.uri import addresses
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.upkeep.statistics import LatestStudy
-    from sagittal.web.house import House
+    from sagittal.web.house import House, Settings
 
 LANGUAGES = ("en", "es")
 ASSETS = {
@@ -44,9 +48,9 @@ class Page:
 
     async def index(self, request: Request) -> Response:
         language = language_of(request.headers.get("accept-language", ""))
-        text = read_asset("index.html").replace(b'<html lang="en">', f'<html lang="{language}">'.encode("ascii"), 1)
-        headers = {"content-security-policy": PAGE_POLICY, "vary": "accept-language"}
-        return Response(text, headers=headers, media_type="text/html; charset=utf-8")
+        answer = html("index.html", request, self._house.settings, language)
+        answer.headers["vary"] = "accept-language"
+        return answer
 
     async def asset(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -115,6 +119,14 @@ def language_of(accept_language: str) -> str:
         if language in LANGUAGES and quality > best_quality:
             best, best_quality = language, quality
     return best
+
+
+def html(name: str, request: Request, settings: Settings, language: str = LANGUAGES[0]) -> Response:
+    """A page in a language; what it loads and leads to is where the client finds it."""
+    text = read_asset(name).replace(b'<html lang="en">', f'<html lang="{language}">'.encode("ascii"), 1)
+    prefix = urlsplit(addresses(request, settings).root).path
+    text = re.sub(rb'(href|src)="/', rb'\1="' + prefix.encode("ascii") + b"/", text)
+    return Response(text, headers={"content-security-policy": PAGE_POLICY}, media_type="text/html; charset=utf-8")
 
 
 @cache

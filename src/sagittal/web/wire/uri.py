@@ -26,9 +26,19 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Addresses below one base, for instance `http://localhost:8042/dicom-web`."""
+    """Addresses below one base, for instance `http://localhost:8042/stores/research/dicom-web`."""
 
-    base: str
+    root: str  # of all that we serve, as http://localhost:8042
+    store: str = ""  # as /stores/research; of main nothing
+
+    @property
+    def here(self) -> str:
+        """Of the store, where /api is too."""
+        return self.root + self.store
+
+    @property
+    def base(self) -> str:
+        return self.here + PREFIX
 
     def warning(self, text: str) -> str:
         """A Warning header field as PS3.18 8.3.4 words it: the text in no quotes, the service as its base address."""
@@ -47,17 +57,17 @@ class Addresses:
 def addresses(request: Request, settings: Settings) -> Addresses:
     """As the client named us (its Host has passed the allow-list), as `public_url` or a trusted proxy says."""
     scope, host = request.scope, request.headers["host"]
-    below = scope.get("store", "") + PREFIX  # as `security.Guard` found it
+    store = scope.get("store", "")  # as `security.Guard` found it
     if settings.public_url:
-        return Addresses(settings.public_url.rstrip("/") + below)
+        return Addresses(settings.public_url.rstrip("/"), store)
     if seen := forwarded.origin(scope, settings.trusted_proxies):
         scheme, host, prefix = seen
-        return Addresses(f"{scheme}://{host}{prefix}{below}")
+        return Addresses(f"{scheme}://{host}{prefix}", store)
     own, port = scope.get("server") or ("", 0)
     # dicomweb-client leaves the port out of Host. A name may be that of a proxy, but this address can't be without it.
     if host in (own, f"[{own}]", *LOOPBACK_HOSTS) and port not in (0, 80):
         host = f"{host}:{port}"
-    return Addresses(f"{scope['scheme']}://{host}{below}")
+    return Addresses(f"{scope['scheme']}://{host}", store)
 
 
 def uid(text: str, what: str) -> str:

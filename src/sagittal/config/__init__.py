@@ -12,22 +12,25 @@ import dataclasses
 import difflib
 import json
 import os
-import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from sagittal.archive.index import MAIN
 from sagittal.archive.transcoding import rules
-from sagittal.dimse.address import check_aet, parse_peer
+from sagittal.config.checks import boolean, check, number
+from sagittal.dimse.address import parse_peer
 from sagittal.errors import UsageError
-from sagittal.hosts import check_host, is_loopback
+from sagittal.hosts import is_loopback
 from sagittal.limits import Limits
+
+if typing.TYPE_CHECKING:
+    from sagittal.archive.nodes import Node
 
 DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
 ENVIRONMENT = "SAGITTAL_"
@@ -52,6 +55,16 @@ class NodeSettings:
     issuer_of_patient_id: str = ""  # of Patient IDs that it sends without one
     timezone: str = ""  # its offset from UTC, as +0100
     store: str = ""  # the store that it works in, whatever title it calls
+
+    def node(self) -> Node:
+        """The row of the AE table, its terms as the Standard writes them. UsageError for what can't be."""
+        from sagittal.archive.nodes import Node, check_node
+
+        given = {setting.name: getattr(self, setting.name) for setting in dataclasses.fields(self)}
+        try:
+            return check_node(Node(**given | {"verbs": frozenset(self.verbs), "duplicates": self.duplicates or ""}))
+        except UsageError as error:
+            raise UsageError(f"nodes: {self.aet}: {error.text}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,12 @@ class WebSettings:
     origins: tuple[str, ...] = ()  # of pages elsewhere that may read and write, as https://viewer.example
     public_url: str | None = None  # what clients see in front of a proxy
     trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose (X-)Forwarded headers are believed
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What Host may say, beside the bind address and loopback: `hosts`, and the host of `public_url`."""
+        public = urlsplit(self.public_url or "").hostname
+        return frozenset(name.lower() for name in (*self.hosts, public) if name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +165,8 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         from sagittal.archive.nodes import Assumed, check_assumed
 
         check_assumed(Assumed(settings.character_set, settings.timezone))
+    for node in settings.nodes:
+        node.node()
     rules.check(settings.transcode)
     return settings
 
@@ -204,26 +225,12 @@ def limits_with(changes: Mapping[str, Any]) -> Limits:
         if key not in known:
             raise UsageError(_unknown(f"limits.{key}", [f"limits.{name}" for name in known]))
         for name in known[key]:
-            number = _number(f"limits.{key}", value, type(getattr(parts[name], key)))
-            parts[name] = dataclasses.replace(parts[name], **{key: number})
+            given = number(f"limits.{key}", value, type(getattr(parts[name], key)))
+            parts[name] = dataclasses.replace(parts[name], **{key: given})
     try:
         return Limits(**parts)
     except ValueError as error:
         raise UsageError(f"limits: {error}") from None
-
-
-def _number(key: str, value: object, kind: type[int] | type[float]) -> int | float:
-    try:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError
-        number = kind(value)
-        if isinstance(value, float) and number != value:
-            raise ValueError
-    except (ValueError, OverflowError):
-        number = -1
-    if number < 0 or number != number:
-        raise UsageError(f"{key}: not a positive {'whole ' if kind is int else ''}number: {value!r}")
-    return number
 
 
 def _fields(kind: type, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -253,7 +260,7 @@ def _make(kind: type, given: object, at: str, faults: list[str]) -> object:
             continue
         try:
             values[key] = _value(hints[key], value, at + key, faults)
-            _check(at, key, values[key])
+            check(at, key, values[key])
         except UsageError as error:
             faults.append(error.text)
     others = (f for f in dataclasses.fields(kind) if f.name not in given)
@@ -282,9 +289,9 @@ def _value(hint: Any, value: Any, key: str, faults: list[str]) -> Any:
     if origin is tuple:
         return tuple(_value(arguments[0], each, f"{key}[{n}]", faults) for n, each in enumerate(_list(key, value)))
     if hint in (int, float):
-        return _number(key, value, hint)
+        return number(key, value, hint)
     if hint is bool:
-        return _boolean(key, value)
+        return boolean(key, value)
     if not isinstance(value, str | Path) or (hint is Path and value == ""):  # which is the folder that we are in
         raise UsageError(f"{key}: {'a path' if hint is Path else 'text'} is wanted, not {value!r}")
     return Path(value) if hint is Path else str(value)
@@ -312,54 +319,6 @@ def _table(key: str, value: object) -> Iterable[tuple[Any, Any]]:
     if not isinstance(value, Mapping):
         raise UsageError(f"{key}: a table is wanted")
     return value.items()
-
-
-def _boolean(key: str, value: object) -> bool:
-    found = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(str(value).lower())
-    if found is None:
-        raise UsageError(f"{key}: true or false is wanted, not {value!r}")
-    return found
-
-
-def _check(at: str, name: str, value: Any) -> None:
-    """UsageError when a value is none of those that a setting of this name may have."""
-    try:
-        if check := _CHECKS.get(name):
-            check(value)
-    except (UsageError, ValueError) as error:
-        raise UsageError(f"{at}{name}: {error}") from None
-
-
-def _check_aets(value: Iterable[str]) -> None:
-    for aet in value:
-        check_aet(aet, padded=False)  # titles are compared as they are
-
-
-def _check_port(value: int) -> None:
-    if value > 65535:
-        raise UsageError(f"{value} is not a port")
-
-
-def _check_sha256(value: str) -> None:
-    if not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise UsageError("not a SHA-256 in hexadecimal")
-
-
-def _check_networks(value: Iterable[str]) -> None:
-    for text in value:
-        ip_network(text)
-
-
-_CHECKS: dict[str, Callable[[Any], object]] = {
-    "aet": lambda value: _check_aets((value,)),
-    "host": check_host,
-    "port": _check_port,
-    "sha256": _check_sha256,
-    "trusted_proxies": _check_networks,
-    "addresses": _check_networks,
-    "called_aets": _check_aets,
-    "calling_aets": _check_aets,
-}
 
 
 def _read(file: Path) -> dict[str, Any]:

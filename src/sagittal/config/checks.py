@@ -1,0 +1,124 @@
+"""What a single value of the configuration may be: numbers, truth, and checks by the name of the setting.
+
+Each raises UsageError that says what is wanted. Deliberately not here: what is wrong only beside another setting.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from ipaddress import ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+from sagittal.archive.access import VERBS
+from sagittal.dimse.address import check_aet
+from sagittal.errors import UsageError
+from sagittal.hosts import check_host
+from sagittal.uid import is_uid
+
+# RFC 6454 6.2: without a path. `serve` takes a slash at the end away, and capitals for small letters.
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.IGNORECASE)
+
+
+def number(key: str, value: object, kind: type[int] | type[float]) -> int | float:
+    """A number that is not negative, whole where it is one of things; environment and command line give text."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError
+        found = kind(value)
+        if not isinstance(value, str) and found != value:  # a part of one, or NaN
+            raise ValueError
+    except (ValueError, OverflowError):
+        found = -1
+    if not found >= 0:
+        raise UsageError(f"{key}: a {'whole ' if kind is int else ''}number from 0 is wanted, not {value!r}")
+    return found
+
+
+def boolean(key: str, value: object) -> bool:
+    found = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(str(value).lower())
+    if found is None:
+        raise UsageError(f"{key}: true or false is wanted, not {value!r}")
+    return found
+
+
+def check(at: str, name: str, value: Any) -> None:
+    """UsageError when a value is none of those that a setting of this name may have."""
+    try:
+        if by_name := _CHECKS.get(name):
+            by_name(value)
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"{at}{name}: {error}") from None
+
+
+def _check_aets(value: Iterable[str]) -> None:
+    for aet in value:
+        check_aet(aet, padded=False)  # titles are compared as they are
+
+
+def _check_port(value: int) -> None:
+    if value > 65535:
+        raise UsageError(f"{value} is not a port")
+
+
+def _check_sha256(value: str) -> None:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise UsageError("not a SHA-256 in hexadecimal")
+
+
+def _check_networks(value: Iterable[str]) -> None:
+    for text in value:
+        ip_network(text)
+
+
+def _check_verbs(value: Iterable[str]) -> None:
+    if unknown := [verb for verb in value if verb not in VERBS]:
+        raise UsageError(f"unknown verb {unknown[0]!r}; verbs are {' '.join(sorted(VERBS))}")
+
+
+def _check_syntaxes(value: Iterable[str]) -> None:
+    for uid in value:
+        if not is_uid(uid):
+            raise UsageError(f"{uid!r} is not the UID of a transfer syntax")
+
+
+def _check_hosts(value: Iterable[str]) -> None:
+    for name in value:
+        check_host(name)
+        if not name or re.search(r"[/@*]|(?<!\]):\d*$", name.partition("]")[2] or name):
+            raise UsageError(f"{name!r} is not the name of a host alone, without scheme and port")
+
+
+def _check_origins(value: Iterable[str]) -> None:
+    for origin in value:
+        if not _ORIGIN.fullmatch(origin):
+            raise UsageError(f"{origin!r} is not an origin such as https://viewer.example")
+
+
+def _check_url(value: str | None) -> None:
+    try:
+        parts = urlsplit(value or "https://none")
+        right = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
+        _ = parts.port
+    except ValueError:
+        right = False
+    if not right:
+        raise UsageError(f"{value!r} is not a URL such as https://pacs.example")
+
+
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "aet": lambda value: _check_aets((value,)),
+    "host": check_host,
+    "port": _check_port,
+    "sha256": _check_sha256,
+    "trusted_proxies": _check_networks,
+    "addresses": _check_networks,
+    "called_aets": _check_aets,
+    "calling_aets": _check_aets,
+    "verbs": _check_verbs,
+    "prefer": _check_syntaxes,
+    "hosts": _check_hosts,
+    "origins": _check_origins,
+    "public_url": _check_url,
+}
