@@ -1,4 +1,4 @@
-"""Writes docs/reference/*.md from the code: commands, settings and limits, transfer syntaxes, defects, keys.
+"""Writes docs/reference/*.md from the code: commands, settings and limits, transfer syntaxes, defects, keys, REST.
 
     python tools/docs.py            write the pages
     python tools/docs.py --check    fail when one is not current
@@ -15,6 +15,8 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 
@@ -27,6 +29,8 @@ from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.pixels import codecs
 from sagittal.pixels.codecs import video
 from sagittal.pixels.transcode import RECOMPRESSED
+from sagittal.web.api.rest import create_api
+from sagittal.web.house import Settings
 from sagittal.web.search import levels
 
 ROOT = Path(__file__).parents[1]
@@ -178,11 +182,46 @@ def query_keys_page() -> str:
     return page + table(head, (rows[tag] for tag in sorted(rows)))
 
 
+def rest_page() -> str:
+    """Of the OpenAPI document that a server without an archive would give."""
+    nothing: Any = SimpleNamespace(
+        archive=SimpleNamespace(readers=None), settings=Settings(), workers=None, readers=None
+    )
+    document = create_api(nothing).openapi()
+    page = "# REST\n\nOurs, below `/api` of `sagittal serve`; below `/stores/NAME/api` of another store. DICOMweb is in\n"
+    page += "the [conformance statement](conformance.md). Answers are JSON where nothing else is said, errors problem\n"
+    page += "details (RFC 9457). What is in brackets may be left out. A running archive describes it for programs at\n"
+    page += "`/api/openapi.json`, for people at `/api/docs`.\n\n"
+    rows = (
+        (method.upper(), f"`{path}`", _described(operation), ", ".join(_asked(operation, document["components"])))
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    )
+    return page + table(("method", "resource", "what", "takes"), rows)
+
+
+def _described(operation: dict[str, Any]) -> str:
+    more = " ".join(operation.get("description", "").split())
+    return operation["summary"] + (f". {more}" if more else "")
+
+
+def _asked(operation: dict[str, Any], components: dict[str, Any]) -> Iterator[str]:
+    """Parameters of the query, fields of the body; those that are not needed in brackets."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "query":
+            yield f"`{parameter['name']}`" if parameter["required"] else f"[`{parameter['name']}`]"
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    schema = components["schemas"].get(body.get("$ref", "").rpartition("/")[2], {})
+    for name in schema.get("properties", ()):
+        yield f"`{name}`" if name in schema.get("required", ()) else f"[`{name}`]"
+
+
 PAGES = {
     "conformance": conformance.statement,
     "defects": defects_page,
     "commands": commands_page,
     "query-keys": query_keys_page,
+    "rest": rest_page,
     "settings": settings_page,
     "transfer-syntaxes": syntaxes_page,
 }

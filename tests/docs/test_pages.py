@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sagittal.cli import COMMANDS
-from sagittal.config import setting_names
+from sagittal.config import load, setting_names
+from sagittal.web.api.health import FIGURES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -43,6 +44,33 @@ def test_commands_named_in_pages_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"\bsagittal ([a-z]+)", page.read_text()):
             assert name in COMMANDS, f"{page.name}: sagittal {name}"
+
+
+SETTINGS = [
+    (page.stem, text) for page in PAGES for text in re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.M | re.S)
+]
+
+
+@pytest.mark.parametrize(("page", "text"), SETTINGS)
+def test_settings_of_the_pages_are_taken(page: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "sagittal.toml").write_text(text)
+    assert load(tmp_path / "sagittal.toml") != load()
+
+
+def test_metrics_named_in_pages_exist() -> None:
+    metrics = set(re.findall(r'"sagittal_(\w+)"', (ROOT / "src/sagittal/web/api/health.py").read_text()))
+    metrics |= {f"{of}{name}" for name in FIGURES for of in ("", "store_")}
+    named = {name for page in PAGES for name in re.findall(r"\bsagittal_([a-z_]+)", page.read_text())}
+    assert len(named) > 10
+    assert {name.removesuffix("_total") for name in named} <= metrics
+
+
+def test_resources_named_in_pages_exist() -> None:
+    resources = re.findall(r"^\| [A-Z]+ \| `(/\S*)`", (ROOT / "docs/reference/rest.md").read_text(), re.M)
+    patterns = [re.sub(r"\{\w+\}", "[^/]+", each) for each in (*resources, "/docs", r"/openapi\.json")]
+    named = {name.rstrip(".") for page in PAGES for name in re.findall(r"/api(/[\w./{}$]+)", page.read_text())}
+    assert len(named) > 10
+    assert not [name for name in named if not any(re.fullmatch(pattern, name) for pattern in patterns)]
 
 
 def test_reference_is_current() -> None:
