@@ -1,4 +1,5 @@
-"""The house rules that a machine can measure: sizes of modules, functions and rooms, module heads, names.
+"""The house rules that a machine can measure: sizes of modules, functions and rooms, module heads,
+names, and that something names what there is.
 
     python tests/tidy.py        prints what breaks a rule; part of `make check`, and a test (tests/test_tidy.py)
 
@@ -9,6 +10,8 @@ at most five in the tree. Layers are import-linter's work and layout is ruff's.
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,14 +59,12 @@ def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return lines
 
 
-def module_findings(path: Path) -> Iterator[str]:
-    name, text = named(path), path.read_text()
+def module_findings(name: str, text: str, tree: ast.Module) -> Iterator[str]:
     lines = text.count("\n")
     if lines > limit_of(name, MODULE_LINES_MAX):
         yield f"{name}: {lines} lines, at most {limit_of(name, MODULE_LINES_MAX)}"
-    if FORBIDDEN_WORDS & set(path.stem.lower().split("_")):
+    if FORBIDDEN_WORDS & set(Path(name).stem.lower().split("_")):
         yield f"{name}: a name that says nothing; name what it holds"
-    tree = ast.parse(text)
     if tree.body and not ast.get_docstring(tree):
         yield f"{name}: no head saying what the module is"
     for node in statements(tree):
@@ -83,9 +84,37 @@ def room_findings() -> Iterator[str]:
             yield f"{named(room)}: {count} files, at most {limit_of(named(room), ROOM_FILES_MAX)}"
 
 
+def definitions(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Functions, classes and values of a module and fields of its classes, with their lines.
+
+    What is decorated is registered somewhere, a method may be another class's, and the language calls `__enter__`.
+    """
+    bodies = [(tree.body, False)]
+    bodies += [(node.body, bool(node.bases)) for node in tree.body if isinstance(node, ast.ClassDef)]
+    for body, derived in bodies:
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                if not (derived or node.decorator_list or node.name.startswith("__")):
+                    yield node.name, node.lineno
+            elif isinstance(node, ast.AnnAssign) or (isinstance(node, ast.Assign) and not derived):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+                yield from ((name, node.lineno) for name in names if not name.startswith("__"))
+
+
 def findings() -> list[str]:
     """Every broken rule, one line each."""
-    found = [line for path in modules("src", "tests", "bench", "tools") for line in module_findings(path)]
+    found: list[str] = []
+    times: Counter[str] = Counter()
+    defined: list[tuple[str, str, int]] = []
+    for path in modules("src", "tests", "bench", "tools"):
+        text, module = path.read_text(), named(path)
+        tree = ast.parse(text)
+        found += module_findings(module, text, tree)
+        times.update(re.findall(r"\w+", text))
+        if module.startswith("src/"):
+            defined += [(module, *each) for each in definitions(tree)]
+    found += [f"{module}:{line}: nobody names {name}" for module, name, line in defined if times[name] == 1]
     found += room_findings()
     if len(RAISED) > RAISED_MAX:
         found.append(f"tests/tidy.py: {len(RAISED)} raised limits, at most {RAISED_MAX}")

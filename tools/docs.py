@@ -188,7 +188,9 @@ def rest_page() -> str:
         archive=SimpleNamespace(readers=None), settings=Settings(), workers=None, readers=None
     )
     document = create_api(nothing).openapi()
-    page = "# REST\n\nOurs, below `/api` of `sagittal serve`; below `/stores/NAME/api` of another store. DICOMweb is in\n"
+    page = (
+        "# REST\n\nOurs, below `/api` of `sagittal serve`; below `/stores/NAME/api` of another store. DICOMweb is in\n"
+    )
     page += "the [conformance statement](conformance.md). Answers are JSON where nothing else is said, errors problem\n"
     page += "details (RFC 9457). What is in brackets may be left out. A running archive describes it for programs at\n"
     page += "`/api/openapi.json`, for people at `/api/docs`.\n\n"

@@ -146,7 +146,6 @@ class Fragments:
     basic: bytearray = field(default_factory=bytearray)  # Basic Offset Table
     lengths: array[int] = field(default_factory=lambda: array("I"))
     starts: array[int] = field(default_factory=lambda: array("I"))  # numbers of the fragments that begin a code stream
-    delimited: bool = False
 
     def add(self, length: int, beginning: bytes) -> None:
         if beginning.startswith(_MARKS):

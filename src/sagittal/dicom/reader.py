@@ -94,7 +94,7 @@ class Reader(Scanner):
         self._inflater = zlib.decompressobj(-15) if syntax.deflated else None
         self._inflated_rest = 0  # bytes after the end of the deflate stream
         self._opened = False
-        self._counted = self._characters = self._flush_at = 0
+        self._counted = self._characters = 0
         self._pixels: Element | None = None
         self._pixels_end = 0
         self._fragments: Fragments | None = None

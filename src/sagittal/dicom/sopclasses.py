@@ -14,8 +14,6 @@ Kind = Literal["T", "C", "M", "I", "S", "O"]  # as in tables/uids.py
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_SERVICE = "1.2.840.10008.4.2"  # the service class, as requestors declare it (PS3.7 D.3.3.6)
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-STORAGE_COMMITMENT_PUSH = "1.2.840.10008.1.20.1"
-MODALITY_WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 PATIENT_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.1.2"
 PATIENT_ROOT_GET = "1.2.840.10008.5.1.4.1.2.1.3"
@@ -29,7 +27,6 @@ COMPOSITE_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.4.2"
 COMPOSITE_ROOT_GET = "1.2.840.10008.5.1.4.1.2.4.3"
 WITHOUT_BULK_GET = "1.2.840.10008.5.1.4.1.2.5.3"
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
-SECONDARY_CAPTURE_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.7"
 
 # PS3.4 C.6.1.1.1, C.6.2.1.1, C.6.3.1.1, Y.3.1, Z.3.1: the levels of each information model, top first, by its classes.
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -60,12 +57,7 @@ def _parse(text: str) -> dict[str, WellKnown]:
 
 
 WELL_KNOWN: dict[str, WellKnown] = _parse(UIDS)
-STORAGE: frozenset[str] = frozenset(uid for uid, row in WELL_KNOWN.items() if row.kind == "T")
-
-
-def is_storage(uid: str) -> bool:
-    """Whether `uid` is a storage SOP class of PS3.6, retired ones included."""
-    return uid in STORAGE
+STORAGE: frozenset[str] = frozenset(uid for uid, row in WELL_KNOWN.items() if row.kind == "T")  # retired ones too
 
 
 def may_be_storage(uid: str) -> bool:

@@ -21,7 +21,6 @@ FrameLayout = Literal["native", "fragment", "fragments", "stream", "none"]
 
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
-ENCAPSULATED_UNCOMPRESSED_LE = "1.2.840.10008.1.2.1.98"
 DEFLATED_LE = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BE = "1.2.840.10008.1.2.2"
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"

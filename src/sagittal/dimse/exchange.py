@@ -14,7 +14,6 @@ from sagittal.dimse.commands import NO_DATA_SET, InvalidCommand, Message, check,
 from sagittal.ul.stream import Run
 
 _DATA = Struct(">BxLLBB")
-_DATA_HEADER = 12  # P-DATA-TF and PDV headers together; 6 of them count into the PDU's length
 
 Buffer = bytes | memoryview
 

@@ -16,8 +16,6 @@ UNRECOGNIZED_OPERATION = 0x0211
 DUPLICATE_INVOCATION = 0x0210
 MISTYPED_ARGUMENT = 0x0212
 PROCESSING_FAILURE = 0x0110
-RESOURCE_LIMITATION = 0x0213
-SOP_CLASS_NOT_SUPPORTED = 0x0122
 
 # Code, last code of the range, class, text. First hit counts.
 TABLE: tuple[tuple[int, int, Kind, str], ...] = (

@@ -13,7 +13,7 @@ agree with the code stream). Pure functions: the UID of a new instance is the ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -215,13 +215,6 @@ def plan(source: Description, from_syntax: str, to_syntax: str, options: Options
 
 def _jpegs(from_syntax: str, to_syntax: str) -> bool:
     return (from_syntax == RECOMPRESSED and to_syntax in JPEGS) or (from_syntax in JPEGS and to_syntax == RECOMPRESSED)
-
-
-def transcode_frames(
-    frames: Iterable[bytes], source: Description, from_syntax: str, to_syntax: str, options: Options | None = None
-) -> Iterator[bytes]:
-    """Frames in another syntax, one at a time: no more than one is in memory."""
-    return map(plan(source, from_syntax, to_syntax, options).frame, frames)
 
 
 def changes(members: Mapping[str, Any], made: Plan, written_bytes: int, instance_uid: str = "") -> Changes:

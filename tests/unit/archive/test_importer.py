@@ -116,7 +116,6 @@ def test_every_file_has_an_answer(tmp_path: Path) -> None:
         "gone": "failed",
     }
     assert all(one.reason for one in answers.values() if one.status in ("skipped", "failed"))
-    assert [one.is_failure for one in answers.values()].count(True) == 6
 
 
 def test_a_file_that_is_named_and_no_object_has_failed(tmp_path: Path) -> None:

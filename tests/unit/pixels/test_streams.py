@@ -36,9 +36,9 @@ def test_jpeg_2000() -> None:
         GREY.view("int16"), level=0, codecformat="J2K", bitspersample=12, reversible=True
     )
     read = streams.jpeg2000(signed)
-    assert read == streams.Jpeg2000(30, 50, 1, 12, True, False, True, False)
+    assert read == streams.Jpeg2000(30, 50, 1, 12, True, True, False)
     boxed = imagecodecs.jpeg2k_encode(RGB, level=40, codecformat="JP2", reversible=False)
-    assert streams.jpeg2000(boxed) == streams.Jpeg2000(30, 50, 3, 8, False, True, False, False)
+    assert streams.jpeg2000(boxed) == streams.Jpeg2000(30, 50, 3, 8, False, False, False)
     assert streams.jpeg2000(imagecodecs.htj2k_encode(GREY, reversible=True)).high_throughput
 
 

@@ -69,15 +69,6 @@ def test_any_to_any_without_loss(first: str, second: str, described: Description
     assert back.target == replace(described, planar=0) or (first, second) == (EXPLICIT_LE, EXPLICIT_LE)
 
 
-def test_frames_come_one_at_a_time() -> None:
-    def frames() -> Any:
-        yield natives(GREY)[0]
-        raise AssertionError("a second frame was taken before the first was asked for")
-
-    made = transcode.transcode_frames(frames(), GREY, EXPLICIT_LE, RLE_LOSSLESS)
-    assert len(next(made)) > 64
-
-
 def test_native_frames_stay_as_they_are() -> None:
     made = transcode.plan(GREY, EXPLICIT_LE, EXPLICIT_BE)
     assert made.way == "same" and made.frame(b"anything") == b"anything"

@@ -61,10 +61,6 @@ class Imported(NamedTuple):
     outcome: Outcome | None = None
     size: int = 0
 
-    @property
-    def is_failure(self) -> bool:
-        return self.status == "failed"
-
 
 async def import_files(
     target: Target, principal: Principal, paths: Sequence[Path], source: Source

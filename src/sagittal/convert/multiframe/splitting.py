@@ -80,7 +80,7 @@ class Splitting:
         per_frame = items(members, el.PER_FRAME)
         if per_frame and len(per_frame) != count:
             raise NotAcceptable(f"{len(per_frame)} items of functional groups for {count} frames")
-        self._class, self._source_class = CLASSES[source], source
+        self._class = CLASSES[source]
         self._per_frame, self._shared = per_frame, next(iter(items(members, el.SHARED)), {})
         self._keep_series = keep_series
 

@@ -12,8 +12,6 @@ from html import escape
 from sagittal.pixels.rendering.attributes import Attributes
 
 Link = Callable[[str, str], str]  # (SOP class, SOP instance) → address, "" for none
-SR_DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."  # PS3.4 B.5: every SR storage class begins so
-KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 _STYLE = (
     "body{font:16px/1.45 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color:#111;"
     "background:#fff}"

@@ -37,7 +37,6 @@ class Jpeg2000(NamedTuple):
     components: int
     precision: int
     signed: bool
-    colour_transform: bool
     reversible: bool
     high_throughput: bool
 
@@ -101,7 +100,7 @@ def jpeg2000(data: bytes) -> Jpeg2000:
         raise PixelsUndecodable("a JPEG 2000 code stream with subsampled components, of which DICOM has no form")
     if width <= left or height <= top or tiles[2] > left or tiles[3] > top:
         raise PixelsUndecodable("a JPEG 2000 code stream whose image lies outside of its grid")
-    transform, reversible = _coding(data, at + 4 + int.from_bytes(size[:2], "big"))
+    reversible = _is_reversible(data, at + 4 + int.from_bytes(size[:2], "big"))
     high_throughput = bool(int.from_bytes(size[2:4], "big") & 0x4000)
     return Jpeg2000(
         height - top,
@@ -109,18 +108,17 @@ def jpeg2000(data: bytes) -> Jpeg2000:
         components,
         (depth & 0x7F) + 1,
         bool(depth & 0x80),
-        transform,
         reversible,
         high_throughput,
     )
 
 
-def _coding(data: bytes, at: int) -> tuple[bool, bool]:
-    """Of COD: whether there is a multiple component transform, whether the wavelet is the reversible one."""
+def _is_reversible(data: bytes, at: int) -> bool:
+    """Of COD: whether the wavelet is the reversible one."""
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0x90:
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         if data[at + 1] == 0x52 and at + 14 <= len(data):
-            return bool(data[at + 8]), data[at + 13] == 1
+            return data[at + 13] == 1
         at += 2 + max(length, 2)
     raise PixelsUndecodable("a JPEG 2000 code stream without a COD marker")
 

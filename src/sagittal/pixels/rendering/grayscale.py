@@ -22,7 +22,6 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 Octets = np.ndarray[Any, np.dtype[np.uint8]]
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 FUNCTIONS: Mapping[str, Function] = {function: function for function in get_args(Function)}
-_TABLE_VALUES_MAX = 1 << 16
 # (Double) Float Pixel Padding Value and Range Limit (C.7.6.24, C.7.6.25), by the type of the values.
 _PADDING = {"float32": (0x00280122, 0x00280124), "float64": (0x00280123, 0x00280125)}
 _AT_ONCE = 1 << 14  # values looked up at once: what numpy makes indexes of stays in the processor's cache

@@ -70,7 +70,6 @@ def create_api(house: House) -> FastAPI:
     add_discrepancies(api, house)
     add_upkeep(api, house)
     add_transcoding(api, house)
-    add_statement(api, house)
     _add_docs(api, house)
     return api
 
@@ -226,7 +225,8 @@ def _add_tokens(api: FastAPI, house: House) -> None:
 
 
 def _add_docs(api: FastAPI, house: House) -> None:
-    """The document, and a page of it; their addresses lead into the store that was asked."""
+    """The statement; the document, and a page of it, whose addresses lead into the store that was asked."""
+    add_statement(api, house)
 
     @api.get("/openapi.json", include_in_schema=False)
     async def document(request: Request) -> JSONResponse:
