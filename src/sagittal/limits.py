@@ -35,11 +35,11 @@ class ReaderLimits:
     frames_max: int = 1_000_000  # fragments, of BYTES_A_FRAGMENT each
     identifier_elements_max: int = 4_096  # of a query or retrieval: decoded whole, on the loop; real ones have 100
     identifier_inflated_bytes_max: int = 1 * MiB  # as of one that does not come deflated (net.identifier_bytes_max)
-    meta_group_bytes_max: int = 64 * KiB
+    meta_group_bytes_max: int = 64 * KiB  # that of a file; real ones stay below 1 KiB
     inflate_ratio_max: int = 200  # deflate itself reaches 1032; real headers 3-10
     inflate_ratio_free_bytes: int = 64 * MiB  # the ratio counts beyond this: an empty segmentation reaches 1000
-    inflate_bytes_max: int = 4 * GiB
-    data_set_bytes_max: int = 1 << 40
+    inflate_bytes_max: int = 4 * GiB  # of one deflated data set
+    data_set_bytes_max: int = 1 << 40  # a whole slide has some 10 GiB; nobody sends a TiB in earnest
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +47,23 @@ class NetLimits:
     """What one peer may cost the DIMSE listener."""
 
     pdu_receive_bytes_max: int = 256 * KiB  # Maximum Length Received that we announce
-    associate_pdu_bytes_max: int = 64 * KiB
+    associate_pdu_bytes_max: int = 64 * KiB  # 128 contexts with a dozen syntaxes each, roles and identity
     presentation_contexts_max: int = 128  # odd ids 1..255
     receive_buffer_bytes: int = 256 * KiB  # one socket read
-    command_set_bytes_max: int = 16 * KiB
+    command_set_bytes_max: int = 16 * KiB  # real ones stay below 1 KiB; Attribute Identifier List may be long
     identifier_bytes_max: int = 1 * MiB  # C-FIND, C-MOVE, C-GET keys
     failed_list_bytes_max: int = 64 * MiB  # UIDs that a retrieval failed for, beyond that; a million
-    associations_max: int = 500
+    associations_max: int = 500  # each may hold transfer_bytes_max, though few do
     connections_unassociated_max: int = 2_500  # silent sockets; 2,000 must not lock anybody out
-    connections_per_address_max: int = 2_500
+    connections_per_address_max: int = 2_500  # behind a gateway or NAT all peers have one; lower it where none is
     artim_seconds: float = 30.0  # the whole negotiation, not each byte (PS3.8 9.1.5)
     idle_seconds_max: float = 600.0  # an association without traffic
     receive_bytes_per_second_min: int = 1_000  # progress floor inside a message, averaged over 30 s
-    progress_window_seconds: float = 30.0
-    send_stall_seconds_max: float = 60.0
+    progress_window_seconds: float = 30.0  # a link that stutters for less is not slow
+    send_stall_seconds_max: float = 60.0  # a peer that takes nothing of what we send
     operations_max: int = 8  # at once on one association, for a peer that negotiates a window; as many more may wait
     peer_pdu_bytes_min: int = 256  # a smaller Maximum Length would cost a PDU every few bytes
-    connect_seconds_max: float = 10.0
+    connect_seconds_max: float = 10.0  # a host that is down answers nothing at all
     response_seconds_max: float = 120.0  # waiting for a peer's answer as SCU
 
 
@@ -71,33 +71,31 @@ class NetLimits:
 class WebLimits:
     """What one client may cost the HTTP listener."""
 
-    header_seconds_max: float = 15.0
-    connections_max: int = 1_000
+    header_seconds_max: float = 15.0  # a whole request head; who drips it holds a connection
+    connections_max: int = 1_000  # a browser holds six; a descriptor each
     request_buffer_bytes: int = 640 * KiB  # one socket read, of a CT image whole; a connection may hold as much
-    body_bytes_per_second_min: int = 1_000
-    request_line_and_headers_bytes_max: int = 64 * KiB
-    multipart_header_bytes_max: int = 8 * KiB
-    multipart_headers_max: int = 16
+    body_bytes_per_second_min: int = 1_000  # progress floor inside a body, as for DIMSE
+    request_line_and_headers_bytes_max: int = 64 * KiB  # a query of 200 keys, and a token of some KiB
+    multipart_header_bytes_max: int = 8 * KiB  # of one part; real ones stay below 500 bytes
+    multipart_headers_max: int = 16  # of one part; real ones have two to four
     parts_max: int = 100_000  # of a store request; and instances of its metadata
-    results_default: int = 1_000
-    results_max: int = 10_000
+    results_default: int = 1_000  # of a search without `limit`; the Link header leads on
+    results_max: int = 10_000  # of one answer: some 10 MB of JSON
     results_whole_max: int = 500  # of one answer with includefield=all: a row may be 64 KiB and more
-    json_body_bytes_max: int = 16 * MiB
+    json_body_bytes_max: int = 16 * MiB  # held in memory: metadata of a STOW request, a body for /api
     keep_alive_seconds_max: float = 60.0  # a connection between two requests
     send_stall_seconds_max: float = 60.0  # a client that takes nothing of its answer
     multipart_preamble_bytes_max: int = 4 * KiB  # RFC 2046 allows one; real clients send none or an empty line
     multipart_padding_bytes_max: int = 1 * KiB  # blanks after a boundary: gateways fill lines up to 998 (RFC 5322)
     multipart_boundary_bytes_max: int = 200  # RFC 2046 says 70; some clients join two UUIDs and a name
     commits_outstanding_max: int = 64  # of one STOW request; group commit needs some, memory wants few
-    query_parameters_max: int = 200
-    accept_ranges_max: int = 64
-    frames_per_request_max: int = 10_000
-    read_threads: int = 4
+    query_parameters_max: int = 200  # more than any form has; each may become a condition
+    accept_ranges_max: int = 64  # each is compared with each media type that there is
+    frames_per_request_max: int = 10_000  # a part each; a part has some 100 bytes of headers
+    read_threads: int = 4  # they read files; what is in memory is answered without them
     read_chunk_bytes: int = 1 * MiB  # one read of the volume and one write to the socket
-    event_streams_max: int = 100
-    pictures_ahead_max: int = (
-        16  # of frames or instances, made for who goes through them before they are asked for; 0: none
-    )
+    event_streams_max: int = 100  # a connection each, held open; pages in browsers have one
+    pictures_ahead_max: int = 16  # frames or instances drawn before who goes through them asks; 0: none
     thumbnail_side: int = 200  # pixels, where a client doesn't say
     thumbnails_bytes_max: int = 32 * MiB  # made already and kept in memory: some 5,000
     pictures_bytes_max: int = 64 * MiB  # rendered ones made already and kept in memory: some 1,000 CT images as JPEG
@@ -117,12 +115,12 @@ class ArchiveLimits:
     compared_metadata_bytes_max: int = 16 * MiB  # a colliding instance with more counts as other content
     audit_seconds_max: float = 1.0  # an audit row waits so long for a batch; how often an idle committer looks around
     audit_rows_max: int = 100_000  # 40 MB; while the index cannot be written, nothing is done that would need more
-    commit_batch_max: int = 256
-    commit_queue_max: int = 2_000
-    directory_files_max: int = 10_000
-    sync_threads: int = 4
-    query_threads: int = 2
-    query_rows_max: int = 100_000
+    commit_batch_max: int = 256  # the first of a batch waits until the last is synced
+    commit_queue_max: int = 2_000  # senders wait for their answers; more is refused as busy
+    directory_files_max: int = 10_000  # a new directory then: listing and copying a larger one is slow
+    sync_threads: int = 4  # files of one batch that are synced at one time
+    query_threads: int = 2  # readers of the index; SQLite gives the interpreter up while it looks
+    query_rows_max: int = 100_000  # of one C-FIND; a query that answers more is one by mistake
     query_seconds_max: float = 10.0  # a query that no index answers holds a reader thread so long at the most
     query_pattern_characters_max: int = 8 * KiB  # of names and wildcards: 100 names have 6,400; SQLite takes 50,000
     scan_instances_max: int = 25_000  # whose metadata one query may read, for keys that no index answers: a second
@@ -130,7 +128,7 @@ class ArchiveLimits:
     discrepancies_bytes_max: int = 4 * MiB  # of a study whose rows are made anew: 10,000; more stay as they are listed
     free_bytes_min: int = 256 * MiB  # refuse before full
     transcoded_max: int = 64  # objects at once in another syntax for peers and clients, a file each while it is sent
-    delete_grace_seconds: int = 30 * 86_400
+    delete_grace_seconds: int = 30 * 86_400  # what is deleted can come back so long: a month
     originals_grace_seconds: int = 7 * 86_400  # of originals transcoded by rule; longer than any backup takes
     transcode_seconds_max: float = 600.0  # of one object by rule: a slide has 100,000 frames, and nobody waits for it
     collect_every_seconds: float = 3_600.0  # how often bytes are removed whose grace period is over

@@ -40,6 +40,13 @@ def test_every_command_and_setting_is_documented() -> None:
     assert not [name for name in setting_names() if f"`{name.rpartition('.')[2]}`" not in settings]
 
 
+def test_every_setting_and_limit_says_what_for() -> None:
+    """The pages quote the comment on the line: one that stands elsewhere is not seen."""
+    rows = re.findall(r"^\| `(\w+)` \| .*? \| (.*) \|$", (ROOT / "docs/reference/settings.md").read_text(), re.M)
+    assert len(rows) > 150
+    assert not [name for name, meaning in rows if not meaning]
+
+
 def test_commands_named_in_pages_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"\bsagittal ([a-z]+)", page.read_text()):

@@ -42,9 +42,9 @@ _NOT_SETTINGS = {ENVIRONMENT + name for name in ("CORPUS", "STRICT", "FAULT", "T
 class NodeSettings:
     """A node of the AE table given in the configuration: `nodes = ["AET@host:port"]` or a table with these keys."""
 
-    aet: str
-    host: str
-    port: int
+    aet: str  # its AE title
+    host: str  # where we connect to for C-MOVE
+    port: int  # its DIMSE port
     tls: bool = False  # we connect to it with TLS
     duplicates: DuplicatePolicy | None = None  # None: as the archive's
     name: str = ""  # for people
@@ -71,9 +71,9 @@ class NodeSettings:
 class TokenSettings:
     """A bearer token by its SHA-256; the token itself is printed once, when it is made, and kept nowhere."""
 
-    name: str
-    sha256: str
-    verbs: tuple[str, ...] = ("echo", "store", "find", "get", "move")
+    name: str  # of who holds it, for the audit log
+    sha256: str  # of the token, in hexadecimal
+    verbs: tuple[str, ...] = ("echo", "store", "find", "get", "move")  # what it lets do
     store: str = ""  # the only store that it lets into, unless it lets do admin; none: main
 
 
@@ -81,13 +81,13 @@ class TokenSettings:
 class DimseSettings:
     """The DIMSE listener."""
 
-    port: int = 11112
+    port: int = 11112  # 0: a free one
     kept_status: Literal["warning", "success"] = "warning"  # B000 or 0000 when the first version was kept
     prefer: tuple[str, ...] = ()  # transfer syntaxes chosen before the usual order
     called_aets: tuple[str, ...] = ()  # AE titles by which we may be called, beside our own
     user_identity: Literal["optional", "required"] = "optional"  # required: only users whose token was verified
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    tls_certificate: Path | None = None  # PEM, with its chain; given, the port speaks TLS only
+    tls_key: Path | None = None  # PEM, without a passphrase; none: it is in the file of the certificate
     tls_authorities: Path | None = None  # of client certificates, which are then required
     tls_node_authorities: Path | None = None  # of the nodes we connect to; none: the system's
 
@@ -96,7 +96,7 @@ class DimseSettings:
 class WebSettings:
     """The HTTP listener."""
 
-    port: int = 8042
+    port: int = 8042  # 0: a free one
     hosts: tuple[str, ...] = ()  # names a browser may use for us, beside the bind address and loopback
     origins: tuple[str, ...] = ()  # of pages elsewhere that may read and write, as https://viewer.example
     public_url: str | None = None  # what clients see in front of a proxy
@@ -129,19 +129,19 @@ class Settings:
 
     data: Path = Path("sagittal-data")  # made when missing
     host: str = "127.0.0.1"  # beyond loopback only with nodes and tokens
-    aet: str = "SAGITTAL"
+    aet: str = "SAGITTAL"  # our AE title
     durability: Literal["full", "off"] = "full"  # off: nothing is synced, for benchmarks
     duplicates: DuplicatePolicy = "keep-first"  # other content under a held SOP Instance UID
     character_set: str = ""  # of objects and queries without one, or with one that is not defined: as (0008,0005)
     timezone: str = ""  # the offset from UTC of objects that say none, as +0100
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"  # the least that is told on stderr
     dimse: DimseSettings = DimseSettings()
     web: WebSettings = WebSettings()
     index: IndexSettings = IndexSettings()
     limits: Limits = field(default_factory=Limits)
     stores: Mapping[str, StoreSettings] = field(default_factory=dict)  # NAME: what it is
-    nodes: tuple[NodeSettings, ...] = ()
-    tokens: tuple[TokenSettings, ...] = ()
+    nodes: tuple[NodeSettings, ...] = ()  # beside those kept; this table alone changes them
+    tokens: tuple[TokenSettings, ...] = ()  # beside those kept; this table alone changes them
     transcode: tuple[rules.Rule, ...] = ()  # what becomes of objects that came in; the first that fits decides
 
     @property

@@ -28,8 +28,8 @@ from sagittal.ul.negotiation import DEFAULT_ORDER
 _MATCHING = {
     "text": "single value, wildcard",
     "name": "single value, wildcard; by component group, without regard to case and accents",
-    "any-name": "as names, any of several values",
-    "any": "any of several values",
+    "any-name": "single value, wildcard, as names; any of several values",
+    "any": "single value, wildcard; any of several values",
     "uid": "list of UIDs",
     "date": "single value, range",
     "time": "single value, range",
@@ -196,7 +196,7 @@ _FIND = (
     (PENDING_KEY_IGNORED, "a match, with a key that was not matched"),
     (CANCELLED, "after C-CANCEL"),
     (0x0124, "the requestor may not query"),
-    (0xA700, "too many matches, or too much to look through"),
+    (0xA700, "too many matches, or too much to look through; or the index can't be read at the moment"),
     (0xA900, "the identifier lacks a key it needs, or has one of another level"),
     (0xC000, "the identifier, or a value to be matched, can't be read"),
 )
@@ -220,6 +220,7 @@ _MOVE = (
     (PENDING, "sub-operations go on; counts are told"),
     (CANCELLED, "after C-CANCEL"),
     (SOME_FAILED, "some sub-operations failed or ended with a warning; Failed SOP Instance UID List is told"),
+    (0xA700, "the index can't be read at the moment"),
     (ALL_FAILED, "every sub-operation failed"),
     (0xA801, "the move destination is no node of the AE table"),
     (0x0124, "the requestor may not retrieve"),
