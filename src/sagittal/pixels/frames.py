@@ -4,7 +4,7 @@ Reading: `frame_bytes` gives one frame, whatever lies around it: 1-bit frames th
 words of Big Endian data sets are swapped, fragments are joined. Nothing here reads files: `read(offset, length)` is
 the caller's.
 
-Writing: `Encapsulation` puts frames into items, one fragment each or more for those beyond what an item's length can
+Writing: `encapsulated` puts frames into items, one fragment each or more for those beyond what an item's length can
 say, and makes the Basic Offset Table or, where 32 bits are not enough, the Extended Offset Table with its lengths.
 """
 

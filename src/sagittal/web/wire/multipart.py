@@ -96,7 +96,7 @@ class Reader:
     # The steps: each takes bytes of a chunk from a place on, and gives the place where the next one begins.
 
     def _preamble(self, data: bytes, at: int) -> int:
-        """Whatever goes before the first line that is a delimiter; it begins at `preamble_bytes_max` at the latest."""
+        """Whatever goes before the first delimiter, which begins at `multipart_preamble_bytes_max` at the latest."""
         held, before, first = self._held, len(self._held), self._delimiter[2:]
         longest = self._limits.multipart_preamble_bytes_max
         held += data[at : at + longest + len(first) + 1 - before]
