@@ -63,7 +63,10 @@ def test_later_wins(tmp_path, monkeypatch):
         ({"web": {"hosts": ["pacs:8042"]}}, "web.hosts: 'pacs:8042' is not the name of a host alone"),
         ({"web": {"hosts": ["https://pacs"]}}, "web.hosts: 'https://pacs' is not the name"),
         ({"web": {"origins": ["viewer.example"]}}, "web.origins: 'viewer.example' is not an origin"),
-        ({"web": {"origins": ["https://viewer.example/a"]}}, "web.origins: 'https://viewer.example/a' is not an origin"),
+        (
+            {"web": {"origins": ["https://viewer.example/a"]}},
+            "web.origins: 'https://viewer.example/a' is not an origin",
+        ),
         ({"web": {"public_url": "pacs.example"}}, "web.public_url: 'pacs.example' is not a URL"),
         ({"web": {"public_url": "https://pacs:x"}}, "web.public_url"),
         ({"nodes": ["nowhere"]}, "AET@host:port"),
