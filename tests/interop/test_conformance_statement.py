@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 
+import httpx
 import pytest
+from builders import build
 from conftest import Served
 from conftest import sagittal_here as sagittal
 
@@ -14,6 +16,7 @@ from sagittal.dicom.sopclasses import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROO
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
 from sagittal.net.client import Peer, Proposal, connect
 
+IMAGE = build(1, rows=8, columns=8)
 PRIVATE = "1.2.826.0.1.3680043.9.9999.77"
 UID = re.compile(r"[0-2](\.[0-9]+)+\Z")
 
@@ -156,3 +159,30 @@ def test_the_command_prints_it() -> None:
     done = sagittal("conformance")
     assert done.returncode == 0
     assert done.stdout == statement()
+
+
+def test_parameters_that_are_stated_are_read(shared_server: Served) -> None:
+    """One that is left out of the code would be ignored, or taken for a key."""
+    stated = {service: set(re.findall(r"`(\w+)`", names)) for service, names in rows("Query parameters")}
+    base = shared_server.http + "/dicom-web"
+    assert httpx.post(f"{base}/studies", content=IMAGE.part10, headers={"content-type": "application/dicom"}).is_success
+    instance = f"studies/{IMAGE.study_uid}/series/{IMAGE.series_uid}/instances/{IMAGE.sop_instance_uid}"
+    free = {"accept", "charset", "after", "reason", "requestType", "studyUID", "seriesUID", "objectUID", "contentType"}
+
+    def refused(path: str, names: set[str]) -> set[str]:
+        return {name for name in names - free if not httpx.get(path, params={name: "no, such: thing"}).is_success}
+
+    for service, path in (
+        ("Search of studies, series, instances", f"{base}/studies"),
+        ("Search of non-patient instances", f"{base}/color-palettes"),
+        ("Retrieve Rendered", f"{base}/{instance}/rendered"),
+        ("Retrieve Thumbnail", f"{base}/{instance}/thumbnail"),
+    ):
+        assert refused(path, stated[service]) == stated[service] - free, service
+    uri = stated["URI service, at `/wado`"]
+    wado = (
+        f"requestType=WADO&studyUID={IMAGE.study_uid}&seriesUID={IMAGE.series_uid}&objectUID={IMAGE.sop_instance_uid}"
+    )
+    asked = {name: httpx.get(f"{shared_server.http}/wado?{wado}&{name}=no").status_code for name in uri - free}
+    assert set(asked.values()) <= {400, 404, 406}, asked
+    assert httpx.get(f"{shared_server.http}/wado?{wado}&other=no").is_success

@@ -8,9 +8,13 @@ from sagittal import errors
 from sagittal.conformance.markdown import section, table
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.limits import WebLimits
+from sagittal.web.nonpatient import service
+from sagittal.web.render import asked as rendered
+from sagittal.web.retrieve import wado_uri
 from sagittal.web.retrieve.capabilities import media_types, template
 from sagittal.web.retrieve.transcoded import encoders
 from sagittal.web.routes import RESOURCES
+from sagittal.web.search import asked as search
 from sagittal.web.wire.accept import COMPRESSED_TYPES, OCTET_STREAM
 
 
@@ -18,6 +22,7 @@ def services_described() -> Iterator[str]:
     """What the origin server answers, and what the commands ask."""
     yield section("DICOM Web services", _SERVER, depth=3)
     yield section("Resources", table(("method", "resource", "takes", "answers"), _resource_rows()), depth=4)
+    yield section("Query parameters", _PARAMETERS, table(("service", "parameters"), _parameter_rows()), depth=4)
     yield section("Answers to a store request", _STORED, depth=4)
     yield section("Media types of frames", table(("media type", "transfer syntaxes"), _types()), depth=4)
     yield section("Limits", table(("limit", "value"), _limit_rows()), depth=4)
@@ -63,6 +68,23 @@ _AGENT = """\
 Transactions. They accept `application/dicom+json`, and `application/dicom` in any transfer syntax; they show a bearer
 token or a user (RFC 6750, RFC 7617), and check the server's certificate.
 """
+
+
+_PARAMETERS = """\
+Ours, beyond the Standard, are `orderby`, `after` (which the `Link` header gives) and `reason`. `anonymize` is refused
+with 406.
+"""
+
+
+def _parameter_rows() -> Iterator[tuple[str, str]]:
+    any_attribute = "attributes by keyword or tag, with dots into sequences"
+    yield "Search of studies, series, instances", f"{any_attribute}; {_named(search.CONTROLS)}"
+    yield "Search of non-patient instances", f"{any_attribute}; {_named(sorted(service.CONTROLS))}"
+    yield "Retrieve Rendered", _named((*rendered.PARAMETERS, "accept"))
+    yield "Retrieve Thumbnail", _named(("viewport", "accept"))
+    yield "Retrieve, all others", _named(("accept",))
+    yield "Delete", _named(("reason",))
+    yield "URI service, at `/wado`", _named(sorted(wado_uri.PARAMETERS))
 
 
 _PICTURE_PARTS = 'multipart/related; type="image/'

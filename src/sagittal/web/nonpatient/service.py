@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
 
 _ONLY_MORE = "There are {} additional results that can be requested"  # PS3.18 8.3.4.4
-_CONTROLS = frozenset({"limit", "offset", "includefield", "accept", "charset", "fuzzymatching"})
+CONTROLS = frozenset({"limit", "offset", "includefield", "accept", "charset", "fuzzymatching"})
 _DEPTH_MAX = 16
 # What every answer says, besides what was asked for (PS3.4 U.6, X.6, BB.6, HH.6).
 _DEFAULTS = frozenset(
@@ -131,7 +131,7 @@ class _Asked:
 
     def _is_creator(self, name: str, value: str) -> bool:
         """Whether a parameter says who reserved a block of private elements; then it is noted."""
-        if name in _CONTROLS:
+        if name in CONTROLS:
             return False
         path = path_of(name, _DEPTH_MAX)
         if is_creator(path[-1]):

@@ -25,6 +25,7 @@ SIDE_MAX = 16_384
 _REMEMBERED = 64  # questions understood already; each of at most `request_line_and_headers_bytes_max`
 SMALL = ("image/jpeg", "image/png", "image/webp", "image/gif")
 STILL = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/jxl", "image/jp2")
+PARAMETERS = ("annotation", "window", "viewport", "iccprofile", "quality", "presentationUID")
 MOVING = ("image/gif", "image/webp", "video/mp4")
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
     from sagittal.web.wire.accept import MediaType
 
-PARAMETERS = frozenset(
+OF_PICTURES = frozenset(
     {
         *("annotation", "columns", "frameNumber", "imageQuality", "presentationSeriesUID", "presentationUID"),
         *("region", "rows", "windowCenter", "windowWidth"),

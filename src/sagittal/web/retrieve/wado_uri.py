@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.web.render.kinds import kind_of
-from sagittal.web.render.uri import PARAMETERS, RenderedUri
+from sagittal.web.render.uri import OF_PICTURES, RenderedUri
 from sagittal.web.retrieve.wado import Wado, object_choices
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM, MediaType, accepted, accepts
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sagittal.web.house import House
 
-_KNOWN = PARAMETERS | {
+PARAMETERS = OF_PICTURES | {
     *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "charset", "anonymize", "transferSyntax")
 }
 
@@ -54,8 +54,8 @@ class WadoUri:
         wanted = _of_objects(ranges, kind_of(ref).types, given.get("transferSyntax", ""))
         if not wanted:
             return await self._rendered.answer(request, ref, given, ranges)
-        if PARAMETERS & given.keys():
-            raise BadRequest(f"{min(PARAMETERS & given.keys())} is for rendered images, not for {DICOM}")
+        if OF_PICTURES & given.keys():
+            raise BadRequest(f"{min(OF_PICTURES & given.keys())} is for rendered images, not for {DICOM}")
         offers = [choice.offer for choice in object_choices(wanted, ref.syntax_uid, single=True)]
         tag = entity_tag(ref.digest, ref.revision, *(offer.syntax for offer in offers))
         return unchanged(request, tag) or self._wado.alone(request, ref, offers, tag)
@@ -81,7 +81,7 @@ def _of_objects(ranges: Sequence[MediaType], pictures: Sequence[str], syntax_uid
 
 def _parameters(request: Request) -> dict[str, str]:
     """What there is; others are as if not present (PS3.18 8.3): viewers and proxies add theirs."""
-    known = [(name, value) for name, value in request.query_params.multi_items() if name in _KNOWN]
+    known = [(name, value) for name, value in request.query_params.multi_items() if name in PARAMETERS]
     given = dict(known)
     if len(known) != len(given):
         raise BadRequest("a parameter is given twice")

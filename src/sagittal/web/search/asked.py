@@ -32,6 +32,7 @@ _TIMEZONE = 0x00080201
 _OFFSET = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d\Z")  # PS3.5 6.2, VR DT: from -1200 to +1400
 _WITHOUT_COMMA = ("UI", "CS")  # PS3.5 6.2: no value has one, so it stands between values
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+CONTROLS = ("includefield", "limit", "offset", *_FLAGS, "accept", "charset", "orderby", "after")  # what is no key
 
 
 def parameters(query_string: bytes, count_max: int) -> Parameters:
