@@ -38,7 +38,7 @@ _ARRAY_CODES = {2: "H", 4: "I", 8: "Q"}
 
 def can_reencode(source: TransferSyntax, target: TransferSyntax) -> bool:
     """Whether a data set in `source` can be put into `target` without touching its pixels."""
-    return source.uid == target.uid or (source.native and target.native)
+    return source.uid == target.uid or (source.native and target.plain)
 
 
 def reencode(

@@ -48,6 +48,7 @@ class TransferSyntax:
     encapsulated: bool = True  # Pixel Data is a sequence of fragments of undefined length
     retired: bool = False
     video: bool = False
+    written: bool = True  # False: another standard says how (MIME, XML), or another program's alone; kept as it came
     storable: bool = True  # False: no self-contained data set (live flows; pixels at a JPIP server), refused by default
 
     @property
@@ -55,11 +56,16 @@ class TransferSyntax:
         """Whether the whole data set can be rewritten in another uncompressed syntax (`dicom.reencode`)."""
         return not self.encapsulated and self.storable
 
+    @property
+    def plain(self) -> bool:
+        """Whether such data sets can be put into it."""
+        return self.native and self.written
+
 
 def _plain(uid: str, keyword: str, name: str, implicit: bool = False, little_endian: bool = True,
-           deflated: bool = False, retired: bool = False) -> TransferSyntax:  # fmt: skip
+           deflated: bool = False, retired: bool = False, written: bool = True) -> TransferSyntax:  # fmt: skip
     return TransferSyntax(uid, keyword, name, "none" if deflated else "native", True, implicit, little_endian, deflated,
-                          encapsulated=False, retired=retired)  # fmt: skip
+                          encapsulated=False, retired=retired, written=written)  # fmt: skip
 
 
 def _jpeg(uid: str, keyword: str, name: str, lossless: bool | None, retired: bool = False) -> TransferSyntax:
@@ -141,13 +147,13 @@ _ROWS = (
     _jpip(_P + ".4.204", "JPIPHTJ2KReferenced", "JPIP HTJ2K Referenced", deflated=False),
     _jpip(_P + ".4.205", "JPIPHTJ2KReferencedDeflate", "JPIP HTJ2K Referenced Deflate", deflated=True),
     _frame(_P + ".5", "RLELossless", "RLE Lossless"),
-    _plain(_P + ".6.1", "RFC2557MIMEEncapsulation", "RFC 2557 MIME encapsulation", retired=True),
-    _plain(_P + ".6.2", "XMLEncoding", "XML Encoding", retired=True),
+    _plain(_P + ".6.1", "RFC2557MIMEEncapsulation", "RFC 2557 MIME encapsulation", retired=True, written=False),
+    _plain(_P + ".6.2", "XMLEncoding", "XML Encoding", retired=True, written=False),
     _flow(_P + ".7.1", "SMPTEST211020UncompressedProgressiveActiveVideo", "SMPTE ST 2110-20 Uncompressed Progressive Active Video", video=True),
     _flow(_P + ".7.2", "SMPTEST211020UncompressedInterlacedActiveVideo", "SMPTE ST 2110-20 Uncompressed Interlaced Active Video", video=True),
     _flow(_P + ".7.3", "SMPTEST211030PCMDigitalAudio", "SMPTE ST 2110-30 PCM Digital Audio", video=False),
     _frame(_P + ".8.1", "DeflatedImageFrameCompression", "Deflated Image Frame Compression"),
-    _plain("1.2.840.10008.1.20", "Papyrus3ImplicitVRLittleEndian", "Papyrus 3 Implicit VR Little Endian", implicit=True, retired=True),
+    _plain("1.2.840.10008.1.20", "Papyrus3ImplicitVRLittleEndian", "Papyrus 3 Implicit VR Little Endian", implicit=True, retired=True, written=False),
 )
 # fmt: on
 

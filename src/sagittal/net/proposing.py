@@ -73,7 +73,7 @@ def choose_syntax(stored: str, accepted: Iterable[str]) -> str | None:
     if not syntax(stored).native:
         return None
     for uid in (EXPLICIT_LE, IMPLICIT_LE, *sorted(offered)):
-        if uid in offered and syntax(uid).native:
+        if uid in offered and syntax(uid).plain:
             return uid
     return None
 

@@ -14,7 +14,7 @@ from sagittal.dicom.elements import element_header
 from sagittal.dicom.frameindex import ITEM_HEADER, FrameIndex
 from sagittal.dicom.partial.edited import LEFT_OUT, Edited
 from sagittal.dicom.partial.verbatim import Irregular, before_pixels
-from sagittal.dicom.reencode import deflated, reencode, written
+from sagittal.dicom.reencode import can_reencode, deflated, reencode, written
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
 from sagittal.dicom.walk import Event, Walk
 from sagittal.errors import NotAcceptable, PixelsUndecodable
@@ -60,7 +60,9 @@ class Transcoding:
     ) -> None:  # fmt: skip
         """`numbers`: the frames wanted, 1 being the first; all if it is None."""
         self._start(image, opened, to_syntax, instance_uid, limits, numbers)
-        if not (self._source.native and self._target.native):
+        if not can_reencode(self._source, self._target):
+            if not self._target.written:
+                raise NotAcceptable(f"nothing is put into {self._target.name}")
             if not image.count:
                 raise NotAcceptable("an object without frames has no other form in a compressed syntax")
             self.plan = way = plan(image.description, image.syntax_uid, to_syntax, options, image.limits)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
+from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.pixels.codecs import ROWS, decodes, encodes
@@ -27,7 +28,7 @@ READ_BY: Mapping[str, frozenset[str]] = {
 
 def reaches(stored: str, to: str) -> bool:
     """Whether there is a way from one syntax to another."""
-    if stored == to or (syntax(stored).native and syntax(to).native) or _recompressed(stored, to):
+    if can_reencode(syntax(stored), syntax(to)) or _recompressed(stored, to):
         return True
     return decodes(stored) and encodes(to)
 
@@ -46,8 +47,8 @@ def without_loss(stored: str, accepted: Collection[str]) -> list[str]:
     """Of the syntaxes that a peer takes, those that an object may be brought to without loss, the best first:
     uncompressed by preference. One that can't carry its pixels gives way to the next.
     """
-    native = (uid for uid in sorted(accepted) if syntax(uid).native)
-    order = dict.fromkeys((stored, EXPLICIT_LE, IMPLICIT_LE, *native, *ROWS, RECOMPRESSED))
+    plain = (uid for uid in sorted(accepted) if syntax(uid).plain)
+    order = dict.fromkeys((stored, EXPLICIT_LE, IMPLICIT_LE, *plain, *ROWS, RECOMPRESSED))
     return [uid for uid in order if uid in accepted and reaches(stored, uid) and not loses(stored, uid)]
 
 

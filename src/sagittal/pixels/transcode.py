@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
+from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable
 from sagittal.limits import PixelLimits
@@ -204,8 +205,10 @@ def plan(source: Description, from_syntax: str, to_syntax: str, options: Options
         return Plan("same", source, source, from_syntax, to_syntax, options, False)
     if _jpegs(from_syntax, to_syntax):
         return Plan("jpeg", source, source, from_syntax, to_syntax, options, False)
+    if not syntax(to_syntax).written:
+        raise NotAcceptable(f"nothing is put into {syntax(to_syntax).name}")
     before, after = codec(from_syntax), codec(to_syntax)
-    if syntax(from_syntax).native and syntax(to_syntax).native:
+    if can_reencode(syntax(from_syntax), syntax(to_syntax)):
         return Plan("same", source, source, from_syntax, to_syntax, options, False)
     decoded = before.decoded(source)
     way: Way = "cells" if before.cells and after.cells else "values"

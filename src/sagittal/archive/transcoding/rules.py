@@ -59,12 +59,13 @@ class Rule:
 
     def changes(self, one: Candidate) -> bool:
         """Whether there is anything to do for an object that it fits."""
+        from sagittal.dicom.reencode import can_reencode
         from sagittal.dicom.syntaxes import syntax
         from sagittal.pixels.reach import reaches
 
         if one.syntax_uid == self.to or one.kind == "transcode":
             return False
-        if syntax(one.syntax_uid).native and syntax(self.to).native:
+        if can_reencode(syntax(one.syntax_uid), syntax(self.to)):
             return True
         is_image = one.has_frames or (one.has_rows and syntax(one.syntax_uid).deflated)
         return is_image and reaches(one.syntax_uid, self.to)

@@ -15,7 +15,7 @@ from sagittal.client.keys import CHARACTER_SET, INSTANCE_UID, tag_for
 from sagittal.dicom import charset
 from sagittal.dicom.dictionary import keyword_of, vr_of
 from sagittal.dicom.elements import NUMBERS, TEXT_VRS, encode_numbers, encode_text
-from sagittal.dicom.reencode import deflated, written
+from sagittal.dicom.reencode import can_reencode, deflated, written
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.dicom.walk import Event, Walk
 from sagittal.errors import BadRequest, NotAcceptable, UsageError
@@ -106,7 +106,7 @@ class Rewriting:
         changes: Changes,
         limits: ReaderLimits,
     ) -> None:
-        if source.uid != target.uid and not (source.native and target.native):
+        if not can_reencode(source, target):
             raise NotAcceptable(f"{source.name} can't be re-encoded as {target.name or target.uid} without a codec")
         self.rest_at = -1
         self._changes, self._target = changes, target

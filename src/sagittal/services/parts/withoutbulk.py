@@ -24,7 +24,7 @@ class _WithoutBulk:
     def syntaxes(self, site: Site, ref: InstanceRef, accepted: Iterable[str]) -> Sequence[str]:
         """As stored, else a plain one."""
         offered = set(accepted)
-        order = (ref.syntax_uid, EXPLICIT_LE, IMPLICIT_LE, *sorted(uid for uid in offered if syntax(uid).native))
+        order = (ref.syntax_uid, EXPLICIT_LE, IMPLICIT_LE, *sorted(uid for uid in offered if syntax(uid).plain))
         return [uid for uid in dict.fromkeys(order) if uid in offered]
 
     def uid(self, ref: InstanceRef) -> str:
