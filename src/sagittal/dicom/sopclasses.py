@@ -27,6 +27,7 @@ COMPOSITE_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.4.2"
 COMPOSITE_ROOT_GET = "1.2.840.10008.5.1.4.1.2.4.3"
 WITHOUT_BULK_GET = "1.2.840.10008.5.1.4.1.2.5.3"
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+SECONDARY_CAPTURE_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.7"
 
 # PS3.4 C.6.1.1.1, C.6.2.1.1, C.6.3.1.1, Y.3.1, Z.3.1: the levels of each information model, top first, by its classes.
 LEVELS: dict[str, tuple[str, ...]] = {
