@@ -102,13 +102,8 @@ async def server_of(data: Path) -> Server:
         try:
             told = json.loads((data / SERVER_FILE).read_text(encoding="utf-8"))
             return Server(told["http"], told["token"])
-        except (
-            FileNotFoundError,
-            PermissionError,
-            ValueError,
-            TypeError,
-            KeyError,
-        ) as error:  # what a power cut left of it
+        except (FileNotFoundError, PermissionError, ValueError, TypeError, KeyError) as error:
+            # Not there yet, or what a power cut left of it.
             if isinstance(error, PermissionError) or asyncio.get_running_loop().time() > deadline:
                 raise DirectoryHeld(f"another process holds {data} and does not say where it listens") from None
         await asyncio.sleep(0.1)
