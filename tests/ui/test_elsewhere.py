@@ -37,7 +37,7 @@ class Viewer(BaseHTTPRequestHandler):
 def viewer() -> Iterator[str]:
     """The origin of a server that has nothing but a page."""
     server = HTTPServer(("127.0.0.1", 0), Viewer)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
