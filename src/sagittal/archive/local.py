@@ -35,6 +35,20 @@ _PROBE_BYTES = 4096
 _OF_ONE_OBJECT = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR})
 
 
+def read_at(fd: int, length: int, offset: int) -> bytes:
+    """Up to `length` bytes of an open object; DamagedObject for blocks that the disk can't read any more."""
+    try:
+        return os.pread(fd, length, offset)
+    except OSError as error:
+        raise _meaning(error) from None
+
+
+def _meaning(error: OSError) -> Exception:
+    if error.errno not in _OF_ONE_OBJECT:
+        return error
+    return DamagedObject(f"the stored object cannot be read: {error.strerror}")
+
+
 class Staged:
     """A file in `staging/`, open for writing and reading under a random name."""
 
@@ -214,9 +228,7 @@ class LocalVolume:
         except FileNotFoundError:
             raise DamagedObject("the stored object is missing") from None
         except OSError as error:
-            if error.errno not in _OF_ONE_OBJECT:
-                raise
-            raise DamagedObject(f"the stored object cannot be read: {error.strerror}") from None
+            raise _meaning(error) from None
 
     def read_range(self, key: str, offset: int, length: int) -> bytes:
         """Bytes of the object; DamagedObject when it is missing or ends before."""
@@ -224,7 +236,7 @@ class LocalVolume:
         try:
             parts = []
             while length > 0:
-                part = os.pread(fd, length, offset)
+                part = read_at(fd, length, offset)
                 if not part:
                     raise DamagedObject("the stored object is truncated")
                 parts.append(part)

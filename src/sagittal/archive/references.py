@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from sagittal.archive.index import MAIN_STORE
+from sagittal.archive.local import read_at
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import BadRequest, DamagedObject
 from sagittal.limits import ReaderLimits
@@ -100,7 +101,7 @@ class OpenObject:
 
     def file(self, chunk_bytes: int) -> Iterator[bytes]:
         """The Part 10 file as it is sent."""
-        yield os.pread(self.fd, self.data_set_offset - self.offset, self.offset)
+        yield read_at(self.fd, self.data_set_offset - self.offset, self.offset)
         yield from self.data_set(chunk_bytes)
 
     def sent_size(self) -> int:
@@ -122,7 +123,7 @@ class OpenObject:
 
     def _pieces(self, at: int, end: int, chunk_bytes: int) -> Iterator[bytes]:
         while at < end:
-            piece = os.pread(self.fd, min(chunk_bytes, end - at), self.data_set_offset + at)
+            piece = read_at(self.fd, min(chunk_bytes, end - at), self.data_set_offset + at)
             if not piece:
                 raise DamagedObject("the stored file is shorter than the index says: sagittal scrub")
             yield piece
@@ -137,7 +138,7 @@ class OpenObject:
             raise BadRequest("the range is not within the data set")
         parts = []
         while length > 0:
-            part = os.pread(self.fd, length, at)
+            part = read_at(self.fd, length, at)
             if not part:
                 raise DamagedObject("the stored object is truncated")
             parts.append(part)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,32 @@ def test_the_file_is_what_was_received(tmp_path: Path, syntax_uid: str) -> None:
             opened_object.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM])
+def test_blocks_that_cannot_be_read_are_damage(tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is about this process or all of the volume is none of the object's."""
+    expected = DamagedObject if number == errno.EIO else OSError
+
+    def failing(*_: int) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    async def main() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, one := build(1))
+            (ref,) = await archive.instances(LOCAL, study_uid=one.study_uid)
+            with archive.open_object(ref) as held, monkeypatch.context() as patch:
+                patch.setattr(os, "pread", failing)
+                for read in (
+                    lambda: list(held.file(1024)),
+                    lambda: list(held.data_set(1024)),
+                    lambda: held.read_data_set(0, 8),
+                    lambda: archive.volume.read_range(ref.key, 0, 8),
+                ):
+                    with pytest.raises(expected, match=os.strerror(number)):
+                        read()
+
+    asyncio.run(main())
 
 
 def test_missing_and_truncated_files_are_damaged(tmp_path: Path) -> None:
