@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import pytest
 
 from sagittal.dicom.frameindex import FrameIndex
 from sagittal.dicom.part10 import Part10Head
@@ -41,6 +42,24 @@ def attributes(**members: Any) -> Attributes:
         return {name[1:].upper(): member(value) for name, value in found.items()}
 
     return Attributes(item(members))
+
+
+def lines_within(side: int, patch: pytest.MonkeyPatch) -> list[Any]:
+    """Lines that Pillow is asked for from now on, which may lead so far outside a picture only: it goes along all of
+    a line, pixel by pixel.
+    """
+    from PIL.ImageDraw import ImageDraw
+
+    lines: list[Any] = []
+    draw = ImageDraw.line
+
+    def line(self: ImageDraw, xy: Any, *more: Any, **named: Any) -> None:
+        assert numpy.abs(xy).max() <= side
+        lines.append(xy)
+        draw(self, xy, *more, **named)
+
+    patch.setattr(ImageDraw, "line", line)
+    return lines
 
 
 @dataclass(frozen=True)
