@@ -2,10 +2,10 @@
 
 `plan` decides once for all frames, needs no pixels, and refuses before anything is decoded. There are four ways:
 
-same the frames as they are: the same syntax, or native ones whose bytes only lie otherwise in the data set jpeg JPEG
-⇄ JPEG XL JPEG Recompression: code stream to code stream, the JPEG comes back byte for byte cells whole cells, bits
-outside Bits Stored (overlays of old) included, between syntaxes that keep them values decoded and encoded; overlays
-in unused bits are lost unless the caller takes them out (`overlay_bits`)
+- `same`: the frames as they are, of the same syntax, or native ones whose bytes only lie otherwise in the data set;
+- `jpeg`: JPEG ⇄ JPEG XL JPEG Recompression, code stream to code stream; the JPEG comes back byte for byte;
+- `cells`: whole cells, bits outside Bits Stored (overlays of old) included, between syntaxes that keep them;
+- `values`: decoded and encoded; overlays in unused bits are lost unless the caller takes them out (`overlay_bits`).
 
 `Plan.changes` is PS3.3 C.7.6.1.1.5 (lossy compression), C.7.6.1.1.3 (derivation) and PS3.5 8.2 (attributes that must
 agree with the code stream). Pure functions: the UID of a new instance is the caller's to make.
