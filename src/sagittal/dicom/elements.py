@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ LONG_CODES, SHORT_CODES = ({vr.encode("ascii"): vr for vr in of} for of in (LONG
 VRS_BY_CODE = LONG_CODES | SHORT_CODES
 CODES = {vr: code for code, vr in VRS_BY_CODE.items()}
 PADDED_WITH_BLANK = TEXT_VRS | ASCII_VRS - {"UI"}
+_ARRAY_CODES = {2: "H", 4: "I", 8: "Q"}
 _IMPLICIT_LE = struct.Struct("<HHI").pack
 _LENGTHS = {True: struct.Struct("<I"), False: struct.Struct(">I")}
 _TAGS = {True: struct.Struct("<HH"), False: struct.Struct(">HH")}
@@ -120,6 +122,17 @@ class Element(NamedTuple):
         if self.vr == "AT":
             return [found[i] << 16 | found[i + 1] for i in range(0, count - 1, 2)]
         return list(found)
+
+
+def swapped(octets: bytes, word: int) -> bytes:
+    """Words of 2, 4 or 8 octets in the other byte order (PS3.5 7.3), an incomplete last one as it is; of 1, all."""
+    if word == 1:
+        return octets
+    whole = len(octets) // word * word
+    words = array(_ARRAY_CODES[word])
+    words.frombytes(octets[:whole])
+    words.byteswap()
+    return words.tobytes() + octets[whole:]
 
 
 def encode(elements: Iterable[tuple[int, str, bytes]], syntax: TransferSyntax, *, as_given: bool = False) -> bytes:

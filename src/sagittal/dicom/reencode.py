@@ -12,7 +12,6 @@ tolerates is tolerated, and comes out regular: odd lengths, missing and unknown 
 from __future__ import annotations
 
 import zlib
-from array import array
 from collections.abc import Iterable, Iterator
 
 from sagittal.dicom.elements import (
@@ -26,6 +25,7 @@ from sagittal.dicom.elements import (
     WORDS,
     element_header,
     encode,
+    swapped,
 )
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax
 from sagittal.dicom.walk import PIECE_BYTES, Event, Walk, inflated
@@ -33,7 +33,6 @@ from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
 
 BITS_ALLOCATED, PIXEL_DATA = 0x00280100, 0x7FE00010
-_ARRAY_CODES = {2: "H", 4: "I", 8: "Q"}
 
 
 def can_reencode(source: TransferSyntax, target: TransferSyntax) -> bool:
@@ -91,7 +90,7 @@ def written(walk: Walk, events: Iterable[Event], target: TransferSyntax, pause: 
         if not small:
             word = _word(event, target, allocated)
             for piece in walk.pieces():
-                yield _swapped(piece, word)
+                yield swapped(piece, word)
             held = [_padding(event)]
     if held:
         yield b"".join(held)
@@ -103,12 +102,12 @@ def _small(event: Event, walk: Walk, target: TransferSyntax, allocated: int) -> 
     if kind == "run":
         run = event.run
         if event.little != little:
-            run = [(tag, vr, _swapped(value, WORDS.get(vr, 1))) for tag, vr, value in run]
+            run = [(tag, vr, swapped(value, WORDS.get(vr, 1))) for tag, vr, value in run]
         return encode(run, SYNTAXES[EXPLICIT_LE] if target.deflated else target, as_given=True)
     if kind == "element":
         if not event.tag & 0xFFFF and event.length == 4:
             return b""  # a group length
-        return _head(event, target) + _swapped(walk.value(), _word(event, target, allocated)) + _padding(event)
+        return _head(event, target) + swapped(walk.value(), _word(event, target, allocated)) + _padding(event)
     if kind == "fragment":
         return _head(event, target) + walk.value() + _padding(event)
     if kind == "end-item":
@@ -150,15 +149,6 @@ def _word(event: Event, target: TransferSyntax, allocated: int) -> int:
     # What is too long for its VR goes as UN, whose values are little endian (PS3.5 6.2.2).
     unknown = not target.implicit and event.vr not in LONG_VRS and event.length > LENGTH_SHORT_MAX
     return WORDS.get(event.vr, 1) if event.little != (target.little_endian or unknown) else 1
-
-
-def _swapped(value: bytes, word: int) -> bytes:
-    if word == 1 or len(value) < word:
-        return value
-    whole = len(value) - len(value) % word
-    words = array(_ARRAY_CODES[word], value[:whole])
-    words.byteswap()
-    return words.tobytes() + value[whole:]
 
 
 def _padding(event: Event) -> bytes:

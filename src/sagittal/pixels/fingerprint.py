@@ -13,7 +13,8 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sagittal.dicom.models.sameness import BULK, NO_CONTENT, swap, word_of
+from sagittal.dicom.elements import WORDS, swapped
+from sagittal.dicom.models.sameness import BULK, NO_CONTENT
 from sagittal.dicom.syntaxes import syntax
 from sagittal.pixels.description import DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS
 from sagittal.pixels.frames import Read, fragments
@@ -63,11 +64,10 @@ def _pieces(element: Mapping[str, Any], read: Read, syntax_uid: str) -> Iterator
         return
     place = BULK.match(element.get("BulkDataURI", ""))
     if place is not None:
-        word = 1 if syntax(syntax_uid).little_endian else word_of(element["vr"])
+        word = 1 if syntax(syntax_uid).little_endian else WORDS.get(element["vr"], 1)
         at, end = int(place[1]), int(place[1]) + int(place[2])
         for start in range(at, end, _BLOCK):
-            data = read(start, min(_BLOCK, end - start))
-            yield swap(data, word) if word > 1 else data
+            yield swapped(read(start, min(_BLOCK, end - start)), word)
         return
     yield syntax_uid.encode()
     for start, length in fragments(read, encapsulated_at(read) or 0, sys.maxsize):

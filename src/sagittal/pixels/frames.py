@@ -10,10 +10,10 @@ say, and makes the Basic Offset Table or, where 32 bits are not enough, the Exte
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sagittal.dicom.elements import swapped
 from sagittal.dicom.frameindex import FrameIndex
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import PixelsUndecodable
@@ -44,10 +44,7 @@ def frame_bytes(read: Read, index: FrameIndex, frame: int, description: Descript
     base = index.offset
     first = base + (at // 8 - base) // word * word  # whole words, counted from the beginning of the value
     last = base + -(-((at + length + 7) // 8 - base) // word) * word
-    data = _exactly(read, first, last - first)
-    if word > 1:
-        data = swapped(data, word)
-    data = data[at // 8 - first :]
+    data = swapped(_exactly(read, first, last - first), word)[at // 8 - first :]
     return shifted(data, at % 8, length) if at % 8 else data[: (length + 7) // 8]
 
 
@@ -68,15 +65,6 @@ def swapped_word(description: Description) -> int:
     if description.vr == "OB":
         return 1
     return max(2, description.bits_allocated // 8 if description.bits_allocated % 16 == 0 else 2)
-
-
-def swapped(data: bytes, word: int) -> bytes:
-    """Every word's bytes the other way round; an incomplete last word stays."""
-    words = array({2: "H", 4: "I", 8: "Q"}[word])
-    whole = len(data) // word * word
-    words.frombytes(data[:whole])
-    words.byteswap()
-    return words.tobytes() + data[whole:]
 
 
 def shifted(data: bytes, bits: int, length: int) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from sagittal.dicom.elements import element_header
+from sagittal.dicom.elements import element_header, swapped
 from sagittal.dicom.frameindex import ITEM_HEADER, FrameIndex
 from sagittal.dicom.partial.edited import LEFT_OUT, Edited
 from sagittal.dicom.partial.verbatim import Irregular, before_pixels
@@ -185,7 +185,7 @@ class Transcoding:
         frames = self.frames() if target.frame_bits % 8 == 0 else joined(self.frames(), target.frame_bits)
         word = 1 if plain.little_endian else framing.swapped_word(replace(target, vr=made.vr))
         for frame in frames:
-            yield framing.swapped(frame, word) if word > 1 else frame
+            yield swapped(frame, word)
         if length & 1:
             yield b"\0"
 

@@ -7,7 +7,6 @@ from and that it is online. In the character set of the requestor if that can ho
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -25,13 +24,13 @@ from sagittal.dicom.elements import (
     encode_numbers,
     encode_sequence,
     encode_text,
+    swapped,
 )
 from sagittal.dicom.syntaxes import EXPLICIT_LE, TransferSyntax, syntax
 from sagittal.errors import SagittalError
 from sagittal.services.identifier import AVAILABILITY, CHARACTER_SET, LEVEL, RETRIEVE_AET, TIMEZONE, Asked, Identifier
 
 _MEMO_VALUES_MAX = 256  # of a column
-_ARRAY_CODES = {2: "H", 4: "I", 8: "Q"}
 Json = Mapping[str, Any]
 Encode = Callable[[Row, Json], bytes]
 
@@ -180,12 +179,7 @@ def _value(vr: str, member: Json, charsets: tuple[str, ...], to: TransferSyntax)
     value = element_value(vr, member)
     if vr in TEXT_VRS and "Value" in member:
         return encode_text(vr, value.decode("utf-8", "replace"), charsets)
-    word = WORDS.get(vr, 1)
-    if to.little_endian or word == 1 or len(value) % word:
-        return value
-    words = array(_ARRAY_CODES[word], value)
-    words.byteswap()
-    return words.tobytes()
+    return value if to.little_endian else swapped(value, WORDS.get(vr, 1))
 
 
 def _texts(obj: Any) -> Iterator[str]:

@@ -26,6 +26,7 @@ from sagittal.archive.transcoding.rules import Rule
 from sagittal.archive.upkeep import tasks
 from sagittal.archive.upkeep.backup import restore
 from sagittal.archive.upkeep.reindex import Reindex
+from sagittal.dicom.elements import swapped
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import (
     DEFLATED_LE,
@@ -42,7 +43,6 @@ from sagittal.limits import Limits
 from sagittal.pixels.codecs import codec
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.description import Description
-from sagittal.pixels.frames import swapped
 
 HELD = build(rows=32, columns=32, frames=3)
 PIXELS = Description(8, 8)

@@ -16,6 +16,7 @@ from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.references import InstanceRef
 from sagittal.archive.transcoding.maker import Maker
+from sagittal.dicom.elements import swapped
 from sagittal.dicom.syntaxes import (
     DEFLATED_LE,
     EXPLICIT_BE,
@@ -28,7 +29,6 @@ from sagittal.dicom.syntaxes import (
 )
 from sagittal.errors import NotAcceptable, PixelsUndecodable, StorageUnavailable, WorkerLost
 from sagittal.limits import Limits, WorkerLimits
-from sagittal.pixels.frames import swapped
 from sagittal.pixels.images import read_whole
 from sagittal.workers.pool import Answer, Pool
 

@@ -21,9 +21,10 @@ from programs import corpus_path
 from pydicom.dataset import Dataset
 from reading import Outcome, read
 
+from sagittal.dicom.elements import WORDS, swapped
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Memo
-from sagittal.dicom.scanning.values import BINARY_VRS, STRING_VRS, little
+from sagittal.dicom.scanning.values import BINARY_VRS, STRING_VRS
 from sagittal.dicom.syntaxes import EXPLICIT_BE
 from sagittal.errors import Malformed
 from sagittal.limits import ReaderLimits
@@ -88,7 +89,7 @@ EXCEPTIONS: dict[str, Callable[[Pair], bool]] = {
     "binary values are Little Endian": lambda pair: (
         pair.uid == EXPLICIT_BE
         and "InlineBinary" in pair.ours
-        and little(pair.ours["vr"], b64decode(pair.theirs.get("InlineBinary", "")))
+        and swapped(b64decode(pair.theirs.get("InlineBinary", "")), WORDS.get(pair.ours["vr"], 1))
         == b64decode(pair.ours["InlineBinary"])
     ),
     "long values are bulk data": lambda pair: (

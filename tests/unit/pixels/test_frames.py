@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy
 import pytest
 
+from sagittal.dicom.elements import swapped
 from sagittal.dicom.frameindex import FrameIndex
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, JPEG_BASELINE, RLE_LOSSLESS
 from sagittal.errors import LimitExceeded, PixelsUndecodable
@@ -36,13 +37,19 @@ def test_frames_of_bits_that_begin_inside_a_byte() -> None:
         frames.frame_bytes(reading(data), index, 6, described, EXPLICIT_LE)
 
 
+def test_bits_are_brought_to_begin_at_a_byte() -> None:
+    assert frames.shifted(b"\xff\xff", 4, 8) == b"\xff"
+    assert frames.shifted(b"\xf0\x0f", 4, 8) == b"\xff"
+    assert frames.shifted(b"\x80\x01", 7, 2) == b"\x03"
+
+
 @pytest.mark.parametrize(("bits", "word"), [(8, 2), (16, 2), (32, 4)])
 def test_big_endian_words(bits: int, word: int) -> None:
     """8-bit cells in OW are swapped in pairs, over the border of frames of odd length too."""
     described = Description(3, 3, 1, bits, bits, bits - 1, frames=2)
     planes = numpy.random.default_rng(2).integers(0, 1 << bits, (2, 3, 3), dtype="u8").astype(f"<u{bits // 8}")
     native = planes.tobytes()
-    data = b"\0" * 6 + frames.swapped(native, word)
+    data = b"\0" * 6 + swapped(native, word)
     index = FrameIndex("native", 2, 6, 9 * bits)
     for number in (1, 2):
         frame = frames.frame_bytes(reading(data), index, number, described, EXPLICIT_BE)

@@ -20,7 +20,6 @@ from sagittal.dicom.syntaxes import (
 )
 from sagittal.limits import Limits, WebLimits
 from sagittal.web.house import Settings
-from sagittal.web.retrieve.objects import aligned
 from sagittal.web.wire.accept import media_type
 from sagittal.web.wire.multipart import Reader
 
@@ -266,9 +265,3 @@ class TestBulkData:
         web.archive.hold(deflater.compress(PATIENT_ID_LE) + deflater.flush(), DEFLATED_LE)
         answer = web.get(INSTANCE + "/bulkdata/00100020?offset=8&length=3", "application/octet-stream")
         assert answer.content == b"ABC"
-
-
-def test_bits() -> None:
-    assert aligned(b"\xff\xff", 4, 8) == b"\xff"
-    assert aligned(b"\xf0\x0f", 4, 8) == b"\xff"
-    assert aligned(b"\x80\x01", 7, 2) == b"\x03"

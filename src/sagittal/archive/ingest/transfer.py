@@ -1,6 +1,6 @@
 """One object coming in: its bytes are hashed, read and written to staging as they arrive, then handed to the committer.
 
-The file that is kept is our own meta group and the data set exactly as received (DESIGN 2.3). C-STORE names class,
+The file that is kept is our own meta group and the data set exactly as received. C-STORE names class,
 instance and syntax beforehand; a Part 10 file tells them in its head, and when that does not tell them, or tells others
 than the data set, the file is written anew once they are known. Deliberately not here: syncs, versions, the index.
 """

@@ -1,4 +1,4 @@
-"""What an arrival becomes whose SOP Instance UID is held already (DESIGN, "Instance versions").
+"""What an arrival becomes whose SOP Instance UID is held already.
 
 The decision is a table over what a comparison found and the policy of the sender's node. The comparison runs on a
 thread of its own, never in the committer: it reads both files. Deliberately not here: rows and files.
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sagittal.archive.index.arrival import Encodes
 from sagittal.archive.index.connection import open_reader
+from sagittal.archive.index.select import METADATA
 from sagittal.archive.index.transcoding.originals import ALIASES
 from sagittal.archive.index.writer import Held
 from sagittal.archive.ingest.compare import Version, first_difference, is_intact
@@ -132,7 +133,7 @@ class Comparer:
         if arrival.digest in aliases:  # as it came once
             return Verdict(held.id, held.key, same=True, intact=True)
         fd = self._volume.open(held.key)
-        parts = [row[0] for row in self._connection.execute(_PARTS, (held.id,))]
+        parts = [row[0] for row in self._connection.execute(METADATA, (held.id,))]
         stored = Version(fd, held.header_length, held.length, held.syntax_uid, held.digest, parts)
         try:
             same, offending = first_difference(arrival, stored, self._metadata_bytes_max)
@@ -142,6 +143,3 @@ class Comparer:
         finally:
             stored.close()
         return Verdict(held.id, held.key, same, intact=True, offending=offending)
-
-
-_PARTS = "SELECT body FROM metadata WHERE instance = ? ORDER BY part"

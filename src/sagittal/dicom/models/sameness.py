@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import base64
 import re
-from array import array
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from sagittal.dicom.elements import WORDS, swapped
 from sagittal.dicom.syntaxes import syntax
 
 BULK = re.compile(r"[0-9A-F/]+\?offset=([0-9]+)&length=([0-9]+)\Z")
-_WORDS = {"OW": 2, "US": 2, "SS": 2, "OL": 4, "OF": 4, "UL": 4, "SL": 4, "FL": 4, "OD": 8, "OV": 8, "FD": 8}
-_CODES = {2: "H", 4: "I", 8: "Q"}
 _INTEGERS = {"US": (2, False), "SS": (2, True), "UL": (4, False), "SL": (4, True), "UV": (8, False), "SV": (8, True)}
 # Of the encoding, not of the content: group lengths are not in the metadata, this is padding.
 NO_CONTENT = {"FFFCFFFC"}
@@ -82,28 +80,14 @@ def _range(match: re.Match[str]) -> tuple[int, int]:
 
 
 def _same_range(vr: str, ours: tuple[int, int], theirs: tuple[int, int], new: Side, old: Side) -> bool:
-    swapped = syntax(new.syntax_uid).little_endian != syntax(old.syntax_uid).little_endian
-    word = word_of(vr) if swapped else 1
+    differ = syntax(new.syntax_uid).little_endian != syntax(old.syntax_uid).little_endian
+    word = WORDS.get(vr, 1) if differ else 1
     length = ours[1]
     if length != theirs[1]:
         return False
     for start in range(0, length, _BLOCK):
         size = min(_BLOCK, length - start)
         one, other = new.read(ours[0] + start, size), old.read(theirs[0] + start, size)
-        if word > 1:
-            one = swap(one, word)
-        if one != other:
+        if swapped(one, word) != other:
             return False
     return True
-
-
-def word_of(vr: str) -> int:
-    """Bytes of a word of a VR: what is swapped in Big Endian."""
-    return _WORDS.get(vr, 1)
-
-
-def swap(data: bytes, word: int) -> bytes:
-    """Words of 2, 4 or 8 bytes in the other order; what is left over stays."""
-    words = array(_CODES[word], data[: len(data) // word * word])
-    words.byteswap()
-    return words.tobytes() + data[len(words) * word :]

@@ -16,6 +16,7 @@ from math import isfinite
 from struct import Struct, unpack
 
 from sagittal.dicom.charset import decode_checked
+from sagittal.dicom.elements import WORDS, swapped
 
 Members = tuple[str, str]  # the JSON members with a comma before them ("" for an empty value), a defect's name or ""
 
@@ -25,7 +26,6 @@ BINARY_VRS = frozenset(("OB", "OW", "OF", "OD", "OL", "OV", "UN"))
 _ONE_VALUE = frozenset(("ST", "LT", "UT", "UR"))
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 _SIZES = {vr: Struct("<" + code).size for vr, code in _NUMBERS.items()} | {"AT": 4}
-_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 _PADDING = " \0"
 
 _NUMBER = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,24})?(?:[eE][+-]?[0-9]{1,2})?"
@@ -175,19 +175,9 @@ def _write_tags(vr: str, raw: bytes, charsets: tuple[str, ...], little_endian: b
 def _write_binary(vr: str, raw: bytes, charsets: tuple[str, ...], little_endian: bool) -> Members:
     if not raw:
         return "", ""
-    if not little_endian and vr in _WORDS:
-        raw = little(vr, raw)
+    if not little_endian:
+        raw = swapped(raw, WORDS.get(vr, 1))
     return f',"InlineBinary":"{b64encode(raw).decode()}"', ""
-
-
-def little(vr: str, raw: bytes) -> bytes:
-    """A Big Endian value of words as Little Endian; bytes that make no whole word stay."""
-    size = _WORDS[vr]
-    whole = len(raw) // size * size
-    swapped = bytearray(raw)
-    for at in range(size):
-        swapped[at:whole:size] = raw[size - 1 - at : whole : size]
-    return bytes(swapped)
 
 
 _Writer = Callable[[str, bytes, tuple[str, ...], bool], Members]

@@ -8,16 +8,16 @@ of it runs on a reader thread and in flat memory. No codec is here.
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sagittal.dicom.elements import WORDS
+from sagittal.dicom.elements import WORDS, swapped
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, syntax
 from sagittal.errors import DamagedObject, NotFound
 from sagittal.limits import ReaderLimits
+from sagittal.pixels.frames import shifted
 
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sagittal.dicom.walk import Event
 
 Ranges = list[tuple[int, int]]  # (offset, length) in bits of the data set
-_ARRAY_CODES = {2: "H", 4: "I", 8: "Q"}
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
@@ -93,7 +92,7 @@ class Stored:
             offset, length = parsed.frames.ranges(number)[0]
             first, end = offset // 8, -(-(offset + length) // 8)
             held = sliced(self._reencoded(ref, EXPLICIT_LE), first, end)
-            yield held if not (offset | length) & 7 else iter((aligned(b"".join(held), offset & 7, length),))
+            yield held if not (offset | length) & 7 else iter((shifted(b"".join(held), offset & 7, length),))
 
     def code_stream(self, ref: InstanceRef, first: int = 0, end: int | None = None) -> Iterator[bytes]:
         """All fragments of encapsulated pixel data, one behind the other, as a video is; or bytes of that."""
@@ -192,10 +191,8 @@ class Stored:
             return
         first, end = offset // 8, -(-(offset + length) // 8)
         low, high = base + (first - base) // word * word, base - (base - end) // word * word
-        octets = b"".join(self._region(fd, start + low, high - low))
-        if word > 1:
-            octets = swapped(octets, word)[first - low : end - low]
-        yield octets if not (offset | length) & 7 else aligned(octets, offset & 7, length)
+        octets = swapped(b"".join(self._region(fd, start + low, high - low)), word)[first - low : end - low]
+        yield octets if not (offset | length) & 7 else shifted(octets, offset & 7, length)
 
     @staticmethod
     def _word(fd: int, start: int, value: int) -> int:
@@ -231,17 +228,3 @@ def sliced(chunks: Iterator[bytes], first: int, end: int) -> Iterator[bytes]:
         if at >= end:
             return
     raise NotFound("there is no such bulk data in this instance")
-
-
-def swapped(octets: bytes, word: int) -> bytes:
-    """Words of `word` octets in the other byte order; an incomplete last one stays."""
-    whole = len(octets) - len(octets) % word
-    words = array(_ARRAY_CODES[word], octets[:whole])
-    words.byteswap()
-    return words.tobytes() + octets[whole:]
-
-
-def aligned(octets: bytes, shift: int, length: int) -> bytes:
-    """`length` bits of `octets` from bit `shift` on, brought to begin at a byte; the rest of the last byte is 0."""
-    bits = (int.from_bytes(octets, "little") >> shift) & ((1 << length) - 1)
-    return bits.to_bytes(-(-length // 8), "little")
