@@ -43,6 +43,17 @@ def read_at(fd: int, length: int, offset: int) -> bytes:
         raise _meaning(error) from None
 
 
+def read_pieces(fd: int, length: int, offset: int, piece_bytes: int) -> Iterator[bytes]:
+    """`length` bytes of an open object in pieces; DamagedObject when it ends before, too."""
+    end = offset + length
+    while offset < end:
+        piece = read_at(fd, min(piece_bytes, end - offset), offset)
+        if not piece:
+            raise DamagedObject("the stored object is truncated")
+        yield piece
+        offset += len(piece)
+
+
 def _meaning(error: OSError) -> Exception:
     if error.errno not in _OF_ONE_OBJECT:
         return error
@@ -234,16 +245,9 @@ class LocalVolume:
         """Bytes of the object; DamagedObject when it is missing or ends before."""
         fd = self.open(key)
         try:
-            parts = []
-            while length > 0:
-                part = read_at(fd, length, offset)
-                if not part:
-                    raise DamagedObject("the stored object is truncated")
-                parts.append(part)
-                offset, length = offset + len(part), length - len(part)
+            return b"".join(read_pieces(fd, length, offset, length))
         finally:
             os.close(fd)
-        return b"".join(parts)
 
     def size(self, key: str) -> int:
         """Bytes of the object; DamagedObject when it is missing."""

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from sagittal.archive.index import MAIN_STORE
-from sagittal.archive.local import read_at
+from sagittal.archive.local import read_at, read_pieces
 from sagittal.dicom.syntaxes import syntax
-from sagittal.errors import BadRequest, DamagedObject
+from sagittal.errors import BadRequest
 from sagittal.limits import ReaderLimits
 
 if TYPE_CHECKING:
@@ -122,12 +122,7 @@ class OpenObject:
         return Head(lambda: self._pieces(0, length, _HEAD_BYTES), syntax(uid), laid_over, limits, *peculiar)
 
     def _pieces(self, at: int, end: int, chunk_bytes: int) -> Iterator[bytes]:
-        while at < end:
-            piece = read_at(self.fd, min(chunk_bytes, end - at), self.data_set_offset + at)
-            if not piece:
-                raise DamagedObject("the stored file is shorter than the index says: sagittal scrub")
-            yield piece
-            at += len(piece)
+        return read_pieces(self.fd, end - at, self.data_set_offset + at, chunk_bytes)
 
     def read_data_set(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes of the data set; BadRequest when they are not within it, DamagedObject when they are
@@ -136,14 +131,7 @@ class OpenObject:
         at = self.data_set_offset + offset
         if offset < 0 or length < 0 or at + length > self.offset + self.length:
             raise BadRequest("the range is not within the data set")
-        parts = []
-        while length > 0:
-            part = read_at(self.fd, length, at)
-            if not part:
-                raise DamagedObject("the stored object is truncated")
-            parts.append(part)
-            at, length = at + len(part), length - len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(read_pieces(self.fd, length, at, length))
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -113,8 +115,18 @@ class TestObjects:
         ref = web.archive.hold(b"x" * 5_000_000, JPEG_BASELINE)
         with (web.archive.folder / ref.key).open("r+b") as file:
             file.truncate(2_500_000)
-        with pytest.raises(Exception, match="shorter than the index"):
+        with pytest.raises(Exception, match="the stored object is truncated"):
             web.run(lambda client: client.get(STUDY), raise_errors=True)
+
+    def test_blocks_that_cannot_be_read_are_told(self, web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def failing(*_: int) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        web.archive.hold(PATIENT_ID_LE, EXPLICIT_LE)
+        monkeypatch.setattr(os, "pread", failing)
+        answer = web.get(INSTANCE, "application/dicom; transfer-syntax=*")
+        assert answer.status_code == 500
+        assert answer.json()["detail"] == "the stored object cannot be read: Input/output error"
 
     def test_head(self, web: Any) -> None:
         ref = web.archive.hold(PATIENT_ID_LE, EXPLICIT_LE)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from sagittal.archive.local import read_pieces
 from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.errors import DamagedObject, SagittalError, UsageError
 
@@ -108,14 +108,9 @@ def _copy(open_object: Callable[[InstanceRef], OpenObject], ref: InstanceRef, to
                 digest.update(piece)
                 to.write(piece)
             return digest.hexdigest()
-        at, left = opened.offset, opened.length
-        while left:
-            data = os.pread(opened.fd, min(left, _COPY_BYTES), at)
-            if not data:
-                raise DamagedObject("the stored object is truncated")
-            digest.update(data)
-            to.write(data)
-            at, left = at + len(data), left - len(data)
+        for piece in read_pieces(opened.fd, opened.length, opened.offset, _COPY_BYTES):
+            digest.update(piece)
+            to.write(piece)
     if digest.hexdigest() != ref.digest:
         raise DamagedObject("the stored object differs from what was received")
     return ref.digest

@@ -7,15 +7,15 @@ of it runs on a reader thread and in flat memory. No codec is here.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sagittal.archive.local import read_at, read_pieces
 from sagittal.dicom.elements import WORDS, swapped
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, syntax
-from sagittal.errors import DamagedObject, NotFound
+from sagittal.errors import NotFound
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.frames import shifted
 
@@ -126,7 +126,7 @@ class Stored:
             raise NotFound("the instance has no pixel data")
         first = True
         while at + 8 <= ref.size - ref.header_length:
-            head = os.pread(fd, 8, start + at)
+            head = read_at(fd, 8, start + at)
             size = int.from_bytes(head[4:], "little")
             if head[:4] != _ITEM:
                 break
@@ -160,13 +160,7 @@ class Stored:
             opened.close()
 
     def _region(self, fd: int, offset: int, length: int) -> Iterator[bytes]:
-        while length > 0:
-            piece = os.pread(fd, min(length, self.chunk_bytes), offset)
-            if not piece:
-                raise DamagedObject("the stored file is shorter than the index says; run sagittal scrub")
-            offset += len(piece)
-            length -= len(piece)
-            yield piece
+        return read_pieces(fd, length, offset, self.chunk_bytes)
 
     def _reencoded(self, ref: InstanceRef, syntax_uid: str) -> Iterator[bytes]:
         from sagittal.dicom.reencode import reencode
@@ -197,7 +191,7 @@ class Stored:
     @staticmethod
     def _word(fd: int, start: int, value: int) -> int:
         """How many octets change places in the Big Endian value at `value`: its VR lies before it (PS3.5 7.1.2)."""
-        head = os.pread(fd, min(12, value), start + max(0, value - 12))
+        head = read_at(fd, min(12, value), start + max(0, value - 12))
         for vr in (head[-8:-6], head[-4:-2]):  # a length of 32 bits, of 16 bits
             word = WORDS.get(vr.decode("latin-1"))
             if word is not None:
