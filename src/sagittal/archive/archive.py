@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from sagittal.archive.acts import corrections, deletion
 from sagittal.archive.acts.deletion import Deleted, Purged, Tombstone
 from sagittal.archive.changes import Change
 from sagittal.archive.faults import Faults
+from sagittal.archive.index import clock
 from sagittal.archive.index.corrections import Row as CorrectionRow
 from sagittal.archive.index.finding.attributes import attribute_of
 from sagittal.archive.index.removal import Target
@@ -164,9 +164,7 @@ class Archive:
         row = audit_row(principal, "promote", study_uid=ref.study_uid or "", number_of_instances=1)
         with self.audited(principal, "promote"):
             authorize(principal, "change")
-            await self.act(
-                lambda connection: promote_version(connection, principal.store, ref.id, time.time_ns() // 1000), row
-            )
+            await self.act(lambda connection: promote_version(connection, principal.store, ref.id, clock()), row)
 
     async def delete(self, principal: Principal, target: Target, reason: str = "") -> Deleted:
         """Hide everything under `target`."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from sagittal.archive.access import VERBS, Principal, audit_row, authorize
 from sagittal.archive.acts import Act
+from sagittal.archive.index import clock
 from sagittal.archive.index import nodes as statements
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.upkeep import stores
@@ -116,7 +116,7 @@ async def put_node(act: Act, principal: Principal, node: Node) -> None:
     node = check_node(node)
     place = node.aet, node.host, node.port, int(node.tls)
     behaviour = " ".join(sorted(node.verbs)), " ".join(node.syntax_order), node.duplicates
-    row = *place, *behaviour, node.name, " ".join(node.addresses), *node[9:], _now()
+    row = *place, *behaviour, node.name, " ".join(node.addresses), *node[9:], clock()
     await _do(act, principal, statements.PUT_NODE, row, f"node {node} set", node.store)
 
 
@@ -132,7 +132,7 @@ async def read_tokens(readers: Readers) -> list[Token]:
     return [
         Token(name, digest, frozenset(verbs.split()), expires_at, store)
         for name, digest, verbs, expires_at, store in rows
-        if expires_at is None or expires_at > _now()
+        if expires_at is None or expires_at > clock()
     ]
 
 
@@ -140,14 +140,14 @@ async def put_token(act: Act, principal: Principal, token: Token) -> None:
     """Add a token, or replace the one of this name."""
     authorize(principal, "admin")
     _check_verbs(token.verbs)
-    row = token.name, token.digest, " ".join(sorted(token.verbs)), token.store, _now()
+    row = token.name, token.digest, " ".join(sorted(token.verbs)), token.store, clock()
     await _do(act, principal, statements.PUT_TOKEN, row, f"token {token.name} made", token.store)
 
 
 async def revoke_token(act: Act, principal: Principal, name: str) -> bool:
     """End a token; whether there was one."""
     authorize(principal, "admin")
-    return await _do(act, principal, statements.REVOKE_TOKEN, (_now(), name), f"token {name} revoked")
+    return await _do(act, principal, statements.REVOKE_TOKEN, (clock(), name), f"token {name} revoked")
 
 
 def _check_verbs(verbs: frozenset[str]) -> None:
@@ -166,7 +166,3 @@ async def _do(
         return bool(connection.execute(statement, values).rowcount)
 
     return bool(await act(run, audit_row(principal, "admin", detail=what)))
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sagittal.archive.access import Principal, audit_row, authorize
 from sagittal.archive.acts import Act
+from sagittal.archive.index import clock
 from sagittal.archive.index import corrections as rows
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.corrections import Acting, Row
@@ -77,7 +77,7 @@ async def correct(
         raise BadRequest(f"the code is {' or '.join(CODES)}")
     obj, values = canonical(attributes, "series" if where[1] else "study")
     _check_fit(obj)
-    acting = Acting(principal.name, code, reason.strip(), time.time_ns() // 1000)
+    acting = Acting(principal.name, code, reason.strip(), clock())
 
     def run(connection: sqlite3.Connection) -> int:
         return rows.correct(connection, principal.store, where, obj, values, acting)
@@ -98,7 +98,7 @@ async def merge(
     _check_reason(reason)
     if patient == into:
         raise BadRequest("a patient can't be merged into itself")
-    acting = Acting(principal.name, "CORRECT", reason.strip(), time.time_ns() // 1000)
+    acting = Acting(principal.name, "CORRECT", reason.strip(), clock())
 
     def run(connection: sqlite3.Connection) -> list[int]:
         known, _ = rows.patient_of(connection, principal.store, into)
@@ -120,7 +120,7 @@ def _check_reason(reason: str) -> None:
 async def undo(act: Act, principal: Principal, study_uid: str, number: int) -> None:
     """Take a correction back. NotFound."""
     authorize(principal, "change")
-    at = time.time_ns() // 1000
+    at = clock()
     audit = audit_row(principal, "undo correction", "done", "", study_uid, str(number))
     await act(lambda connection: rows.undo(connection, principal.store, study_uid, number, principal.name, at), audit)
 
@@ -130,7 +130,7 @@ async def undo_all(act: Act, principal: Principal, numbers: Sequence[int]) -> No
     authorize(principal, "change")
     if not numbers:
         raise BadRequest("no correction is named")
-    at, store = time.time_ns() // 1000, principal.store
+    at, store = clock(), principal.store
 
     def run(connection: sqlite3.Connection) -> None:
         for number in sorted(set(numbers), reverse=True):

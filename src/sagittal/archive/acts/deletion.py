@@ -9,14 +9,13 @@ referred to and leaves nothing behind: the next run goes on. Deliberately not he
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
 from sagittal.archive.access import Principal, audit_row, authorize
 from sagittal.archive.acts import Act
-from sagittal.archive.index import removal
+from sagittal.archive.index import clock, removal
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.removal import Target
 from sagittal.archive.index.writer import AuditRow
@@ -56,10 +55,6 @@ class Purged(NamedTuple):
     bytes: int = 0
 
 
-def _now() -> int:
-    return time.time_ns() // 1000
-
-
 async def delete(act: Act, principal: Principal, target: Target, reason: str) -> Deleted:
     """Hide everything held under `target`; NotFound when nothing is, BadRequest without a target."""
     authorize(principal, "delete")
@@ -70,7 +65,7 @@ async def delete(act: Act, principal: Principal, target: Target, reason: str) ->
         rows = removal.find_target(connection, principal.store, target)
         if not rows:
             raise NotFound("nothing to delete")
-        tombstone = removal.hide(connection, principal.store, target, rows, principal.name, reason, _now())
+        tombstone = removal.hide(connection, principal.store, target, rows, principal.name, reason, clock())
         return Deleted(tombstone, len(rows))
 
     done: Deleted = await act(run, _audit(principal, "delete", target, reason))
@@ -85,7 +80,7 @@ async def undelete(act: Act, principal: Principal, target: Target, tombstone: in
 
     def run(connection: sqlite3.Connection) -> int:
         numbers = [tombstone] if tombstone is not None else removal.tombstones_of(connection, principal.store, target)
-        back = sum(removal.unhide(connection, principal.store, number, _now()) for number in numbers)
+        back = sum(removal.unhide(connection, principal.store, number, clock()) for number in numbers)
         if not back:
             raise NotFound("nothing to undelete")
         return back
@@ -112,7 +107,7 @@ async def collect(
     transcoded by rule.
     """
     authorize(principal, "admin")
-    at = _now() if now is None else now
+    at = clock() if now is None else now
     before = at - int(grace[0] * 1e6), at - int(grace[1] * 1e6)
     total = Purged()
     while True:
@@ -125,7 +120,7 @@ async def collect(
 
 def _purge(volumes: Mapping[int, LocalVolume], ids: list[int], connection: sqlite3.Connection) -> Purged:
     """Unlink and forget. On the committer thread, so that no file gets its name between the question and the unlink."""
-    rows = removal.purging(connection, ids, _now())
+    rows = removal.purging(connection, ids, clock())
     directories = set()
     size = 0
     for row in rows:
@@ -135,7 +130,7 @@ def _purge(volumes: Mapping[int, LocalVolume], ids: list[int], connection: sqlit
             size += row.length
     for volume, directory in directories:
         volumes[volume].sync_directory(directory)
-    removal.close_tombstones(connection, rows, _now())
+    removal.close_tombstones(connection, rows, clock())
     return Purged(len(rows), size)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 
 MAIN_STORE, MAIN = 1, "main"  # the store of whoever names none
@@ -13,6 +14,11 @@ READER_VERSION = 3  # raised when the reader gives other rows or metadata for th
 OTHER, CURRENT, DELETED = 0, 1, 2
 DELETED_OTHER = 3  # deleted when it was not current
 PURGING = 4  # deleted for good, its bytes are about to go
+
+
+def clock() -> int:
+    """Microseconds UTC, as the index has every time of its own."""
+    return time.time_ns() // 1000
 
 
 @lru_cache(maxsize=1024)

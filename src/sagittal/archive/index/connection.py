@@ -82,6 +82,17 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def file_of(connection: sqlite3.Connection) -> Path:
+    """The file that a connection was opened on."""
+    _, _, name = connection.execute("PRAGMA database_list").fetchone()
+    return Path(name)
+
+
+def settle(connection: sqlite3.Connection) -> None:
+    """Bring what is in the log of an index into it."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def failure(error: Exception) -> StorageUnavailable | None:
     """An error of SQLite that is not the statement's, as one of ours; None for all others."""
     if not isinstance(error, sqlite3.Error) or getattr(error, "sqlite_errorcode", 0) & 0xFF not in _FAILURES:

@@ -22,6 +22,7 @@ from sagittal.archive.index.arrival import (
     Arrival,
 )
 from sagittal.archive.index.finding import people
+from sagittal.archive.index.upkeep import settings
 from sagittal.dicom.matching.names import fold_name
 
 _STUDIES_HELD = 1_000  # studies that are being received at one time, generously
@@ -321,8 +322,7 @@ def retire(connection: sqlite3.Connection, name: str, number: int) -> None:
 
 def retired(connection: sqlite3.Connection, name: str) -> int:
     """The highest number of the rows that went; 0 when none did."""
-    row = connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
-    return int(row[0]) if row else 0
+    return int(settings.read(connection, name) or 0)
 
 
 def recount(connection: sqlite3.Connection, study: int, at: int) -> None:

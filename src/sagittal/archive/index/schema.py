@@ -8,11 +8,11 @@ refused.
 from __future__ import annotations
 
 import sqlite3
-import time
 from importlib import resources
 from pathlib import Path
 
-from sagittal.archive.index import MAIN, MAIN_STORE, READER_VERSION, SCHEMA_REVISION
+from sagittal.archive.index import MAIN, MAIN_STORE, READER_VERSION, SCHEMA_REVISION, clock
+from sagittal.archive.index.upkeep import settings
 from sagittal.errors import UsageError
 
 _APPLICATION_ID = 0x53414749  # "SAGI", shown by file(1)
@@ -50,10 +50,8 @@ def create(connection: sqlite3.Connection) -> None:
             if statement.strip():
                 connection.execute(statement)
         connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (SCHEMA_REVISION,))
-        connection.execute(
-            "INSERT INTO store (id, name, created_at) VALUES (?, ?, ?)", (MAIN_STORE, MAIN, time.time_ns() // 1000)
-        )
-        connection.execute("INSERT INTO setting (name, value) VALUES ('reader_version', ?)", (str(READER_VERSION),))
+        connection.execute("INSERT INTO store (id, name, created_at) VALUES (?, ?, ?)", (MAIN_STORE, MAIN, clock()))
+        settings.write(connection, "reader_version", READER_VERSION)
         connection.execute("INSERT INTO volume (id, store, name, kind) VALUES (1, ?, 'local', 'local')", (MAIN_STORE,))
         connection.execute("COMMIT")
     except BaseException:

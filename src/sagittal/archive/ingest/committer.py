@@ -12,16 +12,17 @@ import logging
 import queue
 import sqlite3
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sagittal.archive.index import clock
 from sagittal.archive.index.arrival import Arrival
 from sagittal.archive.index.connection import failure
 from sagittal.archive.index.finding.attributes import Attribute
+from sagittal.archive.index.upkeep import settings
 from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
 from sagittal.archive.ingest import Outcome, recovery
 from sagittal.archive.ingest.batch import Batch
@@ -128,7 +129,7 @@ class Committer:
         """
         if len(self._audit) >= self._limits.audit_rows_max:
             raise Busy("too many rows wait for the audit log")
-        self._audit.append((row, _now()))
+        self._audit.append((row, clock()))
 
     async def close(self) -> None:
         """Finish what was submitted, then end the thread and close the connection."""
@@ -282,8 +283,8 @@ class Committer:
             self._index.begin()
             result = act.run(self._index.connection)
             if act.audit is not None:
-                self._index.audit((act.audit,), _now())
-                self._index.flush(_now())
+                self._index.audit((act.audit,), clock())
+                self._index.flush(clock())
             self._volume.faults.hit("index.commit")
             self._index.commit()
         except Exception as error:
@@ -303,7 +304,7 @@ class Committer:
             self._index.begin()
             for row, at in rows:
                 self._index.audit((row,), at)
-            self._index.flush(_now())
+            self._index.flush(clock())
             self._index.commit()
         except Exception as error:
             self._index.rollback()
@@ -318,8 +319,7 @@ class Committer:
         try:
             self._volume.faults.hit("index.begin")
             self._index.begin()
-            statement = "INSERT OR REPLACE INTO setting (name, value) VALUES ('probed_at', ?)"
-            self._index.connection.execute(statement, (str(_now()),))
+            settings.write(self._index.connection, "probed_at", clock())
             self._volume.faults.hit("index.commit")
             self._index.commit()
         except (sqlite3.Error, OSError) as error:
@@ -354,7 +354,3 @@ def _is_index_failure(error: Exception) -> bool:
 
 def _internal(error: Exception) -> SagittalError:
     return SagittalError(f"the object could not be indexed: {type(error).__name__}")
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

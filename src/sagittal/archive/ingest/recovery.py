@@ -18,13 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sagittal.archive import SERVER_FILE
+from sagittal.archive.index.connection import file_of
+from sagittal.archive.index.upkeep import settings
 from sagittal.archive.index.writer import referred_keys
 from sagittal.archive.local import LocalVolume, sync
 
 log = logging.getLogger("sagittal.archive")
 
 _DIRECTORIES = 2  # a batch can straddle a roll-over
-_MARK_FILE = "opened"
+_MARK = "opened"  # a setting of the index, and a file beside it
 
 
 def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, batch_max: int, durable: bool) -> None:
@@ -48,7 +50,7 @@ def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, 
 
 def leave(connection: sqlite3.Connection) -> None:
     """A new mark as the directory is closed, so that an index that was copied before does not belong to it any more."""
-    if _belong_together(path := _file_of(connection).parent, connection):
+    if _belong_together(path := file_of(connection).parent, connection):
         _stamp(path, connection, secrets.token_hex(16))
 
 
@@ -56,28 +58,22 @@ def _stamp(path: Path, connection: sqlite3.Connection, mark: str) -> None:
     """The same mark to both. A crash in between leaves one that the file names, too, unless it is to have none."""
     to_be = _named(connection, mark)
     _write_mark(path, f"{to_be}\n{_mark_of(connection) if mark else ''}\n")
-    connection.execute("INSERT OR REPLACE INTO setting (name, value) VALUES ('opened', ?)", (mark,))
+    settings.write(connection, _MARK, mark)
     _write_mark(path, f"{to_be}\n")
 
 
 def _mark_of(connection: sqlite3.Connection) -> str:
-    row = connection.execute("SELECT value FROM setting WHERE name = 'opened'").fetchone()
-    return _named(connection, str(row[0])) if row else ""
+    return _named(connection, settings.read(connection, _MARK) or "")
 
 
 def _named(connection: sqlite3.Connection, mark: str) -> str:
     """A mark with the file that it is in; "" for none."""
-    return f"{mark} {_file_of(connection).stat().st_ino}" if mark else ""
-
-
-def _file_of(connection: sqlite3.Connection) -> Path:
-    _, _, name = connection.execute("PRAGMA database_list").fetchone()
-    return Path(name)
+    return f"{mark} {file_of(connection).stat().st_ino}" if mark else ""
 
 
 def _belong_together(path: Path, connection: sqlite3.Connection) -> bool:
     try:
-        marks = (path / _MARK_FILE).read_text(encoding="ascii", errors="replace").split("\n")
+        marks = (path / _MARK).read_text(encoding="ascii", errors="replace").split("\n")
     except FileNotFoundError:
         return False
     mark = _mark_of(connection)
@@ -85,12 +81,12 @@ def _belong_together(path: Path, connection: sqlite3.Connection) -> bool:
 
 
 def _write_mark(path: Path, text: str) -> None:
-    new = path / f"{_MARK_FILE}.new"
+    new = path / f"{_MARK}.new"
     with new.open("w", encoding="ascii") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    new.replace(path / _MARK_FILE)
+    new.replace(path / _MARK)
     sync(path)
 
 

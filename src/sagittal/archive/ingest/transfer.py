@@ -11,13 +11,13 @@ import asyncio
 import hashlib
 import math
 import os
-import time
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from sagittal.archive.access import Principal, audit_row
+from sagittal.archive.index import clock
 from sagittal.archive.index.arrival import (
     ISSUER_OF_PATIENT_ID,
     PATIENT_ID,
@@ -314,7 +314,7 @@ class Transfer:
             length=len(self._header) + parsed.size,
             header_length=len(self._header),
             values=values,
-            received_at=time.time_ns() // 1000,
+            received_at=clock(),
             store=principal.store,
             kind=source.kind,
             calling_aet=source.calling_aet,

@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagittal.archive.access import Principal, audit_row, authorize
+from sagittal.archive.index import clock
 from sagittal.archive.index.arrival import Encodes
 from sagittal.archive.index.transcoding import originals, queue
 from sagittal.archive.index.transcoding.queue import Candidate, Failure, State
@@ -235,7 +235,7 @@ class ByRule:
         self._archive.volume.faults.hit("transcode.stored")
         who, made = _principal(ref.store), (outcome.sop_instance_uid, outcome.digest)
         await self._archive.act(
-            lambda connection: originals.hide_source(connection, ref.id, made, rule.to, who.name, _now()),
+            lambda connection: originals.hide_source(connection, ref.id, made, rule.to, who.name, clock()),
             audit_row(who, "transcode", "done", "", ref.study_uid or "", f"{ref.sop_instance_uid} deleted", 1),
         )
 
@@ -254,7 +254,7 @@ class ByRule:
         cannot = isinstance(error, NotAcceptable) and not isinstance(error, PixelsUndecodable)  # nothing is wrong
         level = logging.INFO if cannot else logging.WARNING
         log.log(level, "not transcoded: %s", reason, exc_info=None if known else error, extra={"fields": fields})
-        row = (one.instance, to, reason[:_REASON_CHARACTERS], _now())
+        row = (one.instance, to, reason[:_REASON_CHARACTERS], clock())
         who = _principal(one.store)
         audit = audit_row(who, "transcode", "failed", detail=reason[:200], number_of_instances=1)
         await self._archive.act(lambda connection: queue.failed(connection, *row), audit)
@@ -299,7 +299,3 @@ def _looked_at(connection: Any, change: int, again: list[int]) -> None:
 
 def _principal(store: int) -> Principal:
     return Principal("transcode", "local", frozenset({"store"}), store)
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

@@ -31,7 +31,7 @@ from sagittal.archive.index.arrival import (
     Arrival,
     columns_of,
 )
-from sagittal.archive.index.connection import open_writer
+from sagittal.archive.index.connection import open_writer, settle
 from sagittal.archive.index.upkeep import carry
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.local import LocalVolume, sync
@@ -291,7 +291,7 @@ class Reindex:
         writer.commit()
         if self._attached:
             carry.detach(connection)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        settle(connection)
 
     def _swap(self) -> None:
         """The old index is kept under another name; its log must not be taken for the new one's."""
@@ -324,7 +324,7 @@ def _settle(index: Path) -> None:
     try:
         connection = sqlite3.connect(index)
         try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            settle(connection)
         finally:
             connection.close()
     except sqlite3.DatabaseError:

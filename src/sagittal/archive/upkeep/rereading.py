@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from sagittal.archive.acts import Act
+from sagittal.archive.index import clock
 from sagittal.archive.index.arrival import WANTED, columns_of
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.attributes import Attributes
@@ -119,7 +119,7 @@ class _Renewal:
 
     async def _put(self, said: anew.Said) -> bool:
         """The rows of a study and what is listed about them; False when it has objects that were not read yet."""
-        if not await self._act(partial(anew.put, said=said, at=time.time_ns() // 1000)):
+        if not await self._act(partial(anew.put, said=said, at=clock())):
             return False
         if said.room < 0:
             log.warning("the discrepancies of a study stay as they are: limits.discrepancies_bytes_max")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from sagittal.archive.access import LOCAL, Principal, audit_row, authorize
-from sagittal.archive.index import schema
+from sagittal.archive.index import clock, schema
 from sagittal.archive.index.connection import open_reader, open_writer
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.local import LocalVolume
@@ -65,7 +65,7 @@ async def back_up(
     with archive.audited(principal, "backup"):
         authorize(principal, "admin")
     connection = open_reader(archive.index)
-    run = Backup(connection, archive.volumes, folder, now=_now(), link=link, faults=archive.volume.faults)
+    run = Backup(connection, archive.volumes, folder, now=clock(), link=link, faults=archive.volume.faults)
     copied, outcome = 0, "failed"
     try:
         async with aclosing(steps(run.run)) as objects:
@@ -133,7 +133,7 @@ def reindex(path: Path, principal: Principal = LOCAL, limits: Limits | None = No
         volume = LocalVolume(path)
         try:
             volume.clean_staging()
-            yield from Reindex(path, volume, limits or Limits(), INDEX, _now()).run()
+            yield from Reindex(path, volume, limits or Limits(), INDEX, clock()).run()
         finally:
             volume.close()
     finally:
@@ -159,8 +159,8 @@ def note_in(path: Path, row: AuditRow) -> None:
             schema.prepare(connection, path / INDEX)
             writer = IndexWriter(connection)
             writer.begin()
-            writer.audit((row,), _now())
-            writer.flush(_now())
+            writer.audit((row,), clock())
+            writer.flush(clock())
             writer.commit()
     except sqlite3.Error as error:
         raise StorageUnavailable(f"the audit log cannot be written: {error}") from error
@@ -200,7 +200,3 @@ def _some(iterator: Iterator[T]) -> tuple[list[T], bool]:
         if time.monotonic() > until:
             return found, False
     return found, True
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sagittal.archive.index import clock
 from sagittal.cli.data.place import data_option, existing, noted, open_archive, reading
 from sagittal.cli.data.tally import tallied
 from sagittal.cli.output import json_option, run, say
@@ -57,7 +57,7 @@ async def _copied(data: Path, folder: Path, link: bool) -> AsyncGenerator[Copied
     except DirectoryHeld:  # a server goes on with its work; a snapshot of its index is enough
         async with noted(data, "backup") as done, reading(data) as (_, volumes):
             with closing(open_reader(data / INDEX)) as connection:
-                run = Backup(connection, volumes, folder, now=time.time_ns() // 1000, link=link)
+                run = Backup(connection, volumes, folder, now=clock(), link=link)
                 async with aclosing(steps(run.run)) as objects:
                     async for copied in objects:
                         done.instances += not copied.error

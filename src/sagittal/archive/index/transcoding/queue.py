@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sagittal.archive.index import CURRENT
 from sagittal.archive.index.select import instances_statement
+from sagittal.archive.index.upkeep import settings
 from sagittal.archive.index.upkeep.feed import NEWEST
 
 _CURSOR = "transcoded"  # setting: the last change that was looked at
@@ -81,8 +82,8 @@ class State(NamedTuple):
 
 def cursor(connection: sqlite3.Connection) -> int | None:
     """The last change that was looked at; None when there were no rules the last time."""
-    row = connection.execute("SELECT value FROM setting WHERE name = ?", (_CURSOR,)).fetchone()
-    return None if row is None else int(row[0])
+    kept = settings.read(connection, _CURSOR)
+    return None if kept is None else int(kept)
 
 
 def newest(connection: sqlite3.Connection) -> int:
@@ -92,12 +93,12 @@ def newest(connection: sqlite3.Connection) -> int:
 
 def forget(connection: sqlite3.Connection) -> None:
     """Without rules, what comes in is none of theirs later either."""
-    connection.execute("DELETE FROM setting WHERE name = ?", (_CURSOR,))
+    settings.forget(connection, _CURSOR)
 
 
 def advance(connection: sqlite3.Connection, change: int) -> None:
     """All up to `change` has been looked at."""
-    connection.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_CURSOR, str(change)))
+    settings.write(connection, _CURSOR, change)
 
 
 def page(connection: sqlite3.Connection, after: int, changes: int) -> tuple[list[Candidate], int]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sagittal.archive.index import DELETED_OTHER, PURGING, READER_VERSION
 from sagittal.archive.index.arrival import INSTANCE_NUMBERS, INSTANCE_TEXTS, number
 from sagittal.archive.index.transcoding.originals import ORIGINAL
+from sagittal.archive.index.upkeep import settings
 from sagittal.archive.index.upkeep.carry import character_set_of
 
 _SETTING = "reader_version"
@@ -66,8 +67,7 @@ class Renewed(NamedTuple):
 
 def is_current(connection: sqlite3.Connection) -> bool:
     """Whether all rows are known to be of this reader."""
-    row = connection.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
-    return row is not None and row[0] == str(READER_VERSION)
+    return settings.read(connection, _SETTING) == str(READER_VERSION)
 
 
 def next_after(connection: sqlite3.Connection, instance: int) -> tuple[Stale | None, int]:
@@ -114,6 +114,4 @@ def finish(connection: sqlite3.Connection, renewed: int, *, whole: bool) -> None
     if renewed:
         connection.execute(_INDEX_AGAIN)
     if whole:
-        connection.execute(
-            "INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_SETTING, str(READER_VERSION))
-        )
+        settings.write(connection, _SETTING, READER_VERSION)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
 from collections.abc import Iterable, Mapping
 
-from sagittal.archive.index import MAIN
+from sagittal.archive.index import MAIN, clock
 from sagittal.errors import UsageError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
@@ -33,7 +32,7 @@ def begin(connection: sqlite3.Connection, wanted: Iterable[str]) -> dict[str, in
     if not new:
         return held
     connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(_ADD, [(name, time.time_ns() // 1000) for name in new])
+    connection.executemany(_ADD, [(name, clock()) for name in new])
     connection.execute("COMMIT")
     return read(connection)
 
