@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sagittal.client.keys import tag_for
@@ -77,9 +77,11 @@ def _name(value: Mapping[str, str]) -> str:
     return "=".join(groups).rstrip("=")
 
 
-def row_of(match: Json) -> dict[str, str]:
-    """What a person sees of a match: values by keyword, lists joined, sequences by how many items they have."""
-    row = {}
+def row_of(match: Json, wanted: Iterable[int]) -> dict[str, str]:
+    """What a person sees of a match: values by keyword, lists joined, sequences by how many items they have. Tags that
+    are `wanted` come first, in their order, and are there in any case: so a column is the same attribute in each row.
+    """
+    row = {name_of(f"{tag:08X}"): "" for tag in wanted if f"{tag:08X}" not in _CONTROL}
     for tag, member in match.items():
         if tag in _CONTROL:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import aclosing
 
 import click
@@ -52,12 +53,12 @@ def command(
 async def _find(place: Place, access: Access, question: Question, as_json: bool) -> None:
     async with open_remote(place, access, say) as archive, aclosing(archive.find(question)) as matches:
         async for match in matches:
-            show(match, as_json)
+            show(match, question.keys, as_json)
 
 
-def show(match: dict[str, object], as_json: bool) -> None:
-    """One match: the DICOM JSON object (PS3.18 F), or its values for a person."""
+def show(match: dict[str, object], wanted: Iterable[int], as_json: bool) -> None:
+    """One match: the DICOM JSON object (PS3.18 F), or its values for a person, those of `wanted` tags first."""
     if as_json:
         click.echo(json_text(match))
     else:
-        result(False, row_of(match))
+        result(False, row_of(match, wanted))

@@ -40,18 +40,17 @@ def command(
     """QIDO-RS: search RESOURCE (studies, series, instances, studies/UID/series…) of the DICOMweb server at URL."""
     question = Question("study", parse_keys(keys), fuzzy=fuzzy, order=order)
     pairs = parameters(question) + [("includefield", field) for field in fields]
-    run(_search(url, access, "/" + resource.strip("/"), pairs, limit, offset, as_json))
+
+    async def search() -> None:
+        from sagittal.client.dicomweb import open_url
+
+        path = "/" + resource.strip("/")
+        async with (
+            open_url(url, access, say) as archive,
+            aclosing(archive.search(path, pairs, limit, offset)) as matches,
+        ):
+            async for match in matches:
+                show(match, question.keys, as_json)
+
+    run(search())
     return 0
-
-
-async def _search(
-    url: Url, access: Access, path: str, pairs: list[tuple[str, str]], limit: int | None, offset: int, as_json: bool
-) -> None:
-    from sagittal.client.dicomweb import open_url
-
-    async with (
-        open_url(url, access, say) as archive,
-        aclosing(archive.search(path, pairs, limit, offset)) as matches,
-    ):
-        async for match in matches:
-            show(match, as_json)
