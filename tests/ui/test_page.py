@@ -46,10 +46,11 @@ def opened(browser: Any, locale: str) -> Any:
     return page
 
 
-def store(server: Served, number: int, name: str, below: str = "") -> None:
+def store(server: Served, number: int, name: str, below: str = "", date: str = "") -> None:
     texts = [
         (0x00080016, "UI", CT),
         (0x00080018, "UI", f"2.25.{number}3"),
+        (0x00080020, "DA", date),
         (0x00080060, "CS", "CT"),
         (0x00081030, "LO", "<img src=x onerror=alert(1)>"),
         (0x00100010, "PN", name),
@@ -57,7 +58,7 @@ def store(server: Served, number: int, name: str, below: str = "") -> None:
         (0x0020000D, "UI", f"2.25.{number}1"),
         (0x0020000E, "UI", f"2.25.{number}2"),
     ]
-    data_set = encode([(tag, vr, text.encode()) for tag, vr, text in texts], SYNTAXES[EXPLICIT_LE])
+    data_set = encode([(tag, vr, text.encode()) for tag, vr, text in texts if text], SYNTAXES[EXPLICIT_LE])
     send(server, meta_group(CT, f"2.25.{number}3", EXPLICIT_LE) + data_set, below)
 
 
@@ -101,6 +102,16 @@ def test_the_page_lives(page: Any, server: Served) -> None:
     store(server, 2, "Roe^Richard")
     page.wait_for_selector("#latest tbody tr:nth-child(2)")
     assert "Roe" in page.text_content("#latest tbody tr:first-child")
+
+
+def test_dates_and_names_are_those_of_the_study(page: Any, server: Served) -> None:
+    for number, date in enumerate(("20200229", "20200231", "00000000", "00010101"), 1):
+        store(server, number, f"=Roe^{number}", date=date)
+    page.goto(server.http + "/")
+    page.wait_for_selector("#latest tbody tr")
+    cells = page.locator("#latest tbody td:nth-child(2)").all_text_contents()
+    assert cells == ["1 ene 1", "00000000", "20200231", "29 feb 2020"]
+    assert page.locator("#latest tbody td:nth-child(3)").all_text_contents() == ["Roe, 4", "Roe, 3", "Roe, 2", "Roe, 1"]
 
 
 def test_studies_show_a_thumbnail(page: Any, server: Served) -> None:

@@ -43,16 +43,20 @@ function size(bytes) {
   return `${number.format(bytes / 1000 ** power)} ${units[power]}`;
 }
 
-// DA as the reader's language writes dates; anything else as it is.
+// DA as the reader's language writes dates; anything else, and what is no day of the calendar, as it is.
 function day(text) {
   const match = /^(\d{4})(\d{2})(\d{2})$/.exec(text ?? "");
   if (!match) return text ?? "";
-  return new Date(match[1], match[2] - 1, match[3]).toLocaleDateString(language, { dateStyle: "medium" });
+  const [year, month, date] = match.slice(1).map(Number);
+  const found = new Date(2000, 0);
+  found.setFullYear(year, month - 1, date); // not by the constructor, to which years up to 99 are of the last century
+  return found.getMonth() === month - 1 && found.getDate() === date
+    ? found.toLocaleDateString(language, { dateStyle: "medium" }) : text;
 }
 
-// Family^Given^Middle^Prefix^Suffix of the first group.
+// Family^Given^Middle^Prefix^Suffix of the first group that has a name.
 function person(text) {
-  const [family = "", given = "", middle = ""] = (text ?? "").split("=")[0].split("^");
+  const [family = "", given = "", middle = ""] = ((text ?? "").split("=").find(Boolean) ?? "").split("^");
   return [family, [given, middle].filter(Boolean).join(" ")].filter(Boolean).join(", ");
 }
 
