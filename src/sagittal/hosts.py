@@ -19,7 +19,9 @@ def check_host(host: str) -> None:
     try:
         host.encode("idna")  # labels of 1 to 63 characters (RFC 1035 2.3.4)
         wrong = not host.isprintable() or " " in host
-    except UnicodeError:
+        if ":" in host:
+            ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
         wrong = True
     if wrong:
         raise UsageError(f"{host!r} is no name and no address of a host")

@@ -85,9 +85,9 @@ def _check_syntaxes(value: Iterable[str]) -> None:
 
 def _check_hosts(value: Iterable[str]) -> None:
     for name in value:
-        check_host(name)
         if not name or re.search(r"[/@*]|(?<!\]):\d*$", name.partition("]")[2] or name):
             raise UsageError(f"{name!r} is not the name of a host alone, without scheme and port")
+        check_host(name)
 
 
 def _check_origins(value: Iterable[str]) -> None:
