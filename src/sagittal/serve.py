@@ -15,6 +15,7 @@ import logging
 import os
 import resource
 import secrets
+import shlex
 import signal
 import ssl
 import sys
@@ -100,11 +101,11 @@ def check_bind(settings: Settings, nodes: int, tokens: int) -> None:
         return
     if settings.durability == "off":
         raise UsageError(f"durability off is for benchmarks on loopback; {settings.host} is not loopback")
-    lines = []
+    lines, data = [], shlex.quote(str(settings.data))
     if not nodes:
-        lines.append(f"  sagittal nodes add AET@host:port --data {settings.data}")
+        lines.append(f"  sagittal nodes add AET@host:port --data {data}")
     if not tokens:
-        lines.append(f"  sagittal config token add NAME --data {settings.data}")
+        lines.append(f"  sagittal config token add NAME --data {data}")
     if lines:
         what = " and ".join(name for name, count in (("nodes", nodes), ("tokens", tokens)) if not count)
         raise UsageError(

@@ -101,10 +101,10 @@ def test_what_is_exit_status_2(options, tmp_path):
 
 
 def test_an_unsafe_bind_tells_the_lines_to_type(tmp_path):
-    data = tmp_path / "d"
+    data = tmp_path / "our data"
     told = sagittal("serve", "--data", data, "--host", "0.0.0.0", *FREE_PORTS).stderr
-    assert f"sagittal nodes add AET@host:port --data {data}" in told
-    assert f"sagittal config token add NAME --data {data}" in told
+    assert f"sagittal nodes add AET@host:port --data '{data}'" in told
+    assert f"sagittal config token add NAME --data '{data}'" in told
 
 
 def test_beyond_loopback_the_ae_table_decides(start_server, tmp_path):

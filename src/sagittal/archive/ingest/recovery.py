@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,8 @@ def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, 
     strays = _strays(volume, connection)
     settled = not strays or (len(strays) <= batch_max and _belong_together(path, connection))
     if not settled:
-        log.error("%d objects have no row; nothing is removed: run `sagittal reindex`", len(strays))
+        line = f"sagittal reindex --data {shlex.quote(str(path))}"
+        log.error("%d objects have no row; nothing is removed: run `%s`", len(strays), line)
     elif strays:
         for key in strays:
             volume.delete(key)
