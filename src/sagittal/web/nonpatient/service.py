@@ -8,9 +8,8 @@ is preferred. Deliberately not here: paging by cursor; there are few of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 
@@ -23,6 +22,7 @@ from sagittal.web.retrieve.bulkdata import BulkData
 from sagittal.web.retrieve.metadata import Metadata
 from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.retrieve.wado import Wado
+from sagittal.web.search.asked import number, parameters, truth
 from sagittal.web.search.attributes import Path, is_creator, named, path_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, accepts
@@ -114,16 +114,14 @@ class _Asked:
         self._creators: dict[Path, str] = {}
 
     def read(self, count_max: int) -> None:
-        given = [pair for pair in _parameters(self._query, count_max) if not self._is_creator(*pair)]
+        given = [pair for pair in parameters(self._query, count_max) if not self._is_creator(*pair)]
         for name, value in given:
             if name == "limit":
-                self.limit = min(_number(name, value), self._limit_max)
+                self.limit = min(number(name, value), self._limit_max)
             elif name == "offset":
-                self.offset = _number(name, value)
+                self.offset = number(name, value)
             elif name == "fuzzymatching":
-                if value not in ("true", "false"):
-                    raise BadRequest("fuzzymatching is true or false")
-                self.fuzzy = value == "true"
+                self.fuzzy = truth(name, value)
             elif name == "includefield":
                 self._include(value)
             elif name not in ("accept", "charset"):  # PS3.18 8.3.3; all is answered in UTF-8
@@ -160,21 +158,6 @@ class _Asked:
         if last in keys or vr == "SQ":
             raise BadRequest(f"{name[:64]!r} can't be matched, or is there twice")
         keys[last] = value.replace(",", "\\") if vr == "UI" else value
-
-
-def _parameters(query: bytes, count_max: int) -> Iterable[tuple[str, str]]:
-    try:
-        return parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=count_max)
-    except UnicodeDecodeError:
-        raise BadRequest("the query is not UTF-8, percent-encoded") from None
-    except ValueError:
-        raise BadRequest(f"more than {count_max} query parameters (limits.query_parameters_max)") from None
-
-
-def _number(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) <= 12):
-        raise BadRequest(f"{name} is a number from 0")
-    return int(value)
 
 
 def _row(found: Found, include: Collection[Tag] | None, address: str) -> Mapping[str, Any]:

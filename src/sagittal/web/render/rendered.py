@@ -44,17 +44,17 @@ class Rendered:
 
     async def several(self, request: Request) -> Response:
         """Of a study or a series."""
-        refs = await self._instances(request)
+        refs = await self._house.instances(request)
         if len(refs) == 1:
             return await self._one(request, refs[0])
         return self._parts(request, [(ref, 0) for ref in refs], None)
 
     async def instance(self, request: Request) -> Response:
-        (ref,) = await self._instances(request)
+        (ref,) = await self._house.instances(request)
         return await self._one(request, ref)
 
     async def frames(self, request: Request) -> Response:
-        (ref,) = await self._instances(request)
+        (ref,) = await self._house.instances(request)
         numbers = self._numbers(request, ref)
         if len(numbers) == 1:
             return await self._picture(request, ref, numbers[0], asked(request))
@@ -68,7 +68,7 @@ class Rendered:
 
     async def thumbnail(self, request: Request) -> Response:
         """A picture of at most `thumbnail_side` pixels, or of the viewport's size; kept for the next who asks."""
-        refs = await self._instances(request)
+        refs = await self._house.instances(request)
         ref = _standing_for(refs)
         numbers = self._numbers(request, ref) if "frames" in request.path_params else [((ref.frames or 1) + 1) // 2]
         port = asked(request).options.get("viewport")
@@ -231,15 +231,6 @@ class Rendered:
         if max(numbers) > (ref.frames or 1):
             raise NotFound(f"the instance has {ref.frames or 1} frames")
         return numbers
-
-    async def _instances(self, request: Request) -> list[InstanceRef]:
-        study, series, instance = uri.uids(request.path_params)
-        return await self._archive.instances(
-            request.scope["principal"],
-            study_uid=study,
-            series_uid=series,
-            sop_instance_uids=None if instance is None else [instance],
-        )
 
 
 def _types_of(kinds: Sequence[Kind]) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ class BulkData:
         self._transcoded = Transcoded(house, self._stored)
 
     async def value(self, request: Request) -> Response:
-        (ref,) = await self._instances(request)
+        (ref,) = await self._house.instances(request)
         return await self.value_of(request, ref)
 
     async def value_of(self, request: Request, ref: InstanceRef) -> Response:
@@ -87,12 +87,6 @@ class BulkData:
 
     async def pixel_data(self, request: Request) -> Response:
         return await self._below(request, _PIXELS)
-
-    async def _instances(self, request: Request) -> list[InstanceRef]:
-        study, series, instance = uri.uids(request.path_params)
-        named = None if instance is None else [instance]
-        principal = request.scope["principal"]
-        return await self._archive.instances(principal, study_uid=study, series_uid=series, sop_instance_uids=named)
 
     async def _one(self, request: Request, ref: InstanceRef, value: Value) -> Response:
         ranges = acceptable(request, self._limits.accept_ranges_max)
@@ -202,7 +196,7 @@ class BulkData:
 
     async def _below(self, request: Request, wanted: frozenset[str] | None) -> Response:
         """All values, or those of the `wanted` tags."""
-        refs = await self._instances(request)
+        refs = await self._house.instances(request)
         principal = request.scope["principal"]
         if len(refs) == 1:
             values = [value async for _, found in self._named(principal, refs, wanted) for value in found]

@@ -21,6 +21,7 @@ from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.resources import instance_address
 from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
@@ -102,13 +103,10 @@ class Frames:
         return found
 
     async def _looked_up(self, request: Request, single: bool, number: int) -> Found:
-        study, series, instance = uri.uids(request.path_params)
-        [ref] = await self._archive.instances(
-            request.scope["principal"], study_uid=study, series_uid=series, sop_instance_uids=[instance or ""]
-        )
+        [ref] = await self._house.instances(request)
         if syntax(ref.syntax_uid).video:
             raise NotAcceptable("a video is not held frame by frame; it is answered whole by …/bulkdata/7FE00010")
         able = frame_choices(acceptable(request, self._limits.accept_ranges_max), ref, single)
         choice = await self._transcoded.carried(ref, able, number)
         addresses = uri.addresses(request, self._house.settings)
-        return Found(ref, choice, addresses.instance(study, series or "", ref.sop_instance_uid))
+        return Found(ref, choice, instance_address(addresses, ref))

@@ -45,12 +45,8 @@ class Metadata:
         self._limits = house.settings.limits.web
 
     async def metadata(self, request: Request) -> Response:
-        study, series, instance = uri.uids(request.path_params)
         _check(acceptable(request, self._limits.accept_ranges_max))
-        principal = request.scope["principal"]
-        named = None if instance is None else [instance]
-        refs = await self._archive.instances(principal, study_uid=study, series_uid=series, sop_instance_uids=named)
-        return self.answer(request, refs)
+        return self.answer(request, await self._house.instances(request))
 
     def answer(self, request: Request, refs: Sequence[InstanceRef]) -> Response:
         """The metadata of `refs` as the client takes it; NotAcceptable."""

@@ -47,13 +47,8 @@ class Wado:
         self._transcoded = Transcoded(house, self._stored)
 
     async def objects(self, request: Request) -> Response:
+        refs = await self._house.instances(request)
         study, series, instance = uri.uids(request.path_params)
-        refs = await self._archive.instances(
-            request.scope["principal"],
-            study_uid=study,
-            series_uid=series,
-            sop_instance_uids=None if instance is None else [instance],
-        )
         return self.answer(request, refs, instance or series or study)
 
     def answer(self, request: Request, refs: Sequence[InstanceRef], name: str) -> Response:

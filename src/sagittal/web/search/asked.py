@@ -71,9 +71,9 @@ class Asked:
             case "includefield":
                 self._included(value)
             case "limit":
-                self.limit = _number(name, value)
+                self.limit = number(name, value)
             case "offset":
-                self.offset = _number(name, value)
+                self.offset = number(name, value)
             case "after":
                 self._after = value
             case "accept":
@@ -83,7 +83,7 @@ class Asked:
             case "orderby":
                 self._ordered(value)
             case _ if name in self._flags:
-                self._flags[name] = _truth(name, value)
+                self._flags[name] = truth(name, value)
             case _:
                 self._values.setdefault(self._path(name), []).append(value)
 
@@ -190,13 +190,13 @@ def _put(keys: dict[Tag, Any], raw: Path, path: tuple[Tag, ...], values: list[st
         keys[path[-1]] = text
 
 
-def _number(name: str, value: str) -> int:
+def number(name: str, value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= 12):
         raise BadRequest(f"{name} is a number from 0")
     return int(value)
 
 
-def _truth(name: str, value: str) -> bool:
+def truth(name: str, value: str) -> bool:
     if value.lower() not in ("true", "false"):
         raise BadRequest(f"{name} is true or false")
     return value.lower() == "true"
