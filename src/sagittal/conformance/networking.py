@@ -13,12 +13,12 @@ from sagittal.dicom.sopclasses import LEVELS as MODEL_LEVELS
 from sagittal.dicom.sopclasses import STORAGE, VERIFICATION, WELL_KNOWN, name_of
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.dimse.service import Service
+from sagittal.dimse.status import CANCEL, PENDING, PENDING_WARNING
 from sagittal.dimse.status import text as status_text
 from sagittal.limits import NetLimits, ReaderLimits
 from sagittal.services import ALL
 from sagittal.services.extended import FIND_GRANTED, RETRIEVE_GRANTED
 from sagittal.services.parts.framelist import REFUSALS
-from sagittal.services.query import CANCELLED, PENDING, PENDING_KEY_IGNORED
 from sagittal.services.site import Site
 from sagittal.services.storage import KEPT_FIRST
 from sagittal.services.suboperations import ALL_FAILED, SOME_FAILED
@@ -193,8 +193,8 @@ is answered, and is left out where none is known (PS3.4 C.4.1.1.3.2).
 _FIND = (
     (0x0000, "no more matches"),
     (PENDING, "a match"),
-    (PENDING_KEY_IGNORED, "a match, with a key that was not matched"),
-    (CANCELLED, "after C-CANCEL"),
+    (PENDING_WARNING, "a match, with a key that was not matched"),
+    (CANCEL, "after C-CANCEL"),
     (0x0124, "the requestor may not query"),
     (0xA700, "too many matches, or too much to look through; or the index can't be read at the moment"),
     (0xA900, "the identifier lacks a key it needs, or has one of another level"),
@@ -218,7 +218,7 @@ def _clause(kind: type) -> str:
 _MOVE = (
     (0x0000, "all was sent, or nothing matched"),
     (PENDING, "sub-operations go on; counts are told"),
-    (CANCELLED, "after C-CANCEL"),
+    (CANCEL, "after C-CANCEL"),
     (SOME_FAILED, "some sub-operations failed or ended with a warning; Failed SOP Instance UID List is told"),
     (0xA700, "the index can't be read at the moment"),
     (ALL_FAILED, "every sub-operation failed"),

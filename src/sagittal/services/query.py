@@ -13,14 +13,15 @@ from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Query, Rows
 from sagittal.dicom.sopclasses import LEVELS, PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import syntax
+from sagittal.dimse.commands import C_FIND_RQ
 from sagittal.dimse.service import Matches, Request, Response, Service
+from sagittal.dimse.status import CANCEL, PENDING, PENDING_WARNING, SUCCESS
 from sagittal.errors import LimitExceeded, SagittalError
 from sagittal.services.extended import FindTerms, find_terms, negotiate_find
 from sagittal.services.identifier import Identifier, failure, read_identifier
 from sagittal.services.matches import row_encoder
 from sagittal.services.site import Site
 
-PENDING, PENDING_KEY_IGNORED, CANCELLED = 0xFF00, 0xFF01, 0xFE00
 MATCHES_AT_ONCE = 32  # a few hundred microseconds of encoding, while the peer takes those before
 FIND = frozenset({PATIENT_ROOT_FIND, STUDY_ROOT_FIND, PATIENT_STUDY_ONLY_FIND})
 
@@ -44,12 +45,12 @@ def query(site: Site) -> Service:
             return
         for matches in _matches(request, identifier, rows, site.aet_in(request.association.principal.store)):
             if request.cancelled:
-                yield Response(CANCELLED)
+                yield Response(CANCEL)
                 return
             yield matches
-        yield Response(0x0000)
+        yield Response(SUCCESS)
 
-    return Service("Query", FIND, {0x0020: find}, clause="PS3.4 C.6", negotiate=negotiate_find)
+    return Service("Query", FIND, {C_FIND_RQ: find}, clause="PS3.4 C.6", negotiate=negotiate_find)
 
 
 async def _find(site: Site, request: Request, asked: Query) -> Rows:
@@ -78,7 +79,7 @@ def _query(identifier: Identifier, terms: FindTerms) -> Query:
 
 
 def _matches(request: Request, identifier: Identifier, rows: Rows, aet: str) -> Iterator[Matches]:
-    status = PENDING_KEY_IGNORED if rows.unmatched or identifier.unsupported else PENDING
+    status = PENDING_WARNING if rows.unmatched or identifier.unsupported else PENDING
     encode_row = row_encoder(rows.columns, identifier, aet, syntax(request.context.transfer_syntax))
     for start in range(0, len(rows.rows), MATCHES_AT_ONCE):
         some = slice(start, start + MATCHES_AT_ONCE)

@@ -19,14 +19,16 @@ from sagittal.dicom.sopclasses import (
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
 )
+from sagittal.dimse.commands import C_GET_RQ, C_MOVE_RQ
 from sagittal.dimse.service import Handler, Request, Response, Service, Source
+from sagittal.dimse.status import CANCEL
 from sagittal.errors import NotFound, PeerError, SagittalError, UnknownDestination
 from sagittal.net.client import Association, Peer
 from sagittal.net.proposing import Batch, accepted_syntaxes, plan
 from sagittal.services.extended import negotiate_retrieve, retrieve_terms
 from sagittal.services.identifier import UNIQUE_KEYS, check_retrieve, failure, read_identifier
 from sagittal.services.site import Site
-from sagittal.services.suboperations import CANCELLED, WHOLE, Pace, Rendition, Send, Tally, send_instance
+from sagittal.services.suboperations import WHOLE, Pace, Rendition, Send, Tally, send_instance
 
 GET = frozenset({PATIENT_ROOT_GET, STUDY_ROOT_GET, PATIENT_STUDY_ONLY_GET})
 MOVE = frozenset({PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, PATIENT_STUDY_ONLY_MOVE})
@@ -39,13 +41,13 @@ _LOST_MAX = 3  # associations that end under way before we give a destination up
 def get(site: Site) -> Service:
     """C-GET, for whoever may `get`."""
     handler = getting(site, lambda request: find_instances(site, request))
-    return Service("Get", GET, {0x0010: handler}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
+    return Service("Get", GET, {C_GET_RQ: handler}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
 
 
 def move(site: Site) -> Service:
     """C-MOVE, for whoever may `move`."""
     handler = moving(site, lambda request: find_instances(site, request))
-    return Service("Move", MOVE, {0x0021: handler}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
+    return Service("Move", MOVE, {C_MOVE_RQ: handler}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
 
 
 def getting(site: Site, find: Find) -> Handler:
@@ -89,7 +91,7 @@ def moving(site: Site, find: Find) -> Handler:
         for batch in plan(refs, _kind):
             async for response in _Moving(site, request, peer, tally, rendition).run(batch):
                 yield response
-                if response.status == CANCELLED:
+                if response.status == CANCEL:
                     return
         yield tally.final(request)
 
@@ -138,7 +140,7 @@ class _Moving:
                 async with association:
                     async for response in self._send(association, refs):
                         yield response
-                        if response.status == CANCELLED:
+                        if response.status == CANCEL:
                             return
             except PeerError as error:
                 lost += 1

@@ -13,9 +13,10 @@ from sagittal.archive.ingest.transfer import Transfer
 from sagittal.dicom.sopclasses import STORAGE_SERVICE, may_be_storage
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import Request, Response, Service, StoreSink
+from sagittal.dimse.status import SUCCESS
 from sagittal.services.site import Site
 
-SUCCESS, KEPT_FIRST = 0x0000, 0xB000  # B000: coercion of data elements, the nearest that B.2.3 has
+KEPT_FIRST = 0xB000  # B000: coercion of data elements, the nearest that B.2.3 has
 log = logging.getLogger("sagittal.storage")
 
 

@@ -18,13 +18,14 @@ from sagittal.dicom.elements import encode
 from sagittal.dicom.reencode import can_reencode, reencode
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import FileRegion, NoContext, Request, Response, Source
+from sagittal.dimse.status import CANCEL, PENDING, SUCCESS, kind
 from sagittal.errors import PeerError, SagittalError
 from sagittal.net.proposing import data_set_source
 from sagittal.pixels.reach import first_carrying, without_loss
 from sagittal.services.parts.slices import taking_turns
 from sagittal.services.site import Site
 
-PENDING, CANCELLED, SUCCESS, SOME_FAILED, ALL_FAILED = 0xFF00, 0xFE00, 0x0000, 0xB000, 0xA702
+SOME_FAILED, ALL_FAILED = 0xB000, 0xA702
 FAILED_UIDS = 0x00080058
 _COUNT_MAX = 0xFFFF  # VR US (PS3.7 Table E.1-1): a patient may have more instances than can be told
 _CHUNK_BYTES = 64 * 1024  # of a corrected object: what is made at once
@@ -97,11 +98,11 @@ class Tally:
     reason: str = ""  # of the first failure
 
     def count(self, uid: str, status: int, reason: str = "") -> None:
-        """One more is done. PS3.7 C: 0000 is a success, 0001 and Bxxx are warnings."""
+        """One more is done."""
         self.remaining -= 1
         if status == SUCCESS:
             self.completed += 1
-        elif status >> 12 == 0xB or status in (0x0001, 0x0107, 0x0116):
+        elif kind(status) == "warning":
             self.warnings += 1
         else:
             self.failed.append(uid)
@@ -116,7 +117,7 @@ class Tally:
         return Response(PENDING, extra=self._counts(remaining=True))
 
     def cancelled(self, request: Request) -> Response:
-        return Response(CANCELLED, self._failed_list(request), extra=self._counts(remaining=True))
+        return Response(CANCEL, self._failed_list(request), extra=self._counts(remaining=True))
 
     def final(self, request: Request) -> Response:
         """PS3.4 C.4.2.1.5, C.4.2.3.1."""

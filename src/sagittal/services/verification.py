@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from sagittal.dicom.sopclasses import VERIFICATION
+from sagittal.dimse.commands import C_ECHO_RQ
 from sagittal.dimse.service import Request, Response, Service
+from sagittal.dimse.status import SUCCESS
 from sagittal.services.site import Site
 
 
@@ -14,6 +16,6 @@ def verification(site: Site) -> Service:
 
     async def echo(request: Request) -> AsyncIterator[Response]:
         site.archive.permit(request.association.principal, "echo")
-        yield Response(0x0000)
+        yield Response(SUCCESS)
 
-    return Service("Verification", frozenset({VERIFICATION}), {0x0030: echo}, clause="PS3.4 A")
+    return Service("Verification", frozenset({VERIFICATION}), {C_ECHO_RQ: echo}, clause="PS3.4 A")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sagittal.dicom.elements import Element
 from sagittal.dicom.sopclasses import COMPOSITE_ROOT_GET, COMPOSITE_ROOT_MOVE, LEVELS, WITHOUT_BULK_GET
+from sagittal.dimse.commands import C_GET_RQ, C_MOVE_RQ
 from sagittal.dimse.service import Request, Service
 from sagittal.services.identifier import INSTANCE_UID, KeyMismatch, check_uids, decode_request
 from sagittal.services.parts.framelist import frame_list
@@ -21,13 +22,13 @@ from sagittal.services.suboperations import WHOLE
 def composite_get(site: Site) -> Service:
     """C-GET of instances and frames, for whoever may `get`."""
     handler = getting(site, lambda request: _find(site, request))
-    return Service("Composite Instance Get", frozenset({COMPOSITE_ROOT_GET}), {0x0010: handler}, clause="PS3.4 Y")
+    return Service("Composite Instance Get", frozenset({COMPOSITE_ROOT_GET}), {C_GET_RQ: handler}, clause="PS3.4 Y")
 
 
 def composite_move(site: Site) -> Service:
     """C-MOVE of instances and frames, for whoever may `move`."""
     handler = moving(site, lambda request: _find(site, request))
-    return Service("Composite Instance Move", frozenset({COMPOSITE_ROOT_MOVE}), {0x0021: handler}, clause="PS3.4 Y")
+    return Service("Composite Instance Move", frozenset({COMPOSITE_ROOT_MOVE}), {C_MOVE_RQ: handler}, clause="PS3.4 Y")
 
 
 def get_without_bulk(site: Site) -> Service:
@@ -38,7 +39,7 @@ def get_without_bulk(site: Site) -> Service:
         return refs, WITHOUT_BULK
 
     handler = getting(site, find)
-    return Service("Get Without Bulk Data", frozenset({WITHOUT_BULK_GET}), {0x0010: handler}, clause="PS3.4 Z")
+    return Service("Get Without Bulk Data", frozenset({WITHOUT_BULK_GET}), {C_GET_RQ: handler}, clause="PS3.4 Z")
 
 
 async def _find(site: Site, request: Request) -> Found:
