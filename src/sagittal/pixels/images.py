@@ -131,13 +131,11 @@ class Image:
         return unused and any(place in held and held.integer(place, 1) > 1 for place in places)
 
 
-def kept(
-    parts: Iterable[bytes], index: bytes | None, syntax_uid: str, read: Read, limits: PixelLimits | None = None
-) -> Image:
+def kept(parts: Iterable[bytes], index: bytes | None, syntax_uid: str, read: Read) -> Image:
     """The object whose metadata and frame index ingest kept: zlib parts of the JSON text, and `FrameIndex.encode`."""
     members = orjson.loads(b"".join(map(zlib.decompress, parts)))
     found = None if index is None else FrameIndex.decode(index)
-    return Image(members, found, syntax_uid, read, limits or PixelLimits())
+    return Image(members, found, syntax_uid, read)
 
 
 def read_whole(

@@ -56,10 +56,10 @@ class Transcoding:
 
     def __init__(
         self, image: Image, opened: Open, to_syntax: str, options: Options | None = None, instance_uid: str = "",
-        limits: ReaderLimits | None = None, numbers: Sequence[int] | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         """`numbers`: the frames wanted, 1 being the first; all if it is None."""
-        self._start(image, opened, to_syntax, instance_uid, limits, numbers)
+        self._start(image, opened, to_syntax, instance_uid, numbers)
         if not can_reencode(self._source, self._target):
             if not self._target.written:
                 raise NotAcceptable(f"nothing is put into {self._target.name}")
@@ -69,11 +69,10 @@ class Transcoding:
             self._check(way)
 
     def _start(
-        self, image: Image, opened: Open, to_syntax: str, instance_uid: str, limits: ReaderLimits | None = None,
-        numbers: Sequence[int] | None = None,
-    ) -> None:  # fmt: skip
+        self, image: Image, opened: Open, to_syntax: str, instance_uid: str, numbers: Sequence[int] | None = None
+    ) -> None:
         """What every way has; `plan` is to be made."""
-        self._image, self._open, self._limits = image, opened, limits or ReaderLimits()
+        self._image, self._open, self._limits = image, opened, ReaderLimits()
         self._numbers = range(1, image.count + 1) if numbers is None else numbers
         self._source, self._target = syntax(image.syntax_uid), syntax(to_syntax)
         self._uid = instance_uid

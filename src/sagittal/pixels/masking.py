@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagittal.errors import NotAcceptable, UsageError
-from sagittal.limits import ReaderLimits
 from sagittal.pixels.codecs import codec
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.description import Description
@@ -107,9 +106,9 @@ class Masking(Transcoding):
 
     def __init__(
         self, image: Image, opened: Open, to_syntax: str, rectangles: Sequence[Rectangle], value: float | None = None,
-        options: Options | None = None, instance_uid: str = "", limits: ReaderLimits | None = None,
+        options: Options | None = None, instance_uid: str = "",
     ) -> None:  # fmt: skip
-        self._start(image, opened, to_syntax, instance_uid, limits)
+        self._start(image, opened, to_syntax, instance_uid)
         if not image.count:
             raise NotAcceptable("an object whose frames can't be told apart can't be masked")
         options = options or Options()

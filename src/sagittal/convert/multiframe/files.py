@@ -31,12 +31,11 @@ _PIXELS_HERE, _OTHER = "pixels", "?object="
 Frame = tuple[int, Callable[[], bytes]]  # its length, and its bytes when they are wanted
 
 
-def object_of(file: Input, limits: ReaderLimits | None = None) -> Image:
+def object_of(file: Input) -> Image:
     """The object of a file, in a Little Endian syntax."""
-    image = object_in(file, limits)
+    image, limits = object_in(file), ReaderLimits()
     if syntax(image.syntax_uid).little_endian:
         return image
-    limits = limits or ReaderLimits()
     plain = b"".join(reencode(image.chunks(), syntax(image.syntax_uid), SYNTAXES[EXPLICIT_LE], limits))
     return read_whole(EXPLICIT_LE, lambda at, length: plain[at : at + length], limits)
 

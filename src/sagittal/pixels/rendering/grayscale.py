@@ -96,17 +96,16 @@ def is_signed(description: Description, modality: Modality) -> bool:
     return modality.table is None and min(ends) < 0
 
 
-def voi_of(item: Attributes, *, signed: bool, place: int = 0) -> Voi | None:
-    """The VOI table or window at `place` among those an item offers; a table goes before a window."""
-    tables = [table for each in item.items(0x00283010) if (table := lut_of(each, signed=signed)) is not None]
-    if tables:
-        return tables[min(place, len(tables) - 1)]
+def voi_of(item: Attributes, *, signed: bool) -> Voi | None:
+    """The first VOI table or window of those an item offers; a table goes before a window."""
+    tables = (lut_of(each, signed=signed) for each in item.items(0x00283010))
+    if (table := next(filter(None, tables), None)) is not None:
+        return table
     centers, widths = item.numbers(0x00281050), item.numbers(0x00281051)
     if not centers or not widths:
         return None
-    place = min(place, len(centers) - 1, len(widths) - 1)
     function = item.text(0x00281056).upper() or "LINEAR"
-    return window(centers[place], widths[place], function if function in FUNCTIONS else "LINEAR", strict=False)
+    return window(centers[0], widths[0], function if function in FUNCTIONS else "LINEAR", strict=False)
 
 
 def frame_voi(instance: Attributes, frame: int, *, signed: bool) -> Voi | None:

@@ -77,7 +77,7 @@ class Stored:
         """`length` bytes, from `first` on, of the value that metadata names by its `offset` in the data set."""
         at = offset + first
         if syntax(ref.syntax_uid).deflated:
-            yield from sliced(self._reencoded(ref, EXPLICIT_LE), at, at + length)
+            yield from sliced(self._inflated(ref), at, at + length)
             return
         with self._opened(ref) as (fd, start):
             word = self._word(fd, start, offset) if ref.syntax_uid == EXPLICIT_BE else 1
@@ -85,13 +85,13 @@ class Stored:
 
     def inflated_frames(self, ref: InstanceRef, numbers: Sequence[int]) -> Iterator[Iterator[bytes]]:
         """Frames of a deflated object: inflated once to find them, and once for each."""
-        parsed = self._parsed(self._reencoded(ref, EXPLICIT_LE), EXPLICIT_LE)
+        parsed = self._parsed(ref)
         if parsed.frames is None:
             raise NotFound("the instance has no frames that can be told apart")
         for number in numbers:
             offset, length = parsed.frames.ranges(number)[0]
             first, end = offset // 8, -(-(offset + length) // 8)
-            held = sliced(self._reencoded(ref, EXPLICIT_LE), first, end)
+            held = sliced(self._inflated(ref), first, end)
             yield held if not (offset | length) & 7 else iter((shifted(b"".join(held), offset & 7, length),))
 
     def code_stream(self, ref: InstanceRef, first: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -162,18 +162,19 @@ class Stored:
     def _region(self, fd: int, offset: int, length: int) -> Iterator[bytes]:
         return read_pieces(fd, length, offset, self.chunk_bytes)
 
-    def _reencoded(self, ref: InstanceRef, syntax_uid: str) -> Iterator[bytes]:
+    def _inflated(self, ref: InstanceRef) -> Iterator[bytes]:
+        """The data set of a deflated object as Explicit VR Little Endian."""
         from sagittal.dicom.reencode import reencode
 
         with self._opened(ref) as (fd, start):
             held = self._region(fd, start, ref.size - ref.header_length)
-            yield from reencode(held, syntax(ref.syntax_uid), syntax(syntax_uid), self.limits)
+            yield from reencode(held, syntax(ref.syntax_uid), syntax(EXPLICIT_LE), self.limits)
 
-    def _parsed(self, data_set: Iterator[bytes], syntax_uid: str) -> Parsed:
+    def _parsed(self, ref: InstanceRef) -> Parsed:
         from sagittal.dicom.reader import Reader
 
-        reader = Reader(syntax(syntax_uid), wanted=frozenset(), limits=self.limits)
-        for piece in data_set:
+        reader = Reader(syntax(EXPLICIT_LE), wanted=frozenset(), limits=self.limits)
+        for piece in self._inflated(ref):
             reader.feed(piece)
         return reader.finish()
 

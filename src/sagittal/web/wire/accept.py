@@ -238,30 +238,25 @@ def _takes(wanted: MediaType, offer: Offer) -> bool:
     return syntax == offer.syntax
 
 
-def choose(
-    ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool, multipart_default: bool = True
-) -> Choice:
+def choose(ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool) -> Choice:
     """The first of `choices`. Raises `NotAcceptable`; the caller adds what can be had."""
-    first = next(choices(ranges, offers, single=single, multipart_default=multipart_default), None)
+    first = next(choices(ranges, offers, single=single), None)
     if first is None:
         raise NotAcceptable
     return first
 
 
-def choices(
-    ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool, multipart_default: bool = True
-) -> Iterator[Choice]:
+def choices(ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool) -> Iterator[Choice]:
     """The offers that the best range takes, then those of the next.
 
-    `single`: whether a single-part answer is possible. `*/*` (and a range such as `image/*`) gives multipart, the
-    default of PS3.18 10.4.4, where `multipart_default` says so.
+    `single`: whether a single-part answer is possible. `*/*` gives multipart, the default of PS3.18 10.4.4.
     """
     offers = list(offers)
     for wanted in ranges:
         for offer in offers:
             if not _takes(wanted, offer):
                 continue
-            if wanted.multipart or (wanted.type == "*/*" and (multipart_default or not single)):
+            if wanted.multipart or wanted.type == "*/*":
                 yield Choice(offer, True)
             elif single:
                 yield Choice(offer, False)
