@@ -5,24 +5,23 @@ Deliberately not here: who may open an association (services) and which token a 
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
+from sagittal.archive import POLICIES
 from sagittal.archive.access import VERBS, Principal, audit_row, authorize
 from sagittal.archive.acts import Act
 from sagittal.archive.index import clock
 from sagittal.archive.index import nodes as statements
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.upkeep import stores
+from sagittal.dicom.matching.times import is_offset
 from sagittal.errors import UsageError
 from sagittal.hosts import authority
 from sagittal.uid import is_uid
 
-_OFFSET = re.compile(r"[+-]\d\d[0-5]\d")
 NODE_VERBS = frozenset({"echo", "store", "find", "get", "move"})
-DUPLICATE_POLICIES = ("", "keep-first", "replace", "refuse")  # "": the archive's
 
 
 class Assumed(NamedTuple):
@@ -79,8 +78,8 @@ async def read_nodes(readers: Readers) -> list[Node]:
 def check_node(node: Node) -> Node:
     """The node, its terms as the Standard writes them. UsageError for what can't be."""
     _check_verbs(node.verbs)
-    if node.duplicates not in DUPLICATE_POLICIES:
-        raise UsageError(f"{node.duplicates!r} is not one of {' '.join(DUPLICATE_POLICIES[1:])}")
+    if node.duplicates not in ("", *POLICIES):
+        raise UsageError(f"{node.duplicates!r} is not one of {' '.join(POLICIES)}")
     for uid in node.syntax_order:
         if uid != "*" and not is_uid(uid):
             raise UsageError(f"{uid!r} is not the UID of a transfer syntax, nor *")
@@ -105,7 +104,7 @@ def check_assumed(given: Assumed) -> Assumed:
     terms, defects = charset.parse(given.character_set)
     if "charset-unknown" in defects:
         raise UsageError(f"{given.character_set!r} is not a defined term of Specific Character Set (PS3.3 C.12.1.1.2)")
-    if given.timezone and not (_OFFSET.fullmatch(given.timezone) and -1200 <= int(given.timezone) <= 1400):
+    if given.timezone and not is_offset(given.timezone):
         raise UsageError(f"{given.timezone!r} is not an offset from UTC such as +0100 (PS3.3 C.12.1.1.8)")
     return Assumed("\\".join(terms), given.timezone)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from sagittal.archive import DuplicatePolicy
 from sagittal.archive.index import MAIN
 from sagittal.archive.transcoding import rules
 from sagittal.config.checks import boolean, check, number
@@ -32,7 +33,6 @@ from sagittal.limits import Limits
 if typing.TYPE_CHECKING:
     from sagittal.archive.nodes import Node
 
-DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
 ENVIRONMENT = "SAGITTAL_"
 _ROWS = ("nodes", "tokens", "transcode")  # those of the environment come after those of the file
 _NOT_SETTINGS = {ENVIRONMENT + name for name in ("CORPUS", "STRICT", "FAULT", "TOKEN", "USER")}  # of tests, of commands

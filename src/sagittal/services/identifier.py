@@ -6,7 +6,6 @@ What breaks that is A900 with the key as offending element. Values are not judge
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -15,6 +14,7 @@ from typing import NamedTuple
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Keys, Private, Tag
 from sagittal.dicom.elements import TEXT_VRS, Element, decode_identifier
+from sagittal.dicom.matching.times import is_offset
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import Request, Response
 from sagittal.errors import IdentifierMismatch, SagittalError
@@ -31,7 +31,6 @@ _CONTROL = frozenset({CHARACTER_SET, LEVEL, RETRIEVE_AET, AVAILABILITY})
 _TOLD = frozenset({0x00080061, 0x00080062, 0x00201200, 0x00201202, 0x00201204, 0x00201206, 0x00201208, 0x00201209})
 _TOLD |= {MEDIA_ID, MEDIA_UID, TIMEZONE}
 _BYTES = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
-_OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d\Z")
 
 
 class KeyMismatch(IdentifierMismatch):
@@ -248,4 +247,4 @@ def _has_value(keys: Keys) -> bool:
 
 def _offset(elements: dict[int, Element]) -> str:
     text = elements[TIMEZONE].text() if TIMEZONE in elements else ""
-    return text if _OFFSET.match(text) else ""
+    return text if is_offset(text) else ""

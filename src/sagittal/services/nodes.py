@@ -20,7 +20,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from sagittal.archive import nodes
+from sagittal.archive import DuplicatePolicy, nodes
 from sagittal.archive.access import Principal, authorize, enter
 from sagittal.archive.index import MAIN_STORE
 from sagittal.archive.index.upkeep.stores import number_of
@@ -29,7 +29,7 @@ from sagittal.dimse.address import parse_peer
 from sagittal.errors import NotAuthorized, UsageError
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.client import Peer
-from sagittal.services.site import DuplicatePolicy, Sender
+from sagittal.services.site import Sender
 from sagittal.ul.pdu import UserIdentity
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from sagittal.archive import DuplicatePolicy
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Peer, Proposal
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
     from sagittal.archive.transcoding.maker import Maker
 
-DuplicatePolicy = Literal["keep-first", "replace", "refuse"]
 Connect = Callable[[Peer, Sequence[Proposal]], Awaitable[Association]]
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sagittal.archive import DuplicatePolicy
 from sagittal.archive.nodes import NOTHING_ASSUMED, Assumed
 from sagittal.limits import Limits
 from sagittal.web.wire.uri import uids
@@ -91,7 +92,7 @@ class Settings:
     by_rule: ByRule | None = None
     ready: Callable[[], Sequence[str]] = tuple  # reasons not to be ready, beside the archive's own
     durability: str = "full"
-    duplicates: str = "keep-first"  # other content under a held SOP Instance UID: one of archive.ingest.POLICIES
+    duplicates: DuplicatePolicy = "keep-first"  # other content under a held SOP Instance UID
     assumed: Assumed = NOTHING_ASSUMED  # of objects that do not say it
     limits: Limits = field(default_factory=Limits)
 

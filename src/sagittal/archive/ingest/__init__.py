@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sagittal.archive import DuplicatePolicy
 from sagittal.archive.index.arrival import Encodes
-
-POLICIES = ("keep-first", "replace", "refuse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class Source:
     calling_aet: str = ""
     called_aet: str = ""
     address: str = ""
-    policy: str = "keep-first"  # for other content under a SOP Instance UID that is held: one of POLICIES
+    policy: DuplicatePolicy = "keep-first"
     issuer_of_patient_id: str = ""  # for objects that have none
     character_set: str = ""  # defined terms of (0008,0005), for objects that name none or one that nobody knows
     timezone: str = ""  # offset from UTC, "+0100", for objects that have none

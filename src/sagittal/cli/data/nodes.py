@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import click
 
+from sagittal.archive import POLICIES
 from sagittal.cli.data.place import data_option, existing, tend
 from sagittal.cli.output import json_option, result, run, say
 from sagittal.dimse.address import parse_peer
@@ -17,7 +18,6 @@ from sagittal.errors import NotFound
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
 
-DUPLICATES = ("keep-first", "replace", "refuse")
 VERBS = "echo,store,find,get,move"
 
 
@@ -59,7 +59,7 @@ def show_node(aet: str, data: Path, as_json: bool) -> None:
 @click.option("--verbs", default=VERBS, show_default=True, help="What it may do, with commas between.")
 @click.option("--address", "addresses", multiple=True, metavar="ADDRESS", help="Where it calls from, as 10.1.0.0/16.")
 @click.option("--tls", is_flag=True, help="We connect to it with TLS.")
-@click.option("--duplicates", type=click.Choice(DUPLICATES), help="Other content under a held UID [as the archive].")
+@click.option("--duplicates", type=click.Choice(POLICIES), help="Other content under a held UID [as the archive].")
 @click.option("--syntax-order", default="", metavar="UIDS", help="Transfer syntaxes by preference; * for all others.")
 @click.option("--character-set", default="", metavar="TERM", help="Of what it sends without one, as ISO_IR 100.")
 @click.option("--issuer", default="", help="Issuer of Patient IDs that it sends without one.")

@@ -21,9 +21,15 @@ _DATE_TIMES = re.compile(rf"({_MOMENT})?(?:(-)({_MOMENT})?)?\Z")
 _OLD_DATE = re.compile(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}\Z")  # ACR-NEMA's forms (PS3.5 6.2, DA and TM)
 _OLD_TIME = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?\Z")
 _OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})\Z")
+_IS_OFFSET = re.compile(r"[+-][0-9]{2}[0-5][0-9]\Z")
 _ZEROS = re.compile(r"(?<=[0-9]{2})(?:00|(?<=[0-9]{4})00(?:\.0*)?|\.0*)\Z")
 
 Range = tuple[str, str]  # from the first on, before the second
+
+
+def is_offset(text: str) -> bool:
+    """Whether it is an offset from UTC, +0100 (PS3.5 6.2, VR DT): from -1200 to +1400."""
+    return _IS_OFFSET.match(text) is not None and -1200 <= int(text) <= 1400
 
 
 def date_bounds(text: str) -> tuple[str, str, bool]:

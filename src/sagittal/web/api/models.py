@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
 
+from sagittal.archive import DuplicatePolicy
 from sagittal.archive.access import Principal
 from sagittal.archive.nodes import NODE_VERBS
 
@@ -17,7 +18,7 @@ class NodeIn(BaseModel):
 
     peer: str = Field(examples=["SCANNER1@192.168.1.20:104"], max_length=300)
     tls: bool = Field(False, description="we connect to it with TLS")
-    duplicates: Literal["", "keep-first", "replace", "refuse"] = Field("", description="empty: as the archive does")
+    duplicates: Literal["", DuplicatePolicy] = Field("", description="empty: as the archive does")
     name: str = Field("", max_length=64, description="for people")
     verbs: list[str] = Field(default=sorted(NODE_VERBS), max_length=20, description="what it may do")
     addresses: list[str] = Field(

@@ -8,7 +8,6 @@ request: leaving it out would answer more than was asked.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -18,6 +17,7 @@ from sagittal.archive.search.asked import check_patterns
 from sagittal.dicom.dictionary import vr_of
 from sagittal.dicom.matching.predicate import passes
 from sagittal.dicom.matching.rules import tests_of
+from sagittal.dicom.matching.times import is_offset
 from sagittal.errors import BadRequest
 from sagittal.web.search import levels
 from sagittal.web.search.attributes import Path, block, is_creator, is_private, named, path_of
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Parameters = list[tuple[str, str]]
 _TIMEZONE = 0x00080201
-_OFFSET = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d\Z")  # PS3.5 6.2, VR DT: from -1200 to +1400
 _WITHOUT_COMMA = ("UI", "CS")  # PS3.5 6.2: no value has one, so it stands between values
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 CONTROLS = ("includefield", "limit", "offset", *_FLAGS, "accept", "charset", "orderby", "after")  # what is no key
@@ -117,7 +116,7 @@ class Asked:
         meant = {*self._include, *self._values}
         blocks = {block(path[:at], tag) for path in meant for at, tag in enumerate(path) if _is_owned(tag)}
         timezone = self._values.get((_TIMEZONE,), [""])[0]
-        if timezone and not _OFFSET.match(timezone):
+        if timezone and not is_offset(timezone):
             raise BadRequest("TimezoneOffsetFromUTC is an offset such as +0100")
         keys: dict[Tag, Any] = {}
         for path, values in self._values.items():
