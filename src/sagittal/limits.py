@@ -32,7 +32,7 @@ class ReaderLimits:
     value_binary_bytes_max: int = 1 * KiB  # longer binary values become bulk data in the metadata
     value_held_bytes_max: int = 64 * KiB  # any value kept whole in memory while reading
     metadata_flush_characters: int = 128 * KiB  # metadata text held before it goes to the sink
-    frames_max: int = 1_000_000  # fragments, of BYTES_A_FRAGMENT each
+    frames_max: int = 1_000_000  # fragments; the index of an object holds 12 bytes for each
     identifier_elements_max: int = 4_096  # of a query or retrieval: decoded whole, on the loop; real ones have 100
     identifier_inflated_bytes_max: int = 1 * MiB  # as of one that does not come deflated (net.identifier_bytes_max)
     meta_group_bytes_max: int = 64 * KiB  # that of a file; real ones stay below 1 KiB
