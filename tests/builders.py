@@ -11,14 +11,16 @@ import hashlib
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.faults import Faults
+from sagittal.archive.index.connection import open_reader
 from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.upkeep.scrub import Finding, Scrub
 from sagittal.dicom import elements, part10
 from sagittal.dicom.dictionary import tag_of, vr_of
 from sagittal.dicom.syntaxes import EXPLICIT_LE, TransferSyntax, syntax
@@ -145,6 +147,12 @@ async def opened(path: Path, limits: Limits | None = None, faults: Faults | None
         yield archive
     finally:
         await archive.close()
+
+
+def findings(archive: Archive) -> list[Finding]:
+    """What a scrub of an open archive finds."""
+    with closing(open_reader(archive.index)) as connection:
+        return [told for told in Scrub(connection, archive.volumes).run() if isinstance(told, Finding)]
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import pytest
 from archived import BASE, applied
-from builders import Built, build, opened
+from builders import Built, build, findings, opened
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -31,8 +31,6 @@ from sagittal.archive.index.removal import Target
 from sagittal.archive.ingest import Source
 from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
-from sagittal.archive.upkeep import tasks
-from sagittal.archive.upkeep.scrub import Finding
 from sagittal.errors import DuplicateInstance, Gone, NotFound
 
 NAME, STUDY_UID, INSTANCES_OF_STUDY = 0x00100010, 0x0020000D, 0x00201208
@@ -332,7 +330,7 @@ async def agree(archive: Archive, owners: list[Owner], followed: list[Change]) -
     refs = [ref for owner in owners for uid in owner.model.held for ref in await archive.versions(LOCAL, uid)]
     assert {ref.state for ref in refs} <= {CURRENT, OTHER}
     assert counts.bytes == sum(ref.size for ref in refs)
-    assert [told async for told in tasks.scrub(archive, LOCAL) if isinstance(told, Finding)] == []
+    assert findings(archive) == []
 
 
 def assert_files_are_those_of_the_index(path: Path) -> None:

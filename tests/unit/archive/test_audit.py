@@ -157,7 +157,6 @@ FEED: dict[str, tuple[str, str, Ask]] = {
     "subscribe": ("find", "find", lambda held, who: first(held.archive.subscribe(who, None))),
 }
 BESIDE_IT: dict[str, tuple[str, str, Ask]] = {
-    "scrub": ("admin", "scrub", lambda held, who: every(tasks.scrub(held.archive, who))),
     "back_up": ("admin", "backup", lambda held, who: every(tasks.back_up(held.archive, who, held.path / "backup"))),
     "export": ("get", "export", lambda held, who: every(tasks.export(held.archive, who, [held.ref], held.path / "o"))),
     "import_files": ("store", "store", importing),

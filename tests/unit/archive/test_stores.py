@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import Built, build
+from builders import Built, build, findings
 from unit.archive.test_audit import ALL, BESIDE, FIRST, SECOND, Held
 
 from sagittal.archive.access import LOCAL, VERBS, Principal, enter
@@ -24,7 +24,6 @@ from sagittal.archive.nodes import Node, Token, put_node, put_token
 from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep import tasks
-from sagittal.archive.upkeep.scrub import Finding
 from sagittal.archive.upkeep.tasks import reindex
 from sagittal.errors import Gone, NotAuthorized, NotFound, SagittalError, UsageError
 
@@ -318,10 +317,10 @@ def test_backup_scrub_and_collector_are_of_the_whole_archive(tmp_path: Path) -> 
             await put(archive, RESEARCH, TWIN)
             copied = [one.key async for one in tasks.back_up(archive, LOCAL, tmp_path / "backup")]
             assert {key.partition("/")[2] for key in copied} == {FIRST.digest, TWIN.digest}
-            assert [found async for found in tasks.scrub(archive, LOCAL) if isinstance(found, Finding)] == []
+            assert findings(archive) == []
             (path,) = (tmp_path / "a" / "objects").glob(f"*/{TWIN.digest}")
             path.unlink()
-            assert [found async for found in tasks.scrub(archive, LOCAL) if isinstance(found, Finding)]
+            assert findings(archive)
 
     asyncio.run(run())
 

@@ -26,7 +26,6 @@ from sagittal.archive.upkeep import backup
 from sagittal.archive.upkeep.backup import Backup, Copied
 from sagittal.archive.upkeep.exporter import Exported, export_folder, export_zip
 from sagittal.archive.upkeep.reindex import Indexed, Reindex
-from sagittal.archive.upkeep.scrub import Finding, Progress, Scrub
 from sagittal.errors import DamagedObject, StorageUnavailable
 from sagittal.limits import Limits
 
@@ -35,27 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _STEP_SECONDS = 0.25  # answers come at least this often, when there are any
-
-
-async def scrub(
-    archive: Archive, principal: Principal, *, bytes_per_second: int | None = None, after: int = 0
-) -> AsyncGenerator[Finding | Progress]:
-    """Check every object and row of an open archive; tells now and then how far it is."""
-    with archive.audited(principal, "scrub"):
-        authorize(principal, "admin")
-    connection = open_reader(archive.index)
-    run = Scrub(connection, archive.volumes, bytes_per_second=bytes_per_second, after=after)
-    findings = 0
-    try:
-        async with aclosing(steps(run.run)) as all_told:
-            async for told in all_told:
-                findings += isinstance(told, Finding)
-                yield told
-    finally:
-        connection.close()
-        detail = f"{findings} findings, {run.progress.bytes} bytes"
-        row = audit_row(principal, "scrub", "findings" if findings else "done", detail=detail)
-        archive.audit(row._replace(number_of_instances=run.progress.instances))
 
 
 async def back_up(
@@ -123,7 +101,7 @@ async def export(
         archive.audit(audit_row(principal, "export", number_of_instances=exported))
 
 
-def reindex(path: Path, principal: Principal = LOCAL, limits: Limits | None = None) -> Iterator[Indexed]:
+def reindex(path: Path, principal: Principal = LOCAL) -> Iterator[Indexed]:
     """Rebuild the index of a data directory that nobody has open. DirectoryHeld. Blocks."""
     from sagittal.archive.opening import INDEX, hold
 
@@ -133,7 +111,7 @@ def reindex(path: Path, principal: Principal = LOCAL, limits: Limits | None = No
         volume = LocalVolume(path)
         try:
             volume.clean_staging()
-            yield from Reindex(path, volume, limits or Limits(), INDEX, clock()).run()
+            yield from Reindex(path, volume, Limits(), INDEX, clock()).run()
         finally:
             volume.close()
     finally:
