@@ -11,10 +11,10 @@ import logging
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.ingest.transfer import Transfer
 from sagittal.dicom.sopclasses import STORAGE_SERVICE, may_be_storage
-from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import Request, Response, Service, StoreSink
 from sagittal.dimse.status import SUCCESS
 from sagittal.services.site import Site
+from sagittal.ul.negotiation import storable
 
 KEPT_FIRST = 0xB000  # B000: coercion of data elements, the nearest that B.2.3 has
 log = logging.getLogger("sagittal.storage")
@@ -41,14 +41,10 @@ def storage(site: Site) -> Service:
         may_be_storage,
         store=begin,
         scu=True,
-        syntaxes=_storable,
+        syntaxes=storable,
         service_class=STORAGE_SERVICE,
         clause="PS3.4 B",
     )
-
-
-def _storable(uid: str) -> bool:
-    return syntax(uid).storable
 
 
 class _Sink:

@@ -13,14 +13,16 @@ from sagittal.cli.output import json_option, result, run, say
 from sagittal.cli.peer.telling import Telling
 from sagittal.client.folder import Folder
 from sagittal.dicom.sopclasses import STORAGE_SERVICE, VERIFICATION, may_be_storage
-from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.address import check_aet
+from sagittal.dimse.commands import C_ECHO_RQ
 from sagittal.dimse.service import Request, Response, Service, StoreHandler, StoreSink
+from sagittal.dimse.status import SUCCESS
 from sagittal.errors import StorageUnavailable, words_of
 from sagittal.hosts import authority, check_host, is_loopback
 from sagittal.limits import NetLimits
 from sagittal.net.admission import Accept, Admission, AssociateInfo
 from sagittal.net.server import DimseServer
+from sagittal.ul.negotiation import storable
 
 _RELEASE_SECONDS, _LOOK_SECONDS = 2.0, 0.02  # for senders after the last instance that was wanted
 
@@ -98,15 +100,15 @@ async def _released(server: DimseServer) -> None:
 
 def _services(store: StoreHandler) -> list[Service]:
     async def echo(_request: Request) -> AsyncIterator[Response]:
-        yield Response(0x0000)
+        yield Response(SUCCESS)
 
     return [
-        Service("Verification", frozenset({VERIFICATION}), {0x0030: echo}),
+        Service("Verification", frozenset({VERIFICATION}), {C_ECHO_RQ: echo}),
         Service(
             "Storage",
             may_be_storage,
             store=store,
-            syntaxes=lambda uid: syntax(uid).storable,
+            syntaxes=storable,
             service_class=STORAGE_SERVICE,
         ),
     ]
