@@ -135,6 +135,15 @@ def columns_of(values: Mapping[int, str]) -> dict[int, str]:
     return texts
 
 
+def with_senders(values: Mapping[int, str], issuer: str, timezone: str) -> Mapping[int, str]:
+    """Values with what their sender's node says where the object says nothing."""
+    if issuer and values.get(PATIENT_ID) and not values.get(ISSUER_OF_PATIENT_ID):
+        values = {**values, ISSUER_OF_PATIENT_ID: issuer}
+    if timezone and not values.get(TIMEZONE_OFFSET_FROM_UTC):
+        values = {**values, TIMEZONE_OFFSET_FROM_UTC: timezone}
+    return values
+
+
 def storable(text: str) -> str:
     """Text that a database takes: no lone surrogates, no NUL."""
     if text.isascii():

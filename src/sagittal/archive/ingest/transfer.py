@@ -19,16 +19,14 @@ from time import perf_counter
 from sagittal.archive.access import Principal, audit_row
 from sagittal.archive.index import clock
 from sagittal.archive.index.arrival import (
-    ISSUER_OF_PATIENT_ID,
-    PATIENT_ID,
     SERIES_INSTANCE_UID,
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
     STUDY_INSTANCE_UID,
-    TIMEZONE_OFFSET_FROM_UTC,
     WANTED,
     Arrival,
     columns_of,
+    with_senders,
 )
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.ingest.committer import Committer
@@ -303,17 +301,13 @@ class Transfer:
         if expected_study_uid is not None and uids[2] != expected_study_uid:
             raise IdentifierMismatch("Study Instance UID (0020,000D) is not that of the request")
         source, principal = self._source, self._principal
-        if source.issuer_of_patient_id and values.get(PATIENT_ID) and not values.get(ISSUER_OF_PATIENT_ID):
-            values[ISSUER_OF_PATIENT_ID] = source.issuer_of_patient_id
-        if source.timezone and not values.get(TIMEZONE_OFFSET_FROM_UTC):
-            values[TIMEZONE_OFFSET_FROM_UTC] = source.timezone
         return Arrival(
             *uids,
             syntax_uid=self._syntax_uid,
             digest=self._digest.hexdigest(),
             length=len(self._header) + parsed.size,
             header_length=len(self._header),
-            values=values,
+            values=with_senders(values, source.issuer_of_patient_id, source.timezone),
             received_at=clock(),
             store=principal.store,
             kind=source.kind,

@@ -14,22 +14,20 @@ import os
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, MAIN_STORE, OTHER, schema
 from sagittal.archive.index.arrival import (
-    ISSUER_OF_PATIENT_ID,
-    PATIENT_ID,
     SERIES_INSTANCE_UID,
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
     STUDY_INSTANCE_UID,
-    TIMEZONE_OFFSET_FROM_UTC,
     WANTED,
     Arrival,
     columns_of,
+    with_senders,
 )
 from sagittal.archive.index.connection import open_writer, settle
 from sagittal.archive.index.upkeep import carry
@@ -201,7 +199,7 @@ class Reindex:
             arrival.store = version.store if version else MAIN_STORE  # no object tells its store
             if self._has_old:
                 senders = carry.in_effect(connection, arrival.store, arrival.study_uid)
-                arrival.values = _with_senders(told, *senders)
+                arrival.values = with_senders(told, *senders)
             if version is None:
                 break
             arrival.received_at = version.received_at
@@ -308,15 +306,6 @@ class Reindex:
                     log.replace(kept.with_name(kept.name + suffix))
         self._new.replace(self._index)
         sync(self._path)
-
-
-def _with_senders(values: Mapping[int, str], issuer: str, timezone: str) -> Mapping[int, str]:
-    """Values with what their sender's node gave where the object has none."""
-    if issuer and values.get(PATIENT_ID) and not values.get(ISSUER_OF_PATIENT_ID):
-        values = {**values, ISSUER_OF_PATIENT_ID: issuer}
-    if timezone and not values.get(TIMEZONE_OFFSET_FROM_UTC):
-        values = {**values, TIMEZONE_OFFSET_FROM_UTC: timezone}
-    return values
 
 
 def _settle(index: Path) -> None:
