@@ -51,7 +51,7 @@ def test_values(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_is_the_same_to_a_program(capsys: pytest.CaptureFixture[str]) -> None:
     told = {"00100020": {"vr": "LO", "Value": [HOSTILE]}}
     result(True, told)
-    show(told, True)
+    show(told, (), True)
     out = capsys.readouterr().out
     assert [json.loads(line) for line in out.splitlines()] == [told, told]
     assert not any(c in out for c in "\x1b\x07\x9b\x7f")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import aclosing
 
 import click
@@ -40,17 +41,16 @@ def command(
     """QIDO-RS: search RESOURCE (studies, series, instances, studies/UID/series…) of the DICOMweb server at URL."""
     question = Question("study", parse_keys(keys), fuzzy=fuzzy, order=order)
     pairs = parameters(question) + [("includefield", field) for field in fields]
-
-    async def search() -> None:
-        from sagittal.client.dicomweb import open_url
-
-        path = "/" + resource.strip("/")
-        async with (
-            open_url(url, access, say) as archive,
-            aclosing(archive.search(path, pairs, limit, offset)) as matches,
-        ):
-            async for match in matches:
-                show(match, question.keys, as_json)
-
-    run(search())
+    run(_search(url, access, "/" + resource.strip("/"), pairs, (limit, offset), question.keys, as_json))
     return 0
+
+
+async def _search(
+    url: Url, access: Access, path: str, pairs: list[tuple[str, str]], page: tuple[int | None, int],
+    wanted: Iterable[int], as_json: bool,
+) -> None:  # fmt: skip
+    from sagittal.client.dicomweb import open_url
+
+    async with open_url(url, access, say) as archive, aclosing(archive.search(path, pairs, *page)) as matches:
+        async for match in matches:
+            show(match, wanted, as_json)

@@ -21,6 +21,7 @@ from sagittal.web.render.kinds import OVER, REPORT, Kind, content_type, frame_ki
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.resources import instance_address
 from sagittal.web.wire.stream import Pushed, Whole, unless_gone
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Rendered:
             return await self._document(request, ref, kind)
         media_type, multipart = self._type(request, kind)
         if kind.name == "video" and media_type == kind.types[0]:
-            return self._elsewhere(request, ref, "7FE00010")
+            return self._elsewhere(request, ref)
         if kind.name in ("report", "waveform"):
             return await self._text(request, ref, media_type)
         if multipart:
@@ -149,8 +150,7 @@ class Rendered:
         if kind_of(ref) is REPORT and media_type == "text/html":
             base = uri.addresses(request, self._house.settings)
             for each, _ in await self._easel.references(principal, ref):
-                where = base.instance(each.study_uid or "", each.series_uid or "", each.sop_instance_uid)
-                links[each.sop_instance_uid] = where + "/rendered"
+                links[each.sop_instance_uid] = f"{instance_address(base, each)}/rendered"
         tag = entity_tag("text", ref.digest, ref.revision, media_type, sorted(links.items()))
         if (answer := unchanged(request, tag)) is not None:
             return answer
@@ -165,11 +165,10 @@ class Rendered:
         body = await unless_gone(request.receive, self._easel.encapsulated(request.scope["principal"], ref))
         return _answer(body, kind.types[0], tag)
 
-    def _elsewhere(self, request: Request, ref: InstanceRef, path: str) -> Response:
+    def _elsewhere(self, request: Request, ref: InstanceRef) -> Response:
         """A video is its own rendering: it is where its bulk data is, which knows ranges."""
-        base = uri.addresses(request, self._house.settings)
-        where = base.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
-        return RedirectResponse(f"{where}/bulkdata/{path}", 303)
+        where = instance_address(uri.addresses(request, self._house.settings), ref)
+        return RedirectResponse(f"{where}/bulkdata/7FE00010", 303)
 
     # Several
 
@@ -211,7 +210,7 @@ class Rendered:
                         raise
                     log.info("an instance could not be rendered: %s", error.text)
                     continue
-                where = base.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
+                where = instance_address(base, ref)
                 where += f"/frames/{frame}/rendered" if frame else "/rendered"
                 made += 1
                 yield framing.head(content_type(own, media_type), where) + body

@@ -19,6 +19,7 @@ from sagittal.web.render.easel import Easel
 from sagittal.web.render.kinds import content_type, frame_kind, kind_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
+from sagittal.web.wire.resources import instance_address
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -51,8 +52,7 @@ class RenderedUri:
         singles = [wanted for wanted in ranges if not wanted.multipart]
         media_type, _ = chosen(singles, kind.types, kind.what)
         if kind.name == "video" and media_type == kind.types[0]:
-            base = uri.addresses(request, self._house.settings)
-            where = base.instance(ref.study_uid or "", ref.series_uid or "", ref.sop_instance_uid)
+            where = instance_address(uri.addresses(request, self._house.settings), ref)
             return RedirectResponse(f"{where}/bulkdata/7FE00010", 303)
         principal = request.scope["principal"]
         wants, frame = await self._asked(principal, ref, given)
