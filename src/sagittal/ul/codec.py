@@ -32,7 +32,8 @@ from sagittal.ul.pdu import (
     UserInformation,
 )
 
-_FIXED = Struct(">HH16s16s32x")  # protocol version, reserved, called and calling AE titles, reserved
+_FIXED = Struct(">H2x64s")  # protocol version, reserved, the titles
+_TITLES = Struct("16s16s32x")  # called and calling AE titles, reserved
 _ITEM = Struct(">BxH")
 
 Pdu = AssociateRQ | AssociateAC | AssociateRJ | ReleaseRQ | ReleaseRP | Abort
@@ -78,7 +79,8 @@ def _title(aet: str) -> bytes:
 
 
 def _associate(pdu: AssociateRQ | AssociateAC, contexts: bytes) -> bytes:
-    fixed = _FIXED.pack(pdu.protocol_version, 0, _title(pdu.called_aet), _title(pdu.calling_aet))
+    titles = pdu.titles or _TITLES.pack(_title(pdu.called_aet), _title(pdu.calling_aet))
+    fixed = _FIXED.pack(pdu.protocol_version, titles)
     application = _item(0x10, pdu.application_context.encode())
     return fixed + application + contexts + _item(0x50, _user_information(pdu.user))
 
@@ -146,9 +148,10 @@ def _counted(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _decode_associate(body: bytes, context_kind: int, context: Callable[[bytes], Any]) -> dict[str, Any]:
-    version, _, called, calling = _FIXED.unpack_from(body)
-    found: dict[str, Any] = {"protocol_version": version, "called_aet": _text(called), "calling_aet": _text(calling)}
-    found["application_context"] = ""
+    version, titles = _FIXED.unpack_from(body)
+    called, calling = map(_text, _TITLES.unpack(titles))
+    found: dict[str, Any] = {"protocol_version": version, "called_aet": called, "calling_aet": calling}
+    found |= {"titles": titles, "application_context": ""}
     contexts: dict[int, Any] = {}
     for kind, value in _items(body, _FIXED.size):
         if kind == context_kind:

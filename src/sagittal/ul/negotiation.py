@@ -142,7 +142,7 @@ def acceptance(
         extended=tuple((extended or {}).items()),
         identity_response=identity_response if wanted else None,
     )
-    return AssociateAC(request.called_aet, request.calling_aet, results, user)
+    return AssociateAC(request.called_aet, request.calling_aet, results, user, titles=request.titles)
 
 
 def agreed_contexts(request: AssociateRQ, answer: AssociateAC) -> tuple[Agreed, ...]:

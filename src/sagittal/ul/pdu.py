@@ -94,6 +94,7 @@ class AssociateRQ:
     user: UserInformation = field(default_factory=UserInformation)
     application_context: str = APPLICATION_CONTEXT
     protocol_version: int = 1
+    titles: bytes = field(default=b"", compare=False)  # both, and the reserved field behind them, as they were received
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class AssociateAC:
     user: UserInformation = field(default_factory=UserInformation)
     application_context: str = APPLICATION_CONTEXT
     protocol_version: int = 1
+    titles: bytes = field(default=b"", compare=False)  # the request's: Table 9-17 wants them back as they were
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import pytest
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
 from sagittal.ul.codec import decode, encode
+from sagittal.ul.negotiation import acceptance
 from sagittal.ul.pdu import (
     Abort,
     AssociateAC,
@@ -111,3 +112,14 @@ def test_every_kind_of_user_identity(kind: int) -> None:
     identity = UserIdentity(kind, b"primary", b"secondary" if kind == 2 else b"", kind > 2)
     rq = AssociateRQ("A", "B", RQ.contexts, UserInformation(identity=identity))
     assert decode(1, encode(rq)[6:]).user.identity == identity  # type: ignore[union-attr]
+
+
+def test_the_titles_of_a_request_go_back_as_they_came() -> None:
+    """PS3.8 Table 9-17: identical to what was received, the reserved bytes behind them too."""
+    titles = b" LEFT".ljust(16) + b"NULS\0".ljust(16, b"\0") + bytes(range(32))
+    data = encode(RQ)
+    request = decode(1, data[6:10] + titles + data[74:])
+    assert isinstance(request, AssociateRQ)
+    assert (request.called_aet, request.calling_aet) == ("LEFT", "NULS")
+    answer = acceptance(request, (), (), pdu_bytes_max=0, operations_max=1)
+    assert encode(answer)[10:74] == titles
