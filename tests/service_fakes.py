@@ -90,6 +90,8 @@ class FakeAssociation:
 
     async def store(self, sop_class: str, uid: str, syntax_uid: str, source: Any, originator: Any = None) -> Response:
         answer = self._answers.pop(0) if self._answers else 0
+        if callable(answer):
+            answer = await answer()
         if isinstance(answer, BaseException):
             raise answer
         self._sent.append((uid, syntax_uid, originator))
@@ -142,7 +144,7 @@ def answers(service: Service, field: int, asked: Request, cancel_after: int | No
                 found += [Response(response.status, data_set) for data_set in response.data_sets]
             else:
                 found.append(response)
-            asked.cancelled = cancel_after is not None and len(found) >= cancel_after
+            asked.cancelled = asked.cancelled or (cancel_after is not None and len(found) >= cancel_after)
         return found
 
     return asyncio.run(collect())

@@ -96,7 +96,7 @@ EventReport = Callable[[Context, str, str, int, "bytes | None"], Awaitable["Resp
 class Request:
     """One request as a handler sees it."""
 
-    __slots__ = ("_report", "_store", "association", "cancelled", "command", "context", "identifier")
+    __slots__ = ("_report", "_store", "association", "cancelled", "command", "context", "identifier", "on_cancel")
 
     def __init__(
         self,
@@ -114,12 +114,19 @@ class Request:
             identifier  # the whole data set, bounded; None for C-STORE (goes to the sink) or when there is none
         )
         self.cancelled = False  # a C-CANCEL came for this message
+        self.on_cancel: Callable[[], object] | None = None  # what to call then, of a handler that waits for another peer
         self._store = store
         self._report = report
 
     @property
     def message_id(self) -> int:
         return int(self.command["MessageID"])
+
+    def cancel(self) -> None:
+        """A C-CANCEL came."""
+        self.cancelled = True
+        if self.on_cancel is not None:
+            self.on_cancel()
 
     async def store(
         self,

@@ -6,7 +6,9 @@ association at a time. Enhanced multi-frame conversion is never granted.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sagittal.archive.references import InstanceRef
@@ -21,7 +23,6 @@ from sagittal.dicom.sopclasses import (
 )
 from sagittal.dimse.commands import C_GET_RQ, C_MOVE_RQ
 from sagittal.dimse.service import Handler, Request, Response, Service, Source
-from sagittal.dimse.status import CANCEL
 from sagittal.errors import NotFound, PeerError, SagittalError, UnknownDestination
 from sagittal.net.client import Association, Peer
 from sagittal.net.proposing import Batch, accepted_syntaxes, plan
@@ -36,6 +37,7 @@ Found = tuple[list[InstanceRef], Rendition]
 Find = Callable[[Request], Awaitable[Found]]
 _ARGUMENTS = {"PATIENT": "patient_id", "STUDY": "study_uid", "SERIES": "series_uid"}  # of `Archive.instances`
 _LOST_MAX = 3  # associations that end under way before we give a destination up
+_CANCEL_SECONDS = 2.0  # for what is under way when a C-CANCEL comes: a destination may hang
 
 
 def get(site: Site) -> Service:
@@ -91,8 +93,9 @@ def moving(site: Site, find: Find) -> Handler:
         for batch in plan(refs, _kind):
             async for response in _Moving(site, request, peer, tally, rendition).run(batch):
                 yield response
-                if response.status == CANCEL:
-                    return
+            if request.cancelled and tally.remaining:
+                yield tally.cancelled(request)
+                return
         yield tally.final(request)
 
     return handle
@@ -128,34 +131,49 @@ class _Moving:
         self._pace = Pace()
 
     async def run(self, batch: Batch[InstanceRef]) -> AsyncIterator[Response]:
-        """Pending responses, then perhaps the one to a C-CANCEL. An association that ends is opened again."""
+        """Pending responses, until all are sent or a C-CANCEL comes. An association that ends is opened again."""
         refs, lost = list(reversed(batch.items)), 0
-        while refs:
+        while refs and not self._request.cancelled:
             try:
-                association = await self._site.connect(self._peer, batch.proposals)
+                async with self._cancellable():
+                    association = await self._site.connect(self._peer, batch.proposals)
             except PeerError as error:
-                self._tally.fail(reversed(refs), error.text)
+                self._give_up(refs, error)
                 return
             try:
                 async with association:
                     async for response in self._send(association, refs):
                         yield response
-                        if response.status == CANCEL:
-                            return
             except PeerError as error:
                 lost += 1
                 if lost == _LOST_MAX:
-                    self._tally.fail(reversed(refs), error.text)
+                    self._give_up(refs, error)
                     return
+
+    def _give_up(self, refs: list[InstanceRef], error: PeerError) -> None:
+        """These have failed, unless they are not wanted any more."""
+        if not self._request.cancelled:
+            self._tally.fail(reversed(refs), error.text)
+
+    @asynccontextmanager
+    async def _cancellable(self) -> AsyncIterator[None]:
+        """Around what waits for the destination: PeerError if that takes longer than a moment after a C-CANCEL."""
+        now = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(None) as patience:
+                self._request.on_cancel = lambda: patience.reschedule(now() + _CANCEL_SECONDS)
+                try:
+                    yield
+                finally:
+                    self._request.on_cancel = None
+        except TimeoutError:
+            raise PeerError("cancelled before the destination answered") from None
 
     async def _send(self, association: Association, refs: list[InstanceRef]) -> AsyncIterator[Response]:
         """Takes instances from the end of `refs` as they are sent."""
         accepted = accepted_syntaxes(association.info.contexts)
         send = self._sender(association)
-        while refs:
-            if self._request.cancelled:
-                yield self._tally.cancelled(self._request)
-                return
+        while refs and not self._request.cancelled:
             ref = refs.pop()
             await send_instance(
                 self._site, ref, accepted.get(ref.sop_class_uid, ()), send, self._tally, self._rendition
@@ -165,7 +183,8 @@ class _Moving:
 
     def _sender(self, association: Association) -> Send:
         async def send(sop_class: str, instance: str, syntax_uid: str, data_set: Source) -> int:
-            return (await association.store(sop_class, instance, syntax_uid, data_set, self._originator)).status
+            async with self._cancellable():
+                return (await association.store(sop_class, instance, syntax_uid, data_set, self._originator)).status
 
         return send
 

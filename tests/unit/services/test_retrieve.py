@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from service_fakes import CT, JPEG, FakeArchive, FakeNetwork, answers, elements_of, ref, request, site
 
@@ -118,6 +120,24 @@ def test_cancel(tmp_path):
     assert [r.status for r in responses] == [0xFF00, 0xFE00]
     assert counts(responses[-1]) == (0, 1, 0, 4)
     assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.0"
+
+
+@pytest.mark.parametrize("connecting", [False, True])
+def test_cancel_while_the_destination_hangs(tmp_path, monkeypatch, connecting):
+    """It is not waited for until it times out (PS3.4 C.4.2.3.1): what is under way has failed, the rest remains."""
+    monkeypatch.setattr("sagittal.services.retrieve._CANCEL_SECONDS", 0.0)
+    asked = request(ONE_STUDY, {"MoveDestination": "DEST"})
+
+    async def hang(*_):
+        asked.cancel()
+        await asyncio.Event().wait()
+
+    network = FakeNetwork(answers=[0, hang])
+    if connecting:
+        network.connect = hang
+    responses = answers(move(site(FakeArchive(tmp_path, [ref(n) for n in range(5)]), network)), 0x0021, asked, None)
+    assert responses[-1].status == 0xFE00
+    assert counts(responses[-1]) == ((0, 0, 0, 5) if connecting else (1, 1, 0, 3))
 
 
 def test_a_compressed_object_whose_syntax_is_not_accepted_fails(tmp_path):

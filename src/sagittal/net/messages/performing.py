@@ -172,7 +172,7 @@ class Performer:
         # A C-CANCEL for what is over already is usual (they cross) and means nothing.
         for operation in (*self._running.values(), *self._waiting):
             if operation.request.message_id == message_id:
-                operation.request.cancelled = True
+                operation.request.cancel()
 
     # Performing
 
