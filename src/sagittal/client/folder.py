@@ -1,6 +1,7 @@
 """A folder that instances arrive in: each a Part 10 file, named by its SOP Instance UID if that is one.
 
-What a peer sends never chooses where: anything that isn't a valid UID becomes a name of our own.
+What a peer sends never chooses where: anything that isn't a valid UID becomes a name of our own. The meta group names the
+syntax of the presentation context, or the plain one that the data set plainly is in instead.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
-from sagittal.dicom.part10 import meta_group
+from sagittal.dicom.part10 import SHOWING_BYTES, meta_group, shown_syntax
 from sagittal.dimse.service import Request, Response, StoreSink
 from sagittal.errors import StorageUnavailable
 from sagittal.folders import beside
@@ -94,18 +95,29 @@ class _Sink:
 
     def __init__(self, folder: Path, request: Request, arrived: Arrived) -> None:
         self._request, self._arrived = request, arrived
-        command = request.command
-        self._uid = str(command.get("AffectedSOPInstanceUID", ""))
+        self._uid = str(request.command.get("AffectedSOPInstanceUID", ""))
         self._landing = Landing(folder)
-        self._landing.write([meta_group(command["AffectedSOPClassUID"], self._uid, request.context.transfer_syntax)])
+        self._first: bytes | None = b""  # of the data set, until it shows its syntax
 
     def write(self, fragments: Sequence[memoryview]) -> None:
-        self._landing.write(fragments)
+        if self._first is None:
+            self._landing.write(fragments)
+            return
+        self._first = b"".join((self._first, *fragments))
+        if len(self._first) >= SHOWING_BYTES:
+            self._begin(self._first)
+
+    def _begin(self, first: bytes) -> None:
+        syntax_uid = shown_syntax(self._request.context.transfer_syntax, first[:SHOWING_BYTES])
+        self._landing.write([meta_group(self._request.command["AffectedSOPClassUID"], self._uid, syntax_uid), first])
+        self._first = None
 
     def ready(self) -> Awaitable[None] | None:
         return None
 
     async def finish(self) -> Response:
+        if self._first is not None:
+            self._begin(self._first)
         self._arrived(self._landing.place(self._uid), self._request)
         return Response(0x0000)
 

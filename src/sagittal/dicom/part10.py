@@ -18,6 +18,7 @@ from sagittal.limits import ReaderLimits
 from sagittal.uid import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION, is_uid
 
 PREAMBLE_BYTES = 128
+SHOWING_BYTES = 8  # of a data set: they show which plain syntax it is in
 SOP_CLASS, SOP_INSTANCE, SYNTAX = 0x00020002, 0x00020003, 0x00020010
 
 _GROUP_LENGTH = 0x00020000
@@ -51,7 +52,7 @@ def guess_syntax(head: bytes) -> str | None:
 
     Only its first element is looked at: a low group, known to the dictionary, and a VR or a length that fits it.
     """
-    if len(head) < 8:
+    if len(head) < SHOWING_BYTES:
         return None
     (group, number, length), (group_be, number_be) = struct.unpack_from("<HHI", head), struct.unpack_from(">HH", head)
     if head[4:6] in VRS_BY_CODE:

@@ -32,7 +32,7 @@ from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.ingest.committer import Committer
 from sagittal.archive.ingest.spool import Spool
 from sagittal.archive.ingest.staging import Gauge, Pen
-from sagittal.dicom.part10 import Part10Head, meta_group, shown_syntax
+from sagittal.dicom.part10 import SHOWING_BYTES, Part10Head, meta_group, shown_syntax
 from sagittal.dicom.reader import Parsed, Reader
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.dicom.syntaxes import syntax
@@ -41,7 +41,6 @@ from sagittal.limits import Limits
 from sagittal.uid import is_uid
 
 _COPY_BYTES = 1 << 20
-_FIRST_ELEMENT_BYTES = 8  # of it, at the least
 _HEAD_SLICE_BYTES = 32 << 10  # most small files at once, and little of a large one
 _SLICE_BYTES, _SLOW_SLICE_BYTES = 16 << 10, 4 << 10  # of elements never met before: some 6 ms of reading, and 2
 _TURN_SECONDS = 0.004  # then what is left of a read waits, so that others get their turn
@@ -195,7 +194,7 @@ class Transfer:
         are peers whose are in another. Gives what is to be taken of it now.
         """
         data = b"".join((self._first, data)) if self._first else data
-        if len(data) < _FIRST_ELEMENT_BYTES:
+        if len(data) < SHOWING_BYTES:
             self._first = bytes(data)
             return b""
         self._open_shown(data)
@@ -203,7 +202,7 @@ class Transfer:
 
     def _open_shown(self, data: bytes | memoryview) -> None:
         agreed, self._agreed = self._agreed, ""
-        shown = shown_syntax(agreed, bytes(data[:_FIRST_ELEMENT_BYTES]))
+        shown = shown_syntax(agreed, bytes(data[:SHOWING_BYTES]))
         self._warnings = () if shown == agreed else ("syntax-wrong",)
         self._open(shown, *self._promised)
 

@@ -1,7 +1,7 @@
 """Files to a peer by C-STORE: over several associations, each with a window, changed on the way if so wanted.
 
 A file that fails costs nobody else; an association that ends under way is opened again and goes on after the file that
-was lost with it.
+was lost with it, unless that happens again and again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sagittal.client.storing.rewrite import Changes, Rewriting
 from sagittal.client.storing.transcoding import Transcoder
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import FileRegion, Source
-from sagittal.errors import PeerError, SagittalError, words_of
+from sagittal.errors import PeerError, PeerRefused, SagittalError, words_of
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Proposal
 from sagittal.net.proposing import CONTEXTS_MAX, Batch, accepted_syntaxes, choose_syntax, data_set_source, plan, propose
@@ -28,6 +28,7 @@ from sagittal.pixels.reach import first_carrying, without_loss
 Associate = Callable[[Sequence[Proposal], int], Awaitable[Association]]
 """An association in these contexts, with so many operations outstanding at most."""
 _LIMITS = ReaderLimits()
+_LOST_MAX = 3  # associations in a row that end without one answer, before a peer is given up
 _READ_BYTES = 1 << 16
 _HELD_BYTES_MAX = 4 << 20  # of a changed header before any of it is sent
 
@@ -110,16 +111,20 @@ class _Sender:
         self._sending, self._answers, self._transcoder = sending, answers, transcoder
 
     async def run(self) -> None:
+        lost = 0
         try:
             while self._waiting:
+                if lost == _LOST_MAX:
+                    raise PeerRefused(f"the peer ended {lost} associations without an answer to anything")
                 async with await self._associate(self._proposals, self._sending.window) as association:
                     accepted = accepted_syntaxes(association.info.contexts)
                     tasks = [self._pipe(association, accepted) for _ in range(association.window)]
-                    await asyncio.gather(*tasks)
+                    lost = 0 if any(await asyncio.gather(*tasks)) else lost + 1
         finally:
             self._answers.put_nowait(None)
 
-    async def _pipe(self, association: Association, accepted: dict[str, list[str]]) -> None:
+    async def _pipe(self, association: Association, accepted: dict[str, list[str]]) -> bool:
+        """One file after the other; whether there was an answer."""
         sent = 0
         while self._waiting and not (sent and association.over):
             file, sent = self._waiting.popleft(), sent + 1
@@ -128,8 +133,9 @@ class _Sender:
                 answer = await self._store(association, file, uid, accepted)
             except PeerError as error:
                 self._answers.put_nowait(Stored(file.path, uid, comment=error.text))
-                return
+                return sent > 1
             self._answers.put_nowait(answer)
+        return sent > 0
 
     async def _store(
         self, association: Association, file: ObjectFile, uid: str, accepted: dict[str, list[str]]

@@ -1,0 +1,60 @@
+"""C-STORE to a peer that ends its associations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import build
+from service_fakes import FakeNetwork
+
+from sagittal.client.outcome import Stored
+from sagittal.client.remote import Sending
+from sagittal.client.storing.files import read_objects
+from sagittal.client.storing.sending import send
+from sagittal.errors import PeerError, PeerRefused
+from sagittal.net.client import Peer
+
+LOST = PeerError("the association ended: aborted")
+
+
+class Network(FakeNetwork):
+    """Associations that are over once a store has failed."""
+
+    async def associate(self, proposals: Sequence[Any], window: int) -> Any:
+        association: Any = await self.connect(Peer("DEST", "127.0.0.1", 104), proposals)
+        association.window, association.over = window, True
+        return association
+
+
+def sent(folder: Path, answers: Sequence[Any]) -> tuple[list[Stored], Network]:
+    for number in range(9):
+        (folder / f"{number}.dcm").write_bytes(build(number).part10)
+    network, found = Network(answers=answers), list[Stored]()
+
+    async def run() -> None:
+        async for answer in send(network.associate, read_objects([folder])[0], Sending()):
+            found.append(answer)
+
+    try:
+        asyncio.run(run())
+    except PeerRefused as error:
+        found.append(Stored(folder, comment=error.text))
+    return found, network
+
+
+@pytest.mark.parametrize("before", [[], [0], [LOST, LOST, 0]])
+def test_a_peer_that_answers_nothing_is_given_up(tmp_path: Path, before: list[Any]) -> None:
+    found, network = sent(tmp_path, [*before, *[LOST] * 9])
+    assert len(network.opened) == len(before) + 3
+    assert found[-1].comment == "the peer ended 3 associations without an answer to anything"
+    assert len(found) == len(before) + 3 + 1
+
+
+def test_one_that_ends_each_association_after_an_answer_gets_all(tmp_path: Path) -> None:
+    found, network = sent(tmp_path, [])
+    assert len(network.opened) == 9
+    assert not any(one.failed for one in found)
