@@ -69,7 +69,14 @@ def test_a_window_is_kept_full(held: Served, tmp_path: Path) -> None:
 def test_relational_queries_are_asked_for(held: Served) -> None:
     (match, *_) = rows(sagittal("find", held.peer, "-L", "image", "-k", "SOPInstanceUID", "--relational", "--json"))
     uid = match["00080018"]["Value"][0]
-    assert sagittal("find", held.peer, "-L", "image", "-k", f"SOPInstanceUID={uid}").returncode == 1  # A900
+    for command in ("find", "get", "move"):
+        more = ("--to", "ELSEWHERE") if command == "move" else ()
+        short = sagittal(command, held.peer, "-L", "image", "-k", f"SOPInstanceUID={uid}", *more)
+        if command == "move":  # A801, which is found first: nothing was done
+            assert short.returncode == 3 and "A801" in short.stderr, short.stderr
+        else:
+            assert short.returncode == 1 and "A900" in short.stderr, short.stderr
+            assert "name StudyInstanceUID and SeriesInstanceUID too, or ask with --relational" in short.stderr
     assert rows(sagittal("find", held.peer, "-L", "image", "-k", f"SOPInstanceUID={uid}", "--relational", "--json"))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from sagittal.client.folder import Dropped, Folder
-from sagittal.client.keys import STUDY_UID, Question, identifier
+from sagittal.client.keys import STUDY_UID, Question, advice, identifier
 from sagittal.client.match import json_of
 from sagittal.client.outcome import Retrieved, Stored, Unanswered
 from sagittal.client.place import Access
@@ -35,8 +35,8 @@ from sagittal.dicom.syntaxes import (
 )
 from sagittal.dimse.address import PeerAddress
 from sagittal.dimse.service import NoContext, Request, Response, StoreSink
-from sagittal.dimse.status import is_pending, kind
-from sagittal.errors import PeerError, PeerRefused
+from sagittal.dimse.status import is_pending, is_refusal, kind
+from sagittal.errors import IdentifierMismatch, PeerError, PeerRefused
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.proposing import CONTEXTS_MAX
@@ -99,7 +99,7 @@ class DimseArchive:
             async with aclosing(association.find(sop_class, identifier(question, syntax_uid))) as responses:
                 async for response in responses:
                     if not is_pending(response.status):
-                        _check(response)
+                        _check(response, question)
                         return
                     yield orjson.loads(json_of(response.data_set or b"", syntax_uid))
                     count += 1
@@ -140,7 +140,8 @@ class DimseArchive:
             part, before = (outcome if number == 0 else Retrieved()), len(received)
             async with await self.associate(contexts, extended=extended) as association:
                 syntax_uid = syntax_for(association, sop_class)
-                await follow(association.get(sop_class, identifier(question, syntax_uid), store), syntax_uid, part)
+                responses = association.get(sop_class, identifier(question, syntax_uid), store)
+                await follow(responses, question, syntax_uid, part)
             outcome.came_later(received, len(received) - before if number else 0)
             if not (outcome.failed or outcome.failed_uids):
                 break
@@ -164,7 +165,9 @@ class DimseArchive:
         return send(self.associate, files, sending)
 
 
-async def follow(responses: AsyncIterator[Response], syntax_uid: str, outcome: Retrieved) -> None:
+async def follow(
+    responses: AsyncIterator[Response], question: Question, syntax_uid: str, outcome: Retrieved
+) -> None:
     """Read the responses of a C-GET or C-MOVE to the final one."""
     async for response in responses:
         counts = response.extra
@@ -172,7 +175,7 @@ async def follow(responses: AsyncIterator[Response], syntax_uid: str, outcome: R
         outcome.warnings = counts.get("NumberOfWarningSuboperations", outcome.warnings)
         outcome.failed = counts.get("NumberOfFailedSuboperations", outcome.failed)
         if not is_pending(response.status):
-            outcome.status, outcome.comment = response.status, response.comment
+            outcome.status, outcome.comment = response.status, _comment(response, question)
             if response.data_set:
                 told = decode_identifier(response.data_set, syntax(syntax_uid), ReaderLimits())
                 failed = told[_FAILED_UIDS].text() if _FAILED_UIDS in told else ""  # a thousand are too many for JSON
@@ -205,8 +208,15 @@ def _extended(question: Question) -> bytes:
     return bytes(wanted).rstrip(b"\0")
 
 
-def _check(response: Response) -> None:
+def _check(response: Response, question: Question) -> None:
     # A query has no warnings, but some peers end with one all the same; and this one we did not cancel.
     if kind(response.status) in ("failure", "cancel"):
-        comment = f": {response.comment}" if response.comment else ""
-        raise Unanswered(f"the peer ended with {response.status:04X}{comment}")
+        comment = _comment(response, question)
+        error = PeerRefused if is_refusal(response.status) else Unanswered
+        raise error(f"the peer ended with {response.status:04X}" + (f": {comment}" if comment else ""))
+
+
+def _comment(response: Response, question: Question) -> str:
+    """The peer's, and what may help where it found the identifier short of keys."""
+    more = advice(question) if response.status == IdentifierMismatch.dimse_status else ""
+    return "; ".join(text for text in (response.comment, more) if text)

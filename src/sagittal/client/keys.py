@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
 
-from sagittal.dicom.dictionary import tag_of, vr_of
+from sagittal.dicom.dictionary import keyword_of, tag_of, vr_of
 from sagittal.dicom.elements import NUMBERS, encode, encode_numbers, encode_sequence, encode_text
 from sagittal.dicom.syntaxes import TransferSyntax, syntax
 from sagittal.errors import UsageError
 
 LEVELS = ("patient", "study", "series", "image")
 CHARACTER_SET, LEVEL, TIMEZONE = 0x00080005, 0x00080052, 0x00080201
-STUDY_UID, SERIES_UID, INSTANCE_UID = 0x0020000D, 0x0020000E, 0x00080018
+PATIENT_ID, STUDY_UID, SERIES_UID, INSTANCE_UID = 0x00100020, 0x0020000D, 0x0020000E, 0x00080018
 UIDS = {"study": STUDY_UID, "series": SERIES_UID, "image": INSTANCE_UID}
 
 Tree = Mapping[int, Union[str, "Tree"]]
@@ -113,6 +113,16 @@ def usual(level: str, keys: Tree) -> dict[int, Any]:
 def level_of(keys: Tree) -> str:
     """The lowest level whose UID is among the keys."""
     return "image" if INSTANCE_UID in keys else "series" if SERIES_UID in keys else "study"
+
+
+def advice(question: Question) -> str:
+    """What to type where a peer finds that an identifier lacks keys (A900), "" if that is not it."""
+    chain = {"patient": PATIENT_ID, **UIDS} if question.model != "study" else UIDS
+    above = [tag for level, tag in chain.items() if LEVELS.index(level) < LEVELS.index(question.level)]
+    missing = [keyword_of(tag) for tag in above if not question.keys.get(tag)]
+    if question.relational or not missing:
+        return ""
+    return f"name {' and '.join(missing)} too, or ask with --relational"
 
 
 def identifier(question: Question, syntax_uid: str) -> bytes:

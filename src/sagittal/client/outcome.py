@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sagittal.dimse.status import kind
+from sagittal.dimse.status import is_refusal, kind
 from sagittal.errors import SagittalError
 
 
@@ -61,6 +61,11 @@ class Retrieved:
     def whole(self) -> bool:
         """Whether everything that was asked for came."""
         return self.status in (0x0000, 0xB000) and not self.failed
+
+    @property
+    def refused(self) -> bool:
+        """Whether the peer refused the request as a whole, and did nothing."""
+        return is_refusal(self.status) and not (self.completed or self.warnings or self.failed)
 
     def came_later(self, received: Collection[str], since: int = 0) -> None:
         """What failed and has been received is no failure any more; of a peer that doesn't list what failed, the number

@@ -72,6 +72,11 @@ def text(status: int) -> str:
     return f"{words} ({status:04X}H)"
 
 
+def is_refusal(status: int) -> bool:
+    """Whether it is one that the Standard calls refused: not allowed, no resources, or a move destination unknown."""
+    return status in (0x0122, 0x0124, 0xA801) or status >> 8 == 0xA7
+
+
 def is_pending(status: int) -> bool:
     return status in (PENDING, PENDING_WARNING)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sagittal.client.dimse import follow, proposals
+from sagittal.client.keys import Question
 from sagittal.client.outcome import Retrieved
 from sagittal.dicom.elements import encode
 from sagittal.dicom.sopclasses import CT_IMAGE_STORAGE, SECONDARY_CAPTURE_IMAGE_STORAGE, STORAGE, STUDY_ROOT_GET
@@ -74,7 +75,7 @@ def test_a_list_of_what_failed_counts_without_a_count() -> None:
         yield Response(0xB000, listed)
 
     found = Retrieved()
-    asyncio.run(follow(responses(), IMPLICIT_LE, found))
+    asyncio.run(follow(responses(), Question("study"), IMPLICIT_LE, found))
     assert (found.failed, found.whole) == (2, False)
 
 
@@ -99,5 +100,5 @@ def test_as_many_failed_as_the_peer_tells(syntax_uid: str, many: int) -> None:
         yield Response(0xA702, listed, extra={"NumberOfFailedSuboperations": many})
 
     found = Retrieved()
-    asyncio.run(follow(responses(), syntax_uid, found))
+    asyncio.run(follow(responses(), Question("study"), syntax_uid, found))
     assert found.failed_uids == failed

@@ -7,7 +7,7 @@ import io
 import pydicom
 import pytest
 
-from sagittal.client.keys import Question, identifier, keys_of, level_of, parameters, parse_keys
+from sagittal.client.keys import Question, advice, identifier, keys_of, level_of, parameters, parse_keys
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from sagittal.errors import UsageError
 
@@ -97,3 +97,19 @@ def test_a_limit_that_lets_nothing_through_is_refused(limit: int) -> None:
     """Else a peer would be asked for all, and a URL for nothing."""
     with pytest.raises(UsageError, match="at least 1"):
         Question("study", limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("level", "keys", "model", "missing"),
+    [
+        ("image", "SOPInstanceUID=1", "study", "StudyInstanceUID and SeriesInstanceUID"),
+        ("image", "StudyInstanceUID=1", "patient", "PatientID and SeriesInstanceUID"),
+        ("series", "StudyInstanceUID=1", "study", ""),
+        ("study", "PatientName=A", "study", ""),
+        ("study", "StudyInstanceUID=1", "patient-study", "PatientID"),
+    ],
+)
+def test_what_is_missing_is_named(level: str, keys: str, model: str, missing: str) -> None:
+    asked = Question(level, parse_keys([keys]), model)
+    assert advice(asked) == (f"name {missing} too, or ask with --relational" if missing else "")
+    assert not advice(Question(level, parse_keys([keys]), model, relational=True))

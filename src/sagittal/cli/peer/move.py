@@ -58,5 +58,6 @@ async def _move(peer: PeerAddress, access: Access, destination: str, question: Q
         await archive.associate([Proposal(sop_class, PLAIN)], extended=extended) as association,
     ):
         syntax_uid = syntax_for(association, sop_class)
-        await follow(association.move(sop_class, identifier(question, syntax_uid), destination), syntax_uid, outcome)
+        responses = association.move(sop_class, identifier(question, syntax_uid), destination)
+        await follow(responses, question, syntax_uid, outcome)
     return outcome

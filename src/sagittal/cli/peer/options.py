@@ -154,4 +154,4 @@ def report(outcome: Retrieved) -> int:
     if outcome.whole:
         return 0
     say(f"the peer ended with {outcome.status:04X}" + (f": {outcome.comment}" if outcome.comment else ""))
-    return 1
+    return 3 if outcome.refused else 1
