@@ -70,6 +70,7 @@ def test_later_wins(tmp_path, monkeypatch):
         ({"web": {"public_url": "pacs.example"}}, "web.public_url: 'pacs.example' is not a URL"),
         ({"web": {"public_url": "https://pacs:x"}}, "web.public_url"),
         ({"nodes": ["nowhere"]}, "AET@host:port"),
+        ({"nodes": ["A@h:1", "B@h:1", "A@h:1", "A@h:2"]}, "nodes: A is there twice"),
         ({"nodes": [{"aet": "A", "host": "h"}]}, "port: is missing"),
         ({"nodes": [{"aet": "A", "host": "h", "port": 1, "pot": 2}]}, "unknown setting nodes[0].pot"),
         ({"nodes": [{"aet": "A", "host": "h", "port": 1, "addresses": ["10.0.0.1/8"]}]}, "host bits"),

@@ -165,9 +165,7 @@ class DimseArchive:
         return send(self.associate, files, sending)
 
 
-async def follow(
-    responses: AsyncIterator[Response], question: Question, syntax_uid: str, outcome: Retrieved
-) -> None:
+async def follow(responses: AsyncIterator[Response], question: Question, syntax_uid: str, outcome: Retrieved) -> None:
     """Read the responses of a C-GET or C-MOVE to the final one."""
     async for response in responses:
         counts = response.extra

@@ -1,7 +1,7 @@
 """A folder that instances arrive in: each a Part 10 file, named by its SOP Instance UID if that is one.
 
-What a peer sends never chooses where: anything that isn't a valid UID becomes a name of our own. The meta group names the
-syntax of the presentation context, or the plain one that the data set plainly is in instead.
+What a peer sends never chooses where: anything that isn't a valid UID becomes a name of our own. The meta group names
+the syntax of the presentation context, or the plain one that the data set shows instead.
 """
 
 from __future__ import annotations

@@ -165,8 +165,11 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         from sagittal.archive.nodes import Assumed, check_assumed
 
         check_assumed(Assumed(settings.character_set, settings.timezone))
+    titles = dict[str, NodeSettings]()
     for node in settings.nodes:
         node.node()
+        if titles.setdefault(node.aet, node) != node:
+            raise UsageError(f"nodes: {node.aet} is there twice, and not the same")
     rules.check(settings.transcode)
     return settings
 

@@ -114,7 +114,9 @@ class Request:
             identifier  # the whole data set, bounded; None for C-STORE (goes to the sink) or when there is none
         )
         self.cancelled = False  # a C-CANCEL came for this message
-        self.on_cancel: Callable[[], object] | None = None  # what to call then, of a handler that waits for another peer
+        self.on_cancel: Callable[[], object] | None = (
+            None  # what to call then, of a handler that waits for another peer
+        )
         self._store = store
         self._report = report
 

@@ -39,7 +39,9 @@ def test_the_head_names_the_syntax_that_the_bytes_are_in(tmp_path: Path, agreed:
     assert path.read_bytes().endswith(data)
 
 
-@pytest.mark.parametrize(("agreed", "data"), [(JPEG_BASELINE, encode(ELEMENTS, syntax(IMPLICIT_LE))), (EXPLICIT_LE, b"\x08\0")])
+@pytest.mark.parametrize(
+    ("agreed", "data"), [(JPEG_BASELINE, encode(ELEMENTS, syntax(IMPLICIT_LE))), (EXPLICIT_LE, b"\x08\0")]
+)
 def test_what_shows_nothing_is_as_it_was_agreed(tmp_path: Path, agreed: str, data: bytes) -> None:
     path = landed(tmp_path, agreed, [data])
     assert pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID == agreed
