@@ -54,6 +54,7 @@ class NetLimits:
     identifier_bytes_max: int = 1 * MiB  # C-FIND, C-MOVE, C-GET keys
     failed_list_bytes_max: int = 64 * MiB  # UIDs that a retrieval failed for, beyond that; a million
     associations_max: int = 500  # each may hold transfer_bytes_max, though few do
+    associations_per_title_max: int = 400  # of one calling AE title, so that nobody keeps all others out
     connections_unassociated_max: int = 2_500  # silent sockets; 2,000 must not lock anybody out
     connections_per_address_max: int = 2_500  # behind a gateway or NAT all peers have one; lower it where none is
     artim_seconds: float = 30.0  # the whole negotiation, not each byte (PS3.8 9.1.5)

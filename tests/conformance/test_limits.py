@@ -49,6 +49,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "net.identifier_bytes_max": (f"{NET}::test_identifier_bytes_max",),
     "net.failed_list_bytes_max": ("unit/net/test_client.py::test_failed_list_bytes_max",),
     "net.associations_max": (f"{NET}::test_associations_max",),
+    "net.associations_per_title_max": (f"{NET}::test_associations_per_title_max",),
     "net.connections_unassociated_max": (f"{NET}::test_connections_unassociated_max",),
     "net.connections_per_address_max": (f"{NET}::test_connections_per_address_max",),
     "net.artim_seconds": (f"{TIMES}::TestWatch::test_artim_seconds",),

@@ -37,6 +37,7 @@ TABLE: list[tuple[tuple[int, int, int], AssociateRQ, Any, dict[str, int]]] = [
     ((1, 3, 2), request(pdu_bytes_max=10), None, {}),
     ((2, 1, 1), PLAIN, fail, {}),
     ((2, 3, 2), PLAIN, None, {"associations_max": 0}),
+    ((2, 3, 2), PLAIN, None, {"associations_per_title_max": 0}),
 ]
 
 

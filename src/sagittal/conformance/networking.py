@@ -127,6 +127,7 @@ def _association_rows() -> Iterator[tuple[str, object]]:
     yield "Application context", "1.2.840.10008.3.1.1.1"
     yield "Implementation Class UID, Implementation Version Name", f"{IMPLEMENTATION_CLASS}, {IMPLEMENTATION_VERSION}"
     yield "Associations as acceptor, at most", net.associations_max
+    yield "Of those with one calling AE title, at most", net.associations_per_title_max
     yield "Maximum Length Received that we announce", net.pdu_receive_bytes_max
     yield "Presentation contexts in one association, at most", net.presentation_contexts_max
     yield "Asynchronous operations as acceptor: performed at one time, at most", net.operations_max

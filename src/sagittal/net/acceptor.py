@@ -27,6 +27,7 @@ UNKNOWN_APPLICATION_CONTEXT = Reject(1, 1, 2, "unknown application context name"
 TOO_MANY_CONTEXTS = Reject(1, 3, 2, "more presentation contexts than the limit")
 TOO_SMALL_PDUS = Reject(1, 3, 2, "the peer's Maximum Length is below the limit")
 LOCAL_LIMIT = Reject(2, 3, 2, "as many associations as the limit allows")
+TITLE_LIMIT = Reject(2, 3, 2, "as many associations of one calling AE title as the limit allows")
 DRAINING = Reject(2, 3, 1, "shutting down")
 FAILED = Reject(2, 1, 1, "the admission failed")
 
@@ -173,6 +174,9 @@ class Acceptor(Link):
             return DRAINING
         if len(server.associations) >= limits.associations_max:
             return LOCAL_LIMIT
+        of_title = sum(link.info.calling_aet == request.calling_aet for link in server.associations)
+        if of_title >= limits.associations_per_title_max:
+            return TITLE_LIMIT
         if len(request.contexts) > limits.presentation_contexts_max:
             return TOO_MANY_CONTEXTS
         if 0 < request.user.pdu_bytes_max < limits.peer_pdu_bytes_min:

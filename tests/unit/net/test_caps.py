@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from loopback import (
@@ -166,6 +167,25 @@ def test_associations_max(beyond: int) -> None:
             assert (server.accepted, server.rejections) == (min(2, 2 + beyond), {"2/3/2": 1} if refused else {})
             opened[0].close()
             await until(lambda: len(server.associations) == min(2, 2 + beyond) - 1)
+            opened.append(await Raw.open(server.port, associate=request()))  # there is room again
+            for each in opened:
+                each.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_associations_per_title_max(beyond: int) -> None:
+    async def test() -> None:
+        async with serving(associations_per_title_max=2) as server:
+            opened = [await Raw.open(server.port, associate=request()) for _ in range(min(2, 2 + beyond))]
+            if beyond > 0:
+                opened.append(await Raw.open(server.port))
+                opened[-1].send(encode(request()))
+                assert await opened[-1].answer() == AssociateRJ(2, 3, 2)
+            opened.append(await Raw.open(server.port, associate=replace(request(), calling_aet="OTHER")))
+            opened[0].close()
+            await until(lambda: len(server.associations) == min(2, 2 + beyond))
             opened.append(await Raw.open(server.port, associate=request()))  # there is room again
             for each in opened:
                 each.close()
