@@ -72,8 +72,10 @@ class Exchange:
 
 
 def fragment_bytes(peer_pdu_bytes_max: int, own_pdu_bytes_max: int) -> int:
-    """How much of a message goes into one PDU: the peer's maximum (0: none) but not more than ours."""
-    return max(1, min(peer_pdu_bytes_max or own_pdu_bytes_max, own_pdu_bytes_max) - 6)
+    """How much of a message goes into one PDU: the peer's maximum (0: none) but not more than ours; an even number, as
+    DCMTK takes no odd fragment (PS3.8 E.1).
+    """
+    return max(1, min(peer_pdu_bytes_max or own_pdu_bytes_max, own_pdu_bytes_max) - 6 & ~1)
 
 
 def header(context_id: int, length: int, *, command: bool = False, last: bool = False) -> bytes:

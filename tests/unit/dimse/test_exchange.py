@@ -66,7 +66,10 @@ def test_what_breaks_the_order() -> None:
         parts.command(run(b"\0", 3))
 
 
-@pytest.mark.parametrize(("peer", "own", "limit"), [(0, 1000, 994), (500, 1000, 494), (5000, 1000, 994), (7, 1000, 1)])
+@pytest.mark.parametrize(
+    ("peer", "own", "limit"),
+    [(0, 1000, 994), (500, 1000, 494), (5000, 1000, 994), (501, 1000, 494), (0, 999, 992), (8, 1000, 2), (7, 1000, 1)],
+)
 def test_the_smaller_maximum_counts(peer: int, own: int, limit: int) -> None:
     assert fragment_bytes(peer, own) == limit
 

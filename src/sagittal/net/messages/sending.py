@@ -97,7 +97,7 @@ class Sender:
 
     async def _send_pieces(self, context_id: int, source: Source) -> None:
         held: Buffer | None = None  # one piece behind, as the last one must say so
-        async for piece in _pieces(source, self.limit):
+        async for piece in _even(_pieces(source, self.limit)):
             if held is not None:
                 self._send_piece(context_id, held, last=False)
                 await self.writable()
@@ -138,6 +138,20 @@ class Sender:
             await asyncio.shield(waiter)
         if self._link.over:
             raise PeerError(f"the association ended: {self._link.reason}")
+
+
+async def _even(pieces: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
+    """The same in pieces of even length, but for the last one of an odd data set (PS3.8 E.1)."""
+    odd = b""
+    async for piece in pieces:
+        if odd or len(piece) & 1:
+            whole = b"".join((odd, piece))
+            even = len(whole) & ~1
+            piece, odd = memoryview(whole)[:even], whole[even:]
+        if piece:
+            yield piece
+    if odd:
+        yield odd
 
 
 async def _pieces(source: Source, limit: int) -> AsyncIterator[Buffer]:
