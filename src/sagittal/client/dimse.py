@@ -120,7 +120,7 @@ class DimseArchive:
     async def _get(self, question: Question, out: Path, arrived: Arrived) -> Retrieved:
         received: set[str] = set()
         begun: set[str] = set()
-        outcome = Retrieved()
+        outcome, sent = Retrieved(), 0
 
         def landed(path: Path, request: Request) -> None:
             uid = request.command["AffectedSOPInstanceUID"]
@@ -128,6 +128,8 @@ class DimseArchive:
             arrived(path, uid)
 
         def store(request: Request) -> StoreSink:
+            nonlocal sent
+            sent += 1
             # Asked once more for what failed, a peer may send all it can in another syntax: the first stays.
             if (uid := request.command["AffectedSOPInstanceUID"]) in received:
                 return Dropped()
@@ -137,11 +139,12 @@ class DimseArchive:
         folder, sop_class = Folder(out, landed), MODELS[question.model][2]
         extended = {sop_class: b"\1"} if question.relational else {}
         for number, contexts in enumerate(proposals(sop_class, await self._classes_in(question))):
-            part, before = (outcome if number == 0 else Retrieved()), len(received)
+            part, before, sent = (outcome if number == 0 else Retrieved()), len(received), 0
             async with await self.associate(contexts, extended=extended) as association:
                 syntax_uid = syntax_for(association, sop_class)
                 responses = association.get(sop_class, identifier(question, syntax_uid), store)
                 await follow(responses, question, syntax_uid, part)
+            part.came(sent)
             outcome.came_later(received, len(received) - before if number else 0)
             if not (outcome.failed or outcome.failed_uids):
                 break

@@ -79,6 +79,15 @@ class Retrieved:
             self.status = 0xB000 if self.failed or self.warnings else 0x0000
             self.comment = self.comment if self.failed else ""
 
+    def came(self, count: int) -> None:
+        """So many came; what the peer counts as completed beyond them has failed."""
+        counted = self.completed + self.warnings
+        if counted > count:
+            self.warnings = min(self.warnings, count)
+            self.failed, self.completed = self.failed + counted - count, count - self.warnings
+            self.status = self.status or 0xB000
+            self.comment = self.comment or f"the peer counts {counted} as completed, {count} came"
+
     def lost(self, uids: Collection[str]) -> None:
         """These were sent and could not be kept: they failed, also where the peer counts them as completed."""
         told = len(self.failed_uids)

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -137,12 +137,19 @@ class Association:
         return self._responses(sop_class, C_MOVE_RQ, identifier, MoveDestination=destination)
 
     async def get(self, sop_class: str, identifier: bytes, on_store: StoreHandler) -> AsyncIterator[Response]:
-        """C-GET; each C-STORE sub-operation of the peer goes to a sink that `on_store` makes. Otherwise as `move`."""
+        """C-GET; each C-STORE sub-operation of the peer goes to a sink that `on_store` makes. Otherwise as `move`.
+
+        Also where the peer did not answer our role selection: there are some that send all the same.
+        """
         receiving = Service("C-GET sub-operations", lambda uid: True, store=on_store)
         performer = self._link.performer
         before = performer.contexts
         performer.serve(
-            {id: (each, receiving if each.peer_scu else service) for id, (each, service) in before.items()}, 1
+            {
+                id: (each, service) if each.abstract_syntax == sop_class else (replace(each, peer_scu=True), receiving)
+                for id, (each, service) in before.items()
+            },
+            1,
         )
         responses = self._responses(sop_class, C_GET_RQ, identifier)
         try:

@@ -89,6 +89,16 @@ def test_what_could_not_be_kept_has_failed_whatever_the_peer_says(counted: int) 
     assert not one.whole
 
 
+@pytest.mark.parametrize(
+    ("warnings", "sent", "left"), [(0, 3, (3, 0)), (0, 2, (2, 1)), (1, 4, (3, 0)), (1, 0, (0, 4)), (0, 9, (3, 0))]
+)
+def test_what_is_counted_and_never_came_has_failed(warnings: int, sent: int, left: tuple[int, int]) -> None:
+    one = Retrieved(0x0000, "", completed=3, warnings=warnings)
+    one.came(sent)
+    assert (one.completed, one.failed) == left
+    assert one.whole == (not left[1]) and bool(one.comment) == bool(left[1])
+
+
 @pytest.mark.parametrize("syntax_uid", [EXPLICIT_LE, IMPLICIT_LE])
 @pytest.mark.parametrize("many", [0, 1, 3, 2000, 30_000])
 def test_as_many_failed_as_the_peer_tells(syntax_uid: str, many: int) -> None:

@@ -18,6 +18,7 @@ from sagittal.limits import NetLimits
 from sagittal.net.admission import AssociateInfo, Reject
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.server import DimseServer
+from sagittal.ul import negotiation
 
 ALL = [(VERIFICATION, [EXPLICIT_LE]), (CT, [EXPLICIT_LE]), (STUDY_FIND, [EXPLICIT_LE])]
 
@@ -120,7 +121,13 @@ def test_cancel(by: str) -> None:
     run(test)
 
 
-def test_get_takes_what_the_peer_sends_meanwhile() -> None:
+@pytest.mark.parametrize("answered", [True, False])
+def test_get_takes_what_the_peer_sends_meanwhile(answered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And if it never said that it takes our role (PS3.7 D.3.3.4): it sends all the same."""
+    if not answered:
+        accept = negotiation.acceptance
+        monkeypatch.setattr(negotiation, "acceptance", lambda asked, found, _, **more: accept(asked, found, (), **more))
+
     async def get(request: Request) -> AsyncIterator[Response]:
         for number in range(3):
             assert await request.store(CT, f"1.2.{number}", EXPLICIT_LE, b"%d" % number * 100_000) == 0
@@ -134,8 +141,9 @@ def test_get_takes_what_the_peer_sends_meanwhile() -> None:
             answers = [each async for each in association.get(STUDY_GET, b"keys", mine)]
             assert [each.status for each in answers] == [0xFF00] * 3 + [0]
             assert answers[-1].extra["NumberOfCompletedSuboperations"] == 3
-            with pytest.raises(NoContext):
-                association.context(CT)
+            if answered:
+                with pytest.raises(NoContext):
+                    association.context(CT)
         assert mine.kept == [b"0" * 100_000, b"1" * 100_000, b"2" * 100_000]
         assert mine.requests[1].command["AffectedSOPInstanceUID"] == "1.2.1"
 
