@@ -153,7 +153,8 @@ class _Moving:
     def _give_up(self, refs: list[InstanceRef], error: PeerError) -> None:
         """These have failed, unless they are not wanted any more."""
         if not self._request.cancelled:
-            self._tally.fail(reversed(refs), error.text)
+            # Who asked knows where to; a comment has 64 characters.
+            self._tally.fail(reversed(refs), error.text.removeprefix(f"{self._peer}: "))
 
     @asynccontextmanager
     async def _cancellable(self) -> AsyncIterator[None]:

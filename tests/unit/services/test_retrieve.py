@@ -122,6 +122,17 @@ def test_cancel(tmp_path):
     assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.0"
 
 
+def test_a_comment_tells_why_before_it_is_cut(tmp_path):
+    network = FakeNetwork()
+
+    async def refuse(peer, _contexts):
+        raise PeerRefused(f"{peer}: rejected permanently by the application: called AE title not recognized (1/1/7)")
+
+    network.connect = refuse
+    (response,) = moved(tmp_path, [ref(1)], network)
+    assert response.comment[:64] == "rejected permanently by the application: called AE title not rec"
+
+
 @pytest.mark.parametrize("connecting", [False, True])
 def test_cancel_while_the_destination_hangs(tmp_path, monkeypatch, connecting):
     """It is not waited for until it times out (PS3.4 C.4.2.3.1): what is under way has failed, the rest remains."""
