@@ -184,6 +184,19 @@ def test_move_a_whole_patient(corpus_dir, server, tmp_path, how):
     assert rows(done)[0]["completed"] == len(list((tmp_path / "in").iterdir())) == count
 
 
+@pytest.mark.parametrize("how", ["--patient-root", "--patient-study-only"])
+def test_get_a_whole_patient(corpus_dir, server, tmp_path, how):
+    assert (
+        sagittal("store", server.peer, corpus_dir / FOLDER, corpus_dir / "CT/deid-data__ctbrain2.dcm").returncode == 0
+    )
+    shown = ("-k", "PatientID", "-k", "NumberOfPatientRelatedInstances", "--json")
+    patient, *others = rows(sagittal("find", server.peer, "-L", "patient", *shown))
+    key = f"PatientID={patient['00100020']['Value'][0]}"
+    done = sagittal("get", server.peer, how, "-k", key, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert others and len(list((tmp_path / "out").iterdir())) == patient["00201204"]["Value"][0]
+
+
 RECEIVE = """
 from sagittal.cli import main
 from sagittal.cli.peer import receive

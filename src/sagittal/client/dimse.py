@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from sagittal.client.folder import Dropped, Folder
-from sagittal.client.keys import STUDY_UID, Question, advice, identifier
+from sagittal.client.keys import PATIENT_ID, STUDY_UID, Question, advice, identifier
 from sagittal.client.match import json_of
 from sagittal.client.outcome import Retrieved, Stored, Unanswered
 from sagittal.client.place import Access
@@ -153,7 +153,8 @@ class DimseArchive:
 
     async def _classes_in(self, question: Question) -> tuple[str, ...]:
         """The SOP classes of the studies, if the peer tells; so contexts aren't spent on others."""
-        keys = {STUDY_UID: question.keys.get(STUDY_UID, ""), int(_SOP_CLASSES_IN_STUDY, 16): ""}
+        told = {tag: question.keys[tag] for tag in (PATIENT_ID, STUDY_UID) if tag in question.keys}
+        keys = {STUDY_UID: "", int(_SOP_CLASSES_IN_STUDY, 16): "", **told}
         found: dict[str, None] = {}
         try:
             async for match in self.find(Question("study", keys)):

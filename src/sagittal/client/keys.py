@@ -110,8 +110,10 @@ def usual(level: str, keys: Tree) -> dict[int, Any]:
     return parse_keys(USUAL.get(level, ())) | dict(keys)
 
 
-def level_of(keys: Tree) -> str:
-    """The lowest level whose UID is among the keys."""
+def level_of(keys: Tree, model: str | None = None) -> str:
+    """The lowest level whose UID is among the keys; the patient's in a model that begins there and without a UID."""
+    if model not in (None, "study") and not keys.keys() & set(UIDS.values()):
+        return "patient"
     return "image" if INSTANCE_UID in keys else "series" if SERIES_UID in keys else "study"
 
 

@@ -92,6 +92,17 @@ def test_the_level_is_the_lowest_with_a_uid() -> None:
     ]
 
 
+def test_a_patient_is_meant_where_the_model_begins_with_patients() -> None:
+    patient, study = parse_keys(["PatientID=1"]), parse_keys(["PatientID=1", "StudyInstanceUID=1"])
+    assert [level_of(patient, model) for model in ("patient", "patient-study", "study", None)] == [
+        "patient",
+        "patient",
+        "study",
+        "study",
+    ]
+    assert level_of(study, "patient") == "study"
+
+
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_that_lets_nothing_through_is_refused(limit: int) -> None:
     """Else a peer would be asked for all, and a URL for nothing."""

@@ -35,9 +35,10 @@ def command(
     """Retrieve from ARCHIVE (AET@host:port by C-GET, a DICOMweb URL by WADO-RS, a data directory) into a folder.
 
     By UIDs, or by any other keys: what matches them is looked up first.
+    With `--patient-root` and a Patient ID the whole patient.
     """
     wanted = parse_keys(keys)
-    question = Question(level or level_of(wanted), wanted, model or "study", relational)
+    question = Question(level or level_of(wanted, model), wanted, model or "study", relational)
     outcome = run(_get(place, access, question, out, as_json))
     if as_json:
         result(True, outcome.row())

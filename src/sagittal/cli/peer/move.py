@@ -7,7 +7,7 @@ import click
 from sagittal.cli.output import json_option, result, run, say
 from sagittal.cli.peer.options import model_options, peer_options, report, selection_options
 from sagittal.client.dimse import MODELS, PLAIN, follow, open_dimse, syntax_for
-from sagittal.client.keys import LEVELS, UIDS, Question, identifier, level_of, parse_keys
+from sagittal.client.keys import LEVELS, Question, identifier, level_of, parse_keys
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access
 from sagittal.dimse.address import PeerAddress, check_aet
@@ -40,9 +40,7 @@ def command(
     wanted = parse_keys(keys)
     if not any(wanted.values()):
         raise UsageError("name what to retrieve: -k StudyInstanceUID=…")
-    if level is None:
-        of_patient = model not in (None, "study") and not wanted.keys() & set(UIDS.values())
-        level = "patient" if of_patient else level_of(wanted)
+    level = level or level_of(wanted, model)
     question = Question(level, wanted, model or ("patient" if level == "patient" else "study"), relational)
     outcome = run(_move(peer, access, destination, question))
     if as_json:
