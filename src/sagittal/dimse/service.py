@@ -93,10 +93,16 @@ SubStore = Callable[[str, str, str, Source, "tuple[str, int] | None"], Awaitable
 EventReport = Callable[[Context, str, str, int, "bytes | None"], Awaitable["Response"]]
 
 
+def _unheard(*_: object) -> None:
+    """Nobody listens."""
+
+
 class Request:
     """One request as a handler sees it."""
 
-    __slots__ = ("_report", "_store", "association", "cancelled", "command", "context", "identifier", "on_cancel")
+    __slots__ = (
+        "_report", "_store", "association", "cancelled", "command", "context", "identifier", "on_cancel", "tell",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -114,9 +120,8 @@ class Request:
             identifier  # the whole data set, bounded; None for C-STORE (goes to the sink) or when there is none
         )
         self.cancelled = False  # a C-CANCEL came for this message
-        self.on_cancel: Callable[[], object] | None = (
-            None  # what to call then, of a handler that waits for another peer
-        )
+        self.on_cancel: Callable[[], object] = _unheard  # set by a handler that waits for another peer
+        self.tell: Callable[[Response], object] = _unheard  # sends a Pending response beside those that are yielded
         self._store = store
         self._report = report
 
@@ -127,8 +132,7 @@ class Request:
     def cancel(self) -> None:
         """A C-CANCEL came."""
         self.cancelled = True
-        if self.on_cancel is not None:
-            self.on_cancel()
+        self.on_cancel()
 
     async def store(
         self,

@@ -7,8 +7,8 @@ association at a time. Enhanced multi-frame conversion is never granted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sagittal.archive.references import InstanceRef
@@ -37,6 +37,7 @@ Found = tuple[list[InstanceRef], Rendition]
 Find = Callable[[Request], Awaitable[Found]]
 _ARGUMENTS = {"PATIENT": "patient_id", "STUDY": "study_uid", "SERIES": "series_uid"}  # of `Archive.instances`
 _LOST_MAX = 3  # associations that end under way before we give a destination up
+_SILENT_SECONDS = 10.0  # pynetdicom waits 30 for a message
 _CANCEL_SECONDS = 2.0  # for what is under way when a C-CANCEL comes: a destination may hang
 
 
@@ -63,13 +64,14 @@ def getting(site: Site, find: Find) -> Handler:
             return
         accepted = accepted_syntaxes(context for context in request.association.contexts if context.peer_scp)
         tally, pace = Tally(len(refs)), Pace()
-        for ref in refs:
-            if request.cancelled:
-                yield tally.cancelled(request)
-                return
-            await send_instance(site, ref, accepted.get(ref.sop_class_uid, ()), request.store, tally, rendition)
-            if tally.remaining and pace.due():
-                yield tally.pending()
+        with _telling(request, tally):
+            for ref in refs:
+                if request.cancelled:
+                    yield tally.cancelled(request)
+                    return
+                await send_instance(site, ref, accepted.get(ref.sop_class_uid, ()), request.store, tally, rendition)
+                if tally.remaining and pace.due():
+                    yield tally.pending()
         yield tally.final(request)
 
     return handle
@@ -90,15 +92,34 @@ def moving(site: Site, find: Find) -> Handler:
             yield failure(error)
             return
         tally = Tally(len(refs))
-        for batch in plan(refs, _kind):
-            async for response in _Moving(site, request, peer, tally, rendition).run(batch):
-                yield response
-            if request.cancelled and tally.remaining:
-                yield tally.cancelled(request)
-                return
+        with _telling(request, tally):
+            for batch in plan(refs, _kind):
+                async for response in _Moving(site, request, peer, tally, rendition).run(batch):
+                    yield response
+                if request.cancelled and tally.remaining:
+                    yield tally.cancelled(request)
+                    return
         yield tally.final(request)
 
     return handle
+
+
+@contextmanager
+def _telling(request: Request, tally: Tally) -> Iterator[None]:
+    """A Pending response from time to time, however long a sub-operation takes: some requestors give up without."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def tell() -> None:
+        nonlocal timer
+        request.tell(tally.pending())
+        timer = loop.call_later(_SILENT_SECONDS, tell)
+
+    timer = loop.call_later(_SILENT_SECONDS, tell)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 async def find_instances(site: Site, request: Request) -> Found:
@@ -159,14 +180,15 @@ class _Moving:
     @asynccontextmanager
     async def _cancellable(self) -> AsyncIterator[None]:
         """Around what waits for the destination: PeerError if that takes longer than a moment after a C-CANCEL."""
-        now = asyncio.get_running_loop().time
+        request, now = self._request, asyncio.get_running_loop().time
+        before = request.on_cancel
         try:
             async with asyncio.timeout(None) as patience:
-                self._request.on_cancel = lambda: patience.reschedule(now() + _CANCEL_SECONDS)
+                request.on_cancel = lambda: patience.reschedule(now() + _CANCEL_SECONDS)
                 try:
                     yield
                 finally:
-                    self._request.on_cancel = None
+                    request.on_cancel = before
         except TimeoutError:
             raise PeerError("cancelled before the destination answered") from None
 

@@ -122,6 +122,28 @@ def test_cancel(tmp_path):
     assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.0"
 
 
+@pytest.mark.parametrize("way", ["move", "get"])
+def test_a_sub_operation_that_takes_long_is_told_of_meanwhile(tmp_path, monkeypatch, way):
+    monkeypatch.setattr("sagittal.services.retrieve._SILENT_SECONDS", 0.0)
+    told = []
+
+    async def until_told(*_):
+        while len(told) < 2:
+            await asyncio.sleep(0)
+        return 0
+
+    contexts = [Context(3, CT, EXPLICIT_LE, peer_scp=True)]
+    store = until_told if way == "get" else None
+    asked = request(ONE_STUDY, {"MoveDestination": "DEST"}, contexts, store, abstract_syntax=STUDY_ROOT_GET)
+    asked.tell = told.append
+    service, field = (move, 0x0021) if way == "move" else (get, 0x0010)
+    archive = FakeArchive(tmp_path, [ref(1)])
+    responses = answers(service(site(archive, FakeNetwork(answers=[until_told]))), field, asked)
+    assert [response.status for response in responses] == [0x0000]
+    assert {response.status for response in told} == {0xFF00}
+    assert counts(told[0]) == (0, 0, 0, 1)
+
+
 def test_a_comment_tells_why_before_it_is_cut(tmp_path):
     network = FakeNetwork()
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from sagittal.dimse import commands, status
 from sagittal.dimse.commands import C_CANCEL_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, InvalidCommand
@@ -211,6 +212,7 @@ class Performer:
         """Run a handler to its final response."""
         request, sender, loop = operation.request, self._sender, self._link.loop
         assert operation.service is not None
+        request.tell = partial(self.respond, operation)
         responses = operation.service.handlers[request.command["CommandField"]](request)
         turn_ends = loop.time() + SLICE_SECONDS
         try:
