@@ -66,6 +66,7 @@ class NetLimits:
     peer_pdu_bytes_min: int = 256  # a smaller Maximum Length would cost a PDU every few bytes
     connect_seconds_max: float = 10.0  # a host that is down answers nothing at all
     response_seconds_max: float = 120.0  # waiting for a peer's answer as SCU
+    move_seconds_max: float = 3_600.0  # the same of C-MOVE: not every peer tells of it while it sends elsewhere
 
 
 @dataclass(frozen=True, slots=True)

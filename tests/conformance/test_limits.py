@@ -63,6 +63,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     ),
     "net.peer_pdu_bytes_min": (f"{NET}::test_peer_pdu_bytes_min",),
     "net.connect_seconds_max": (f"{TIMES}::test_connect_seconds_max",),
+    "net.move_seconds_max": (f"{TIMES}::TestWatch::test_move_seconds_max",),
     "net.response_seconds_max": (f"{TIMES}::TestWatch::test_response_seconds_max",),
     "web.header_seconds_max": (f"{WEB}::test_header_seconds_max",),
     "web.connections_max": ("unit/web/test_server.py::test_connections_at_work",),

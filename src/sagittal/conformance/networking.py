@@ -136,6 +136,7 @@ def _association_rows() -> Iterator[tuple[str, object]]:
     yield "Association without traffic is aborted after seconds", f"{net.idle_seconds_max:g}"
     yield "As requestor: seconds for a connection", f"{net.connect_seconds_max:g}"
     yield "As requestor: seconds for an answer", f"{net.response_seconds_max:g}"
+    yield "As requestor: seconds for an answer to C-MOVE", f"{net.move_seconds_max:g}"
     yield "SCP/SCU role selection", "accepted for Storage classes (C-GET)"
     yield (
         "SOP Class Common Extended Negotiation",

@@ -56,8 +56,8 @@ class Watch:
         elif self._too_slow(link, now):
             floor = f"{limits.receive_bytes_per_second_min} bytes/s over {limits.progress_window_seconds:g} s"
             link.abort(f"inside a message the peer sent less than {floor}")
-        elif link.invoker.awaited and now - link.active_at > limits.response_seconds_max:
-            link.abort(f"no response within {limits.response_seconds_max:g} s")
+        elif link.invoker.awaited and now - link.active_at > (patience := link.invoker.patience):
+            link.abort(f"no response within {patience:g} s")
         elif machine.state != 2 and self._idle(link) and now - link.active_at > limits.idle_seconds_max:
             link.abort(f"no traffic for {limits.idle_seconds_max:g} s")
 

@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 from loopback import CT, EXPLICIT_LE, VERIFICATION, Raw, Store, request, run, services, serving, store_request
 
+from sagittal.dimse.commands import C_GET_RQ, C_MOVE_RQ
+from sagittal.dimse.service import AssociationInfo, Context
 from sagittal.errors import PeerUnreachable
 from sagittal.limits import NetLimits
 from sagittal.net.client import Peer, connect
+from sagittal.net.messages.invoking import Invoker
+from sagittal.net.messages.sending import Sender
 from sagittal.net.watch import Watch
 
 LIMITS = NetLimits()
@@ -44,7 +48,7 @@ class Link:
         self.transport = SimpleNamespace(get_write_buffer_size=lambda: self.unsent, abort=lambda: None)
         self.machine = SimpleNamespace(deadline=None, state=6, established=True, inside_pdu=False, expired=self._expire)
         self.exchange = SimpleNamespace(inside=False)
-        self.invoker = SimpleNamespace(awaited=False, waiting=False)
+        self.invoker = SimpleNamespace(awaited=False, waiting=False, patience=LIMITS.response_seconds_max)
         self.performer = SimpleNamespace(working=False)
         self.ended = ""
 
@@ -80,6 +84,21 @@ class TestWatch:
         link = Link()
         link.invoker.awaited = link.invoker.waiting = True
         self.look(link, LIMITS.response_seconds_max + beyond)
+        assert bool(link.ended) == (beyond > 0)
+
+    def test_move_seconds_max(self, beyond: float) -> None:
+        """Of C-MOVE; any other operation has its response by then, or never."""
+        asyncio.run(self.wait_for(C_MOVE_RQ, LIMITS.move_seconds_max, beyond))
+        asyncio.run(self.wait_for(C_GET_RQ, LIMITS.response_seconds_max, beyond))
+
+    async def wait_for(self, field: int, seconds: float, beyond: float) -> None:
+        link: Any = Link()
+        link.loop, link.info = asyncio.get_running_loop(), AssociationInfo("A", "B", "", 0)
+        link.write = lambda parts: None
+        link.invoker = Invoker(link, Sender(link))
+        call = await link.invoker.call(Context(1, CT, EXPLICIT_LE), {"CommandField": field})
+        link.invoker.finished(call)  # nobody takes what comes, and it is outstanding
+        self.look(link, link.active_at + seconds + beyond)
         assert bool(link.ended) == (beyond > 0)
 
     def test_artim_seconds(self, beyond: float) -> None:

@@ -112,7 +112,8 @@ def _access(given: dict[str, Any]) -> Access:
     """Takes its options out of those of a command."""
     timeout, limits = given.pop("timeout"), NetLimits()
     if timeout is not None:
-        limits = replace(limits, connect_seconds_max=timeout, response_seconds_max=timeout, artim_seconds=timeout)
+        names = ("connect_seconds_max", "response_seconds_max", "move_seconds_max", "artim_seconds")
+        limits = replace(limits, **dict.fromkeys(names, timeout))
     access = Access(
         aet=check_aet(given.pop("aet", "SAGITTAL")),
         tls=given.pop("tls", False),

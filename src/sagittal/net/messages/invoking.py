@@ -118,6 +118,12 @@ class Invoker:
         return any(call.awaited for call in self._calls.values())
 
     @property
+    def patience(self) -> float:
+        """Seconds that the peer may be silent then."""
+        moving = any(call.awaited and call.field == C_MOVE_RQ for call in self._calls.values())
+        return self._link.limits.move_seconds_max if moving else self._link.limits.response_seconds_max
+
+    @property
     def calls(self) -> tuple[Call, ...]:
         """The requests without a final response."""
         return tuple(self._calls.values())
