@@ -14,7 +14,7 @@ from programs import need
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
-from pynetdicom import AE, evt
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, build_context, build_role, evt
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
 
 from sagittal.dimse.service import Request, Response
@@ -55,6 +55,23 @@ def with_server(test: object, store: Store | None = None, **handlers: object) ->
             await test(server)  # type: ignore[operator]
 
     asyncio.run(bounded())
+
+
+def test_pynetdicom_proposes_all_it_can() -> None:
+    """128 contexts with all transfer syntaxes and a role each: DCMTK takes that."""
+    proposed = [build_context(CT, ALL_TRANSFER_SYNTAXES) for _ in range(128)]
+    roles = [build_role(context.abstract_syntax, scp_role=True) for context in AllStoragePresentationContexts[:128]]
+
+    async def test(server: DimseServer) -> None:
+        def accepted() -> int:
+            association = AE("ALL").associate("127.0.0.1", server.port, contexts=proposed, ext_neg=roles)
+            count = len(association.accepted_contexts)
+            association.release()
+            return count
+
+        assert await asyncio.to_thread(accepted) == 128
+
+    with_server(test)
 
 
 @pytest.mark.parametrize("pdu", [4096, 16384, 131072])

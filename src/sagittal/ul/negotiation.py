@@ -6,7 +6,7 @@ SOP class extended items and user identity are carried, not interpreted: a servi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,17 +59,14 @@ def storable(uid: str) -> bool:
     return syntax(uid).storable
 
 
-def choose(proposed: Iterable[str], order: tuple[str, ...], takes: Callable[[str], bool]) -> str | None:
+def choose(proposed: Sequence[str], order: tuple[str, ...], takes: Callable[[str], bool]) -> str | None:
     """The acceptable transfer syntax that comes first by `order`, None if none is acceptable. What is no UID never is:
     it would become part of what is stored, and of what others are told of it.
     """
-    acceptable = [uid for uid in proposed if is_uid(uid) and takes(uid)]
-    others = [uid for uid in acceptable if uid not in order]
-    for uid in order:
-        if uid == "*" and others:
-            return others[0]
-        if uid in acceptable:
-            return uid
+    for wanted in order:
+        for uid in proposed:
+            if (uid not in order if wanted == "*" else uid == wanted) and is_uid(uid) and takes(uid):
+                return uid
     return None
 
 
