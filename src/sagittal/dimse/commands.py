@@ -144,7 +144,8 @@ _ENCODE: dict[str, Callable[[Any], bytes]] = {
     "AT": _tag_bytes,
 }
 _ROWS = [line.split() for line in ELEMENTS.strip().splitlines()]
-_BY_NUMBER = {int(number, 16): (keyword, _DECODE[vr]) for number, vr, keyword in _ROWS}
+# With the bytes that a value has at the least: a number without any is none, and least of all the status 0000.
+_BY_NUMBER = {int(number, 16): (keyword, _DECODE[vr], 2 if vr == "US" else 0) for number, vr, keyword in _ROWS}
 _BY_KEYWORD = {
     keyword: (order, pack("<HH", 0, int(number, 16)), _ENCODE[vr]) for order, (number, vr, keyword) in enumerate(_ROWS)
 }
@@ -165,7 +166,7 @@ def decode(data: bytes) -> dict[str, Any]:
             if group or stop > end:
                 raise InvalidCommand(f"element ({group:04X},{number:04X}) of {length} bytes in a command set")
             row = known.get(number)
-            if row is not None:
+            if row is not None and length >= row[2]:
                 command[row[0]] = row[1](data[position:stop])
             position = stop
     except error:

@@ -20,6 +20,16 @@ def test_retired_and_unknown_elements_are_skipped() -> None:
     assert commands.decode(data) == {"MessageID": 5}
 
 
+@pytest.mark.parametrize("value", [b"", b"\0"])
+def test_a_number_without_a_value_is_missing(value: bytes) -> None:
+    """A status that isn't said is no success."""
+    said = commands.encode({"CommandField": 0x8001, "MessageIDBeingRespondedTo": 5, "CommandDataSetType": 0x0101})
+    command = commands.decode(said + b"\0\0\0\x09" + bytes((len(value), 0, 0, 0)) + value)
+    assert "Status" not in command
+    with pytest.raises(InvalidCommand, match="without Status"):
+        commands.check(command)
+
+
 def test_texts_lose_padding_and_cannot_add_values() -> None:
     data = commands.encode(
         {"AffectedSOPClassUID": "1.2.3", "ErrorComment": "a\\b\n" + "x" * 99, "MoveDestination": "AE"}
