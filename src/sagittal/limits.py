@@ -47,9 +47,7 @@ class NetLimits:
     """What one peer may cost the DIMSE listener."""
 
     pdu_receive_bytes_max: int = 256 * KiB  # Maximum Length Received that we announce
-    associate_pdu_bytes_max: int = (
-        192 * KiB
-    )  # 128 contexts with all transfer syntaxes that there are, and roles
+    associate_pdu_bytes_max: int = 192 * KiB  # 128 contexts with all transfer syntaxes that there are, and roles
     presentation_contexts_max: int = 128  # odd ids 1..255
     receive_buffer_bytes: int = 256 * KiB  # one socket read
     command_set_bytes_max: int = 16 * KiB  # real ones stay below 1 KiB; Attribute Identifier List may be long

@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Coroutine, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, cast
 
@@ -189,7 +190,8 @@ class Link(asyncio.BufferedProtocol):
         if machine.closing:
             transport.close()
         elif machine.state == 13 and machine.problem and transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()  # after our abort, so that a peer that doesn't speak DICOM notices the end
+            with suppress(OSError):  # the peer has gone, and asyncio has not told yet
+                transport.write_eof()  # after our abort, so that a peer that doesn't speak DICOM notices the end
             self._has_ended = True
         if machine.state in (1, 13):
             self._end(machine.problem or "aborted")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loopback import CT, EXPLICIT_LE, STUDY_FIND, STUDY_GET, VERIFICATION, Store, run, services, serving, until
@@ -221,6 +223,31 @@ def test_a_peer_that_speaks_something_else() -> None:
         with pytest.raises(PeerRefused, match="not DICOM"):
             await connect(peer, "CLIENT", ALL)
         server.close()
+
+    run(test)
+
+
+class Gone:
+    """A transport whose peer has reset the connection, which the loop has not seen."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+    def write_eof(self) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+
+def test_an_abort_of_what_has_gone() -> None:
+    async def test() -> None:
+        async with serving() as server:
+            association = await opened(server, [(VERIFICATION, [EXPLICIT_LE])])
+            link: Any = association._link
+            link.transport = Gone(link.transport)
+            association.abort()
+            assert association.over
 
     run(test)
 
