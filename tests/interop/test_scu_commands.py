@@ -314,3 +314,4 @@ def test_how_a_query_ends(final: int, status: int) -> None:
     finally:
         listener.shutdown()
     assert done.returncode == status, done.stderr
+    assert not status or f"{final:04X}: {'Refused: out of' if status == 3 else 'Un'}" in done.stderr

@@ -35,7 +35,7 @@ from sagittal.dicom.syntaxes import (
 )
 from sagittal.dimse.address import PeerAddress
 from sagittal.dimse.service import NoContext, Request, Response, StoreSink
-from sagittal.dimse.status import is_pending, is_refusal, kind
+from sagittal.dimse.status import is_pending, is_refusal, kind, words
 from sagittal.errors import IdentifierMismatch, PeerError, PeerRefused
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Peer, Proposal, connect
@@ -213,9 +213,9 @@ def _extended(question: Question) -> bytes:
 def _check(response: Response, question: Question) -> None:
     # A query has no warnings, but some peers end with one all the same; and this one we did not cancel.
     if kind(response.status) in ("failure", "cancel"):
-        comment = _comment(response, question)
         error = PeerRefused if is_refusal(response.status) else Unanswered
-        raise error(f"the peer ended with {response.status:04X}" + (f": {comment}" if comment else ""))
+        comment = _comment(response, question) or words(response.status)
+        raise error(f"the peer ended with {response.status:04X}: {comment}")
 
 
 def _comment(response: Response, question: Question) -> str:

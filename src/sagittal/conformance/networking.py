@@ -13,8 +13,7 @@ from sagittal.dicom.sopclasses import LEVELS as MODEL_LEVELS
 from sagittal.dicom.sopclasses import STORAGE, VERIFICATION, WELL_KNOWN, name_of
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.dimse.service import Service
-from sagittal.dimse.status import CANCEL, PENDING, PENDING_WARNING
-from sagittal.dimse.status import text as status_text
+from sagittal.dimse.status import CANCEL, PENDING, PENDING_WARNING, words
 from sagittal.limits import NetLimits, ReaderLimits
 from sagittal.services import ALL
 from sagittal.services.extended import FIND_GRANTED, RETRIEVE_GRANTED
@@ -234,7 +233,7 @@ _MOVE = (
 
 def _statuses(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str, str]]:
     for code, when in rows:
-        yield f"{code:04X}", status_text(code).rpartition(" (")[0], when
+        yield f"{code:04X}", words(code), when
 
 
 def _models() -> Iterator[str]:

@@ -66,10 +66,9 @@ def kind(status: int) -> Kind:
     return next((row[2] for row in TABLE if row[0] <= status <= row[1]), "failure")
 
 
-def text(status: int) -> str:
-    """For a person, the code included."""
-    words = next((row[3] for row in TABLE if row[0] <= status <= row[1]), "Unknown status")
-    return f"{words} ({status:04X}H)"
+def words(status: int) -> str:
+    """What it means, for a person."""
+    return next((row[3] for row in TABLE if row[0] <= status <= row[1]), "Unknown status")
 
 
 def is_refusal(status: int) -> bool:

@@ -15,6 +15,7 @@ from sagittal.cli.output import say
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access, Place, Url, parse_place, parse_url
 from sagittal.dimse.address import PeerAddress, check_aet, parse_peer
+from sagittal.dimse.status import words
 from sagittal.errors import UsageError
 from sagittal.limits import NetLimits
 
@@ -154,5 +155,5 @@ def report(outcome: Retrieved) -> int:
         say(f"failed: {uid}")
     if outcome.whole:
         return 0
-    say(f"the peer ended with {outcome.status:04X}" + (f": {outcome.comment}" if outcome.comment else ""))
+    say(f"the peer ended with {outcome.status:04X}: {outcome.comment or words(outcome.status)}")
     return 3 if outcome.refused else 1
