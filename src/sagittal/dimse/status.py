@@ -73,7 +73,7 @@ def words(status: int) -> str:
 
 def is_refusal(status: int) -> bool:
     """Whether it is one that the Standard calls refused: not allowed, no resources, or a move destination unknown."""
-    return status in (0x0122, 0x0124, 0xA801) or status >> 8 == 0xA7
+    return words(status).startswith("Refused:")
 
 
 def is_pending(status: int) -> bool:

@@ -66,6 +66,12 @@ def test_the_class_of_a_status(code: int, kind: str) -> None:
     assert status.is_pending(code) == (kind == "pending")
 
 
+@pytest.mark.parametrize("code", [0x0122, 0x0124, 0xA700, 0xA701, 0xA702, 0xA801])
+def test_what_the_standard_calls_refused(code: int) -> None:
+    assert status.is_refusal(code)
+    assert not any(map(status.is_refusal, (0, 0x0110, 0xA900, 0xAA00, 0xB000, 0xC000, 0xFE00, 0x7777)))
+
+
 def test_errors_become_statuses() -> None:
     assert status.of_error(IdentifierMismatch("no UID")) == (0xA900, "no UID")
     assert status.of_error(SagittalError("x"))[0] == 0x0110
