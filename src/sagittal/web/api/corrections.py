@@ -30,7 +30,9 @@ class CorrectionIn(BaseModel):
         description="by keyword or tag: an element of DICOM JSON, its Value, or null for an empty value",
     )
     reason: str = Field(min_length=1, max_length=500)
-    code: str = Field("CORRECT", pattern="^(CORRECT|COERCE)$")
+    code: str = Field(
+        "CORRECT", pattern="^(CORRECT|COERCE)$", description="Reason for the Attribute Modification (PS3.3 C.12.1.1.9)"
+    )
 
 
 class Corrected(BaseModel):
@@ -41,7 +43,7 @@ class MergeIn(BaseModel):
     """Which patient remains, and why."""
 
     into: str = Field(min_length=1, max_length=64, description="Patient ID")
-    into_issuer: str = ""
+    into_issuer: str = Field("", description="of the patient who remains")
     issuer: str = Field("", description="of the patient who is merged")
     reason: str = Field(min_length=1, max_length=500)
 

@@ -39,8 +39,8 @@ class TokenIn(BaseModel):
     """A bearer token, by the SHA-256 of its secret: the secret stays with who made it."""
 
     name: str = Field(min_length=1, max_length=64)
-    digest: str = Field(pattern="^[0-9a-f]{64}$")
-    verbs: list[str] = Field(examples=[["find", "get"]], max_length=20)
+    digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of what clients send behind `Bearer`")
+    verbs: list[str] = Field(examples=[["find", "get"]], max_length=20, description="what it lets do")
     store: str = Field("", max_length=32, description="the only one that it lets into, unless it may admin; none: main")
 
 
@@ -54,8 +54,8 @@ class UpkeepIn(BaseModel):
 
 
 class Change(BaseModel):
-    cursor: str
-    kind: str
+    cursor: str = Field(description="goes on after this change")
+    kind: str = Field(description="stored, replaced, transcoded, kept, deleted, undeleted, purged or corrected")
     study: str
     series: str
     instance: str
