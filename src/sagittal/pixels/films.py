@@ -96,7 +96,7 @@ class IntoVideo(Transcoding):
 
     def _changes(self, made: Plan, lengths: Sequence[int]) -> Changes:
         found = super()._changes(made, lengths)
-        return Changes(found.members, found.removed | (_OF_GREY & self._image.members.keys()))
+        return replace(found, removed=found.removed | (_OF_GREY & self._image.members.keys()))
 
     def _overlays(self) -> dict[str, Any]:
         return {}  # nobody looks for planes over a video
@@ -146,4 +146,5 @@ class OutOfVideo(Transcoding):
 
     def _changes(self, made: Plan, lengths: Sequence[int]) -> Changes:
         found = super()._changes(made, lengths)
-        return Changes({_LOSSY: {"vr": "CS", "Value": ["01"]}} | found.members, found.removed)  # once lossy, for ever
+        lossy = {_LOSSY: {"vr": "CS", "Value": ["01"]}}  # once lossy, for ever
+        return replace(found, members=lossy | found.members)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from sagittal.dicom.elements import element_header, swapped
 from sagittal.dicom.frameindex import ITEM_HEADER, FrameIndex
-from sagittal.dicom.partial.edited import LEFT_OUT, Edited
+from sagittal.dicom.partial.edited import FUNCTIONAL_GROUPS, LEFT_OUT, Edited
 from sagittal.dicom.partial.verbatim import Irregular, before_pixels
 from sagittal.dicom.reencode import can_reencode, deflated, reencode, written
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
@@ -122,7 +122,7 @@ class Transcoding:
     ) -> Iterator[bytes]:
         table = self._table(lengths)
         described = self._changes(made, lengths)
-        changed = Changes(described.members | table.members(), described.removed)
+        changed = replace(described, members=described.members | table.members())
         if (verbatim := self._verbatim(changed, plain)) is not None:
             yield from verbatim
             yield from self._pixels(made, plain, encoded, table)
@@ -138,6 +138,8 @@ class Transcoding:
     def _verbatim(self, changed: Changes, plain: TransferSyntax) -> list[bytes] | None:
         """What comes before the pixels in as few pieces as there can be, if nothing comes after them; else None."""
         image, source, index = self._image, self._source, self._image.index
+        if changed.derived and any(f"{tag:08X}" in image.members for tag in FUNCTIONAL_GROUPS):
+            return None
         alike = not source.implicit and source.little_endian and plain.uid == EXPLICIT_LE
         if not (image.sound and alike and self._takes_runs) or index is None or index.offset > _HEADER_BYTES_MAX:
             return None
@@ -170,10 +172,12 @@ class Transcoding:
         members = {tag: member for tag, member in described.members.items() if tag != f"{PIXELS:08X}"}
         if made.way == "values":
             members |= self._overlays()
-        return Changes(members, described.removed | ({_ICON} if self._source.encapsulated else set()))
+        icon = {_ICON} if self._source.encapsulated else set()
+        return replace(described, members=members, removed=described.removed | icon)
 
     def _edited(self, walk: Walk, changed: Changes, plain: TransferSyntax) -> Rewriting:
-        return Edited(walk, changed.members, {int(tag, 16) for tag in changed.removed}, self._limits)
+        removed = {int(tag, 16) for tag in changed.removed}
+        return Edited(walk, changed.members, removed, self._limits, derived=changed.derived)
 
     def _native(self, made: Plan, plain: TransferSyntax) -> Iterator[bytes]:
         target = made.target

@@ -95,7 +95,7 @@ class MaskPlan(Plan):
         if self.way == "values":  # overlays in unused bits don't outlive it
             groups = {f"{group:04X}" for group, _ in embedded_overlays(members)}
             removed |= {tag for tag in members if tag[:4] in groups}
-        return Changes(found, frozenset(removed))
+        return Changes(found, frozenset(removed), derived=True)
 
 
 class Masking(Transcoding):

@@ -49,6 +49,7 @@ class Changes:
 
     members: dict[str, Any] = field(default_factory=dict)
     removed: frozenset[str] = frozenset()
+    derived: bool = False  # whether each frame is a derived one afterwards, as its Frame Type says then
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +126,18 @@ class Plan:
             found |= self._lost(members, ratio, instance_uid)
         elif syntax(self.from_syntax).lossless is False and _values(members, _LOSSY) != ["01"]:
             found[_LOSSY] = {"vr": "CS", "Value": ["01"]}  # once lossy, for ever
-        return Changes(found, frozenset(tag for tag in _OFFSET_TABLES if tag in members))
+        return Changes(found, frozenset(tag for tag in _OFFSET_TABLES if tag in members), self.loses)
 
     def _lost(self, members: Mapping[str, Any], ratio: float, instance_uid: str) -> dict[str, Any]:
         name, method = _called(self.to_syntax)
         again, lossy = _values(members, _LOSSY) == ["01"], syntax(self.from_syntax).lossless is False
+        types = [value or "" for value in (members.get(_IMAGE_TYPE) or {}).get("Value", [])]
         ratios, methods = _steps(members, _called(self.from_syntax)[1] if lossy else None) if again else ([], [])
         found: dict[str, Any] = {
             _LOSSY: {"vr": "CS", "Value": ["01"]},
             _RATIO: {"vr": "DS", "Value": [*ratios, round(ratio, 2)]},
             _METHOD: {"vr": "CS", "Value": [*methods, method]},
-            _IMAGE_TYPE: {"vr": "CS", "Value": ["DERIVED", *(_values(members, _IMAGE_TYPE)[1:] or ["PRIMARY"])]},
+            _IMAGE_TYPE: {"vr": "CS", "Value": ["DERIVED", *(types[1:] or ["PRIMARY"])]},
             _DERIVATION: {"vr": "ST", "Value": [_told(members, f"Lossy compression, {name}, ratio {ratio:.2f}")]},
             _DERIVATION_CODE: {
                 "vr": "SQ",

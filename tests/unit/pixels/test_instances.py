@@ -175,6 +175,37 @@ def test_a_lossy_step_is_asked_for_and_told() -> None:
     assert made.attributes.number(0x00282112) > 1
 
 
+@pytest.mark.parametrize("source", [EXPLICIT_LE, P, P + ".2"])
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_frames_with_loss_are_derived_ones(source: str, chunk: int) -> None:
+    """PS3.3 C.8.16.1: Frame Type says of each frame what Image Type says of all."""
+
+    def groups(*kind: str) -> dict[str, Any]:
+        return {"00189226": member("SQ", {"00089007": member("CS", *kind), "00089205": member("CS", "MONOCHROME")})}
+
+    shared, own = groups("ORIGINAL", "PRIMARY", "M"), [groups("ORIGINAL", "PRIMARY", "", "NONE"), groups("DERIVED")]
+    evidence = {"00089215": member("SQ", {"00089007": member("CS", "ORIGINAL")})}
+    data = plain(np.zeros((2, 8, 8), np.uint8), **{
+        "52009229": member("SQ", shared), "52009230": member("SQ", *own), "00081115": member("SQ", evidence),
+    })  # fmt: skip
+    if source != EXPLICIT_LE:
+        data = transcoded(image(data), data, source)
+
+    def frame_types(to: str, uid: str = "") -> list[list[str]]:
+        pieces = [data[at : at + chunk] for at in range(0, len(data), chunk)]
+        made = Transcoding(image(data, source), lambda: pieces, to, None, uid)
+        frames = list(made.frames())
+        whole = image(b"".join(made.data_set(frames, [len(frame) for frame in frames])), to).attributes
+        places = [whole.item(0x52009229), *whole.items(0x52009230)]
+        assert whole.item(0x00081115).item(0x00089215).texts(0x00089007) == ["ORIGINAL"]
+        assert {each.item(0x00189226).text(0x00089205) for each in places} == {"MONOCHROME"}
+        return [each.item(0x00189226).values(0x00089007) for each in places]
+
+    assert frame_types(P + ".4.80")[0] == ["ORIGINAL", "PRIMARY", "M"]
+    told = frame_types(P + ".4.50", "2.25.99")
+    assert told == [["DERIVED", "PRIMARY", "M"], ["DERIVED", "PRIMARY", "NONE"], ["DERIVED"]]
+
+
 def test_pixels_too_long_for_an_element_stay_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
     """An element of native pixels has 4 GiB less 2 bytes at the most; here 96 bytes stand for that."""
     data = plain(np.zeros((2, 6, 8), np.uint8))

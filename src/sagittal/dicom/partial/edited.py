@@ -1,7 +1,8 @@
 """A data set with some of its top-level elements set or left out, up to its pixels and after them, as events.
 
 What is set comes as DICOM JSON members and is put in its place by tag. Elements that no longer hold of changed pixels
-are left out: signatures, offset tables, trailing padding. Deliberately not here: the pixels themselves, which whoever
+are left out: signatures, offset tables, trailing padding. The Frame Types of an enhanced image change where they lie in
+its functional groups (PS3.3 C.8.16.1), which may be long. Deliberately not here: the pixels themselves, which whoever
 takes the events writes where they belong, and characters beyond ASCII in what is set.
 """
 
@@ -18,16 +19,20 @@ from sagittal.limits import ReaderLimits
 
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 LEFT_OUT = frozenset({0x7FE00001, 0x7FE00002, 0x4FFE0001, 0xFFFAFFFA, 0xFFFCFFFC})
+FUNCTIONAL_GROUPS = frozenset({0x52009229, 0x52009230})
+_FRAME_TYPE = 0x00089007
 
 
 class Edited:
     """The events of a data set with changes. `pixels` is the event at which its pixels begin, once it was met."""
 
     def __init__(
-        self, walk: Walk, members: Mapping[str, Any], removed: Iterable[int] = (), limits: ReaderLimits | None = None
-    ) -> None:
+        self, walk: Walk, members: Mapping[str, Any], removed: Iterable[int] = (), limits: ReaderLimits | None = None,
+        *, derived: bool = False,
+    ) -> None:  # fmt: skip
+        """`derived`: whether each frame is a derived one from now on."""
         self.pixels: Event | None = None
-        self._source = walk.events()
+        self._walk, self._source, self._derived = walk, walk.events(), derived
         self._new = elements(members, limits or ReaderLimits())
         self._order = sorted(self._new, reverse=True)
         self._removed = frozenset(removed) | LEFT_OUT | self._new.keys()
@@ -44,6 +49,7 @@ class Edited:
 
     def _kept(self, *, to_pixels: bool) -> Iterator[Event]:
         skipping = not to_pixels and self.pixels is not None
+        in_groups = False
         for event in self._source:
             if event.depth == 0 and event.kind == "run":
                 yield from self._run(event)
@@ -55,8 +61,18 @@ class Edited:
                     return
                 yield from self._due(event.tag)
                 skipping = event.tag in self._removed
+                in_groups = event.tag in FUNCTIONAL_GROUPS
             if not skipping:
-                yield event
+                yield self._with_derived_frames(event) if in_groups and self._derived else event
+
+    def _with_derived_frames(self, event: Event) -> Event:
+        run = event.run
+        if event.kind == "element" and event.tag == _FRAME_TYPE:
+            run = [(event.tag, event.vr, self._walk.value())]
+        if not any(tag == _FRAME_TYPE for tag, _, _ in run):
+            return event
+        told = [(tag, vr, _derived_type(value) if tag == _FRAME_TYPE else value) for tag, vr, value in run]
+        return event._replace(kind="run", length=0, run=told)
 
     def _run(self, event: Event) -> Iterator[Event]:
         """Elements in a row, cut where something is set or left out."""
@@ -77,6 +93,11 @@ class Edited:
         """What is set and comes before `tag`, or is `tag`."""
         while self._order and self._order[-1] <= tag:
             yield from self._new.pop(self._order.pop())
+
+
+def _derived_type(frame_type: bytes) -> bytes:
+    made = b"\\".join([b"DERIVED", *frame_type.rstrip(b" \0").split(b"\\")[1:]])
+    return made + b" " * (len(made) & 1)
 
 
 def elements(members: Mapping[str, Any], limits: ReaderLimits) -> dict[int, list[Event]]:
