@@ -2,7 +2,7 @@
 
 Channels lie one under the other, those of each multiplex group under its label: leads that were recorded one after
 another are in several. What is not a voltage is scaled to the height of its row. Of a recording of hours the beginning
-is drawn, which the picture says: no screen has a strip of kilometers. Deliberately not here: measurements, audio.
+is drawn, which the picture says: no screen has a strip of kilometers. Sound is drawn like any other. Deliberately not here: measurements, playing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ MM_A_SECOND, MM_A_MILLIVOLT = 25.0, 10.0
 _ROW_MM, _LEFT_MM, _TOP_MM, _LABEL_MM = 30.0, 14.0, 16.0, 6.0
 _SECONDS_MAX = 60.0  # of a recording that are drawn
 _POINTS_A_MM = 12  # more cannot be seen; extremes of what lies between are kept
-_KINDS = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
+# Waveform Sample Interpretation (C.10.9.1.5): mu-law and A-law are octets.
+_KINDS = {
+    "SB": "i1", "UB": "u1", "MB": "u1", "AB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4", "SV": "i8", "UV": "u8",
+}  # fmt: skip
 _WORD = 2  # of OW, of any kind of samples
 _MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "nV": 1e-6}
 Samples = np.ndarray[Any, np.dtype[np.float64]]
@@ -38,7 +41,7 @@ class Channel:
 
 
 def channels(group: Attributes) -> list[Channel]:
-    """The channels of one multiplex group (an item of Waveform Sequence). NotAcceptable for audio codings."""
+    """The channels of one multiplex group (an item of Waveform Sequence). NotAcceptable without samples."""
     count, samples = group.integer(0x003A0005), group.integer(0x003A0010)
     interpretation = group.text(0x54001006)
     if interpretation not in _KINDS:
@@ -51,15 +54,34 @@ def channels(group: Attributes) -> list[Channel]:
     told = group.number(0x003A001A) or 0.0
     frequency = told if 0 < told < np.inf else 1.0
     drawn = min(whole, max(1, int(_SECONDS_MAX * frequency)))
-    held = np.frombuffer(data, kind, drawn * count).reshape(drawn, count).astype(np.float64)
+    stored = np.frombuffer(data, kind, drawn * count).reshape(drawn, count)
+    held: Samples = _LAWS[interpretation][stored] if interpretation in _LAWS else stored.astype(np.float64)
     padding = group.octets(0x5400100A, _WORD)
     if len(padding) >= kind.itemsize:
-        held[held == float(np.frombuffer(padding, kind, 1)[0])] = np.nan
+        held[stored == np.frombuffer(padding, kind, 1)[0]] = np.nan
     definitions = group.items(0x003A0200)
     return [
         _channel(definitions[n] if n < len(definitions) else Attributes({}), held[:, n], frequency, n, whole)
         for n in range(count)
     ]
+
+
+def _mu_law() -> Samples:
+    """The value of each mu-law octet, with 16 bits (ITU-T G.711 table 2)."""
+    code = ~np.arange(256) & 0xFF
+    size = ((code & 15) << 3) + 132 << (code >> 4 & 7)
+    return np.where(code & 0x80, 132 - size, size - 132).astype(np.float64)
+
+
+def _a_law() -> Samples:
+    """The value of each A-law octet, with 16 bits (ITU-T G.711 table 1)."""
+    code = np.arange(256) ^ 0x55
+    part, size = code >> 4 & 7, (code & 15) << 4
+    size = np.where(part == 0, size + 8, size + 264 << np.maximum(part, 1) - 1)
+    return np.where(code & 0x80, size, -size).astype(np.float64)
+
+
+_LAWS = {"MB": _mu_law(), "AB": _a_law()}
 
 
 def _channel(definition: Attributes, samples: Samples, frequency: float, place: int, recorded: int) -> Channel:

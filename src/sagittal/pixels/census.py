@@ -16,7 +16,7 @@ from sagittal.pixels.description import SUBSAMPLED
 
 
 class Seen(NamedTuple):
-    """One instance. Zero and "" stand for what it doesn't say; without rows it is no image."""
+    """One instance. Zero and "" stand for what it doesn't say; without rows it is no image, wherever its pixels are."""
 
     modality: str
     syntax_uid: str

@@ -39,20 +39,26 @@ def objects() -> list[Any]:
     ]
 
 
-def test_deflated_is_told_as_deflated_wherever_it_lies(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "one",
+    [
+        pytest.param(build(1, syntax_uid=DEFLATED_LE), id="deflated"),
+        pytest.param(replace(build(1), data=build(1).data.partition(b"\xe0\x7f\x10\0OW")[0]), id="pixels-elsewhere"),
+    ],
+)
+def test_an_image_is_told_alike_wherever_it_lies(one: Any, tmp_path: Path) -> None:
     async def fill() -> None:
         async with opened(tmp_path / "data") as archive:
-            await store(archive, deflated)
+            await store(archive, one)
 
-    deflated = build(1, syntax_uid=DEFLATED_LE)
-    (tmp_path / "a.dcm").write_bytes(deflated.part10)
+    (tmp_path / "a.dcm").write_bytes(one.part10)
     asyncio.run(fill())
     of_files, of_archive = (
         json.loads(run(*words, "--json").stdout) for words in ([tmp_path / "a.dcm"], ["--data", tmp_path / "data"])
     )
     assert of_files == of_archive and of_files["images"] == 1
     (told,) = of_files["transfer_syntaxes"]
-    assert (told["uid"], told["compression_ratio"]) == (DEFLATED_LE, None)
+    assert (told["uid"], told["compression_ratio"]) == (one.syntax_uid, None)
 
 
 def check(rows: list[dict[str, Any]]) -> None:

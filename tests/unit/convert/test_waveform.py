@@ -57,7 +57,7 @@ def test_a_millivolt_is_ten_millimeters_and_a_second_twenty_five() -> None:
 def test_leads_of_every_group_are_drawn_under_its_label() -> None:
     short, long = np.zeros((10, 3), "<i2"), np.zeros((200, 2), "<i2")
     labels = {"003A0020": member("RHYTHM <1>")}
-    audio = group(np.zeros((10, 1), "u1"), kind="MB")
+    audio = group(np.zeros((10, 1), "u1"), kind="XB")
     instance = {"54000100": member(group(short, **labels), audio, group(long))}
     assert len(drawn(instance)) == 5
     picture = svg(Attributes(instance))
@@ -125,7 +125,23 @@ def test_big_endian_samples() -> None:
         assert channel.samples[0] == pytest.approx(256 * 0.002 + 0.5) and np.isnan(channel.samples[1])
 
 
-@pytest.mark.parametrize("change", [{"54001006": member("MB")}, {"54001010": {"vr": "OW"}}, {"003A0005": member(0)}])
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("MB", {0x00: -32124, 0x7F: 0, 0xFF: 0, 0x80: 32124, 0xF0: 120, 0xEF: 132, 0x6F: -132, 0xA5: 6652}),
+        ("AB", {0x55: -8, 0xD5: 8, 0x2A: -32256, 0xAA: 32256, 0x80: 5504, 0x00: -5504, 0xC5: 264, 0xF5: 528}),
+    ],
+)
+def test_the_laws_of_telephony(kind: str, told: dict[int, int]) -> None:
+    """ITU-T G.711, with 16 bits as all programs have it. Padding is a code, not a value."""
+    codes = np.array([[code] for code in told] + [[0x01]], "u1")
+    padding = {"5400100A": {"vr": "OB", "InlineBinary": base64.b64encode(b"\1\0").decode()}}
+    (channel,) = channels(Attributes(group(codes, kind=kind, sensitivity=None, **padding)))
+    assert channel.samples[:-1].tolist() == list(told.values())
+    assert np.isnan(channel.samples[-1])
+
+
+@pytest.mark.parametrize("change", [{"54001006": member("XB")}, {"54001010": {"vr": "OW"}}, {"003A0005": member(0)}])
 def test_what_can_not_be_drawn_is_told(change: dict[str, Any]) -> None:
     with pytest.raises(NotAcceptable):
         svg(Attributes({"54000100": member(group(np.array([[1]], "<i2")) | change)}))

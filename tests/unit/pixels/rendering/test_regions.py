@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,22 @@ def test_contours_without_image_are_drawn_where_they_lie() -> None:
         plane = plane_of(image([0, 0, z], [1, 0, 0, 0, 1, 0], [1, 1]))
         assert plane is not None
         assert with_contours(np.zeros((10, 10), np.uint8), plane, "1.1", held).any() == drawn
+
+
+@pytest.mark.parametrize(
+    ("roi", "whole", "drawn"),
+    [("", "", True), ("5.5", "", True), ("6.6", "", False), ("", "6.6", False), ("5.5", "6.6", True)],
+)
+def test_contours_of_another_frame_of_reference(roi: str, whole: str, drawn: bool) -> None:
+    """The region says it (C.8.8.5), or the whole structure set; an image that is named is the one."""
+    plane = plane_of(image([0, 0, 0], [1, 0, 0, 0, 1, 0], [1, 1], space="5.5"))
+    assert plane is not None
+    for names, seen in (((), drawn), (("1.1",), True)):
+        region = {"30060084": member(7), "30060040": member(contour(SQUARE, *names))}
+        about = {"30060022": member(7), "30060024": member(roi)}
+        held = {"30060020": member(about), "30060039": member(region), "00200052": member(whole)}
+        made = with_contours(np.zeros((10, 10), np.uint8), plane, "1.1", contours(Attributes(held)))
+        assert made.any() == seen
 
 
 def test_the_image_with_the_most_on_it_comes_first() -> None:
@@ -258,10 +275,12 @@ def test_masks_of_another_grid_are_laid_over_by_their_planes() -> None:
     fine = plane_of(image([0, 0, 0], [1, 0, 0, 0, 1, 0], [1, 1]))
     coarse = plane_of(image([0.5, 0.5, 0], [1, 0, 0, 0, 1, 0], [2, 2]))
     mask = np.array([[0.0, 1.0], [0.0, 0.0]])
+    assert fine is not None and coarse is not None
     made = laid_over(mask, coarse, fine, (4, 4))
     assert made.tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [0] * 4, [0] * 4]
     assert laid_over(mask, None, fine, (3, 3)).tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
     assert laid_over(mask, coarse, coarse, (2, 2)) is mask
+    assert laid_over(mask, replace(coarse, space="5.5"), replace(fine, space="6.6"), (2, 2)) is mask
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class Plane:
     position: Points  # shape (3,)
     along: Points
     down: Points
+    space: str = ""  # Frame of Reference UID; "" where nobody says
 
     @property
     def normal(self) -> Points:
@@ -70,7 +71,12 @@ def plane_of(instance: Attributes, frame: int = 1) -> Plane | None:
     position, cosines, (between_rows, between_columns) = found
     if not between_rows or not between_columns:
         return None
-    return Plane(position, cosines[:3] * between_columns, cosines[3:] * between_rows)
+    return Plane(position, cosines[:3] * between_columns, cosines[3:] * between_rows, instance.text(0x00200052))
+
+
+def _apart(one: str, other: str) -> bool:
+    """Whether places in these Frames of Reference can't be compared, as both are told and not the same (C.7.4.1)."""
+    return bool(one and other) and one != other
 
 
 class Named(NamedTuple):
@@ -103,10 +109,12 @@ class Contour:
     closed: bool
     points: Points
     images: tuple[Named, ...]
+    space: str  # the Frame of Reference UID of its points; "" where nobody says
 
 
 def contours(structures: Attributes) -> Iterator[Contour]:
     """Every contour of a structure set."""
+    spaces = {roi.integer(0x30060022): roi.text(0x30060024) for roi in structures.items(0x30060020)}
     for place, roi in enumerate(structures.items(0x30060039)):
         color = tuple(int(number) for number in roi.numbers(0x3006002A)[:3])
         for each in roi.items(0x30060040):
@@ -116,6 +124,7 @@ def contours(structures: Attributes) -> Iterator[Contour]:
                 each.text(0x30060042).startswith("CLOSED"),
                 np.array(data[: len(data) // 3 * 3]).reshape(-1, 3),
                 tuple(map(_named, each.items(0x30060016))),
+                spaces.get(roi.integer(0x30060084), "") or structures.text(0x00200052),
             )
 
 
@@ -164,7 +173,7 @@ def with_contours(
         if not len(contour.points) or not np.isfinite(contour.points).all() or (contour.images and not on_it):
             continue
         places = plane.pixels(contour.points)
-        if not contour.images and np.abs(places[:, 2]).max() > 0.5:
+        if not contour.images and (np.abs(places[:, 2]).max() > 0.5 or _apart(contour.space, plane.space)):
             continue
         line = [(float(column), float(row)) for column, row in places[:, :2]]
         if len(line) == 1:
@@ -215,7 +224,7 @@ def frames_over(segmentation: Attributes, image: Attributes, image_frame: int) -
     has no plane lies over the only image that there is.
     """
     uid, plane, tile = image.text(0x00080018), plane_of(image, image_frame), tile_of(image, image_frame)
-    if _in_other_spaces(segmentation, image):
+    if _apart(segmentation.text(0x00200052), image.text(0x00200052)):
         plane = None
     several = image.integer(0x00280008, 1) > 1
     alone = _referenced_as_a_whole(segmentation) == [uid]
@@ -234,12 +243,6 @@ def frames_over(segmentation: Attributes, image: Attributes, image_frame: int) -
         if there or (there is None and (named or (alone and not images))):
             chosen.append(number)
     return chosen
-
-
-def _in_other_spaces(one: Attributes, other: Attributes) -> bool:
-    """Whether both have a Frame of Reference UID and not the same one: places in them can't be compared (C.7.4.1)."""
-    spaces = {each.text(0x00200052) for each in (one, other)} - {""}
-    return len(spaces) > 1
 
 
 def _count(segmentation: Attributes) -> int:
@@ -303,7 +306,11 @@ def with_segments(picture: Picture, segments: Iterable[Segment]) -> Picture:
 
 
 def laid_over(mask: Mask, own: Plane | None, image: Plane | None, shape: tuple[int, int]) -> Mask:
-    """A segment's mask in the pixels of the image: nearest by their planes, or as it is when one has none."""
+    """A segment's mask in the pixels of the image: nearest by their planes, or as it is when one has none, or they
+    can't be compared.
+    """
+    if own is not None and image is not None and _apart(own.space, image.space):
+        own = None
     if mask.shape == shape and (own is None or image is None or _same(own, image)):
         return mask
     made = np.zeros(shape)
