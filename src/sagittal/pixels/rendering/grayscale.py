@@ -190,7 +190,8 @@ class Pipeline:
         """Whether it is made of numbers only, so that it can be told from others by them."""
         return self.modality.table is None and isinstance(self.voi, Window) and self.presentation is None
 
-    def octets_of(self, stored: np.ndarray[Any, Any]) -> Octets:
+    def shares(self, stored: np.ndarray[Any, Any]) -> Floats:
+        """What comes out of the VOI transformation, from 0 to 1."""
         values = self.modality.apply(stored)
         if isinstance(self.voi, Table):
             shown = self.voi.apply(np.round(values)) / float((1 << self.voi.bits) - 1)
@@ -198,7 +199,10 @@ class Pipeline:
             shown = self.voi.apply(values)
         else:
             shown = full_range(values, None).apply(values)
-        shown = np.nan_to_num(np.clip(shown, 0.0, 1.0))
+        return np.nan_to_num(np.clip(shown, 0.0, 1.0))
+
+    def octets_of(self, stored: np.ndarray[Any, Any]) -> Octets:
+        shown = self.shares(stored)
         if self.presentation is not None:
             table = self.presentation
             places = np.round(shown * (len(table.entries) - 1)).astype(np.int64)

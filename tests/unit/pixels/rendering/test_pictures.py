@@ -299,6 +299,16 @@ def test_pseudo_color() -> None:
     assert render(frame, Options(), held)[0].tolist() == [[[0, 0, 0], [128, 128, 0], [255, 255, 0]]]
 
 
+def test_pseudo_color_has_as_many_colors_as_its_palette() -> None:
+    entries = np.arange(1024, dtype="<u2") << 6
+    entries[513] = 0xFFFF  # between two of 256 levels
+    tables = {f"t0028110{n}": [1024, 0, 16] for n in (1, 2, 3)}
+    held = state(PSEUDO_COLOR, **tables, **{f"t0028120{n}": entries.tobytes() for n in (1, 2, 3)})
+    stored = np.arange(1024, dtype=np.uint16).reshape(8, 128)
+    made = render(Frame(attributes(), 1, stored, Description(8, 128, 1, 16, 10, 9)), Options(), held)[0]
+    assert made[..., 0].reshape(-1).tolist() == (entries >> 8).tolist()
+
+
 def test_a_color_state_leaves_the_window_alone() -> None:
     held = state(COLOR, t00700042=[180], t00283110=[{"t00281050": [1], "t00281051": [1]}])
     frame = Frame(
