@@ -109,7 +109,7 @@ class Contour:
     closed: bool
     points: Points
     images: tuple[Named, ...]
-    space: str  # the Frame of Reference UID of its points; "" where nobody says
+    space: str = ""  # the Frame of Reference UID of its points; "" where nobody says
 
 
 def contours(structures: Attributes) -> Iterator[Contour]:
