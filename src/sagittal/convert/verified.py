@@ -28,6 +28,7 @@ from sagittal.workers.worker import Input
 
 _CHUNK_BYTES = 1 << 20
 _ICON, _SIGNATURES = "00880200", "FFFAFFFA"
+_OF_PLANES = frozenset(("0015", "0051", "0100", "0102", "3000"))  # what says where an overlay's planes lie
 
 
 def verified(
@@ -102,7 +103,7 @@ def worst_error(original: Image, made: Image) -> float:
 def check_same(original: Image, made: Image) -> None:
     """PixelsUndecodable when another element than those of the pixels differs, or an overlay of old got lost."""
     moved = {group for group, _ in embedded_overlays(original.members)}
-    removed = {tag for tag in original.members if int(tag[:4], 16) in moved and tag[4:] in ("0100", "0102", "3000")}
+    removed = {tag for tag in original.members if int(tag[:4], 16) in moved and tag[4:] in _OF_PLANES}
     for tag in sorted((original.members.keys() | made.members.keys()) - OF_PIXELS - removed):
         if int(tag[:4], 16) in moved and tag not in original.members:
             continue  # the plane itself, which is compared below

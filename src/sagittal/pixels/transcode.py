@@ -13,7 +13,7 @@ agree with the code stream). Pure functions: the UID of a new instance is the ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -255,8 +255,10 @@ def overlay_bits(data: bytes, description: Description, uid: str, bit: int) -> b
     return plane
 
 
-def overlay_members(group: int, planes: Iterable[bytes]) -> dict[str, Any]:
-    """The members that make an overlay taken out by `overlay_bits` one of its own (PS3.3 C.9.2)."""
+def overlay_members(group: int, planes: Sequence[bytes]) -> dict[str, Any]:
+    """The members that make an overlay taken out by `overlay_bits` one of its own (PS3.3 C.9.2), of each frame that it
+    was in (C.9.3).
+    """
     from base64 import b64encode
 
     import numpy
@@ -264,7 +266,11 @@ def overlay_members(group: int, planes: Iterable[bytes]) -> dict[str, Any]:
     single = numpy.frombuffer(b"".join(planes), "u1")
     packed = numpy.packbits(single, bitorder="little").tobytes()
     packed += b"\0" * (len(packed) & 1)
-    return {
+    by_frame = {
+        f"{group:04X}0015": {"vr": "IS", "Value": [len(planes)]},
+        f"{group:04X}0051": {"vr": "US", "Value": [1]},
+    }
+    return (by_frame if len(planes) > 1 else {}) | {
         f"{group:04X}0100": {"vr": "US", "Value": [1]},
         f"{group:04X}0102": {"vr": "US", "Value": [0]},
         f"{group:04X}3000": {"vr": "OW", "InlineBinary": b64encode(packed).decode()},

@@ -24,6 +24,7 @@ from sagittal.pixels.extracting import Extracting
 from sagittal.pixels.films import transcoding
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.instances import Transcoding, joined
+from sagittal.pixels.rendering.over.overlays import planes
 
 P = "1.2.840.10008.1.2"
 NATIVE = (P, P + ".1", P + ".2", P + ".1.99")
@@ -256,6 +257,21 @@ def test_overlays_in_unused_bits_become_planes_of_their_own() -> None:
     plane = np.unpackbits(np.frombuffer(made.attributes.octets(0x60003000), np.uint8), bitorder="little")[:48]
     assert np.flatnonzero(plane).tolist() == [2 * 8 + 3]
     assert made.attributes.integer(0x60000100) == 1
+
+
+def test_overlays_in_unused_bits_stay_over_their_frames() -> None:
+    cells = np.zeros((3, 6, 8), np.uint16)
+    cells[(0, 1, 2), (1, 2, 3), (4, 5, 6)] = 0x8000
+    overlay = {
+        "00280101": member("US", 12), "00280102": member("US", 11), "60000010": member("US", 6),
+        "60000011": member("US", 8), "60000040": member("CS", "G"), "60000050": member("SS", 1, 1),
+        "60000100": member("US", 16), "60000102": member("US", 15),
+    }  # fmt: skip
+    data = plain(cells, **overlay)
+    made = image(transcoded(image(data), data, P + ".4.80"), P + ".4.80")
+    for number in (1, 2, 3):
+        (plane,) = planes(made.attributes, number, (6, 8))
+        assert np.argwhere(plane.mask).tolist() == [[number, number + 3]]
 
 
 @pytest.mark.parametrize("bits", [1, 9, 15, 17, 60])
