@@ -49,14 +49,13 @@ class MaskPlan(Plan):
 
     def frame(self, data: bytes) -> bytes:
         """One frame in the target syntax, its rectangles set."""
-        before, after = codec(self.from_syntax), codec(self.to_syntax)
+        before = codec(self.from_syntax)
         read = self.source.cells() if self.way == "cells" else self.source
-        written = before.decoded(read)
         array = before.decode(data, read).copy()
         fill = self._fill(array, before.decoded(self.source))
         for x, y, width, height in self.rectangles:
             array[y : y + height, x : x + width] = fill
-        return after.encode(array, written, self.options)
+        return self.encoded(array, before.decoded(read))
 
     def _fill(self, array: Array, described: Description) -> Any:
         """What a pixel is set to: a number, or one for each sample."""

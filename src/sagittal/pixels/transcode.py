@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import syntax
@@ -25,6 +25,9 @@ from sagittal.limits import PixelLimits
 from sagittal.pixels.codecs import codec
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.description import PIXELS, Description
+
+if TYPE_CHECKING:
+    from sagittal.pixels.codecs.interface import Array
 
 RECOMPRESSED = "1.2.840.10008.1.2.4.111"
 # The processes (low bytes of SOF markers) that a syntax's JPEG may have; PS3.5 A.4.1.
@@ -70,10 +73,14 @@ class Plan:
             return data
         if self.way == "jpeg":
             return self._jpeg(data)
-        before, after = codec(self.from_syntax), codec(self.to_syntax)
-        read = self.source.cells() if self.way == "cells" else self.source
-        written = before.decoded(read)
-        return after.encode(before.decode(data, read), written, self.options)
+        before, read = codec(self.from_syntax), self.source.cells() if self.way == "cells" else self.source
+        return self.encoded(before.decode(data, read), before.decoded(read))
+
+    def encoded(self, array: Array, described: Description) -> bytes:
+        """A frame so described in the target syntax, in no larger numbers than are allocated there."""
+        if self.target.bits_allocated < described.bits_allocated:
+            array = array.astype(self.target.dtype)
+        return codec(self.to_syntax).encode(array, described, self.options)
 
     def _jpeg(self, data: bytes) -> bytes:
         from sagittal.pixels.codecs import jpeg_xl, streams

@@ -114,6 +114,21 @@ def test_overlays_in_unused_bits_are_taken_out_where_they_would_be_lost() -> Non
     numpy.testing.assert_array_equal(decoded, slope(OVERLAID))
 
 
+@pytest.mark.parametrize("to", [JPEG_LOSSLESS_SV1, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, JPEG_XL_LOSSLESS])
+@pytest.mark.parametrize("signed", [False, True])
+def test_no_more_bits_are_allocated_than_compressed_pixels_have(to: str, signed: bool) -> None:
+    """PS3.5 8.2.1, 8.2.3: 8 or 16; of 32 peers read half of an image or none."""
+    held = Description(3, 5, 1, 32, 12, 20, signed)
+    array = numpy.arange(15, dtype=held.dtype).reshape(3, 5) - 7 * signed
+    made = transcode.plan(held, EXPLICIT_LE, to)
+    assert (made.target.bits_allocated, made.target.bits_stored, made.target.high_bit) == (16, 12, 11)
+    native = codec(EXPLICIT_LE).encode(array, held, Options())
+    decoded = codec(to).decode(made.frame(native), made.target)
+    assert decoded.dtype == made.target.dtype
+    numpy.testing.assert_array_equal(decoded, array)
+    assert made.error(native, made.frame(native)) == 0
+
+
 def test_photometric_interpretation_follows_the_code_stream() -> None:
     says = {
         JPEG_2000_LOSSLESS: "YBR_RCT",

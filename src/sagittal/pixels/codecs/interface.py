@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Array = numpy.ndarray[Any, Any]
 
 YBR = frozenset(("YBR_FULL", "YBR_FULL_422"))
+_ALLOCATED_MAX = 16  # of JPEG and JPEG-LS (PS3.5 8.2.1, 8.2.3)
 COLOUR_TRANSFORMED = frozenset(("YBR_RCT", "YBR_ICT", "XYB"))  # photometric interpretations that only code streams have
 
 
@@ -84,8 +85,12 @@ class Codec(ABC):
     def encoded(self, description: Description, options: Options) -> Description:
         """What the data set says of frames that `encode` writes. NotAcceptable when it can't."""
         self.check(description, options)
-        high = description.high_bit if self.cells else description.bits_stored - 1
-        return replace(description, planar=0, high_bit=high)
+        if self.cells:
+            return replace(description, planar=0)
+        allocated, stored = description.bits_allocated, description.bits_stored
+        if stored <= _ALLOCATED_MAX:  # more has no form in most syntaxes, and few readers elsewhere
+            allocated = min(allocated, _ALLOCATED_MAX)
+        return replace(description, planar=0, bits_allocated=allocated, high_bit=stored - 1)
 
     def check(self, description: Description, options: Options) -> None:
         """NotAcceptable when the syntax does not take frames so described."""
