@@ -146,6 +146,7 @@ class Reader(Scanner):
         assert inflater is not None
         for at in range(0, len(data), _BLOCK):
             rest: bytes | memoryview = data[at : at + _BLOCK]
+            ended = inflater.eof
             while rest and not inflater.eof:
                 try:
                     out = inflater.decompress(rest, _INFLATE_STEP)
@@ -154,7 +155,7 @@ class Reader(Scanner):
                 rest = inflater.unconsumed_tail
                 self._read_on(out)
                 self._check_inflated()
-            self._inflated_rest += len(inflater.unused_data) if inflater.eof and not self._inflated_rest else len(rest)
+            self._inflated_rest += len(rest if ended else inflater.unused_data)
 
     def _check_inflated(self) -> None:
         """The ratio is judged by what was fed until now."""

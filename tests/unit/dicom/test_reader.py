@@ -141,6 +141,7 @@ def test_deflated() -> None:
         assert result.metadata["00204000"]["Value"] == ["x" * 5000]
         assert result.known.size == len(deflated(data) + padding)
         assert result.known.defects == defects
+        assert read(b"", DEFLATED_LE, pieces=[deflated(data), padding[:1], padding[1:]]).known.defects == defects
     assert read(deflated(data)[:-3], DEFLATED_LE).refused == "truncated"
     assert read(b"\xff" * 20, DEFLATED_LE).refused == "deflate-invalid"
 
