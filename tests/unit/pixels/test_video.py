@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy
 import pytest
 from images import image
@@ -57,6 +59,32 @@ def test_made_and_read_again(uid: str, samples: int) -> None:
     for made, read in zip(pictures(described), found, strict=True):
         plain = made if samples == 3 else made[..., numpy.newaxis]
         assert numpy.abs(read.astype(int) - plain).mean() < 6
+
+
+@pytest.mark.parametrize("uid", video.CODINGS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_frames_without_content_are_video_too(uid: str, count: int) -> None:
+    """A short stream is not taken for one of another kind, whose frames would be anything."""
+    described = replace(DESCRIBED, rows=64, columns=64, frames=count)
+    stream = video.encode([numpy.full(described.shape, 90, "u1")] * count, described, uid)
+    with av.open(io.BytesIO(stream)) as found:  # by whoever looks what it is
+        assert found.format.name == "mpegts"
+    packets = (stream[at : at + 188] for at in range(0, len(stream), 188))
+    unpadded = b"".join(packet for packet in packets if packet[1:3] != b"\x1f\xff")
+    for each in (stream, unpadded):
+        decoded = list(video.decode(each, described))
+        assert len(decoded) == count and numpy.abs(numpy.array(decoded).astype(int) - 90).max() <= 4
+
+
+@pytest.mark.parametrize("uid", video.CODINGS)
+def test_what_is_seen_stays(uid: str) -> None:
+    """Frames full of detail get the bits that they need."""
+    described = replace(DESCRIBED, rows=256, columns=256, samples=1, photometric="MONOCHROME2", frames=4)
+    noise = numpy.random.default_rng(7).normal(128, 40, (64, 65)).clip(0, 255)
+    detail = [noise.repeat(4, 0).repeat(4, 1).astype("u1")[:, n : n + 256] for n in range(4)]
+    found = list(video.decode(video.encode(detail, described, uid), replace(described, samples=3, photometric="RGB")))
+    error = numpy.array([made.astype(int) - read[..., 0] for made, read in zip(detail, found, strict=True)])
+    assert error.std() < 6
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,12 @@ class Coding(NamedTuple):
 
 
 _MPEG2, _H264, _HEVC = "ISO_13818_2", "ISO_14496_10", "ISO_23008_2"
+_QUANTISED = {"flags": "+qscale", "global_quality": str(3 * 118)}  # by 3, in FFmpeg's units; else 200 kbit/s whatever is seen
+_PACKET_BYTES, _PACKETS_MIN = 188, 16  # of a transport stream: FFmpeg takes one of fewer for something else
+_NULL_PACKET = b"\x47\x1f\xff\x10".ljust(_PACKET_BYTES, b"\xff")  # ISO 13818-1 2.4.1
 CODINGS: dict[str, Coding] = {
-    _P + "100": Coding("mpeg2video", _MPEG2, {"profile": "main", "level": "main", "qscale": "3"}, 576, 720),
-    _P + "101": Coding("mpeg2video", _MPEG2, {"profile": "main", "level": "high", "qscale": "3"}, 1152, 1920),
+    _P + "100": Coding("mpeg2video", _MPEG2, {"profile": "main", "level": "main"} | _QUANTISED, 576, 720),
+    _P + "101": Coding("mpeg2video", _MPEG2, {"profile": "main", "level": "high"} | _QUANTISED, 1152, 1920),
     _P + "102": Coding("libx264", _H264, {"profile": "high", "level": "4.1", "crf": "18"}, 1088, 1920),
     _P + "104": Coding("libx264", _H264, {"profile": "high", "level": "4.2", "crf": "18"}, 1088, 1920),
     _P + "107": Coding("libx265", _HEVC, {"profile": "main", "crf": "20", "x265-params": "log-level=none"}, 2304, 4096),
@@ -63,7 +66,8 @@ def decode(stream: bytes, description: Description, first: int = 1, last: int | 
     whole = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
     # Before 19 PyAV raises for titles and the like that are no UTF-8; since then it has no such argument.
     titles = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
-    with complaints("video"), av.open(BytesIO(stream), options=whole, **titles) as container:
+    known = "mpegts" if stream[: _PACKET_BYTES + 1 : _PACKET_BYTES] == b"GG" else None  # its packets begin with that
+    with complaints("video"), av.open(BytesIO(stream), format=known, options=whole, **titles) as container:
         if not container.streams.video:
             raise PixelsUndecodable("the stream holds no video")
         track = container.streams.video[0]
@@ -121,7 +125,8 @@ def encode(frames: Iterable[Array], description: Description, uid: str, rate: fl
             for array in frames:
                 container.mux(track.encode(av.VideoFrame.from_ndarray(_contiguous(array), format=form)))
             container.mux(track.encode(None))
-        return held.getvalue()
+        made = held.getvalue()
+        return made + _NULL_PACKET * (_PACKETS_MIN - len(made) // _PACKET_BYTES)
 
 
 def _contiguous(array: Array) -> Array:
