@@ -35,7 +35,8 @@ def picture(media_type: str, pixels: Picture, quality: int | None = None, profil
     if profile is not None and media_type not in PROFILED:
         raise NotAcceptable(f"{media_type} carries no ICC profile: use {', '.join(PROFILED)}, or iccprofile=no")
     _check_sides(media_type, pixels)
-    return encode(np.ascontiguousarray(pixels), quality, profile)
+    plain = np.ascontiguousarray(pixels).ravel().reshape(pixels.shape)  # numpy leaves any strides along sides of one
+    return encode(plain, quality, profile)
 
 
 def moving(media_type: str, frames: Iterable[Picture], seconds: float, quality: int | None = None) -> bytes:

@@ -290,6 +290,15 @@ def test_circles_and_polygons_hide_their_outside() -> None:
     assert square[9, 9] == 128 and square[2, 9] == 0
 
 
+@pytest.mark.parametrize("media_type", SINGLE)
+@pytest.mark.parametrize("shape", [(1, 1), (9, 1), (1, 9)])
+def test_pictures_of_one_row_or_column(media_type: str, shape: tuple[int, int]) -> None:
+    """Also those that are parts of others, or turned."""
+    whole = np.full((*shape, 4), 70, np.uint8)
+    for part in (whole[..., 1:], whole[..., 0], whole[::-1, ::-1, 0], whole[::-1, ::-1, 1:]):
+        assert picture(media_type, part)
+
+
 def test_pseudo_color() -> None:
     data = {f"t0028120{n}": np.array([0, 0x8000, 0xFFFF], "<u2").tobytes() for n in (1, 2)}
     data["t00281203"] = np.array([0, 0, 0], "<u2").tobytes()
