@@ -129,6 +129,18 @@ def test_no_more_bits_are_allocated_than_compressed_pixels_have(to: str, signed:
     assert made.error(native, made.frame(native)) == 0
 
 
+@pytest.mark.parametrize("to", [JPEG_BASELINE, JPEG_EXTENDED, NEAR_LOSSLESS, JPEG_2000, HTJ2K])
+def test_eight_bits_with_loss_are_allocated_eight(to: str) -> None:
+    """JPEG Baseline has no other form, and a peer finds half of the bytes that 16 would be."""
+    held = Description(16, 16, 1, 16, 8, 7)
+    made = transcode.plan(held, EXPLICIT_LE, to)
+    assert (made.target.bits_allocated, made.target.bits_stored, made.target.high_bit) == (8, 8, 7)
+    array = numpy.arange(256, dtype="u2").reshape(16, 16)
+    decoded = codec(to).decode(made.frame(array.tobytes()), made.target)
+    assert decoded.dtype == numpy.uint8 and numpy.abs(decoded.astype(int) - array).max() <= 8
+    assert transcode.plan(held, EXPLICIT_LE, JPEG_LS_LOSSLESS).target.bits_allocated == 16
+
+
 def test_photometric_interpretation_follows_the_code_stream() -> None:
     says = {
         JPEG_2000_LOSSLESS: "YBR_RCT",

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Array = numpy.ndarray[Any, Any]
 
 YBR = frozenset(("YBR_FULL", "YBR_FULL_422"))
-_ALLOCATED_MAX = 16  # of JPEG and JPEG-LS (PS3.5 8.2.1, 8.2.3)
 COLOUR_TRANSFORMED = frozenset(("YBR_RCT", "YBR_ICT", "XYB"))  # photometric interpretations that only code streams have
 
 
@@ -88,8 +87,9 @@ class Codec(ABC):
         if self.cells:
             return replace(description, planar=0)
         allocated, stored = description.bits_allocated, description.bits_stored
-        if stored <= _ALLOCATED_MAX:  # more has no form in most syntaxes, and few readers elsewhere
-            allocated = min(allocated, _ALLOCATED_MAX)
+        most = 8 if stored <= 8 and self.loses(options) else 16
+        if stored <= most:  # more has no form in JPEG and JPEG-LS (PS3.5 8.2.1, 8.2.3), and few readers elsewhere
+            allocated = min(allocated, most)
         return replace(description, planar=0, bits_allocated=allocated, high_bit=stored - 1)
 
     def check(self, description: Description, options: Options) -> None:
