@@ -277,6 +277,7 @@ def test_what_jpeg_xl_cannot_recompress() -> None:
         (Description(4, 4, 1, 32, 32, 31), JPEG_2000_LOSSLESS),
         (Description(4, 4, 1, 1, 1, 0), RLE_LOSSLESS),
         (Description(4, 4, 2, 8, 8, 7), JPEG_LS_LOSSLESS),
+        (Description(4, 4, 3, 16, 10, 9, False, "YBR_FULL"), JPEG_EXTENDED),  # neutral: 512 here, 2048 of its 12 bits
         (RGB, "1.2.840.10008.1.2.4.92"),
         (RGB, "1.2.840.10008.1.2.4.102"),
         (RGB, "2.25.99"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import streams
 from sagittal.pixels.codecs.interface import (
     YBR,
@@ -74,6 +75,12 @@ class Jpeg(Codec):
                 bitspersample=8 if description.bits_stored <= 8 else 12,
             )
         return bytes(done)
+
+    def check(self, description: Description, options: Options) -> None:
+        super().check(description, options)
+        if description.samples == 3 and description.photometric in YBR and description.bits_stored not in (8, 12):
+            told = f"{description.photometric} of 8 or 12 bits, not {description.bits_stored}"
+            raise NotAcceptable(f"{self.name} takes {told}: what is no colour would become one")
 
     def encoded(self, description: Description, options: Options) -> Description:
         plain = super().encoded(description, options)
