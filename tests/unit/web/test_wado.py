@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from sagittal.dicom.part10 import meta_group
+from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import (
     DEFLATED_LE,
     EXPLICIT_BE,
@@ -19,8 +20,9 @@ from sagittal.dicom.syntaxes import (
     IMPLICIT_LE,
     JPEG_2000_LOSSLESS,
     JPEG_BASELINE,
+    syntax,
 )
-from sagittal.limits import Limits, WebLimits
+from sagittal.limits import Limits, ReaderLimits, WebLimits
 from sagittal.web.house import Settings
 from sagittal.web.wire.accept import media_type
 from sagittal.web.wire.multipart import Reader
@@ -200,6 +202,18 @@ class TestFrames:
         # frames of an odd number of octets lie across words
         web.archive.ranges[1] = [[(96, 24)], [(120, 24)]]
         assert web.get(INSTANCE + "/frames/2", "application/octet-stream").content == b"\x03\x06\x05"
+
+    @pytest.mark.parametrize(("bits", "first"), [(16, b"\x02\x01\x04\x03"), (32, b"\x04\x03\x02\x01")])
+    def test_big_endian_pixels_are_swapped_whole(self, web: Any, bits: int, first: bytes) -> None:
+        """As wherever else an object goes in little endian."""
+        head = b"\x00\x28\x01\x00US\x00\x02\x00" + bytes([bits]) + b"\x7f\xe0\x00\x10OW\x00\x00\x00\x00\x00\x08"
+        held = head + b"\x01\x02\x03\x04\x05\x06\x07\x08"
+        web.archive.hold(held, EXPLICIT_BE, frames=2)
+        web.archive.ranges[1] = [[(176, 32)], [(208, 32)]]
+        whole = b"".join(reencode([held], syntax(EXPLICIT_BE), syntax(EXPLICIT_LE), ReaderLimits()))
+        assert web.get(INSTANCE + "/frames/1", "application/octet-stream").content == first
+        bulk = web.get(INSTANCE + "/bulkdata/7FE00010?offset=22&length=8", "application/octet-stream")
+        assert bulk.content == whole[-8:] and bulk.content[:4] == first
 
     @pytest.mark.parametrize(
         ("accept", "type_"),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Ranges = list[tuple[int, int]]  # (offset, length) in bits of the data set
 _ITEM = b"\xfe\xff\x00\xe0"
+_WIDE_PIXELS = b"\x7f\xe0\0\x10OW"  # how Pixel Data begins in Big Endian
+_BITS_ALLOCATED = 0x00280100
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Stored:
         `base` is where the first frame of all begins, in bytes of the data set.
         """
         with self._opened(ref) as (fd, start):
-            word = self._word(fd, start, base) if ref.syntax_uid == EXPLICIT_BE else 1
+            word = self._word(fd, start, base, ref) if ref.syntax_uid == EXPLICIT_BE else 1
             for ranges in found:
                 yield (piece for bits in ranges for piece in self._bits(fd, start, bits, base, word))
 
@@ -80,7 +82,7 @@ class Stored:
             yield from sliced(self._inflated(ref), at, at + length)
             return
         with self._opened(ref) as (fd, start):
-            word = self._word(fd, start, offset) if ref.syntax_uid == EXPLICIT_BE else 1
+            word = self._word(fd, start, offset, ref) if ref.syntax_uid == EXPLICIT_BE else 1
             yield from self._bits(fd, start, (at * 8, length * 8), offset, word)
 
     def inflated_frames(self, ref: InstanceRef, numbers: Sequence[int]) -> Iterator[Iterator[bytes]]:
@@ -189,15 +191,29 @@ class Stored:
         octets = swapped(b"".join(self._region(fd, start + low, high - low)), word)[first - low : end - low]
         yield octets if not (offset | length) & 7 else shifted(octets, offset & 7, length)
 
-    @staticmethod
-    def _word(fd: int, start: int, value: int) -> int:
-        """How many octets change places in the Big Endian value at `value`: its VR lies before it (PS3.5 7.1.2)."""
+    def _word(self, fd: int, start: int, value: int, ref: InstanceRef) -> int:
+        """How many octets change places in the Big Endian value at `value`: its VR lies before it (PS3.5 7.1.2).
+        Pixels of 32 bits in OW are swapped whole, as by `dicom.reencode`.
+        """
         head = read_at(fd, min(12, value), start + max(0, value - 12))
+        if head[:6] == _WIDE_PIXELS:
+            allocated = self._bits_allocated(fd, start, ref)
+            return allocated // 8 if allocated in (32, 64) else 2
         for vr in (head[-8:-6], head[-4:-2]):  # a length of 32 bits, of 16 bits
             word = WORDS.get(vr.decode("latin-1"))
             if word is not None:
                 return word
         return 1
+
+    def _bits_allocated(self, fd: int, start: int, ref: InstanceRef) -> int:
+        """Of a Big Endian object, which is parsed as far as that."""
+        from sagittal.dicom.walk import Walk
+
+        walk = Walk(self._region(fd, start, ref.data_set_length), syntax(ref.syntax_uid), self.limits)
+        for event in walk.events():
+            if event.tag == _BITS_ALLOCATED and event.kind == "element" and not event.depth:
+                return int.from_bytes(walk.value(), "big")
+        return 0
 
 
 def _placed(events: Iterable[Event]) -> Iterator[tuple[str, Event]]:
