@@ -1,8 +1,9 @@
 """Waveforms as SVG: electrocardiograms on their usual paper, 25 mm a second and 10 mm a millivolt (PS3.3 C.10.9).
 
 Channels lie one under the other, those of each multiplex group under its label: leads that were recorded one after
-another are in several. What is not a voltage is scaled to the height of its row. Of a recording of hours the beginning
-is drawn, which the picture says: no screen has a strip of kilometers. Sound is drawn like any other. Deliberately not here: measurements, playing.
+another are in several. What is not a voltage, as sound, is scaled to the height of its row. Of a recording of hours
+the beginning is drawn, which the picture says: no screen has a strip of kilometers. Deliberately not here:
+measurements, sound to be heard.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _SECONDS_MAX = 60.0  # of a recording that are drawn
 _POINTS_A_MM = 12  # more cannot be seen; extremes of what lies between are kept
 # Waveform Sample Interpretation (C.10.9.1.5): mu-law and A-law are octets.
 _KINDS = {
-    "SB": "i1", "UB": "u1", "MB": "u1", "AB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4", "SV": "i8", "UV": "u8",
+    "SB": "i1", "UB": "u1", "MB": "u1", "AB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4", "SV": "i8",
+    "UV": "u8",
 }  # fmt: skip
 _WORD = 2  # of OW, of any kind of samples
 _MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "nV": 1e-6}

@@ -114,7 +114,9 @@ def test_overlays_in_unused_bits_are_taken_out_where_they_would_be_lost() -> Non
     numpy.testing.assert_array_equal(decoded, slope(OVERLAID))
 
 
-@pytest.mark.parametrize("to", [JPEG_LOSSLESS_SV1, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, JPEG_XL_LOSSLESS])
+@pytest.mark.parametrize(
+    "to", [JPEG_LOSSLESS_SV1, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, JPEG_XL_LOSSLESS]
+)
 @pytest.mark.parametrize("signed", [False, True])
 def test_no_more_bits_are_allocated_than_compressed_pixels_have(to: str, signed: bool) -> None:
     """PS3.5 8.2.1, 8.2.3: 8 or 16; of 32 peers read half of an image or none."""

@@ -40,7 +40,8 @@ class Coding(NamedTuple):
 
 
 _MPEG2, _H264, _HEVC = "ISO_13818_2", "ISO_14496_10", "ISO_23008_2"
-_QUANTISED = {"flags": "+qscale", "global_quality": str(3 * 118)}  # by 3, in FFmpeg's units; else 200 kbit/s whatever is seen
+# Quantised by 3, in FFmpeg's units; else detail is blurred to fit into 200 kbit/s.
+_QUANTISED = {"flags": "+qscale", "global_quality": str(3 * 118)}
 _PACKET_BYTES, _PACKETS_MIN = 188, 16  # of a transport stream: FFmpeg takes one of fewer for something else
 _NULL_PACKET = b"\x47\x1f\xff\x10".ljust(_PACKET_BYTES, b"\xff")  # ISO 13818-1 2.4.1
 CODINGS: dict[str, Coding] = {

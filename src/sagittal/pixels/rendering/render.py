@@ -84,7 +84,9 @@ def _gray(frame: Frame, options: Options, state: State) -> Picture:
     voi = options.window or _voi(frame, modality, state)
     if state.palette is not None:
         first, last = state.palette[0].first, len(state.palette[0].entries) - 1
-        return color.through_palette(np.round(Pipeline(modality, voi).shares(frame.stored) * last) + first, state.palette)
+        return color.through_palette(
+            np.round(Pipeline(modality, voi).shares(frame.stored) * last) + first, state.palette
+        )
     inverse = state.inverse if state is not AS_IT_IS else _is_inverse(frame)
     shown = Pipeline(modality, voi, state.presentation, inverse).apply(frame.stored)
     padding = grayscale.padding_of(instance, frame.stored, signed=signed)
