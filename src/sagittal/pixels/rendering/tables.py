@@ -28,9 +28,11 @@ class Table:
     bits: int
 
     def apply(self, values: np.ndarray[Any, Any]) -> Words:
-        """Outputs for integer inputs of any shape."""
-        places = np.clip(values.astype(np.int64) - self.first, 0, len(self.entries) - 1)
-        found: Words = self.entries[places]
+        """Outputs for whole numbers of any shape and type; what is no number has the first entry."""
+        last = len(self.entries) - 1
+        if values.dtype.kind == "f":  # before they are integers: those have no infinity, and less room
+            values = np.nan_to_num(np.clip(values, self.first, self.first + last), nan=self.first)
+        found: Words = self.entries[np.clip(values.astype(np.int64) - self.first, 0, last)]
         return found
 
 

@@ -14,6 +14,7 @@ from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Window, padding_of, window
 from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, render
 from sagittal.pixels.rendering.states import GRAYSCALE, state_for
+from sagittal.pixels.rendering.tables import Table
 
 
 def gray(values: list[int], instance: Attributes, *, photometric: str = "MONOCHROME2", **more: Any) -> list[int]:
@@ -163,3 +164,10 @@ def test_a_header_is_worked_out_once_for_all_frames() -> None:
         assert render(Frame(instance, number, stored, description), Options())[0].tolist() == [[85, 255, 255]]
     asked = Options(window=Window(4, 4))  # a request goes before
     assert render(Frame(instance, 3, stored, description), asked)[0].tolist() == [[0, 85, 255]]
+
+
+def test_tables_take_any_number() -> None:
+    table = Table(-1, np.array([10, 20, 30], np.uint16), 8)
+    given = np.array([-np.inf, -1e30, -1.0, 0.0, 1.0, 1e30, np.inf, np.nan])
+    with np.errstate(all="raise"):
+        assert table.apply(given).tolist() == [10, 10, 10, 20, 30, 30, 30, 10]
