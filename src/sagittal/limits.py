@@ -76,7 +76,7 @@ class WebLimits:
     header_seconds_max: float = 15.0  # a whole request head; who drips it holds a connection
     connections_max: int = 1_000  # a browser holds six; a descriptor each
     request_buffer_bytes: int = 640 * KiB  # one socket read, of a CT image whole; a connection may hold as much
-    body_bytes_per_second_min: int = 1_000  # progress floor inside a body, as for DIMSE
+    body_bytes_per_second_min: int = 1_000  # progress floor inside a body, of a request or of an answer
     request_line_and_headers_bytes_max: int = 64 * KiB  # a query of 200 keys, and a token of some KiB
     multipart_header_bytes_max: int = 8 * KiB  # of one part; real ones stay below 500 bytes
     multipart_headers_max: int = 16  # of one part; real ones have two to four
@@ -86,7 +86,7 @@ class WebLimits:
     results_whole_max: int = 500  # of one answer with includefield=all: a row may be 64 KiB and more
     json_body_bytes_max: int = 16 * MiB  # held in memory: metadata of a STOW request, a body for /api
     keep_alive_seconds_max: float = 60.0  # a connection between two requests
-    send_stall_seconds_max: float = 60.0  # a client that takes nothing of its answer
+    send_stall_seconds_max: float = 60.0  # a client that takes nothing of its answer, or less than that floor
     multipart_preamble_bytes_max: int = 4 * KiB  # RFC 2046 allows one; real clients send none or an empty line
     multipart_padding_bytes_max: int = 1 * KiB  # blanks after a boundary: gateways fill lines up to 998 (RFC 5322)
     multipart_boundary_bytes_max: int = 200  # RFC 2046 says 70; some clients join two UUIDs and a name
@@ -97,6 +97,7 @@ class WebLimits:
     read_threads: int = 4  # they read files; what is in memory is answered without them
     read_chunk_bytes: int = 1 * MiB  # one read of the volume and one write to the socket
     event_streams_max: int = 100  # a connection each, held open; pages in browsers have one
+    event_streams_of_one_max: int = 50  # of one token, or of all without: others get in, too
     pictures_ahead_max: int = 16  # frames or instances drawn before who goes through them asks; 0: none
     thumbnail_side: int = 200  # pixels, where a client doesn't say
     thumbnails_bytes_max: int = 32 * MiB  # made already and kept in memory: some 5,000
@@ -127,6 +128,7 @@ class ArchiveLimits:
     query_pattern_characters_max: int = 8 * KiB  # of names and wildcards: 100 names have 6,400; SQLite takes 50,000
     scan_instances_max: int = 25_000  # whose metadata one query may read, for keys that no index answers: a second
     scan_metadata_bytes_max: int = 16 * MiB  # parsed for one instance of them; a thousand frames have some 8 MiB
+    returned_bytes_max: int = 16 * MiB  # of one page, of what no index has: 500 rows of all that CT images say
     discrepancies_bytes_max: int = 4 * MiB  # of a study whose rows are made anew: 10,000; more stay as they are listed
     free_bytes_min: int = 256 * MiB  # refuse before full
     transcoded_max: int = 64  # objects at once in another syntax for peers and clients, a file each while it is sent

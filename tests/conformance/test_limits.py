@@ -68,7 +68,10 @@ WALKED: dict[str, tuple[str, ...]] = {
     "web.header_seconds_max": (f"{WEB}::test_header_seconds_max",),
     "web.connections_max": ("unit/web/test_server.py::test_connections_at_work",),
     "web.request_buffer_bytes": ("unit/web/test_server.py::test_request_buffer_bytes",),
-    "web.body_bytes_per_second_min": (f"{WEB}::test_body_bytes_per_second_min",),
+    "web.body_bytes_per_second_min": (
+        f"{WEB}::test_body_bytes_per_second_min",
+        "unit/web/test_server.py::test_an_answer_that_is_taken_too_slowly_ends",
+    ),
     "web.request_line_and_headers_bytes_max": (
         "unit/web/test_server.py::test_head_bytes",
         "unit/web/test_trailers.py::test_trailers",
@@ -96,6 +99,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "web.read_threads": (f"{WEB}::test_read_threads",),
     "web.read_chunk_bytes": (f"{WEB}::test_read_chunk_bytes",),
     "web.event_streams_max": (f"{WEB}::test_event_streams_max",),
+    "web.event_streams_of_one_max": (f"{WEB}::test_event_streams_max",),
     "archive.transfer_bytes_max": (f"{ENGINE}::test_transfer_bytes_max",),
     "archive.staging_inline_bytes_max": (f"{ENGINE}::test_staging_inline_bytes_max",),
     "archive.slow_write_seconds": (f"{ENGINE}::test_slow_write_seconds",),
@@ -121,6 +125,10 @@ WALKED: dict[str, tuple[str, ...]] = {
         "unit/web/test_qido.py::test_patterns_of_what_every_row_says_alike",
     ),
     "archive.scan_instances_max": ("unit/archive/test_search.py::test_the_budget_of_instances",),
+    "archive.returned_bytes_max": (
+        "unit/archive/test_search.py::test_a_page_ends_where_what_it_returns_is_enough",
+        "unit/services/test_query.py::test_matches_of_several_pages",
+    ),
     "archive.scan_metadata_bytes_max": ("unit/archive/test_search.py::test_the_budget_of_metadata",),
     "archive.discrepancies_bytes_max": ("unit/archive/test_discrepancies.py::test_discrepancies_bytes_max",),
     "archive.free_bytes_min": (f"{ENGINE}::test_free_bytes_min",),

@@ -30,6 +30,7 @@ from sagittal.archive.index.select import (
 from sagittal.archive.search import cursor, returned, scan
 from sagittal.archive.search.asked import Keys, Private, Query, Row, Rows, Tag, check_patterns
 from sagittal.archive.search.prepared import Prepared, prepare
+from sagittal.dicom.models.jsontext import encode_json
 from sagittal.errors import LimitExceeded
 from sagittal.limits import ArchiveLimits
 
@@ -45,7 +46,9 @@ Found = list[tuple[Value, ...]]  # selected columns, what the row is ordered by,
 async def find(
     readers: Readers, limits: ArchiveLimits, principal: Principal, query: Query, attributes: Attributes = _NOTHING
 ) -> Rows:
-    """The rows of a query. BadRequest for a key that cannot be read, LimitExceeded beyond the budgets."""
+    """The rows of a query, and where to go on: behind `limit`, or where what is read of metadata is enough for one page
+    (limits.returned_bytes_max). BadRequest for a key that cannot be read, LimitExceeded beyond the budgets.
+    """
     authorize(principal, "find")
     check_patterns(query.keys, limits.query_pattern_characters_max)
     until = monotonic() + limits.query_seconds_max
@@ -71,6 +74,8 @@ async def find(
     extra: list[Mapping[str, Any]] = []
     if prepared.reads_metadata:
         extra = await _extra(readers, prepared, [int(row[-1] or 0) for row in found], representatives, limits, until)
+        if len(extra) < len(found):
+            more, found = True, found[: len(extra)]
     return Rows(
         columns=prepared.columns,
         rows=cast(list[Row], [row[:-hidden] for row in found]),  # no column is a float
@@ -164,7 +169,8 @@ async def _extra(
     limits: ArchiveLimits,
     until: float,
 ) -> list[Mapping[str, Any]]:
-    """What is returned from metadata, for each row."""
+    """What is returned from metadata, for each row; for the first ones, when it is more than is held at one time."""
+    room = limits.returned_bytes_max
     columns = frozenset(f"{tag:08X}" for tag in prepared.columns)
     extra: list[Mapping[str, Any]] = []
 
@@ -183,7 +189,11 @@ async def _extra(
         if monotonic() > until:
             raise LimitExceeded("the query took too long: narrow it, its keys are not indexed")
         chunk = ids[at : at + _OBJECTS_AT_ONCE]
-        extra += await readers.run(read, chunk)
+        for of_row in await readers.run(read, chunk):
+            room -= len(encode_json(of_row))
+            if room < 0 and extra:
+                return extra
+            extra.append(of_row)
     return extra
 
 

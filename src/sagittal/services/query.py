@@ -39,18 +39,27 @@ def query(site: Site) -> Service:
                 relational=terms.relational,
                 charsets=site.charsets(request.association.calling_aet),
             )
-            rows = await _find(site, request, _query(identifier, terms))
+            async for rows in _pages(site, request, _query(identifier, terms)):
+                for matches in _matches(request, identifier, rows, site.aet_in(request.association.principal.store)):
+                    if request.cancelled:
+                        yield Response(CANCEL)
+                        return
+                    yield matches
         except SagittalError as error:
             yield failure(error)
             return
-        for matches in _matches(request, identifier, rows, site.aet_in(request.association.principal.store)):
-            if request.cancelled:
-                yield Response(CANCEL)
-                return
-            yield matches
         yield Response(SUCCESS)
 
     return Service("Query", FIND, {C_FIND_RQ: find}, clause="PS3.4 C.6", negotiate=negotiate_find)
+
+
+async def _pages(site: Site, request: Request, asked: Query) -> AsyncIterator[Rows]:
+    """All matches, so many at one time as what is read of their metadata allows (limits.returned_bytes_max)."""
+    rows = await _find(site, request, asked)
+    while rows.next:
+        yield rows
+        rows = await _find(site, request, replace(asked, after=rows.next))
+    yield rows
 
 
 async def _find(site: Site, request: Request, asked: Query) -> Rows:

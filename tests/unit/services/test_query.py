@@ -239,6 +239,31 @@ def test_what_costs_too_much_to_return_is_left_out(fails):
         assert elements_of(responses[0])[0x00104000].value == b""
 
 
+@pytest.mark.parametrize("cancel_after", [None, 1, 2])
+def test_matches_of_several_pages(cancel_after):
+    """The engine gives no more at one time than it may read of metadata; the peer sees one row of matches."""
+    pages = {
+        "": Rows((STUDY,), [("1.2",)], next="b", more=True),
+        "b": Rows((STUDY,), [("1.3",)], frozenset({NAME}), next="c", more=True),
+        "c": Rows((STUDY,), [("1.4",)]),
+    }
+
+    class Paged(FakeArchive):
+        async def find(self, principal, query):
+            await super().find(principal, query)
+            return pages[query.after]
+
+    archive = Paged()
+    asked = request([(LEVEL, "CS", "STUDY"), (STUDY, "UI", "")])
+    responses = answers(query(site(archive)), 0x0020, asked, cancel_after)
+    if cancel_after is None:
+        assert [r.status for r in responses] == [0xFF00, 0xFF01, 0xFF00, 0x0000]
+        assert [elements_of(r)[STUDY].text() for r in responses[:3]] == ["1.2", "1.3", "1.4"]
+    else:
+        assert [r.status for r in responses][cancel_after:] == [0xFE00]
+        assert len(archive.asked) == cancel_after + 1
+
+
 def test_sequences_and_private_keys_go_to_the_engine():
     item = encode([(0x00080100, "SH", b"T-A"), (0x00080104, "LO", b"")], syntax(IMPLICIT_LE))
     elements = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +18,10 @@ from sagittal.dicom.syntaxes import EXPLICIT_LE
 from sagittal.errors import Busy
 from sagittal.limits import Limits, ReaderLimits, WebLimits
 from sagittal.web.api.events import Changes
+from sagittal.web.connection import _FLOOR_WINDOW_SECONDS, Connection
 from sagittal.web.house import Settings
 from sagittal.web.retrieve.objects import Stored
-from sagittal.web.server import _FLOOR_WINDOW_SECONDS, Connection, HttpServer
+from sagittal.web.server import HttpServer
 from sagittal.web.store.answer import Result
 from sagittal.web.store.commits import Commits
 from sagittal.web.wire.stream import batched
@@ -57,13 +59,18 @@ def test_json_body_bytes_max(web: Any, more: int) -> None:
 
 
 @AROUND
-def test_event_streams_max(web: Any, more: int) -> None:
-    web.settings = limited(event_streams_max=3)
+@pytest.mark.parametrize(
+    ("limit", "names"),
+    [("event_streams_max", {"local": 1, "reader": 1}), ("event_streams_of_one_max", {"local": 2, "reader": 9})],
+)
+def test_event_streams_max(web: Any, limit: str, names: dict[str, int], more: int) -> None:
+    """All, and those of one name, whatever others have."""
+    web.settings = limited(**{limit: 3})
 
     async def open_one() -> None:
         app = web.app()
         changes = Changes(app.house)
-        changes._streams = 2 + more  # that are open already
+        changes._streams = Counter(names | {"local": names["local"] + more})  # that are open already
         headers = [(b"accept", b"text/event-stream")]
         scope = {"type": "http", "method": "GET", "headers": headers, "query_string": b"", "principal": LOCAL}
         try:
@@ -75,7 +82,7 @@ def test_event_streams_max(web: Any, more: int) -> None:
             app.close()
 
     if more > 0:
-        with pytest.raises(Busy, match="event_streams_max"):
+        with pytest.raises(Busy, match=limit):
             asyncio.run(open_one())
     else:
         asyncio.run(open_one())

@@ -208,3 +208,16 @@ def test_bare_line_feeds_are_told(payload: bytes, step: int) -> None:
     """They are no part of the content, or are they? A CR before a boundary could be either."""
     with pytest.raises(BadRequest, match="LF alone"):
         read(payload, step)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 100_000])
+@pytest.mark.parametrize("headers", [b"", b"A: x\r\n"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\r\n", b"\r\n\r\n", b"\r\n--bX", b"\r\nD", b"\r\n--D", b"\r\n\r\n--D", b"\r\n--b-", b"\r\n--b-\r\n"],
+)
+def test_a_part_may_have_no_body(headers: bytes, body: bytes, step: int) -> None:
+    """Then the line end before the next boundary is the one that ends the headers (RFC 2046 5.1.1)."""
+    part = b"--b\r\n" + headers + body + b"\r\n"
+    count = read(part + b"--b\r\n\r\nDATA\r\n" + part + b"--b--", step)
+    assert (count.parts, count.bytes) == (3, 4 + 2 * max(0, len(body) - 2))

@@ -8,6 +8,7 @@ older. This route is served without the OpenAPI sub-application, which the page 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ class Changes:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._streams = 0
+        self._streams = Counter[str]()  # that are open, by the name of who has opened them
 
     async def changes(self, request: Request) -> Response:
         since = request.headers.get("last-event-id") or request.query_params.get("since")
@@ -51,7 +52,7 @@ class Changes:
             if since:  # what is wrong with it is said now, while there is a status to say it with
                 await self._house.archive.changes(principal, since, 1)
             feed = self._house.archive.subscribe(principal, since)
-            return Pushed(self._events(feed, since, self._allowed(request)), EVENT_STREAM)
+            return Pushed(self._events(feed, since, self._allowed(request), principal.name), EVENT_STREAM)
         limit = request.query_params.get("limit", str(_LIMIT_DEFAULT))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= _LIMIT_MAX):
             raise BadRequest(f"limit is a number from 1 to {_LIMIT_MAX}")
@@ -79,11 +80,14 @@ class Changes:
         return allowed
 
     async def _events(
-        self, feed: AsyncIterator[list[Change]], since: str | None, allowed: Callable[[], bool]
+        self, feed: AsyncIterator[list[Change]], since: str | None, allowed: Callable[[], bool], name: str
     ) -> AsyncGenerator[bytes]:
-        if self._streams >= self._house.settings.limits.web.event_streams_max:
+        limits = self._house.settings.limits.web
+        if self._streams.total() >= limits.event_streams_max:
             raise Busy("too many event streams (limits.event_streams_max)")
-        self._streams += 1  # not before it is certain that this will be ended, nor with a pause after the question
+        if self._streams[name] >= limits.event_streams_of_one_max:
+            raise Busy("too many event streams of one token (limits.event_streams_of_one_max)")
+        self._streams[name] += 1  # not before it is certain that this ends, nor with a pause after the question
         closing = asyncio.ensure_future(self._house.closing.wait())
         coming: asyncio.Future[list[Change]] | None = None
         try:
@@ -100,7 +104,7 @@ class Changes:
                 elif not closing.done():
                     yield b": still here\n\n"
         finally:
-            self._streams -= 1
+            self._streams[name] -= 1
             closing.cancel()
             if coming is not None:
                 coming.cancel()

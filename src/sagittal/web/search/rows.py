@@ -84,8 +84,8 @@ async def slices(found: Rows) -> AsyncIterator[list[tuple[Sequence[Cell], Extra 
 
 async def json_array(writer: RowWriter, found: Rows) -> bytes:
     """The rows as one JSON array."""
-    texts = [",".join([writer.row(*of) for of in slice_]) async for slice_ in slices(found)]
-    return ("[" + ",".join(texts) + "]").encode("utf-8", "replace")
+    texts = [",".join([writer.row(*of) for of in slice_]).encode("utf-8", "replace") async for slice_ in slices(found)]
+    return b"[" + b",".join(texts) + b"]"
 
 
 def _nothing(value: Cell) -> str:

@@ -73,7 +73,8 @@ class Reader:
         self._delimiter = b"\r\n--" + boundary
         self._step: Callable[[bytes, int], int] = self._preamble
         self._held = bytearray()  # of the preamble, or of a header
-        self._matched = 0  # bytes of a delimiter that the last chunk ended with
+        self._matched = 0  # bytes of a delimiter that the last chunk, or the headers of a part, ended with
+        self._of_headers = 0  # bytes of them that are no content: the line end that headers and delimiter share
         self._padding = 0  # blanks on the line of a delimiter
         self._ending = b""  # its next byte, as long as that does not tell yet
         self._headers: dict[str, str] = {}
@@ -137,8 +138,8 @@ class Reader:
 
     def _no_delimiter(self, at: int) -> int:
         """It was content all the while."""
-        self._parts.data(memoryview(self._delimiter + self._ending))
-        self._ending = b""
+        self._hand_on(self._delimiter + self._ending, self._of_headers)
+        self._of_headers, self._ending = 0, b""
         self._step = self._content
         return at
 
@@ -157,6 +158,7 @@ class Reader:
     def _take_header(self, line: bytes) -> None:
         if line == b"\r\n":
             self._step = self._content
+            self._matched = self._of_headers = len(line)  # a part may have no body (RFC 2046 5.1.1)
             self._parts.begin(self._headers)
             return
         if self._named and (more := _FOLDED.match(line)):
@@ -193,8 +195,8 @@ class Reader:
         left = self._delimiter[self._matched :]
         here = data[at : at + len(left)]
         if not left.startswith(here):
-            self._parts.data(memoryview(self._delimiter)[: self._matched])
-            self._matched = 0
+            self._hand_on(self._delimiter[: self._matched], self._of_headers)
+            self._matched = self._of_headers = 0
             return at
         self._matched += len(here)
         if len(here) == len(left):
@@ -202,9 +204,9 @@ class Reader:
             self._step = self._rest_of_line
         return at + len(here)
 
-    def _hand_on(self, data: bytes, start: int, end: int) -> None:
-        if end > start:
-            self._parts.data(memoryview(data)[start:end])
+    def _hand_on(self, data: bytes, start: int, end: int | None = None) -> None:
+        if piece := memoryview(data)[start:end]:
+            self._parts.data(piece)
 
     def _begin(self) -> None:
         if self.count:
@@ -213,7 +215,7 @@ class Reader:
         if self.count > self._limits.parts_max:
             raise LimitExceeded(f"more than {self._limits.parts_max} parts (limits.parts_max)")
         self._headers, self._named = {}, ""
-        self._header_bytes = self._header_count = self._padding = 0
+        self._header_bytes = self._header_count = self._padding = self._of_headers = 0
         self._ending = b""
         self._step = self._header
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sagittal.errors import BadRequest
@@ -24,7 +25,7 @@ PREFIX = "/dicom-web"
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Addresses:
     """Addresses below one base, for instance `http://localhost:8042/stores/research/dicom-web`."""
 
@@ -36,7 +37,7 @@ class Addresses:
         """Of the store, where /api is too."""
         return self.root + self.store
 
-    @property
+    @cached_property  # a long answer has thousands of addresses
     def base(self) -> str:
         return self.here + PREFIX
 
