@@ -133,6 +133,19 @@ def test_studies_show_a_thumbnail(page: Any, server: Served) -> None:
     assert len(loaded) == 1 and "/studies/2.25.21/" in loaded[0]  # the other is kept
 
 
+def test_odd_values_leave_the_others_in_sight(page: Any, server: Served) -> None:
+    """A value without end is cut, and breaks; a day that no month has is shown as it came."""
+    store(server, 1, "W" * 5_000, date="99999999")
+    store(server, 2, "Doe^Jane", date="20240229")
+    page.goto(server.http + "/")
+    page.wait_for_selector("#latest tbody tr:nth-child(2)")
+    assert page.evaluate("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('.scroll'))")
+    name = page.text_content("#latest tbody tr:nth-child(2) td:nth-child(3)")
+    assert name.endswith("W…") and len(name) < 200
+    days = [page.text_content(f"#latest tbody tr:nth-child({row}) td:nth-child(2)") for row in (1, 2)]
+    assert days == ["29 feb 2024", "99999999"]
+
+
 def test_a_store_is_chosen(browser: Any, start_server: Any, tmp_path: Any) -> None:
     (tmp_path / "sagittal.toml").write_text(
         '[stores.research]\ncalled_aets = ["RESEARCH1"]\n[stores.quiet]\n', encoding="utf-8"

@@ -162,6 +162,7 @@ class Connection(HttpToolsProtocol):
         self.window_since, self.window_bytes = time.monotonic(), 0
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
+            self.cycle.waiting_for_100_continue = False  # which it does not know (RFC 9110 10.1.1)
             _send_unchunked(self.cycle)
 
     def on_body(self, body: bytes) -> None:

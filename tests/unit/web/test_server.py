@@ -94,6 +94,14 @@ def test_http_1_0_gets_no_chunks(line: bytes, body: bytes, wish: bytes) -> None:
     assert (b"\r\ncontent-length: 1" in head) == (line == b"GET /")
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_who_expects_100_continue(version: bytes) -> None:
+    """HTTP/1.0 doesn't know it (RFC 9110 10.1.1)."""
+    head = b"POST /reads HTTP/" + version + b"\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+    answer = served(lambda server: asked(server, head + b"Connection: close\r\n\r\nab"))
+    assert answer.startswith(b"HTTP/1.1 200" if version == b"1.0" else b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
+
+
 def test_http_1_1_gets_chunks() -> None:
     answer = served(lambda server: asked(server, GET.replace(b"/ ", b"/streams ", 1) + b"\r\n"))
     head, _, told = answer.partition(b"\r\n\r\n")

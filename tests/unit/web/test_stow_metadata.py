@@ -240,6 +240,22 @@ def test_pixels_without_their_attributes_are_refused(tmp_path: Path) -> None:
     assert comment(answer) == "Samples per Pixel (0028,0002) is missing or empty"
 
 
+@pytest.mark.parametrize("octets", [b"abc", b""])
+def test_pixels_that_are_too_short_are_refused(octets: bytes, tmp_path: Path) -> None:
+    """Also by the one byte that brings them to an even length."""
+    answer, held = store(tmp_path, [told(image()), ("application/octet-stream", "pixels", octets)])
+    assert answer.status_code == 409 and not held
+    assert f"Pixel Data has {len(octets)} bytes where its geometry needs 4" in comment(answer)
+
+
+def test_what_a_part_is_of_is_told(tmp_path: Path) -> None:
+    comments = instance(**{"00104000": {"vr": "LT", "BulkDataURI": "words"}})
+    answer, _ = store(tmp_path, [told(comments), ("text/plain", "words", b"text")])
+    assert comment(answer) == "text/plain can't be the value of an element, as 'words' is"
+    answer, _ = store(tmp_path, [told(comments), ("", "words", b"text")])
+    assert comment(answer, "0008119A") == "a part has no valid Content-Type"
+
+
 @pytest.mark.parametrize(
     ("tag", "reason"), [("FFFEE000", "an item or a delimiter"), ("FFFEE00D", "an item"), ("0x001010", "is not a tag")]
 )

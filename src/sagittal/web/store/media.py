@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from sagittal.dicom.models.encode import Bulk, Encapsulated
@@ -48,7 +49,7 @@ def plain_value(held: Held, address: str, tag: str, sop_class_uid: str) -> Bulk:
         if DOCUMENTS[part.type] != sop_class_uid:
             raise BadRequest(f"{part.type} is not what SOP Class {sop_class_uid or 'UID (missing)'} encapsulates")
     elif part.type != OCTET_STREAM:
-        raise UnsupportedMedia(f"{part.type} can't be the value of ({tag[:4]},{tag[4:]})")
+        raise UnsupportedMedia(f"{part.type[:80]} can't be the value of an element, as {address[:200]!r} is")
     return held.bulk(part)
 
 
@@ -98,11 +99,20 @@ def _octets(held: Held, parts: Sequence[BulkPart], wanted: str, obj: Mapping[str
     if uid == EXPLICIT_LE:
         if len(parts) > 1 and _number(obj, "00280100") == 1:
             raise BadRequest("frames of single bits come as one part: they don't begin at bytes")
+        length = sum(part.length for part in parts)
+        if length % 2 and length < (needed := _native_bytes(obj)):  # the byte of padding would be taken for a pixel
+            raise BadRequest(f"Pixel Data has {length} bytes where its geometry needs {needed}")
         chunks = (chunk for part in parts for chunk in held.bulk(part).chunks)
-        return Pixels(Bulk(sum(part.length for part in parts), chunks), uid, {})
+        return Pixels(Bulk(length, chunks), uid, {})
     if uid not in SYNTAXES or not syntax(uid).encapsulated:
         raise BadRequest("uncompressed pixel data is taken in Explicit VR Little Endian")
     return Pixels(Encapsulated([held.bulk(part) for part in parts]), uid, _frames(parts, obj))
+
+
+def _native_bytes(obj: Mapping[str, Any]) -> int:
+    """Of all frames without compression, each sample of each pixel there."""
+    bits = prod(_number(obj, tag) for tag in ("00280010", "00280011", "00280002", "00280100"))
+    return -(-bits * (_number(obj, "00280008") or 1) // 8)
 
 
 def _video(held: Held, parts: Sequence[BulkPart], wanted: str, obj: Mapping[str, Any]) -> Pixels:

@@ -126,7 +126,7 @@ class Stow:
         take = self._take_metadata if payload.type != DICOM and root in ROOTS else self._take_files
         results = await take(request, payload, commits)
         if not results:
-            raise BadRequest("the request holds no part")
+            raise BadRequest("the request holds no instance")
         return results
 
     def _source(self, request: Request) -> Source:

@@ -4,6 +4,7 @@ import { WORDS } from "./words.js";
 
 const REFRESH_MILLISECONDS = 1000; // at most one refresh in this time, however many changes come
 const RETRY_MILLISECONDS = 3000;
+const CELL_CHARACTERS_MAX = 100;
 
 const at = (id) => document.getElementById(id);
 let language = localStorage.getItem("language") ?? document.documentElement.lang;
@@ -54,6 +55,12 @@ function day(text) {
     ? found.toLocaleDateString(language, { dateStyle: "medium" }) : text;
 }
 
+// A cell is for a look: objects may hold thousands of characters.
+function clipped(text) {
+  const characters = [...(text ?? "")];
+  return characters.length > CELL_CHARACTERS_MAX ? `${characters.slice(0, CELL_CHARACTERS_MAX).join("")}…` : text ?? "";
+}
+
 // Family^Given^Middle^Prefix^Suffix of the first group that has a name.
 function person(text) {
   const [family = "", given = "", middle = ""] = ((text ?? "").split("=").find(Boolean) ?? "").split("^");
@@ -64,7 +71,7 @@ function person(text) {
 function picture(study) {
   const key = `${study.study} ${study.instances}`;
   const image = pictures.get(key) ?? document.createElement("img");
-  image.alt = `${word("thumbnail")}: ${person(study.name) || study.id || study.study}`;
+  image.alt = `${word("thumbnail")}: ${clipped(person(study.name) || study.id || study.study)}`;
   if (!pictures.has(key)) {
     image.width = image.height = 48;
     image.loading = "lazy";
@@ -99,7 +106,7 @@ function row(study) {
   pictures.set(key, image);
   const cells = [day(study.date), person(study.name), study.id, study.description,
     (study.modalities ?? "").replaceAll("\\", ", "), new Intl.NumberFormat(language).format(study.instances ?? 0)];
-  for (const text of cells) element.appendChild(document.createElement("td")).textContent = text ?? "";
+  for (const text of cells) element.appendChild(document.createElement("td")).textContent = clipped(text);
   element.lastChild.className = "number";
   element.title = study.study;
   if (known && !known.has(study.study)) element.className = "new";

@@ -38,19 +38,19 @@ class Parts(Protocol):
     def end(self) -> None: ...
 
 
-def content_type(value: str | None) -> MediaType:
-    """The media type of a payload; a missing or broken one is unsupported (415)."""
+def content_type(value: str | None, what: str = "the request") -> MediaType:
+    """The media type of a payload or part; a missing or broken one is unsupported (415)."""
     try:
         return media_type(value or "")
     except BadRequest:
-        raise UnsupportedMedia("the request has no valid Content-Type") from None
+        raise UnsupportedMedia(f"{what} has no valid Content-Type") from None
 
 
 def part_type(headers: Mapping[str, str], default: str | None = None) -> MediaType:
     """The media type of a part, whose content is as it is: HTTP needs no base64 (RFC 2045 6). UnsupportedMedia."""
     if headers.get("content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
         raise UnsupportedMedia("a part with a Content-Transfer-Encoding is not taken")
-    return content_type(headers.get("content-type", default))
+    return content_type(headers.get("content-type", default), "a part")
 
 
 def boundary_of(payload: MediaType, limits: WebLimits) -> bytes:
