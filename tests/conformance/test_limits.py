@@ -70,7 +70,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "web.request_buffer_bytes": ("unit/web/test_server.py::test_request_buffer_bytes",),
     "web.body_bytes_per_second_min": (
         f"{WEB}::test_body_bytes_per_second_min",
-        "unit/web/test_server.py::test_an_answer_that_is_taken_too_slowly_ends",
+        "unit/web/test_connection.py::test_an_answer_that_is_taken_too_slowly_ends",
     ),
     "web.request_line_and_headers_bytes_max": (
         "unit/web/test_server.py::test_head_bytes",
@@ -88,7 +88,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "web.results_whole_max": ("unit/web/test_qido.py::test_limit_of_whole_rows",),
     "web.json_body_bytes_max": (f"{WEB}::test_json_body_bytes_max",),
     "web.keep_alive_seconds_max": (f"{WEB}::test_keep_alive_seconds_max",),
-    "web.send_stall_seconds_max": ("unit/web/test_server.py::test_an_answer_that_nobody_takes_ends",),
+    "web.send_stall_seconds_max": ("unit/web/test_connection.py::test_an_answer_that_nobody_takes_ends",),
     "web.multipart_preamble_bytes_max": (f"{MULTIPART}::TestCaps::test_preamble",),
     "web.multipart_padding_bytes_max": (f"{MULTIPART}::TestCaps::test_padding",),
     "web.multipart_boundary_bytes_max": (f"{MULTIPART}::test_boundaries", f"{MULTIPART}::test_what_is_no_boundary"),
@@ -126,7 +126,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     ),
     "archive.scan_instances_max": ("unit/archive/test_search.py::test_the_budget_of_instances",),
     "archive.returned_bytes_max": (
-        "unit/archive/test_search.py::test_a_page_ends_where_what_it_returns_is_enough",
+        "unit/archive/test_search_pages.py::test_a_page_ends_where_what_it_returns_is_enough",
         "unit/services/test_query.py::test_matches_of_several_pages",
     ),
     "archive.scan_metadata_bytes_max": ("unit/archive/test_search.py::test_the_budget_of_metadata",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -223,30 +222,6 @@ def test_the_budget_of_metadata(tmp_path: Path, more: int, refused: bool) -> Non
         else:
             assert (await archive.find(LOCAL, Query("STUDY", {COMMENTS: "x", STUDY: A}))).rows == []
         assert (await archive.find(LOCAL, Query("STUDY", {0x00189074: "2020", STUDY: A}))).rows == []  # nobody has it
-
-    within(tmp_path, act)
-
-
-@pytest.mark.parametrize("level", ["STUDY", "IMAGE"])
-@pytest.mark.parametrize("limit", [None, 2, 10])
-def test_a_page_ends_where_what_it_returns_is_enough(tmp_path: Path, level: str, limit: int | None) -> None:
-    """Of what no index holds; at cap-1, cap and cap+1, and each page has a row."""
-
-    async def act(archive: Archive) -> None:
-        query = Query(level, {}, include=frozenset({KVP, COMMENTS}), limit=limit)
-        archive.limits = Limits()
-        whole = await archive.find(LOCAL, replace(query, limit=None))
-        sizes = [len(json.dumps(each, separators=(",", ":"))) for each in whole.extra]
-        for most, rows in ((1, 1), (sum(sizes[:2]) - 1, 1), (sum(sizes[:2]), 2), (sum(sizes[:2]) + 1, 2)):
-            archive.limits = Limits(archive=ArchiveLimits(returned_bytes_max=most))
-            first = await archive.find(LOCAL, query)
-            assert first.more and (len(first.rows), len(first.extra)) == (rows, rows)
-            pages = [first]
-            while pages[-1].next:
-                pages.append(await archive.find(LOCAL, replace(query, after=pages[-1].next)))
-            assert not pages[-1].more
-            assert [row for page in pages for row in page.rows] == whole.rows
-            assert [each for page in pages for each in page.extra] == whole.extra
 
     within(tmp_path, act)
 
