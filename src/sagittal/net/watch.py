@@ -10,6 +10,7 @@ from functools import partial
 from sagittal.lasting import guarded
 from sagittal.limits import NetLimits
 from sagittal.net.link import LOGGER, Link
+from sagittal.net.unsent import unsent
 
 
 def interval(limits: NetLimits) -> float:
@@ -82,7 +83,7 @@ class Watch:
         return slow
 
     def _stalled(self, link: Link, now: float) -> bool:
-        waiting = link.transport.get_write_buffer_size() if link.transport is not None else 0
+        waiting = unsent(link.transport) if link.transport is not None else 0
         if not waiting or waiting != self._stalled_bytes or self._stalled_since is None:
             self._stalled_bytes, self._stalled_since = waiting, now
             return False

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sagittal.lasting import guarded
 from sagittal.limits import WebLimits
+from sagittal.net.unsent import unsent
 
 _FLOOR_WINDOW_SECONDS = 30.0
 _FRAMING = (b"content-length", b"transfer-encoding")  # how long the body of a request is (RFC 9112 6)
@@ -225,19 +226,19 @@ class Connection(HttpToolsProtocol):
 
     def _answer_stalls(self, now: float) -> bool:
         """Whether less is taken than the floor says; of what is written while the answer need not wait, nothing."""
-        unsent, floor = self.transport.get_write_buffer_size(), self.limits.body_bytes_per_second_min
-        elapsed, taken = now - self.unsent_since, self.unsent - unsent
-        if not unsent or taken < 0 or (taken and not self.flow.write_paused):
-            self.unsent, self.unsent_since = unsent, now
+        left, floor = unsent(self.transport), self.limits.body_bytes_per_second_min
+        elapsed, taken = now - self.unsent_since, self.unsent - left
+        if not left or taken < 0 or (taken and not self.flow.write_paused):
+            self.unsent, self.unsent_since = left, now
         elif elapsed > self.limits.send_stall_seconds_max:
-            self.unsent, self.unsent_since = unsent, now
+            self.unsent, self.unsent_since = left, now
             return taken <= elapsed * floor
         return False
 
     def pause_writing(self) -> None:
         """The answer waits for the peer: from now on nothing is written, so what goes is what it takes."""
         super().pause_writing()
-        self.unsent, self.unsent_since = self.transport.get_write_buffer_size(), time.monotonic()
+        self.unsent, self.unsent_since = unsent(self.transport), time.monotonic()
 
     def _body_stalls(self, now: float) -> bool:
         if self.flow.read_paused:  # we are the slow ones

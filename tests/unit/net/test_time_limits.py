@@ -45,7 +45,9 @@ class Link:
         self.over = False
         self.holds = self.received_bytes = self.unsent = 0
         self.active_at = 0.0
-        self.transport = SimpleNamespace(get_write_buffer_size=lambda: self.unsent, abort=lambda: None)
+        self.transport = SimpleNamespace(
+            get_write_buffer_size=lambda: self.unsent, get_extra_info=lambda _: None, abort=lambda: None
+        )
         self.machine = SimpleNamespace(deadline=None, state=6, established=True, inside_pdu=False, expired=self._expire)
         self.exchange = SimpleNamespace(inside=False)
         self.invoker = SimpleNamespace(awaited=False, waiting=False, patience=LIMITS.response_seconds_max)

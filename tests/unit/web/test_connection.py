@@ -16,7 +16,7 @@ def answering(unsent: list[int], paused: bool) -> Connection:
     """A connection whose client leaves so much unsent, at each look."""
     connection: Any = object.__new__(Connection)
     connection.limits = WebLimits()
-    connection.transport = SimpleNamespace(get_write_buffer_size=lambda: unsent.pop(0))
+    connection.transport = SimpleNamespace(get_write_buffer_size=lambda: unsent.pop(0), get_extra_info=lambda _: None)
     connection.flow = SimpleNamespace(read_paused=False, write_paused=paused, pause_writing=lambda: None)
     connection.head_since, connection.receiving, connection.unsent, connection.unsent_since = None, False, 0, 0.0
     return cast(Connection, connection)

@@ -139,7 +139,7 @@ def connection(**state: Any) -> Connection:
     """A connection without a socket, for the sweep to judge."""
     made = object.__new__(Connection)
     made.limits = WebLimits()
-    made.transport = SimpleNamespace(get_write_buffer_size=lambda: 0)  # type: ignore[assignment]
+    made.transport = SimpleNamespace(get_write_buffer_size=lambda: 0, get_extra_info=lambda _: None)  # type: ignore[assignment]
     made.flow = SimpleNamespace(read_paused=False)  # type: ignore[assignment]
     made.timeout_keep_alive_task = None
     made.head_since, made.head_bytes, made.receiving = None, 0, False
