@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
 
 from sagittal.web.wire import stream
-from sagittal.web.wire.stream import unless_gone
+from sagittal.web.wire.stream import Pushed, unless_gone
 
 
 class Client:
@@ -116,3 +117,27 @@ def test_who_is_cancelled_from_outside_is_cancelled(monkeypatch: pytest.MonkeyPa
         assert ended == ["cancelled"]
 
     asyncio.run(act())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_head_makes_no_more_than_the_beginning(method: str) -> None:
+    """Objects in another syntax would all be made, for nobody."""
+
+    async def act() -> tuple[list[bytes], list[Any]]:
+        made, sent = list[bytes](), list[Any]()
+
+        async def chunks() -> AsyncGenerator[bytes]:
+            for chunk in (b"a", b"b", b"c"):
+                made.append(chunk)
+                yield chunk
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await Pushed(chunks(), "text/plain")({"method": method}, Client().receive, send)
+        return made, sent
+
+    made, (start, *bodies) = asyncio.run(act())
+    assert start["status"] == 200 and not bodies[-1]["more_body"]
+    assert b"".join(each["body"] for each in bodies) == (b"abc" if method == "GET" else b"")
+    assert made == ([b"a", b"b", b"c"] if method == "GET" else [b"a"])

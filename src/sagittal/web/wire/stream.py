@@ -117,8 +117,9 @@ class Pushed(Response):
                 if not started:
                     await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                     started = True
-                if scope["method"] != "HEAD":
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if scope["method"] == "HEAD":
+                    break
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()
