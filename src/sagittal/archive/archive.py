@@ -242,13 +242,19 @@ class Archive:
         return number
 
     async def find_non_patient(
-        self, principal: Principal, sop_classes: Collection[str], keys: Keys, fuzzy: bool = False
-    ) -> list[nonpatient.Found]:
-        """The instances without a study, of these classes, that match."""
+        self,
+        principal: Principal,
+        sop_classes: Collection[str],
+        keys: Keys,
+        fuzzy: bool = False,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> nonpatient.Page:
+        """A page of the instances without a study, of these classes, that match."""
         with self.audited(principal, "find"):
-            bounds = self.limits.archive
-            found = await nonpatient.find_non_patient(self.readers, bounds, principal, sop_classes, keys, fuzzy)
-        self.audit(audit_row(principal, "find", detail="NONE", number_of_instances=len(found)))
+            asked = sop_classes, keys, fuzzy, offset, limit
+            found = await nonpatient.find_non_patient(self.readers, self.limits.archive, principal, *asked)
+        self.audit(audit_row(principal, "find", detail="NONE", number_of_instances=found.number))
         return found
 
     async def instances(

@@ -73,7 +73,7 @@ def names(answer: httpx.Response) -> list[str]:
         ("color-palettes?limit=1&offset=1", [2]),
         ("color-palettes?offset=5", []),
         ("color-palettes?ContentCreatorName=SMYTH^J*", []),
-        ("color-palettes?ContentCreatorName=smyth john&fuzzymatching=true", [2]),
+        ("color-palettes?ContentCreatorName=smyth john&fuzzymatching=TRUE", [2]),
         ("color-palettes?00091002=seven&00090010=SAGITTAL TEST", [2]),
         ("color-palettes?00092002=seven&00090020=SAGITTAL TEST", [2]),  # whatever the block
         ("color-palettes?00091002=seven&00090010=OTHER", []),
@@ -234,3 +234,18 @@ def test_how_many_are_looked_through(tmp_path: Path, most: int, status: int) -> 
     import asyncio
 
     assert asyncio.run(inside()) == status
+
+
+@pytest.mark.parametrize(("most", "shown"), [(1, [1]), (10_000, [1, 2])])
+def test_a_page_ends_where_what_it_returns_is_enough(tmp_path: Path, most: int, shown: list[int]) -> None:
+    """The first is there in any case, and the rest is told."""
+
+    async def act(client: httpx.AsyncClient, archive: Archive) -> None:
+        await stored(archive)
+        archive.limits = Limits(archive=ArchiveLimits(returned_bytes_max=most))
+        answer = await client.get("/dicom-web/color-palettes")
+        assert names(answer) == [HELD[number - 1][0] for number in shown]
+        assert ("There are 1 additional" in answer.headers.get("warning", "")) == (len(shown) == 1)
+        assert names(await client.get("/dicom-web/color-palettes?offset=1")) == [HELD[1][0]]
+
+    asked(tmp_path, [], act)

@@ -21,6 +21,7 @@ from sagittal.archive.references import InstanceRef
 from sagittal.archive.search.asked import check_patterns
 from sagittal.dicom.matching.predicate import Keys, Matcher
 from sagittal.dicom.matching.rules import Options
+from sagittal.dicom.models.jsontext import encode_json
 from sagittal.errors import LimitExceeded
 from sagittal.limits import ArchiveLimits
 
@@ -32,6 +33,13 @@ class Found(NamedTuple):
 
     ref: InstanceRef
     obj: Mapping[str, Any]
+
+
+class Page(NamedTuple):
+    """Some of what matches, from `offset` on, and how many do."""
+
+    found: list[Found]
+    number: int
 
 
 async def without_study(readers: Readers, principal: Principal) -> list[InstanceRef]:
@@ -51,8 +59,11 @@ async def find_non_patient(
     sop_classes: Iterable[str],
     keys: Keys,
     fuzzy: bool = False,
-) -> list[Found]:
-    """The instances of these classes that match all keys, in the order they were stored.
+    offset: int = 0,
+    limit: int | None = None,
+) -> Page:
+    """The instances of these classes that match all keys, in the order they were stored: from `offset` on, so many as
+    `limit` says and as are held at one time (limits.returned_bytes_max).
 
     BadRequest for a key that cannot be read, LimitExceeded when more are held than may be looked through.
     """
@@ -78,8 +89,13 @@ async def find_non_patient(
                 found.append(Found(ref, obj))
         return found
 
-    answer: list[Found] = []
+    page: list[Found] = []
+    number, room = 0, limits.returned_bytes_max
     for at in range(0, len(refs), _AT_ONCE):
-        some = refs[at : at + _AT_ONCE]
-        answer += await readers.run(match, some)
-    return answer
+        for each in await readers.run(match, refs[at : at + _AT_ONCE]):
+            number += 1
+            if number > offset and room > 0 and (limit is None or len(page) < limit):
+                room -= len(encode_json(each.obj))
+                if room >= 0 or not page:
+                    page.append(each)
+    return Page(page, number)

@@ -68,14 +68,14 @@ class NonPatient:
             raise NotAcceptable(f"searches are answered as {DICOM_JSON}")
         asked = _Asked(request, self._limits.web.results_default, self._limits.web.results_max)
         asked.read(self._limits.web.query_parameters_max)
-        found = await self._archive.find_non_patient(
-            request.scope["principal"], classes_of(request.scope["path"]), asked.keys, asked.fuzzy
+        principal, classes = request.scope["principal"], classes_of(request.scope["path"])
+        shown, number = await self._archive.find_non_patient(
+            principal, classes, asked.keys, asked.fuzzy, asked.offset, asked.limit
         )
-        shown = found[asked.offset : asked.offset + asked.limit]
         addresses = uri.addresses(request, self._house.settings)
         body = encode_json([_row(each, asked.include, instance_address(addresses, each.ref)) for each in shown])
         answer = Response(body, media_type=type_)
-        if more := max(0, len(found) - asked.offset - len(shown)):
+        if more := max(0, number - asked.offset - len(shown)):
             answer.headers.append("warning", addresses.warning(_ONLY_MORE.format(more)))
         return answer
 
