@@ -144,7 +144,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.resuming:
             return
-        super().on_header(name, value)
+        super().on_header(name, value.rstrip(b" \t"))  # the parser leaves blanks at the end (RFC 9112 5.1)
         self.exact_bytes += len(name) + len(value)
 
     def on_headers_complete(self) -> None:
