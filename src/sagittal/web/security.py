@@ -8,6 +8,7 @@ read from elsewhere than the origins that are named (`crossorigin`). What a prin
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sagittal.web.house import Settings
 
 _STORES, _IN_STORES = "/stores/", ("/dicom-web/", "/wado/", "/api/")
+_PORT = re.compile(r"(?::[0-9]{0,5})?\Z")
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _PROBES = frozenset({"/healthz", "/readyz"})  # a prober names us by any address, and learns nothing
 _OPEN = ("/ui/",)  # the page itself; what it shows needs the token
@@ -81,6 +83,8 @@ class Guard:
             raise BadRequest("exactly one Host header is needed")
         host = headers[b"host"].decode("latin-1").lower()
         name = host_name(host)
+        if not _PORT.match(host, len(name)):  # it becomes part of every address
+            raise BadRequest("the Host header is no host and port (RFC 9110 7.2)")
         own = scope["server"][0].removeprefix("::ffff:") if scope.get("server") else ""  # IPv4 on an IPv6 socket
         if name in LOOPBACK_HOSTS or name in self._settings.hosts or name in (own, f"[{own}]"):
             return host
