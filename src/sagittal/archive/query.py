@@ -174,7 +174,7 @@ async def _extra(
     columns = frozenset(f"{tag:08X}" for tag in prepared.columns)
     extra: list[Mapping[str, Any]] = []
 
-    def read(connection: sqlite3.Connection, chunk: Sequence[int]) -> list[Mapping[str, Any]]:
+    def read(connection: sqlite3.Connection, chunk: Sequence[int]) -> list[tuple[Mapping[str, Any], int]]:
         instances = {id: representatives[id] for id in chunk if id in representatives}
         if len(instances) < len(chunk):
             rows = connection.execute(representatives_statement(prepared.level), (json.dumps(chunk),))
@@ -183,14 +183,15 @@ async def _extra(
             instance: returned.members(told, prepared.level, prepared.paths, prepared.include_all, columns)
             for instance, told in scan.objects(connection, list(instances.values()), limits.scan_metadata_bytes_max)
         }
-        return [found.get(instances.get(id, 0), {}) for id in chunk]
+        of_rows = [found.get(instances.get(id, 0), {}) for id in chunk]
+        return [(of_row, len(encode_json(of_row))) for of_row in of_rows]
 
     for at in range(0, len(ids), _OBJECTS_AT_ONCE):
         if monotonic() > until:
             raise LimitExceeded("the query took too long: narrow it, its keys are not indexed")
         chunk = ids[at : at + _OBJECTS_AT_ONCE]
-        for of_row in await readers.run(read, chunk):
-            room -= len(encode_json(of_row))
+        for of_row, length in await readers.run(read, chunk):
+            room -= length
             if room < 0 and extra:
                 return extra
             extra.append(of_row)

@@ -21,7 +21,6 @@ from sagittal.archive.references import InstanceRef
 from sagittal.archive.search.asked import check_patterns
 from sagittal.dicom.matching.predicate import Keys, Matcher
 from sagittal.dicom.matching.rules import Options
-from sagittal.dicom.models.jsontext import encode_json
 from sagittal.errors import LimitExceeded
 from sagittal.limits import ArchiveLimits
 
@@ -29,10 +28,11 @@ _AT_ONCE = 24  # instances inflated and matched in one go on a reader thread
 
 
 class Found(NamedTuple):
-    """An instance and its DICOM JSON object."""
+    """An instance and its DICOM JSON object, of so many bytes."""
 
     ref: InstanceRef
     obj: Mapping[str, Any]
+    length: int
 
 
 class Page(NamedTuple):
@@ -74,8 +74,7 @@ async def find_non_patient(
     named = json.dumps(list(sop_classes))
 
     def select(connection: sqlite3.Connection) -> list[InstanceRef]:
-        rows = connection.execute(NON_PATIENT, (principal.store, named, scan_max + 1)).fetchall()
-        return [InstanceRef(*row) for row in rows]
+        return [InstanceRef(*row) for row in connection.execute(NON_PATIENT, (principal.store, named, scan_max + 1))]
 
     refs = await readers.run(select)
     if len(refs) > scan_max:
@@ -86,7 +85,7 @@ async def find_non_patient(
         for ref in some:
             text = b"".join(zlib.decompress(body) for (body,) in connection.execute(METADATA, (ref.id,)))
             if text and all(need in text for need in matches.needs) and matches(obj := orjson.loads(text)):
-                found.append(Found(ref, obj))
+                found.append(Found(ref, obj, len(text)))
         return found
 
     page: list[Found] = []
@@ -95,7 +94,6 @@ async def find_non_patient(
         for each in await readers.run(match, refs[at : at + _AT_ONCE]):
             number += 1
             if number > offset and room > 0 and (limit is None or len(page) < limit):
-                room -= len(encode_json(each.obj))
-                if room >= 0 or not page:
-                    page.append(each)
+                room -= each.length
+                page += [each] if room >= 0 or not page else []
     return Page(page, number)

@@ -51,7 +51,7 @@ class Several:
         root = next(iter(choices.values()))[0].offer.type
         addresses = uri.addresses(request, self._settings)
         base = [instance_address(addresses, ref) for ref in refs[:1]]
-        tag = entity_tag(wanted, *(ref.digest for ref in refs), *choices.values(), *base, weak=True)
+        tag = entity_tag(sorted(wanted or ()), *(ref.digest for ref in refs), *choices.values(), *base, weak=True)
         if (answer := unchanged(request, tag)) is not None:
             return answer
         framing = Framing(root)
