@@ -157,7 +157,7 @@ def number_of_frames(text: str | None, warn: Callable[[str], None]) -> int:
     """Number of Frames as the data set has it: 1 when it is missing, or no number of frames."""
     if not text:
         return 1
-    count = int(text) if text.isdecimal() and len(text) <= 12 else 0
+    count = int(text) if text.removeprefix("+").isdecimal() and len(text) <= 12 else 0  # PS3.5 6.2, IS
     if count < 1:
         warn("number-of-frames-invalid")
     return max(count, 1)

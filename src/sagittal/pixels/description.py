@@ -189,7 +189,7 @@ def describe_texts(
 
 def _frames(text: str) -> int:
     """As the reader takes it: 1 when it is no positive number."""
-    return max(int(text) if text.isdecimal() and len(text) <= 12 else 1, 1)
+    return max(int(text) if text.removeprefix("+").isdecimal() and len(text) <= 12 else 1, 1)
 
 
 def _number(texts: Mapping[int, str], tag: int, default: int | None = None) -> int:

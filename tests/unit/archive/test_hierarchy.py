@@ -117,6 +117,9 @@ def test_a_series_uid_in_two_studies_is_two_series(tmp_path: Path) -> None:
     [
         ({"NumberOfFrames": "99999999999999999999"}, "number_of_frames", None),
         ({"NumberOfFrames": "one"}, "number_of_frames", None),
+        ({"NumberOfFrames": "-1"}, "number_of_frames", None),
+        ({"NumberOfFrames": "1_0"}, "number_of_frames", None),
+        ({"NumberOfFrames": "+3"}, "number_of_frames", 3),
         ({"InstanceNumber": "99999999999999999999"}, "instance_number", "99999999999999999999"),
     ],
 )

@@ -8,7 +8,7 @@ from struct import pack
 import pytest
 from reading import SEQUENCE_END, UNDEFINED, explicit, image, item, read
 
-from sagittal.dicom.frameindex import FrameIndex
+from sagittal.dicom.frameindex import FrameIndex, number_of_frames
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, JPEG_BASELINE, RLE_LOSSLESS
 
 VIDEO = "1.2.840.10008.1.2.4.102"
@@ -33,6 +33,15 @@ def test_native_frames_follow_each_other() -> None:
     data = image(2, 3, 16, 4) + explicit(0x7FE00010, "OW", pixels)
     assert frames_of(data, EXPLICIT_LE) == [pixels[at : at + 12] for at in range(0, 48, 12)]
     assert read(data).known.pixel_data == (len(data) - 48, 48)
+
+
+def test_number_of_frames_may_have_a_sign() -> None:
+    """PS3.5 6.2, IS."""
+    assert number_of_frames("+3", pytest.fail) == number_of_frames("3", pytest.fail) == 3
+    for text in ("-3", "0", "+", "++3", "3_0", "1e1"):
+        warnings: list[str] = []
+        assert number_of_frames(text, warnings.append) == 1
+        assert warnings == ["number-of-frames-invalid"]
 
 
 def test_frames_of_single_bits_begin_inside_a_byte() -> None:

@@ -118,10 +118,10 @@ class Arrival:
 def number(text: str | None) -> int | None:
     """An attribute's integer, None when it is absent, none, or beyond what such an attribute can hold."""
     try:
-        value = int(text) if text else None
+        value = int(text) if text and "_" not in text else -1
     except ValueError:
         return None
-    return value if value is None or -_NUMBER_MAX <= value <= _NUMBER_MAX else None
+    return value if 0 <= value <= _NUMBER_MAX else None
 
 
 def columns_of(values: Mapping[int, str]) -> dict[int, str]:
