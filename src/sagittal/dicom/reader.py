@@ -226,7 +226,7 @@ class Reader(Scanner):
 
     def special(self, data: bytes, element: Element) -> int:
         tag, whole, top = element.tag, self.is_held(element), self.level is self.top
-        if tag in _PIXELS and (element.length == UNDEFINED or top):
+        if tag in _PIXELS and (element.length == UNDEFINED or (top and element.vr != "SQ")):
             return self._pixel_data(data, element, top and self._pixels is None)
         if element.length == UNDEFINED:
             raise Malformed("length-undefined", f"{element.vr} of undefined length", element.at)
@@ -235,6 +235,8 @@ class Reader(Scanner):
                 self.warn("group-stray")
             self._group_lengths = self._group_lengths or not tag & 0xFFFF
             return self.bulk(data, element, shown=False)
+        if element.vr == "SQ":  # whatever its tag says
+            return self.open_defined(data, element)
         if tag in self._tables and top:
             return self._offset_table(data, element, whole)
         raw = data[element.value : element.value + element.length] if whole else b""

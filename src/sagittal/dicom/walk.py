@@ -141,9 +141,11 @@ class _Input:
         self._start = place
 
     def drain(self) -> None:
-        """Passes over all that is left."""
+        """Passes over the zeros that are left."""
         while there := self.available(1) and len(self._held) - self._start:
-            self.take(there)
+            begin = self.offset
+            if rest := self.take(there).lstrip(b"\0"):
+                raise Malformed("padding-not-zero", "the data set goes on after zeros", begin + there - len(rest))
 
 
 @dataclass(slots=True)

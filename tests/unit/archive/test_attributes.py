@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from struct import pack
 
 import pytest
 from builders import build, store, uid
@@ -22,15 +23,18 @@ from sagittal.errors import LimitExceeded, UsageError
 from sagittal.limits import ArchiveLimits, Limits
 
 STUDY, KVP, PERFORMER, IMAGE_TYPE, ACQUIRED = 0x0020000D, 0x00180060, 0x00081050, 0x00080008, 0x0008002A
-WANTED = ("KVP", "00081050", "ImageType", "AcquisitionDateTime", "0029,1009@ACME", "PatientID")
-COLOR = Private("ACME", 0x00290009)
+WANTED = ("KVP", "00081050", "ImageType", "AcquisitionDateTime", "0029,1009@ACME", "0029,100A@ACME", "PatientID")
+COLOR, SHADE = Private("ACME", 0x00290009), Private("ACME", 0x0029000A)
 
 
 def with_color(number: int, study: str, **extra: str) -> object:
     from dataclasses import replace
 
     built = build(number, study=study, patient_id=study, charset="ISO_IR 192", extra=extra)
-    private = encode([(0x00290042, "LO", b"ACME"), (0x00294209, "IS", b"007 ")], syntax(EXPLICIT_LE))
+    private = encode(
+        [(0x00290042, "LO", b"ACME"), (0x00294209, "IS", b"007 "), (0x0029420A, "FL", pack("<f", 0.1))],
+        syntax(EXPLICIT_LE),
+    )
     at = built.data.index(b"\xe0\x7f\x10\x00")  # Pixel Data
     return replace(built, data=built.data[:at] + private + built.data[at:])
 
@@ -47,6 +51,7 @@ CASES: list[tuple[Keys, str]] = [
     ({IMAGE_TYPE: "PRIMARY"}, "a"), ({IMAGE_TYPE: "PRI?ARY"}, "a"), ({IMAGE_TYPE: "ORIGINAL\\X"}, "a"),
     ({ACQUIRED: "20240105"}, "b"), ({ACQUIRED: "20240105-20240106"}, "b"), ({ACQUIRED: "-20240104"}, ""),
     ({COLOR: "7"}, "c"), ({COLOR: "007"}, "c"), ({COLOR: "0"}, ""),
+    ({SHADE: "0.1"}, "c"), ({SHADE: "0.10001"}, ""),
 ]  # fmt: skip
 
 

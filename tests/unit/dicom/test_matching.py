@@ -13,12 +13,14 @@ from sagittal.dicom.matching.rules import Options, number_of
 from sagittal.errors import BadRequest
 
 KVP, NAME, DATE, TIME, MOMENT, CODES = 0x00180060, 0x00100010, 0x00080020, 0x00080030, 0x0008002A, 0x00081032
+SINGLE = 0x00089459  # of VR FL
 ITEMS = [{"00080100": {"vr": "SH", "Value": ["A"]}, "00080102": {"vr": "SH", "Value": ["DCM"]}}, {}]
 FOUND: dict[str, Any] = {
     "00080018": {"vr": "UI", "Value": ["1.2.3"]},
     "00080020": {"vr": "DA", "Value": ["20240229"]},
     "00080030": {"vr": "TM", "Value": ["2330"]},
     "0008002A": {"vr": "DT", "Value": ["20240229233000.5-0500"]},
+    "00080032": {"vr": "TM", "Value": ["101530.5"]},
     "00080008": {"vr": "CS", "Value": ["ORIGINAL", None, "AXIAL"]},
     "00080201": {"vr": "SH", "Value": ["-0500"]},
     "00081032": {"vr": "SQ", "Value": ITEMS},
@@ -26,10 +28,12 @@ FOUND: dict[str, Any] = {
     "00100010": {"vr": "PN", "Value": [{"Alphabetic": "González^Ana", "Ideographic": "山田"}]},
     "00104000": {"vr": "LT", "Value": ["one \\ two"]},
     "00180060": {"vr": "DS", "Value": [120.0]},
+    "00089459": {"vr": "FL", "Value": [0.10000000149011612]},
     "00189074": {"vr": "DT"},
     "00280010": {"vr": "US", "Value": [512]},
     "00290011": {"vr": "LO", "Value": ["ACME"]},
     "00291105": {"vr": "UN", "InlineBinary": "cmVkIA=="},
+    "00291107": {"vr": "DT", "Value": ["20240229233000"]},
     "00280106": {"vr": "US", "Value": [0]},
     "0040A13A": {"vr": "DT", "Value": [None]},
 }
@@ -72,6 +76,9 @@ FOUND: dict[str, Any] = {
         ({DATE: "20240301", TIME: "0430"}, {"timezone": 0}, True),
         ({DATE: "20240229"}, {"timezone": 0}, False),
         ({TIME: "0530"}, {"timezone": 60}, True),
+        ({0x00080032: "101530.500000"}, {}, True),
+        ({0x00080032: "101530.50-11"}, {}, True),
+        ({0x00080032: "101530.51-11"}, {}, False),
         ({DATE: "20240228-20240301", TIME: "2300-0100"}, {}, False),
         ({DATE: "20240228-20240301", TIME: "2300-0100"}, {"combined_datetime": True}, True),
         ({DATE: "20240229-20240301", TIME: "2331-0100"}, {"combined_datetime": True}, False),
@@ -85,6 +92,16 @@ FOUND: dict[str, Any] = {
         ({MOMENT: "20240301"}, {"timezone": 0}, True),
         ({MOMENT: "20240301043000+0000-20240301043001+0000"}, {}, True),
         ({MOMENT: "2024-2025"}, {}, True),
+        ({MOMENT: "202403010430+0000"}, {}, True),
+        ({MOMENT: "20240301050000+0030-2024030104+0000"}, {}, True),
+        ({MOMENT: "20240229-2024030103+0000"}, {}, False),
+        ({MOMENT: "20240229"}, {"timezone": -300}, True),
+        ({MOMENT: "20240229"}, {"timezone": 0}, False),
+        ({Private("ACME", 0x00290007): "202403010430+0000"}, {}, True),
+        ({SINGLE: "0.1"}, {}, True),
+        ({SINGLE: "0.10000000149011612"}, {}, True),
+        ({SINGLE: "0.1001"}, {}, False),
+        ({SINGLE: "1e39"}, {}, False),
         ({MOMENT: "-20240228"}, {}, False),
         ({CODES: {0x00080100: "A", 0x00080102: "DCM"}}, {}, True),
         ({CODES: {0x00080100: "A", 0x00080102: "99X"}}, {}, False),
@@ -196,9 +213,18 @@ def test_moments() -> None:
     assert times.shifted("", "2330", 60) == ("", "003000")
     for date, clock in (("20240230", "1000"), ("20240229", ""), ("20240229", "2460"), ("x", "10"), ("20240229", "100")):
         assert times.shifted(date, clock, 60) == (date, clock)
-    assert times.at_utc("20240229233000.5-0500", None) == "20240301043000.5"
-    assert times.at_utc("2024", 60) == "2024"
-    assert times.date_time_range("2020-1200", None) == ("2020", f"2020{times.LAST}")  # an offset, not a year
+    assert times.in_zone("20240229233000.5-0500", None, 0) == "20240301043000.5"
+    assert times.in_zone("2024022923", -300, 30, "235959") == "20240301052959"
+    assert times.in_zone("2024", 60, 0) == "2024"
+    assert times.date_time_range("2020-1200", None) == ("2020", f"2020{times.LAST}", -720)  # an offset, not a year
+    assert times.with_offset("2024", -90) == "2024-0130"
+
+
+def test_a_moment_of_unknown_offset_is_taken_as_one_of_the_keys() -> None:
+    found = {"0008002A": {"vr": "DT", "Value": ["20240229233000"]}}
+    assert Matcher({MOMENT: "2024022923"}, Options(timezone=60))(found)
+    assert Matcher({MOMENT: "202402292330+0900"})(found)
+    assert not Matcher({MOMENT: "202402292230+0000"})(found)
 
 
 @pytest.mark.parametrize(("text", "number"), [("+7", 7), ("007", 7), ("7.50", 7.5), ("1e3", 1000.0), ("-0", 0)])

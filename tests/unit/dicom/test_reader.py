@@ -263,6 +263,13 @@ def test_refused(defect: str, data: bytes) -> None:
     assert read(data, pieces=cut(data, *range(len(data)))) == result
 
 
+@pytest.mark.parametrize("tag", [0x00280103, 0x7FE00001, 0x7FE00002, 0x7FE00010])
+def test_a_sequence_is_one_whatever_its_tag_says(tag: int) -> None:
+    data = sequence(tag, item(CODE))
+    assert read(data).metadata[f"{tag:08X}"] == {"vr": "SQ", "Value": [CODE_JSON]}
+    assert read(sequence(SQ, item(data)) + data) == read(sequence(SQ, item(data)) + data, memo=Memo())
+
+
 @pytest.mark.parametrize("undefined", [False, True])
 def test_group_0001_is_no_command_and_no_meta_group(undefined: bool) -> None:
     result = read(sequence(0x00011001, item(CODE), undefined=undefined) + NAME)

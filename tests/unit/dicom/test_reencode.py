@@ -149,6 +149,7 @@ def test_encapsulated_icon_in_an_uncompressed_object_is_kept() -> None:
         (b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\x08\0\x05\0CS\0\0", "item-expected"),
         (b"\x08\0\x40\x11LO\xff\xff\0\0", "truncated"),
         (b"\xfe\xff\x00\xe0\0\0\0\0", "item-stray"),
+        (b"\x08\0\x60\0CS\2\0CT" + bytes(20) + b"CT", "padding-not-zero"),
         (
             b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff\xfe\xff\xdd\xe0\0\0\0\0",
             "delimiter-missing",

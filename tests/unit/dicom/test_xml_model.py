@@ -35,9 +35,11 @@ class TestWriting:
         assert '<DicomAttribute tag="00290008" vr="CS" privateCreator="ACME">' in text
         assert '<DicomAttribute tag="00290011" vr="LO"><Value number="1">ACME</Value>' in text
 
-    def test_an_empty_value_is_left_out_by_its_number(self) -> None:
-        text = to_xml({"00080008": {"vr": "CS", "Value": ["ORIGINAL", None, "AXIAL"]}}).decode()
-        assert '<Value number="1">ORIGINAL</Value><Value number="3">AXIAL</Value>' in text
+    def test_an_empty_value_is_left_out_by_its_number_unless_it_is_the_last(self) -> None:
+        text = to_xml({"00080008": {"vr": "CS", "Value": ["ORIGINAL", None, "AXIAL", None]}}).decode()
+        assert '<Value number="1">ORIGINAL</Value><Value number="3">AXIAL</Value><Value number="4"></Value><' in text
+        text = to_xml({"00101001": {"vr": "PN", "Value": [None, {"Alphabetic": "A"}, None, None]}}).decode()
+        assert text.count("<PersonName ") == 2 and '<PersonName number="4"></PersonName>' in text
 
     def test_characters_that_xml_has_no_room_for(self) -> None:
         obj = {"00104000": {"vr": "LT", "Value": ["a\x0cb\x1bc\r\nd"]}}

@@ -166,7 +166,7 @@ def _values(tag: Tag, text: str, options: Options) -> _Made | None:
 
     if vr and vr != "UN":
         tests(vr)  # says what is wrong with the key now, and not at the first object
-    at_utc = options.timezone is not None or (vr == "DT" and times.has_offset(text))
+    zoned = options.timezone is not None or (vr in ("DT", "") and times.has_offset(text))
     partner = time_of(tag) or date_of(tag) if options.timezone is not None and isinstance(tag, int) else None
 
     def matches(found: Object, zone: int | None) -> bool:
@@ -180,7 +180,7 @@ def _values(tag: Tag, text: str, options: Options) -> _Made | None:
         if partner is not None and isinstance(tag, int):
             values = [_shifted_value(found, tag, partner, zone, options.timezone)]
         else:
-            values = values_of(element, zone, at_utc)
+            values = values_of(element, zone, zoned)
         return any(any_passes(test, values or [""]) for test in asked)
 
     of_nothing = options.empty_value and EMPTY in text.split("\\")
@@ -237,9 +237,9 @@ def tag_in(found: Object, private: Private) -> str | None:
     return None
 
 
-def values_of(element: Mapping[str, Any], zone: int | None = None, at_utc: bool = False) -> list[str]:
+def values_of(element: Mapping[str, Any], zone: int | None = None, zoned: bool = False) -> list[str]:
     """The values of an element that isn't a sequence, as text; [] without value. Date-times without their offset from
-    UTC, or at UTC; dates and times of ACR-NEMA in the form of DICOM.
+    UTC, or all with it (`zoned`); dates and times of ACR-NEMA in the form of DICOM.
     """
     values, vr = element.get("Value"), element.get("vr")
     if values is None:
@@ -247,7 +247,7 @@ def values_of(element: Mapping[str, Any], zone: int | None = None, at_utc: bool 
     if vr == "PN":
         return [_name(value) for value in values]
     if vr == "DT":
-        read = (lambda value: times.at_utc(value, zone)) if at_utc else times.plain
+        read = (lambda value: times.with_offset(value, zone)) if zoned else times.plain
         return [read(value) if isinstance(value, str) else "" for value in values]
     texts = ["" if value is None else str(value).replace("\0", "") for value in values]
     return list(map(times.REGULAR[vr], texts)) if vr in times.REGULAR else texts
@@ -281,6 +281,9 @@ def passes(test: Test, value: str) -> bool:
         return pattern(str(values[0])).match(value) is not None
     if op == "between":
         return value != "" and str(values[0]) <= value < str(values[1])
+    if op == "moment":
+        first, last, zone = values
+        return value != "" and str(first) <= times.in_zone(value, None, int(zone)) < str(last)
     if op == "number":
         return number_of(value) == values[0]
     if op == "name":

@@ -9,6 +9,7 @@ by value ("+7" is 7; left open by PS3.4 C.2.2.2.1.5). Deliberately not here: seq
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import pack, unpack
 from typing import NamedTuple
 
 from sagittal.dicom.matching import names, times
@@ -16,13 +17,15 @@ from sagittal.errors import BadRequest
 
 _PATTERNS_MAX = 100
 _NUMBER_CHARACTERS_MAX = 64
+_SINGLE_MAX = 3.4028234e38
 
 # VR -> rule. Not here: SQ (its items are matched), and binary values, which cannot be.
 RULES: dict[str, str] = {
     **dict.fromkeys(("AE", "AS", "CS", "LO", "SH", "UC", "AT", "UN"), "text"),
     **dict.fromkeys(("LT", "ST", "UT"), "long"),  # one value, which may hold backslashes
     **dict.fromkeys(("UI", "UR"), "uid"),
-    **dict.fromkeys(("IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"), "number"),
+    **dict.fromkeys(("IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FD"), "number"),
+    "FL": "single",
     "PN": "name",
     "DA": "date",
     "TM": "time",
@@ -32,7 +35,7 @@ EMPTY = '""'  # PS3.4 C.2.2.2.7
 
 
 class Test(NamedTuple):
-    """One test of one value: `op` is equal, like, between, number, name, groups, fuzzy or empty."""
+    """One test of one value: `op` is equal, like, between, moment, number, name, groups, fuzzy or empty."""
 
     op: str
     values: tuple[str | int | float, ...] = ()
@@ -117,7 +120,11 @@ def _time(text: str, options: Options) -> Test | None:
 def _date_time(text: str, options: Options) -> Test | None:
     if "*" in text or "?" in text:
         return _text(text, options)
-    return _between(times.date_time_range(text, options.timezone))
+    found = times.date_time_range(text, options.timezone)
+    if found is None:
+        return None
+    first, last, zone = found
+    return Test("between", (first, last)) if zone is None else Test("moment", (first, last, zone))
 
 
 def _between(bounds: times.Range | None) -> Test | None:
@@ -129,6 +136,14 @@ def _number(text: str, options: Options) -> Test | None:
     if number is None:
         raise BadRequest(f"not a number: {text[:40]!r}")
     return Test("number", (number,))
+
+
+def _single(text: str, options: Options) -> Test | None:
+    """A value of FL is the number of single precision next to what was written: "0.1" is not the 0.1 of FD."""
+    number = number_of(text)
+    if number is None or not abs(number) <= _SINGLE_MAX:
+        return _number(text, options)
+    return Test("number", unpack("f", pack("f", number)))
 
 
 def number_of(text: str) -> int | float | None:
@@ -154,4 +169,5 @@ _PARSERS: dict[str, Callable[[str, Options], Test | None]] = {
     "time": _time,
     "date-time": _date_time,
     "number": _number,
+    "single": _single,
 }

@@ -22,7 +22,6 @@ _OLD_DATE = re.compile(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}\Z")  # ACR-NEMA's forms (P
 _OLD_TIME = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?\Z")
 _OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})\Z")
 _IS_OFFSET = re.compile(r"[+-][0-9]{2}[0-5][0-9]\Z")
-_ZEROS = re.compile(r"(?<=[0-9]{2})(?:00|(?<=[0-9]{4})00(?:\.0*)?|\.0*)\Z")
 
 Range = tuple[str, str]  # from the first on, before the second
 
@@ -83,8 +82,10 @@ def combined_range(dates: str, times: str) -> Range | None:
     return first + (shortest(begin) if first else ""), (last + end if last else "") + LAST
 
 
-def date_time_range(text: str, offset: int | None) -> Range | None:
-    """The date-times that a key means, at UTC when it says its offset or `offset` (minutes) does. BadRequest."""
+def date_time_range(text: str, offset: int | None) -> tuple[str, str, int | None] | None:
+    """The date-times that a key means, and the offset from UTC (minutes) in which they are told: the first that the key
+    says, else `offset`; None when none is known. BadRequest.
+    """
     found = _DATE_TIMES.match(text.strip())
     if not found:
         raise BadRequest(f"not a date-time or a range of date-times: {text[:40]!r}")
@@ -92,17 +93,33 @@ def date_time_range(text: str, offset: int | None) -> Range | None:
     last = last if dash else first
     if not first and not last:
         return None
-    return shortest(at_utc(first, offset), 4), at_utc(last, offset) + LAST
+    said = [minutes for minutes in map(_offset_of, (first, last)) if minutes is not None]
+    zone = said[0] if said else offset
+    return shortest(in_zone(first, offset, zone), 4), in_zone(last, offset, zone, "235959") + LAST, zone
 
 
-def at_utc(text: str, offset: int | None) -> str:
-    """A date-time with its offset applied, or `offset` (minutes) if it has none; as it is when neither is known."""
-    digits, minutes = plain(text), offset_minutes(text[-5:]) if len(text) > 8 else None
-    minutes = offset if minutes is None else minutes
-    if minutes is None or len(digits.partition(".")[0]) < 10:
+def in_zone(text: str, offset: int | None, zone: int | None, rest: str = "") -> str:
+    """A date-time in another zone than its own, which is `offset` if it says none (minutes both); as it is where one of
+    them is not known or it has no hour. `rest` is what stands for the digits that its time lacks.
+    """
+    digits, own = plain(text), _offset_of(text)
+    own = offset if own is None else own
+    if own is None or zone in (None, own) or len(digits.partition(".")[0]) < 10:
         return digits
-    date, time = shifted(digits[:8], digits[8:], -minutes)
-    return date + time
+    assert zone is not None
+    time = digits[8:]
+    return "".join(shifted(digits[:8], time + rest[len(time) :], zone - own))
+
+
+def with_offset(text: str, offset: int | None) -> str:
+    """A date-time that says its offset from UTC, as far as it is known."""
+    if not text or offset is None or _offset_of(text) is not None:
+        return text
+    return f"{text}{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
+
+
+def _offset_of(text: str) -> int | None:
+    return offset_minutes(text[-5:]) if len(text) > 8 else None
 
 
 def plain(text: str) -> str:
@@ -139,6 +156,8 @@ def shifted(date: str, time: str, minutes: int) -> tuple[str, str]:
 
 def shortest(time: str, digits_min: int = 2) -> str:
     """Without trailing zeros, so that what was stored with less precision does not sort before it."""
-    while len(time) > digits_min and (shorter := _ZEROS.sub("", time)) != time:
-        time = shorter
+    if "." in time:
+        time = time.rstrip("0").removesuffix(".")
+    while len(time) > digits_min and time.endswith("00"):
+        time = time[:-2]
     return time

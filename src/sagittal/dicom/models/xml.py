@@ -91,11 +91,12 @@ def _attribute(tag: str, member: Mapping[str, Any], obj: Object, depth: int) -> 
         yield f'<BulkData uri="{escaped(member["BulkDataURI"])}"/>'
     elif "InlineBinary" in member:
         yield f"<InlineBinary>{escaped(member['InlineBinary'])}</InlineBinary>"
-    for number, value in enumerate(member.get("Value", ()), 1):
+    values = member.get("Value", ())
+    for number, value in enumerate(values, 1):
         if vr == "SQ":
             yield from item(number, value or {}, depth)
-        elif value is not None:
-            yield _name(number, value) if vr == "PN" else f'<Value number="{number}">{_text(value)}</Value>'
+        elif value is not None or number == len(values):  # an empty one is left out, but the last: it tells how many
+            yield _name(number, value or {}) if vr == "PN" else f'<Value number="{number}">{_text(value)}</Value>'
     yield "</DicomAttribute>"
 
 
@@ -110,7 +111,7 @@ def item(number: int, obj: Object, depth: int = 128) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    return escaped(value) if isinstance(value, str) else str(value)
+    return escaped(value) if isinstance(value, str) else "" if value is None else str(value)
 
 
 def _name(number: int, value: Any) -> str:

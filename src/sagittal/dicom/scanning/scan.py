@@ -225,7 +225,7 @@ class Scanner(Levels, ABC):
         if length == UNDEFINED:
             return self.open_undefined(data, element)
         if vr == "SQ":
-            return self._open_defined(data, element)
+            return self.open_defined(data, element)
         return self.value(data, element)
 
     def is_held(self, element: Element) -> bool:
@@ -273,7 +273,7 @@ class Scanner(Levels, ABC):
         self.skip, self.sink = length - here, sink
         return pos + here
 
-    def _open_defined(self, data: bytes, element: Element) -> int:
+    def open_defined(self, data: bytes, element: Element) -> int:
         coding, end = self.level.coding, element.at + element.head + element.length
         if element.defect:
             self.warn(element.defect)

@@ -25,7 +25,16 @@ from sagittal.dicom.matching.predicate import Private, Tag, find, mark, values_o
 from sagittal.dicom.matching.rules import RULES, Test, number_of, tests_of
 from sagittal.errors import BadRequest, UsageError
 
-_LETTERS = {"text": "t", "uid": "u", "number": "n", "name": "p", "date": "d", "time": "m", "date-time": "z"}
+_LETTERS = {
+    "text": "t",
+    "uid": "u",
+    "number": "n",
+    "single": "n",
+    "name": "p",
+    "date": "d",
+    "time": "m",
+    "date-time": "z",
+}
 _PRIVATE = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?@(.{1,64})\Z", re.DOTALL)
 _VALUE_CHARACTERS_MAX = 1_024  # ST; longer values are none that somebody asks for by value
 _ROWS = {
@@ -124,7 +133,9 @@ class Attributes:
 
 def answers(kind: str, text: str) -> bool:
     """Whether kept values can answer this text of a key."""
-    return "=" not in text if kind in ("name", "private") else not (kind == "date-time" and times.has_offset(text))
+    if kind in ("name", "private") and "=" in text:
+        return False
+    return kind not in ("date-time", "private") or not times.has_offset(text)
 
 
 def _form(letter: str, test: Test) -> Form:
@@ -165,7 +176,7 @@ def values_of_parts(parts: Iterable[bytes], wanted: tuple[Attribute, ...]) -> li
 def _kept(rule: str | None, value: str) -> list[str]:
     if rule == "name":
         return [group for group in fold_name(value).split("=") if group]
-    if rule == "number":
+    if rule in ("number", "single"):
         number = number_of(value)
         return [] if number is None else [_number(number)]
     return [value]
