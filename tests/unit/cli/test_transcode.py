@@ -109,6 +109,8 @@ def test_nothing_but_the_result_is_touched(tmp_path: Path, pixels: Any) -> None:
     os.mkfifo(tmp_path / "pipe")
     done = run(tmp_path / "in", "-o", tmp_path / "pipe", "--to", "rle")
     assert done.return_value == 1 and "is there, and is no file" in done.stderr
+    done = run(tmp_path / "pipe", "-o", tmp_path / "never", "--to", "rle")  # nobody writes to it
+    assert done.return_value == 1 and "pipe: not a regular file" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "out.part", "pipe"]
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sagittal.cli.output import progress, reason, result, run, say
 from sagittal.client.storing.files import walk
-from sagittal.errors import NotAcceptable, SagittalError, UsageError
+from sagittal.errors import Malformed, NotAcceptable, SagittalError, UsageError
 from sagittal.folders import beside, is_special
 from sagittal.limits import WorkerLimits
 from sagittal.workers.pool import Pool
@@ -152,7 +152,11 @@ def _tell(place: Place, outcome: Outcome, as_json: bool) -> None:
 
 
 def opened(path: Path, stack: ExitStack) -> Input:
-    """The bytes of a file, for as long as the stack is open."""
+    """The bytes of a file, for as long as the stack is open. Malformed for what is none: a pipe may never be written to,
+    and to wait for that would keep all else waiting, Ctrl-C too.
+    """
+    if is_special(path):
+        raise Malformed("not-dicom", "not a regular file")
     fd = _descriptor(path, os.O_RDONLY, stack)
     return Input(fd, 0, os.fstat(fd).st_size)
 
