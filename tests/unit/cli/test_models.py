@@ -10,9 +10,12 @@ import pydicom
 import pytest
 from click.testing import CliRunner
 from pydicom.data import get_testdata_file
+from reading import explicit, item, sequence
 
 from sagittal.cli import group
 from sagittal.cli.models.objects import AVAILABLE_SYNTAX
+from sagittal.dicom.part10 import meta_group
+from sagittal.dicom.syntaxes import EXPLICIT_LE
 
 NATIVE = ["CT_small.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm", "rtplan.dcm", "reportsi.dcm"]
 COMPRESSED = ["JPEG2000.dcm", "MR_small_RLE.dcm", "SC_rgb_jpeg_dcmtk.dcm"]
@@ -46,6 +49,25 @@ def test_there_and_back(tmp_path: Path, model: str, bulk: bool, name: str) -> No
             if element.VR == "PN" and not str(element.value).strip("^="):
                 element.value = ""  # XML has no empty components
     assert json.loads(before.to_json()) == json.loads(after.to_json())
+
+
+def test_long_values_that_are_not_binary_are_values(tmp_path: Path) -> None:
+    """Text is in the character set of its item; PS3.18 F.2.2 has no InlineBinary for numbers in text."""
+    inside = explicit(0x00080005, "CS", b"ISO_IR 192") + explicit(0x0040A160, "UT", "山".encode() * 30_000)
+    data = (
+        explicit(0x00080005, "CS", b"ISO_IR 100") + explicit(0x00080016, "UI", b"1.2.3\0")
+        + explicit(0x00080018, "UI", b"1.2.4\0") + sequence(0x0040A730, item(inside))
+        + explicit(0x00420010, "ST", b"\xe9t\xe9 ") + explicit(0x00660129, "UC", b"a\\b " * 20_000)
+        + explicit(0x00709002, "SV", b"\1\0\0\0\0\0\0\0" * 9_000)
+    )  # fmt: skip
+    (tmp_path / "a.dcm").write_bytes(meta_group("1.2.3", "1.2.4", EXPLICIT_LE) + data)
+    told = json.loads(called("json", tmp_path / "a.dcm", "--bulk", tmp_path / "bulk"))
+    assert told["0040A730"]["Value"][0]["0040A160"] == {"vr": "UT", "Value": ["山" * 30_000]}
+    assert len(told["00660129"]["Value"]) == 20_001 and told["00709002"]["Value"] == [1] * 9_000
+    assert not (tmp_path / "bulk").exists()
+    (tmp_path / "model").write_text(json.dumps(told))
+    called("json", tmp_path / "model", "--to-dicom", "-o", tmp_path / "back.dcm")
+    assert json.loads(called("json", tmp_path / "back.dcm")) == told
 
 
 def test_compressed_pixels_want_a_folder() -> None:

@@ -1,6 +1,6 @@
 """Files as DICOM JSON objects with all their values, and back: what `sagittal json` and `sagittal xml` share.
 
-Values that the model keeps as bulk data are put inline, or each into a file of a folder. Compressed pixels have no
+Binary values that the model keeps as bulk data are put inline, or each into a file of a folder. Compressed pixels have no
 inline form: their fragments are files, always. The transfer syntax goes along as Available Transfer Syntax UID.
 """
 
@@ -11,15 +11,14 @@ import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs
 
 import orjson
 
-from sagittal.dicom import charset
-from sagittal.dicom.elements import TEXT_VRS
+from sagittal.dicom.elements import UNDEFINED
 from sagittal.dicom.frameindex import PIXEL_DATA
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
 from sagittal.dicom.part10 import head_of, meta_group
@@ -33,7 +32,8 @@ from sagittal.uid import is_uid, new_uid
 
 Json = dict[str, Any]
 SOP_CLASS, SOP_INSTANCE, AVAILABLE_SYNTAX = "00080016", "00080018", "00083002"
-_LIMITS = ReaderLimits()
+# Text and numbers are values, however long, as the models have no other form for them that says as much.
+_LIMITS = replace(ReaderLimits(), value_text_bytes_max=UNDEFINED, value_held_bytes_max=UNDEFINED)
 _READ_BYTES = 1 << 18
 _PIXELS = f"{PIXEL_DATA:08X}"
 
@@ -97,9 +97,7 @@ class _Held:
                 self._fragments(member, folder)
                 continue
             data = self._value(uri)
-            if member["vr"] in TEXT_VRS:
-                member["Value"] = [charset.decode(b"".join(data), self.parsed.charsets, member["vr"]).rstrip(" \0")]
-            elif folder is None:
+            if folder is None:
                 member["InlineBinary"] = b64encode(b"".join(data)).decode("ascii")
             else:
                 name = uri.partition("?")[0].replace("/", "-")
