@@ -76,6 +76,16 @@ def test_compressed_pixels_want_a_folder() -> None:
     assert "--bulk" in done.stderr
 
 
+def test_files_of_one_instance_do_not_share_their_bulk_data(tmp_path: Path) -> None:
+    """The fragments of the second would have been mixed with those of the first."""
+    files = [get_testdata_file(name) for name in ("MR_small_RLE.dcm", "MR_small.dcm")]
+    told = called("json", *files, "--bulk", tmp_path / "bulk").splitlines()
+    for name, line in zip(files, told, strict=True):
+        (tmp_path / "model").write_text(line)
+        called("json", tmp_path / "model", "--to-dicom", "-o", tmp_path / "back.dcm", "--bulk", tmp_path / "bulk")
+        assert pydicom.dcmread(tmp_path / "back.dcm").PixelData[-600:] == pydicom.dcmread(name).PixelData[-600:]
+
+
 def test_private_values_stay(tmp_path: Path) -> None:
     source = get_testdata_file("CT_small.dcm")
     (tmp_path / "model").write_text(called("json", source))

@@ -90,7 +90,7 @@ class _Held:
 
     def fill(self, bulk: Path | None) -> None:
         uid = (self.obj.get(SOP_INSTANCE, {}).get("Value") or [""])[0]
-        folder = None if bulk is None else bulk / (uid if is_uid(uid) else new_uid())
+        folder = None if bulk is None else _folder_of(uid, bulk)
         for tag, member in _bulky(self.obj):
             uri = member.pop("BulkDataURI")
             if tag == _PIXELS and self.coded.encapsulated and uri == _PIXELS:
@@ -129,6 +129,12 @@ class _Held:
                 _write(pixels / str(number), _pieces(self.file, at + 8, length))
             at, number = at + 8 + length, number + 1
         member["BulkDataURI"] = f"{folder.name}/{_PIXELS}/"
+
+
+def _folder_of(uid: str, bulk: Path) -> Path:
+    """Where the values of an instance go: never to those of another file with the same UID, or of a former run."""
+    folder = bulk / uid
+    return folder if is_uid(uid) and not folder.exists() else bulk / new_uid()
 
 
 def _bulky(obj: Json) -> Iterator[tuple[str, Json]]:
