@@ -166,4 +166,12 @@ def test_numbers_given_as_text_keep_their_digits() -> None:
     octets = b"".join(data_set({"00180050": {"vr": "DS", "Value": ["1.500", 2.0]}}, syntax(EXPLICIT_LE), _none))
     assert octets.endswith(b"1.500\\2.0 ")
     long = b"".join(data_set({"00180050": {"vr": "DS", "Value": [-0.12345678901234567]}}, syntax(EXPLICIT_LE), _none))
+    whole = b"".join(data_set({"00280008": {"vr": "IS", "Value": [12.0, 7]}}, syntax(EXPLICIT_LE), _none))
+    assert whole.endswith(b"12\\7")
     assert len(long) == 8 + 16 and math.isclose(float(long[8:]), -0.12345678901234567)
+
+
+@pytest.mark.parametrize("value", [1.5, True, "1.5", -1, 65536, None, [1], "x"])
+def test_what_is_no_whole_number_is_none_of_us(value: object) -> None:
+    with pytest.raises(BadRequest, match="not a number of US"):
+        list(data_set({"00280010": {"vr": "US", "Value": [value]}}, syntax(EXPLICIT_LE), _none))

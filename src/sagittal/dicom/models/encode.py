@@ -271,7 +271,7 @@ def _text(vr: str, value: Any) -> str:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or vr not in ("DS", "IS"):
         raise BadRequest(f"a value of {vr} is a text")
-    text = str(value)
+    text = str(int(value) if vr == "IS" and value == value // 1 else value)
     for digits in range(_DS_CHARACTERS_MAX, 0, -1):
         if len(text) <= _DS_CHARACTERS_MAX or isinstance(value, int):
             break
@@ -280,11 +280,18 @@ def _text(vr: str, value: Any) -> str:
 
 
 def _numbers(vr: str, values: list[Any]) -> bytes:
-    kind = float if vr in ("FL", "FD") else int
+    kind = float if vr in ("FL", "FD") else _whole
     try:
         return struct.pack(f"<{len(values)}{NUMBERS[vr]}", *(kind(value) for value in values))
     except (struct.error, TypeError, ValueError, OverflowError):
         raise BadRequest(f"not a number of {vr}") from None
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, bool) or (isinstance(value, float) and value != number):
+        raise ValueError
+    return number
 
 
 def _tag(value: Any) -> bytes:
