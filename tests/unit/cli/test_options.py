@@ -32,6 +32,12 @@ def test_results_can_be_had_as_json(name: str) -> None:
     assert "--json" in {option for parameter in ALL[name].params for option in parameter.opts}
 
 
+@pytest.mark.parametrize("name", ["find", "get", "move"])
+def test_a_level_may_be_as_the_standard_writes_it(name: str) -> None:
+    (level,) = (parameter for parameter in ALL[name].params if parameter.name == "level")
+    assert level.type.convert("STUDY", level, None) == "study"
+
+
 def test_documents_are_commands() -> None:
     assert ALL.keys() >= DOCUMENTS
 

@@ -17,7 +17,7 @@ from sagittal.client.place import Access, Place
 
 @click.command("find")
 @place_options
-@click.option("-L", "--level", type=click.Choice(LEVELS), default="study", show_default=True)
+@click.option("-L", "--level", type=click.Choice(LEVELS, case_sensitive=False), default="study", show_default=True)
 @click.option(
     "-k", "--key", "keys", multiple=True, metavar="KEY[=VALUE]", help="Keyword or tag, Sequence.Keyword; repeatable."
 )

@@ -133,7 +133,9 @@ def selection_options(levels: Sequence[str]) -> Callable[[F], F]:
     """Which instances: `-L` of `levels`, `-k`."""
     text = "Keyword or tag, with the value to match; repeatable."
     key = click.option("-k", "--key", "keys", multiple=True, required=True, metavar="KEY=VALUE", help=text)
-    level = click.option("-L", "--level", type=click.Choice(levels), help="[lowest level with a key]")
+    level = click.option(
+        "-L", "--level", type=click.Choice(levels, case_sensitive=False), help="[lowest level with a key]"
+    )
     return lambda command: level(key(command))
 
 
