@@ -152,8 +152,8 @@ def _tell(place: Place, outcome: Outcome, as_json: bool) -> None:
 
 
 def opened(path: Path, stack: ExitStack) -> Input:
-    """The bytes of a file, for as long as the stack is open. Malformed for what is none: a pipe may never be written to,
-    and to wait for that would keep all else waiting, Ctrl-C too.
+    """The bytes of a file, for as long as the stack is open. Malformed for what is none: a pipe may never be written
+    to, and to wait for that would keep all else waiting, Ctrl-C too.
     """
     if is_special(path):
         raise Malformed("not-dicom", "not a regular file")

@@ -1,7 +1,7 @@
 """Files as DICOM JSON objects with all their values, and back: what `sagittal json` and `sagittal xml` share.
 
-Binary values that the model keeps as bulk data are put inline, or each into a file of a folder. Compressed pixels have no
-inline form: their fragments are files, always. The transfer syntax goes along as Available Transfer Syntax UID.
+Binary values that the model keeps as bulk data are put inline, or each into a file of a folder. Compressed pixels have
+no inline form: their fragments are files, always. The transfer syntax goes along as Available Transfer Syntax UID.
 """
 
 from __future__ import annotations
