@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from builders import build, opened, store, uid
+from builders import Built, build, opened, store, uid
 from denied import nobody_may_open
 
 from sagittal.archive.access import LOCAL
@@ -24,6 +24,7 @@ from sagittal.archive.index.removal import Target
 from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep.backup import MANIFEST, Backup, Copied, restore
+from sagittal.archive.upkeep.tasks import reindex
 from sagittal.errors import DamagedObject, StorageUnavailable, UsageError
 
 OBJECTS = [build(number, study=number % 2) for number in range(5)]
@@ -171,6 +172,27 @@ def test_the_backup_before_survives_one_that_fails(tmp_path: Path, point: str) -
         assert await held(tmp_path / "d") == 5
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_backup_gives_way_to_none_of_another_archive(tmp_path: Path, lost: bool) -> None:
+    """As one is whose index was lost, and made anew at the next start: it would leave nothing to restore."""
+
+    async def back_up_from(name: str, *objects: Built) -> None:
+        async with opened(tmp_path / name) as archive:
+            await store(archive, *objects)
+            back_up(archive, tmp_path / "b")
+
+    asyncio.run(back_up_from("a", *OBJECTS))
+    if lost:
+        for file in (tmp_path / "a").glob(f"{INDEX}*"):
+            file.unlink()
+    with pytest.raises(UsageError, match="choose another folder"):
+        asyncio.run(back_up_from("a" if lost else "other"))
+    list(restore(tmp_path / "b", tmp_path / "c", INDEX))
+    assert asyncio.run(held(tmp_path / "c")) == 5
+    assert len(list(reindex(tmp_path / "c"))) == 5
+    asyncio.run(back_up_from("c", build(9)))  # one that came of it goes on with it
 
 
 def test_only_we_may_read_it(tmp_path: Path) -> None:

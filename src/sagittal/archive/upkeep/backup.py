@@ -3,7 +3,8 @@
 First the index, by SQLite's own backup in one step (one snapshot, however busy the writer is); then every object that
 the snapshot names, copied or hard-linked, each checked against its digest; the manifest at the very end. Objects are
 immutable and removed only after a grace period, so that what a snapshot names is still there. A backup into the same
-folder again copies only what is new, and the one before stays whole until the new manifest is in its place.
+folder again copies only what is new, and the one before stays whole until the new manifest is in its place. It stays
+altogether when it is of another index: one that was made because the first was lost knows nothing of what is in it.
 Deliberately not here: schedules, remote targets.
 """
 
@@ -16,7 +17,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,6 +119,11 @@ class Backup:
         before = _manifest(self._folder) if (self._folder / MANIFEST).exists() else None
         if before is None and any(not _OURS.match(path.name) for path in self._folder.iterdir()):
             raise UsageError("the folder to back up to holds something else")
+        if before is not None and self._is_of_another(self._folder / str(before["index"])):
+            raise UsageError(
+                "the folder holds the backup of another archive, or of this one before its index was lost, "
+                "and it would be replaced: choose another folder"
+            )
         index = snapshot.take(self._connection, self._folder / "index.new.db")
         totals = _Totals()
         copy = sqlite3.connect(index)
@@ -132,6 +138,15 @@ class Backup:
         if totals.gone:
             snapshot.forget(index, totals.gone)
         self._conclude(index, totals, before)
+
+    def _is_of_another(self, index: Path) -> bool:
+        """Whether the index of a backup is another one than ours at an earlier time; one that can't be read is none."""
+        try:
+            with closing(_readable(index)) as copy:
+                then = snapshot.made_at(copy)
+        except sqlite3.DatabaseError:
+            return False
+        return then is not None and then != snapshot.made_at(self._connection)
 
     def _object(self, stored: Stored, totals: _Totals) -> Copied | None:
         """Copy one object; None when it was purged meanwhile. OSError when the folder cannot be written."""
@@ -210,7 +225,7 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
         raise UsageError("the data directory to restore to is not empty")
     written = _Written()
     (path / _OBJECTS).mkdir(mode=0o700)
-    connection = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    connection = _readable(source)
     try:
         for stored in snapshot.objects(connection):
             target = path / _OBJECTS / stored.key
@@ -255,6 +270,11 @@ def _alone(folder: Path) -> Iterator[None]:
         raise StorageUnavailable("another backup goes into this folder") from None
     finally:
         os.close(held)
+
+
+def _readable(index: Path) -> sqlite3.Connection:
+    """The index of a backup, where no file is made beside it."""
+    return sqlite3.connect(f"{index.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sagittal.archive.index import DELETED, PURGING
+from sagittal.archive.index import DELETED, MAIN_STORE, PURGING
 from sagittal.archive.index.connection import make
 
 # What the collector was about to remove may be gone: it does not belong to the copy.
@@ -50,6 +50,17 @@ def take(connection: sqlite3.Connection, to: Path) -> Path:
     finally:
         copy.close()
     return to
+
+
+def made_at(connection: sqlite3.Connection) -> int | None:
+    """When the index was made, in microseconds; its copies and what `reindex` makes of it have the same moment. None
+    before revision 0005.
+    """
+    try:
+        row = connection.execute("SELECT created_at FROM store WHERE id = ?", (MAIN_STORE,)).fetchone()
+    except sqlite3.OperationalError:  # there were no stores
+        return None
+    return int(row[0]) if row else None
 
 
 def objects(connection: sqlite3.Connection) -> Iterator[Stored]:
