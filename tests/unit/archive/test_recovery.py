@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -143,6 +145,18 @@ def test_more_than_a_crash_can_leave_is_kept_for_good(tmp_path: Path) -> None:
     (tmp_path / "objects" / "0001" / strays[0].digest).unlink()  # as few as one batch now
     asyncio.run(open_and_close())
     assert files(tmp_path) == {FIRST.digest, strays[1].digest, strays[2].digest}
+
+
+def test_what_came_over_a_longer_time_than_a_batch_is_kept(tmp_path: Path) -> None:
+    """An older copy of the index was laid over it, in the same file, and so has the same mark."""
+    used(tmp_path, FIRST)
+    lay(tmp_path, LATER)
+    lay(tmp_path, build(3))
+    hours_ago = time.time() - 2 * 3600
+    os.utime(tmp_path / "objects" / "0001" / LATER.digest, (hours_ago, hours_ago))
+    for _ in range(2):
+        used(tmp_path)
+        assert files(tmp_path) == {FIRST.digest, LATER.digest, build(3).digest}
 
 
 def test_nobody_is_sent_to_a_server_that_was_killed(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 Such objects were never acknowledged. They lie in the newest directories, and there are no more than one batch of
 them. Removing is right only when index and objects belong together: both carry the mark of the last opening or closing,
 which names the file of the index, too. One taken from a backup has none, and a copy of a directory that was open, whose
-files are of different moments, is told by its file. Without the mark, or with more strays than a batch, nothing is
-removed, nor at any later opening as long as there are strays; `scrub` lists them and `reindex` takes them in. Bounded
-and idempotent; runs before anything is received.
+files are of different moments, is told by its file. Without the mark, or with more strays than a batch or such as came
+long after one another, nothing is removed, nor at any later opening as long as there are strays; `scrub` lists them and
+`reindex` takes them in. Bounded and idempotent; runs before anything is received.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sagittal.archive.local import LocalVolume, sync
 log = logging.getLogger("sagittal.archive")
 
 _DIRECTORIES = 2  # a batch can straddle a roll-over
+_MOMENT_NANOSECONDS = 600 * 10**9  # generously: what waits for a disk that hangs is one batch, too
 _MARK = "opened"  # a setting of the index, and a file beside it
 
 
@@ -37,7 +38,9 @@ def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, 
     if staged:
         log.warning("%d incomplete objects were removed from staging", staged)
     strays = _strays(volume, connection)
-    settled = not strays or (len(strays) <= batch_max and _belong_together(path, connection))
+    settled = not strays or (
+        len(strays) <= batch_max and _of_one_moment(volume, strays) and _belong_together(path, connection)
+    )
     if not settled:
         line = f"sagittal reindex --data {shlex.quote(str(path))}"
         log.error("%d objects have no row; nothing is removed: run `%s`", len(strays), line)
@@ -95,6 +98,12 @@ def _write_mark(path: Path, text: str) -> None:
 def _strays(volume: LocalVolume, connection: sqlite3.Connection) -> set[str]:
     keys = set(_newest(volume))
     return keys - referred_keys(connection, keys)
+
+
+def _of_one_moment(volume: LocalVolume, strays: set[str]) -> bool:
+    """Whether they may have come as one batch. One that an older copy was laid over lacks those of a longer time."""
+    times = [at for key in strays if (at := volume.written_at(key)) is not None]
+    return max(times, default=0) - min(times, default=0) <= _MOMENT_NANOSECONDS
 
 
 def _newest(volume: LocalVolume) -> Iterator[str]:
