@@ -7,7 +7,7 @@ files are.
 """
 
 # Questions are answered where Path's would raise (before Python 3.14), as below a folder that may not be searched:
-# ruff: noqa: PTH110, PTH112, PTH113
+# ruff: noqa: PTH110, PTH112, PTH113, PTH114
 from __future__ import annotations
 
 import os
@@ -36,7 +36,7 @@ def files_below(folder: Path) -> Iterator[Path]:
             continue
         folders.sort()
         yield from (top / name for name in sorted(files))
-        yield from (path for name in folders if (path := top / name).is_symlink())
+        yield from (path for name in folders if os.path.islink(path := top / name))
         yield from unlisted
         unlisted.clear()
     yield from unlisted
@@ -44,7 +44,7 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 def why_not_entered(folder: Path) -> str | OSError:
     """Why a folder that `files_below` gave was not gone into: on purpose, for this reason, or it can't be listed."""
-    if folder.is_symlink():
+    if os.path.islink(folder):
         return "a link to a folder, which is not followed; name it to have it read"
     if is_data_directory(folder):
         return "a data directory of Sagittal, which is not gone into; name it to have its objects read"

@@ -54,6 +54,21 @@ def test_links_to_folders_are_given_as_they_are(archive: Path) -> None:
     assert list(walk([archive])) == [archive / "a", archive / "z" / "b"]
 
 
+def test_a_folder_too_deep_to_be_named_keeps_nobody_from_the_rest(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = archive / "a.deep"
+    with monkeypatch.context() as patch:
+        for name in (deep, *["d" * 250] * 17):
+            Path(name).mkdir()
+            patch.chdir(name)
+    found = list(walk([archive]))
+    assert found[0] == archive / "a"
+    assert archive / "z" / "b" in found
+    [unlisted] = [path for path in found if path.name == "d" * 250]
+    assert "too long" in str(why_not_entered(unlisted))
+
+
 def test_a_folder_that_cannot_be_listed_is_told(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nobody_may_list(monkeypatch, archive / "z")
     assert list(walk([archive])) == [archive / "a", archive / "z"]

@@ -19,6 +19,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,7 +33,9 @@ _SPACE_CHECK_SECONDS = 1.0  # statvfs at most this often
 _PROBE_BYTES = 4096
 
 # Errors that are about one file and its blocks, neither about this process nor about the whole volume.
-_OF_ONE_OBJECT = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR})
+_OF_ONE_OBJECT = frozenset({
+    errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ESPIPE
+})  # fmt: skip
 
 
 def read_at(fd: int, length: int, offset: int) -> bytes:
@@ -158,10 +161,12 @@ class LocalVolume:
 
     def clean_staging(self) -> int:
         """Remove what a process that died left in `staging/`; gives the number of files."""
-        names = os.listdir(self._staging_fd)
-        for name in names:
-            os.unlink(name, dir_fd=self._staging_fd)
-        return len(names)
+        removed = 0
+        for name in os.listdir(self._staging_fd):
+            with suppress(IsADirectoryError):  # somebody else's, as lost+found
+                os.unlink(name, dir_fd=self._staging_fd)
+                removed += 1
+        return removed
 
     def place(self, digest: str) -> str:
         """The key that an object will get: in the current directory, which is made when the one before is full."""
@@ -235,7 +240,8 @@ class LocalVolume:
         DamagedObject when the object is missing or can't be read.
         """
         try:
-            return os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
+            # What is there may be a pipe: nobody waits for one who writes to it.
+            return os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             raise DamagedObject("the stored object is missing") from None
         except OSError as error:

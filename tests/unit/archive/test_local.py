@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,25 @@ def test_putting_again_repairs_and_staging_is_cleaned(tmp_path: Path) -> None:
     volume.discard(kept)
     volume.discard(kept)
     left.close()
+    (tmp_path / "staging" / "lost+found").mkdir()
     assert volume.clean_staging() == 1
+
+
+def test_a_pipe_or_socket_in_place_of_an_object_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    volume = LocalVolume(tmp_path)
+    piped, bound = put(volume, b"x"), put(volume, b"y")
+    for key in (piped, bound):
+        (tmp_path / "objects" / key).unlink()
+    os.mkfifo(tmp_path / "objects" / piped)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        Path("socket").rename(tmp_path / "objects" / bound)
+        for key in (piped, bound):
+            with pytest.raises(DamagedObject):
+                volume.read_range(key, 0, 1)
 
 
 def test_strangers_are_listed_and_are_no_keys(tmp_path: Path) -> None:
