@@ -14,7 +14,7 @@ from sagittal.errors import words_of
 
 
 @click.command("serve")
-@click.option("--data", type=click.Path(path_type=Path), help="Data directory, made when missing [./sagittal-data].")
+@click.option("--data", type=click.Path(), help="Data directory, made when missing [./sagittal-data].")
 @click.option("--host", help="Address to listen on [127.0.0.1].")
 @click.option("--http-port", type=click.IntRange(0, 65535), help="Port for HTTP, 0 a free one [8042].")
 @click.option("--dimse-port", type=click.IntRange(0, 65535), help="Port for DIMSE, 0 a free one [11112].")

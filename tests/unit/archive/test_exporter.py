@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import errno
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from builders import build, opened, store
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.references import InstanceRef
+from sagittal.archive.upkeep import exporter
 from sagittal.archive.upkeep.exporter import export_folder, export_zip
 from sagittal.errors import UsageError
 
@@ -100,3 +103,25 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
                 list(export_zip(archive.open_object, refs, tmp_path / "out.zip"))
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_no_zip_file_is_left_of_an_export_that_ended_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            files = export_zip(archive.open_object, await references(archive), tmp_path / "out.zip")
+            next(files)
+            if not full:  # Ctrl-C closes it
+                files.close()  # type: ignore[attr-defined]
+                return
+            monkeypatch.setattr(exporter, "_copy", fail)
+            with pytest.raises(OSError, match="space"):
+                next(files)
+
+    asyncio.run(run())
+    assert not (tmp_path / "out.zip").exists()

@@ -32,6 +32,16 @@ MAKING: dict[str, list[str]] = {
 }
 
 
+@pytest.mark.parametrize("name", sorted(READING.keys() | MAKING.keys() | {"serve"}))
+def test_no_name_is_not_the_folder_that_we_are_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "BACKUP").mkdir()
+    ended = sagittal_here(*name.split(), *{**READING, **MAKING}.get(name, []), "--data", "")
+    assert ended.returncode == 2
+    assert "data" in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["BACKUP"]
+
+
 def test_every_command_on_a_data_directory_is_one_of_them() -> None:
     found = {name for name, each in ALL.items() for parameter in each.params if "--data" in parameter.opts}
     assert found == READING.keys() | MAKING.keys() | {"serve"}

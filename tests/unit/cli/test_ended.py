@@ -5,12 +5,26 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import NoReturn
 
 import forked
 import pytest
 from builders import build
 from forked import Forked
+
+
+def test_ctrl_c_ends_it_in_order_before_it_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: str) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sagittal.cli.__getattr__", interrupted, raising=False)  # as one of its modules is imported
+    monkeypatch.delattr("sagittal.cli.main")
+    [command] = entry_points(group="console_scripts", name="sagittal")
+    with pytest.raises(SystemExit) as ended:
+        command.load()()
+    assert ended.value.code == 130
 
 
 @pytest.mark.parametrize(

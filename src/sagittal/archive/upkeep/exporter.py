@@ -12,6 +12,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -66,23 +67,32 @@ def export_zip(
     listing = io.StringIO(newline="")
     rows = csv.writer(listing)
     rows.writerow(_COLUMNS)
-    file = target.open("xb") if isinstance(target, Path) else target
-    try:
+    with (
+        _new(target) if isinstance(target, Path) else nullcontext(target) as file,
         # Objects hardly deflate and mostly are compressed already: stored, so that nothing but the disk is busy.
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, ref in names_of(refs):
-                try:
-                    with archive.open(name, "w", force_zip64=True) as member:
-                        digest = _copy(open_object, ref, member)
-                except SagittalError as error:
-                    yield Exported(ref, "", _reason(error))
-                    continue
-                rows.writerow(_row(name, ref, digest))
-                yield Exported(ref, name)
-            archive.writestr(_INDEX, listing.getvalue())
-    finally:
-        if isinstance(target, Path):
-            file.close()
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name, ref in names_of(refs):
+            try:
+                with archive.open(name, "w", force_zip64=True) as member:
+                    digest = _copy(open_object, ref, member)
+            except SagittalError as error:
+                yield Exported(ref, "", _reason(error))
+                continue
+            rows.writerow(_row(name, ref, digest))
+            yield Exported(ref, name)
+        archive.writestr(_INDEX, listing.getvalue())
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[IO[bytes]]:
+    """A file that was not there, and is there no more unless it was written to its end."""
+    with path.open("xb") as file:
+        try:
+            yield file
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def names_of(refs: Iterable[InstanceRef]) -> Iterator[tuple[str, InstanceRef]]:

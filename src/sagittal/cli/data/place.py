@@ -30,11 +30,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 _STARTING_SECONDS = 10.0  # a server holds its directory for a moment before it says where it listens
 
 
+class DataPath(click.Path):
+    """A path that is not empty: that of a shell's variable without a value would be the folder that we are in."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def data_option(command: F) -> F:
     """`--data DIR`."""
     option = click.option(
         "--data",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=DataPath(),
         default=Path("sagittal-data"),
         show_default=True,
         help="Data directory.",

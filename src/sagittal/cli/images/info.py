@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sagittal.cli.data.place import Server, existing, open_archive, refused, server_at, server_of
+from sagittal.cli.data.place import DataPath, Server, existing, open_archive, refused, server_at, server_of
 from sagittal.cli.images.batch import Place, Told, each, opened, places
 from sagittal.cli.output import json_option, result, run
 from sagittal.errors import DirectoryHeld, UsageError
@@ -19,7 +19,7 @@ from sagittal.workers.pool import Pool
 
 @click.command("info")
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="A data directory.")
+@click.option("--data", type=DataPath(), help="A data directory.")
 @click.option("--url", help="A running archive, as http://127.0.0.1:8042 (token: SAGITTAL_TOKEN).")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Worker processes for files; default: one a processor.")
 @json_option
