@@ -315,6 +315,17 @@ class LocalVolume:
         """The directories of objects in the order they were made; the last is the current one."""
         return sorted((name for name in os.listdir(self._objects) if _DIRECTORY.match(name)), key=int)
 
+    def check_directory_of(self, key: str) -> None:
+        """StorageUnavailable unless the directory is there in which the index has an object: directories are never
+        removed, and what is there instead may be the folder that a disk is mounted over.
+        """
+        directory = key.partition("/")[0]
+        if directory not in self.directories():
+            raise StorageUnavailable(
+                f"the index has objects in {self._objects / directory}, which is not there: mount the disk that they "
+                "are on, or make an empty folder of this name to go on without them"
+            )
+
     def _path(self, key: str) -> str:
         if not _KEY.match(key):  # keys come from the index only; a damaged index must not open other files
             raise DamagedObject("the index names no object")

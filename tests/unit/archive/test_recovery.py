@@ -18,6 +18,7 @@ from sagittal.archive import SERVER_FILE
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import INDEX, Archive
 from sagittal.archive.upkeep.tasks import reindex
+from sagittal.errors import StorageUnavailable
 from sagittal.limits import ArchiveLimits, Limits
 
 FIRST, LATER = build(1), build(2)
@@ -157,6 +158,28 @@ def test_what_came_over_a_longer_time_than_a_batch_is_kept(tmp_path: Path) -> No
     for _ in range(2):
         used(tmp_path)
         assert files(tmp_path) == {FIRST.digest, LATER.digest, build(3).digest}
+
+
+def test_without_the_disk_that_objects_are_on_nothing_is_opened_or_reindexed(tmp_path: Path) -> None:
+    """What came would be hidden when the disk is back, and all that only the index knows of its objects forgotten."""
+    used(tmp_path, FIRST)
+    (tmp_path / "objects").rename(tmp_path / "unmounted")
+    (tmp_path / "objects").mkdir()
+    for refused in (lambda: used(tmp_path, LATER), lambda: list(reindex(tmp_path))):
+        with pytest.raises(StorageUnavailable, match="mount"):
+            refused()
+    assert files(tmp_path) == set()
+    (tmp_path / "objects").rmdir()
+    (tmp_path / "unmounted").rename(tmp_path / "objects")
+    assert found(tmp_path) == {FIRST.sop_instance_uid}
+
+
+def test_an_archive_goes_on_without_objects_that_are_lost(tmp_path: Path) -> None:
+    used(tmp_path, FIRST)
+    shutil.rmtree(tmp_path / "objects")
+    (tmp_path / "objects" / "0001").mkdir(parents=True)
+    used(tmp_path, FIRST)
+    assert files(tmp_path) == {FIRST.digest}
 
 
 def test_nobody_is_sent_to_a_server_that_was_killed(tmp_path: Path) -> None:

@@ -267,6 +267,12 @@ def promote_version(connection: sqlite3.Connection, store: int, instance: int, a
     connection.execute(_INSERT_CHANGE, row_of_change)
 
 
+def newest_key(connection: sqlite3.Connection, schema: str = "main") -> str | None:
+    """Where the index has its newest object; None when it has none."""
+    row = connection.execute(f"SELECT key FROM {schema}.instance ORDER BY id DESC LIMIT 1").fetchone()
+    return str(row[0]) if row else None
+
+
 def referred_keys(connection: sqlite3.Connection, keys: Iterable[str]) -> set[str]:
     """Those of `keys` that some version refers to. Reads the newest rows first: it is about what a crash left."""
     missing, found = set(keys), set[str]()

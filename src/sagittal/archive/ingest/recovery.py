@@ -21,7 +21,7 @@ from pathlib import Path
 from sagittal.archive import SERVER_FILE
 from sagittal.archive.index.connection import file_of
 from sagittal.archive.index.upkeep import settings
-from sagittal.archive.index.writer import referred_keys
+from sagittal.archive.index.writer import newest_key, referred_keys
 from sagittal.archive.local import LocalVolume, sync
 
 log = logging.getLogger("sagittal.archive")
@@ -32,7 +32,11 @@ _MARK = "opened"  # a setting of the index, and a file beside it
 
 
 def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, batch_max: int, durable: bool) -> None:
-    """Bring a data directory that nobody holds to the state of its last commit."""
+    """Bring a data directory that nobody holds to the state of its last commit. StorageUnavailable when its objects are
+    somewhere else.
+    """
+    if (newest := newest_key(connection)) is not None:
+        volume.check_directory_of(newest)
     (path / SERVER_FILE).unlink(missing_ok=True)  # of a server that was killed: commands must not go there
     staged = volume.clean_staging()
     if staged:

@@ -31,7 +31,7 @@ from sagittal.archive.index.arrival import (
 )
 from sagittal.archive.index.connection import open_writer, settle
 from sagittal.archive.index.upkeep import carry
-from sagittal.archive.index.writer import AuditRow, IndexWriter
+from sagittal.archive.index.writer import AuditRow, IndexWriter, newest_key
 from sagittal.archive.local import LocalVolume, sync
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Reader
@@ -117,7 +117,8 @@ class Reindex:
     def run(self) -> Iterator[Indexed]:
         """Every object as it is indexed; the new index is in place when the iterator ends, and only then.
 
-        DamagedObject in the end, and the old index stays, when deleted objects can't be read.
+        The old index stays, with StorageUnavailable, when its objects are somewhere else, and in the end, with
+        DamagedObject, when deleted ones can't be read.
         """
         _remove_index(self._new)
         connection = open_writer(self._new, durable=False)
@@ -159,6 +160,9 @@ class Reindex:
         connection.execute("COMMIT")
         for table, error_text in lost:
             yield Indexed("", error=f"the old index's table {table} cannot be read: {error_text}")
+        # Else it would forget what is deleted and which store has what: the objects may be back the next time.
+        if self._has_old and (newest := newest_key(connection, "old")) is not None:
+            self._volume.check_directory_of(newest)
 
     # Objects
 
