@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 _INDEX, _LOCK, _OBJECTS = "index.db", "lock", "objects"
 
@@ -80,6 +81,35 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{secrets.token_hex(16)}.part")
 
 
+class Unfinished(NamedTuple):
+    """A file that is open, empty at first, and beside its place."""
+
+    file: BinaryIO
+    path: Path
+    where: Path
+
+    def move(self) -> None:
+        """It is whole. What it replaces there may be no other copy of: then it is on the disk first."""
+        self.file.flush()
+        if self.where.exists():
+            os.fsync(self.file.fileno())
+        self.path.replace(self.where)
+
+
+@contextmanager
+def unfinished(where: Path) -> Iterator[Unfinished]:
+    """A file to be `where`, with the permissions of what is there now; it goes with the block unless it was moved."""
+    where = where.resolve()  # through a link
+    path = beside(where)
+    try:
+        with path.open("xb+") as file:
+            with suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), stat.S_IMODE(where.stat().st_mode))
+            yield Unfinished(file, path, where)
+    finally:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes the place of `path` when the block ends without an error, and goes with one.
@@ -90,11 +120,6 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         with path.open("wb") as file:
             yield file
         return
-    path = path.resolve()  # through a link
-    unfinished = beside(path)
-    try:
-        with unfinished.open("xb") as file:
-            yield file
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with unfinished(path) as made:
+        yield made.file
+        made.move()

@@ -8,7 +8,7 @@ import pytest
 from denied import nobody_may_list
 
 from sagittal.client.storing.files import read_objects, walk
-from sagittal.folders import files_below, is_data_directory, is_of_an_index, why_not_entered
+from sagittal.folders import files_below, is_data_directory, is_of_an_index, whole, why_not_entered
 
 
 def made(folder: Path, *files: str) -> Path:
@@ -80,3 +80,15 @@ def test_a_folder_that_is_given_and_cannot_be_listed_is_told(archive: Path, monk
     nobody_may_list(monkeypatch, archive)
     [failed] = read_objects([archive])[1]
     assert (failed.file, failed.comment) == (archive, "Permission denied")
+
+
+def test_what_takes_the_place_of_a_file_has_its_permissions(tmp_path: Path) -> None:
+    path = made(tmp_path, "private") / "private"
+    path.chmod(0o600)
+    with whole(path) as file:
+        file.write(b"new")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
+    with pytest.raises(ValueError, match="not to its end"), whole(path) as file:
+        file.write(b"half")
+        raise ValueError("not to its end")
+    assert (path.read_bytes(), [each.name for each in tmp_path.iterdir()]) == (b"new", ["private"])

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sagittal.cli.output import progress, reason, result, run, say
 from sagittal.client.storing.files import walk
 from sagittal.errors import Malformed, NotAcceptable, SagittalError, UsageError
-from sagittal.folders import beside, is_special
+from sagittal.folders import Unfinished, is_special, unfinished
 from sagittal.limits import WorkerLimits
 from sagittal.workers.pool import Pool
 from sagittal.workers.worker import Input
@@ -157,49 +156,23 @@ def opened(path: Path, stack: ExitStack) -> Input:
     """
     if is_special(path):
         raise Malformed("not-dicom", "not a regular file")
-    fd = _descriptor(path, os.O_RDONLY, stack)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
     return Input(fd, 0, os.fstat(fd).st_size)
 
 
-def _descriptor(path: Path, flags: int, stack: ExitStack) -> int:
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
-    stack.callback(os.close, fd)
-    return fd
-
-
-class _Unfinished(NamedTuple):
-    """A file that is to be `where`, open and empty at first."""
-
-    made: Input
-    path: Path
-    where: Path
-
-    def move(self) -> None:
-        """It is whole. What it replaces there may be no other copy of: then it is on the disk first."""
-        if self.where.exists():
-            os.fsync(self.made.fd)
-        self.path.replace(self.where)
-
-
-def _unfinished(where: Path, stack: ExitStack) -> _Unfinished:
-    """Beside its place, with the permissions of what is there now; it goes with the stack unless it was moved."""
+def _unfinished(where: Path, stack: ExitStack) -> Unfinished:
     if is_special(where):
         raise NotAcceptable(f"{where} is there, and is no file")
-    where = where.resolve()  # through a link
-    path = beside(where)
-    stack.callback(path.unlink, missing_ok=True)
-    made = Input(_descriptor(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, stack), 0, 0)
-    with suppress(FileNotFoundError):
-        os.fchmod(made.fd, stat.S_IMODE(where.stat().st_mode))
-    return _Unfinished(made, path, where)
+    return stack.enter_context(unfinished(where))
 
 
 async def rewritten(pool: Pool, place: Place, call: str, **arguments: Any) -> dict[str, Any]:
     """A worker's call from one file into another, which is there when it is whole. Told `kept`: nothing is written."""
-    with _besides([place]) as (inputs, (unfinished,)):
+    with _besides([place]) as (inputs, (made,)):
         told = dict((await pool.run(call, inputs, **arguments)).told)
         if not told.get("kept"):
-            unfinished.move()
+            made.move()
     return told
 
 
@@ -212,25 +185,25 @@ async def some_rewritten(
         return [_kept(*each) for each in zip(told, besides, strict=True)]
 
 
-def _kept(told: dict[str, Any], unfinished: _Unfinished) -> dict[str, Any] | Exception:
+def _kept(told: dict[str, Any], made: Unfinished) -> dict[str, Any] | Exception:
     if "failed" in told:
         return SagittalError(told["failed"])
     try:
-        unfinished.move()
+        made.move()
     except OSError as error:
         return error
     return told
 
 
 @contextmanager
-def _besides(some: Sequence[Place]) -> Iterator[tuple[list[Input], list[_Unfinished]]]:
+def _besides(some: Sequence[Place]) -> Iterator[tuple[list[Input], list[Unfinished]]]:
     """Each file and the one that is to be its result, by turns, open."""
     inputs: list[Input] = []
-    besides: list[_Unfinished] = []
+    besides: list[Unfinished] = []
     for folder in {place.where.parent for place in some}:
         folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         for place in some:
             besides.append(_unfinished(place.where, stack))
-            inputs += opened(place.path, stack), besides[-1].made
+            inputs += opened(place.path, stack), Input(besides[-1].file.fileno(), 0, 0)
         yield inputs, besides
