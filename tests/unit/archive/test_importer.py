@@ -17,6 +17,7 @@ from denied import nobody_may_list
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.ingest import Source
+from sagittal.archive.upkeep import sources
 from sagittal.archive.upkeep.importer import Imported, import_files
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE, RLE_LOSSLESS, syntax
@@ -234,6 +235,29 @@ def test_methods_whose_memory_has_no_bound_are_refused(tmp_path: Path, method: i
     path = zipped(tmp_path / "in.zip", {"one.dcm": build(1).part10 + bytes(1 << 24)}, method)
     [answer] = imported(tmp_path / "a", path).values()
     assert (answer.status, answer.reason) == ("failed", "compressed by another method than Deflate")
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its place may be taken already, as some copy, and what is not there yet read as zeros."""
+    path = tmp_path / "copied.dcm"
+    path.write_bytes(OBJECTS[0].part10[:-8] + bytes(8))
+    read = sources._OpenFile.read
+
+    def meanwhile(file: sources._OpenFile, length: int) -> bytes:
+        data = read(file, length - 1)
+        path.write_bytes(OBJECTS[0].part10)
+        os.utime(path, ns=(1, 1))  # clocks of file systems may not have gone on
+        return data + read(file, length - len(data))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources._OpenFile, "read", meanwhile)
+        [answer] = imported(tmp_path / "a", path).values()
+    assert (answer.status, "written to" in answer.reason) == ("failed", True)
+    [answer] = imported(tmp_path / "a", path).values()
+    assert answer.outcome is not None
+    assert (answer.status, answer.outcome.digest) == ("stored", OBJECTS[0].digest)
 
 
 def test_a_held_file_that_is_missing_is_repaired(tmp_path: Path) -> None:

@@ -77,12 +77,20 @@ class File:
 class _OpenFile:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._opened = self._state()
 
     def read(self, length: int) -> bytes:
-        return self._file.read(length)
+        data = self._file.read(length)
+        if len(data) < length and self._state() != self._opened:  # this was its end
+            raise OSError("the file was written to while it was read; import it again when it is whole")
+        return data
 
     def rewind(self) -> None:
         self._file.seek(0)
+
+    def _state(self) -> tuple[int, int]:
+        state = os.fstat(self._file.fileno())
+        return state.st_size, state.st_mtime_ns
 
     def close(self) -> None:
         self._file.close()
