@@ -185,5 +185,7 @@ class PeerRefused(PeerError):
 
 
 def words_of(error: Exception) -> str:
-    """What an error says to a person: of one of the system's its words, without the number and the path."""
-    return getattr(error, "strerror", None) or str(error)
+    """What an error says to a person: of one of the system's its words, without the number and the path; of one that
+    says nothing its name.
+    """
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

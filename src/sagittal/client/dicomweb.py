@@ -19,7 +19,7 @@ from sagittal.client.outcome import Absent, Retrieved, Stored, Unanswered
 from sagittal.client.place import Access, Url
 from sagittal.client.remote import Arrived, Remark, Sending, named
 from sagittal.client.storing.files import ObjectFile
-from sagittal.errors import BadRequest, PeerError, PeerRefused, PeerUnreachable, UsageError
+from sagittal.errors import BadRequest, PeerError, PeerRefused, PeerUnreachable, UsageError, words_of
 
 if TYPE_CHECKING:
     from sagittal.client.parts import Sink
@@ -72,14 +72,14 @@ class WebArchive:
         except httpx.InvalidURL as error:
             raise UsageError(f"{path!r} is no resource: {error}") from None
         except _UNREACHABLE as error:
-            raise PeerUnreachable(f"{self.base}: {error or type(error).__name__}") from None
+            raise PeerUnreachable(f"{self.base}: {words_of(error)}") from None
 
     async def post(self, path: str, **more: Any) -> httpx.Response:
         """One request whose answer tells, whatever its status; PeerRefused when it is about who we are."""
         try:
             response = await self.client.post(f"{self.base}{path}", **more)
         except _UNREACHABLE as error:
-            raise PeerUnreachable(f"{self.base}: {error or type(error).__name__}") from None
+            raise PeerUnreachable(f"{self.base}: {words_of(error)}") from None
         if response.status_code in (401, 403, 404, 405) or response.is_redirect:
             refuse(response)
         return response

@@ -16,7 +16,7 @@ import click
 
 from sagittal.archive import SERVER_FILE
 from sagittal.client.place import bearer, parse_url
-from sagittal.errors import DirectoryHeld, NotFound, PeerRefused, PeerUnreachable, UsageError
+from sagittal.errors import DirectoryHeld, NotFound, PeerRefused, PeerUnreachable, UsageError, words_of
 
 if TYPE_CHECKING:
     import httpx
@@ -104,7 +104,7 @@ class Server:
             async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout) as client:
                 yield client
         except httpx.TransportError as error:
-            raise PeerUnreachable(f"{self.url}: {error or type(error).__name__}") from None
+            raise PeerUnreachable(f"{self.url}: {words_of(error)}") from None
 
 
 async def server_of(data: Path) -> Server:
