@@ -25,6 +25,7 @@ from sagittal.dicom.dictionary import vr_of
 
 _CT, _MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 _BATCH = 500
+_DIRECTORY = "0001"  # of the objects, if they were there
 _SYLLABLES = "ba co di fe gu la mi no pe ra so tu va ze lin mar ros val".split()  # noqa: SIM905
 _FIRST_DAY = date(1776, 1, 1)
 _DAYS = 90_000  # so that a day has as many studies however many there are, and answers the same length
@@ -115,14 +116,14 @@ def arrivals(studies: int, instances: int = 1) -> Iterator[Arrival]:
                 header_length=330,
                 values={tag: text for tag, text in values.items() if tag in WANTED},
                 received_at=1_700_000_000_000_000 + number,
-                key=f"seeded/{digest}",
+                key=f"{_DIRECTORY}/{digest}",
                 metadata=[_metadata(values, number, instance)],
             )
 
 
 def seed(directory: Path, studies: int, instances: int = 1) -> Path:
     """Make `directory` with an index of so many studies of one series each; gives the index's path."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (directory / "objects" / _DIRECTORY).mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / "index.db"
     connection = open_writer(path, durable=False)
     schema.prepare(connection, path)

@@ -276,10 +276,9 @@ def newest_key(connection: sqlite3.Connection, schema: str = "main") -> str | No
 def referred_keys(connection: sqlite3.Connection, keys: Iterable[str]) -> set[str]:
     """Those of `keys` that some version refers to. Reads the newest rows first: it is about what a crash left."""
     missing, found = set(keys), set[str]()
-    for (key,) in connection.execute("SELECT key FROM instance ORDER BY id DESC"):
-        if key in missing:
-            missing.discard(key)
-            found.add(key)
-            if not missing:
-                break
+    rows = connection.execute("SELECT key FROM instance ORDER BY id DESC")
+    while missing and (row := rows.fetchone()) is not None:
+        if row[0] in missing:
+            missing.discard(row[0])
+            found.add(row[0])
     return found
