@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import build, opened
@@ -258,6 +259,22 @@ def test_a_file_that_is_written_to_while_it_is_read_is_not_stored(
     [answer] = imported(tmp_path / "a", path).values()
     assert answer.outcome is not None
     assert (answer.status, answer.outcome.digest) == ("stored", OBJECTS[0].digest)
+
+
+def test_a_fault_of_ours_in_one_file_keeps_no_other_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_on = sources._OpenFile.read
+
+    def read(self: Any, length: int) -> bytes:
+        data = read_on(self, length)
+        if data == OBJECTS[3].part10:
+            raise KeyError("nobody foresaw this")
+        return data
+
+    monkeypatch.setattr(sources._OpenFile, "read", read)
+    found = imported(tmp_path / "a", source := folder(tmp_path / "in"))
+    failed = found.pop(str(source / "0" / "3.dcm"))
+    assert (failed.status, failed.reason) == ("failed", "a fault of this program: KeyError")
+    assert [one.status for one in found.values()] == ["stored"] * (len(OBJECTS) - 1)
 
 
 def test_a_held_file_that_is_missing_is_repaired(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -27,6 +28,8 @@ from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, 
 from sagittal.dicom.part10 import Part10Head, meta_group
 from sagittal.errors import DamagedObject, Malformed, SagittalError, words_of
 from sagittal.limits import Limits
+
+log = logging.getLogger("sagittal.archive")
 
 _READ_BYTES = 1 << 20
 _DICOMDIR = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
@@ -111,6 +114,9 @@ async def _import(target: Target, principal: Principal, candidate: Candidate | R
         return Imported(name, "failed", error.text, size=size)
     except OSError as error:
         return Imported(name, "failed", words_of(error), size=size)
+    except Exception as error:  # ours, and no reason to keep a million others out
+        log.exception("importing failed", extra={"fields": {"file": name}})
+        return Imported(name, "failed", f"a fault of this program: {type(error).__name__}", size=size)
     finally:
         await asyncio.to_thread(opened.close)
 
