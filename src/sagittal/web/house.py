@@ -1,4 +1,4 @@
-"""What every handler of the HTTP face shares: the archive, the settings, the reader threads, instances by address.
+"""What every handler of the HTTP face shares: the archive, the settings, the reader threads.
 
 It deliberately knows no route and no clause of PS3.18.
 """
@@ -15,14 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sagittal.archive import DuplicatePolicy
 from sagittal.archive.nodes import NOTHING_ASSUMED, Assumed
 from sagittal.limits import Limits
-from sagittal.web.wire.uri import uids
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-
     from sagittal.archive.access import Principal
     from sagittal.archive.archive import Archive
-    from sagittal.archive.references import InstanceRef
     from sagittal.archive.transcoding.byrule import ByRule
     from sagittal.archive.transcoding.maker import Maker
     from sagittal.web.render.ahead import Ahead
@@ -120,13 +116,3 @@ class House:
     ahead: Ahead  # of who looks at pictures
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     answers: Counter[int] = field(default_factory=Counter)  # HTTP status -> how often
-
-    async def instances(self, request: Request) -> list[InstanceRef]:
-        """The current instances of the study, series or instance that an address names. BadRequest, NotFound, Gone."""
-        study, series, instance = uids(request.path_params)
-        return await self.archive.instances(
-            request.scope["principal"],
-            study_uid=study,
-            series_uid=series,
-            sop_instance_uids=None if instance is None else [instance],
-        )

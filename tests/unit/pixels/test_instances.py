@@ -244,15 +244,17 @@ def test_objects_without_frames_only_change_their_form() -> None:
         Transcoding(held, lambda: [data], P + ".5")
 
 
+OVERLAY_IN_BIT_15 = {
+    "00280101": member("US", 12), "00280102": member("US", 11), "60000010": member("US", 6),
+    "60000011": member("US", 8), "60000040": member("CS", "G"), "60000050": member("SS", 1, 1),
+    "60000100": member("US", 16), "60000102": member("US", 15),
+}  # fmt: skip
+
+
 def test_overlays_in_unused_bits_become_planes_of_their_own() -> None:
     cells = np.arange(48, dtype=np.uint16).reshape(1, 6, 8)
     cells[0, 2, 3] |= 0x8000
-    overlay = {
-        "00280101": member("US", 12), "00280102": member("US", 11), "60000010": member("US", 6),
-        "60000011": member("US", 8), "60000040": member("CS", "G"), "60000050": member("SS", 1, 1),
-        "60000100": member("US", 16), "60000102": member("US", 15),
-    }  # fmt: skip
-    data = plain(cells, **overlay)
+    data = plain(cells, **OVERLAY_IN_BIT_15)
     made = image(transcoded(image(data), data, P + ".4.80"), P + ".4.80")
     plane = np.unpackbits(np.frombuffer(made.attributes.octets(0x60003000), np.uint8), bitorder="little")[:48]
     assert np.flatnonzero(plane).tolist() == [2 * 8 + 3]
@@ -262,12 +264,7 @@ def test_overlays_in_unused_bits_become_planes_of_their_own() -> None:
 def test_overlays_in_unused_bits_stay_over_their_frames() -> None:
     cells = np.zeros((3, 6, 8), np.uint16)
     cells[(0, 1, 2), (1, 2, 3), (4, 5, 6)] = 0x8000
-    overlay = {
-        "00280101": member("US", 12), "00280102": member("US", 11), "60000010": member("US", 6),
-        "60000011": member("US", 8), "60000040": member("CS", "G"), "60000050": member("SS", 1, 1),
-        "60000100": member("US", 16), "60000102": member("US", 15),
-    }  # fmt: skip
-    data = plain(cells, **overlay)
+    data = plain(cells, **OVERLAY_IN_BIT_15)
     made = image(transcoded(image(data), data, P + ".4.80"), P + ".4.80")
     for number in (1, 2, 3):
         (plane,) = planes(made.attributes, number, (6, 8))

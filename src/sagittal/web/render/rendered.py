@@ -21,7 +21,7 @@ from sagittal.web.render.kinds import OVER, REPORT, Kind, content_type, frame_ki
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.resources import instance_address
+from sagittal.web.wire.resources import instance_address, instances_at
 from sagittal.web.wire.stream import Pushed, Whole, unless_gone
 
 if TYPE_CHECKING:
@@ -45,17 +45,17 @@ class Rendered:
 
     async def several(self, request: Request) -> Response:
         """Of a study or a series."""
-        refs = await self._house.instances(request)
+        refs = await instances_at(self._house, request)
         if len(refs) == 1:
             return await self._one(request, refs[0])
         return self._parts(request, [(ref, 0) for ref in refs], None)
 
     async def instance(self, request: Request) -> Response:
-        (ref,) = await self._house.instances(request)
+        (ref,) = await instances_at(self._house, request)
         return await self._one(request, ref)
 
     async def frames(self, request: Request) -> Response:
-        (ref,) = await self._house.instances(request)
+        (ref,) = await instances_at(self._house, request)
         numbers = self._numbers(request, ref)
         if len(numbers) == 1:
             return await self._picture(request, ref, numbers[0], asked(request))
@@ -69,7 +69,7 @@ class Rendered:
 
     async def thumbnail(self, request: Request) -> Response:
         """A picture of at most `thumbnail_side` pixels, or of the viewport's size; kept for the next who asks."""
-        refs = await self._house.instances(request)
+        refs = await instances_at(self._house, request)
         ref = _standing_for(refs)
         numbers = self._numbers(request, ref) if "frames" in request.path_params else [((ref.frames or 1) + 1) // 2]
         port = asked(request).options.get("viewport")

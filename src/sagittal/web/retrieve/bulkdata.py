@@ -29,7 +29,7 @@ from sagittal.web.wire import uri
 from sagittal.web.wire.accept import Choice, MediaType, Offer, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.resources import instance_address
+from sagittal.web.wire.resources import instance_address, instances_at
 from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class BulkData:
         self._several = Several(house, self._stored, self._transcoded)
 
     async def value(self, request: Request) -> Response:
-        (ref,) = await self._house.instances(request)
+        (ref,) = await instances_at(self._house, request)
         return await self.value_of(request, ref)
 
     async def value_of(self, request: Request, ref: InstanceRef) -> Response:
@@ -168,7 +168,7 @@ class BulkData:
 
     async def _below(self, request: Request, wanted: frozenset[str] | None) -> Response:
         """All values, or those of the `wanted` tags."""
-        refs = await self._house.instances(request)
+        refs = await instances_at(self._house, request)
         principal = request.scope["principal"]
         if len(refs) == 1:
             values = [value async for _, found in named(self._archive, principal, refs, wanted) for value in found]

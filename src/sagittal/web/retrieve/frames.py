@@ -21,7 +21,7 @@ from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.resources import instance_address
+from sagittal.web.wire.resources import instance_address, instances_at
 from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Frames:
         return found
 
     async def _looked_up(self, request: Request, single: bool, number: int) -> Found:
-        [ref] = await self._house.instances(request)
+        [ref] = await instances_at(self._house, request)
         if syntax(ref.syntax_uid).video:
             raise NotAcceptable("a video is not held frame by frame; it is answered whole by …/bulkdata/7FE00010")
         able = frame_choices(acceptable(request, self._limits.accept_ranges_max), ref, single)

@@ -20,7 +20,7 @@ from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, MediaType, Offer, accepts, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.resources import instance_address
+from sagittal.web.wire.resources import instance_address, instances_at
 from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Metadata:
 
     async def metadata(self, request: Request) -> Response:
         _check(acceptable(request, self._limits.accept_ranges_max))
-        return self.answer(request, await self._house.instances(request))
+        return self.answer(request, await instances_at(self._house, request))
 
     def answer(self, request: Request, refs: Sequence[InstanceRef]) -> Response:
         """The metadata of `refs` as the client takes it; NotAcceptable."""

@@ -26,6 +26,7 @@ from sagittal.web.wire import uri
 from sagittal.web.wire.accept import ANY_SYNTAX, DICOM, Choice, MediaType, Offer, accepts, choices
 from sagittal.web.wire.conditions import Header, entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
+from sagittal.web.wire.resources import instances_at
 from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Wado:
         self._transcoded = Transcoded(house, self._stored)
 
     async def objects(self, request: Request) -> Response:
-        refs = await self._house.instances(request)
+        refs = await instances_at(self._house, request)
         study, series, instance = uri.uids(request.path_params)
         return self.answer(request, refs, instance or series or study)
 

@@ -1,4 +1,5 @@
-"""The resources of non-patient instances (PS3.18 12.1.1) by their SOP classes, and addresses of instances and values.
+"""The resources of non-patient instances (PS3.18 12.1.1) by their SOP classes; instances by address, and addresses of
+instances and values.
 
 Hanging protocols, palettes, templates and the like belong to no study; each service has a resource of its own.
 """
@@ -8,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sagittal.web.wire.uri import uids
+
 if TYPE_CHECKING:
+    from starlette.requests import Request
+
     from sagittal.archive.ingest import Outcome
     from sagittal.archive.references import InstanceRef
+    from sagittal.web.house import House
     from sagittal.web.wire.uri import Addresses
 
 NON_PATIENT: dict[str, tuple[str, ...]] = {
@@ -27,6 +33,17 @@ _RESOURCE_OF = {sop_class: name for name, classes in NON_PATIENT.items() for sop
 def classes_of(path: str) -> tuple[str, ...]:
     """The SOP classes of the resource that a request's path is of; () for those of patients."""
     return NON_PATIENT.get(path.partition("/dicom-web/")[2].partition("/")[0], ())
+
+
+async def instances_at(house: House, request: Request) -> list[InstanceRef]:
+    """The current instances of the study, series or instance that an address names. BadRequest, NotFound, Gone."""
+    study, series, instance = uids(request.path_params)
+    return await house.archive.instances(
+        request.scope["principal"],
+        study_uid=study,
+        series_uid=series,
+        sop_instance_uids=None if instance is None else [instance],
+    )
 
 
 def instance_address(addresses: Addresses, ref: InstanceRef | Outcome) -> str:
