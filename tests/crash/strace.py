@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +57,11 @@ class Strace:
         self._await_attached(pid)
 
     def _await_attached(self, pid: int) -> None:
-        """Until the kernel says that every thread of `pid` is traced."""
+        """Until the kernel says that every thread of `pid` is traced, or has ended: the first call may have been it."""
         end = time.monotonic() + 20
         while time.monotonic() < end:
-            states = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
-            if states and all("TracerPid:\t0\n" not in state for state in states):
+            states = list(map(_read, Path(f"/proc/{pid}/task").glob("*/status")))
+            if states and not any("TracerPid:\t0\n" in state and "State:\tZ" not in state for state in states):
                 return
             if self._process.poll() is not None:
                 break
@@ -71,3 +72,10 @@ class Strace:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
         self._process.communicate(timeout=30)
+
+
+def _read(status: Path) -> str:
+    """What the kernel says of a thread; nothing of one that has ended meanwhile."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return status.read_text()
+    return ""
