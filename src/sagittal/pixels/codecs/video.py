@@ -42,6 +42,8 @@ class Coding(NamedTuple):
 _MPEG2, _H264, _HEVC = "ISO_13818_2", "ISO_14496_10", "ISO_23008_2"
 # Quantised by 3, in FFmpeg's units; else detail is blurred to fit into 200 kbit/s.
 _QUANTISED = {"flags": "+qscale", "global_quality": str(3 * 118)}
+# x265 takes the decoding times of a stream that is shorter than its reordering from memory that it never wrote.
+_REORDERED_MIN, _IN_ORDER = 3, {"bf": "0"}
 _PACKET_BYTES, _PACKETS_MIN = 188, 16  # of a transport stream: FFmpeg takes one of fewer for something else
 _NULL_PACKET = b"\x47\x1f\xff\x10".ljust(_PACKET_BYTES, b"\xff")  # ISO 13818-1 2.4.1
 CODINGS: dict[str, Coding] = {
@@ -120,7 +122,8 @@ def encode(frames: Iterable[Array], description: Description, uid: str, rate: fl
     held = BytesIO()
     with refusals(syntax(uid).name):
         with av.open(held, "w", format="mpegts") as container:
-            track = container.add_stream(coding.codec, rate=a_second, options=dict(coding.options))
+            few = _IN_ORDER if description.frames < _REORDERED_MIN else {}
+            track = container.add_stream(coding.codec, rate=a_second, options=coding.options | few)
             track.width, track.height, track.pix_fmt = description.columns, description.rows, "yuv420p"
             form = "gray" if description.samples == 1 else "rgb24"
             for array in frames:
