@@ -40,6 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Daily two a core, for tests wait a third of their time: for peers, timers and programs that start."""
+    return (os.cpu_count() or 1) * (2 if "not slow" in config.option.markexpr else 1)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What was imported and collected stays to the end: the collector of garbage need not walk through it."""
