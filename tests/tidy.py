@@ -1,5 +1,5 @@
 """The house rules that a machine can measure: sizes of modules, functions and rooms, module heads,
-names, and that something names what there is.
+names, that something names what there is, and what kinds of files there are.
 
     python tests/tidy.py        prints what breaks a rule; part of `make check`, and a test (tests/test_tidy.py)
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ ROOM_FILES_MAX = 12  # __init__.py is not counted
 RAISED_MAX = 5
 FORBIDDEN_WORDS = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 GENERATED = {"tables"}
+KINDS = {"", ".py", ".md", ".toml", ".lock", ".sh", ".sql", ".csv", ".html", ".css", ".js", ".svg", ".png", ".ttf"}
 
 # path or room -> (limit, reason)
 RAISED: dict[str, tuple[int, str]] = {}
@@ -102,6 +104,12 @@ def definitions(tree: ast.Module) -> Iterator[tuple[str, int]]:
                 yield from ((name, node.lineno) for name in names if not name.startswith("__"))
 
 
+def strays() -> Iterator[str]:
+    """No object, index or package that a trial left in the folder is committed."""
+    held = subprocess.run(("git", "ls-files"), cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    yield from (f"{name}: of no kind that is kept here" for name in held.split("\n") if Path(name).suffix not in KINDS)
+
+
 def findings() -> list[str]:
     """Every broken rule, one line each."""
     found: list[str] = []
@@ -115,7 +123,7 @@ def findings() -> list[str]:
         if module.startswith("src/"):
             defined += [(module, *each) for each in definitions(tree)]
     found += [f"{module}:{line}: nobody names {name}" for module, name, line in defined if times[name] == 1]
-    found += room_findings()
+    found += [*room_findings(), *strays()]
     if len(RAISED) > RAISED_MAX:
         found.append(f"tests/tidy.py: {len(RAISED)} raised limits, at most {RAISED_MAX}")
     found += [f"tests/tidy.py: {name} is raised but not there" for name in RAISED if not (ROOT / name).exists()]
