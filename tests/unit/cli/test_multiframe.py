@@ -227,6 +227,25 @@ def test_what_is_no_ct_mr_or_pet_becomes_secondary_capture(tmp_path: Path) -> No
     assert joined.FrameIncrementPointer == 0x52009230 and joined.BurnedInAnnotation == "YES"
 
 
+@pytest.mark.parametrize("entries", [256, 65_535])  # short enough for the metadata, and by place
+def test_images_of_one_palette_are_joined_and_others_not(tmp_path: Path, entries: int) -> None:
+    palette = np.arange(entries, dtype="<u2")
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for number in (1, 2, 3):
+        more: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR", "ICCProfile": bytes(70_000)}
+        for color in ("Red", "Green", "Blue"):
+            more[f"{color}PaletteColorLookupTableDescriptor"] = [entries, 0, 16]
+            more[f"{color}PaletteColorLookupTableData"] = (palette + (number == 3)).tobytes()
+        made = image("1.2.840.10008.5.1.4.1.1.7", f"1.2.3.{number}", pixels, InstanceNumber=number, **more)
+        write(tmp_path / f"{number}.dcm", made)
+    run("join", tmp_path / "1.dcm", tmp_path / "2.dcm", "-o", tmp_path / "j.dcm")
+    joined = dcmread(tmp_path / "j.dcm")
+    assert joined.RedPaletteColorLookupTableData == palette.tobytes() and len(joined.ICCProfile) == 70_000
+    assert "PresentationLUTShape" not in joined  # that is of MONOCHROME2 (PS3.3 C.8.6.3)
+    with pytest.raises(NotAcceptable, match=r"differ in \(0028,1201\)"):
+        run("join", *(tmp_path / f"{number}.dcm" for number in (1, 2, 3)), "-o", tmp_path / "other.dcm")
+
+
 def test_bits_that_begin_inside_a_byte(tmp_path: Path) -> None:
     bits = np.random.default_rng(3).integers(0, 2, (3, 3, 5), np.uint8)
     made = image("1.2.840.10008.5.1.4.1.1.7.1", "1.2.9", np.zeros((3, 5), np.uint8), NumberOfFrames=3)

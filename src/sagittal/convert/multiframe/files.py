@@ -7,6 +7,7 @@ Endian or deflated come out in Explicit VR Little Endian. Deliberately not here:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
 from typing import Any
 
 from sagittal.convert.files import object_in
@@ -56,7 +57,8 @@ def join(images: Sequence[Image], *, keep_series: bool = False) -> tuple[str, It
         raise NotAcceptable("only objects of one frame can be joined")
     if len({image.syntax_uid for image in images}) > 1:
         raise NotAcceptable("the objects are in several transfer syntaxes: transcode them into one")
-    found = [_named(dict(image.members), number) for number, image in enumerate(images)]
+    places: dict[bytes, str] = {}
+    found = [_named(dict(image.members), number, image, places) for number, image in enumerate(images)]
     order = ordered(found)
     members = joined([found[at] for at in order], images[0].description, keep_series=keep_series)
     pixels = [(_length(images[at], 1), _bytes(images[at], 1)) for at in order]
@@ -72,14 +74,18 @@ def _bytes(image: Image, number: int) -> Callable[[], bytes]:
     return lambda: image.encoded(number)
 
 
-def _named(members: Members, number: int) -> Members:
-    """Bulk data by place, so that the place says in which of several objects it is."""
+def _named(members: Members, number: int, image: Image, places: dict[bytes, str]) -> Members:
+    """Bulk data by place, which says in which of several objects it is too; the same bytes by the `places` where they
+    were met first, so that what is equal is seen to be.
+    """
     waiting: list[Any] = [members]
     while waiting:
         item = waiting.pop()
         for tag, one in item.items():
-            if "BulkDataURI" in one:
-                item[tag] = one | {"BulkDataURI": f"{one['BulkDataURI']}{_OTHER}{number}"}
+            if "BulkDataURI" in one and tag not in el.PIXELS:
+                place = f"{one['BulkDataURI']}{_OTHER}{number}"
+                digest = sha256(_octets(one["BulkDataURI"], image)).digest()
+                item[tag] = one | {"BulkDataURI": places.setdefault(digest, place)}
             waiting += el.items(item, tag)
     return members
 
@@ -123,7 +129,11 @@ def _value(address: str, images: Sequence[Image]) -> Bulk:
     """Bulk data that lies in one of the objects."""
     address, _, number = address.partition(_OTHER)
     image = images[int(number or 0)]
-    octets = Attributes({"7FE00010": {"vr": "OB", "BulkDataURI": address}}, image.read).octets(0x7FE00010)
+    octets = _octets(address, image)
     if not octets:
         raise BadRequest("bulk data that is not in the file")
     return Bulk(len(octets), [octets])
+
+
+def _octets(address: str, image: Image) -> bytes:
+    return Attributes({"7FE00010": {"vr": "OB", "BulkDataURI": address}}, image.read).octets(0x7FE00010)

@@ -41,12 +41,14 @@ _TOP = frozenset({
     "00081080", "00081084", "00081090", "00081110", "00081111", "00081120", "00180015", "00181000", "00181020",
     "00181030", "00181200", "00181201", "00185100", "00200010", "00200011", "00200052", "00200060", "00201040",
     "0020000D", "0020000E", "00280301", "00280302", "00282110", "00282112", "00282114", "00282000", "00282002",
-    "00281101", "00281102", "00281103", "00281201", "00281202", "00281203", "00281221", "00281222", "00281223",
     "00280120", "00280121", "20500020", "00080064", "00181016", "00181018", "00181019",
     "00400244", "00400245", "00400250", "00400251", "00400253", "00400254", "00400260", "00400275",
 })  # fmt: skip
 _GEOMETRY = frozenset({
     "00280002", "00280004", "00280006", "00280010", "00280011", "00280100", "00280101", "00280102", "00280103",
+})  # fmt: skip
+_PALETTE = frozenset({
+    "00281101", "00281102", "00281103", "00281201", "00281202", "00281203", "00281221", "00281222", "00281223",
 })  # fmt: skip
 # Lossy Image Compression, Burned In Annotation: what is so of one frame is so of the image.
 _OF_ANY = {"00282110": "01", "00280301": "YES"}
@@ -125,13 +127,13 @@ def _check(instances: Sequence[Members]) -> None:
     uids = [text(one, el.INSTANCE) for one in instances]
     if len(set(uids)) < len(uids):
         raise NotAcceptable("an instance is there twice")
-    for tag in sorted(_GEOMETRY):
+    for tag in sorted(_GEOMETRY | _PALETTE):
         if any(one.get(tag) != instances[0].get(tag) for one in instances):
             raise NotAcceptable(f"the instances differ in ({tag[:4]},{tag[4:]}): their frames are not of one kind")
 
 
 def _is_top(tag: str) -> bool:
-    return tag in _TOP or tag in _GEOMETRY or tag[:4] in _TOP_GROUPS
+    return tag in _TOP or tag in _GEOMETRY or tag in _PALETTE or tag[:4] in _TOP_GROUPS
 
 
 def _groups(own: Sequence[Members], equal: set[str]) -> tuple[Members, list[Members]]:
@@ -220,6 +222,6 @@ def _secondary(made: Members, described: Description) -> Members:
     for tag, vr, value in (("00080064", "CS", "WSD"), ("00280301", "CS", "YES")):
         if not items(made, tag) and not text(made, tag):
             found[tag] = element(vr, value)
-    if described.samples == 1 and described.bits_allocated > 1:
+    if described.photometric == "MONOCHROME2" and described.bits_allocated > 1:
         found["20500020"] = element("CS", "IDENTITY")
     return found
