@@ -179,6 +179,21 @@ def test_jpeg_ls_of_few_bits_in_wide_cells(allocated: int, bits: int, signed: bo
     numpy.testing.assert_array_equal(one.decode(one.encode(array, described, LOSSLESS), described), array)
 
 
+@pytest.mark.parametrize("uid", [f"1.2.840.10008.1.2.4.{tail}" for tail in ("57", "70", "80", "90", "51", "91")])
+def test_precision_tells_cells_from_values(uid: str) -> None:
+    """Streams of others by a High Bit that is not Bits Stored - 1: with cells up to it, or values alone (PS3.5 8.2)."""
+    described = Description(96, 90, 1, 16, 12, 11)  # CharLS has no other precision than 16 for fewer pixels
+    told, one, options = replace(described, high_bit=15), codec(uid), replace(LOSSLESS, quality=100)
+    array = numpy.add.outer(numpy.arange(96), numpy.arange(90)).astype("uint16") * 22
+    of_values = one.encode(array, described, options)
+    numpy.testing.assert_array_equal(one.decode(of_values, told), one.decode(of_values, described))
+    numpy.testing.assert_allclose(one.decode(of_values, told), array, atol=2)
+    if uid.endswith(".51"):  # of 8 or 12 bits
+        return
+    of_cells = one.encode(array << 4, described.cells(), options)
+    numpy.testing.assert_array_equal(one.decode(of_cells, told), array)
+
+
 @pytest.mark.parametrize("kind", [numpy.uint8, numpy.uint16])
 @pytest.mark.parametrize("near", [0, 3])
 @pytest.mark.parametrize("noise", [0, 20, 1 << 16])

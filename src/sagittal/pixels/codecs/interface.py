@@ -132,11 +132,13 @@ def refusals(name: str) -> Iterator[None]:
         raise NotAcceptable(f"{name}: this frame can't be encoded: {str(failure)[:200]}") from failure
 
 
-def values(array: Array, description: Description, clip: bool = False) -> Array:
+def values(array: Array, description: Description, precision: int, clip: bool = False) -> Array:
     """A decoder's integers as the description has them: of its shape and type, within Bits Stored, signed as declared.
 
     Libraries give unsigned numbers for signed pixels, and signed ones where the stream's sign differs from Pixel
-    Representation: bits count, not numbers. `clip`: a lossy stream of more precision than Bits Stored may overshoot.
+    Representation: bits count, not numbers. `precision`: bits of the stream's numbers. Those that reach to the High Bit
+    are whole cells; fewer are values, whatever High Bit was left in the data set. `clip`: a lossy stream of more
+    precision than Bits Stored may overshoot.
     """
     import numpy
 
@@ -144,8 +146,8 @@ def values(array: Array, description: Description, clip: bool = False) -> Array:
         array = _reshaped(array, description)
     if array.dtype.kind not in "ui":
         raise PixelsUndecodable(f"a code stream of {array.dtype} where integers are described")
-    if shift := description.high_bit + 1 - description.bits_stored:
-        array = array >> shift  # whole cells were compressed: those who mind write High Bit = Bits Stored - 1
+    if precision > description.high_bit:
+        array = array >> description.high_bit + 1 - description.bits_stored
     low, high = description.lowest, description.highest
     if array.dtype.kind == "i" or not description.signed:
         if clip:

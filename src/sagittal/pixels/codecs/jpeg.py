@@ -53,7 +53,7 @@ class Jpeg(Codec):
             held = "ycbcr" if transformed(header, description) else "rgb"
         with complaints("JPEG"):
             found = imagecodecs.jpeg8_decode(data, colorspace=held, outcolorspace=held and "rgb")
-        return values(found, description, clip=True)
+        return values(found, description, header.precision, clip=True)
 
     def decoded(self, description: Description) -> Description:
         plain = super().decoded(description)

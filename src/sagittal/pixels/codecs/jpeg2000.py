@@ -39,9 +39,8 @@ class Jpeg2000(Codec):
     def decode(self, data: bytes, description: Description) -> Array:
         header = streams.jpeg2000(data)
         same_image(description, header.rows, header.columns, header.components)
-        return values(
-            self._read(data, header), description, clip=not header.reversible and header.signed == description.signed
-        )
+        overshoots = not header.reversible and header.signed == description.signed
+        return values(self._read(data, header), description, header.precision, clip=overshoots)
 
     def _read(self, data: bytes, header: streams.Jpeg2000) -> Array:
         import imagecodecs

@@ -37,7 +37,7 @@ class JpegLossless(Codec):
         held = "rgb" if description.samples == 3 else None  # the same in and out: no transform
         with complaints("JPEG Lossless"):
             found = imagecodecs.jpeg8_decode(data, colorspace=held, outcolorspace=held)
-        return values(found, description)
+        return values(found, description, header.precision)
 
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         import imagecodecs

@@ -47,7 +47,7 @@ class JpegLs(Codec):
         with complaints("JPEG-LS"):
             # CharLS looks for a marker for ever when a stream ends without one.
             found = imagecodecs.jpegls_decode(data if _EOI in data[-4:] else data + _EOI)
-        return values(found, description, clip=self.near and not description.signed)
+        return values(found, description, header.precision, clip=self.near and not description.signed)
 
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         near = options.near if self.near else 0

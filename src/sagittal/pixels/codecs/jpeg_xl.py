@@ -50,7 +50,7 @@ class JpegXl(Codec):
         same_image(description, rows, columns, description.samples)
         with complaints("JPEG XL"):
             found = imagecodecs.jpegxl_decode(data, numthreads=1)
-        return values(found, description, clip=self.lossy and not description.signed)
+        return values(found, description, found.dtype.itemsize * 8, clip=self.lossy and not description.signed)
 
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         import imagecodecs
