@@ -11,6 +11,7 @@ from interop.pictured import image
 from interop.test_rendered_kept import Opened, on_a_loop, opened
 
 from sagittal.limits import Limits
+from sagittal.web.render import ahead
 
 FRAMES = 40
 
@@ -44,6 +45,23 @@ async def test_one_after_the_other(tmp_path: Path, query: str, backwards: bool) 
     assert pictures[0] == pictures[1] and len(set(pictures[0])) == FRAMES
     assert calls[0] == ["still"] * FRAMES
     assert calls[1].count("still") <= 3 and "stills" in calls[1]
+
+
+@on_a_loop
+async def test_one_here_and_one_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those about each are made ahead, the nearest first; each has its own picture all the same."""
+    monkeypatch.setattr(ahead, "_BATCH_SECONDS", 60.0)  # so that batches grow on any machine
+    pictures: list[list[bytes]] = []
+    for most in (0, 16):
+        async with opened(tmp_path / str(most), limits(most)) as ours:
+            path = await stored(ours)
+            for number in (20, 5, 33, 12, 27, 9, 37):
+                await ours.made(f"{path}/frames/{number}/rendered")
+                await ours.rest()
+            answers = [await ours.made(f"{path}/frames/{number}/rendered") for number in range(1, FRAMES + 1)]
+            pictures.append([answer.content for answer, _ in answers])
+    assert "stills" in ours.calls
+    assert [one == other for one, other in zip(*pictures, strict=True)] == [True] * FRAMES
 
 
 @on_a_loop

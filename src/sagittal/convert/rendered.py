@@ -47,16 +47,14 @@ def stills(
     inputs: Sequence[Input], objects: list[Told], frames: list[int], media_type: str, options: Told,
     quality: int | None = None,
 ) -> tuple[Told, bytes]:  # fmt: skip
-    """Frames of the first object, a picture each, one behind the other; `lengths` tells where each ends."""
+    """Frames of the first object, a picture each, in the order of `frames`; `lengths` tells where each ends."""
     image, over = _objects(inputs, objects)
-    asked = options_of(options)
-    made = [
-        pictures.picture(media_type, shown, quality, profile)
-        for shown, profile in (shown_frame(image, over, frame, asked) for frame in image.frames(sorted(frames)))
-    ]
-    if frames[-1] < frames[0]:
-        made.reverse()
-    return {"lengths": [len(each) for each in made]}, b"".join(made)
+    asked, made = options_of(options), {}
+    for frame in image.frames(sorted(frames)):  # a video has them in that order alone
+        shown, profile = shown_frame(image, over, frame, asked)
+        made[frame.number] = pictures.picture(media_type, shown, quality, profile)
+    ordered = [made[number] for number in frames]
+    return {"lengths": [len(each) for each in ordered]}, b"".join(ordered)
 
 
 def several(inputs: Sequence[Input], objects: list[Told], of_each: str, **arguments: Any) -> tuple[Told, bytes]:
