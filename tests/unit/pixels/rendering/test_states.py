@@ -85,6 +85,12 @@ def test_what_is_nowhere_is_not_drawn(point: list[float]) -> None:
     assert (shown == 128).all()
 
 
+@pytest.mark.parametrize("far", [1e7, 1e10, -1e20, 3e38])
+def test_text_that_is_far_away_is_not_seen(far: float) -> None:
+    text = {"t00700006": ["there"], "t00700014": [far, far], "t00700004": ["PIXEL"]}
+    assert (render(gray(), Options(), state(t00700001=[{"t00700008": [text]}]))[0] == 128).all()
+
+
 @pytest.mark.parametrize("times", [float("nan"), float("inf"), 0, -2])
 def test_an_area_magnified_by_nothing_sensible_is_as_large_as_it_is(times: float) -> None:
     area = {"t00700052": [1, 1], "t00700053": [8, 6], "t00700100": ["MAGNIFY"], "t00700103": [times]}

@@ -20,6 +20,7 @@ Picture = np.ndarray[Any, np.dtype[np.uint8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Map = Callable[[Point], Point]
 _CIRCLE_POINTS = 72
+_TEXT_MAX = 1e9  # pixels: where a text begins is a number of 32 bits to Pillow
 _PLAIN = Layer()
 
 
@@ -68,7 +69,8 @@ def _draw(draw: Any, graphic: Graphic, points: list[Point], ink: Any) -> None:
     if not np.isfinite(points).all():
         return
     if graphic.kind == "TEXT":
-        _write(draw, graphic, points, ink)
+        if np.abs(points).max() < _TEXT_MAX:
+            _write(draw, graphic, points, ink)
         return
     width, height = draw.im.size
     line = [(x - 0.5, y - 0.5) for x, y in _line(graphic.kind, points)]  # Pillow counts from a pixel's center
