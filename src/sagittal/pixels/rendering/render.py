@@ -151,9 +151,16 @@ def _covered(shown: Picture, frame: Frame, options: Options, state: State) -> Pi
         if active and not _is_shutter(shutter, group):
             shown = layers.painted(shown, plane.mask, state.layers.get(layer or "", Layer()).ink)
     if shutter is not None:
-        mask = hidden(shutter, shape, {group: plane.mask for group, plane in planes.items()})
+        masks = {group: plane.mask for group, plane in planes.items()}
+        mask = hidden(shutter, shape, masks, _aspect(frame.instance, state))
         shown = layers.painted(shown, mask, shutter.ink)
     return shown
+
+
+def _aspect(instance: Attributes, state: State) -> float:
+    """How many times higher than wide a pixel is, by the state's displayed area if it has one."""
+    aspect: float = instance.recall("aspect", lambda: geometry.aspect_of(instance))
+    return aspect if state.area is None else state.area.aspect
 
 
 def _is_shutter(shutter: Shutter | None, group: int) -> bool:
@@ -168,8 +175,7 @@ def placed(
     A viewport's region is one of the pixels of the image, or of the displayed area of a state.
     """
     rows, columns = shown.shape[:2]
-    aspect = instance.recall("aspect", lambda: geometry.aspect_of(instance))
-    area = state.area or geometry.whole(rows, columns, aspect)
+    area = state.area or geometry.whole(rows, columns, _aspect(instance, state))
     made = geometry.turned(geometry.cut(shown, area), state.rotation, state.flip)
     wider, higher = area.factors(state.rotation, magnified=options.viewport is None)
     stretch = 1.0, 1.0

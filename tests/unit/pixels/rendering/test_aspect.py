@@ -90,3 +90,16 @@ def test_what_would_become_too_long_stays_as_it_is() -> None:
         attributes(_00280030=[1, 9]), 1, pixels, Description(4, 2000, 1, 8, 8, 7, False, "MONOCHROME2", None, 1)
     )
     assert render(frame, Options())[0].shape == (4, 2000)
+
+
+def test_a_round_shutter_looks_round() -> None:
+    """Its radius counts pixels along a row (PS3.3 C.7.6.11), and the picture has square ones."""
+    described, round_ = Description(10, 20), {"_00181600": ["CIRCULAR"], "_00181610": [5, 10], "_00181612": [6]}
+    frame = Frame(attributes(_00280030=[2, 1], **round_), 1, np.full((10, 20), 0x8080, np.uint16), described)
+    seen = render(frame, Options())[0] > 64  # half of what is shown: rows are blended when they become more
+    assert seen.shape == (20, 20)
+    across, down = np.count_nonzero(seen.any(axis=0)), np.count_nonzero(seen.any(axis=1))
+    assert (across, down) == (13, 14)
+    area = {"_00700052": [1, 1], "_00700053": [20, 10], "_00700102": [1, 1]}
+    held = state_for(attributes(_00080016=[GRAYSCALE], _0070005A=[area], **round_), "1.2.3", 1, described)
+    assert np.count_nonzero((render(frame, Options(), held)[0] > 0).any(axis=1)) == 10  # pixels that are square

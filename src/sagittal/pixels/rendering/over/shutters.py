@@ -21,7 +21,7 @@ class Shutter:
     """What is hidden around the region of interest (C.7.6.11)."""
 
     rectangle: tuple[float, float, float, float] | None = None  # left, top, right, bottom
-    circle: tuple[float, float, float] | None = None  # row and column of the center, radius
+    circle: tuple[float, float, float] | None = None  # row and column of the center, radius along a row
     polygon: tuple[Point, ...] = ()
     overlay_group: int = 0
     ink: Ink = 0  # what is hidden gets
@@ -62,8 +62,10 @@ def frame_shutter(instance: Attributes, frame: int) -> Shutter | None:
     return for_frame(instance, "shutter", said)
 
 
-def hidden(shutter: Shutter, shape: tuple[int, int], planes: dict[int, Mask]) -> Mask:
-    """What a shutter hides of an image of `shape`; its edges count from 1."""
+def hidden(shutter: Shutter, shape: tuple[int, int], planes: dict[int, Mask], aspect: float = 1.0) -> Mask:
+    """What a shutter hides of an image of `shape`; its edges count from 1. `aspect`: how many times higher than wide a
+    pixel is, so that what is round looks round.
+    """
     rows, columns = np.ogrid[1 : shape[0] + 1, 1 : shape[1] + 1]
     mask = np.zeros(shape, bool)
     if shutter.rectangle is not None:
@@ -71,7 +73,7 @@ def hidden(shutter: Shutter, shape: tuple[int, int], planes: dict[int, Mask]) ->
         mask |= (columns <= left) | (columns >= right) | (rows <= top) | (rows >= bottom)
     if shutter.circle is not None:
         row, column, radius = shutter.circle
-        mask |= (rows - row) ** 2 + (columns - column) ** 2 > radius**2
+        mask |= ((rows - row) * aspect) ** 2 + (columns - column) ** 2 > radius**2
     if shutter.polygon:
         mask |= ~_inside(shutter.polygon, shape)
     if shutter.overlay_group in planes:
