@@ -129,7 +129,7 @@ def supplemental_palette() -> Picture:
     values = body(10, 90, 180, 40)
     values[ellipse(30, 66, 6, 8)] = 200 + X[ellipse(30, 66, 6, 8)] - 58
     at = np.linspace(0, 65535, 56)
-    members = _tables(200, [at, at * 0, at[::-1]])
+    members = _tables(200, [at, at * 0, at[::-1]]) | {"t00089205": ["MIXED"]}
     return gray(values, Description(ROWS, COLUMNS, 1, 8, 8, 7), t00281050=[100], t00281051=[200], **members)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import MONOCHROME, Description
 from sagittal.pixels.rendering import color, geometry, grayscale
-from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.attributes import Attributes, functional_groups
 from sagittal.pixels.rendering.color import Profile
 from sagittal.pixels.rendering.geometry import Point, Viewport
 from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Voi, Window
@@ -27,6 +27,7 @@ from sagittal.pixels.rendering.tables import palette_of
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 AS_IT_IS = State()  # no presentation state
+_FRAME_TYPES = (0x00189226, 0x00189329, 0x00189751)  # sequences of MR, CT, PET
 _PATIENT = ((0x00100010, ""), (0x00100020, "ID "), (0x00100030, "* "), (0x00100040, ""))
 _TECHNIQUE = (
     (0x00080060, ""), (0x00080020, ""), (0x00081030, ""), (0x0008103E, ""), (0x00180050, "thickness "),
@@ -110,12 +111,18 @@ def _supplemented(shown: Picture, frame: Frame) -> Picture:
     if frame.description.photometric != "MONOCHROME2":
         return shown
     tables = frame.instance.recall("palette", lambda: palette_of(frame.instance))
-    if tables is None:
+    if tables is None or _presented(frame) not in ("COLOR", "MIXED"):
         return shown
     colored = frame.stored >= tables[0].first
     made = color.as_rgb(shown)
     made[colored] = color.through_palette(frame.stored[colored], tables)
     return made
+
+
+def _presented(frame: Frame) -> str:
+    """Pixel Presentation (C.8.16.2) of the frame, or of the image. Who doesn't say it only recommends a palette."""
+    groups = (functional_groups(frame.instance, frame.number, macro) for macro in _FRAME_TYPES)
+    return next(filter(None, (each.text(0x00089205) for each in groups)), "") or frame.instance.text(0x00089205)
 
 
 def _is_inverse(frame: Frame) -> bool:

@@ -297,13 +297,25 @@ def test_padding_is_background_whatever_the_polarity() -> None:
     assert render(frame, Options())[0].tolist() == [[255, 191, 0, 0, 0, 0]]
 
 
-def test_a_supplemental_palette_colors_the_upper_values() -> None:
+@pytest.mark.parametrize(
+    ("said", "colored"),
+    [
+        ({"t00089205": ["COLOR"]}, True),
+        ({"t00089205": ["MIXED"]}, True),
+        ({"t00089205": ["MIXED"], "t52009230": [{"t00189329": [{"t00089205": ["MONOCHROME"]}]}]}, False),
+        ({"t00089205": ["MIXED"], "t52009230": [{"t00189226": [{"t00089205": ["COLOR"]}]}]}, True),
+        ({"t00089205": ["MONOCHROME"]}, False),
+        ({}, False),  # a palette that is only recommended, as for nuclear medicine: windows go before it
+    ],
+)
+def test_a_supplemental_palette_colors_the_upper_values(said: dict[str, Any], colored: bool) -> None:
     words = {f"t0028120{n}": np.array(values, "<u2").tobytes() for n, values in
              ((1, [0xFFFF, 0]), (2, [0, 0xFFFF]), (3, [0, 0]))}  # fmt: skip
-    image = attributes(**{f"t0028110{n}": [2, 254, 16] for n in (1, 2, 3)}, **words, t00281050=[127.5], t00281051=[256])
+    words |= {f"t0028110{n}": [2, 254, 16] for n in (1, 2, 3)}
+    image = attributes(**words, **said, t00281050=[127.5], t00281051=[256])
     frame = Frame(image, 1, np.array([[0, 128, 254, 255]], np.uint8), Description(1, 4, 1, 8, 8, 7))
     shown = render(frame, Options())[0].tolist()
-    assert shown == [[[0, 0, 0], [128] * 3, [255, 0, 0], [0, 255, 0]]]
+    assert shown == ([[[0, 0, 0], [128] * 3, [255, 0, 0], [0, 255, 0]]] if colored else [[0, 128, 254, 255]])
 
 
 def test_floats_and_long_integers_have_their_real_range() -> None:
