@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from sagittal.client.archive import Archive
 from sagittal.client.match import Match
-from sagittal.client.outcome import Stored
+from sagittal.client.outcome import Stored, Unanswered
 from sagittal.client.place import Access
 from sagittal.client.storing.rewrite import NewUids
 
-__all__ = ["Access", "Archive", "Match", "NewUids", "Stored"]
+__all__ = ["Access", "Archive", "Match", "NewUids", "Stored", "Unanswered"]

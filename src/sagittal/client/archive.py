@@ -74,10 +74,10 @@ class Archive:
         keys: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> list[Match]:
-        """What matches at `level`: patient, study, series or image.
+        """What matches at `level`: patient (of peers only), study, series or image.
 
-        Keys are keywords: `PatientName="DOE*"`, `StudyDate="20260101-"`, a list for several UIDs, a mapping for the
-        keys inside a sequence. `keys` takes those that are no Python names: tags, private ones. `include` are
+        Keys are keywords: `PatientName="DOE*"`, `StudyDate="20260101-"` or a date, a list for several UIDs, a mapping
+        for the keys inside a sequence. `keys` takes those that are no Python names: tags, private ones. `include` are
         attributes to return besides; those that tell one from another always are.
         """
         asked = usual(level, keys_of({**dict.fromkeys(include), **(keys or {}), **more}))

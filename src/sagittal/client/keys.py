@@ -7,8 +7,9 @@ set: `0009,0010=ACME` and `0009,1001=value`. Nothing is matched here, and no val
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
 from typing import Any, Union
 
 from sagittal.dicom.dictionary import keyword_of, tag_of, vr_of
@@ -23,6 +24,9 @@ UIDS = {"study": STUDY_UID, "series": SERIES_UID, "image": INSTANCE_UID}
 
 Tree = Mapping[int, Union[str, "Tree"]]
 """Tag → value ("" universal matching, a list joined by backslashes), or the keys inside a sequence."""
+
+_SEVERAL = (Sequence, Set, Iterator)  # text is one of them as well
+_WRITTEN = ((datetime, "%Y%m%d%H%M%S.%f%z"), (date, "%Y%m%d"), (time, "%H%M%S.%f"))  # a datetime is a date, too
 
 # What is asked for when nothing is said about it: enough to tell one from the other.
 USUAL = {
@@ -74,16 +78,26 @@ def parse_keys(keys: Iterable[str]) -> dict[int, Any]:
 
 
 def keys_of(values: Mapping[str, Any]) -> dict[int, Any]:
-    """The same from a mapping: text, numbers, None (universal), lists, mappings inside sequences."""
+    """The same from a mapping: text, numbers, dates and times, None (universal), several of these in a list or anything
+    like one, mappings inside sequences.
+    """
     found: dict[int, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
             found[tag_for(name)] = keys_of(value)
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            _put(found, name, "\\".join(str(one) for one in value))
         else:
-            _put(found, name, "" if value is None else str(value))
+            _put(found, name, _written(value))
     return found
+
+
+def _written(value: Any) -> str:
+    """A value as it is typed (PS3.5 6.2)."""
+    if value is None:
+        return ""
+    if isinstance(value, _SEVERAL) and not isinstance(value, (str, bytes)):
+        return "\\".join(map(_written, value))
+    pattern = next((pattern for kind, pattern in _WRITTEN if isinstance(value, kind)), None)
+    return value.strftime(pattern) if pattern else str(value)
 
 
 def _put(tree: dict[int, Any], name: str, value: str) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sagittal.client.keys import tag_for
-from sagittal.dicom.dictionary import keyword_of
+from sagittal.dicom.dictionary import keyword_of, tag_of
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import syntax
 from sagittal.limits import ReaderLimits
@@ -30,15 +29,11 @@ class Match(Mapping[str, Any]):
         self.json = json
 
     def __getitem__(self, keyword: str) -> Any:
-        try:
-            member = self.json[f"{tag_for(keyword):08X}"]
-        except KeyError:
-            raise KeyError(keyword) from None
+        """KeyError for what the archive did not answer, and for what is no keyword or tag."""
+        member = self.json.get(f"{tag_of(keyword):08X}") if isinstance(keyword, str) else None
+        if member is None:
+            raise KeyError(keyword)
         return value_of(member)
-
-    def get(self, keyword: str, default: Any = None) -> Any:
-        member = self.json.get(f"{tag_for(keyword):08X}")
-        return default if member is None else value_of(member)
 
     def __iter__(self) -> Iterator[str]:
         return (name_of(tag) for tag in self.json)

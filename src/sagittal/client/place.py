@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from sagittal.dimse.address import PeerAddress, parse_peer
+from sagittal.dimse.address import PeerAddress, check_aet, parse_peer
 from sagittal.errors import UsageError
 from sagittal.limits import NetLimits
 
@@ -22,9 +22,9 @@ class Access:
 
     aet: str = "SAGITTAL"  # our AE title
     tls: bool = False  # for DIMSE; a URL says it itself
-    tls_ca: Path | None = None  # authorities of the peer (PEM); None: the system's
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    tls_ca: str | os.PathLike[str] | None = None  # authorities of the peer (PEM); None: the system's
+    tls_certificate: str | os.PathLike[str] | None = None
+    tls_key: str | os.PathLike[str] | None = None
     token: str = ""  # bearer token
     user: str = ""  # NAME:PASSWORD for HTTP basic authentication
     store: str = ""  # of a data directory; "": main. A peer is called by the title of its store, a URL names it
@@ -37,6 +37,8 @@ class Access:
         return replace(self, token=os.environ.get(TOKEN, ""), user=os.environ.get(USER, ""))
 
     def __post_init__(self) -> None:
+        """UsageError for an AE title that is none, and a key alone."""
+        check_aet(self.aet)
         if self.tls_key and not self.tls_certificate:
             raise UsageError("a key without its certificate is of no use: --tls-cert is missing")
 

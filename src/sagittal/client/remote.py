@@ -45,6 +45,11 @@ class Sending:
     halt: bool = False  # end with the first failure
     study: str = ""  # STOW-RS into this study only
 
+    def __post_init__(self) -> None:
+        """UsageError where nobody would send."""
+        if self.associations < 1:
+            raise UsageError(f"at least one association is wanted, not {self.associations}")
+
 
 async def named(remote: Remote, question: Question) -> list[Question]:
     """Questions whose keys are unique keys only, one for each match: keys of another kind are looked up first."""

@@ -5,6 +5,7 @@ Cipher suites are OpenSSL's defaults for these versions. Files are read here, on
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from contextlib import suppress
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from sagittal.errors import UsageError
 
+File = str | os.PathLike[str]
 ClientCertificate = Literal["none", "optional", "required"]
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}  # what OpenSSL makes of bytes that are no record of TLS
 
@@ -70,7 +72,7 @@ def describe(error: OSError) -> str:
 
 
 def server_context(
-    certificate: Path, key: Path | None = None, *, ca: Path | None = None, client: ClientCertificate = "none"
+    certificate: File, key: File | None = None, *, ca: File | None = None, client: ClientCertificate = "none"
 ) -> ssl.SSLContext:
     """For a listener. If clients show certificates, `ca` holds the authorities those must come from."""
     if client != "none" and ca is None:
@@ -86,7 +88,7 @@ def server_context(
 
 
 def client_context(
-    *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None, verify: bool = True
+    *, ca: File | None = None, certificate: File | None = None, key: File | None = None, verify: bool = True
 ) -> ssl.SSLContext:
     """For a requestor: `ca` (None: the system's authorities) must have signed for the peer's host name."""
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
@@ -103,11 +105,11 @@ def client_context(
     return context
 
 
-def _load_chain(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+def _load_chain(context: ssl.SSLContext, certificate: File, key: File | None) -> None:
     try:
         context.load_cert_chain(certificate, key, _no_passphrase)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"the certificate {certificate.name} or its key can't be used: {error}") from None
+        raise UsageError(f"the certificate {Path(certificate).name} or its key can't be used: {error}") from None
 
 
 def _no_passphrase() -> str:
@@ -115,8 +117,8 @@ def _no_passphrase() -> str:
     raise UsageError("the key is encrypted; give one without a passphrase, readable by us only")
 
 
-def _load_authorities(context: ssl.SSLContext, ca: Path) -> None:
+def _load_authorities(context: ssl.SSLContext, ca: File) -> None:
     try:
         context.load_verify_locations(ca)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"the authorities in {ca.name} can't be used: {error}") from None
+        raise UsageError(f"the authorities in {Path(ca).name} can't be used: {error}") from None

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from builders import build, opened, store
 
-from sagittal.client import Archive
+import sagittal
+from sagittal.client import Access, Archive
 from sagittal.errors import UsageError
 
 
@@ -40,3 +41,25 @@ def test_after_it_was_closed(data: Path, call: Callable[[Any], Any]) -> None:
     archive.close()
     with pytest.raises(UsageError, match="was closed"):
         call(archive)
+
+
+def test_that_nobody_sends(data: Path) -> None:
+    with Archive(data) as archive, pytest.raises(UsageError, match="at least one association"):
+        archive.store(data, associations=0)
+
+
+@pytest.mark.parametrize("title", ["", "SEVENTEEN_LETTERS", "ÄRZTE"])
+def test_who_we_are_is_an_ae_title(title: str) -> None:
+    """A longer one would be cut on its way."""
+    with pytest.raises(UsageError, match="not an AE title"):
+        Access(aet=title)
+
+
+def test_files_of_certificates_are_named_by_text_too(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"authorities in absent\.pem can't be used"):
+        Access(tls_ca=str(tmp_path / "absent.pem")).tls_context()
+
+
+def test_type_checkers_read_our_types() -> None:
+    """PEP 561: without this file a program that imports us gets `Any` for all of it."""
+    assert (Path(sagittal.__file__).parent / "py.typed").is_file()

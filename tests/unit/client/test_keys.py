@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, date, datetime, time
+from typing import Any
 
 import pydicom
 import pytest
+from pydicom.multival import MultiValue
+from pydicom.valuerep import DA, PersonName
 
 from sagittal.client.keys import Question, advice, identifier, keys_of, level_of, parameters, parse_keys
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
@@ -37,6 +41,24 @@ def test_a_key_given_twice_is_a_list() -> None:
         0x0020000D: "1.2\\1.3",
         0x00080020: "20200101",
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (MultiValue(str, ["1.2", "1.3"]), "1.2\\1.3"),
+        ((uid for uid in ("1.2", "1.3")), "1.2\\1.3"),
+        ({"1.2": 1, "1.3": 2}.keys(), "1.2\\1.3"),
+        (PersonName("Roe^Jane"), "Roe^Jane"),
+        (DA("20200102"), "20200102"),
+        ([date(2020, 1, 2), None, 7], "20200102\\\\7"),
+        (datetime(2020, 1, 2, 3, 4, 5, 6), "20200102030405.000006"),
+        (datetime(2020, 1, 2, tzinfo=UTC), "20200102000000.000000+0000"),
+        (time(3, 4), "030400.000000"),
+    ],
+)
+def test_values_as_programs_have_them(value: Any, written: str) -> None:
+    assert keys_of({"StudyDescription": value}) == {0x00081030: written}
 
 
 @pytest.mark.parametrize("key", ["Nobody=1", "0010=1", "RequestAttributesSequence=1", "PatientName=A.B=C=", "Rows=ten"])

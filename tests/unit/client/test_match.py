@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sagittal.client.keys import parse_keys
-from sagittal.client.match import row_of
+from sagittal.client.match import Match, row_of
 
 STUDY = {
     "00080052": {"vr": "CS", "Value": ["STUDY"]},
@@ -22,3 +24,19 @@ def test_a_column_is_the_same_attribute_in_each_row() -> None:
         ("StudyDate", "20200101"),
         ("ModalitiesInStudy", "CT\\MR"),
     ]
+
+
+def test_it_is_a_mapping_as_any_other() -> None:
+    """Of what is not there it says so, and what is no keyword or tag is not there."""
+    match = Match(STUDY)
+    assert (match["PatientName"], match["0010,0010"], match.get("ModalitiesInStudy")) == (
+        "Roe^Jane",
+        "Roe^Jane",
+        ["CT", "MR"],
+    )
+    absent: list[object] = ["StudyTime", "PatientsName", "0010", 0x00100010, (0x0010, 0x0010), None]
+    for name in absent:
+        assert name not in match
+        assert match.get(name, "none") == "none"  # type: ignore[call-overload]
+        with pytest.raises(KeyError):
+            match[name]  # type: ignore[index]

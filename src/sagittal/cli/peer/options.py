@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from sagittal.cli.output import say
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access, Place, Url, parse_place, parse_url
-from sagittal.dimse.address import PeerAddress, check_aet, parse_peer
+from sagittal.dimse.address import PeerAddress, parse_peer
 from sagittal.dimse.status import words
 from sagittal.errors import UsageError
 from sagittal.limits import NetLimits
@@ -116,7 +116,7 @@ def _access(given: dict[str, Any]) -> Access:
         names = ("connect_seconds_max", "response_seconds_max", "move_seconds_max", "artim_seconds")
         limits = replace(limits, **dict.fromkeys(names, timeout))
     access = Access(
-        aet=check_aet(given.pop("aet", "SAGITTAL")),
+        aet=given.pop("aet", "SAGITTAL"),
         tls=given.pop("tls", False),
         tls_ca=given.pop("tls_ca"),
         tls_certificate=given.pop("tls_cert"),
