@@ -120,6 +120,13 @@ def test_files_that_are_none(tmp_path):
         config.load(tmp_path / "bad.toml")
 
 
+def test_a_file_of_another_system(tmp_path):
+    """Editors of Windows mark UTF-8, and end lines in their way."""
+    (tmp_path / "windows.toml").write_bytes(b'\xef\xbb\xbfaet = "WINDOWS"\r\n[dimse]\r\nport = 104\r\n')
+    settings = config.load(tmp_path / "windows.toml")
+    assert (settings.aet, settings.dimse.port) == ("WINDOWS", 104)
+
+
 def test_every_limit_has_a_name():
     parts = [getattr(Limits(), part.name) for part in dataclasses.fields(Limits)]
     assert sum(map(len, config.limit_parts().values())) == sum(len(dataclasses.fields(part)) for part in parts)

@@ -23,3 +23,11 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     done = sagittal_here("store", tmp_path / "data", "--from", tmp_path / "failed")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "1 sent" in done.stderr
+
+
+def test_a_list_of_another_system(tmp_path: Path) -> None:
+    (tmp_path / "held.dcm").write_bytes(build().part10)
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbf" + os.fsencode(tmp_path / "held.dcm") + b"\r\n")
+    assert sagittal_here("import", tmp_path / "held.dcm", "--data", tmp_path / "data").returncode == 0
+    done = sagittal_here("store", tmp_path / "data", "--from", tmp_path / "list")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -121,3 +121,12 @@ def test_what_is_no_json_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xff\xd8")
     done = CliRunner().invoke(group, ["json", str(tmp_path / "x"), "--to-dicom"], standalone_mode=False)
     assert (done.return_value, done.stderr.strip()) == (1, f"{tmp_path / 'x'}: not JSON: not UTF-8")
+
+
+def test_json_that_begins_with_a_mark(tmp_path: Path) -> None:
+    """RFC 8259 8.1: it may be ignored, and editors of Windows write it."""
+    (tmp_path / "x").write_bytes(b'\xef\xbb\xbf{"00080018":{"vr":"UI","Value":["1.2.3"]},'
+                                 b'"00080016":{"vr":"UI","Value":["1.2.4"]}}\r\n')  # fmt: skip
+    arguments = ["json", str(tmp_path / "x"), "--to-dicom", "-o", str(tmp_path / "x.dcm")]
+    done = CliRunner().invoke(group, arguments, standalone_mode=False)
+    assert (done.return_value, done.stderr) == (0, "")

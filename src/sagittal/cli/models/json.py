@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ def _encoded(obj: dict[str, Any]) -> bytes:
 
 def _decoded(data: bytes) -> Iterator[dict[str, Any]]:
     """An object, an array of objects (as /metadata answers), or one object a line."""
+    data = data.removeprefix(BOM_UTF8)  # RFC 8259 8.1
     try:
         told = orjson.loads(data)
     except ValueError:

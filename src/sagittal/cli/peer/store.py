@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -177,7 +178,8 @@ def _listed(file: Path | None) -> list[Path]:
     if file is None:
         return []
     try:
-        return [Path(os.fsdecode(line)) for line in file.read_bytes().splitlines() if line]
+        lines = file.read_bytes().removeprefix(BOM_UTF8).splitlines()
+        return [Path(os.fsdecode(line)) for line in lines if line]
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
 
