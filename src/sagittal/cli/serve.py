@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,4 +78,3 @@ def _announce(ready: Mapping[str, Any], as_json: bool) -> None:
         "Ctrl-C ends it.",
         flush=True,
     )
-    sys.stdout.flush()
