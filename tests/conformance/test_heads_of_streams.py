@@ -94,6 +94,8 @@ def _known() -> set[str]:
 @pytest.mark.parametrize("octets", [b"", b"\xff\xd8",
                                     b"\xff\xd8\xff\xc0\0\x02\xff\xda\0\x02", b"\xff\x4f\xff\x51\0\x04ab",
                                     b"\xff\x0a", b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0\x0cJXL \r\n\x87\n",
+                                    b"\xff\xd8\xff\xc0\0\x08\x08\0\x0a\0\x0a\x01\xff\x90\0\x02",
+                                    b"\xff\xd8\xff\xc0\0\x08\x08\0\x0a\0\x0a\x03\xff\xda\0\x08\x01\x01\0\0\x3f\0",
                                     b"\xff\xd8" + b"\xff" * 100, b"GIF89a", b"\x89PNG\r\n\x1a\n"])  # fmt: skip
 def test_what_is_no_image_is_refused(octets: bytes) -> None:
     with pytest.raises(BadRequest):

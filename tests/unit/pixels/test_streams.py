@@ -24,6 +24,8 @@ def test_jpeg_lossless_has_a_predictor() -> None:
     read = streams.jpeg(imagecodecs.jpeg8_encode(GREY, lossless=True, predictor=1, bitspersample=14))
     assert (read.process, read.precision, read.predictor) == (0xC3, 14, 1)
     assert streams.jpeg(imagecodecs.jpeg8_encode(GREY, lossless=True, predictor=6)).predictor == 6
+    frame = b"\xff\xc3\0\x0b\x08\0\x0a\0\x0a\x01\x01\x11\0"
+    assert streams.jpeg(b"\xff\xd8" + frame + b"\xff\xd9\0\x02").predictor == 0  # ends without a scan
 
 
 def test_jpeg_ls() -> None:

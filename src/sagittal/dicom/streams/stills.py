@@ -25,6 +25,7 @@ PART_2_LOSSLESS, PART_2 = _P + "92", _P + "93"
 HT_LOSSLESS, HT_RPCL, HT = _P + "201", _P + "202", _P + "203"
 XL_LOSSLESS, XL_RECOMPRESSED, XL = _P + "110", _P + "111", _P + "112"
 _CODESTREAM, _SIGNATURE_JP2, _SIGNATURE_XL = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL "
+_FRAME_HEADERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}  # SOF0-15; SOF55 of JPEG-LS
 _XL_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
 
@@ -96,37 +97,46 @@ def _segments(read: Read, start: int, end: int) -> Iterator[tuple[int, int, int]
 
 
 def _read_jpeg(read: Read, length: int) -> Still:
-    frame, adobe, jfif = None, -1, False
+    process, frame, adobe, jfif, scan = 0, b"", -1, False, b""
     for marker, at, size in _segments(read, 2, length):
-        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
-            frame = marker, read(at, min(size, 18))
-        elif marker == 0xE0 and read(at, 5) == b"JFIF\0":
-            jfif = True
-        elif marker == 0xEE and size >= 12 and (content := read(at, 12))[:5] == b"Adobe":
+        content = read(at, min(size, 18))
+        if marker in _FRAME_HEADERS:
+            process, frame = marker, content
+        elif marker == 0xE0:
+            jfif = jfif or content.startswith(b"JFIF\0")
+        elif marker == 0xEE and len(content) >= 12 and content.startswith(b"Adobe"):
             adobe = content[11]
         elif marker == 0xDA:
-            scan = read(at, min(size, 16))
-            break
-    if frame is None or len(frame[1]) < 6:
+            scan = content
+    if len(frame) < 9:
         raise BadRequest("a JPEG image without a frame header")
-    bits, rows, columns, samples = struct.unpack(">BHHB", frame[1][:6])
+    bits, rows, columns, samples = struct.unpack(">BHHB", frame[:6])
     if not scan or len(scan) < 2 * scan[0] + 4 or not rows or not columns:
         raise BadRequest("the head of the JPEG image is broken")
+    meant = _meant(process, samples, frame[7] >> 4 > 1, adobe, jfif)
     selection = scan[1 + 2 * scan[0]]  # the predictor of Process 14; NEAR of JPEG-LS
-    meant = "MONOCHROME2" if samples == 1 else "YBR_FULL" if adobe > 0 or (jfif and adobe < 0) else "RGB"
-    if samples == 3 and frame[0] in (0xC0, 0xC1):
-        meant = "RGB" if adobe == 0 else "YBR_FULL_422" if frame[1][7] >> 4 > 1 else "YBR_FULL"
-    return Still(_jpeg_syntaxes(frame[0], selection), rows, columns, samples, bits, meant)
+    return Still(_jpeg_syntaxes(process, selection), rows, columns, samples, bits, meant)
 
 
-def _jpeg_syntaxes(marker: int, selection: int) -> tuple[str, ...]:
-    if marker == 0xC0:
+def _meant(process: int, samples: int, subsampled: bool, adobe: int, jfif: bool) -> str:
+    """How the samples of a JPEG image are meant. Adobe's mark goes before JFIF's (-1: there is none); without any, an
+    image with losses is YBR.
+    """
+    if samples == 1:
+        return "MONOCHROME2"
+    if samples == 3 and process in (0xC0, 0xC1):
+        return "RGB" if adobe == 0 else "YBR_FULL_422" if subsampled else "YBR_FULL"
+    return "YBR_FULL" if adobe > 0 or (jfif and adobe < 0) else "RGB"
+
+
+def _jpeg_syntaxes(process: int, selection: int) -> tuple[str, ...]:
+    if process == 0xC0:
         return JPEG_BASELINE, JPEG_EXTENDED
-    if marker == 0xC1:
+    if process == 0xC1:
         return (JPEG_EXTENDED,)
-    if marker == 0xC3:
+    if process == 0xC3:
         return (JPEG_LOSSLESS_SV1, JPEG_LOSSLESS) if selection == 1 else (JPEG_LOSSLESS,)
-    if marker == 0xF7:
+    if process == 0xF7:
         return (LS_NEAR,) if selection else (LS_LOSSLESS,)
     raise BadRequest("a JPEG process that no current transfer syntax has (progressive, hierarchical or arithmetic)")
 

@@ -7,6 +7,7 @@ raises PixelsUndecodable for what is no such header.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sagittal.errors import PixelsUndecodable
@@ -45,9 +46,31 @@ def jpeg(data: bytes) -> Jpeg:
     """The headers up to the first scan."""
     if data[:2] != b"\xff\xd8":
         raise PixelsUndecodable("not a JPEG code stream: no SOI marker")
-    at, frame, adobe, jfif = 2, b"", -1, False
-    kind = 0
-    while True:
+    process, frame, adobe, jfif, scan = 0, b"", -1, False, b""
+    for marker, body in _segments(data):
+        if marker in _FRAMES and not frame:
+            process, frame = marker, body
+        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
+            adobe = body[11]
+        elif marker == 0xE0 and body[:5] == b"JFIF\0":
+            jfif = True
+        elif marker == 0xDA:
+            scan = body
+    count = frame[5] if len(frame) > 5 else 0
+    if not count or len(frame) < 6 + 3 * count:
+        raise PixelsUndecodable("a JPEG code stream without a frame header")
+    rows, columns = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+    components, sampling = tuple(frame[6 : 6 + 3 * count : 3]), tuple(frame[7 : 6 + 3 * count : 3])
+    predictor = _predictor(scan) if process & 3 == 3 and process != 0xF7 else 0
+    return Jpeg(process, frame[0], rows, columns, components, sampling, adobe, jfif, predictor)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, content) of the segments up to the first scan, which is the last one, or to the end of the image. What
+    lies between segments is passed over, as decoders do.
+    """
+    at, marker = 2, 0
+    while marker not in (0xDA, 0xD9):
         at = data.find(b"\xff", at)
         while at >= 0 and data[at + 1 : at + 2] == b"\xff":
             at += 1
@@ -61,26 +84,14 @@ def jpeg(data: bytes) -> Jpeg:
         body = data[at + 4 : at + 2 + length]
         if length < 2 or len(body) != length - 2:
             raise PixelsUndecodable("a JPEG code stream that ends inside its headers")
-        if marker in _FRAMES and not frame:
-            frame, kind = body, marker
-        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
-            adobe = body[11]
-        elif marker == 0xE0 and body[:5] == b"JFIF\0":
-            jfif = True
-        elif marker in (0xDA, 0xD9):
-            return _jpeg(kind, frame, body if marker == 0xDA else b"", adobe, jfif)
+        yield marker, body
         at += 2 + length
 
 
-def _jpeg(kind: int, frame: bytes, scan: bytes, adobe: int, jfif: bool) -> Jpeg:
-    count = frame[5] if len(frame) > 5 else 0
-    if not count or len(frame) < 6 + 3 * count:
-        raise PixelsUndecodable("a JPEG code stream without a frame header")
-    components = tuple(frame[6 + 3 * number] for number in range(count))
-    sampling = tuple(frame[7 + 3 * number] for number in range(count))
-    predictor = scan[1 + 2 * scan[0]] if kind & 3 == 3 and kind != 0xF7 and len(scan) > 1 + 2 * scan[0] else 0
-    rows, columns = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-    return Jpeg(kind, frame[0], rows, columns, components, sampling, adobe, jfif, predictor)
+def _predictor(scan: bytes) -> int:
+    """The selection value of a scan's header; 0 where it is cut."""
+    at = 1 + 2 * scan[0] if scan else 0
+    return scan[at] if len(scan) > at else 0
 
 
 def jpeg2000(data: bytes) -> Jpeg2000:
