@@ -24,7 +24,7 @@ _EQUIPMENT, _MANUFACTURER, _PURPOSE = 0x0018A001, 0x00080070, 0x0040A170
 _FRAME_TIME, _FRAME_TIME_VECTOR, _INCREMENT = 0x00181063, 0x00181065, 0x00280009
 _GRID_OFFSETS = 0x3004000C  # of an RT Dose, from Image Position (Patient)
 _PER_FRAME, _ORGANIZATION = 0x52009230, 0x00209311
-_APPENDED = (_EXTRACTION, _EQUIPMENT)
+_ENDS = {"sequence": "end-sequence", "fragments": "end-sequence", "item": "end-item"}
 # Values by frame: PS3.3 C.7.6.5, C.8.4.8, C.8.6.3, C.8.8.3.
 _VECTORS = frozenset(
     {0x00182001, 0x00182002, 0x00182003, 0x00182004, 0x00182005, 0x00182006, _GRID_OFFSETS}
@@ -121,49 +121,56 @@ class Header:
         for tag, item in self._items.items():
             self._new[tag] = ("SQ", encode_sequence([encode(item, target)], target))
         self._vector_made = False
+        self._sequence = -1  # the tag of that of the top level which we are in
+        self._frame = 0  # the item of it, when it goes by frames
         self.pixels: Event | None = None
 
     def events(self) -> Iterator[Event]:
         """One pass; `written` takes them."""
-        appending = -1  # the tag of a top-level sequence
-        until = ("", 0)  # the end of what is left out: its kind and depth
-        item = 0
-        per_frame = False
-        for event in self._walk.events():
-            if until[0]:
-                until = ("", 0) if (event.kind, event.depth) == until else until
-                yield self._run(event, [])  # nothing, but a step
-                continue
+        events = self._walk.events()
+        for event in events:
             if event.depth == 0 and event.kind not in ("end-sequence", "end-item"):
                 yield from self._before(event.tag)
                 if event.tag in PIXELS:
                     self.pixels = event
-                    break
-            if self._is_left_out(event):
-                until = ("" if event.kind == "element" else "end-sequence", event.depth)
-                yield self._run(event, [])
-            elif event.depth == 0 and event.kind == "sequence":
-                appending = event.tag if event.tag in _APPENDED else -1
-                per_frame, item = event.tag == _PER_FRAME, 0
-                self._new.pop(event.tag, None)
-                yield event
-            elif event.depth == 0 and event.kind == "end-sequence":
-                if appending >= 0:
-                    yield from self._appended(event, self._items[appending])
-                appending, per_frame = -1, False
-                yield event
-            elif per_frame and event.kind == "item" and event.depth == 1:
-                item += 1
-                if item in self._chosen:
-                    yield event
-                else:
-                    until = ("end-item", 1)
-            elif event.depth == 0 and event.kind == "element":
-                yield from self._element(event)
+                    return
+            if self._is_left_out(event) or self._is_of_another_frame(event):
+                yield from self._passed_over(event, events)
+            elif event.depth == 0:
+                yield from self._at_the_top(event)
             else:
                 yield event
-        else:
-            yield from self._before(UNDEFINED)
+        yield from self._before(UNDEFINED)
+
+    def _passed_over(self, event: Event, events: Iterator[Event]) -> Iterator[Event]:
+        """Nothing of what begins with `event`, but a step for each of its events, up to its end."""
+        yield self._run(event, [])
+        end = _ENDS.get(event.kind)
+        for inner in events if end else ():
+            yield self._run(inner, [])
+            if (inner.kind, inner.depth) == (end, event.depth):
+                return
+
+    def _at_the_top(self, event: Event) -> Iterator[Event]:
+        """An event of the top level; a sequence that gets one more item gets it at its end."""
+        if event.kind == "element":
+            yield from self._element(event)
+            return
+        if event.kind == "sequence":
+            self._sequence, self._frame = event.tag, 0
+            self._new.pop(event.tag, None)
+        elif event.kind == "end-sequence":
+            if self._sequence in self._items:
+                yield from self._appended(event, self._items[self._sequence])
+            self._sequence = -1
+        yield event
+
+    def _is_of_another_frame(self, event: Event) -> bool:
+        """Whether an item of the functional groups by frame, which are counted here, is that of a frame not chosen."""
+        if self._sequence != _PER_FRAME or (event.kind, event.depth) != ("item", 1):
+            return False
+        self._frame += 1
+        return self._frame not in self._chosen
 
     def _before(self, tag: int) -> Iterator[Event]:
         """New elements whose place is before `tag`, which itself may be one that is replaced."""
