@@ -32,6 +32,25 @@ def test_order_is_by_number_then_place_then_as_given() -> None:
     assert ordered([instance(1), instance(1)]) == [0, 1]
 
 
+@pytest.mark.parametrize("number", ["--5", "NaN", "1e999", "first"])
+def test_numbers_that_are_none_order_nothing(number: str) -> None:
+    told = {"00200013": element("IS", number)}
+    assert ordered([instance(2), instance(1, **told)]) == [0, 1]
+    told |= {"00200032": element("DS", 1, 2, number), "00200037": element("DS", 1, 0, 0, 0, 1, 0)}
+    assert ordered([instance(2, **told), instance(1, **told)]) == [0, 1]
+
+
+def test_overlays_and_angles_of_no_numbers() -> None:
+    """An overlay whose frames can't be told apart goes, an angle stays as it is."""
+    number = "none"
+    odd = {"60000010": 1, "60000011": 8, "60000015": number, "60000051": number, "60003000": 0, "00181510": number}
+    members = instance(1, **{tag: element("IS", value) for tag, value in odd.items()})
+    members |= {"00080016": element("UI", ENHANCED_CT), "00181520": element("DS", 0, 1)}
+    made = Splitting(members, 2, lambda _: b"\0", keep_series=True).members(2)
+    assert not [tag for tag in made if tag.startswith("6000")]
+    assert text(made, "00181510") == number
+
+
 def test_image_type_of_frames_that_differ_is_mixed() -> None:
     one = instance(1, **{"00080008": element("CS", "ORIGINAL", "PRIMARY", "AXIAL")})
     other = instance(2, **{"00080008": element("CS", "DERIVED", "PRIMARY", "AXIAL", "MIP")})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+from sagittal.pixels.rendering.attributes import numbers_in
 
 Members = dict[str, Any]
 
@@ -25,6 +28,16 @@ def values(members: Mapping[str, Any], tag: str) -> list[Any]:
 def text(members: Mapping[str, Any], tag: str) -> str:
     """The first value as text, "" when there is none."""
     return str(next(iter(values(members, tag)), "")).strip()
+
+
+def numbers(members: Mapping[str, Any], tag: str) -> list[float]:
+    """The values that are finite numbers."""
+    return [number for number in numbers_in(values(members, tag)) if math.isfinite(number)]
+
+
+def whole(members: Mapping[str, Any], tag: str, otherwise: int = 0) -> int:
+    """The first value that is a number, as a whole one."""
+    return int(next(iter(numbers(members, tag)), otherwise))
 
 
 def items(members: Mapping[str, Any], tag: str) -> list[Members]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sagittal.convert.multiframe import elements as el
-from sagittal.convert.multiframe.elements import Members, element, items, text, values
+from sagittal.convert.multiframe.elements import Members, element, items, numbers, text, values
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
 from sagittal.uid import derived_uid
@@ -58,9 +58,9 @@ _LEAST_TYPES = ("ORIGINAL", "PRIMARY", "NONE", "NONE")
 
 def ordered(instances: Sequence[Members]) -> list[int]:
     """The places of instances in the order of their frames: by Instance Number, along the normal, else as given."""
-    numbers = [text(one, el.NUMBER) for one in instances]
-    if all(number.lstrip("-").isdecimal() for number in numbers) and len(set(map(int, numbers))) == len(numbers):
-        return sorted(range(len(instances)), key=lambda at: int(numbers[at]))
+    told = [number for one in instances for number in numbers(one, el.NUMBER)[:1]]
+    if len(set(told)) == len(instances):
+        return sorted(range(len(instances)), key=told.__getitem__)
     depths = [depth for one in instances if (depth := _depth(one))]
     if len(depths) == len(instances) and len({orientation for orientation, _ in depths}) == 1:
         return sorted(range(len(instances)), key=lambda at: depths[at][1])
@@ -69,13 +69,12 @@ def ordered(instances: Sequence[Members]) -> list[int]:
 
 def _depth(members: Members) -> tuple[tuple[float, ...], float] | None:
     """Orientation, and the place along its normal."""
-    at, along = values(members, "00200032"), values(members, "00200037")
+    at, along = numbers(members, "00200032"), numbers(members, "00200037")
     if len(at) != 3 or len(along) != 6:
         return None
-    x, y = [float(n) for n in along[:3]], [float(n) for n in along[3:]]
+    x, y = along[:3], along[3:]
     normal = (x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0])
-    orientation = tuple(round(float(n), 4) for n in along)
-    return orientation, sum(float(a) * b for a, b in zip(at, normal, strict=True))
+    return tuple(round(n, 4) for n in along), sum(a * b for a, b in zip(at, normal, strict=True))
 
 
 def class_for(sop_class: str, described: Description) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sagittal.convert.multiframe import elements as el
 from sagittal.convert.multiframe import pulses
-from sagittal.convert.multiframe.elements import Members, element, items, text, values
+from sagittal.convert.multiframe.elements import Members, element, items, numbers, text, values, whole
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.frames import shifted
 from sagittal.uid import derived_uid
@@ -117,8 +117,8 @@ class Splitting:
                 made[el.IMAGE_TYPE] = item[el.IMAGE_TYPE]  # not the four values of Frame Type
         if self._class == _MR:
             pulses.tell(made)
-        if self._class == _PET and _CLASSIC_DURATION not in made and (lasted := values(made, _DURATION)):
-            made[_CLASSIC_DURATION] = element("IS", f"{float(lasted[0]):.0f}")
+        if self._class == _PET and _CLASSIC_DURATION not in made and (lasted := numbers(made, _DURATION)):
+            made[_CLASSIC_DURATION] = element("IS", f"{lasted[0]:.0f}")
 
     def _number(self, frame: int) -> int:
         """The source's Instance Number and four digits of the frame, so that several instances don't get in each
@@ -153,10 +153,10 @@ class Splitting:
             if len(found) == self._count:
                 made[tag] = {"vr": made[tag]["vr"], "Value": [found[frame - 1]]}
         for tag, angle in _INCREMENTS.items():
-            steps, first = values(made, tag), text(made, angle)
+            steps, first = numbers(made, tag), numbers(made, angle)
             made.pop(tag, None)
             if len(steps) == self._count and first:
-                made[angle] = element("DS", f"{float(first) + float(steps[frame - 1]):.10g}")
+                made[angle] = element("DS", f"{first[0] + steps[frame - 1]:.10g}")
 
     def _overlays(self, made: Members, frame: int) -> None:
         """An overlay of several frames gives the one of this frame, or goes (PS3.3 C.9.3)."""
@@ -164,9 +164,8 @@ class Splitting:
             name = f"{group:04X}"
             if f"{name}0015" not in made or f"{name}3000" not in made:
                 continue
-            count = int(float(text(made, f"{name}0015") or 1))
-            at = frame - int(float(text(made, f"{name}0051") or 1))
-            bits = int(text(made, f"{name}0010") or 0) * int(text(made, f"{name}0011") or 0)
+            count, at = whole(made, f"{name}0015", 1), frame - whole(made, f"{name}0051", 1)
+            bits = whole(made, f"{name}0010") * whole(made, f"{name}0011")
             octets = self._octets(group << 16 | 0x3000) if 0 <= at < count else b""
             if len(octets) * 8 >= (at + 1) * bits > 0:
                 first = at * bits // 8

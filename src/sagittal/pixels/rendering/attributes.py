@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -62,23 +62,20 @@ class Attributes:
         return [str(value).strip() for value in self.values(tag)]
 
     def numbers(self, tag: int) -> list[float]:
-        """All values that are numbers."""
-        found = []
-        for value in self.values(tag):
-            try:
-                found.append(float(value))
-            except (TypeError, ValueError):
-                continue
-        return found or self._bulk_numbers(tag)
+        """All values that are numbers; text says NaN and infinities, too."""
+        return numbers_in(self.values(tag)) or self._bulk_numbers(tag)
 
     def number(self, tag: int) -> float | None:
         """The first value that is a number."""
         return next(iter(self.numbers(tag)), None)
 
+    def integers(self, tag: int) -> list[int]:
+        """All values that are finite numbers, as integers."""
+        return [int(number) for number in self.numbers(tag) if math.isfinite(number)]
+
     def integer(self, tag: int, otherwise: int = 0) -> int:
-        """The first value that is a number, as an integer."""
-        number = self.number(tag)
-        return otherwise if number is None or not math.isfinite(number) else int(number)
+        """The first value that is a finite number, as an integer."""
+        return next(iter(self.integers(tag)), otherwise)
 
     def items(self, tag: int) -> list[Attributes]:
         """The items of a sequence."""
@@ -130,10 +127,21 @@ class Attributes:
             return []
         if kind is None:
             texts = self.octets(tag).decode("latin-1").split("\\") if member.get("vr") in ("DS", "IS") else []
-            return [float(text) for text in texts if text.strip()]
+            return numbers_in(texts)
         size = int(kind[1:])
         octets = self.octets(tag, size)
         return [float(value) for value in np.frombuffer(octets[: len(octets) // size * size], f"<{kind}")]
+
+
+def numbers_in(values: Iterable[Any]) -> list[float]:
+    """Those values that are numbers, or text that says one: NaN and infinities, too."""
+    found = []
+    for value in values:
+        try:
+            found.append(float(value))
+        except (TypeError, ValueError):
+            continue
+    return found
 
 
 def functional_groups(instance: Attributes, frame: int, macro: int) -> Attributes:

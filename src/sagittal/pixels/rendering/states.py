@@ -74,7 +74,7 @@ def references(state: Attributes) -> list[Reference]:
             series.text(0x0020000E),
             image.text(0x00081150),
             image.text(0x00081155),
-            tuple(int(number) for number in image.numbers(0x00081160)),
+            tuple(image.integers(0x00081160)),
         )
         for series in state.items(0x00081115)
         for image in series.items(0x00081140)

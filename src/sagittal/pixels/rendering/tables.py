@@ -38,7 +38,7 @@ class Table:
 
 def lut_of(item: Attributes, *, signed: bool) -> Table | None:
     """The table of an item of a Modality, VOI or Presentation LUT Sequence; None when it holds none."""
-    described = [int(number) for number in item.numbers(0x00283002)]
+    described = item.integers(0x00283002)
     if len(described) < 3:
         return None
     count, first, bits = described[0] & 0xFFFF or ENTRIES_MAX, described[1], described[2]
@@ -50,7 +50,7 @@ def palette_of(instance: Attributes) -> tuple[Table, Table, Table] | None:
     """The red, green and blue tables of a PALETTE COLOR image or of a pseudo-color state; None without them."""
     found = []
     for n in range(3):
-        described = [int(number) for number in instance.numbers(0x00281101 + n)]
+        described = instance.integers(0x00281101 + n)
         if len(described) < 3:
             return None
         count, first, bits = described[0] & 0xFFFF or ENTRIES_MAX, described[1], described[2]

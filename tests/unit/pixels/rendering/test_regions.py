@@ -262,6 +262,23 @@ def test_many_segments_without_colors_can_be_told_apart() -> None:
     assert len(set(segment_colors(many).values())) == 120
 
 
+@pytest.mark.parametrize("number", ["NaN", "1e999", "red"])
+def test_a_color_of_no_numbers_is_none(number: str) -> None:
+    held = {"00620004": member(1), "0062000D": member(number, 1, 2)}
+    assert segment_colors(Attributes({"00620002": member(held)})) == segment_colors(
+        Attributes({"00620002": member({"00620004": member(1)})})
+    )
+    roi = {"30060084": member(1), "3006002A": member(number, 0, 0), "30060040": member({"30060050": member(1, 2, 3)})}
+    (contour,) = contours(Attributes({"30060039": member(roi)}))
+    assert number not in map(str, contour.color)
+
+
+def test_long_lists_of_text_may_hold_other_words() -> None:
+    """Bulk data of a DS: what is no number is passed over, as among values."""
+    held = Attributes({"30060050": {"vr": "DS", "BulkDataURI": "x?offset=0&length=8"}}, lambda *_: b"1\\two\\3 ")
+    assert held.numbers(0x30060050) == [1.0, 3.0]
+
+
 def test_segments_are_blended_in_their_recommended_color() -> None:
     colors = segment_colors(segmentation())
     assert colors[1][0] > colors[1][1] and colors[2] == (80, 200, 255)

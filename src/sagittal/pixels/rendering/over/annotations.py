@@ -52,7 +52,7 @@ def layers_of(state: Attributes) -> dict[str, Layer]:
 
 def lab_ink(item: Attributes, tag: int) -> Ink | None:
     """A color in CIELab; None when the item has none."""
-    numbers = [int(number) for number in item.numbers(tag)]
+    numbers = item.integers(tag)
     return rgb_of_lab(numbers) if len(numbers) == 3 else None
 
 

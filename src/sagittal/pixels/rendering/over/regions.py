@@ -98,7 +98,7 @@ def _color_of(place: int) -> Color:
 
 
 def _named(item: Attributes) -> Named:
-    return Named(item.text(0x00081155), tuple(int(number) for number in item.numbers(0x00081160)))
+    return Named(item.text(0x00081155), tuple(item.integers(0x00081160)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def contours(structures: Attributes) -> Iterator[Contour]:
     """Every contour of a structure set."""
     spaces = {roi.integer(0x30060022): roi.text(0x30060024) for roi in structures.items(0x30060020)}
     for place, roi in enumerate(structures.items(0x30060039)):
-        color = tuple(int(number) for number in roi.numbers(0x3006002A)[:3])
+        color = tuple(roi.integers(0x3006002A)[:3])
         for each in roi.items(0x30060040):
             data = each.numbers(0x30060050)
             yield Contour(
@@ -197,7 +197,7 @@ def segment_colors(segmentation: Attributes) -> dict[int, Color]:
     """Segment number → color: the recommended one (C.8.20.2), else one of ours."""
     colors = {}
     for place, segment in enumerate(segmentation.items(0x00620002)):
-        lab = [int(number) for number in segment.numbers(0x0062000D)]
+        lab = segment.integers(0x0062000D)
         color = rgb_of_lab(lab) if len(lab) == 3 else _color_of(place)
         colors[segment.integer(0x00620004, place + 1)] = color
     return colors
