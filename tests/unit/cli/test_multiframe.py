@@ -11,8 +11,16 @@ import pytest
 from click.testing import CliRunner, Result
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    MPEG2MPML,
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from sagittal.cli.images.multiframe import command
 from sagittal.errors import NotAcceptable, UsageError
@@ -319,3 +327,12 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
     segmentation = image("1.2.840.10008.5.1.4.1.1.66.4", "1.2.9.4", np.zeros((2, 4, 4), np.uint8), NumberOfFrames=2)
     done = run("split", write(tmp_path / "s.dcm", segmentation), "-o", tmp_path / "out")
     assert done.return_value == 1 and "no single-frame form" in done.stderr
+
+
+def test_a_video_of_one_frame_is_not_joined(tmp_path: Path) -> None:
+    made = image(CT, "1.2.3.9", np.zeros((4, 4), np.uint8), NumberOfFrames=1)
+    made.PixelData = encapsulate([b"\0\0\x01\xb3"])
+    source = write(tmp_path / "film.dcm", made, MPEG2MPML)
+    with pytest.raises(NotAcceptable, match="video"):
+        run("join", source, "-o", tmp_path / "joined.dcm")
+    assert not (tmp_path / "joined.dcm").exists()

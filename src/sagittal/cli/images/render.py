@@ -108,34 +108,34 @@ async def _render(pool: Pool, place: Place, task: Task, several: bool) -> list[P
     with ExitStack() as stack:
         inputs = [opened(path, stack) for path in (place.path, task.over) if path is not None]
         told = (await pool.run("sagittal.convert.files:kind", inputs[:1])).told
-        media_type, ending = _TYPES[task.format]
-        if told["sop_class"] in DOCUMENTS:
-            media_type, ending, _ = DOCUMENTS[told["sop_class"]]
-        elif told["sop_class"].startswith(_REPORTS):
-            media_type, ending = _TYPES[task.format] if task.format in _PRINTED else ("text/html", ".html")
-        elif told["sop_class"].startswith(_WAVEFORMS):
-            media_type, ending = "image/svg+xml", ".svg"
-        elif task.format in _PRINTED:
-            raise NotAcceptable(f"only reports are rendered as {media_type}")
+        media_type, ending = _made_of(told["sop_class"], task.format)
         if task.named and not several and _said(place.where) not in ("", media_type):
             raise NotAcceptable(f"it is rendered as {media_type}, not {_said(place.where)}: name the file *{ending}")
-        frames = range(1, told["frames"] + 1) if task.frame < 0 and media_type.startswith("image/") else [task.frame]
+        apart = task.frame < 0 and media_type.startswith("image/")
+        frames = range(1, told["frames"] + 1) if apart else [task.frame]
+        same: dict[str, Any] = {"media_type": media_type, "options": task.options, "quality": task.quality}
         place.where.parent.mkdir(parents=True, exist_ok=True)
         written = []
         for frame in frames:
-            more: dict[str, Any] = {
-                "frame": frame,
-                "media_type": media_type,
-                "options": task.options,
-                "quality": task.quality,
-            }
-            answer = await pool.run("sagittal.convert.files:rendered", inputs, **more)
+            answer = await pool.run("sagittal.convert.files:rendered", inputs, frame=frame, **same)
             numbered = ending if len(frames) == 1 else f".{frame}{ending}"
-            where = place.where.with_name(place.where.name + numbered) if several else place.where
-            with whole(where) as file:
+            written.append(place.where.with_name(place.where.name + numbered) if several else place.where)
+            with whole(written[-1]) as file:
                 file.write(answer.body)
-            written.append(where)
         return written
+
+
+def _made_of(sop_class: str, format_: str) -> tuple[str, str]:
+    """What an object of this class becomes: media type and ending. NotAcceptable when it can't be in this format."""
+    if sop_class in DOCUMENTS:
+        return DOCUMENTS[sop_class][:2]
+    if sop_class.startswith(_WAVEFORMS):
+        return "image/svg+xml", ".svg"
+    if sop_class.startswith(_REPORTS):
+        return _TYPES[format_] if format_ in _PRINTED else ("text/html", ".html")
+    if format_ in _PRINTED:
+        raise NotAcceptable(f"only reports are rendered as {_TYPES[format_][0]}")
+    return _TYPES[format_]
 
 
 def _format(output: Path) -> str:

@@ -23,6 +23,7 @@ LEGACY: Mapping[str, tuple[str, str]] = {
     _P + "4": (_P + "4.4", "00189226"),
     _P + "128": (_P + "128.1", "00189751"),
 }
+_REFERENCED = "00081140"  # Referenced Image: sequence and macro are the same
 # Functional group macro → its attributes, under the same names as in classic images.
 _MACROS: Mapping[str, tuple[str, ...]] = {
     "00289110": ("00280030", "00180050", "00180088"),  # Pixel Measures
@@ -30,8 +31,8 @@ _MACROS: Mapping[str, tuple[str, ...]] = {
     "00209116": ("00200037",),  # Plane Orientation (Patient)
     "00289145": ("00281052", "00281053", "00281054"),  # Pixel Value Transformation
     "00289132": ("00281050", "00281051", "00281055", "00281056"),  # Frame VOI LUT
+    _REFERENCED: (_REFERENCED,),
 }
-_REFERENCED = "00081140"  # Referenced Image: sequence and macro are the same
 # Of the modules of patient, study, series, equipment, frame of reference, image pixel and SOP common.
 _TOP_GROUPS = ("0010", "0012", "0032", "0038")
 _TOP = frozenset({
@@ -139,26 +140,33 @@ def _groups(own: Sequence[Members], equal: set[str]) -> tuple[Members, list[Memb
     """The shared functional groups and those of each frame."""
     shared: Members = {}
     per_frame: list[Members] = [{} for _ in own]
-    taken = {tag for tag in equal if _is_top(tag)}
-    for macro, tags in (*_MACROS.items(), (_REFERENCED, (_REFERENCED,))):
+    for macro, tags in _MACROS.items():
         found = [{tag: held[tag] for tag in tags if tag in held} for held in own]
-        taken |= set(tags)
         if all(one == found[0] for one in found):
-            if found[0]:
-                shared[macro] = found[0][macro] if macro == _REFERENCED else element("SQ", found[0])
-            continue
-        for groups, one in zip(per_frame, found, strict=True):
-            if one:
-                groups[macro] = one[macro] if macro == _REFERENCED else element("SQ", one)
+            _add(shared, macro, found[0])
+        else:
+            for groups, one in zip(per_frame, found, strict=True):
+                _add(groups, macro, one)
+    taken = {tag for tag in equal if _is_top(tag)}.union(*_MACROS.values())
     rest = {tag: own[0][tag] for tag in sorted(equal - taken)}
-    creators = {tag: one for tag, one in rest.items() if el.is_private(tag) and "0010" <= tag[4:] <= "00FF"}
     shared[el.UNASSIGNED_SHARED] = element("SQ", rest)
     for groups, held in zip(per_frame, own, strict=True):
         differing = {tag: held[tag] for tag in sorted(held.keys() - equal - taken)}
-        blocks = {tag[:4] + tag[4:6] for tag in differing if el.is_private(tag)}
-        differing |= {tag: one for tag, one in creators.items() if tag[:4] + tag[6:] in blocks}
-        groups[el.UNASSIGNED_PER_FRAME] = element("SQ", differing)
+        groups[el.UNASSIGNED_PER_FRAME] = element("SQ", differing | _creators(differing, rest))
     return shared, per_frame
+
+
+def _add(groups: Members, macro: str, found: Members) -> None:
+    """A macro with what was found of it, if anything was."""
+    if found:
+        groups[macro] = found[macro] if macro == _REFERENCED else element("SQ", found)
+
+
+def _creators(private: Members, shared: Members) -> Members:
+    """The reservations, among what is shared, of the blocks that private elements are in (PS3.5 7.8.1)."""
+    blocks = {tag[:6] for tag in private if el.is_private(tag)}
+    reserved = {tag: one for tag, one in shared.items() if el.is_private(tag) and "0010" <= tag[4:] <= "00FF"}
+    return {tag: one for tag, one in reserved.items() if tag[:4] + tag[6:] in blocks}
 
 
 def _content(held: Members, number: int) -> Members:
