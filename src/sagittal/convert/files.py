@@ -27,9 +27,9 @@ from sagittal.workers.worker import Input
 _PIECE_BYTES = 1 << 12
 
 
-def object_in(file: Input, limits: ReaderLimits | None = None) -> Image:
+def object_in(file: Input) -> Image:
     """The object that a file holds. Malformed and LimitExceeded as the reader raises them."""
-    limits = limits or ReaderLimits()
+    limits = ReaderLimits()
     head, at = Part10Head(limits), 0
     while not head.done:
         data = file.read(at, _PIECE_BYTES)

@@ -336,16 +336,6 @@ def decode_identifier(data: bytes, syntax: TransferSyntax, limits: ReaderLimits)
     return _Decoder(inflate(data, limits) if syntax.deflated else data, syntax, limits).run()
 
 
-def charsets_of(elements: dict[int, Element]) -> tuple[str, ...]:
-    """Specific Character Set (0008,0005) of a decoded data set."""
-    element = elements.get(0x00080005)
-    if element is None or not element.value:
-        return ()
-    from sagittal.dicom import charset
-
-    return charset.parse(element.text())[0]
-
-
 def walk(elements: dict[int, Element]) -> Iterator[Element]:
     """Every element, those of items after the sequence that holds them, without recursion."""
     pending: list[Element] = list(reversed(elements.values()))

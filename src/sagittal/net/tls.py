@@ -88,15 +88,12 @@ def server_context(
 
 
 def client_context(
-    *, ca: File | None = None, certificate: File | None = None, key: File | None = None, verify: bool = True
+    *, ca: File | None = None, certificate: File | None = None, key: File | None = None
 ) -> ssl.SSLContext:
     """For a requestor: `ca` (None: the system's authorities) must have signed for the peer's host name."""
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif ca is not None:
+    if ca is not None:
         _load_authorities(context, ca)
     else:
         context.load_default_certs()

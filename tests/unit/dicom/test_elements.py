@@ -7,9 +7,9 @@ from io import BytesIO
 
 import pytest
 
+from sagittal.dicom import charset
 from sagittal.dicom.elements import (
     Element,
-    charsets_of,
     decode_identifier,
     element_encoder,
     encode,
@@ -77,7 +77,7 @@ def test_read_back_by_pydicom_and_by_us(uid: str) -> None:
     meta = b"\x02\x00\x10\x00UI" + struct.pack("<H", len(uid) + len(uid) % 2) + uid.encode() + b"\0" * (len(uid) % 2)
     theirs = dcmread(BytesIO(bytes(128) + b"DICM" + meta + data), force=True)
     assert theirs.PatientName == "Müller^Jörg"
-    assert ours[0x00100010].text(charsets_of(ours)) == "Müller^Jörg"
+    assert ours[0x00100010].text(charset.parse(ours[0x00080005].text())[0]) == "Müller^Jörg"
     assert theirs.Rows == 512 and ours[0x00280010].numbers() == [512] and ours[0x00280010].text() == "512"
     assert theirs.FrameIncrementPointer == 0x00181063 and ours[0x00280009].text() == "00181063"
     assert list(theirs[0x00189087].value) == ours[0x00189087].numbers() == [1.5, -2.0]
