@@ -164,12 +164,14 @@ def number_of_frames(text: str | None, warn: Callable[[str], None]) -> int:
 
 
 def bits_of_frame(values: Mapping[int, str], tag: int, length: int, frames: int) -> int:
-    """Bits of one native frame by the Image Pixel module; 0 when it doesn't say."""
+    """Bits of one native frame by the Image Pixel module; 0 when it doesn't say, or less than one of anything."""
     try:
         rows, columns = int(values[ROWS]), int(values[COLUMNS])
         samples = int(values.get(SAMPLES) or 1)
         bits = {FLOAT_PIXEL_DATA: 32, DOUBLE_PIXEL_DATA: 64}.get(tag) or int(values[BITS])
     except (KeyError, ValueError):
+        return 0
+    if min(rows, columns, samples, bits) < 1:
         return 0
     whole = rows * columns * samples * bits
     if values.get(PHOTOMETRIC) in ("YBR_FULL_422", "YBR_PARTIAL_422") and samples == 3 and length * 8 < whole * frames:

@@ -65,6 +65,13 @@ def test_subsampled_colour_takes_two_thirds() -> None:
     assert frames_of(head + explicit(0x7FE00010, "OB", bytes(16)), EXPLICIT_LE) == [bytes(16)]
 
 
+@pytest.mark.parametrize("bits", [b"-1", b"0 "])
+def test_a_geometry_of_nothing_or_less_has_no_frames(bits: bytes) -> None:
+    """As of Bits Allocated in another VR: the object is kept all the same."""
+    head = image(10, 10)[:-10] + explicit(0x00280100, "IS", bits)
+    assert frames_of(head + explicit(0x7FE00010, "OW", bytes(4)), EXPLICIT_LE) is None
+
+
 @pytest.mark.parametrize(("size", "outcome"), [(31, "pixel-data-short"), (32, ""), (33, "pixel-data-long")])
 def test_native_length_against_geometry(size: int, outcome: str) -> None:
     result = read(image(4, 4, 16) + explicit(0x7FE00010, "OW", bytes(size)))

@@ -235,8 +235,10 @@ def test_instances_without_a_uid_are_refused(tag: str, tmp_path: Path) -> None:
     assert answer.json()[sequence]["Value"][0]["00081197"]["Value"] == [0xA900]
 
 
-def test_pixels_without_their_attributes_are_refused(tmp_path: Path) -> None:
-    answer, _ = store(tmp_path, [told(image(numbers={})), ("application/octet-stream", "pixels", b"abcd")])
+@pytest.mark.parametrize("element", [{}, 1, "1", [1], None])
+def test_pixels_without_their_attributes_are_refused(element: Any, tmp_path: Path) -> None:
+    odd = image() | {"00280002": element}
+    answer, _ = store(tmp_path, [told(odd), ("application/octet-stream", "pixels", b"abcd")])
     assert comment(answer) == "Samples per Pixel (0028,0002) is missing or empty"
 
 
@@ -295,6 +297,7 @@ def test_xml_in_and_out(tmp_path: Path) -> None:
         (b"nonsense", "no JSON array"),
         (b'[{"00080018": ', "ends inside"),
         (b"[{]}]", "no JSON"),
+        (rb'[{"00080018": {"vr": "UI", "Value": ["\ud800"]}}]', "no JSON"),
         (b'[{"00100010": {"vr": "PN", "Value": [{"Alphabetic": 5}]}}]', "SOP Class UID"),
         (b"[" * 2000, "no JSON array"),
         (b'{"a":' + b"[" * 2000, "too deeply"),

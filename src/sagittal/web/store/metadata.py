@@ -184,7 +184,8 @@ class Builder:
             obj = {**obj, **ready.added}
         if PIXEL_DATA in obj:
             for tag, name in _PIXEL_ATTRIBUTES.items():
-                if not (obj.get(tag) or {}).get("Value"):
+                element = obj.get(tag)
+                if not (isinstance(element, Mapping) and element.get("Value")):
                     raise DataSetMismatch(f"{name} ({tag[:4]},{tag[4:]}) is missing or empty")
         address = _address(obj, DOCUMENT)
         if address is not None:
@@ -238,6 +239,8 @@ def _parsed(text: bytes) -> dict[str, Any]:
     """Numbers with a point stay texts, digit by digit as they came."""
     try:
         obj = json.loads(text, parse_float=str, parse_constant=str)
+        if b"\\u" in text:
+            json.dumps(obj, ensure_ascii=False).encode()  # half of a surrogate pair is no character (RFC 8259 8.2)
     except (ValueError, RecursionError):
         raise BadRequest("the metadata is no JSON") from None
     if not isinstance(obj, dict):
