@@ -130,3 +130,26 @@ def test_json_that_begins_with_a_mark(tmp_path: Path) -> None:
     arguments = ["json", str(tmp_path / "x"), "--to-dicom", "-o", str(tmp_path / "x.dcm")]
     done = CliRunner().invoke(group, arguments, standalone_mode=False)
     assert (done.return_value, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("tag", ["00080016", "00080018", "00083002"])
+@pytest.mark.parametrize("member", [None, 5, "1.2", {"Value": 1.5}, {"Value": {}}, {"Value": [[]]}, {"Value": [7]}])
+def test_json_as_nobody_should_write_it(tmp_path: Path, tag: str, member: object) -> None:
+    """An odd transfer syntax counts as not said; UIDs have to be there."""
+    obj = {each: {"vr": "UI", "Value": ["1.2.3"]} for each in ("00080016", "00080018")} | {tag: member}
+    (tmp_path / "odd.json").write_text(json.dumps(obj))
+    arguments = ["json", str(tmp_path / "odd.json"), "--to-dicom", "-o", str(tmp_path / "odd.dcm")]
+    done = CliRunner().invoke(group, arguments, standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 0 if tag == "00083002" else 1)
+    assert ("needs a SOP Class UID" in done.stderr) == (tag != "00083002")
+
+
+def test_a_folder_of_fragments_has_nothing_else(tmp_path: Path) -> None:
+    source = get_testdata_file("JPEG2000.dcm")
+    (tmp_path / "model").write_text(called("json", source, "--bulk", tmp_path / "bulk"))
+    (fragment,) = (tmp_path / "bulk").rglob("1")
+    (fragment.parent / ".DS_Store").write_bytes(b"")
+    arguments = ["json", str(tmp_path / "model"), "--to-dicom", "-o", str(tmp_path / "x.dcm")]
+    done = CliRunner().invoke(group, [*arguments, "--bulk", str(tmp_path / "bulk")], standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 1)
+    assert "is no fragment" in done.stderr and not (tmp_path / "x.dcm").exists()

@@ -62,6 +62,10 @@ class TestReading:
         )
         assert from_xml(text.encode("latin-1")) == {"00100020": {"vr": "LO", "Value": ["é"]}}
 
+    def test_an_encoding_that_is_none(self) -> None:
+        with pytest.raises(BadRequest, match="encoding"):
+            from_xml(f'<?xml version="1.0" encoding="UTF08"?><NativeDicomModel xmlns="{NAMESPACE}"/>'.encode())
+
     def test_a_keyword_or_a_missing_vr_is_enough(self) -> None:
         text = '<DicomAttribute keyword="PatientID"><Value>1</Value></DicomAttribute>'
         assert from_xml(document(text)) == {"00100020": {"vr": "LO", "Value": ["1"]}}

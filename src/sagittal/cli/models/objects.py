@@ -157,9 +157,8 @@ def _write(path: Path, data: Iterator[bytes]) -> str:
 
 def write_object(obj: Mapping[str, Any], out: Path, bulk: Path | None, syntax_uid: str) -> Path:
     """A Part 10 file of an object: `out`, or a file in the folder `out`. BadRequest for what can't be written."""
-    told = dict(obj)
-    available = (told.pop(AVAILABLE_SYNTAX, {}).get("Value") or [""])[0]
-    sop_class, instance = (str((told.get(tag, {}).get("Value") or [""])[0]) for tag in (SOP_CLASS, SOP_INSTANCE))
+    available, sop_class, instance = (_text(obj, tag) for tag in (AVAILABLE_SYNTAX, SOP_CLASS, SOP_INSTANCE))
+    told = {tag: member for tag, member in obj.items() if tag != AVAILABLE_SYNTAX}
     if not is_uid(sop_class) or not is_uid(instance):
         raise BadRequest("an object needs a SOP Class UID and a SOP Instance UID")
     to = syntax(syntax_uid or available or EXPLICIT_LE)
@@ -175,6 +174,13 @@ def write_object(obj: Mapping[str, Any], out: Path, bulk: Path | None, syntax_ui
     return path
 
 
+def _text(obj: Mapping[str, Any], tag: str) -> str:
+    """The first value of an element, "" when that is no text."""
+    member = obj.get(tag)
+    values = member.get("Value") if isinstance(member, Mapping) else None
+    return values[0] if isinstance(values, list) and values and isinstance(values[0], str) else ""
+
+
 def _resolved(uri: str, bulk: Path | None) -> Bulk | Encapsulated:
     """What a name means inside the folder of bulk data; nothing outside of it is read."""
     if bulk is None:
@@ -184,7 +190,10 @@ def _resolved(uri: str, bulk: Path | None) -> Bulk | Encapsulated:
     if not path.is_relative_to(root) or not path.exists():
         raise BadRequest(f"there is no bulk data {uri[:80]!r} in the folder")
     if path.is_dir():
-        return Encapsulated([_bulk(part) for part in sorted(path.iterdir(), key=lambda part: int(part.name))])
+        parts = list(path.iterdir())
+        if odd := [part.name for part in parts if not part.name.isdecimal()]:
+            raise BadRequest(f"{odd[0][:80]!r} in the folder {uri[:80]!r} is no fragment: their names are numbers")
+        return Encapsulated([_bulk(part) for part in sorted(parts, key=lambda part: int(part.name))])
     return _bulk(path)
 
 

@@ -138,8 +138,8 @@ def from_xml(data: bytes, limits: ReaderLimits | None = None) -> dict[str, Any]:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise BadRequest(f"not well-formed XML: {error}") from None
-    except UnicodeError:
-        raise BadRequest("the XML is not in the encoding that it declares") from None
+    except (UnicodeError, LookupError):
+        raise BadRequest("the XML is not in the encoding that it declares, or that is none") from None
     return reader.root
 
 
