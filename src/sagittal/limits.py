@@ -132,6 +132,7 @@ class ArchiveLimits:
     discrepancies_bytes_max: int = 4 * MiB  # of a study whose rows are made anew: 10,000; more stay as they are listed
     free_bytes_min: int = 256 * MiB  # refuse before full
     transcoded_max: int = 64  # objects at once in another syntax for peers and clients, a file each while it is sent
+    transcoded_wait_seconds_max: float = 60.0  # for a place among them: who takes nothing has lost its own by then
     delete_grace_seconds: int = 30 * 86_400  # what is deleted can come back so long: a month
     originals_grace_seconds: int = 7 * 86_400  # of originals transcoded by rule; longer than any backup takes
     transcode_seconds_max: float = 600.0  # of one object by rule: a slide has 100,000 frames, and nobody waits for it

@@ -133,6 +133,10 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.discrepancies_bytes_max": ("unit/archive/test_discrepancies.py::test_discrepancies_bytes_max",),
     "archive.free_bytes_min": (f"{ENGINE}::test_free_bytes_min",),
     "archive.transcoded_max": ("unit/archive/test_transcoding.py::test_so_many_at_once",),
+    "archive.transcoded_wait_seconds_max": (
+        "unit/archive/test_transcoding.py::test_nobody_waits_for_a_place_without_end",
+        "unit/archive/test_transcoding.py::test_so_many_at_once",
+    ),
     "archive.delete_grace_seconds": (f"{ENGINE}::test_delete_grace_seconds",),
     "archive.originals_grace_seconds": ("unit/archive/test_by_rule.py::test_the_original_goes_after_its_grace",),
     "archive.transcode_seconds_max": ("unit/archive/test_by_rule_failed.py::test_transcode_seconds_max",),
@@ -170,6 +174,7 @@ OTHERWISE = {
     "archive.collect_every_seconds": "how often, not how much: the collector is seen to come again and again",
     "archive.transcode_seconds_max": "the time of another process: one that has too little is ended, and no other",
     "archive.transcoded_max": "one test takes places one by one: the first, the last, and the one that has to wait",
+    "archive.transcoded_wait_seconds_max": "a short time is over while a place is taken, a long one is not",
     "web.thumbnail_side": "what is made when a client says nothing",
     "workers.idle_seconds": "a time of other processes: they are seen to end, and to be started again",
     "workers.memory_bytes_max": "the kernel counts: twice as much is refused, a little is answered",

@@ -27,7 +27,7 @@ from sagittal.dicom.syntaxes import (
     JPEG_LS_LOSSLESS,
     RLE_LOSSLESS,
 )
-from sagittal.errors import NotAcceptable, PixelsUndecodable, StorageUnavailable, WorkerLost
+from sagittal.errors import Busy, NotAcceptable, PixelsUndecodable, StorageUnavailable, WorkerLost
 from sagittal.limits import Limits, WorkerLimits
 from sagittal.pixels.images import read_whole
 from sagittal.workers.pool import Answer, Pool
@@ -165,3 +165,17 @@ def test_so_many_at_once(tmp_path: Path) -> None:
         second.close()
 
     made_of(tmp_path, act, build(), limits=limits)
+
+
+def test_nobody_waits_for_a_place_without_end(tmp_path: Path) -> None:
+    """Whose time is over is told that the archive is busy, and leaves no place taken."""
+    short = replace(Limits().archive, transcoded_max=1, transcoded_wait_seconds_max=0.05)
+
+    async def act(_: Archive, maker: Maker, refs: list[InstanceRef]) -> None:
+        with await maker.instance(refs[0], RLE_LOSSLESS):
+            for making in (maker.instance(refs[0], RLE_LOSSLESS), maker.frames(refs[0], [1], RLE_LOSSLESS)):
+                with pytest.raises(Busy, match="transcoded_max"):
+                    await asyncio.wait_for(making, 20)
+        (await maker.instance(refs[0], RLE_LOSSLESS)).close()
+
+    made_of(tmp_path, act, build(), limits=Limits(archive=short))

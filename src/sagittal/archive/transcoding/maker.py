@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagittal.archive import retrieve
 from sagittal.archive.references import OpenObject
+from sagittal.errors import Busy
 from sagittal.pixels.reach import loses
 from sagittal.uid import derived_uid
 from sagittal.workers.message import memory_file
@@ -130,7 +131,10 @@ class Maker:
         return MadeFrames(fd, told["lengths"], ended)
 
     async def _file(self) -> tuple[int, Callable[[], None]]:
-        await self._room.acquire()
+        try:
+            await asyncio.wait_for(self._room.acquire(), self._limits.archive.transcoded_wait_seconds_max)
+        except TimeoutError:
+            raise Busy("too many objects are sent in another syntax (limits.transcoded_max)") from None
         try:
             return self._archive.volume.unnamed(), self._room.release
         except BaseException:
