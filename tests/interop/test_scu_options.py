@@ -80,21 +80,58 @@ class Nothing(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_tls_for_http(certificates: tuple[Path, Path]) -> None:
-    cert, key = certificates
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
-    server.socket = mutual(cert, key).wrap_socket(server.socket, server_side=True)
+class NoImages(Nothing):
+    """An archive without images, and without services."""
+
+    def do_GET(self) -> None:
+        body = b'{"modalities":[]}'
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        while self.rfile.readline() != b"0\r\n":  # the last chunk
+            pass
+        self.send_response(409)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+
+@contextmanager
+def secure(context: ssl.SSLContext, handler: type[Nothing]) -> Iterator[str]:
+    """The address of an HTTPS server."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    url = f"https://127.0.0.1:{server.server_address[1]}/dicom-web"
     try:
-        assert sagittal("qido", url, "--tls-ca", cert, "--tls-cert", cert, "--tls-key", key).returncode == 0
-        assert sagittal("qido", url, "--tls-cert", cert, "--tls-key", key).returncode == 3
-        assert sagittal("qido", url, "--tls-ca", cert).returncode == 3
+        yield f"https://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_tls_for_http(certificates: tuple[Path, Path]) -> None:
+    cert, key = certificates
+    with secure(mutual(cert, key), Nothing) as url:
+        assert sagittal("qido", url, "--tls-ca", cert, "--tls-cert", cert, "--tls-key", key).returncode == 0
+        assert sagittal("qido", url, "--tls-cert", cert, "--tls-key", key).returncode == 3
+        assert sagittal("qido", url, "--tls-ca", cert).returncode == 3
+
+
+def test_authorities_of_a_running_archive(certificates: tuple[Path, Path], tmp_path: Path) -> None:
+    """Of `import` and `info`, whose archive is at a URL too."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificates)
+    (tmp_path / "a.dcm").write_bytes(IMAGES[0].part10)
+    with secure(context, NoImages) as url:
+        for command, reached in (("info", 0), ("import", 1)):  # which is refused the only file
+            words = (command, *([tmp_path / "a.dcm"] if command == "import" else []), "--url", url)
+            assert sagittal(*words).returncode == 3
+            assert sagittal(*words, "--tls-ca", certificates[0]).returncode == reached
+    assert sagittal("info", "--url", "http://127.0.0.1:1", "--tls-ca", certificates[0]).returncode == 2
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import click
 
-from sagittal.cli.data.place import Server, data_option, local, open_archive, server_at, server_of, store_option
+from sagittal.cli.data.place import Server, data_option, local, open_archive, server_of, server_option, store_option
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.errors import DirectoryHeld, UsageError
 
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @data_option
 @store_option
-@click.option("--url", help="A running archive instead, as http://127.0.0.1:8042 (token: SAGITTAL_TOKEN).")
+@server_option
 @click.option(
     "--character-set", default="", metavar="TERM", help="Of files that name none that there is, as ISO_IR 100."
 )
@@ -38,7 +38,7 @@ def command(
     paths: tuple[Path, ...],
     data: Path,
     store: str,
-    url: str | None,
+    server: Server | None,
     character_set: str,
     timezone: str,
     quiet: bool,
@@ -49,14 +49,14 @@ def command(
     What is no DICOM file is skipped in folders and zip archives; a file that is named itself has failed then.
     A running archive assumes what its own settings say of files without character set or offset from UTC.
     """
-    return run(_import(_Into(data, url, store, character_set, timezone), paths, quiet, as_json))
+    return run(_import(_Into(data, server, store, character_set, timezone), paths, quiet, as_json))
 
 
 class _Into(NamedTuple):
     """Which archive, and what is assumed of files."""
 
     data: Path
-    url: str | None
+    server: Server | None
     store: str
     character_set: str
     timezone: str
@@ -78,7 +78,8 @@ async def _import(into: _Into, paths: Sequence[Path], quiet: bool, as_json: bool
 
 
 async def _rows(into: _Into, paths: Sequence[Path]) -> AsyncGenerator[Row]:
-    if into.url is None:
+    server = into.server
+    if server is None:
         try:
             async with aclosing(_into_directory(into, paths)) as rows:
                 async for row in rows:
@@ -86,8 +87,6 @@ async def _rows(into: _Into, paths: Sequence[Path]) -> AsyncGenerator[Row]:
             return
         except DirectoryHeld:
             server = await server_of(into.data)
-    else:
-        server = server_at(into.url)
     if into.character_set or into.timezone:
         raise UsageError("a running archive assumes what its settings say: character_set, timezone")
     async with aclosing(_into_server(paths, server, into.store)) as rows:

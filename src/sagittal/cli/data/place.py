@@ -8,14 +8,15 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from urllib.parse import quote
 
 import click
 
 from sagittal.archive import SERVER_FILE
-from sagittal.client.place import bearer, parse_url
+from sagittal.client.place import Access, bearer, parse_url
 from sagittal.errors import DirectoryHeld, NotFound, PeerRefused, PeerUnreachable, UsageError, words_of
 
 if TYPE_CHECKING:
@@ -59,6 +60,21 @@ def store_option(command: F) -> F:
     return click.option("--store", "store", default="", metavar="NAME", help="Work in this store [main].")(command)
 
 
+def server_option(command: F) -> F:
+    """`--url URL`, and the authorities of one that is https. The command gets `server`, or None."""
+
+    @wraps(command)
+    def called(url: str | None, tls_ca: Path | None, **given: Any) -> Any:
+        if tls_ca is not None and not (url or "").startswith("https:"):
+            raise UsageError("--tls-ca is for an https URL")
+        return command(server=None if url is None else server_at(url, tls_ca), **given)
+
+    file = click.Path(path_type=Path, exists=True, dir_okay=False)
+    ca = click.option("--tls-ca", type=file, help="Authorities of an https URL (PEM) [the system's].")
+    at = click.option("--url", help="A running archive, as http://127.0.0.1:8042 (token: SAGITTAL_TOKEN).")
+    return cast(F, at(ca(called)))  # a click decorator gives what it was given
+
+
 def local(archive: Archive, store: str) -> Principal:
     """The operator at this machine, in a store. UsageError when there is none of this name."""
     from sagittal.archive.access import LOCAL, enter
@@ -92,6 +108,7 @@ class Server:
 
     url: str
     token: str
+    tls_ca: Path | None = None
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
@@ -101,7 +118,8 @@ class Server:
         headers = bearer(self.token) if self.token else {}
         timeout = httpx.Timeout(30.0, read=300.0, write=300.0)
         try:
-            async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout) as client:
+            verify = Access(tls_ca=self.tls_ca).verification()
+            async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, verify=verify) as client:
                 yield client
         except httpx.TransportError as error:
             raise PeerUnreachable(f"{self.url}: {words_of(error)}") from None
@@ -121,10 +139,10 @@ async def server_of(data: Path) -> Server:
         await asyncio.sleep(0.1)
 
 
-def server_at(url: str) -> Server:
+def server_at(url: str, tls_ca: Path | None) -> Server:
     """A server by its URL; the token comes from SAGITTAL_TOKEN."""
     parse_url(url)
-    return Server(url.rstrip("/").removesuffix("/dicom-web"), os.environ.get("SAGITTAL_TOKEN", ""))
+    return Server(url.rstrip("/").removesuffix("/dicom-web"), os.environ.get("SAGITTAL_TOKEN", ""), tls_ca)
 
 
 def refused(response: httpx.Response) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sagittal.cli.data.place import DataPath, Server, existing, open_archive, refused, server_at, server_of
+from sagittal.cli.data.place import DataPath, Server, existing, open_archive, refused, server_of, server_option
 from sagittal.cli.images.batch import Place, Told, each, opened, places
 from sagittal.cli.output import json_option, result, run
 from sagittal.errors import DirectoryHeld, UsageError
@@ -20,21 +20,21 @@ from sagittal.workers.pool import Pool
 @click.command("info")
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--data", type=DataPath(), help="A data directory.")
-@click.option("--url", help="A running archive, as http://127.0.0.1:8042 (token: SAGITTAL_TOKEN).")
+@server_option
 @click.option("--jobs", type=click.IntRange(1, 256), help="Worker processes for files; default: one a processor.")
 @json_option
-def command(paths: tuple[Path, ...], data: Path | None, url: str | None, jobs: int | None, as_json: bool) -> int:
+def command(paths: tuple[Path, ...], data: Path | None, server: Server | None, jobs: int | None, as_json: bool) -> int:
     """Report studies, series, images, matrices, bits, colours, transfer syntaxes and compression ratios by modality.
 
     Of files and folders, of a data directory, or of a running archive; the archive's index tells, no object is opened.
     """
-    if sum((bool(paths), data is not None, url is not None)) != 1:
+    if sum((bool(paths), data is not None, server is not None)) != 1:
         raise UsageError("name files and folders, or --data DIR, or --url URL")
     failed = 0
     if paths:
         rows, failed = _of_files(paths, jobs or 0, as_json)
     else:
-        rows = run(_of_server(server_at(url)) if url is not None else _of_directory(data or Path()))
+        rows = run(_of_server(server) if server is not None else _of_directory(data or Path()))
     for row in rows:
         result(as_json, row, _text(row))
     return 1 if failed else 0
