@@ -85,6 +85,7 @@ class WebLimits:
     results_max: int = 10_000  # of one answer: some 10 MB of JSON
     results_whole_max: int = 500  # of one answer with includefield=all: a row may be 64 KiB and more
     json_body_bytes_max: int = 16 * MiB  # held in memory: metadata of a STOW request, a body for /api
+    pipelined_max: int = 100  # requests of a connection behind the one at work; a browser sends none
     keep_alive_seconds_max: float = 60.0  # a connection between two requests
     send_stall_seconds_max: float = 60.0  # a client that takes nothing of its answer, or less than that floor
     multipart_preamble_bytes_max: int = 4 * KiB  # RFC 2046 allows one; real clients send none or an empty line

@@ -87,6 +87,7 @@ WALKED: dict[str, tuple[str, ...]] = {
     "web.results_max": ("unit/web/test_qido.py::test_limit",),
     "web.results_whole_max": ("unit/web/test_qido.py::test_limit_of_whole_rows",),
     "web.json_body_bytes_max": (f"{WEB}::test_json_body_bytes_max",),
+    "web.pipelined_max": ("unit/web/test_pipelined.py::test_pipelined_max",),
     "web.keep_alive_seconds_max": (f"{WEB}::test_keep_alive_seconds_max",),
     "web.send_stall_seconds_max": ("unit/web/test_connection.py::test_an_answer_that_nobody_takes_ends",),
     "web.multipart_preamble_bytes_max": (f"{MULTIPART}::TestCaps::test_preamble",),

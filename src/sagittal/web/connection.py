@@ -22,6 +22,7 @@ from sagittal.limits import WebLimits
 from sagittal.net.unsent import unsent
 
 _FLOOR_WINDOW_SECONDS = 30.0
+_HALF_CLOSED_SECONDS = 1.0  # for the answer to a client that sends nothing more: most that do have gone
 _FRAMING = (b"content-length", b"transfer-encoding")  # how long the body of a request is (RFC 9112 6)
 _OTHER_PROTOCOLS = {b"\x16\x03": b"TLS", b"\x01\x00": b"DICOM"}  # by their first bytes
 log = logging.getLogger("sagittal.web")
@@ -40,6 +41,7 @@ class Connection(HttpToolsProtocol):
         self.refused = False
         self.resuming = False
         self.receiving = False
+        self.answering: Any = None  # the cycle at work: uvicorn knows the newest, which may wait for it
         self.beside_bytes = 0  # of a request, since there was a byte of its body: the parser keeps trailers
         self.window_since = self.head_since
         self.window_bytes = 0
@@ -50,6 +52,22 @@ class Connection(HttpToolsProtocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > self.limits.connections_max and not self._displace():
             self._refuse(b"503 Service Unavailable", b"too many connections (limits.connections_max)")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.answering is not None and not self.answering.response_complete:
+            self.answering.disconnected = True
+            self.answering.message_event.set()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn closes whatever it owes
+        """A client may end its side when it has asked, as `nc` does (RFC 9293 3.6). One that has gone looks the same:
+        so it is not waited for long.
+        """
+        if not self.answers or self.receiving:
+            return False
+        self.cycle.keep_alive = False
+        asyncio.get_running_loop().call_later(_HALF_CLOSED_SECONDS, self.transport.close)
+        return True
 
     def _displace(self) -> bool:
         """Close the connection that has waited for nothing longest, so that such ones can't lock anybody out: without a
@@ -157,14 +175,24 @@ class Connection(HttpToolsProtocol):
             self._refuse(b"501 Not Implemented", b"no transfer coding but chunked is taken (RFC 9112 6.1)")
         if self.refused:
             return
+        if len(self.pipeline) >= self.limits.pipelined_max:
+            self._end_with_the_last()
         self.head_since = None
         self.receiving = True
         self.beside_bytes = 0
         self.window_since, self.window_bytes = time.monotonic(), 0
         super().on_headers_complete()
+        if not self.pipeline:
+            self.answering = self.cycle
         if self.scope["http_version"] == "1.0":
             self.cycle.waiting_for_100_continue = False  # which it does not know (RFC 9110 10.1.1)
             _send_unchunked(self.cycle)
+
+    def _end_with_the_last(self) -> None:
+        """Of the requests that wait already: a client asks the rest again on another connection (RFC 9112 9.3.2)."""
+        self.refused, self.cycle.keep_alive = True, False
+        self._tell("too many requests wait for their answers (limits.pipelined_max)", logging.INFO)
+        raise OverflowError  # so that the parser ends too
 
     def on_body(self, body: bytes) -> None:
         self.beside_bytes = 0
@@ -188,6 +216,7 @@ class Connection(HttpToolsProtocol):
             self._await_head()
 
     def on_response_complete(self) -> None:
+        self.answering = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if not self.receiving:
             self._await_head()
@@ -291,8 +320,8 @@ class Intake(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.connection_lost(exc)
 
-    def eof_received(self) -> None:
-        self._connection.eof_received()
+    def eof_received(self) -> bool:
+        return self._connection.eof_received()
 
     def pause_writing(self) -> None:
         self._connection.pause_writing()
