@@ -174,23 +174,27 @@ async def _extra(
     columns = frozenset(f"{tag:08X}" for tag in prepared.columns)
     extra: list[Mapping[str, Any]] = []
 
-    def read(connection: sqlite3.Connection, chunk: Sequence[int]) -> list[tuple[Mapping[str, Any], int]]:
+    def read(connection: sqlite3.Connection, chunk: Sequence[int], room: int) -> list[tuple[Mapping[str, Any], int]]:
         instances = {id: representatives[id] for id in chunk if id in representatives}
         if len(instances) < len(chunk):
             rows = connection.execute(representatives_statement(prepared.level), (json.dumps(chunk),))
             instances = dict(rows.fetchall()) | instances
-        found = {
-            instance: returned.members(told, prepared.level, prepared.paths, prepared.include_all, columns)
-            for instance, told in scan.objects(connection, list(instances.values()), limits.scan_metadata_bytes_max)
-        }
-        of_rows = [found.get(instances.get(id, 0), {}) for id in chunk]
-        return [(of_row, len(encode_json(of_row))) for of_row in of_rows]
+        found: dict[int, tuple[Mapping[str, Any], int]] = {}
+        left = room
+        for instance, told in scan.objects(connection, list(instances.values()), limits.scan_metadata_bytes_max):
+            of_row = returned.members(told, prepared.level, prepared.paths, prepared.include_all, columns)
+            found[instance] = of_row, len(encode_json(of_row))
+            left -= found[instance][1]
+            if left < 0 and len(chunk) > 1:  # they come in another order than the rows do
+                del found, told, of_row
+                return read(connection, chunk[: len(chunk) // 2], room)
+        return [found.get(instances.get(id, 0), ({}, 2)) for id in chunk]
 
-    for at in range(0, len(ids), _OBJECTS_AT_ONCE):
+    while len(extra) < len(ids):
         if monotonic() > until:
             raise LimitExceeded("the query took too long: narrow it, its keys are not indexed")
-        chunk = ids[at : at + _OBJECTS_AT_ONCE]
-        for of_row, length in await readers.run(read, chunk):
+        chunk = ids[len(extra) : len(extra) + _OBJECTS_AT_ONCE]
+        for of_row, length in await readers.run(read, chunk, room):
             room -= length
             if room < 0 and extra:
                 return extra

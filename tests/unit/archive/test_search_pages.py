@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+import tracemalloc
+import zlib
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import build, opened, store
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.query import Query
+from sagittal.archive.search import scan
+from sagittal.errors import LimitExceeded
 from sagittal.limits import ArchiveLimits, Limits
 
 COMMENTS = 0x00104000
@@ -45,3 +52,44 @@ def test_a_page_ends_where_what_it_returns_is_enough(tmp_path: Path, level: str,
                 assert [each for page in pages for each in page.extra] == whole.extra
 
     asyncio.run(act())
+
+
+def test_no_more_is_held_than_a_page_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several instances that are read in one go: the page, and the one that is too much for it."""
+    whole, held = scan.objects, list[int]()
+
+    def counted(*asked: Any) -> Any:
+        held.append(0)
+        for each in whole(*asked):
+            held[-1] += 1
+            yield each
+
+    async def act() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, *(build(n, extra={"PatientComments": "x" * 200}) for n in range(1, 13)))
+            archive.limits = Limits(archive=ArchiveLimits(returned_bytes_max=600))
+            monkeypatch.setattr(scan, "objects", counted)
+            page = await archive.find(LOCAL, Query("IMAGE", {}, include=frozenset({COMMENTS})))
+            assert page.more and len(page.rows) == 2
+
+    asyncio.run(act())
+    assert max(held) == 3
+
+
+@pytest.mark.parametrize(("need", "there"), [(b'"00104000"', True), (b'"00104001"', False)])
+def test_too_much_metadata_is_looked_through_in_parts(
+    need: bytes, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is needed may lie across two parts."""
+    text = b"x" * 499_997 + b'"00104000"' + b"x" * 500_000
+    parts = [zlib.compress(text[at : at + 10_000]) for at in range(0, len(text), 10_000)]
+    monkeypatch.setattr(scan, "_bodies", lambda *_: iter([(1, parts)]))
+    monkeypatch.setattr(scan.corrections, "of_instances", lambda *_: {})
+    with closing(sqlite3.connect(":memory:")) as connection:
+        tracemalloc.start()
+        try:
+            with pytest.raises(LimitExceeded) if there else nullcontext():
+                assert not list(scan._texts(connection, [1], (need,), 20_000))
+            assert tracemalloc.get_traced_memory()[1] < 200_000
+        finally:
+            tracemalloc.stop()

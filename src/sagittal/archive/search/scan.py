@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -74,19 +74,40 @@ def _texts(
     """The metadata of those instances that have all the bytes that are needed, with the corrections in force."""
     corrected = corrections.of_instances(connection, instances)
     for instance, bodies in _bodies(connection, instances):
-        parts = [zlib.decompress(body) for body in bodies]
-        held = sum(map(len, parts))
-        text = parts[0] if len(parts) == 1 else b"".join(parts)
-        if instance in corrected and held <= bytes_max:
-            text = _effective(text, *corrected[instance])
-        if not all(need in text for need in needs):
-            continue
-        if held > bytes_max:
+        text = _joined(bodies, bytes_max)
+        if text is None:
+            if not all(_is_in(need, bodies) for need in needs):
+                continue
             raise LimitExceeded(
                 f"narrow the query: an instance that it reads has metadata of more than {bytes_max} bytes "
                 "(limits.scan_metadata_bytes_max)"
             )
-        yield instance, text
+        if instance in corrected:
+            text = _effective(text, *corrected[instance])
+        if all(need in text for need in needs):
+            yield instance, text
+
+
+def _joined(bodies: Sequence[bytes], bytes_max: int) -> bytes | None:
+    """Parts inflated to one text; None when it is longer than `bytes_max`, which is never in memory then."""
+    parts, room = list[bytes](), bytes_max
+    for body in bodies:
+        parts.append(zlib.decompress(body))
+        room -= len(parts[-1])
+        if room < 0:
+            return None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _is_in(need: bytes, bodies: Iterable[bytes]) -> bool:
+    """Whether some bytes are in a text, of which one part after another is inflated."""
+    end = b""
+    for body in bodies:
+        part = end + zlib.decompress(body)
+        if need in part:
+            return True
+        end = part[len(part) - len(need) + 1 :]
+    return False
 
 
 def _effective(text: bytes, series_uid: str, found: Sequence[corrections.Row], is_unordered: bool) -> bytes:
