@@ -60,6 +60,21 @@ def test_the_window_of_the_image_and_of_the_request(held: dict[str, str]) -> Non
     assert exact[RAMP == 0] == 128
 
 
+def test_pictures_as_parts_are_asked_for_again(held: dict[str, str]) -> None:
+    """Only their boundary differs, so their tag is a weak one; another question has another."""
+    address, parts = f"{held['frames']}/frames/1,3/rendered", 'multipart/related; type="image/png"'
+    first = get(address, parts)
+    assert first.headers["vary"] == "accept" and first.headers["etag"].startswith("W/")
+    again = httpx.get(address, headers={"accept": parts, "if-none-match": first.headers["etag"]}, timeout=60)
+    assert (again.status_code, again.content) == (304, b"")
+    others = [
+        get(address.replace("1,3", "3,1"), parts),
+        get(address, parts, window="0,100"),
+        get(address, parts, quality="9"),
+    ]
+    assert len({answer.headers["etag"] for answer in (first, *others)}) == 4
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "JPEG2000"])
 def test_every_media_type_of_a_picture(held: dict[str, str], kind: str) -> None:
     media_type = "image/jp2" if kind == "JPEG2000" else f"image/{kind.lower()}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import RedirectResponse
 
-from sagittal.errors import BadRequest, NotFound, SagittalError
+from sagittal.errors import BadRequest, Busy, NotFound, SagittalError, StorageUnavailable
 from sagittal.web.render.asked import MOVING, SMALL, Asked, asked, choice
 from sagittal.web.render.easel import Easel
 from sagittal.web.render.kinds import OVER, REPORT, Kind, content_type, frame_kind, kind_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from sagittal.archive.access import Principal
     from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
 
@@ -48,7 +49,7 @@ class Rendered:
         refs = await instances_at(self._house, request)
         if len(refs) == 1:
             return await self._one(request, refs[0])
-        return self._parts(request, [(ref, 0) for ref in refs], None)
+        return await self._parts(request, [(ref, 0) for ref in refs], None)
 
     async def instance(self, request: Request) -> Response:
         (ref,) = await instances_at(self._house, request)
@@ -65,7 +66,7 @@ class Rendered:
         media_type, multipart = self._type(request, kind)
         if not multipart and media_type in MOVING:
             return await self._moving(request, ref, numbers, media_type, wants)
-        return self._parts(request, [(ref, number) for number in numbers], kind)
+        return await self._parts(request, [(ref, number) for number in numbers], kind)
 
     async def thumbnail(self, request: Request) -> Response:
         """A picture of at most `thumbnail_side` pixels, or of the viewport's size; kept for the next who asks."""
@@ -113,7 +114,7 @@ class Rendered:
             return await self._text(request, ref, media_type)
         if multipart:
             items, wants = await self._parts_of(request, ref, wants)
-            return self._parts(request, items, kind, wants)
+            return await self._parts(request, items, kind, wants)
         if media_type in MOVING:
             items, laid = await self._parts_of(request, ref, wants)
             image = items[0][0]
@@ -124,7 +125,7 @@ class Rendered:
     async def _picture(self, request: Request, ref: InstanceRef, frame: int, wants: Asked) -> Response:
         media_type, multipart = self._type(request, frame_kind(ref))
         if multipart:
-            return self._parts(request, [(ref, frame)], frame_kind(ref))
+            return await self._parts(request, [(ref, frame)], frame_kind(ref))
         principal = request.scope["principal"]
         others = await self._easel.others(principal, ref, frame, wants)
         tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key, *others)
@@ -181,7 +182,7 @@ class Rendered:
                 return images[: self._limits.frames_per_request_max], replace(wants, state_uid=ref.sop_instance_uid)
         return [(ref, number) for number in _numbers_of(ref)], wants
 
-    def _parts(
+    async def _parts(
         self, request: Request, items: Sequence[Item], kind: Kind | None, wants: Asked | None = None
     ) -> Response:
         """A part for each, none of which moves; what can't be rendered is left out, unless nothing can."""
@@ -189,6 +190,11 @@ class Rendered:
         types = kind.types if kind is not None else _types_of([kind_of(ref) for ref, _ in items])
         types = tuple(each for each in types if not each.startswith("video/"))
         media_type, _ = choice(request, types, "several", self._limits.accept_ranges_max)
+        others = [await self._easel.others(principal, ref, frame, wants) for ref, frame in items]
+        made_of = [(ref.digest, ref.revision, frame) for ref, frame in items]
+        tag = entity_tag("parts", media_type, wants.key, made_of, others, weak=True)
+        if (answer := unchanged(request, tag)) is not None:
+            return answer
         framing = Framing(media_type)
         base = uri.addresses(request, self._house.settings)
 
@@ -199,14 +205,9 @@ class Rendered:
                 if media_type not in own.types:
                     continue
                 try:
-                    if own.name in ("report", "waveform"):
-                        body = await self._easel.document(principal, ref, media_type, {})
-                    elif own.name == "document":
-                        body = await self._easel.encapsulated(principal, ref)
-                    else:
-                        body = await self._easel.still(principal, ref, frame, media_type, wants)
+                    body = await self._part(principal, ref, frame, media_type, wants)
                 except SagittalError as error:
-                    if len(items) == 1:
+                    if len(items) == 1 or isinstance(error, (Busy, StorageUnavailable)):  # later it may be otherwise
                         raise
                     log.info("an instance could not be rendered: %s", error.text)
                     continue
@@ -218,7 +219,15 @@ class Rendered:
                 raise problem
             yield framing.close
 
-        return Pushed(parts(), framing.content_type)
+        return Pushed(parts(), framing.content_type, headers(tag))
+
+    async def _part(self, principal: Principal, ref: InstanceRef, frame: int, media_type: str, wants: Asked) -> bytes:
+        kind = kind_of(ref).name
+        if kind in ("report", "waveform"):
+            return await self._easel.document(principal, ref, media_type, {})
+        if kind == "document":
+            return await self._easel.encapsulated(principal, ref)
+        return await self._easel.still(principal, ref, frame, media_type, wants)
 
     # Asking
 
