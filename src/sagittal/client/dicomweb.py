@@ -19,7 +19,7 @@ from sagittal.client.outcome import Absent, Retrieved, Stored, Unanswered
 from sagittal.client.place import Access, Url
 from sagittal.client.remote import Arrived, Remark, Sending, named
 from sagittal.client.storing.files import ObjectFile
-from sagittal.errors import BadRequest, PeerError, PeerRefused, PeerUnreachable, UsageError, words_of
+from sagittal.errors import BadRequest, PeerError, PeerRefused, PeerUnreachable, UnsupportedMedia, UsageError, words_of
 
 if TYPE_CHECKING:
     from sagittal.client.parts import Sink
@@ -29,7 +29,8 @@ OBJECTS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PAGE = 500
 _PLAIN = "*?,:"  # as they are in a query (RFC 3986 3.4); Orthanc doesn't know a percent-encoded asterisk
 _MORE = "additional results"  # PS3.18 8.3.4.4: how a server says that it cut its answer
-_UNREACHABLE = (httpx.TransportError, ssl.SSLError)  # TLS 1.3 tells what it thinks of our certificate only later
+# TLS 1.3 tells what it thinks of our certificate only later; and a body may be none of its content coding.
+_UNREACHABLE = (httpx.TransportError, httpx.DecodingError, ssl.SSLError)
 _RESOURCES = {"study": "studies", "series": "series", "image": "instances"}
 _KEYWORDS = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID", "instances": "SOPInstanceUID"}
 
@@ -100,7 +101,7 @@ class WebArchive:
             page = [*pairs, ("limit", str(wanted)), ("offset", str(offset + seen))]
             address = f"{path}?{urlencode(page, safe=_PLAIN, quote_via=quote)}"
             async with self.asking("GET", address, headers={"accept": DICOM_JSON}) as response:
-                matches = await _json_array(response)
+                matches = await json_array(response)
                 more = any(_MORE in text for text in response.headers.get_list("warning"))
             if matches and seen and str(matches[0]) == first:
                 return  # a server that knows no offset
@@ -141,7 +142,7 @@ class WebArchive:
                 await read_parts(response, sink)
         except Unanswered as error:
             outcome.status, outcome.comment, outcome.failed = error.dimse_status, error.text, 1
-        except (PeerError, BadRequest) as error:
+        except (PeerError, BadRequest, UnsupportedMedia) as error:
             if not sink.count:
                 raise
             outcome.status, outcome.comment, outcome.failed = 0x0110, error.text, 1
@@ -181,8 +182,8 @@ def retrieve_paths(question: Question) -> list[str]:
     raise UsageError("retrieve studies, series or images")
 
 
-async def _json_array(response: httpx.Response) -> list[dict[str, Any]]:
-    """The matches; none for 204, which older servers answer."""
+async def json_array(response: httpx.Response) -> list[dict[str, Any]]:
+    """The matches, or metadata; none for 204, which older servers answer."""
     import orjson
 
     data = await response.aread()
@@ -193,7 +194,7 @@ async def _json_array(response: httpx.Response) -> list[dict[str, Any]]:
     except ValueError:
         raise PeerError(f"{response.url.host} answered with something else than DICOM JSON") from None
     if not isinstance(matches, list):
-        raise PeerError(f"{response.url.host} answered with something else than a list of matches")
+        raise PeerError(f"{response.url.host} answered with something else than a list of DICOM JSON")
     return matches
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from sagittal.client.folder import Landing
 from sagittal.client.storing.files import read_head
-from sagittal.errors import SagittalError
+from sagittal.errors import PeerError, SagittalError
 from sagittal.limits import ReaderLimits, WebLimits
-from sagittal.web.wire.accept import MULTIPART
+from sagittal.web.wire.accept import DICOM, MULTIPART, OCTET_STREAM
 from sagittal.web.wire.multipart import Reader, boundary_of, content_type
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Sink(Protocol):
 
 
 class Objects:
-    """Part 10 files; `arrived` hears of each."""
+    """Part 10 files; `arrived` hears of each. PeerError for what says that it is something else, as a proxy's page."""
 
     def __init__(self, out: Path, arrived: Arrived) -> None:
         self.count = 0
@@ -68,6 +68,9 @@ class Objects:
         self._landing: Landing | None = None
 
     def begin(self, headers: Mapping[str, str]) -> None:
+        told = content_type(headers.get("content-type") or DICOM, "a part")
+        if told.type not in (DICOM, OCTET_STREAM):
+            raise PeerError(f"the server answered {told.type[:80]} where objects were asked for")
         self._landing = Landing(self._out)
 
     def data(self, data: memoryview) -> None:
@@ -123,7 +126,9 @@ class Numbered:
 
 async def read_parts(response: httpx.Response, sink: Sink) -> None:
     """Every part of an answer; BadRequest when its framing is broken or it ends early."""
-    told = content_type(response.headers.get("content-type"))
+    if response.status_code == 204:  # No Content: none at all
+        return
+    told = content_type(response.headers.get("content-type"), "the answer")
     try:
         if told.type == MULTIPART:
             reader = Reader(boundary_of(told, _LIMITS), sink, _LIMITS)

@@ -12,11 +12,11 @@ from builders import build
 
 from sagittal.client.dicomweb import open_url, retrieve_paths, search_path
 from sagittal.client.keys import Question, parse_keys
-from sagittal.client.outcome import Retrieved
+from sagittal.client.outcome import Retrieved, Stored
 from sagittal.client.place import Access, Url, parse_place, parse_url
 from sagittal.client.storing.stow import answer_of
 from sagittal.dimse.address import PeerAddress
-from sagittal.errors import PeerRefused, SagittalError, UsageError
+from sagittal.errors import PeerError, PeerRefused, SagittalError, UsageError
 from sagittal.web.store.became import encode
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -167,6 +167,33 @@ def test_an_answer_that_breaks_off_is_told_and_leaves_no_half_file(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == [f"{one.sop_instance_uid}.dcm"]
 
 
+PAGE = httpx.Response(200, html="<html>Log in</html>")
+
+
+@pytest.mark.parametrize(
+    "answer", [PAGE, httpx.Response(200, content=b"PK", headers={"content-type": "application/zip"})]
+)
+def test_what_says_that_it_is_no_object_becomes_no_file(answer: httpx.Response, tmp_path: Path) -> None:
+    """A proxy answers with a page of its own, and 200."""
+    with pytest.raises(PeerError, match="where objects were asked for"):
+        retrieved(answer, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_content_is_no_object(tmp_path: Path) -> None:
+    outcome, uids = retrieved(httpx.Response(204), tmp_path)
+    assert outcome.whole and not uids  # type: ignore[attr-defined]
+
+
+def test_a_body_that_cannot_be_decoded_is_told() -> None:
+    def handle(_: httpx.Request) -> httpx.Response:
+        stream = httpx.ByteStream(b"no gzip")
+        return httpx.Response(200, stream=stream, headers={"content-encoding": "gzip"})
+
+    with pytest.raises(PeerError, match="http://archive"):
+        found(handle, Question("study"))
+
+
 def test_places(tmp_path: Path) -> None:
     (tmp_path / "index.db").touch()
     assert parse_place(str(tmp_path)) == tmp_path
@@ -192,6 +219,33 @@ def test_answers_of_stow() -> None:
     failed = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0xA700]}}]}}
     assert answer_of(httpx.Response(409, json=failed))[0] == "A700"
     assert answer_of(httpx.Response(503, text="busy")) == ("", "503 Service Unavailable", "stored")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        PAGE,
+        httpx.Response(200, json={}),
+        httpx.Response(202, json=[[]]),
+        httpx.Response(200, json={"00081198": {"vr": "SQ", "Value": [None, {"00081197": {"Value": "x"}}]}}),
+        httpx.Response(200, text='<NativeDicomModel><DicomAttribute tag="00081198"/></NativeDicomModel>'),
+    ],
+)
+def test_who_does_not_say_that_it_stored_has_not(answer: httpx.Response) -> None:
+    """Whoever is told so may delete the only copy there is."""
+    assert Stored(Path(), status=answer_of(answer).status).failed
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text='<NativeDicomModel><DicomAttribute tag="00081199"/></NativeDicomModel>'),
+        httpx.Response(200, json={"00081199": {"Value": [None]}}),
+        httpx.Response(200, json={"00081199": {"Value": [{"00081196": {"Value": ["x"]}, "00090010": []}]}}),
+    ],
+)
+def test_odd_answers_that_name_what_is_stored(answer: httpx.Response) -> None:
+    assert answer_of(answer) == ("0000", "", "stored")
 
 
 @pytest.mark.parametrize(("known", "failed"), [([{"0020000D": {"vr": "UI", "Value": ["1.2"]}}], 1), ([], 0)])

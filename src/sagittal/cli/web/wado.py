@@ -38,7 +38,7 @@ def command(url: Url, access: Access, resource: str, accept: str | None, out: Pa
 
 
 async def _metadata(url: Url, access: Access, path: str, accept: str, as_json: bool) -> None:
-    from sagittal.client.dicomweb import open_url
+    from sagittal.client.dicomweb import json_array, open_url
 
     async with open_url(url, access, say) as archive, archive.asking("GET", path, headers={"accept": accept}) as answer:
         if not as_json:
@@ -46,9 +46,7 @@ async def _metadata(url: Url, access: Access, path: str, accept: str, as_json: b
                 click.echo(data, nl=False)
             click.echo()
             return
-        import orjson
-
-        for row in orjson.loads(await answer.aread()):
+        for row in await json_array(answer):
             click.echo(json_text(row))
 
 

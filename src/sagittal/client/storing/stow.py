@@ -19,7 +19,7 @@ from sagittal.client.storing.sending import changed
 from sagittal.dicom.part10 import meta_group
 from sagittal.dimse.service import FileRegion
 from sagittal.errors import PeerError, SagittalError, words_of
-from sagittal.web.store.became import STORED, decode
+from sagittal.web.store.became import STORED, decode, first_value
 
 if TYPE_CHECKING:
     import httpx
@@ -33,7 +33,7 @@ HEADERS = {
     "accept": "application/dicom+json",
 }
 HEAD = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
-_NONE = {"Value": [None]}
+_STORED = b"00081199"  # Referenced SOP Sequence
 TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
@@ -129,24 +129,29 @@ class Answer(NamedTuple):
 
 
 def answer_of(response: httpx.Response) -> Answer:
+    """What became of the instance. A success that does not name what is stored is none: pages of proxies have one, too,
+    and who believes them may delete the only copy. Nothing at all is taken for the status that it comes with.
+    """
     try:
         told = response.json()
     except ValueError:
-        if response.is_success:
-            return Answer("0000")
-        return Answer("", f"{response.status_code} {response.reason_phrase}")
+        told = None
     failed = [*_items(told, "00081198"), *_items(told, "0008119A")]  # the second: those without UIDs
+    reason = f"{response.status_code} {response.reason_phrase}"
     if response.is_success and not failed:
-        (item,) = _items(told, "00081199")[:1] or [{}]
-        comment, status = item.get("00000902", _NONE)["Value"][0], item.get("00081196", _NONE)["Value"][0]
-        return Answer(f"{status or 0:04X}", str(comment or ""), decode(item))
-    comments = [row["00000902"]["Value"][0] for row in failed if "00000902" in row]
-    reasons = [f"{row['00081197']['Value'][0]:04X}" for row in failed if "00081197" in row]
+        if response.content and _STORED not in response.content:  # in JSON or XML
+            return Answer("", f"{reason}, but the server does not say that it stored anything")
+        (item,) = _items(told, _STORED.decode())[:1] or [{}]
+        status = first_value(item, "00081196")
+        code = f"{status:04X}" if isinstance(status, int) else "0000"
+        return Answer(code, str(first_value(item, "00000902") or ""), decode(item))
+    comments = [comment for row in failed if (comment := first_value(row, "00000902"))]
+    codes = [f"{code:04X}" for row in failed if isinstance(code := first_value(row, "00081197"), int)]
     detail = told.get("detail") if isinstance(told, dict) else None
-    text = comments or [detail or f"{response.status_code} {response.reason_phrase}"]
-    return Answer((reasons or [""])[0], str(text[0]))
+    return Answer((codes or [""])[0], str((comments or [detail or reason])[0]))
 
 
 def _items(told: object, tag: str) -> list[dict[str, Any]]:
-    found = told.get(tag, {}).get("Value", []) if isinstance(told, dict) else []
-    return found if isinstance(found, list) else []
+    found = told.get(tag) if isinstance(told, dict) else None
+    items = found.get("Value") if isinstance(found, dict) else None
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

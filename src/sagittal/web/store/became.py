@@ -23,11 +23,13 @@ def encode(status: str) -> dict[str, Any]:
 
 def decode(item: Mapping[str, Any]) -> str:
     """What an item tells; "stored" where it tells nothing, as those of other servers."""
-    if _value(item, _CREATOR) != _OURS:
+    if first_value(item, _CREATOR) != _OURS:
         return STORED
-    return str(_value(item, _BECAME) or STORED).lower()
+    return str(first_value(item, _BECAME) or STORED).lower()
 
 
-def _value(item: Mapping[str, Any], tag: str) -> Any:
-    values = item.get(tag, {}).get("Value") or [None]
-    return values[0]
+def first_value(item: Mapping[str, Any], tag: str) -> Any:
+    """Of an element of DICOM JSON, whoever wrote it; None where there is none."""
+    element = item.get(tag)
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values[0] if isinstance(values, list) and values else None
