@@ -58,6 +58,8 @@ def asked(web: Any, path: str) -> Any:
         ("00091003.CodeValue=x&00090010=ACME", {Private("ACME", 0x00090003): {0x00080100: "x"}}),
         ("ReferencedStudySequence.ReferencedSOPInstanceUID=1.2,1.3", {0x00081110: {0x00081155: "1.2\\1.3"}}),
         ("TimezoneOffsetFromUTC=", {}),
+        ("AcquisitionDateTime=2020010112+0100-2021", {0x0008002A: "2020010112+0100-2021"}),
+        ("AcquisitionDateTime=2020-20200102%2B0100", {0x0008002A: "2020-20200102+0100"}),
     ],
 )
 def test_keys(web: Any, query: str, keys: dict[Any, Any]) -> None:
@@ -83,6 +85,8 @@ def test_how_it_is_matched(web: Any) -> None:
     query = asked(web, "/studies?" + flags.replace("+", "%2B"))
     assert (query.fuzzy, query.empty_value, query.multiple_value, query.timezone) == (True, True, True, "-0530")
     assert not asked(web, "/studies?fuzzymatching=false").fuzzy
+    for plus in ("+", "%2B"):
+        assert asked(web, f"/studies?TimezoneOffsetFromUTC={plus}0100").timezone == "+0100"
 
 
 def test_order(web: Any) -> None:

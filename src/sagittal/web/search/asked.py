@@ -8,6 +8,7 @@ request: leaving it out would answer more than was asked.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Parameters = list[tuple[str, str]]
 _TIMEZONE = 0x00080201
+_UNENCODED_PLUS = re.compile(r"(?:^|(?<=\d)) (?=\d{4}(?!\d))")  # `TimezoneOffsetFromUTC=+0100`, as people type it
 _WITHOUT_COMMA = ("UI", "CS")  # PS3.5 6.2: no value has one, so it stands between values
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 CONTROLS = ("includefield", "limit", "offset", *_FLAGS, "accept", "charset", "orderby", "after")  # what is no key
@@ -115,7 +117,7 @@ class Asked:
         creators = {path: values[0] for path, values in self._values.items() if is_creator(path[-1])}
         meant = {*self._include, *self._values}
         blocks = {block(path[:at], tag) for path in meant for at, tag in enumerate(path) if _is_owned(tag)}
-        timezone = self._values.get((_TIMEZONE,), [""])[0]
+        timezone = _UNENCODED_PLUS.sub("+", self._values.get((_TIMEZONE,), [""])[0])
         if timezone and not is_offset(timezone):
             raise BadRequest("TimezoneOffsetFromUTC is an offset such as +0100")
         keys: dict[Tag, Any] = {}
@@ -185,6 +187,8 @@ def _put(keys: dict[Tag, Any], raw: Path, path: tuple[Tag, ...], values: list[st
         raise BadRequest(f"{raw[-1]:08X} is a sequence: ask for an attribute in it, as {raw[-1]:08X}.00080100=…")
     if vr in _WITHOUT_COMMA:
         text = text.replace(",", "\\")
+    elif vr == "DT":
+        text = _UNENCODED_PLUS.sub("+", text)
     if not isinstance(keys.get(path[-1]), dict):
         keys[path[-1]] = text
 
