@@ -5,6 +5,7 @@ It deliberately knows no clause of PS3.18: those are in `search`, `retrieve`, `s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Mount, Route, Router
 
 from sagittal.archive.transcoding.maker import Maker
+from sagittal.errors import SagittalError
 from sagittal.web.crossorigin import named, shown_to
 from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from sagittal.archive.archive import Archive
+
+log = logging.getLogger("sagittal.web")
 
 
 class WebApp:
@@ -79,6 +83,9 @@ class WebApp:
         except ClientDisconnect:
             return
         except Exception as error:
+            if started and isinstance(error, SagittalError):
+                log.warning("an answer ends early: %s", error.text)  # uvicorn closes what is not complete
+                return
             if started:
                 raise
             await problem(error)(scope, receive, send_with_headers)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from contextlib import nullcontext
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from archived import asked
 
-from sagittal.errors import SagittalError
+from sagittal.errors import Busy, SagittalError
+from sagittal.web.app import WebApp
+from sagittal.web.house import Settings
 from sagittal.web.problems import problem
 
 LONG = "9" * 5000  # more digits than Python makes a number of
@@ -68,6 +74,28 @@ def test_what_nobody_foresaw_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
         assert answer.json()["title"] == "Internal Server Error"
         assert "Zero" not in answer.text
+
+
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_what_goes_wrong_within_an_answer_ends_it(foreseen: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """There is no status to tell it with; a line of the log does, without a traceback where it was foreseen."""
+    error = Busy("too many requests wait for a worker") if foreseen else ValueError("broken")
+    told: list[Any] = []
+
+    async def breaks_off(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise error
+
+    async def send(message: Any) -> None:
+        told.append(message["type"])
+
+    app: Any = object.__new__(WebApp)
+    app.house = SimpleNamespace(settings=Settings(), answers=Counter())
+    app._inside, app._prefix, app._own = breaks_off, "", ()
+    with nullcontext() if foreseen else pytest.raises(ValueError, match="broken"):
+        asyncio.run(app({"type": "http", "path": "/", "headers": []}, None, send))
+    assert told == ["http.response.start"]
+    assert ("an answer ends early: too many" in caplog.text) == foreseen
 
 
 @pytest.mark.parametrize("kind", SagittalError.__subclasses__(), ids=lambda kind: kind.__name__)
