@@ -5,6 +5,7 @@ Answers are streamed: an object is never whole in memory. A search is paged (`of
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -28,6 +29,7 @@ DICOM_JSON = "application/dicom+json"
 OBJECTS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PAGE = 500
 _PLAIN = "*?,:"  # as they are in a query (RFC 3986 3.4); Orthanc doesn't know a percent-encoded asterisk
+_TAG = re.compile(r"[0-9A-Fa-f]{8}\Z")
 _MORE = "additional results"  # PS3.18 8.3.4.4: how a server says that it cut its answer
 # TLS 1.3 tells what it thinks of our certificate only later; and a body may be none of its content coding.
 _UNREACHABLE = (httpx.TransportError, httpx.DecodingError, ssl.SSLError)
@@ -193,9 +195,17 @@ async def json_array(response: httpx.Response) -> list[dict[str, Any]]:
         matches = orjson.loads(data)
     except ValueError:
         raise PeerError(f"{response.url.host} answered with something else than DICOM JSON") from None
-    if not isinstance(matches, list):
+    if not isinstance(matches, list) or not all(map(_is_object, matches)):
         raise PeerError(f"{response.url.host} answered with something else than a list of DICOM JSON")
     return matches
+
+
+def _is_object(match: object) -> bool:
+    """Whether it has tags with elements, and nothing else (PS3.18 F.2)."""
+    return isinstance(match, dict) and all(
+        _TAG.match(tag) and isinstance(element, dict) and isinstance(element.get("Value", []), list)
+        for tag, element in match.items()
+    )
 
 
 def refuse(response: httpx.Response) -> NoReturn:

@@ -67,8 +67,8 @@ def value_of(member: Mapping[str, Any]) -> Any:
     return plain[0] if len(plain) == 1 else plain
 
 
-def _name(value: Mapping[str, str]) -> str:
-    groups = [value.get(group, "") for group in ("Alphabetic", "Ideographic", "Phonetic")]
+def _name(value: Mapping[str, str | None]) -> str:
+    groups = [value.get(group) or "" for group in ("Alphabetic", "Ideographic", "Phonetic")]
     return "=".join(groups).rstrip("=")
 
 

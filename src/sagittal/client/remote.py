@@ -12,7 +12,8 @@ from sagittal.client.keys import UIDS, Question, Tree, parse_keys
 from sagittal.client.outcome import Retrieved, Stored
 from sagittal.client.storing.files import ObjectFile
 from sagittal.client.storing.rewrite import Changes
-from sagittal.errors import UsageError
+from sagittal.dicom.models.jsontext import first_value
+from sagittal.errors import PeerError, UsageError
 
 Arrived = Callable[[Path, str], None]
 """Hears of each file that is complete, and its SOP Instance UID."""
@@ -65,7 +66,9 @@ async def named(remote: Remote, question: Question) -> list[Question]:
     found: dict[tuple[str, ...], dict[str, None]] = {}
     async with aclosing(remote.find(replace(question, keys=asked))) as matches:
         async for match in matches:
-            uids = [(match.get(f"{tag:08X}", {}).get("Value") or [wanted.get(tag, "")])[0] for tag in chain]
+            uids = [str(first_value(match, f"{tag:08X}") or wanted.get(tag, "")) for tag in chain]
+            if not uids[-1]:
+                raise PeerError("the peer answered a match without its unique key, which cannot be retrieved")
             found.setdefault(tuple(uids[:-1]), {})[uids[-1]] = None
     return [
         replace(question, keys=dict(zip(chain, (*above, "\\".join(below)), strict=True)))

@@ -115,9 +115,21 @@ def test_a_refusal_says_why(status: int, error: type[SagittalError]) -> None:
 
 
 def test_what_is_no_dicom_json_is_an_error() -> None:
-    for body in (b"<html>", b'{"a":1}'):
+    odd = (b"[1]", b"[null]", b'[{"00100010":"x"}]', b'[{"00100010":{"vr":"PN","Value":"x"}}]', b'[{"a":{"vr":"PN"}}]')
+    for body in (b"<html>", b'{"a":1}', *odd):
         with pytest.raises(SagittalError, match="something else"):
             found(lambda _, body=body: httpx.Response(200, content=body), Question("study"))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("match", [{}, {"0020000D": {"vr": "UI", "Value": [None]}}])
+def test_a_match_without_its_unique_key_is_not_retrieved(match: dict, tmp_path: Path) -> None:
+    async def run() -> None:
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, json=[match]))
+        async with open_url(Url("http://archive"), Access(), print, transport) as archive:
+            await archive.get(Question("study", parse_keys(["PatientID=1"])), tmp_path, print)
+
+    with pytest.raises(PeerError, match="without its unique key"):
+        asyncio.run(run())
 
 
 def test_resources_by_the_keys() -> None:

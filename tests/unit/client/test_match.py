@@ -40,3 +40,8 @@ def test_it_is_a_mapping_as_any_other() -> None:
         assert match.get(name, "none") == "none"  # type: ignore[call-overload]
         with pytest.raises(KeyError):
             match[name]  # type: ignore[index]
+
+
+def test_components_and_values_that_are_null() -> None:
+    names = [{"Alphabetic": None, "Ideographic": "x"}, None, {}]
+    assert row_of({"00100010": {"vr": "PN", "Value": names}}, ()) == {"PatientName": "=x\\\\"}

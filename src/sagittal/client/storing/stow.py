@@ -16,10 +16,11 @@ from sagittal.client.remote import Sending
 from sagittal.client.storing.files import ObjectFile
 from sagittal.client.storing.rewrite import Changes
 from sagittal.client.storing.sending import changed
+from sagittal.dicom.models.jsontext import first_value
 from sagittal.dicom.part10 import meta_group
 from sagittal.dimse.service import FileRegion
 from sagittal.errors import PeerError, SagittalError, words_of
-from sagittal.web.store.became import STORED, decode, first_value
+from sagittal.web.store.became import STORED, decode
 
 if TYPE_CHECKING:
     import httpx

@@ -19,3 +19,10 @@ def encode_json(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:
         return json.dumps(value, separators=(",", ":")).encode()
+
+
+def first_value(obj: Mapping[str, Any], tag: str) -> Any:
+    """Of an element of an object, whoever wrote it; None where there is none."""
+    element = obj.get(tag)
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values[0] if isinstance(values, list) and values else None

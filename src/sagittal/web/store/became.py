@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sagittal.dicom.models.jsontext import first_value
+
 STORED = "stored"
 _CREATOR, _BECAME = "00090010", "00091001"
 _OURS = "SAGITTAL"
@@ -26,10 +28,3 @@ def decode(item: Mapping[str, Any]) -> str:
     if first_value(item, _CREATOR) != _OURS:
         return STORED
     return str(first_value(item, _BECAME) or STORED).lower()
-
-
-def first_value(item: Mapping[str, Any], tag: str) -> Any:
-    """Of an element of DICOM JSON, whoever wrote it; None where there is none."""
-    element = item.get(tag)
-    values = element.get("Value") if isinstance(element, dict) else None
-    return values[0] if isinstance(values, list) and values else None
