@@ -135,6 +135,7 @@ def test_media_types(web: Any, accept: str, status: int, type_: str) -> None:
     ):
         assert answer.status_code == status
         assert status != 200 or answer.headers["content-type"].startswith(type_)
+        assert status != 200 or answer.headers["vary"] == "accept"
 
 
 def test_xml(web: Any) -> None:

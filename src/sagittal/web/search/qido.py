@@ -21,6 +21,7 @@ from sagittal.web.search.asked import Asked, Parameters, next_page, parameters
 from sagittal.web.search.rows import RowWriter, json_array
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, MediaType, accepted, accepts
+from sagittal.web.wire.conditions import VARY
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -66,6 +67,7 @@ class Qido:
         found = await self._found(request, query) if asked.suits(self._same(request)) else Rows(levels.UIDS[level], [])
         _all_matched(found.unmatched)
         answer = await self._written(request, kind, query, found)
+        answer.raw_headers.append(VARY)
         addresses = uri.addresses(request, self._house.settings)
         if found.more:
             answer.headers.append("warning", addresses.warning(await self._remaining(request, query, found)))
