@@ -73,6 +73,8 @@ def test_pictures_as_parts_are_asked_for_again(held: dict[str, str]) -> None:
         get(address, parts, quality="9"),
     ]
     assert len({answer.headers["etag"] for answer in (first, *others)}) == 4
+    over = get(f"{held['segmentation']}/rendered", parts)
+    assert over.headers["vary"] == "accept" and "etag" not in over.headers
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "JPEG2000"])

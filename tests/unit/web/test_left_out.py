@@ -69,9 +69,6 @@ class Easel:
     def __init__(self, problem: SagittalError) -> None:
         self.problem = problem
 
-    async def others(self, *_: Any) -> list[object]:
-        return []
-
     async def still(self, principal: Any, ref: Any, *_: Any) -> bytes:
         if ref.digest:
             raise self.problem
@@ -92,7 +89,7 @@ def drawn(problem: SagittalError) -> bytes:
     scope |= {"scheme": "http", "server": ("localhost", 80)}
 
     async def read() -> bytes:
-        answer = await rendered._parts(Request(scope), [(ref, 0) for ref in refs], None)
+        answer = rendered._parts(Request(scope), [(ref, 0) for ref in refs], None)
         return b"".join([piece async for piece in answer._pushed])
 
     return asyncio.run(read())

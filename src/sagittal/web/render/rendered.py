@@ -19,7 +19,7 @@ from sagittal.web.render.asked import MOVING, SMALL, Asked, asked, choice
 from sagittal.web.render.easel import Easel
 from sagittal.web.render.kinds import OVER, REPORT, Kind, content_type, frame_kind, kind_of
 from sagittal.web.wire import uri
-from sagittal.web.wire.conditions import entity_tag, headers, unchanged
+from sagittal.web.wire.conditions import VARY, entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.resources import instance_address, instances_at
 from sagittal.web.wire.stream import Pushed, Whole, unless_gone
@@ -49,7 +49,7 @@ class Rendered:
         refs = await instances_at(self._house, request)
         if len(refs) == 1:
             return await self._one(request, refs[0])
-        return await self._parts(request, [(ref, 0) for ref in refs], None)
+        return self._parts(request, [(ref, 0) for ref in refs], None)
 
     async def instance(self, request: Request) -> Response:
         (ref,) = await instances_at(self._house, request)
@@ -66,7 +66,7 @@ class Rendered:
         media_type, multipart = self._type(request, kind)
         if not multipart and media_type in MOVING:
             return await self._moving(request, ref, numbers, media_type, wants)
-        return await self._parts(request, [(ref, number) for number in numbers], kind)
+        return self._parts(request, [(ref, number) for number in numbers], kind)
 
     async def thumbnail(self, request: Request) -> Response:
         """A picture of at most `thumbnail_side` pixels, or of the viewport's size; kept for the next who asks."""
@@ -114,7 +114,7 @@ class Rendered:
             return await self._text(request, ref, media_type)
         if multipart:
             items, wants = await self._parts_of(request, ref, wants)
-            return await self._parts(request, items, kind, wants)
+            return self._parts(request, items, kind, wants)
         if media_type in MOVING:
             items, laid = await self._parts_of(request, ref, wants)
             image = items[0][0]
@@ -125,7 +125,7 @@ class Rendered:
     async def _picture(self, request: Request, ref: InstanceRef, frame: int, wants: Asked) -> Response:
         media_type, multipart = self._type(request, frame_kind(ref))
         if multipart:
-            return await self._parts(request, [(ref, frame)], frame_kind(ref))
+            return self._parts(request, [(ref, frame)], frame_kind(ref))
         principal = request.scope["principal"]
         others = await self._easel.others(principal, ref, frame, wants)
         tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key, *others)
@@ -182,7 +182,7 @@ class Rendered:
                 return images[: self._limits.frames_per_request_max], replace(wants, state_uid=ref.sop_instance_uid)
         return [(ref, number) for number in _numbers_of(ref)], wants
 
-    async def _parts(
+    def _parts(
         self, request: Request, items: Sequence[Item], kind: Kind | None, wants: Asked | None = None
     ) -> Response:
         """A part for each, none of which moves; what can't be rendered is left out, unless nothing can."""
@@ -190,10 +190,8 @@ class Rendered:
         types = kind.types if kind is not None else _types_of([kind_of(ref) for ref, _ in items])
         types = tuple(each for each in types if not each.startswith("video/"))
         media_type, _ = choice(request, types, "several", self._limits.accept_ranges_max)
-        others = [await self._easel.others(principal, ref, frame, wants) for ref, frame in items]
-        made_of = [(ref.digest, ref.revision, frame) for ref, frame in items]
-        tag = entity_tag("parts", media_type, wants.key, made_of, others, weak=True)
-        if (answer := unchanged(request, tag)) is not None:
+        tag = _tag_of_parts(items, media_type, wants)
+        if tag and (answer := unchanged(request, tag)) is not None:
             return answer
         framing = Framing(media_type)
         base = uri.addresses(request, self._house.settings)
@@ -219,7 +217,7 @@ class Rendered:
                 raise problem
             yield framing.close
 
-        return Pushed(parts(), framing.content_type, headers(tag))
+        return Pushed(parts(), framing.content_type, headers(tag) if tag else [VARY])
 
     async def _part(self, principal: Principal, ref: InstanceRef, frame: int, media_type: str, wants: Asked) -> bytes:
         kind = kind_of(ref).name
@@ -245,6 +243,14 @@ def _types_of(kinds: Sequence[Kind]) -> tuple[str, ...]:
     """What several objects can be had as: those of pictures first, if any is one."""
     pictures = [kind for kind in kinds if kind.name in ("image", "over")]
     return (pictures or [kind for kind in kinds if kind.types] or kinds)[0].types
+
+
+def _tag_of_parts(items: Sequence[Item], media_type: str, wants: Asked) -> str:
+    """Of pictures that are made of one instance each; "" where others are laid over: to find these costs a worker."""
+    if wants.state_uid or any(kind_of(ref) is OVER for ref, _ in items):
+        return ""
+    made_of = [(ref.digest, ref.revision, frame) for ref, frame in items]
+    return entity_tag("parts", media_type, wants.key, made_of, weak=True)
 
 
 def _numbers_of(ref: InstanceRef) -> range:
