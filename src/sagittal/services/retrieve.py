@@ -36,7 +36,7 @@ MOVE = frozenset({PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, PATIENT_STUDY_ONLY_MOVE})
 Found = tuple[list[InstanceRef], Rendition]
 Find = Callable[[Request], Awaitable[Found]]
 _ARGUMENTS = {"PATIENT": "patient_id", "STUDY": "study_uid", "SERIES": "series_uid"}  # of `Archive.instances`
-_LOST_MAX = 3  # associations that end under way before we give a destination up
+_LOST_MAX = 3  # associations in a row that end without one answer, before a destination is given up
 _SILENT_SECONDS = 10.0  # pynetdicom waits 30 for a message
 _CANCEL_SECONDS = 2.0  # for what is under way when a C-CANCEL comes: a destination may hang
 
@@ -150,6 +150,7 @@ class _Moving:
         self._site, self._request, self._peer, self._tally, self._rendition = site, request, peer, tally, rendition
         self._originator = (request.association.calling_aet, request.message_id)
         self._pace = Pace()
+        self._answered = False  # something on this association
 
     async def run(self, batch: Batch[InstanceRef]) -> AsyncIterator[Response]:
         """Pending responses, until all are sent or a C-CANCEL comes. An association that ends is opened again."""
@@ -166,7 +167,7 @@ class _Moving:
                     async for response in self._send(association, refs):
                         yield response
             except PeerError as error:
-                lost += 1
+                lost = 0 if self._answered else lost + 1
                 if lost == _LOST_MAX:
                     self._give_up(refs, error)
                     return
@@ -193,21 +194,32 @@ class _Moving:
             raise PeerError("cancelled before the destination answered") from None
 
     async def _send(self, association: Association, refs: list[InstanceRef]) -> AsyncIterator[Response]:
-        """Takes instances from the end of `refs` as they are sent."""
+        """Takes instances from the end of `refs` as they are sent.
+
+        One that is lost with the association goes once more if others were answered before: it need not be to blame.
+        """
         accepted = accepted_syntaxes(association.info.contexts)
-        send = self._sender(association)
+        send, self._answered = self._sender(association), False
         while refs and not self._request.cancelled:
             ref = refs.pop()
-            await send_instance(
-                self._site, ref, accepted.get(ref.sop_class_uid, ()), send, self._tally, self._rendition
-            )
+            of_class = accepted.get(ref.sop_class_uid, ())
+            try:
+                await send_instance(self._site, ref, of_class, send, self._tally, self._rendition)
+            except PeerError as error:
+                if self._answered and not self._request.cancelled:
+                    refs.append(ref)
+                else:
+                    self._tally.fail([ref], error.text)
+                raise
             if self._tally.remaining and self._pace.due():
                 yield self._tally.pending()
 
     def _sender(self, association: Association) -> Send:
         async def send(sop_class: str, instance: str, syntax_uid: str, data_set: Source) -> int:
             async with self._cancellable():
-                return (await association.store(sop_class, instance, syntax_uid, data_set, self._originator)).status
+                response = await association.store(sop_class, instance, syntax_uid, data_set, self._originator)
+            self._answered = True
+            return response.status
 
         return send
 

@@ -159,7 +159,7 @@ class Pace:
 async def send_instance(
     site: Site, ref: InstanceRef, accepted: Iterable[str], send: Send, tally: Tally, rendition: Rendition = WHOLE
 ) -> None:
-    """One sub-operation; counts it whatever happens, but lets PeerError pass: the association is gone."""
+    """One sub-operation; counts it, unless the association is gone: PeerError."""
     uid = ref.sop_instance_uid
     able = rendition.syntaxes(site, ref, accepted)
     if not able:
@@ -173,8 +173,7 @@ async def send_instance(
     try:
         source = await rendition.source(site, opened, ref, to)
         tally.count(uid, await send(ref.sop_class_uid, rendition.uid(ref), to, source))
-    except PeerError as error:
-        tally.count(uid, ALL_FAILED, error.text)
+    except PeerError:
         raise
     except (NoContext, SagittalError) as error:
         tally.count(uid, ALL_FAILED, str(error))

@@ -100,10 +100,24 @@ def test_unreachable(tmp_path):
     assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.1\\1.2.3.2"
 
 
-def test_an_association_that_ends_is_opened_again(tmp_path):
+def test_what_was_lost_with_an_association_goes_once_more(tmp_path):
     network = FakeNetwork(answers=[0, PeerRefused("aborted")])
     responses = moved(tmp_path, [ref(n) for n in range(4)], network)
     assert len(network.opened) == 2
+    assert counts(responses[-1]) == (4, 0, 0, None)
+    assert [uid for uid, *_ in network.sent] == [f"1.2.3.{n}" for n in range(4)]
+
+
+def test_a_destination_that_ends_each_association_after_an_answer_gets_all(tmp_path):
+    lost = PeerRefused("aborted")
+    responses = moved(tmp_path, [ref(n) for n in range(5)], FakeNetwork(answers=[0, lost] * 4))
+    assert counts(responses[-1]) == (5, 0, 0, None)
+
+
+def test_an_instance_that_ends_each_association_fails_alone(tmp_path):
+    network = FakeNetwork(answers=[0, *[PeerRefused("aborted")] * 2])
+    responses = moved(tmp_path, [ref(n) for n in range(4)], network)
+    assert len(network.opened) == 3
     assert counts(responses[-1]) == (3, 1, 0, None)
     assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.1"
 

@@ -1,7 +1,7 @@
 """Files to a peer by C-STORE: over several associations, each with a window, changed on the way if so wanted.
 
-A file that fails costs nobody else; an association that ends under way is opened again and goes on after the file that
-was lost with it, unless that happens again and again.
+A file that fails costs nobody else. An association that ends under way is opened again, unless that happens again and
+again; the file that was lost with it goes once more if others were answered before, as it need not be to blame.
 """
 
 from __future__ import annotations
@@ -132,7 +132,10 @@ class _Sender:
             try:
                 answer = await self._store(association, file, uid, accepted)
             except PeerError as error:
-                self._answers.put_nowait(Stored(file.path, uid, comment=error.text))
+                if sent > 1:
+                    self._waiting.appendleft(file)
+                else:
+                    self._answers.put_nowait(Stored(file.path, uid, comment=error.text))
                 return sent > 1
             self._answers.put_nowait(answer)
         return sent > 0
