@@ -17,6 +17,7 @@ from sagittal.net.messages.carrier import Carrier
 BATCH_BYTES = 1 << 20  # read and written at once: ~1 ms of one core
 FEW_BYTES = 4 * 1024  # of matches: not worth a write of their own
 JOIN_BYTES = 64 * 1024  # below this, one joined buffer is cheaper than many
+_DCMTK = "1.2.276.0.7230010.3.0."  # implementation classes; Orthanc's is among them
 
 
 def at_once(source: Source | None) -> bool:
@@ -82,7 +83,7 @@ class Sender:
         """A message whose data set comes from `source`. PeerError when the association ends meanwhile."""
         if at_once(source):
             assert isinstance(source, bytes)
-            self.send(context_id, command, source)
+            self.send(context_id, command, source + self._pad if len(source) & 1 else source)
             await self.writable()
             return
         async with self._busy:
@@ -97,7 +98,7 @@ class Sender:
 
     async def _send_pieces(self, context_id: int, source: Source) -> None:
         held: Buffer | None = None  # one piece behind, as the last one must say so
-        async for piece in _even(_pieces(source, self.limit)):
+        async for piece in _even(_pieces(source, self.limit), self._pad):
             if held is not None:
                 self._send_piece(context_id, held, last=False)
                 await self.writable()
@@ -117,6 +118,11 @@ class Sender:
         elif last or rest != limit:
             parts[-2] = header(context_id, rest, last=last)
         self._link.write(parts)
+
+    @property
+    def _pad(self) -> bytes:
+        """What follows an odd data set. It goes as it is, but to peers that abort at a fragment of odd length."""
+        return b"\0" if self._link.info.implementation_class.startswith(_DCMTK) else b""
 
     @property
     def behind(self) -> bool:
@@ -140,8 +146,8 @@ class Sender:
             raise PeerError(f"the association ended: {self._link.reason}")
 
 
-async def _even(pieces: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
-    """The same in pieces of even length, but for the last one of an odd data set (PS3.8 E.1)."""
+async def _even(pieces: AsyncIterator[Buffer], pad: bytes) -> AsyncIterator[Buffer]:
+    """The same in pieces of even length (PS3.8 E.1), but for the last of an odd data set, which has `pad` behind."""
     odd = b""
     async for piece in pieces:
         if odd or len(piece) & 1:
@@ -151,7 +157,7 @@ async def _even(pieces: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
         if piece:
             yield piece
     if odd:
-        yield odd
+        yield odd + pad
 
 
 async def _pieces(source: Source, limit: int) -> AsyncIterator[Buffer]:
