@@ -8,7 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from sagittal.client import Archive
+from sagittal.client import Access, Archive
 
 IMAGES = [build(number, frames=3) for number in (1, 2)]
 
@@ -69,6 +69,60 @@ def test_tls_for_dimse(certificates: tuple[Path, Path]) -> None:
         assert sagittal("echo", peer, "--tls-ca", "absent.pem").returncode == 2
     finally:
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "shown"),
+    [
+        (["--user", "jane"], {}, (1, b"jane", b"")),
+        (["--user", "jane:s3:cret"], {}, (2, b"jane", b"s3:cret")),
+        (["--token", "ey.J.x"], {}, (5, b"ey.J.x", b"")),
+        (["--identity"], {"SAGITTAL_USER": "jane:s3"}, (2, b"jane", b"s3")),
+        (["--identity"], {"SAGITTAL_USER": "jane:s3", "SAGITTAL_TOKEN": "ey"}, (5, b"ey", b"")),
+        ([], {"SAGITTAL_USER": "jane:s3", "SAGITTAL_TOKEN": "ey"}, None),
+    ],
+)
+@pytest.mark.parametrize("answer", ["confirmed", "unheard", "refused"])
+def test_user_identity(
+    options: list[str],
+    environment: dict[str, str],
+    shown: tuple[int, bytes, bytes] | None,
+    answer: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def judge(event: evt.Event) -> tuple[bool, bytes | None]:
+        seen.append((event.user_id_type, event.primary_field, event.secondary_field or b""))
+        return answer != "refused", b"" if answer == "confirmed" else None
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    ae = AE("PEER")
+    ae.add_supported_context(Verification)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_USER_ID, judge)])
+    try:
+        done = sagittal("echo", f"PEER@127.0.0.1:{server.server_address[1]}", *options)
+    finally:
+        server.shutdown()
+    assert seen == ([shown] if shown else [])
+    assert done.returncode == (3 if shown and answer == "refused" else 0)
+    heard = answer == "confirmed" and shown and shown[0] == 5  # pynetdicom says nothing of the other kinds
+    assert ("does not confirm" in done.stderr) == bool(shown and answer != "refused" and not heard)
+
+
+def test_user_identity_of_our_own(tmp_path: Path, start_server: Callable[..., Served]) -> None:
+    (tmp_path / "sagittal.toml").write_text('[dimse]\nuser_identity = "required"\n')
+    server = start_server("--config", str(tmp_path / "sagittal.toml"))
+    secret = sagittal("config", "token", "add", "jane", "--data", server.data).stdout.strip()
+    for options in (["--user", f"jane:{secret}"], ["--token", secret]):
+        done = sagittal("find", server.peer, *options)
+        assert (done.returncode, done.stderr) == (0, "")
+    for options in ([], ["--user", "jane"], ["--token", "wrong"]):
+        assert sagittal("echo", server.peer, *options).returncode == 3
+    for access in (Access(token=secret), Access(user=f"jane:{secret}")):
+        with Archive(server.peer, access) as archive:
+            assert archive.find() == []
 
 
 class Nothing(http.server.BaseHTTPRequestHandler):

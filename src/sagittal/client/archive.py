@@ -27,6 +27,7 @@ from sagittal.client.place import Access, parse_place
 from sagittal.client.remote import Remote, Sending
 from sagittal.client.storing.files import read_objects
 from sagittal.client.storing.rewrite import Changes, NewUids, parse_changes
+from sagittal.dimse.address import PeerAddress
 from sagittal.errors import UsageError
 
 T = TypeVar("T")
@@ -40,7 +41,8 @@ class Archive:
 
     def __init__(self, place: str | os.PathLike[str], access: Access | None = None) -> None:
         self._place = parse_place(os.fspath(place))
-        self._access = (access or Access()).with_environment()
+        access = access or Access()
+        self._access = access if isinstance(self._place, PeerAddress) else access.with_environment()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sagittal-client", daemon=True)
         self._thread.start()

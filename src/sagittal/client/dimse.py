@@ -80,13 +80,29 @@ class DimseArchive:
 
     def __init__(self, peer: Peer, access: Access, remark: Remark) -> None:
         self.peer, self.access, self.remark = peer, access, remark
+        self._identity = access.identity()
+        self._unconfirmed = False
 
     async def associate(
         self, contexts: Sequence[Proposal], window: int = 1, extended: Mapping[str, bytes] | None = None
     ) -> Association:
-        """An association with the usual limits."""
-        access = self.access
-        return await connect(self.peer, access.aet, contexts, limits=access.limits, window=window, extended=extended)
+        """An association with the usual limits, as the user that we are; a peer that does not confirm that is remarked
+        upon once.
+        """
+        access, identity = self.access, self._identity
+        association = await connect(
+            self.peer,
+            access.aet,
+            contexts,
+            limits=access.limits,
+            user_identity=identity,
+            window=window,
+            extended=extended,
+        )
+        if identity is not None and association.info.identity_response is None and not self._unconfirmed:
+            self._unconfirmed = True
+            self.remark("the peer does not confirm who we are")
+        return association
 
     async def find(self, question: Question) -> AsyncGenerator[dict[str, Any], None]:
         model = "patient" if question.level == "patient" and question.model == "study" else question.model

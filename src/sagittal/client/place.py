@@ -12,8 +12,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from sagittal.dimse.address import PeerAddress, check_aet, parse_peer
 from sagittal.errors import UsageError
 from sagittal.limits import NetLimits
+from sagittal.ul.pdu import NAME, NAME_AND_PASSCODE, WEB_TOKEN, UserIdentity
 
 TOKEN, USER = "SAGITTAL_TOKEN", "SAGITTAL_USER"  # environment: a bearer token; NAME:PASSWORD
+_SECRET_BYTES_MAX = 0x8000  # the item of an association request that it goes in has twice as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,8 @@ class Access:
     tls_ca: str | os.PathLike[str] | None = None  # authorities of the peer (PEM); None: the system's
     tls_certificate: str | os.PathLike[str] | None = None
     tls_key: str | os.PathLike[str] | None = None
-    token: str = ""  # bearer token
-    user: str = ""  # NAME:PASSWORD for HTTP basic authentication
+    token: str = ""  # bearer token; to a peer a JSON Web Token
+    user: str = ""  # NAME:PASSWORD; to a peer NAME is enough
     store: str = ""  # of a data directory; "": main. A peer is called by the title of its store, a URL names it
     limits: NetLimits = field(default_factory=NetLimits)
 
@@ -54,6 +56,16 @@ class Access:
         from sagittal.net.tls import client_context
 
         return client_context(ca=self.tls_ca, certificate=self.tls_certificate, key=self.tls_key)
+
+    def identity(self) -> UserIdentity | None:
+        """For DIMSE: the token, or the user (PS3.7 D.3.3.7), to be confirmed by the peer."""
+        secret = (self.token or self.user).encode("utf-8", "surrogateescape")
+        if len(secret) > _SECRET_BYTES_MAX:
+            raise UsageError(f"a user identity has at most {_SECRET_BYTES_MAX} bytes")
+        if self.token:
+            return UserIdentity(WEB_TOKEN, secret, response_wanted=True)
+        name, colon, passcode = secret.partition(b":")
+        return UserIdentity(NAME_AND_PASSCODE if colon else NAME, name, passcode, True) if secret else None
 
     def authorization(self, user: str = "") -> dict[str, str]:
         """For HTTP: the header, if any (RFC 6750, RFC 7617). A user in the URL goes first, then a token."""

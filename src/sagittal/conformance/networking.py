@@ -142,6 +142,7 @@ def _association_rows() -> Iterator[tuple[str, object]]:
         "read: a class that is declared to be of a service is served by it",
     )
     yield "User identity", "a token (alone, or with its name) is verified; any other is noted and not trusted"
+    yield "As requestor: user identity", "by the commands, if wanted: a name, a name with passcode, a JSON Web Token"
     yield (
         "Acceptance",
         "on loopback anybody; else calling AE title, address and called AE title must agree",

@@ -87,6 +87,7 @@ class AssociationInfo:
     implementation_version: str = ""
     peer_pdu_bytes_max: int = 0  # Maximum Length Received of the peer; 0: no limit
     extended: Mapping[str, bytes] = field(default_factory=dict)  # SOP class → application information, as proposed
+    identity_response: bytes | None = None  # of an acceptor that confirms our user identity
 
 
 SubStore = Callable[[str, str, str, Source, "tuple[str, int] | None"], Awaitable[int]]

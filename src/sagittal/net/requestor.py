@@ -94,6 +94,7 @@ class Requestor(Link):
                 self.info.peer_address,
                 self.info.peer_port,
                 contexts,
+                identity_response=user.identity_response,
                 implementation_class=user.implementation_class,
                 implementation_version=user.implementation_version,
                 peer_pdu_bytes_max=user.pdu_bytes_max,

@@ -30,13 +30,12 @@ from sagittal.errors import NotAuthorized, UsageError
 from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.client import Peer
 from sagittal.services.site import Sender
-from sagittal.ul.pdu import UserIdentity
+from sagittal.ul.pdu import NAME, NAME_AND_PASSCODE, WEB_TOKEN, UserIdentity
 
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
 
 CALLING_UNKNOWN, CALLED_UNKNOWN = 3, 7  # PS3.8 Table 9-21
-NAME_AND_PASSCODE, WEB_TOKEN = 2, 5  # PS3.7 Table D.3-14
 _RESOLVE_SECONDS = 60.0
 
 
@@ -218,7 +217,7 @@ def _name(info: AssociateInfo) -> str:
 
 
 def _user(identity: UserIdentity) -> str:
-    if identity.kind not in (1, 2):  # the others are tickets and tokens, which belong in no log
+    if identity.kind not in (NAME, NAME_AND_PASSCODE):  # the others are tickets and tokens, which belong in no log
         return ""
     text = identity.primary.decode("utf-8", "replace")[:64]
     return "".join(c if c.isprintable() else "?" for c in text)

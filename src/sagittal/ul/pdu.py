@@ -59,9 +59,12 @@ class CommonExtended:
     related: tuple[str, ...] = ()
 
 
+NAME, NAME_AND_PASSCODE, KERBEROS, SAML, WEB_TOKEN = range(1, 6)  # PS3.7 Table D.3-14
+
+
 @dataclass(frozen=True, slots=True)
 class UserIdentity:
-    """User identity (PS3.7 D.3.3.7): kind 1 name, 2 name and passcode, 3 Kerberos, 4 SAML, 5 JSON Web Token."""
+    """User identity (PS3.7 D.3.3.7)."""
 
     kind: int
     primary: bytes

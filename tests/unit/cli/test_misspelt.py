@@ -32,9 +32,9 @@ LONG = "x" * 64  # a label has 63 characters at most
         ),
         ("stow http://127.0.0.1:1 . --tls-cert a.pem", "--tls-cert is for"),
         ("wado http://127.0.0.1:1 studies --tls-key a.pem", "--tls-key is for"),
-        ("find A@127.0.0.1:1 --token secret", "--token is for a URL, not for AET@host:port"),
-        ("find A@127.0.0.1:1 --user a:b", "--user is for a URL, not for AET@host:port"),
-        ("find archive --user a:b", "--user is for a URL, not for a data directory"),
+        ("find http://127.0.0.1:1 --identity", "--identity is for AET@host:port"),
+        ("find A@127.0.0.1:1 --identity", "there is neither SAGITTAL_TOKEN nor SAGITTAL_USER"),
+        ("find archive --user a:b", "--user is for AET@host:port or a URL, not for a data directory"),
         ("find archive --tls-ca a.pem", "--tls-ca is for AET@host:port or an https URL, not for a data directory"),
     ],
 )

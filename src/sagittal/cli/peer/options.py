@@ -30,10 +30,11 @@ _COMMON = (
 _DIMSE = (
     click.option("--aet", default="SAGITTAL", show_default=True, help="Our AE title."),
     click.option("--tls", is_flag=True, help="Use TLS (DIMSE)."),
+    click.option("--identity", is_flag=True, help="Show SAGITTAL_TOKEN or SAGITTAL_USER to the peer, too (DIMSE)."),
 )
-_HTTP = (
-    click.option("--token", metavar="TOKEN", help="Bearer token [SAGITTAL_TOKEN]."),
-    click.option("--user", metavar="NAME:PASSWORD", help="HTTP basic authentication [SAGITTAL_USER]."),
+_CREDENTIALS = (
+    click.option("--token", metavar="TOKEN", help="Bearer token; JSON Web Token of DIMSE [SAGITTAL_TOKEN]."),
+    click.option("--user", metavar="NAME:PASSWORD", help="HTTP basic authentication; user of DIMSE [SAGITTAL_USER]."),
 )
 
 
@@ -50,9 +51,11 @@ class _Meant(NamedTuple):
 
 # Those that are not here say something of any. A store of anything but a directory is refused where it is opened.
 _MEANT = (
-    _Meant(("aet", "tls", "model", "relational", "combined", "window", "syntaxes", "proposed"), (_PEER,), _PEER),
+    _Meant(
+        ("aet", "tls", "identity", "model", "relational", "combined", "window", "syntaxes", "proposed"), (_PEER,), _PEER
+    ),
     _Meant(("tls_ca", "tls_cert", "tls_key"), (_PEER, _HTTPS_URL), f"{_PEER} or {_HTTPS_URL}"),
-    _Meant(("token", "user"), (_HTTPS_URL, _HTTP_URL), "a URL"),
+    _Meant(("token", "user"), (_PEER, _HTTPS_URL, _HTTP_URL), f"{_PEER} or a URL"),
 )
 
 _STORE = click.option("--store", default="", metavar="NAME", help="Store of a data directory [main].")
@@ -60,17 +63,17 @@ _STORE = click.option("--store", default="", metavar="NAME", help="Store of a da
 
 def place_options(command: F) -> F:
     """ARCHIVE: a peer, a URL or a data directory. The command gets `place` and `access`."""
-    return _with(command, "place", "ARCHIVE", parse_place, (*_DIMSE, *_HTTP, _STORE, *_COMMON))
+    return _with(command, "place", "ARCHIVE", parse_place, (*_DIMSE, *_CREDENTIALS, _STORE, *_COMMON))
 
 
 def peer_options(command: F) -> F:
     """PEER. The command gets `peer` (an address) and `access`."""
-    return _with(command, "peer", "PEER", parse_peer, (*_DIMSE, *_COMMON))
+    return _with(command, "peer", "PEER", parse_peer, (*_DIMSE, *_CREDENTIALS, *_COMMON))
 
 
 def url_options(command: F) -> F:
     """URL. The command gets `url` and `access`."""
-    return _with(command, "url", "URL", parse_url, (*_HTTP, *_COMMON))
+    return _with(command, "url", "URL", parse_url, (*_CREDENTIALS, *_COMMON))
 
 
 def _with(
@@ -85,7 +88,14 @@ def _with(
     @wraps(command)
     def called(**given: Any) -> Any:
         _check(given[name], given)
-        return command(access=_access(given), **given)
+        # Peers did not ask for credentials, and mostly hear them in clear: those of the environment may be for others.
+        wanted = given.pop("identity", False)
+        access = _access(given)
+        if wanted or not isinstance(given[name], PeerAddress):
+            access = access.with_environment()
+        if wanted and access.identity() is None:
+            raise UsageError("there is neither SAGITTAL_TOKEN nor SAGITTAL_USER to show with --identity")
+        return command(access=access, **given)
 
     decorated: Any = called
     argument: Callable[[Any], Any] = click.argument(name, metavar=shown, callback=parsed)
@@ -115,7 +125,7 @@ def _access(given: dict[str, Any]) -> Access:
     if timeout is not None:
         names = ("connect_seconds_max", "response_seconds_max", "move_seconds_max", "artim_seconds")
         limits = replace(limits, **dict.fromkeys(names, timeout))
-    access = Access(
+    return Access(
         aet=given.pop("aet", "SAGITTAL"),
         tls=given.pop("tls", False),
         tls_ca=given.pop("tls_ca"),
@@ -126,7 +136,6 @@ def _access(given: dict[str, Any]) -> Access:
         store=given.pop("store", ""),
         limits=limits,
     )
-    return access.with_environment()
 
 
 def selection_options(levels: Sequence[str]) -> Callable[[F], F]:
