@@ -46,7 +46,7 @@ class FakeArchive:
     """Answers with what it is given."""
 
     def __init__(self, folder: Path | None = None, refs: Sequence[InstanceRef] = (), rows: Any = None) -> None:
-        self.refs, self.rows, self.asked = list(refs), rows, []
+        self.refs, self.rows, self.asked, self.given = list(refs), rows, [], 0
         if folder is not None:
             (folder / "object").write_bytes(b"h" * 10 + b"d" * 10)
         self.folder = folder
@@ -54,9 +54,14 @@ class FakeArchive:
     def permit(self, principal: Any, verb: str, detail: str = "") -> None:
         authorize(principal, verb)
 
-    async def find(self, principal: Any, query: Any) -> Any:
+    async def pages(self, principal: Any, query: Any) -> Any:
+        """`rows` may be a list of pages; one that is an error is raised."""
         self.asked.append(query)
-        return self.rows
+        for rows in self.rows if isinstance(self.rows, list) else [self.rows]:
+            if isinstance(rows, Exception):
+                raise rows
+            self.given += 1
+            yield rows
 
     async def instances(self, principal: Any, **wanted: Any) -> list[InstanceRef]:
         self.asked.append(wanted)

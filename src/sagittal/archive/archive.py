@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -233,6 +233,21 @@ class Archive:
             rows = await query.find(self.readers, bounds, principal, asked, self._attributes)
         self.audit(audit_row(principal, "find", detail=asked.level, number_of_instances=len(rows.rows)))
         return rows
+
+    async def pages(self, principal: Principal, asked: Query) -> AsyncGenerator[Rows, None]:
+        """All rows that match, some at one time. One act, also if it is left early; so close it."""
+        number, failed = 0, False
+        try:
+            with self.audited(principal, "find"):
+                async for rows in query.pages(self.readers, self.limits.archive, principal, asked, self._attributes):
+                    number += len(rows.rows)
+                    yield rows
+        except SagittalError:
+            failed = True
+            raise
+        finally:
+            if not failed:
+                self.audit(audit_row(principal, "find", detail=asked.level, number_of_instances=number))
 
     async def count(self, principal: Principal, asked: Query) -> int:
         """How many rows match."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
@@ -20,6 +20,7 @@ from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.corrections import touched
 from sagittal.archive.index.finding.attributes import Attributes
+from sagittal.archive.index.keys import KEYS
 from sagittal.archive.index.select import (
     Value,
     candidates_statement,
@@ -34,7 +35,7 @@ from sagittal.dicom.models.jsontext import encode_json
 from sagittal.errors import LimitExceeded
 from sagittal.limits import ArchiveLimits
 
-__all__ = ["Keys", "Private", "Query", "Row", "Rows", "Tag", "count", "find"]
+__all__ = ["Keys", "Private", "Query", "Row", "Rows", "Tag", "count", "find", "pages"]
 
 _STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's machine, some milliseconds
 _NO_LIMIT_OFFSET_MAX = 1 << 62
@@ -47,7 +48,8 @@ async def find(
     readers: Readers, limits: ArchiveLimits, principal: Principal, query: Query, attributes: Attributes = _NOTHING
 ) -> Rows:
     """The rows of a query, and where to go on: behind `limit`, or where what is read of metadata is enough for one page
-    (limits.returned_bytes_max). BadRequest for a key that cannot be read, LimitExceeded beyond the budgets.
+    (limits.returned_bytes_max) or took its time. BadRequest for a key that cannot be read, LimitExceeded beyond the
+    budgets.
     """
     authorize(principal, "find")
     check_patterns(query.keys, limits.query_pattern_characters_max)
@@ -84,6 +86,29 @@ async def find(
         next=cursor.write(query, found[-1][-hidden:]) if more and found else "",
         more=more,
     )
+
+
+async def pages(
+    readers: Readers, limits: ArchiveLimits, principal: Principal, query: Query, attributes: Attributes = _NOTHING
+) -> AsyncIterator[Rows]:
+    """All rows of a query, so many at one time as `find` gives. Where it costs too much, from there on without what is
+    only returned, and not in the index: that is told as `unmatched`.
+    """
+    asked, left_out, indexed = query, frozenset[Tag](), KEYS[query.level]
+    while True:
+        try:
+            rows = await find(readers, limits, principal, asked, attributes)
+        except LimitExceeded:
+            keys = {key: value for key, value in asked.keys.items() if value or key in indexed}
+            if len(keys) == len(asked.keys):
+                raise
+            left_out = frozenset(asked.keys.keys() - keys.keys())
+            asked = replace(asked, keys=keys, include=frozenset())
+            continue
+        yield replace(rows, unmatched=rows.unmatched | left_out)
+        if not rows.next:
+            return
+        asked = replace(asked, after=rows.next)
 
 
 async def count(
@@ -169,7 +194,9 @@ async def _extra(
     limits: ArchiveLimits,
     until: float,
 ) -> list[Mapping[str, Any]]:
-    """What is returned from metadata, for each row; for the first ones, when it is more than is held at one time."""
+    """What is returned from metadata, for each row; for the first ones, when it is more than is held at one time or
+    takes long.
+    """
     room = limits.returned_bytes_max
     columns = frozenset(f"{tag:08X}" for tag in prepared.columns)
     extra: list[Mapping[str, Any]] = []
@@ -192,6 +219,8 @@ async def _extra(
 
     while len(extra) < len(ids):
         if monotonic() > until:
+            if extra:
+                return extra
             raise LimitExceeded("the query took too long: narrow it, its keys are not indexed")
         chunk = ids[len(extra) : len(extra) + _OBJECTS_AT_ONCE]
         for of_row, length in await readers.run(read, chunk, room):

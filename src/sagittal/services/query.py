@@ -7,16 +7,15 @@ key that can't be matched or returned makes every match FF01. Enhanced multi-fra
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from contextlib import aclosing
 
-from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Query, Rows
 from sagittal.dicom.sopclasses import LEVELS, PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.commands import C_FIND_RQ
 from sagittal.dimse.service import Matches, Request, Response, Service
 from sagittal.dimse.status import CANCEL, PENDING, PENDING_WARNING, SUCCESS
-from sagittal.errors import LimitExceeded, SagittalError
+from sagittal.errors import SagittalError
 from sagittal.services.extended import FindTerms, find_terms, negotiate_find
 from sagittal.services.identifier import Identifier, failure, read_identifier
 from sagittal.services.matches import row_encoder
@@ -39,41 +38,20 @@ def query(site: Site) -> Service:
                 relational=terms.relational,
                 charsets=site.charsets(request.association.calling_aet),
             )
-            async for rows in _pages(site, request, _query(identifier, terms)):
-                for matches in _matches(request, identifier, rows, site.aet_in(request.association.principal.store)):
-                    if request.cancelled:
-                        yield Response(CANCEL)
-                        return
-                    yield matches
+            principal = request.association.principal
+            async with aclosing(site.archive.pages(principal, _query(identifier, terms))) as pages:
+                async for rows in pages:
+                    for matches in _matches(request, identifier, rows, site.aet_in(principal.store)):
+                        if request.cancelled:
+                            yield Response(CANCEL)
+                            return
+                        yield matches
         except SagittalError as error:
             yield failure(error)
             return
         yield Response(SUCCESS)
 
     return Service("Query", FIND, {C_FIND_RQ: find}, clause="PS3.4 C.6", negotiate=negotiate_find)
-
-
-async def _pages(site: Site, request: Request, asked: Query) -> AsyncIterator[Rows]:
-    """All matches, so many at one time as what is read of their metadata allows (limits.returned_bytes_max)."""
-    rows = await _find(site, request, asked)
-    while rows.next:
-        yield rows
-        rows = await _find(site, request, replace(asked, after=rows.next))
-    yield rows
-
-
-async def _find(site: Site, request: Request, asked: Query) -> Rows:
-    """The matches; without what is only returned, and not in the index, if reading that would cost too much."""
-    principal = request.association.principal
-    try:
-        return await site.archive.find(principal, asked)
-    except LimitExceeded:
-        indexed = KEYS[asked.level]
-        keys = {key: value for key, value in asked.keys.items() if value or key in indexed}
-        if len(keys) == len(asked.keys):
-            raise
-        rows = await site.archive.find(principal, replace(asked, keys=keys, include=frozenset()))
-        return replace(rows, unmatched=rows.unmatched | (asked.keys.keys() - keys.keys()))
 
 
 def _query(identifier: Identifier, terms: FindTerms) -> Query:

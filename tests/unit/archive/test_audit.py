@@ -124,6 +124,7 @@ ASKED: dict[str, tuple[str, str, Ask]] = {
     "store_begin": ("store", "store", lambda held, who: send(held, who, build(7), part10=False)),
     "store_begin_part10": ("store", "store", lambda held, who: send(held, who, build(8))),
     "find": ("find", "find", lambda held, who: held.archive.find(who, Query("STUDY"))),
+    "pages": ("find", "find", lambda held, who: first(held.archive.pages(who, Query("STUDY")))),
     "count": ("find", "find", lambda held, who: held.archive.count(who, Query("STUDY"))),
     "find_non_patient": ("find", "find", lambda held, who: held.archive.find_non_patient(who, ["1.2.3"], {})),
     "instances": ("get", "get", lambda held, who: held.archive.instances(who, study_uid=FIRST.study_uid)),

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import tracemalloc
 import zlib
-from contextlib import closing, nullcontext
+from contextlib import aclosing, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 from builders import build, opened, store
 
+from sagittal.archive import query
 from sagittal.archive.access import LOCAL
-from sagittal.archive.query import Query
+from sagittal.archive.opening import INDEX
+from sagittal.archive.query import Query, Rows
 from sagittal.archive.search import scan
 from sagittal.errors import LimitExceeded
 from sagittal.limits import ArchiveLimits, Limits
 
-COMMENTS = 0x00104000
+NAME, OCCUPATION, COMMENTS = 0x00100010, 0x00102180, 0x00104000
 OBJECTS = [
     build(number, study=study, patient_id=study, extra={"PatientComments": "x" * 40 * number})
     for number, study in enumerate("aabc", 1)
@@ -36,17 +38,17 @@ def test_a_page_ends_where_what_it_returns_is_enough(tmp_path: Path, level: str,
     async def act() -> None:
         async with opened(tmp_path) as archive:
             await store(archive, *OBJECTS)
-            query = Query(level, {}, include=frozenset({COMMENTS}), limit=limit)
+            asked = Query(level, {}, include=frozenset({COMMENTS}), limit=limit)
             archive.limits = Limits()
-            whole = await archive.find(LOCAL, replace(query, limit=None))
+            whole = await archive.find(LOCAL, replace(asked, limit=None))
             sizes = [len(json.dumps(each, separators=(",", ":"))) for each in whole.extra]
             for most, rows in ((1, 1), (sum(sizes[:2]) - 1, 1), (sum(sizes[:2]), 2), (sum(sizes[:2]) + 1, 2)):
                 archive.limits = Limits(archive=ArchiveLimits(returned_bytes_max=most))
-                first = await archive.find(LOCAL, query)
+                first = await archive.find(LOCAL, asked)
                 assert first.more and (len(first.rows), len(first.extra)) == (rows, rows)
                 pages = [first]
                 while pages[-1].next:
-                    pages.append(await archive.find(LOCAL, replace(query, after=pages[-1].next)))
+                    pages.append(await archive.find(LOCAL, replace(asked, after=pages[-1].next)))
                 assert not pages[-1].more
                 assert [row for page in pages for row in page.rows] == whole.rows
                 assert [each for page in pages for each in page.extra] == whole.extra
@@ -93,3 +95,69 @@ def test_too_much_metadata_is_looked_through_in_parts(
             assert tracemalloc.get_traced_memory()[1] < 200_000
         finally:
             tracemalloc.stop()
+
+
+def test_a_page_ends_where_its_time_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that is over the limit after the first objects that are read at one time."""
+    clock = iter([0.0, 0.0, 0.0, 20.0] * 2)
+    monkeypatch.setattr(query, "_OBJECTS_AT_ONCE", 2)
+
+    async def act() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, *OBJECTS)
+            asked = Query("IMAGE", {COMMENTS: ""})
+            whole = await archive.find(LOCAL, asked)
+            monkeypatch.setattr(query, "monotonic", lambda: next(clock))
+            found = [rows async for rows in archive.pages(LOCAL, asked)]
+            assert [len(rows.rows) for rows in found] == [2, 2]
+            assert [row for rows in found for row in rows.rows] == whole.rows
+            assert [each for rows in found for each in rows.extra] == whole.extra
+            assert not any(rows.unmatched for rows in found)
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("fails", ["once", "later", "always"])
+def test_what_costs_too_much_to_return_is_left_out(fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Query("STUDY", {NAME: "", COMMENTS: "", OCCUPATION: "x"})
+    seen, cursors = list[Query](), {"": "b", "b": ""}
+
+    async def find(_readers: object, _limits: object, _principal: object, query: Query, _attributes: object) -> Rows:
+        seen.append(query)
+        if fails == "always" or (COMMENTS in query.keys and (fails == "once" or query.after)):
+            raise LimitExceeded("too much")
+        return Rows((NAME,), [("Doe",)], next=cursors[query.after])
+
+    monkeypatch.setattr(query, "find", find)
+
+    async def act() -> None:
+        async with opened(tmp_path) as archive:
+            unmatched = [rows.unmatched async for rows in archive.pages(LOCAL, asked)]
+            left_out = frozenset({COMMENTS})
+            assert unmatched == ([left_out, left_out] if fails == "once" else [frozenset(), left_out])
+
+    if fails == "always":
+        with pytest.raises(LimitExceeded):
+            asyncio.run(act())
+    else:
+        asyncio.run(act())
+    assert seen[-1].keys == {NAME: "", OCCUPATION: "x"}
+
+
+@pytest.mark.parametrize("left_after", [1, 2, None])
+def test_all_pages_are_one_act(left_after: int | None, tmp_path: Path) -> None:
+    async def act() -> None:
+        limits = Limits(archive=ArchiveLimits(returned_bytes_max=1))
+        async with opened(tmp_path, limits) as archive:
+            await store(archive, *OBJECTS)
+            number = 0
+            async with aclosing(archive.pages(LOCAL, Query("IMAGE", {COMMENTS: ""}))) as pages:
+                async for rows in pages:
+                    number += len(rows.rows)
+                    if number == left_after:
+                        break
+
+    asyncio.run(act())
+    with closing(sqlite3.connect(tmp_path / INDEX)) as index:
+        rows = index.execute("SELECT outcome, number_of_instances FROM audit WHERE verb = 'find'").fetchall()
+    assert rows == [("done", left_after or len(OBJECTS))]

@@ -216,52 +216,23 @@ def test_the_engine_is_told_what_was_granted(granted):
     assert asked[0].keys == {STUDY: "", 0x00080201: ""}  # returned, not matched
 
 
-@pytest.mark.parametrize("fails", ["once", "always"])
-def test_what_costs_too_much_to_return_is_left_out(fails):
-    class Limited(FakeArchive):
-        async def find(self, principal, query):
-            await super().find(principal, query)
-            if fails == "always" or 0x00104000 in query.keys:
-                raise LimitExceeded("too much")
-            return self.rows
-
-    archive = Limited(rows=Rows((NAME,), [("Doe",)]))
-    elements = [(LEVEL, "CS", "STUDY"), (NAME, "PN", ""), (0x00104000, "LT", ""), (0x00102180, "SH", "x")]
-    responses = answers(query(site(archive)), 0x0020, request(elements))
-    assert [asked.keys for asked in archive.asked] == [
-        {NAME: "", 0x00104000: "", 0x00102180: "x"},
-        {NAME: "", 0x00102180: "x"},
-    ]
-    if fails == "always":
-        assert [response.status for response in responses] == [0xA700]
-    else:
-        assert [response.status for response in responses] == [0xFF01, 0x0000]
-        assert elements_of(responses[0])[0x00104000].value == b""
-
-
 @pytest.mark.parametrize("cancel_after", [None, 1, 2])
 def test_matches_of_several_pages(cancel_after):
     """The engine gives no more at one time than it may read of metadata; the peer sees one row of matches."""
-    pages = {
-        "": Rows((STUDY,), [("1.2",)], next="b", more=True),
-        "b": Rows((STUDY,), [("1.3",)], frozenset({NAME}), next="c", more=True),
-        "c": Rows((STUDY,), [("1.4",)]),
-    }
-
-    class Paged(FakeArchive):
-        async def find(self, principal, query):
-            await super().find(principal, query)
-            return pages[query.after]
-
-    archive = Paged()
-    asked = request([(LEVEL, "CS", "STUDY"), (STUDY, "UI", "")])
-    responses = answers(query(site(archive)), 0x0020, asked, cancel_after)
+    pages = [Rows((STUDY,), [("1.2",)]), Rows((STUDY,), [("1.3",)], frozenset({NAME})), Rows((STUDY,), [("1.4",)])]
+    archive, responses = found(pages, (LEVEL, "CS", "STUDY"), (STUDY, "UI", ""), cancel_after=cancel_after)
     if cancel_after is None:
         assert [r.status for r in responses] == [0xFF00, 0xFF01, 0xFF00, 0x0000]
         assert [elements_of(r)[STUDY].text() for r in responses[:3]] == ["1.2", "1.3", "1.4"]
     else:
         assert [r.status for r in responses][cancel_after:] == [0xFE00]
-        assert len(archive.asked) == cancel_after + 1
+        assert archive.given == cancel_after + 1
+
+
+def test_what_costs_too_much_ends_the_answer():
+    pages = [Rows((STUDY,), [("1.2",)]), LimitExceeded("too much")]
+    _, responses = found(pages, (LEVEL, "CS", "STUDY"), (STUDY, "UI", ""))
+    assert [response.status for response in responses] == [0xFF00, 0xA700]
 
 
 def test_sequences_and_private_keys_go_to_the_engine():
