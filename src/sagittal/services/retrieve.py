@@ -70,7 +70,7 @@ def getting(site: Site, find: Find) -> Handler:
                     yield tally.cancelled(request)
                     return
                 await send_instance(site, ref, accepted.get(ref.sop_class_uid, ()), request.store, tally, rendition)
-                if tally.remaining and pace.due():
+                if tally.remaining and not request.cancelled and pace.due():
                     yield tally.pending()
         yield tally.final(request)
 
@@ -211,7 +211,7 @@ class _Moving:
                 else:
                     self._tally.fail([ref], error.text)
                 raise
-            if self._tally.remaining and self._pace.due():
+            if self._tally.remaining and not self._request.cancelled and self._pace.due():
                 yield self._tally.pending()
 
     def _sender(self, association: Association) -> Send:

@@ -137,6 +137,23 @@ def test_cancel(tmp_path):
 
 
 @pytest.mark.parametrize("way", ["move", "get"])
+def test_cancel_within_a_sub_operation(tmp_path, way):
+    """No Pending follows: the last response has the list of what failed (PS3.4 C.4.2.1.4.2)."""
+
+    async def cancelled(*_):
+        asked.cancel()
+        return 0xA700
+
+    contexts = [Context(3, CT, EXPLICIT_LE, peer_scp=True)]
+    asked = request(ONE_STUDY, {"MoveDestination": "DEST"}, contexts, cancelled, abstract_syntax=STUDY_ROOT_GET)
+    service, field = (move, 0x0021) if way == "move" else (get, 0x0010)
+    archive = FakeArchive(tmp_path, [ref(n) for n in range(3)])
+    (response,) = answers(service(site(archive, FakeNetwork(answers=[cancelled]))), field, asked)
+    assert (response.status, counts(response)) == (0xFE00, (0, 1, 0, 2))
+    assert elements_of(response)[FAILED_UIDS].text() == "1.2.3.0"
+
+
+@pytest.mark.parametrize("way", ["move", "get"])
 def test_a_sub_operation_that_takes_long_is_told_of_meanwhile(tmp_path, monkeypatch, way):
     monkeypatch.setattr("sagittal.services.retrieve._SILENT_SECONDS", 0.0)
     told = []
