@@ -7,6 +7,7 @@ the syntax of the presentation context, or the plain one that the data set shows
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sagittal.dicom.part10 import SHOWING_BYTES, meta_group, shown_syntax
@@ -48,18 +49,22 @@ class Landing:
         return self.place_as(f"{uid if is_uid(uid) else new_uid()}.dcm")
 
     def place_as(self, name: str) -> Path:
-        """The same with a name that we chose."""
-        self.close()
+        """The same with a name that we chose. What can't be completed is dropped."""
         path = self._folder / name
         try:
+            self._file.close()
             self.beside.replace(path)
         except OSError as error:
+            self.drop()
             raise StorageUnavailable(f"cannot write: {error.strerror}") from None
         return path
 
     def drop(self) -> None:
-        self._file.close()
-        self.beside.unlink(missing_ok=True)
+        """Forget it. Never raises: closing tries once more to write what a full disk did not take."""
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self.beside.unlink(missing_ok=True)
 
 
 class Folder:
