@@ -30,7 +30,7 @@ from sagittal.dimse.commands import (
     N_SET_RQ,
 )
 from sagittal.dimse.service import Context, Response, Service, Source, StoreHandler
-from sagittal.errors import PeerUnreachable, UsageError
+from sagittal.errors import PeerError, PeerUnreachable, UsageError
 from sagittal.hosts import authority
 from sagittal.limits import NetLimits
 from sagittal.net.messages.invoking import Call
@@ -224,10 +224,18 @@ class Association:
                     yield response
             except GeneratorExit:
                 if status.is_pending(response.status) and not self._link.over:
-                    self._link.invoker.cancel(call)
-                    while status.is_pending(response.status):
-                        response = await call.next()
+                    await self._cancelled(call)
                 raise
+
+    async def _cancelled(self, call: Call) -> None:
+        """C-CANCEL, and the responses to the final one. A-ABORT where that does not come: nobody wants more of them."""
+        self._link.invoker.cancel(call)
+        try:
+            async with asyncio.timeout(self._link.limits.response_seconds_max):
+                while status.is_pending((await call.next()).status):
+                    pass
+        except (TimeoutError, PeerError):
+            self._link.abort("the peer goes on after a C-CANCEL")
 
     @asynccontextmanager
     async def _call(

@@ -267,6 +267,24 @@ def test_an_operation_without_an_answer_gives_up() -> None:
     run(test)
 
 
+def test_a_peer_that_goes_on_after_a_cancel_is_given_up() -> None:
+    async def deaf(request: Request) -> AsyncIterator[Response]:
+        yield Response(0xFF00, b"one")
+        while True:  # until the association is over
+            request.tell(Response(0xFF00, b"another"))
+            await asyncio.sleep(0)
+
+    async def test() -> None:
+        async with serving(services(find=deaf)) as server:
+            association = await opened(server, response_seconds_max=0.05)
+            async with aclosing(association.find(STUDY_FIND, b"keys")) as rows:  # type: ignore[type-var]
+                await anext(rows)
+            assert association.over
+            await association.release()
+
+    run(test)
+
+
 def test_a_peer_that_leaves_inside_an_operation() -> None:
     async def leave(request: Request) -> AsyncIterator[Response]:
         yield Response(0xFF00)
