@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -27,6 +28,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from sagittal.client import Access, Archive
+from sagittal.net.client import Association
 
 IMAGES = [build(number, frames=3) for number in (1, 2)]
 
@@ -69,6 +71,19 @@ def test_tls_for_dimse(certificates: tuple[Path, Path]) -> None:
         assert sagittal("echo", peer, "--tls-ca", "absent.pem").returncode == 2
     finally:
         server.shutdown()
+
+
+def test_the_time_of_an_echo_ends_with_its_answer(held: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, release = [0.0], Association.release
+
+    async def late(association: Association) -> None:
+        clock[0] = 99.0
+        await release(association)
+
+    monkeypatch.setattr("sagittal.cli.peer.echo.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(Association, "release", late)
+    assert rows(sagittal("echo", held.peer, "--json"))[0]["seconds"] == 0.0
+    assert clock[0] == 99.0
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from sagittal.dicom.syntaxes import (
 from sagittal.dimse.address import PeerAddress
 from sagittal.dimse.service import NoContext, Request, Response, StoreSink
 from sagittal.dimse.status import is_pending, is_refusal, kind, words
-from sagittal.errors import IdentifierMismatch, PeerError, PeerRefused
+from sagittal.errors import IdentifierMismatch, Malformed, PeerError, PeerRefused
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.proposing import CONTEXTS_MAX
@@ -195,10 +195,18 @@ async def follow(responses: AsyncIterator[Response], question: Question, syntax_
         if not is_pending(response.status):
             outcome.status, outcome.comment = response.status, _comment(response, question)
             if response.data_set:
-                told = decode_identifier(response.data_set, syntax(syntax_uid), ReaderLimits())
-                failed = told[_FAILED_UIDS].text() if _FAILED_UIDS in told else ""  # a thousand are too many for JSON
-                outcome.failed_uids = [uid for uid in failed.split("\\") if uid]
+                outcome.failed_uids = _failed_uids(response.data_set, syntax_uid)
                 outcome.failed = max(outcome.failed, len(outcome.failed_uids))  # there are peers that don't count
+
+
+def _failed_uids(data_set: bytes, syntax_uid: str) -> list[str]:
+    """Those that the final response lists; none if that can't be read: the counts are in the command set."""
+    try:
+        told = decode_identifier(data_set, syntax(syntax_uid), ReaderLimits())
+    except Malformed:
+        return []
+    text = told[_FAILED_UIDS].text() if _FAILED_UIDS in told else ""  # a thousand are too many for JSON
+    return [uid for uid in text.split("\\") if uid]
 
 
 def proposals(get: str, sop_classes: Iterable[str]) -> list[list[Proposal]]:

@@ -79,6 +79,16 @@ def test_a_list_of_what_failed_counts_without_a_count() -> None:
     assert (found.failed, found.whole) == (2, False)
 
 
+def test_a_list_of_what_failed_that_can_not_be_read_hides_no_counts() -> None:
+    async def responses() -> AsyncIterator[Response]:
+        counts = {"NumberOfCompletedSuboperations": 3, "NumberOfFailedSuboperations": 1}
+        yield Response(0xB000, b"\x08\0\x58\0\xff\xff\0\0x", extra=counts)
+
+    found = Retrieved()
+    asyncio.run(follow(responses(), Question("study"), IMPLICIT_LE, found))
+    assert (found.status, found.completed, found.failed, found.failed_uids) == (0xB000, 3, 1, [])
+
+
 @pytest.mark.parametrize("counted", [0, 1])
 def test_what_could_not_be_kept_has_failed_whatever_the_peer_says(counted: int) -> None:
     one = Retrieved(0xB000 if counted else 0x0000, "", completed=3 - counted, failed=counted)
