@@ -6,13 +6,16 @@ import asyncio
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from builders import build, opened, store, uid
+from denied import nobody_may_open
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.faults import Faults
+from sagittal.archive.index import connection as connection_of_index
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.index.removal import Target
 from sagittal.archive.local import LocalVolume
@@ -134,7 +137,7 @@ def test_a_deleted_object_that_cannot_be_read_does_not_come_back(tmp_path: Path)
     file = tmp_path / "objects" / "0001" / OBJECTS[-1].digest
     whole = file.read_bytes()
     file.write_bytes(b"rot")
-    with pytest.raises(DamagedObject, match="1 deleted objects cannot be read"):
+    with pytest.raises(DamagedObject, match="1 objects cannot be read that are deleted"):
         reindex(tmp_path)
     assert not (tmp_path / "reindex.db").exists()
     assert asyncio.run(instances()) == left
@@ -153,6 +156,44 @@ def test_an_unreadable_index_is_no_hindrance(tmp_path: Path) -> None:
     (tmp_path / (INDEX + "-wal")).write_bytes(b"nor is this its log")
     done = reindex(tmp_path)
     assert "cannot be read" in done[0].error
+    assert asyncio.run(everything(tmp_path)) == before
+
+
+def test_a_whole_index_that_cannot_be_opened_now_is_not_given_up(tmp_path: Path) -> None:
+    """What only it knows (deletions, tokens) would be gone for want of room for its log."""
+    fill(tmp_path)
+    before = asyncio.run(everything(tmp_path))
+    with closing(sqlite3.connect(tmp_path / INDEX)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    log = tmp_path / f"{INDEX}-wal"
+    log.mkdir()  # as where no file can be made
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        reindex(tmp_path)
+    assert not list(tmp_path.glob("reindex*"))
+    log.rmdir()
+    assert asyncio.run(everything(tmp_path)) == before
+
+
+def test_an_index_that_somebody_holds_is_not_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    monkeypatch.setattr(connection_of_index, "_BUSY_MILLISECONDS", 0)
+    with closing(sqlite3.connect(tmp_path / INDEX, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            reindex(tmp_path)
+    assert not (tmp_path / OLD).exists()
+
+
+def test_an_index_of_objects_of_which_none_can_be_read_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where somebody else has run the archive."""
+    fill(tmp_path)
+    before = asyncio.run(everything(tmp_path))
+    with monkeypatch.context() as here:
+        nobody_may_open(here, [tmp_path / "objects" / "0001" / built.digest for built in OBJECTS])
+        with pytest.raises(DamagedObject, match="none of 6 objects can be read"):
+            reindex(tmp_path)
+    assert not list(tmp_path.glob("reindex*"))
     assert asyncio.run(everything(tmp_path)) == before
 
 

@@ -25,7 +25,7 @@ from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep import tasks
 from sagittal.archive.upkeep.tasks import reindex
-from sagittal.errors import Gone, NotAuthorized, NotFound, SagittalError, UsageError
+from sagittal.errors import DamagedObject, Gone, NotAuthorized, NotFound, SagittalError, UsageError
 
 RESEARCH = replace(LOCAL, store=2)
 TWIN, TWIN_BESIDE = (
@@ -273,6 +273,25 @@ def test_an_import_skips_what_its_own_store_holds(tmp_path: Path) -> None:
             ]  # fmt: skip
 
     asyncio.run(run())
+
+
+def test_an_object_of_another_store_that_cannot_be_read_does_not_come_back_in_main(tmp_path: Path) -> None:
+    async def held() -> int:
+        async with two(tmp_path) as archive:
+            await put(archive, LOCAL, FIRST)
+            await put(archive, RESEARCH, TWIN_SECOND)
+            return (await archive.statistics(LOCAL)).instances
+
+    asyncio.run(held())
+    file = tmp_path / "objects" / "0001" / TWIN_SECOND.digest
+    whole = file.rename(tmp_path / "whole")
+    file.mkdir()  # something is there, and can't be read
+    with pytest.raises(DamagedObject, match="in another store than main"):
+        list(reindex(tmp_path))
+    file.rmdir()
+    whole.rename(file)
+    assert not [done.error for done in reindex(tmp_path) if done.error]
+    assert asyncio.run(held()) == 1
 
 
 def test_a_reindex_keeps_every_object_in_its_store(tmp_path: Path) -> None:

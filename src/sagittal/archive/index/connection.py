@@ -43,6 +43,14 @@ _FAILURES = frozenset(
     }
 )
 _DAMAGES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_UNREADABLE = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})  # blocks that the disk has lost
+_OURS = (
+    "; it and `index.db-wal` and `index.db-shm` beside it must be ours to make and to write, on a disk that has room"
+)
+_ADVICE = {
+    **dict.fromkeys(_DAMAGES, "; `sagittal reindex` makes a new one from the objects"),
+    **dict.fromkeys((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY), _OURS),
+}
 
 
 def check_path(folder: Path) -> None:
@@ -95,15 +103,24 @@ def settle(connection: sqlite3.Connection) -> None:
 
 def failure(error: Exception) -> StorageUnavailable | None:
     """An error of SQLite that is not the statement's, as one of ours; None for all others."""
-    if not isinstance(error, sqlite3.Error) or getattr(error, "sqlite_errorcode", 0) & 0xFF not in _FAILURES:
+    if (code := _code(error) & 0xFF) not in _FAILURES:
         return None
-    advice = "; `sagittal reindex` makes a new one from the objects" if is_damage(error) else ""
-    return StorageUnavailable(f"the index cannot be used: {error}{advice}")
+    return StorageUnavailable(f"the index cannot be used: {error}{_ADVICE.get(code, '')}")
 
 
 def is_damage(error: Exception) -> bool:
     """Whether the file itself is damaged, which does not go away again."""
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGES
+    return _code(error) & 0xFF in _DAMAGES
+
+
+def is_of_the_moment(error: Exception) -> bool:
+    """Whether the index may be whole all the same: we may not open it, somebody holds it, the disk is full."""
+    return _code(error) & 0xFF in _FAILURES - _DAMAGES and _code(error) not in _UNREADABLE
+
+
+def _code(error: Exception) -> int:
+    """SQLite's extended result code; 0 of an error that is not SQLite's."""
+    return getattr(error, "sqlite_errorcode", 0)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

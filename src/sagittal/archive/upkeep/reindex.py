@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from sagittal.archive.index import CURRENT, DELETED, MAIN_STORE, OTHER, schema
+from sagittal.archive.index import CURRENT, DELETED, MAIN, MAIN_STORE, OTHER, schema
 from sagittal.archive.index.arrival import (
     SERIES_INSTANCE_UID,
     SOP_CLASS_UID,
@@ -29,7 +29,7 @@ from sagittal.archive.index.arrival import (
     columns_of,
     with_senders,
 )
-from sagittal.archive.index.connection import open_writer, settle
+from sagittal.archive.index.connection import is_of_the_moment, open_writer, settle
 from sagittal.archive.index.upkeep import carry
 from sagittal.archive.index.writer import AuditRow, IndexWriter, newest_key
 from sagittal.archive.local import LocalVolume, sync
@@ -112,15 +112,25 @@ class Reindex:
         self._attached = False
         self._has_old = False
         self._next_id = 1
-        self._undead = 0  # objects that can't be read, of which the new index would not know that they were deleted
+        self._read_objects = self._unread = 0
+        self._strange = 0  # that can't be read, and would be in `main` once they can: the new index does not know them
 
     def run(self) -> Iterator[Indexed]:
         """Every object as it is indexed; the new index is in place when the iterator ends, and only then.
 
-        The old index stays, with StorageUnavailable, when its objects are somewhere else, and in the end, with
-        DamagedObject, when deleted ones can't be read.
+        The old index stays, with StorageUnavailable, when it can't be opened now or its objects are somewhere else, and
+        in the end, with DamagedObject, when deleted ones or all can't be read.
         """
         _remove_index(self._new)
+        try:
+            yield from self._make()
+            self._check_read()
+            self._swap()
+        except BaseException:  # the new one may be what has filled the disk
+            _remove_index(self._new)
+            raise
+
+    def _make(self) -> Iterator[Indexed]:
         connection = open_writer(self._new, durable=False)
         try:
             schema.prepare(connection, self._new)
@@ -130,13 +140,15 @@ class Reindex:
             self._finish(writer)
         finally:
             connection.close()
-        if self._undead:
-            _remove_index(self._new)
+
+    def _check_read(self) -> None:
+        if self._unread and not self._read_objects:  # whoever this runs as may not read them
+            raise DamagedObject(f"none of {self._unread} objects can be read: the index stays as it is")
+        if self._strange:
             raise DamagedObject(
-                f"{self._undead} deleted objects cannot be read, and would come back once they can: the index stays as "
-                "it is; make them readable, or remove their files"
+                f"{self._strange} objects cannot be read that are deleted, or in another store than {MAIN}, and would "
+                f"come back in {MAIN} once they can: the index stays; make them readable, or remove their files"
             )
-        self._swap()
 
     # The old index
 
@@ -146,6 +158,8 @@ class Reindex:
         try:
             carry.attach(connection, self._index)
         except sqlite3.DatabaseError as error:
+            if is_of_the_moment(error):
+                raise
             yield Indexed("", error=f"the old index cannot be read: {error}")
             return
         self._attached = True
@@ -156,6 +170,8 @@ class Reindex:
             self._next_id = carry.carry_versions(connection)
             self._has_old = True
         except sqlite3.DatabaseError as error:
+            if is_of_the_moment(error):
+                raise
             lost.append(("instance", str(error)))
         connection.execute("COMMIT")
         for table, error_text in lost:
@@ -172,11 +188,13 @@ class Reindex:
         for key in self._in_order():
             try:
                 done.append(self._object(writer, key))
+                self._read_objects += 1
             except (SagittalError, OSError) as error:
                 text = error.text if isinstance(error, SagittalError) else error.strerror or str(error)
                 done.append(Indexed(key, error=text))
                 versions = carry.held(writer.connection, key) if self._has_old else []
-                self._undead += any(version.state >= DELETED for version in versions)
+                self._unread += 1
+                self._strange += any(version.state >= DELETED or version.store != MAIN_STORE for version in versions)
             if len(done) >= _BATCH:
                 writer.flush(self._now)
                 writer.commit()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING, schema
+from sagittal.archive.index.connection import is_of_the_moment
 from sagittal.archive.index.hierarchy import INSTANCE, retired
 
 # In the order in which references need them. Not here: what objects tell, and what is made anew.
@@ -39,7 +40,7 @@ def attach(connection: sqlite3.Connection, old: Path) -> None:
     try:
         revision = connection.execute("SELECT version_num FROM old.alembic_version").fetchone()
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB or is_of_the_moment(error):
             raise
         return  # it is empty, or damaged there
     if revision is not None:
@@ -64,6 +65,8 @@ def carry_tables(connection: sqlite3.Connection) -> list[tuple[str, str]]:
                 statement = f"INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM old.{table}"
                 connection.execute(statement)
         except sqlite3.DatabaseError as error:
+            if is_of_the_moment(error):
+                raise
             connection.execute("ROLLBACK TO carry")
             failed.append((table, str(error)))
         connection.execute("RELEASE carry")
