@@ -86,6 +86,16 @@ def test_the_answers_are_the_same(tmp_path: Path, keep: bool) -> None:
     assert (tmp_path / OLD).exists() == keep
 
 
+def test_the_first_value_stays_the_first_whatever_times_files_have(tmp_path: Path) -> None:
+    """One that was repaired or transcoded since is younger, and a copy of a directory may have any."""
+    fill(tmp_path)
+    before = asyncio.run(everything(tmp_path))
+    for number, built in enumerate(reversed(OBJECTS)):
+        os.utime(tmp_path / "objects" / "0001" / built.digest, (number, number))
+    assert len(reindex(tmp_path)) == len(OBJECTS)
+    assert asyncio.run(everything(tmp_path)) == before
+
+
 def test_what_objects_cannot_tell_is_carried_over(tmp_path: Path) -> None:
     async def change() -> None:
         async with opened(tmp_path) as archive:

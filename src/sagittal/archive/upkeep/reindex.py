@@ -185,7 +185,7 @@ class Reindex:
     def _objects(self, writer: IndexWriter) -> Iterator[Indexed]:
         done: list[Indexed] = []
         writer.begin()
-        for key in self._in_order():
+        for key in self._in_order(writer.connection):
             try:
                 done.append(self._object(writer, key))
                 self._read_objects += 1
@@ -205,11 +205,16 @@ class Reindex:
         writer.commit()
         yield from done
 
-    def _in_order(self) -> Iterator[str]:
-        """Oldest first: directories in the order they were made, their files by the time they were written."""
+    def _in_order(self, connection: sqlite3.Connection) -> Iterator[str]:
+        """Oldest first, as the first value of a study or series is what is kept: those of the old index as they came
+        into it, then directories in the order they were made, their files by the time they were written.
+        """
+        if self._has_old:
+            yield from filter(self._volume.has, carry.keys(connection))
         for directory in self._volume.directories():
             for _, key in sorted((self._volume.written_at(key) or 0, key) for key in self._volume.keys_in(directory)):
-                yield key
+                if not (self._has_old and carry.held(connection, key)):
+                    yield key
 
     def _object(self, writer: IndexWriter, key: str) -> Indexed:
         connection = writer.connection

@@ -7,6 +7,7 @@ here: reading objects.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +85,12 @@ def carry_versions(connection: sqlite3.Connection) -> int:
     connection.execute('CREATE INDEX temp.held_key ON held ("key")')
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM old.instance").fetchone()
     return max(int(last), retired(connection, INSTANCE)) + 1
+
+
+def keys(connection: sqlite3.Connection) -> Iterator[str]:
+    """Where versions lay, in the order in which the first of each came."""
+    for (key,) in connection.execute('SELECT "key" FROM temp.held GROUP BY "key" ORDER BY min(id)'):
+        yield str(key)
 
 
 def held(connection: sqlite3.Connection, key: str) -> list[HeldVersion]:
