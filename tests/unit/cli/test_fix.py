@@ -30,6 +30,11 @@ def run(*words: Any) -> Result:
     return CliRunner().invoke(command, given, standalone_mode=False, catch_exceptions=False)
 
 
+def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+    ended = run(tmp_path, "-o", tmp_path / "out")
+    assert (ended.return_value, ended.stdout, ended.stderr) == (0, "", "no files are there\n")
+
+
 def us(number: int) -> bytes:
     return struct.pack("<H", number)
 

@@ -122,6 +122,8 @@ async def _each(
     groups: Sequence[Sequence[Place]], act: ActOnSome, word: str, modules: Sequence[str], jobs: int, ahead: int,
     as_json: bool,
 ) -> int:  # fmt: skip
+    if not groups:
+        say("no files are there")
     pool, failed = Pool(WorkerLimits(workers=jobs, seconds_max=_SECONDS_MAX), modules), 0
     waiting = iter(groups)
     with progress(word, sum(map(len, groups)), quiet=as_json) as advance:
