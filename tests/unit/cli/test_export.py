@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 from builders import build, opened, store
+from click import Command
 from click.testing import CliRunner
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.ingest import Source
+from sagittal.cli.data.backup import command as backup
 from sagittal.cli.data.export import command
 from sagittal.dicom import elements, part10
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
+from sagittal.errors import UsageError
 
 PALETTE, INSTANCE = "1.2.840.10008.5.1.4.39.1", "2.25.7"
 CT = build()
@@ -48,3 +51,21 @@ def test_what_is_of_no_study_is_exported_too(tmp_path: Path, words: tuple[str, .
         assert (tmp_path / "out" / row["file"]).read_bytes() == (
             palette() if row["sop_instance_uid"] == INSTANCE else CT.part10
         )
+
+
+@pytest.mark.parametrize("name", ["out", "staging/out.zip", "../link/out"])
+@pytest.mark.parametrize(("verb", "option"), [(command, ["-o"]), (backup, [])])
+def test_nothing_is_written_into_the_data_directory(
+    tmp_path: Path, verb: Command, option: list[str], name: str
+) -> None:
+    """A start of the archive removes what is in its `staging`."""
+
+    async def fill() -> None:
+        async with opened(tmp_path / "data") as archive:
+            await store(archive, CT)
+
+    asyncio.run(fill())
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    call = ["--data", str(tmp_path / "data"), *option, str(tmp_path / "data" / name)]
+    with pytest.raises(UsageError, match="in the data directory"):
+        CliRunner().invoke(verb, call, standalone_mode=False, catch_exceptions=False)

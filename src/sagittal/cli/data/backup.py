@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sagittal.archive.index import clock
-from sagittal.cli.data.place import data_option, existing, noted, open_archive, reading
+from sagittal.cli.data.place import check_outside, data_option, existing, noted, open_archive, reading
 from sagittal.cli.data.tally import tallied
 from sagittal.cli.output import json_option, run, say
 from sagittal.errors import DirectoryHeld
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 @json_option
 def command(data: Path, link: bool, folder: Path, as_json: bool) -> int:
     """Copy index and objects consistently into FOLDER, also while serving; again there copies only what is new."""
-    return run(_backup(existing(data), folder, link, as_json))
+    check_outside(existing(data), folder)
+    return run(_backup(data, folder, link, as_json))
 
 
 async def _backup(data: Path, folder: Path, link: bool, as_json: bool) -> int:

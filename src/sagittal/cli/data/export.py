@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sagittal.cli.data.place import data_option, existing, local, noted, open_archive, reading, store_option
+from sagittal.cli.data.place import (
+    check_outside,
+    data_option,
+    existing,
+    local,
+    noted,
+    open_archive,
+    reading,
+    store_option,
+)
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.errors import DirectoryHeld
 
@@ -31,7 +40,8 @@ if TYPE_CHECKING:
 @json_option
 def command(data: Path, store: str, out: Path, studies: tuple[str, ...], as_json: bool) -> int:
     """Write instances of an archive as Part 10 files, each checked against its digest; also while serving."""
-    return run(_export(existing(data), store, out, studies, as_json))
+    check_outside(existing(data), out)
+    return run(_export(data, store, out, studies, as_json))
 
 
 async def _export(data: Path, store: str, out: Path, studies: Sequence[str], as_json: bool) -> int:

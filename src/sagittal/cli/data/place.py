@@ -90,6 +90,12 @@ def existing(data: Path) -> Path:
     return data
 
 
+def check_outside(data: Path, target: Path) -> None:
+    """UsageError for a target within the data directory, whose start clears some of what lies there."""
+    if Path(os.path.realpath(target)).is_relative_to(os.path.realpath(data)):
+        raise UsageError(f"{target} is in the data directory {data}: choose a place outside of it")
+
+
 @asynccontextmanager
 async def open_archive(data: Path) -> AsyncIterator[Archive]:
     """The archive of a directory; DirectoryHeld while a server has it."""
