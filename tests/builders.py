@@ -20,6 +20,7 @@ from sagittal.archive.archive import Archive
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.connection import open_reader
 from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep.scrub import Finding, Scrub
 from sagittal.dicom import elements, part10
 from sagittal.dicom.dictionary import tag_of, vr_of
@@ -147,6 +148,11 @@ async def opened(path: Path, limits: Limits | None = None, faults: Faults | None
         yield archive
     finally:
         await archive.close()
+
+
+def file_of(archive: Archive, ref: InstanceRef) -> bytes:
+    """The file of an instance."""
+    return (archive.index.parent / "objects" / ref.key).read_bytes()
 
 
 def findings(archive: Archive) -> list[Finding]:

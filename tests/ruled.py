@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from builders import Built
+from builders import Built, file_of
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -106,7 +106,7 @@ def run(tmp_path: Path, act: Callable[[Ruled], Awaitable[Any]], *rules: Rule, **
 
 def frames_in(archive: Archive, ref: InstanceRef) -> list[bytes]:
     """The decoded values of every frame of what is stored."""
-    data = archive.volume.read_range(ref.key, ref.header_length, ref.data_set_length)
+    data = file_of(archive, ref)[ref.header_length :]
     image = read_whole(ref.syntax_uid, lambda at, length: data[at : at + length], Limits().reader)
     return [image.frame(number + 1).stored.tobytes() for number in range(image.count)]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import forked
 import pytest
-from builders import Built, build, opened, store
+from builders import Built, build, file_of, opened, store
 
 from sagittal.archive.access import LOCAL
 
@@ -67,7 +67,7 @@ async def check(data: Path, acknowledged: list[str], offered: list[Built]) -> No
             if versions:
                 held[built.sop_instance_uid] = versions[0]
                 ref = versions[0]
-                file = archive.volume.read_range(ref.key, 0, ref.size)
+                file = file_of(archive, ref)
                 assert hashlib.sha256(file).hexdigest() == built.digest
         assert set(acknowledged) <= held.keys()
         assert sorted(archive.volume.keys()) == sorted(ref.key for ref in held.values())

@@ -2,7 +2,8 @@
 
 The current directory of objects rolls over at `directory_files_max`; the count is taken once at opening. A staging file
 becomes an object by a rename on the same file system, so nothing half-written ever lies among the objects. A write or
-sync that fails marks the volume unwell with a reason; only a probe write that goes through makes it well again.
+sync that fails marks the volume unwell with a reason, and is not tried again: after a failed one the kernel may have
+dropped the pages, so that another proves nothing. Only a probe write that goes through makes the volume well again.
 
 Threads: staging files are made on the loop or a thread that syncs them; `place` and `delete` belong to the committer
 thread, and `adopt` to a thread that it waits for (so never is there a `delete` between an `adopt` and the commit of the
@@ -189,15 +190,6 @@ class LocalVolume:
         except OSError as error:
             self._failed("an object cannot be given its name", error)
 
-    def put(self, staged: Staged, digest: str) -> str:
-        """Sync, adopt, sync the directory: one object at a time, for everything that is not the committer."""
-        self.sync_file(staged.fd)
-        key = self.place(digest)
-        self.adopt(staged, key)
-        staged.close()
-        self.sync_directory(key.partition("/")[0])
-        return key
-
     def sync_file(self, fd: int) -> None:
         """fdatasync; a failure makes the volume unwell and is StorageUnavailable."""
         try:
@@ -246,14 +238,6 @@ class LocalVolume:
             raise DamagedObject("the stored object is missing") from None
         except OSError as error:
             raise _meaning(error) from None
-
-    def read_range(self, key: str, offset: int, length: int) -> bytes:
-        """Bytes of the object; DamagedObject when it is missing or ends before."""
-        fd = self.open(key)
-        try:
-            return b"".join(read_pieces(fd, length, offset, length))
-        finally:
-            os.close(fd)
 
     def size(self, key: str) -> int:
         """Bytes of the object; DamagedObject when it is missing."""

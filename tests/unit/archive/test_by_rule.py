@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 import pytest
-from builders import Built, build, opened, store
+from builders import Built, build, file_of, opened, store
 from ruled import JPEG_LS, Ruled, findings, frames_in, ruled, run
 
 from sagittal.archive.access import LOCAL
@@ -87,7 +87,7 @@ def test_everything_about_it_is_right(tmp_path: Path) -> None:
         assert (ref.sop_instance_uid, ref.study_uid, ref.series_uid) == (
             HELD.sop_instance_uid, HELD.study_uid, HELD.series_uid,
         )  # fmt: skip
-        file = archive.volume.read_range(ref.key, 0, ref.size)
+        file = file_of(archive, ref)
         assert hashlib.sha256(file).hexdigest() == ref.digest == ref.key.rpartition("/")[2]
         assert ref.revision == (before.revision or 0) + 1
         assert await archive.revision(LOCAL, HELD.study_uid, HELD.series_uid) == 2
@@ -149,7 +149,7 @@ def test_the_original_sent_again_is_no_conflict(policy: str, tmp_path: Path) -> 
         assert await held.states(HELD) == [(JPEG_LS_LOSSLESS, CURRENT)]
         # Nor what is held now; other content still is.
         transfer = held.archive.store_begin_part10(LOCAL, Source("import", policy=policy))
-        transfer.write(held.archive.volume.read_range(ref.key, 0, ref.size))
+        transfer.write(file_of(held.archive, ref))
         assert (await transfer.commit()).status == "duplicate"
         if policy != "refuse":
             other = build(rows=32, columns=32, frames=3, patient_name="Another")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 import pytest
-from builders import Built, build
+from builders import Built, build, file_of
 from ruled import Ruled, findings, frames_in, run
 
 from sagittal.archive.access import LOCAL
@@ -35,7 +35,7 @@ async def derived(held: Ruled, of: Built = HELD) -> InstanceRef:
 
 
 def attributes(held: Ruled, ref: InstanceRef) -> Any:
-    data = held.archive.volume.read_range(ref.key, ref.header_length, ref.data_set_length)
+    data = file_of(held.archive, ref)[ref.header_length :]
     return read_whole(ref.syntax_uid, lambda at, length: data[at : at + length], held.archive.limits.reader).members
 
 
@@ -72,7 +72,7 @@ def test_beside_the_original(tmp_path: Path) -> None:
 
 def frame_length(held: Ruled, ref: InstanceRef) -> int:
     """Bytes of the last fragment, as its item says."""
-    data = held.archive.volume.read_range(ref.key, ref.header_length, ref.data_set_length)
+    data = file_of(held.archive, ref)[ref.header_length :]
     at = data.rindex(b"\xfe\xff\x00\xe0")
     return int.from_bytes(data[at + 4 : at + 8], "little")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import build, opened
+from builders import build, file_of, opened
 from ruled import JPEG_LS, Ruled, findings, frames_in, ruled, run
 
 from sagittal.archive.access import LOCAL, Principal
@@ -211,7 +211,7 @@ def test_corrections_stay_beside_the_object(tmp_path: Path) -> None:
         await archive.correct(LOCAL, (HELD.study_uid, ""), {"PatientID": "P9"}, "mixed up", "CORRECT")
         ref = await held.current(HELD)
         assert (ref.syntax_uid, len(ref.corrections)) == (JPEG_LS_LOSSLESS, 2)
-        stored = archive.volume.read_range(ref.key, 0, ref.size)
+        stored = file_of(archive, ref)
         assert (b"Doe^Jane" in stored, b"Right^Jane" in stored) == (True, False)
         with archive.open_object(ref) as opened:
             sent = b"".join(opened.file(1 << 16))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import CT, Built, build, opened, store, uid
+from builders import CT, Built, build, file_of, opened, store, uid
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
@@ -70,7 +70,7 @@ def test_the_file_is_our_head_and_the_data_set_as_received(
             outcome = await send(archive, built, piece)
             assert (outcome.status, outcome.digest) == ("stored", built.digest)
             (ref,) = await archive.instances(LOCAL, sop_instance_uids=[built.sop_instance_uid])
-            assert archive.volume.read_range(ref.key, 0, ref.size) == built.part10
+            assert file_of(archive, ref) == built.part10
             assert ref.header_length == len(built.meta)
         assert left(tmp_path) == [f"objects/0001/{built.digest}"]
 

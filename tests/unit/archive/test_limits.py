@@ -222,7 +222,7 @@ def test_commit_batch_max(more: int) -> None:
 def test_directory_files_max(tmp_path: Path, more: int) -> None:
     volume = LocalVolume(tmp_path, directory_files_max=3)
     for number in range(3 + more):
-        volume.put(volume.stage(), f"{number:064x}")
+        volume.place(f"{number:064x}")
     assert volume.directories() == (["0001", "0002"] if more > 0 else ["0001"])
     volume.close()
 

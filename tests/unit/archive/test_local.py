@@ -11,14 +11,27 @@ from pathlib import Path
 import pytest
 
 from sagittal.archive.faults import Faults
-from sagittal.archive.local import LocalVolume
+from sagittal.archive.local import LocalVolume, read_pieces
 from sagittal.errors import DamagedObject, StorageUnavailable
 
 
 def put(volume: LocalVolume, data: bytes) -> str:
     staged = volume.stage()
     os.write(staged.fd, data)
-    return volume.put(staged, hashlib.sha256(data).hexdigest())
+    volume.sync_file(staged.fd)
+    key = volume.place(hashlib.sha256(data).hexdigest())
+    volume.adopt(staged, key)
+    staged.close()
+    volume.sync_directory(key.partition("/")[0])
+    return key
+
+
+def read(volume: LocalVolume, key: str, offset: int, length: int) -> bytes:
+    fd = volume.open(key)
+    try:
+        return b"".join(read_pieces(fd, length, offset, length))
+    finally:
+        os.close(fd)
 
 
 def failing(point: str, code: int = errno.EIO) -> Faults:
@@ -33,12 +46,12 @@ def test_an_object_is_named_by_its_digest_and_read_back(tmp_path: Path) -> None:
     volume = LocalVolume(tmp_path)
     key = put(volume, b"abcdef")
     assert key == "0001/" + hashlib.sha256(b"abcdef").hexdigest()
-    assert volume.read_range(key, 2, 3) == b"cde"
+    assert read(volume, key, 2, 3) == b"cde"
     assert volume.size(key) == 6
     assert list(volume.keys()) == [key]
     assert list((tmp_path / "staging").iterdir()) == []
     with pytest.raises(DamagedObject):
-        volume.read_range(key, 4, 3)
+        read(volume, key, 4, 3)
 
 
 def test_directories_roll_over_and_the_count_survives_reopening(tmp_path: Path) -> None:
@@ -56,9 +69,9 @@ def test_delete_is_repeatable_and_a_missing_object_is_damaged(tmp_path: Path) ->
     key = put(volume, b"x")
     volume.delete(key)
     volume.delete(key)
-    for read in (lambda: volume.size(key), lambda: volume.open(key), lambda: volume.read_range(key, 0, 1)):
+    for ask in (lambda: volume.size(key), lambda: volume.open(key)):
         with pytest.raises(DamagedObject):
-            read()
+            ask()
 
 
 @pytest.mark.parametrize("key", ["../lock", "0001/../../lock", "/etc/passwd", "0001/" + "A" * 64, "x" * 70, ""])
@@ -106,7 +119,7 @@ def test_putting_again_repairs_and_staging_is_cleaned(tmp_path: Path) -> None:
     key = put(volume, b"whole")
     (tmp_path / "objects" / key).write_bytes(b"wh")
     assert put(volume, b"whole") == key
-    assert volume.read_range(key, 0, 5) == b"whole"
+    assert read(volume, key, 0, 5) == b"whole"
     kept, left = volume.stage(), volume.stage()
     volume.discard(kept)
     volume.discard(kept)
@@ -129,7 +142,7 @@ def test_a_pipe_or_socket_in_place_of_an_object_keeps_nobody_waiting(
         Path("socket").rename(tmp_path / "objects" / bound)
         for key in (piped, bound):
             with pytest.raises(DamagedObject):
-                volume.read_range(key, 0, 1)
+                read(volume, key, 0, 1)
 
 
 def test_strangers_are_listed_and_are_no_keys(tmp_path: Path) -> None:

@@ -119,7 +119,6 @@ def test_blocks_that_cannot_be_read_are_damage(tmp_path: Path, number: int, monk
                     lambda: list(held.file(1024)),
                     lambda: list(held.data_set(1024)),
                     lambda: held.read_data_set(0, 8),
-                    lambda: archive.volume.read_range(ref.key, 0, 8),
                 ):
                     with pytest.raises(expected, match=os.strerror(number)):
                         read()

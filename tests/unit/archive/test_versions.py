@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import Built, build, opened, store
+from builders import Built, build, file_of, opened, store
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -152,7 +152,7 @@ def test_a_resend_repairs_a_damaged_file(tmp_path: Path, damage: str, later: boo
             (outcome,) = await store(archive, FIRST)
             assert outcome.status == "duplicate"
             (ref,) = await archive.instances(LOCAL, sop_instance_uids=[FIRST.sop_instance_uid])
-            assert archive.volume.read_range(ref.key, 0, ref.size) == FIRST.part10
+            assert file_of(archive, ref) == FIRST.part10
             assert (await archive.statistics(LOCAL)).instances == 2
         assert len(list((tmp_path / "objects").rglob(FIRST.digest))) == 1
 
