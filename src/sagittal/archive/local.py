@@ -337,7 +337,9 @@ class LocalVolume:
         self.reason = reason
 
     def probe(self) -> str | None:
-        """Write, sync and remove a small file; gives the reason it is unwell, or None when it is well (again)."""
+        """Write, sync and remove a small file, and ask whether it could be an object; gives the reason the volume is
+        unwell, or None when it is well (again).
+        """
         name = "probe-" + secrets.token_hex(8)
         try:
             self.faults.hit("probe")
@@ -348,12 +350,26 @@ class LocalVolume:
             finally:
                 os.close(fd)
                 os.unlink(name, dir_fd=self._staging_fd)
+            self._check_one_file_system(name)
             os.fsync(self._objects_fd)
             full = self.free_bytes() < self._free_bytes_min
             self.reason = "the volume is nearly full" if full else None
         except OSError as error:
             self.reason = f"the probe write failed: {error.strerror}"
         return self.reason
+
+    def _check_one_file_system(self, name: str) -> None:
+        """OSError where no object could get its name, as with a disk mounted over `objects` alone. The system tells
+        that before it looks for `name`, which is gone.
+        """
+        try:
+            os.rename(name, name, src_dir_fd=self._staging_fd, dst_dir_fd=self._objects_fd)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise OSError(errno.EXDEV, "objects and staging have to be on one file system") from None
+            raise
 
     def _failed(self, what: str, error: OSError) -> NoReturn:
         self.unwell(f"{what}: {error.strerror}")

@@ -107,6 +107,19 @@ def test_a_probe_that_fails_gives_the_reason(tmp_path: Path) -> None:
     assert list((tmp_path / "staging").iterdir()) == []
 
 
+def test_a_probe_tells_that_objects_are_on_another_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = LocalVolume(tmp_path)
+
+    def rename(*names: str, **folders: int) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "rename", rename)
+    assert volume.probe() == "the probe write failed: objects and staging have to be on one file system"
+    monkeypatch.undo()
+    assert volume.probe() is None
+    assert not list(tmp_path.glob("*/*"))
+
+
 def test_refuses_before_the_disk_is_full(tmp_path: Path) -> None:
     volume = LocalVolume(tmp_path, free_bytes_min=1 << 60)
     with pytest.raises(StorageUnavailable, match="nearly full"):
