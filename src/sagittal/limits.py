@@ -166,6 +166,13 @@ class PixelLimits:
     frame_bytes_max: int = 1 * GiB  # of the decoded frame; encoders and decoders take about twice as much again
 
 
+# How many do something at one time; all others may be 0, which allows nothing.
+_AT_LEAST_ONE = {
+    "web": ("read_threads",),
+    "archive": ("sync_threads", "query_threads", "import_transfers", "transcoded_max"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """All of them, as `serve` hands them down."""
@@ -178,7 +185,12 @@ class Limits:
     pixels: PixelLimits = PixelLimits()
 
     def __post_init__(self) -> None:
-        """ValueError when the limits together allow one transfer more than `transfer_bytes_max`."""
+        """ValueError when nothing could be done, or the limits together allow one transfer more than
+        `transfer_bytes_max`.
+        """
+        for part, names in _AT_LEAST_ONE.items():
+            if none := next((name for name in names if getattr(getattr(self, part), name) < 1), ""):
+                raise ValueError(f"{none} is at least 1")
         if self.transfer_bytes > self.archive.transfer_bytes_max:
             told = f"{self.transfer_bytes} bytes, more than transfer_bytes_max ({self.archive.transfer_bytes_max})"
             raise ValueError(f"these limits allow one transfer {told}")
