@@ -18,7 +18,7 @@ def check_host(host: str) -> None:
     """UsageError for what can be no name and no address of a machine: a resolver would fail at it, not answer."""
     try:
         host.encode("idna")  # labels of 1 to 63 characters (RFC 1035 2.3.4)
-        wrong = not host.isprintable() or " " in host
+        wrong = not host or not host.isprintable() or " " in host
         if ":" in host:
             ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]"))
     except ValueError:

@@ -50,6 +50,7 @@ def test_later_wins(tmp_path, monkeypatch):
         ({"duplicate": "refuse"}, "did you mean duplicates"),
         ({"limits": {"depth_mx": 4}}, "did you mean limits.depth_max"),
         ({"limits": {"depth_max": "many"}}, "limits.depth_max: a whole number from 0 is wanted, not 'many'"),
+        ({"host": ""}, "host: '' is no name and no address of a host"),
         ({"limits": {"query_threads": 0}}, "limits: query_threads is at least 1"),
         ({"limits": {"depth_max": -1}}, "limits.depth_max"),
         ({"limits": {"depth_max": 1.5}}, "limits.depth_max: a whole number"),
