@@ -23,6 +23,7 @@ from sagittal.archive.index.connection import open_reader
 from sagittal.archive.index.removal import Target
 from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
+from sagittal.archive.upkeep import backup
 from sagittal.archive.upkeep.backup import MANIFEST, Backup, Copied, restore
 from sagittal.archive.upkeep.tasks import reindex
 from sagittal.errors import DamagedObject, StorageUnavailable, UsageError
@@ -144,6 +145,29 @@ def test_damage_in_the_backup_is_found(tmp_path: Path) -> None:
     index.write_bytes(index.read_bytes()[:-1] + b"?")
     with pytest.raises(DamagedObject, match="index of the backup"):
         list(restore(tmp_path / "b", tmp_path / "d", INDEX))
+
+
+def test_a_restore_that_ends_within_the_index_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of one would be taken for a damaged one, and made anew: with what was deleted."""
+
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, build())
+            back_up(archive, tmp_path / "b")
+
+    asyncio.run(run())
+    copy = backup._copy
+
+    def half(fd: int, target: Path) -> str:
+        if target.parent == tmp_path / "c":
+            target.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return copy(fd, target)
+
+    monkeypatch.setattr(backup, "_copy", half)
+    with pytest.raises(OSError, match="No space"):
+        list(restore(tmp_path / "b", tmp_path / "c", INDEX))
+    assert not (tmp_path / "c" / INDEX).exists()
 
 
 async def held(path: Path) -> int:

@@ -238,9 +238,11 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
         connection.close()
     written.directory(path / _OBJECTS)
     written.settle()
-    _copy(os.open(source, os.O_RDONLY | os.O_CLOEXEC), path / index_name)
-    written.file(path / index_name)
-    written.settle()
+    new = path / f"{index_name}.new"
+    _copy(os.open(source, os.O_RDONLY | os.O_CLOEXEC), new)
+    sync(new)
+    new.replace(path / index_name)  # half of one would be opened as a damaged one, and made anew without what it knew
+    sync(path)
 
 
 def _restore_object(source: Path, target: Path, digest: str) -> str:
