@@ -8,6 +8,7 @@ import asyncio
 import errno
 import json
 import os
+import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
@@ -168,6 +169,19 @@ def test_a_restore_that_ends_within_the_index_leaves_none(tmp_path: Path, monkey
     with pytest.raises(OSError, match="No space"):
         list(restore(tmp_path / "b", tmp_path / "c", INDEX))
     assert not (tmp_path / "c" / INDEX).exists()
+
+
+def test_no_room_for_the_index_is_no_trouble_of_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> Path:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            monkeypatch.setattr(backup.snapshot, "take", full)
+            with pytest.raises(StorageUnavailable, match=r"cannot be copied into .*/b: database or disk is full"):
+                back_up(archive, tmp_path / "b")
+
+    asyncio.run(run())
 
 
 async def held(path: Path) -> int:

@@ -108,7 +108,7 @@ class Backup:
         """Every object of the snapshot; the manifest is written when the iterator ends.
 
         An object that is damaged in the archive is told and left out. OSError when the folder cannot be written,
-        StorageUnavailable while another backup goes into it.
+        StorageUnavailable while another backup goes into it, or it has no room for the index.
         """
         check_path(self._folder)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,7 +124,10 @@ class Backup:
                 "the folder holds the backup of another archive, or of this one before its index was lost, "
                 "and it would be replaced: choose another folder"
             )
-        index = snapshot.take(self._connection, self._folder / "index.new.db")
+        try:
+            index = snapshot.take(self._connection, self._folder / "index.new.db")
+        except sqlite3.OperationalError as error:
+            raise StorageUnavailable(f"the index cannot be copied into {self._folder}: {error}") from error
         totals = _Totals()
         copy = sqlite3.connect(index)
         try:
