@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +159,16 @@ def test_edited_rows(tmp_path: Path, edit: str) -> None:
         assert connection.execute(edit).rowcount
     found = scrub(tmp_path)
     assert {finding.kind for finding in found} == {"mismatch"}
+
+
+@pytest.mark.parametrize("young_seconds", [0.0, 60.0])
+def test_a_stray_of_the_future_is_found(tmp_path: Path, young_seconds: float) -> None:
+    """As after a start at which the clock was not set yet."""
+    filled(tmp_path)
+    stray = tmp_path / "objects" / "0001" / ("ab" * 32)
+    stray.write_bytes(b"x")
+    os.utime(stray, (time.time() + 86_400,) * 2)
+    assert [finding.kind for finding in scrub(tmp_path, young_seconds=young_seconds)] == ["stray"]
 
 
 def test_a_damaged_row_does_not_open_other_files(tmp_path: Path) -> None:

@@ -199,8 +199,9 @@ class Scrub:
 
     def _unreferred(self, number: int, volume: LocalVolume, keys: list[str]) -> Iterator[Finding]:
         suspects = checks.unreferred(self._connection, number, keys)
-        before = time.time_ns() - int(self._young_seconds * 1e9)
-        old = [key for key in suspects if (written := volume.written_at(key)) is not None and written <= before]
+        now, young = time.time_ns(), int(self._young_seconds * 1e9)
+        # One of the future is not young: the clock was set back since.
+        old = [key for key in suspects if (at := volume.written_at(key)) is not None and abs(now - at) >= young]
         # Asked again after the age: what was committed or removed meanwhile is no stray.
         for key in checks.unreferred(self._connection, number, old):
             if volume.written_at(key) is not None:
