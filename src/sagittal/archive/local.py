@@ -30,6 +30,7 @@ from sagittal.errors import DamagedObject, StorageUnavailable
 _KEY = re.compile(r"[0-9]{4,9}/[0-9a-f]{64}\Z")
 _DIRECTORY = re.compile(r"[0-9]{4,9}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_STAGED = re.compile(r"(?:[0-9a-f]{32}|probe-[0-9a-f]{16})\Z")
 _SPACE_CHECK_SECONDS = 1.0  # statvfs at most this often
 _PROBE_BYTES = 4096
 
@@ -161,10 +162,12 @@ class LocalVolume:
             self.unwell(f"a staging file cannot be removed: {error.strerror}")
 
     def clean_staging(self) -> int:
-        """Remove what a process that died left in `staging/`; gives the number of files."""
+        """Remove what a process that died left in `staging/`; gives the number of files. What has other names than ours
+        is somebody else's: any folder can be named as a data directory.
+        """
         removed = 0
-        for name in os.listdir(self._staging_fd):
-            with suppress(IsADirectoryError):  # somebody else's, as lost+found
+        for name in filter(_STAGED.match, os.listdir(self._staging_fd)):
+            with suppress(IsADirectoryError):
                 os.unlink(name, dir_fd=self._staging_fd)
                 removed += 1
         return removed

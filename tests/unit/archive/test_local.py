@@ -138,7 +138,10 @@ def test_putting_again_repairs_and_staging_is_cleaned(tmp_path: Path) -> None:
     volume.discard(kept)
     left.close()
     (tmp_path / "staging" / "lost+found").mkdir()
-    assert volume.clean_staging() == 1
+    (tmp_path / "staging" / "probe-0123456789abcdef").touch()  # of a process that was killed
+    (tmp_path / "staging" / "notes.txt").write_text("of somebody who has a folder of this name")
+    assert volume.clean_staging() == 2
+    assert {file.name for file in (tmp_path / "staging").iterdir()} == {"lost+found", "notes.txt"}
 
 
 def test_a_pipe_or_socket_in_place_of_an_object_keeps_nobody_waiting(
