@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import time
@@ -204,6 +205,19 @@ def test_an_index_of_objects_of_which_none_can_be_read_stays(tmp_path: Path, mon
         with pytest.raises(DamagedObject, match="none of 6 objects can be read"):
             reindex(tmp_path)
     assert not list(tmp_path.glob("reindex*"))
+    assert asyncio.run(everything(tmp_path)) == before
+
+
+def test_the_old_index_is_kept_where_a_file_has_one_name_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(source), None, str(target))
+
+    fill(tmp_path)
+    before = asyncio.run(everything(tmp_path))
+    monkeypatch.setattr(os, "link", link)
+    reindex(tmp_path)
+    assert asyncio.run(everything(tmp_path)) == before
+    (tmp_path / OLD).replace(tmp_path / INDEX)
     assert asyncio.run(everything(tmp_path)) == before
 
 

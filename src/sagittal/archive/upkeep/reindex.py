@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sqlite3
 import tempfile
 import zlib
@@ -326,7 +327,11 @@ class Reindex:
             _settle(self._index)
             kept = self._path / OLD
             kept.unlink(missing_ok=True)
-            os.link(self._index, kept)
+            try:
+                os.link(self._index, kept)
+            except OSError:  # exFAT has no second names
+                shutil.copy(self._index, kept)
+                sync(kept)
             for suffix in ("-wal", "-shm"):
                 log = self._index.with_name(self._index.name + suffix)
                 if log.exists():
