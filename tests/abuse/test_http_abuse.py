@@ -9,18 +9,22 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from abuse.conftest import Watch, echo, echoing
 from conftest import Served
 from wire import image, part10
 
+from sagittal.limits import WebLimits
+
+_FILES = 'multipart/related; type="application/dicom"; boundary=cut'
+
 
 def _connection(served: Served) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(urlsplit(served.http).netloc, timeout=30)
+    return http.client.HTTPConnection(urlsplit(served.http).netloc, timeout=120)
 
 
-def _post(served: Served, body: bytes | Iterator[bytes], boundary: str = "cut") -> tuple[int, bytes]:
+def _post(served: Served, body: bytes | Iterator[bytes], kind: str = _FILES) -> tuple[int, bytes]:
     connection = _connection(served)
-    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
     connection.request("POST", "/dicom-web/studies", body, {"Content-Type": kind, "Accept": "application/dicom+json"})
     answer = connection.getresponse()
     return answer.status, answer.read()
@@ -75,6 +79,35 @@ def test_a_million_part_headers(watch: Watch) -> None:
     status, _ = _post(watch.served, _part(b"", b"a: b\r\n" * 1000) + b"--cut--\r\n")
     assert status in (400, 413, 431)
     watch.check("request refused")
+
+
+@pytest.mark.slow
+def test_100000_parts_that_are_no_dicom(watch: Watch) -> None:
+    status, body = _post(watch.served, _part(b"hello") * 100_000 + b"--cut--\r\n")
+    assert status == 409 and body.count(b"not a DICOM file") == 100_000
+    watch.check()
+
+
+@pytest.mark.slow
+def test_metadata_that_is_much_more_in_memory_than_in_bytes(watch: Watch) -> None:
+    kind = 'multipart/related; type="application/dicom+json"; boundary=cut'
+    most = WebLimits().json_body_bytes_max
+    members = b",".join(b'"%08X":{}' % number for number in range(most // 14))
+    values = (b"[%s0]" % (value * ((most - 50) // len(value))) for value in (b"0.5,", b"{},"))
+    for obj in (b"{%s}" % members, *(b'{"00091001":{"vr":"FD","Value":%s}}' % each for each in values)):
+        part = _part(b"[%s]" % obj, b"Content-Type: application/dicom+json\r\n")
+        status, body = _post(watch.served, part + b"--cut--\r\n", kind=kind)
+        assert status == 409 and b"is missing or empty" in body
+        watch.check()
+
+
+@pytest.mark.slow
+def test_a_body_of_rest_that_is_much_more_in_memory_than_in_bytes(watch: Watch) -> None:
+    connection = _connection(watch.served)
+    body = b"[%s{}]" % (b"{}," * (WebLimits().api_body_bytes_max // 3 - 2))
+    connection.request("POST", "/api/nodes", body, {"Content-Type": "application/json"})
+    assert connection.getresponse().status == 422
+    watch.check()
 
 
 def test_a_part_that_is_no_dicom(watch: Watch) -> None:

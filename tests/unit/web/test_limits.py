@@ -41,8 +41,8 @@ def test_accept_ranges_max(web: Any, more: int) -> None:
 
 
 @AROUND
-def test_json_body_bytes_max(web: Any, more: int) -> None:
-    web.settings = limited(json_body_bytes_max=100)
+def test_api_body_bytes_max(web: Any, more: int) -> None:
+    web.settings = limited(api_body_bytes_max=100)
     body = b'{"peer": "SCANNER1@localhost:104"}'
     body += b" " * (100 + more - len(body))
 

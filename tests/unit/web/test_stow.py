@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -13,7 +14,7 @@ from sagittal.errors import Busy, IdentifierMismatch, StorageUnavailable
 from sagittal.limits import Limits, WebLimits
 from sagittal.web.house import Settings
 from sagittal.web.store import stow
-from sagittal.web.store.answer import Result
+from sagittal.web.store.answer import Result, answer
 
 TYPE = 'multipart/related; type="application/dicom"; boundary=b'
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -234,8 +235,38 @@ def test_what_failed_holds_nothing_of_what_was_read(web: Any, monkeypatch: pytes
     assert post(web, payload(GOOD)).status_code == 503
     assert [result.sop_instance_uid for result in told] == ["1.2.3.1", "1.2.3.9", "1.2.3.1"]
     for result in told:
-        assert result.error is not None
-        assert (result.error.__traceback__, result.error.__context__, result.beginning) == (None, None, b"")
+        assert result.failure is not None and result.beginning == b""
+        assert [type(each) for each in result.failure] == [int, int, str]
+
+
+@pytest.mark.parametrize("accept", ["application/dicom+json", "application/dicom+xml"])
+def test_tiny_parts_leave_others_their_turns(web: Any, monkeypatch: pytest.MonkeyPatch, accept: str) -> None:
+    """Of 1,000 in one read of the socket, and of 1,000 in one answer, so many at a time."""
+    turns: list[str] = []
+
+    async def others() -> None:
+        while True:
+            turns.append("of others")
+            await asyncio.sleep(0)
+
+    async def answered(*arguments: Any) -> Any:
+        turns.append("begun")
+        made = await answer(*arguments)
+        turns.append("made")
+        return made
+
+    async def act(client: httpx.AsyncClient) -> httpx.Response:
+        other = asyncio.ensure_future(others())
+        content, headers = payload(*[b""] * 1_000, type_=b"text/plain"), {"content-type": TYPE, "accept": accept}
+        made = await client.post("/dicom-web/studies", content=content, headers=headers)
+        other.cancel()
+        return made
+
+    monkeypatch.setattr(stow, "answer", answered)
+    assert web.run(act).status_code == 409
+    begun, made = turns.index("begun"), turns.index("made")
+    assert begun >= 40  # while the parts were taken, and for the lines of the log
+    assert made - begun >= 20
 
 
 def test_any_split(web: Any) -> None:

@@ -33,7 +33,7 @@ class LazyApi:
         if scope["method"] == "HEAD":  # FastAPI has it for no route, and RFC 9110 9.1 wants it wherever there is a GET
             scope, send = {**scope, "method": "GET"}, _head(send)
         elif scope["method"] != "GET":
-            body = await _body(receive, self._house.settings.limits.web.json_body_bytes_max)
+            body = await _body(receive, self._house.settings.limits.web.api_body_bytes_max)
             receive = _replay(body, receive)
         await api(scope, receive, send)
 
@@ -53,7 +53,7 @@ async def _body(receive: Receive, bytes_max: int) -> bytes:
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > bytes_max:
-            raise LimitExceeded(f"the body has more than {bytes_max} bytes (limits.json_body_bytes_max)")
+            raise LimitExceeded(f"the body has more than {bytes_max} bytes (limits.api_body_bytes_max)")
     return bytes(body)
 
 

@@ -1,14 +1,16 @@
 """The answer to a store request: the Store Instances Response Module as DICOM JSON or XML (PS3.18 10.5.3, Annex I).
 
-One `Result` for each instance of the request, or part that is none. Deliberately not here: storing.
+One `Result` for each instance of the request, or part that is none; there may be 100,000, so what is kept of each is
+small, and the answer is made of some at a time. Deliberately not here: storing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.responses import Response
@@ -26,6 +28,16 @@ DICOM_XML = "application/dicom+xml"
 _PROCESSING_FAILURE = 0x0110
 _COERCED = 0xB000  # Coercion of data elements: another content is held under this UID
 _COMMENT_CHARACTERS_MAX = 1024
+_AT_ONCE = 50  # between two pauses for other requests and associations
+_FAILED, _REFERENCED, _OTHER = "00081198", "00081199", "0008119A"  # Failed, Referenced SOP, Other Failures Sequence
+
+
+class Failure(NamedTuple):
+    """Why an instance isn't stored: not the error itself, which holds what was read."""
+
+    reason: int  # of (0008,1197)
+    http_status: int
+    comment: str
 
 
 @dataclass(slots=True)
@@ -36,12 +48,14 @@ class Result:
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     outcome: Outcome | None = None
-    error: Exception | None = None
+    failure: Failure | None = None
 
     def fail(self, error: Exception) -> Result:
-        """It is not stored. The error is kept without the frames that it came through: they hold what was read."""
-        self.error = error.with_traceback(None)
-        self.error.__context__ = self.error.__cause__ = None
+        """It is not stored."""
+        reason, status = _PROCESSING_FAILURE, 500
+        if isinstance(error, SagittalError):
+            reason, status = error.dimse_status, error.http_status
+        self.failure = Failure(reason, status if status >= 500 else 409, str(error)[:_COMMENT_CHARACTERS_MAX])
         return self
 
     def settle(self) -> None:
@@ -59,38 +73,15 @@ class Result:
             head.feed(self.beginning)
         return head.sop_class_uid, head.sop_instance_uid
 
-    @property
-    def reason(self) -> int:
-        return self.error.dimse_status if isinstance(self.error, SagittalError) else _PROCESSING_FAILURE
 
-    @property
-    def http_status(self) -> int:
-        status = self.error.http_status if isinstance(self.error, SagittalError) else 500
-        return status if status >= 500 else 409
-
-
-def answer(type_: str, results: list[Result], addresses: uri.Addresses, study: str | None) -> Response:
+async def answer(type_: str, results: Sequence[Result], addresses: uri.Addresses, study: str | None) -> Response:
     """PS3.18 Table 10.5.3-1 and Annex I, as an `answer_type`."""
-    stored = [p for p in results if p.outcome is not None]
-    failed = [p for p in results if p.outcome is None]
-    referenced = [_referenced(p.outcome, addresses) for p in stored if p.outcome is not None]
-    studies = {p.outcome.study_uid for p in stored if p.outcome is not None and p.outcome.study_uid}
-    only = study or (studies.pop() if len(studies) == 1 else "")
-    # Type 2 (Table I.1-1): of several studies it is there, without a value.
-    body: dict[str, Any] = {"00081190": _value("UR", addresses.study(only)) if only else {"vr": "UR"}}
-    known: list[dict[str, Any]] = []
-    unknown: list[dict[str, Any]] = []
-    for result in failed:
-        item = _failed(result)
-        (known if "00081155" in item else unknown).append(item)
-    # FailedSOPSequence, ReferencedSOPSequence, OtherFailuresSequence
-    for tag, items in (("00081198", known), ("00081199", referenced), ("0008119A", unknown)):
-        if items:
-            body[tag] = {"vr": "SQ", "Value": items}
-    warned = any("00081196" in item for item in referenced)
-    status = 200 if not failed and not warned else 202 if stored else max(p.http_status for p in failed)
+    body, warned = await _encoded(results, addresses, study)
+    statuses = [p.failure.http_status for p in results if p.failure is not None]
+    stored = len(statuses) < len(results)
+    status = 200 if not statuses and not warned else 202 if stored else max(statuses)
     headers = {"retry-after": "5"} if status == 503 else None
-    return Response(_encoded(body, type_), status, headers, media_type=type_)
+    return Response(await _as_xml(body) if type_ == DICOM_XML else body, status, headers, media_type=type_)
 
 
 def answer_type(ranges: Sequence[MediaType]) -> str:
@@ -98,12 +89,39 @@ def answer_type(ranges: Sequence[MediaType]) -> str:
     return DICOM_XML if accepts(ranges, DICOM_JSON, "application/json", DICOM_XML) == DICOM_XML else DICOM_JSON
 
 
-def _encoded(body: dict[str, Any], type_: str) -> bytes:
-    if type_ == DICOM_XML:
-        from sagittal.dicom.models.xml import to_xml
+async def _encoded(results: Sequence[Result], addresses: uri.Addresses, study: str | None) -> tuple[bytes, bool]:
+    """The module as DICOM JSON, and whether it warns of something."""
+    studies = {p.outcome.study_uid for p in results if p.outcome is not None and p.outcome.study_uid}
+    only = study or (studies.pop() if len(studies) == 1 else "")
+    # Type 2 (Table I.1-1): of several studies it is there, without a value.
+    url = _value("UR", addresses.study(only)) if only else {"vr": "UR"}
+    sequences = {_FAILED: bytearray(), _REFERENCED: bytearray(), _OTHER: bytearray()}
+    warned = False
+    for at, result in enumerate(results, 1):
+        item = _failed(result) if result.outcome is None else _referenced(result.outcome, addresses)
+        tag = _REFERENCED if result.outcome is not None else _FAILED if "00081155" in item else _OTHER
+        sequences[tag] += orjson.dumps(item) + b","
+        warned = warned or "00081196" in item
+        if at % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    parts: list[bytes | bytearray] = [b'{"00081190":' + orjson.dumps(url)]
+    for tag, items in sequences.items():
+        if items:
+            items[-1:] = b"]}"
+            parts += [b',"%s":{"vr":"SQ","Value":[' % tag.encode(), items]
+    return b"".join([*parts, b"}"]), warned
 
-        return to_xml(body)
-    return orjson.dumps(body)
+
+async def _as_xml(body: bytes) -> memoryview:
+    from sagittal.dicom.models.xmlstream import XmlStream
+
+    stream, made = XmlStream(len(body)), bytearray()
+    for at, piece in enumerate(stream.feed(body.decode()), 1):
+        made += piece
+        if at % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+    made += b"".join(stream.finish())
+    return memoryview(made)
 
 
 def _value(vr: str, value: str | int) -> dict[str, Any]:
@@ -124,11 +142,12 @@ def _referenced(outcome: Outcome, addresses: uri.Addresses) -> dict[str, Any]:
 
 
 def _failed(result: Result) -> dict[str, Any]:
+    assert result.failure is not None
     item: dict[str, Any] = {}
     for tag, text in zip(("00081150", "00081155"), result.uids(), strict=True):
         if text:
             item[tag] = _value("UI", text)
-    item["00081197"] = _value("US", result.reason)
+    item["00081197"] = _value("US", result.failure.reason)
     # Error Comment (0000,0902), as other archives do: FailureReason alone tells nobody what to mend.
-    item["00000902"] = _value("LO", str(result.error)[:_COMMENT_CHARACTERS_MAX])
+    item["00000902"] = _value("LO", result.failure.comment)
     return item

@@ -83,7 +83,7 @@ class Intake:
         if media.type in _JSON or media.type == DICOM_XML:
             self._under_way = _Document(media.type == DICOM_XML, start, 0)
         elif location is None:
-            self.failures.append(Result(error=BadRequest("a part of bulk data has no Content-Location")))
+            self.failures.append(Result().fail(BadRequest("a part of bulk data has no Content-Location")))
         else:
             self._under_way = BulkPart(media.type, media.parameters, start)
             self.bulk.setdefault(location, []).append(self._under_way)
@@ -131,7 +131,7 @@ class Builder:
         for location, parts in self._intake.bulk.items():
             if not any(part.used for part in parts):
                 text = f"no metadata names the bulk data at {location[:200]!r}"
-                self.results.append(Result(error=BadRequest(text)))
+                self.results.append(Result().fail(BadRequest(text)))
         self.results += self._intake.failures
 
     async def _objects(self, document: _Document) -> AsyncIterator[dict[str, Any]]:

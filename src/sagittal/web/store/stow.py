@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
 
 _BEGINNING_BYTES = 1024
-_TOLD_AT_ONCE = 50
+_AT_ONCE = 50  # parts, between two pauses for other requests and associations
 log = logging.getLogger("sagittal.web")
 
 
@@ -105,11 +105,11 @@ class Stow:
             raise
         for at, result in enumerate(results, 1):
             _tell(request, result)
-            if at % _TOLD_AT_ONCE == 0:  # each is a line of the log, and there may be 100,000
+            if at % _AT_ONCE == 0:  # each is a line of the log, and there may be 100,000
                 await asyncio.sleep(0)
         addresses = uri.addresses(request, self._house.settings)
         study = request.path_params.get("study")
-        return answer(type_, results, addresses, study)
+        return await answer(type_, results, addresses, study)
 
     async def _results(self, request: Request) -> list[Result]:
         study = request.path_params.get("study")
@@ -178,8 +178,11 @@ class Stow:
             raise UnsupportedMedia(f"multipart/related is taken with the types {DICOM}, {' and '.join(ROOTS)}")
         reader = Reader(boundary, parts, self._limits)
         async for chunk in request.stream():
-            reader.feed(chunk)
-            await parts.breathe()
+            at = 0
+            while at < len(chunk):  # one read of the socket may have 10,000 parts of no length
+                at = reader.feed(chunk, at, _AT_ONCE)
+                await parts.breathe()
+                await asyncio.sleep(0)
             if reader.ended:
                 break
         reader.finish()
@@ -195,9 +198,9 @@ async def _read_alone(body: AsyncIterator[bytes], files: _Files) -> None:
 
 def _tell(request: Request, result: Result) -> None:
     """The line of the log that a C-STORE of this would leave: what is wrong with the object, or why it was refused."""
-    if result.outcome is None:
-        _refused(request, result.http_status, str(result.error), result.uids()[1] or "")
-    elif result.outcome.warnings:
+    if result.failure is not None:
+        _refused(request, result.failure.http_status, result.failure.comment, result.uids()[1] or "")
+    elif result.outcome is not None and result.outcome.warnings:
         fields = {"instance": result.outcome.sop_instance_uid, "defects": " ".join(result.outcome.warnings)}
         log.info("stored with defects", extra={"fields": fields})
 

@@ -83,11 +83,14 @@ class Reader:
         self.count = 0
         self.ended = False
 
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the payload; `BadRequest` when the framing is broken, `LimitExceeded` past a limit."""
-        at = 0
-        while at < len(data) and not self.ended:  # an epilogue means nothing (RFC 2046 5.1.1)
+    def feed(self, data: bytes, at: int = 0, parts_max: int = 0) -> int:
+        """Take the next bytes of the payload, from `at` on, until so many more parts have begun (0: however many); how
+        far that was. `BadRequest` when the framing is broken, `LimitExceeded` past a limit.
+        """
+        last = self.count + parts_max if parts_max else self._limits.parts_max + 1
+        while at < len(data) and not self.ended and self.count < last:
             at = self._step(data, at)
+        return len(data) if self.ended else at  # an epilogue means nothing (RFC 2046 5.1.1)
 
     def finish(self) -> None:
         """The payload has ended; `BadRequest` when its last part hasn't."""
