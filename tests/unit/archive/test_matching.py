@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from counted import calls_of
 
-from sagittal.archive.index.matching import condition, form_of
+from sagittal.archive.index.matching import Form, condition, form_of
 from sagittal.dicom.matching.names import fold_name
+from sagittal.dicom.matching.rules import Options
 from sagittal.errors import BadRequest
 
 
@@ -115,3 +117,11 @@ def test_values_never_enter_the_statement() -> None:
             assert form is not None
             assert "DROP" not in condition(form.shape, "c")
             assert "1=1" not in condition(form.shape, "c")
+
+
+def test_a_long_list_of_uids_costs_little() -> None:
+    """An identifier has room for 100,000, and is taken apart on the loop."""
+    uids = [f"1.2.{number}" for number in range(1_000)]
+    assert calls_of(lambda: form_of("uid", "\\".join(uids))) < 2 * len(uids)
+    assert form_of("uid", " 1.2\\1.3 \0") == form_of("uid", "1.2\\1.3")
+    assert form_of("uid", '""\\1.2', Options(empty_value=True)) == Form("empty|eq", ("1.2",))

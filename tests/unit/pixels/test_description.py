@@ -67,9 +67,9 @@ def test_sizes_of_native_frames() -> None:
     assert Description(2, 2, 1, 12, 12, 11).frame_bytes == 6
 
 
-@pytest.mark.parametrize(("rows", "fits"), [(9, True), (10, True), (11, False)])
-def test_frame_pixels_max(rows: int, fits: bool) -> None:
-    described = Description(rows, 10)
+@pytest.mark.parametrize(("columns", "fits"), [(99, True), (100, True), (101, False)])
+def test_frame_pixels_max(columns: int, fits: bool) -> None:
+    described = Description(1, columns)
     limits = PixelLimits(frame_pixels_max=100)
     if fits:
         described.check(limits)

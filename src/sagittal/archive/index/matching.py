@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sagittal.dicom.matching.names import codes
-from sagittal.dicom.matching.rules import PLAIN, Options, Test, tests_of
+from sagittal.dicom.matching.rules import EMPTY, PLAIN, Options, Test, tests_of
 from sagittal.dicom.matching.times import LAST
 from sagittal.errors import LimitExceeded
 
@@ -45,6 +45,10 @@ class Form(NamedTuple):
 
 def form_of(kind: str, text: str, options: Options = PLAIN) -> Form | None:
     """The form of a key's text; None for universal matching. BadRequest when the text cannot be a key of this kind."""
+    if kind == "uid" and "\\" in text and not (options.empty_value and EMPTY in text):
+        uids = [uid for uid in map(str.strip, text.replace("\0", "").split("\\")) if uid]
+        if len(uids) > 1:  # there may be 100,000, and the loop waits
+            return Form("in", (json.dumps(uids),))
     tests = tests_of(RULE_OF[kind], text, options)
     if tests is None:
         return None
