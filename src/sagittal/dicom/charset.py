@@ -1,8 +1,9 @@
 """Specific Character Set: PS3.5 6.1 and PS3.3 C.12.1.1.2, with code extensions by ISO 2022, GB18030, GBK and UTF-8.
 
 `decode` reads what senders write, not only what they may write: defined terms misspelled in known ways, designations
-that the data set didn't declare, Korean and Chinese designations given once a value. What has no character becomes
-U+FFFD and is flagged; nothing is guessed. Not here: the VRs that are text (`scanning.values.TEXT_VRS`).
+that the data set didn't declare, Korean and Chinese designations given once a value, or none of the only set that is
+declared. What has no character becomes U+FFFD and is flagged; nothing is guessed. Not here: the VRs that are text
+(`scanning.values.TEXT_VRS`).
 """
 
 from __future__ import annotations
@@ -105,12 +106,11 @@ def decode_checked(data: bytes, charsets: tuple[str, ...], vr: str = "LO") -> tu
     """As `decode`, and whether every byte had its character."""
     if data.isascii() and b"\x1b" not in data:
         return data.decode("ascii"), True
-    first = charsets[0] if charsets else ""
     codec = next((_WHOLE[term] for term in charsets if term in _WHOLE), "")
     if not codec and len(charsets) < 2 and b"\x1b" not in data:
-        codec = _plain_codec(first)
+        codec = _plain_codec(charsets[0] if charsets else "")
     if not codec:
-        return _decode_extended(data, first, vr)
+        return _decode_extended(data, charsets, vr)
     try:
         return data.decode(codec), True
     except UnicodeDecodeError:
@@ -123,12 +123,13 @@ def _plain_codec(term: str) -> str:
     return _G1[match[2]][0] if match and match[2] in _G1 and match[2] != "13" else "ascii" if not match else ""
 
 
-def _decode_extended(data: bytes, first: str, vr: str) -> tuple[str, bool]:
+def _decode_extended(data: bytes, charsets: tuple[str, ...], vr: str) -> tuple[str, bool]:
     """ISO 2022: G0 and G1 change by designation and return at delimiters and line ends (PS3.5 6.1.2.5.3)."""
-    match = _TERM.match(first)
-    initial = _G1[match[2]][0] if match and match[2] in _G1 else ""
+    codecs = [_G1[match[2]][0] if match and match[2] in _G1 else "" for match in map(_TERM.match, charsets)] or [""]
+    initial, only = codecs[0], {*codecs} - {""}
     ends = re.compile("[\\\\^=\n\f\r\t]" if vr == "PN" else "[\\\\\n\f\r\t]")
-    g0, g1 = "ascii", initial
+    # Where one set can be meant only, pydicom and others leave its designation out.
+    g0, g1 = "ascii", initial or (only.pop() if len(only) == 1 else "")
     out: list[str] = []
     good = True
     for token in _TOKENS.findall(data):

@@ -87,6 +87,10 @@ def test_the_first_set_is_active_again_before_a_delimiter() -> None:
         *PRINTED,
         # Designated once a value, not once a component: what many Korean senders write
         (("", "ISO 2022 IR 149"), b"\x1b$)C\xfb\xf3^\xd1\xce\xd4\xd7", "洪^吉洞"),
+        # Not at all: pydicom writes it so
+        (("", "ISO 2022 IR 58"), "Wang=王^小东".encode("gb2312"), "Wang=王^小东"),
+        (("", "ISO 2022 IR 100"), b"M\xfcller^J\xfcrgen", "Müller^Jürgen"),
+        (("ISO 2022 IR 6", "ISO 2022 IR 87", "ISO 2022 IR 149"), b"A=\x1b$B;3\x1b(B^\xb1\xe6", "A=山^길"),
         # A backslash as the second byte of a character is no delimiter
         (("GB18030",), "A\\誠\\B".encode("gb18030"), "A\\誠\\B"),
         (("", "ISO 2022 IR 87"), "A\\ソ構".encode("iso2022_jp"), "A\\ソ構"),
@@ -109,6 +113,8 @@ def test_the_initial_set_is_back_after_a_delimiter() -> None:
         (("ISO_IR 192",), b"M\xfcller"),
         (("ISO_IR 6",), b"M\xfcller"),
         (("nobody knows",), b"M\xfcller"),
+        (("", "ISO 2022 IR 100", "ISO 2022 IR 101"), b"M\xfcller"),
+        (("", "ISO 2022 IR 87"), b"M\xfcller"),
     ],
 )
 def test_nothing_is_guessed(charsets: tuple[str, ...], data: bytes) -> None:

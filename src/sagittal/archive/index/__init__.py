@@ -8,7 +8,7 @@ from functools import lru_cache
 MAIN_STORE, MAIN = 1, "main"  # the store of whoever names none
 STORE = ":store"  # stands for the number of a store in statements that are kept once made; see `in_store`
 SCHEMA_REVISION = "0007"
-READER_VERSION = 3  # raised when the reader gives other rows or metadata for the same object
+READER_VERSION = 4  # raised when the reader gives other rows or metadata for the same object
 
 # instance.state
 OTHER, CURRENT, DELETED = 0, 1, 2
