@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
 
 _BEGINNING_BYTES = 1024
-_AT_ONCE = 50  # parts, between two pauses for other requests and associations
+# Parts between two pauses for other requests and associations. Of those that hold an image a read has fewer.
+_TAKEN_AT_ONCE, _TOLD_AT_ONCE = 200, 50
 log = logging.getLogger("sagittal.web")
 
 
@@ -105,7 +106,7 @@ class Stow:
             raise
         for at, result in enumerate(results, 1):
             _tell(request, result)
-            if at % _AT_ONCE == 0:  # each is a line of the log, and there may be 100,000
+            if at % _TOLD_AT_ONCE == 0:  # each is a line of the log, and there may be 100,000
                 await asyncio.sleep(0)
         addresses = uri.addresses(request, self._house.settings)
         study = request.path_params.get("study")
@@ -180,9 +181,10 @@ class Stow:
         async for chunk in request.stream():
             at = 0
             while at < len(chunk):  # one read of the socket may have 10,000 parts of no length
-                at = reader.feed(chunk, at, _AT_ONCE)
+                if at:
+                    await asyncio.sleep(0)
+                at = reader.feed(chunk, at, _TAKEN_AT_ONCE)
                 await parts.breathe()
-                await asyncio.sleep(0)
             if reader.ended:
                 break
         reader.finish()
