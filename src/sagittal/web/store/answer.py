@@ -7,6 +7,7 @@ small, and the answer is made of some at a time. Deliberately not here: storing.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _PROCESSING_FAILURE = 0x0110
 _COERCED = 0xB000  # Coercion of data elements: another content is held under this UID
 _COMMENT_CHARACTERS_MAX = 1024
 _AT_ONCE = 50  # between two pauses for other requests and associations
+_SLICE_BYTES = 8 << 10  # of JSON made XML, the same
 _FAILED, _REFERENCED, _OTHER = "00081198", "00081199", "0008119A"  # Failed, Referenced SOP, Other Failures Sequence
 
 
@@ -115,11 +117,10 @@ async def _encoded(results: Sequence[Result], addresses: uri.Addresses, study: s
 async def _as_xml(body: bytes) -> memoryview:
     from sagittal.dicom.models.xmlstream import XmlStream
 
-    stream, made = XmlStream(len(body)), bytearray()
-    for at, piece in enumerate(stream.feed(body.decode()), 1):
-        made += piece
-        if at % _AT_ONCE == 0:
-            await asyncio.sleep(0)
+    stream, decoder, made = XmlStream(len(body)), codecs.getincrementaldecoder("utf-8")(), bytearray()
+    for start in range(0, len(body), _SLICE_BYTES):
+        made += b"".join(stream.feed(decoder.decode(body[start : start + _SLICE_BYTES])))
+        await asyncio.sleep(0)
     made += b"".join(stream.finish())
     return memoryview(made)
 
