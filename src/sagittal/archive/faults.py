@@ -63,7 +63,7 @@ class _Plan:
     def __init__(self, actions: list[tuple[str, str, int | None]]) -> None:
         self._actions = actions
         self._hits: dict[str, int] = {}
-        self._lock = threading.Lock()  # points are passed on the loop, the committer and the sync threads
+        self._lock = threading.Lock()  # points are passed on the loop, the clerk's and the sync threads
 
     def __call__(self, point: str) -> None:
         with self._lock:

@@ -5,9 +5,9 @@ becomes an object by a rename on the same file system, so nothing half-written e
 sync that fails marks the volume unwell with a reason, and is not tried again: after a failed one the kernel may have
 dropped the pages, so that another proves nothing. Only a probe write that goes through makes the volume well again.
 
-Threads: staging files are made on the loop or a thread that syncs them; `place` and `delete` belong to the committer
-thread, and `adopt` to a thread that it waits for (so never is there a `delete` between an `adopt` and the commit of the
-row that refers to it); reading is free to all.
+Threads: staging files are made on the loop or a thread that syncs them; `place` and `delete` belong to whose turn it is
+in `ingest.clerk`, and `adopt` to a thread that it waits for (so never is there a `delete` between an `adopt` and the
+commit of the row that refers to it); reading is free to all.
 """
 
 # Calls relative to an open directory, and no Path object per stored file:
@@ -171,6 +171,10 @@ class LocalVolume:
                 os.unlink(name, dir_fd=self._staging_fd)
                 removed += 1
         return removed
+
+    def has_room(self, number: int) -> bool:
+        """Whether the current directory takes so many more files."""
+        return bool(self._current) and self._current_files + number <= self._directory_files_max
 
     def place(self, digest: str) -> str:
         """The key that an object will get: in the current directory, which is made when the one before is full."""

@@ -6,8 +6,10 @@ import asyncio
 import errno
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,13 +104,15 @@ def test_what_piled_up_shares_one_commit(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("inline", [0, 8])  # the rows are written by the thread, or by the loop
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("point", ON_THE_WAY)
-def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point: str, code: int) -> None:
+def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point: str, code: int, inline: int) -> None:
     switch = Switch()
 
     async def main() -> None:
-        async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
+        limits = Limits(archive=replace(LIMITS.archive, rows_inline_max=inline))
+        async with opened(tmp_path, limits, Faults(switch)) as archive:
             await store(archive, build(1))
             switch.points = {point: code, "probe": code}  # or it would be well again before anybody looks
             results = await asyncio.gather(*(send(archive, build(n)) for n in range(2, 6)), return_exceptions=True)
@@ -143,6 +147,29 @@ def test_a_locked_index_refuses_until_the_lock_is_gone(tmp_path: Path, monkeypat
         assert len(files(tmp_path)) == 2
 
     asyncio.run(main())
+
+
+def test_a_lock_of_others_holds_up_a_thread_and_not_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[str, bool]] = []
+    begin = IndexWriter.begin
+
+    def beginning(self: IndexWriter, *, patient: bool = True) -> None:
+        begun.append((threading.current_thread().name, patient))
+        begin(self, patient=patient)
+
+    async def main() -> None:
+        async with opened(tmp_path, LIMITS) as archive:
+            await store(archive, build(1))
+            monkeypatch.setattr(IndexWriter, "begin", beginning)
+            with index(tmp_path) as other:
+                other.execute("BEGIN IMMEDIATE")
+                sending = asyncio.ensure_future(send(archive, build(2)))
+                await until(lambda: len(begun) == 2)
+                other.execute("ROLLBACK")
+            assert (await sending).status == "stored"
+
+    asyncio.run(main())
+    assert begun[:2] == [("MainThread", False), ("committer", True)]
 
 
 def test_one_object_that_cannot_be_indexed_does_not_take_others_along(

@@ -8,8 +8,10 @@ import queue
 import sqlite3
 import threading
 import zlib
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import chain, count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +23,10 @@ from threads import at_once
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
-from sagittal.archive.index.writer import AuditRow
-from sagittal.archive.ingest import Source, compare, staging
-from sagittal.archive.ingest.committer import Committer
+from sagittal.archive.index.writer import AuditRow, IndexWriter
+from sagittal.archive.ingest import Source, batch, compare, staging
+from sagittal.archive.ingest.batch import Batch, Begun
+from sagittal.archive.ingest.clerk import Clerk
 from sagittal.archive.ingest.spool import Spool
 from sagittal.archive.ingest.staging import Gauge, Pen
 from sagittal.archive.local import LocalVolume
@@ -160,17 +163,16 @@ def test_audit_seconds_max(more: int) -> None:
 
     class Arriving:
         def get(self, timeout: float) -> str:
-            if ArchiveLimits().audit_seconds_max + more / 10 > timeout:
+            if ArchiveLimits().audit_seconds_max + more / 10 > timeout and not told:
                 raise queue.Empty
-            return "an object"
+            return "a turn"
 
-        def get_nowait(self) -> str:
-            raise queue.Empty
-
-    batch: list[Any] = []
-    committer: Any = SimpleNamespace(_queue=Arriving(), _limits=ArchiveLimits())
-    assert Committer._gather(committer, batch, [], ArchiveLimits().audit_seconds_max)
-    assert bool(batch) == (more <= 0)
+    told: list[str] = []
+    desk, waiting = SimpleNamespace(look="look"), deque(["a row"])
+    clerk: Any = SimpleNamespace(_turns=Arriving(), audit=waiting, is_unwell=False, _desk=desk, _tell=told.append)
+    clerk._idle_seconds = ArchiveLimits().audit_seconds_max
+    assert Clerk._next(clerk) == "a turn"  # type: ignore[comparison-overlap]
+    assert bool(told) == (more > 0)
 
 
 @pytest.mark.parametrize(("seconds", "alone"), [(0.01, True), (600.0, False)])
@@ -178,14 +180,14 @@ def test_audit_rows_ride_with_a_batch_or_alone(
     tmp_path: Path, seconds: float, alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row waits so long for the next batch, and no longer."""
-    waits, turn = threading.Event(), Committer._turn  # between two turns
+    waits, turn = threading.Event(), Clerk._turn  # between two turns
 
-    def turned(self: Committer, *given: Any) -> None:
+    def turned(self: Clerk, *given: Any) -> None:
         waits.clear()
         turn(self, *given)
         waits.set()
 
-    monkeypatch.setattr(Committer, "_turn", turned)
+    monkeypatch.setattr(Clerk, "_turn", turned)
 
     async def run() -> None:
         limits = Limits(archive=ArchiveLimits(audit_seconds_max=seconds, free_bytes_min=0))
@@ -206,16 +208,68 @@ def test_audit_rows_ride_with_a_batch_or_alone(
     asyncio.run(run())
 
 
+async def committed_at_once(path: Path, number: int, **limits: Any) -> Archive:
+    """So many wait until the committer takes them, behind a first one, which makes the directory."""
+    async with opened(path, Limits(archive=ArchiveLimits(free_bytes_min=0, **limits))) as archive:
+        await store(archive, build(100))
+        async with resting(archive):
+            sending = [asyncio.ensure_future(store(archive, build(n))) for n in range(number)]
+            while archive._committer.waiting < number:
+                await asyncio.sleep(0)
+        await asyncio.gather(*sending)
+        return archive
+
+
 @AROUND
-def test_commit_batch_max(more: int) -> None:
-    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    for number in range(3 + more):
-        waiting.put(number)
-    batch: list[Any] = []
-    committer: Any = SimpleNamespace(_queue=waiting, _limits=ArchiveLimits(commit_batch_max=3))
-    assert Committer._gather(committer, batch, [], 0.0)
-    assert len(batch) == min(3, 3 + more)
-    assert waiting.qsize() == max(0, more)
+def test_commit_batch_max(tmp_path: Path, more: int) -> None:
+    archive = asyncio.run(committed_at_once(tmp_path, 3 + more, commit_batch_max=3))
+    sizes = [2] if more < 0 else [3, 1][: 1 + more]
+    assert archive.figures().batch_sizes == Counter([1, *sizes])
+
+
+@AROUND
+def test_rows_inline_max(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop writes the rows of so many; of more, the thread that commits them."""
+    threads, add = list[str](), IndexWriter.add
+
+    def adding(self: IndexWriter, *given: Any) -> int:
+        threads.append(threading.current_thread().name)
+        return add(self, *given)
+
+    monkeypatch.setattr(IndexWriter, "add", adding)
+    asyncio.run(committed_at_once(tmp_path, 3 + more, rows_inline_max=3))
+    assert threads == ["committer", *["committer" if more > 0 else "MainThread"] * (3 + more)]
+
+
+@AROUND
+def test_rows_inline_characters_max(tmp_path: Path, more: int) -> None:
+    with gauge(tmp_path, rows_inline_characters_max=100, metadata_part_characters=200) as of:
+        spool = Spool(of)
+        spool.write("x" * (100 + more))
+        assert spool.is_brief == (more <= 0)
+        spool.discard()
+
+
+@AROUND
+def test_slow_rows_seconds(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that took longer leave the next ones to the thread, until they were quick some times."""
+    patient: list[bool] = []
+    begin, clock = Batch.begin, chain((0.0, 10.0 + more), count(1000.0))
+
+    def beginning(self: Batch, *given: Any, **named: Any) -> Begun:
+        patient.append(named["patient"])
+        monkeypatch.setattr(batch, "perf_counter", lambda: next(clock) if len(patient) == 1 else 0.0)
+        return begin(self, *given, **named)
+
+    async def run() -> None:
+        limits = Limits(archive=ArchiveLimits(slow_rows_seconds=10.0, free_bytes_min=0))
+        async with opened(tmp_path, limits) as archive:
+            await store(archive, build(100))
+            monkeypatch.setattr(Batch, "begin", beginning)
+            await store(archive, *(build(n) for n in range(10)))
+
+    asyncio.run(run())
+    assert patient == [False, *[more > 0] * 8, False]
 
 
 @AROUND
@@ -317,7 +371,7 @@ def test_query_threads_and_sync_threads(tmp_path: Path, more: int) -> None:
 
 
 def pools(archive: Archive) -> list[Any]:
-    return [archive.readers._threads, archive._committer._sync_threads]
+    return [archive.readers._threads, archive._committer._clerk.sync_threads]
 
 
 @AROUND

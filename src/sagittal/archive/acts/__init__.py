@@ -1,4 +1,4 @@
-"""Acts: what changes what is held, in one transaction on the committer thread with its row for the audit log.
+"""Acts: what changes what is held, in one transaction on the clerk's thread with its row for the audit log.
 
 What it says here: what an act is given to. Deliberately not here: objects coming in (`ingest`), SQL (`index`).
 """

@@ -1,7 +1,7 @@
 """Delete hides, undelete brings back, the collector removes bytes when the grace period is over.
 
 Deleting writes a tombstone (who, when, why) and touches no file. The collector first commits that versions can no
-longer come back; then, in a second transaction on the committer thread, it looks once more whether another version
+longer come back; then, in a second transaction on the clerk's thread, it looks once more whether another version
 refers to the same file, unlinks, and takes the rows out. Dying between any two of these steps loses nothing that is
 referred to and leaves nothing behind: the next run goes on. Deliberately not here: who calls the collector and when.
 """
@@ -119,7 +119,7 @@ async def collect(
 
 
 def _purge(volumes: Mapping[int, LocalVolume], ids: list[int], connection: sqlite3.Connection) -> Purged:
-    """Unlink and forget. On the committer thread, so that no file gets its name between the question and the unlink."""
+    """Unlink and forget. On the clerk's thread, so that no file gets its name between the question and the unlink."""
     rows = removal.purging(connection, ids, clock())
     directories = set()
     size = 0

@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, TypeVar, TypeVarTuple
 
 from sagittal.errors import StorageUnavailable, UsageError
@@ -27,6 +28,7 @@ log = logging.getLogger("sagittal.archive")
 _CHECKPOINT_PAGES = 4_000  # 16 MB: one object commits about 15 pages, and a checkpoint costs two syncs
 _RECENT = 256  # small results that `recall` remembers
 _BUSY_MILLISECONDS = 2_000  # somebody else (a backup, a person with a shell) holds the lock
+_LOOK_SECONDS = 0.01  # how often whether they still do
 
 # Primary result codes that are the database's or the disk's fault, not the statement's.
 _FAILURES = frozenset(
@@ -121,6 +123,31 @@ def is_of_the_moment(error: Exception) -> bool:
 def _code(error: Exception) -> int:
     """SQLite's extended result code; 0 of an error that is not SQLite's."""
     return getattr(error, "sqlite_errorcode", 0)
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether somebody else holds the lock."""
+    return _code(error) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def begin(connection: sqlite3.Connection, *, patient: bool) -> None:
+    """Open a transaction that writes. A lock of somebody else is waited for if `patient`, else an error at once; but
+    for that the connection has to be one that is to `wait_for_nobody`.
+    """
+    until = monotonic() + _BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if not (patient and is_busy(error) and monotonic() < until):
+                raise
+        sleep(_LOOK_SECONDS)
+
+
+def wait_for_nobody(connection: sqlite3.Connection) -> None:
+    """From now on a lock of somebody else is an error at once: see `begin`."""
+    connection.execute("PRAGMA busy_timeout=0")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

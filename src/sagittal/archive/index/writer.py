@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, MAIN_STORE, OTHER, READER_VERSION
 from sagittal.archive.index.arrival import INSTANCE_NUMBERS, INSTANCE_TEXTS, Arrival, number
+from sagittal.archive.index.connection import begin
 from sagittal.archive.index.finding.attributes import Attribute, keep, values_of_parts
 from sagittal.archive.index.hierarchy import Hierarchy, recount
 from sagittal.archive.index.transcoding import originals
@@ -104,8 +105,9 @@ class IndexWriter:
 
     # Transactions
 
-    def begin(self) -> None:
-        self.connection.execute("BEGIN IMMEDIATE")
+    def begin(self, *, patient: bool = True) -> None:
+        """Unless `patient`, a lock of somebody else is an error at once, not after a while."""
+        begin(self.connection, patient=patient)
 
     def commit(self) -> None:
         self.connection.execute("COMMIT")

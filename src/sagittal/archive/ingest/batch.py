@@ -3,7 +3,8 @@
 The order holds for every object: file synced, renamed, directory synced, index committed. The rows are written while
 the files are synced and named (`naming`); nothing is visible before the commit. A failure before the commit takes files
 and rows back at once. After a commit that failed nobody can know what a power cut would leave, so those files stay
-until a later commit has gone through (`settle_doubts`). Runs on the committer thread only.
+until a later commit has gone through (`settle_doubts`). One turn at a time: `begin` may be the loop's, all else is the
+clerk's.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import perf_counter
 
 from sagittal.archive.index import CURRENT, OTHER
+from sagittal.archive.index.connection import is_busy
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.ingest import Outcome
 from sagittal.archive.ingest.incoming import Incoming
 from sagittal.archive.ingest.naming import Naming
+from sagittal.archive.ingest.staging import Slowness
 from sagittal.archive.ingest.versions import Plan, decide, encoded
 from sagittal.archive.local import LocalVolume
 from sagittal.errors import DuplicateInstance, SagittalError
@@ -26,17 +31,71 @@ log = logging.getLogger("sagittal.archive")
 _TOLD = frozenset({Plan.NEW, Plan.KEEP, Plan.REPLACE, Plan.PROMOTE, Plan.TRANSCODE})  # by the change feed
 
 
+@dataclass(slots=True)
+class Begun:
+    """A batch whose rows are written, or as far as that went."""
+
+    chosen: list[Incoming]
+    audit: list[tuple[AuditRow, int]]  # rows of others that go with it
+    compare: list[Incoming] = field(default_factory=list)  # to be compared with what is held, first
+    later: list[Incoming] = field(default_factory=list)  # have to wait for this batch
+    naming: Naming | None = None
+    error: Exception | None = None
+
+    @property
+    def is_held_up(self) -> bool:
+        """Another program writes into the index: nothing was begun."""
+        return self.error is not None and is_busy(self.error)
+
+
 class Batch:
     """Commits batches, one after the other."""
 
-    def __init__(self, index: IndexWriter, volume: LocalVolume, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, index: IndexWriter, volume: LocalVolume, threads: ThreadPoolExecutor, slow_seconds: float
+    ) -> None:
         self._index = index
+        self._slowness = Slowness(slow_seconds)
         self._volume = volume
         self._threads = threads
         self._committing = False
         self._doubts: list[tuple[str, str]] = []  # (SOP Instance UID, key) of files whose commit failed
 
-    def choose(self, waiting: list[Incoming]) -> tuple[list[Incoming], list[Incoming], list[Incoming]]:
+    @property
+    def is_slow(self) -> bool:
+        """Whether rows take so long at the moment that a thread has to write them."""
+        return self._slowness.slow
+
+    def begin(self, waiting: list[Incoming], audit: list[tuple[AuditRow, int]], *, patient: bool) -> Begun:
+        """Open a transaction and write the rows in it. What goes wrong is kept for `finish`, which may wait."""
+        begun, began = Begun(waiting, audit), perf_counter()
+        try:
+            self._volume.faults.hit("index.begin")
+            self._index.begin(patient=patient)
+            begun.chosen, begun.compare, begun.later = self._choose(waiting)
+            if begun.chosen:
+                self._write(begun)
+        except Exception as error:
+            begun.error = error
+        self._slowness.took((perf_counter() - began) / len(waiting))
+        return begun
+
+    def finish(self, begun: Begun) -> None:
+        """Wait for the files, and commit; or roll back, when nothing was chosen."""
+        if begun.naming is not None:
+            begun.naming.wait()
+        if begun.error is not None:
+            raise begun.error
+        if begun.naming is None:
+            self._index.rollback()
+            return
+        begun.naming.result()
+        self._volume.faults.hit("index.commit")
+        self._committing = True
+        self._index.commit()
+        self._committing = False
+
+    def _choose(self, waiting: list[Incoming]) -> tuple[list[Incoming], list[Incoming], list[Incoming]]:
         """Plan what can be done now; gives that, what has to be compared first, and what has to wait for this batch."""
         chosen, compare, later = [], [], []
         seen: set[tuple[int, str]] = set()
@@ -64,29 +123,21 @@ class Batch:
             chosen.append(incoming)
         return chosen, compare, later
 
-    def write(self, chosen: list[Incoming], audit: list[tuple[AuditRow, int]]) -> None:
-        """Everything up to and with the commit, inside the transaction that `choose` looked into."""
-        index, volume, faults = self._index, self._volume, self._volume.faults
+    def _write(self, begun: Begun) -> None:
+        """The rows; the files get their names meanwhile."""
+        index, chosen = self._index, begun.chosen
         files = [incoming for incoming in chosen if incoming.plan.has_file]
         for incoming in files:
             if not incoming.arrival.key:
-                incoming.arrival.key = volume.place(incoming.arrival.digest)
-        naming = Naming(files, volume, self._threads)
-        try:
-            for incoming in chosen:
-                self._row(incoming)
-            at = chosen[-1].arrival.received_at
-            for row, row_at in audit:
-                index.audit((row,), row_at)
-            index.audit(_audit(chosen), at)
-            index.flush(at)
-        finally:
-            naming.wait()
-        naming.result()
-        faults.hit("index.commit")
-        self._committing = True
-        index.commit()
-        self._committing = False
+                incoming.arrival.key = self._volume.place(incoming.arrival.digest)
+        begun.naming = Naming(files, self._volume, self._threads)
+        for incoming in chosen:
+            self._row(incoming)
+        at = chosen[-1].arrival.received_at
+        for row, row_at in begun.audit:
+            index.audit((row,), row_at)
+        index.audit(_audit(chosen), at)
+        index.flush(at)
 
     def after(self, chosen: list[Incoming]) -> list[Outcome | SagittalError]:
         """The answers, after the commit; what is not needed any more goes."""

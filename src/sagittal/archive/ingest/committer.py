@@ -1,55 +1,38 @@
-"""The committer: one thread that owns the writing connection and takes whatever has piled up, batch by batch.
+"""The committer: what has arrived waits here for its turn, and comes batch by batch into the index.
 
-All associations meet here, so that many objects share one sync of the directory and one commit. Other writers hand
-their act to the same thread. When volume or index fail, everything is refused until a probe goes through; no restart
-is needed. Deliberately not here: the steps of a batch (`batch`), what becomes of a UID that is held (`versions`).
+All associations meet here, so that many objects share one sync of the directory and one commit. The loop itself writes
+the rows of a few objects, as it does their bytes, because that costs less than two threads that want the interpreter;
+those of many, or while rows take long, the clerk writes, who does all that has to wait. Other writers hand their act to
+the same turns. Deliberately not here: the thread (`clerk`), the steps of a batch (`batch`), what becomes of a UID that
+is held (`versions`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import queue
 import sqlite3
-import threading
-from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sagittal.archive.index import clock
 from sagittal.archive.index.arrival import Arrival
-from sagittal.archive.index.connection import failure
 from sagittal.archive.index.finding.attributes import Attribute
-from sagittal.archive.index.upkeep import settings
-from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
-from sagittal.archive.ingest import Outcome, recovery
-from sagittal.archive.ingest.batch import Batch
-from sagittal.archive.ingest.compare import Version
+from sagittal.archive.index.writer import AuditRow, IndexWriter
+from sagittal.archive.ingest import Outcome
+from sagittal.archive.ingest.clerk import Act, Answers, Clerk, Turn
 from sagittal.archive.ingest.incoming import Incoming
 from sagittal.archive.ingest.spool import Spool
 from sagittal.archive.ingest.staging import Pen
-from sagittal.archive.ingest.versions import Comparer, Verdict
+from sagittal.archive.ingest.versions import Comparer
 from sagittal.archive.local import LocalVolume
 from sagittal.errors import Busy, SagittalError, StorageUnavailable
 from sagittal.limits import ArchiveLimits
 
 T = TypeVar("T")
-log = logging.getLogger("sagittal.archive")
-
-
-@dataclass(slots=True)
-class Act:
-    """Another writer's turn."""
-
-    run: Callable[[sqlite3.Connection], Any]
-    audit: AuditRow | None
-    answer: asyncio.Future[Any]
 
 
 class Committer:
-    """`submit`, `act` and `audit` are for the loop; the rest runs on the thread."""
+    """All of it runs on the loop. `turn`s are the clerk's, one at a time."""
 
     def __init__(
         self,
@@ -60,26 +43,24 @@ class Committer:
         committed: Callable[[], None],
         wanted: tuple[Attribute, ...] = (),
     ) -> None:
-        """`committed` is called on the loop after every commit; `wanted` are attributes to index besides."""
-        self.reason: str | None = None  # why the index takes nothing at the moment
-        self._closing = False
+        """`committed` is called after every commit; `wanted` are attributes to index besides."""
         self.waiting = 0  # objects between `submit` and their answer
-        self._index = IndexWriter(connection, wanted)
         self._volume = volume
         self._limits = limits
-        self._comparer = comparer
         self._committed = committed
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[Incoming | Act | None] = queue.SimpleQueue()
-        self._sync_threads = ThreadPoolExecutor(limits.sync_threads, thread_name_prefix="sync")
-        self._batch = Batch(self._index, volume, self._sync_threads)
-        self.batch_sizes: Counter[int] = Counter()  # objects that one commit took -> commits
-        self._last_batch = 0
-        self._audit: deque[tuple[AuditRow, int]] = deque()  # filled on the loop, emptied on the thread
-        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
-        self._thread.start()
+        self._arrivals: list[Incoming] = []
+        self._acts: list[Act] = []
+        self._coming = self._under_way = False  # a turn: about to begin, and begun
+        self._closing = self._closed = False
+        self._rest = asyncio.Event()
+        self._clerk = Clerk(self, IndexWriter(connection, wanted), volume, limits, comparer)
+        self.batch_sizes = self._clerk.batch_sizes
 
-    # From the loop
+    @property
+    def reason(self) -> str | None:
+        """Why the index takes nothing at the moment."""
+        return self._clerk.reason
 
     def check(self) -> None:
         """StorageUnavailable or Busy when an object would be refused at the moment."""
@@ -91,13 +72,13 @@ class Committer:
             raise Busy("too many objects wait to be committed")
 
     def _check_open(self) -> None:
-        if self._closing:  # what is put behind the end of the queue would wait for ever
+        if self._closing:  # nobody would come for what is put behind the end
             raise StorageUnavailable("the archive is closing")
 
     def begin(self, pen: Pen) -> None:
         """Begin to sync a file that is complete, before it is submitted: where the next will not come with it."""
-        if self._last_batch <= 1 and not self.waiting:
-            pen.sync(self._sync_threads)
+        if self._clerk.last_batch <= 1 and not self.waiting:
+            pen.sync(self._clerk.sync_threads)
 
     async def submit(self, arrival: Arrival, pen: Pen, spool: Spool, policy: str) -> Outcome:
         """Returns once the object is durable and visible. Raises a SagittalError; then nothing of it remains."""
@@ -110,15 +91,17 @@ class Committer:
         incoming = Incoming(arrival, pen, spool, policy, self._loop.create_future())
         self.waiting += 1
         incoming.answer.add_done_callback(self._answered)
-        pen.sync(self._sync_threads)
-        self._queue.put(incoming)
+        pen.sync(self._clerk.sync_threads)
+        self._arrivals.append(incoming)
+        self._call()
         return await asyncio.shield(incoming.answer)
 
     async def act(self, run: Callable[[sqlite3.Connection], T], audit: AuditRow | None = None) -> T:
-        """`run(connection)` in a transaction of its own on the committer thread, committed with its audit row."""
+        """`run(connection)` in a transaction of its own on the clerk's thread, committed with its audit row."""
         self._check_open()
         act = Act(run, audit, self._loop.create_future())
-        self._queue.put(act)
+        self._acts.append(act)
+        self._call()
         result: T = await asyncio.shield(act.answer)
         return result
 
@@ -127,217 +110,64 @@ class Committer:
 
         Busy when `audit_rows_max` wait: the index has not taken any for long.
         """
-        if len(self._audit) >= self._limits.audit_rows_max:
+        if len(self._clerk.audit) >= self._limits.audit_rows_max:
             raise Busy("too many rows wait for the audit log")
-        self._audit.append((row, clock()))
+        self._clerk.audit.append((row, clock()))
 
     async def close(self) -> None:
         """Finish what was submitted, then end the thread and close the connection."""
         self._closing = True
-        self._queue.put(None)
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        self._call()
+        await self._rest.wait()
+        if self._clerk.audit:
+            self._begin(Turn())
+            await self._rest.wait()
+        self._closed = True
+        await self._clerk.join()
+        leftover, self._arrivals = self._arrivals, []  # they were being compared
+        for incoming in leftover:
+            incoming.discard()
+        self.deliver([(incoming.answer, StorageUnavailable("the archive is closing")) for incoming in leftover])
 
     def _answered(self, answer: asyncio.Future[Outcome]) -> None:
         self.waiting -= 1
         if not answer.cancelled():
             answer.exception()  # a sender that is gone must not leave "never retrieved" behind
 
-    # The thread
+    # Turns
 
-    def _run(self) -> None:
-        running = True
-        while running:
-            batch: list[Incoming] = []
-            acts: list[Act] = []
-            running = self._gather(batch, acts, self._limits.audit_seconds_max)
-            try:
-                self._turn(batch, acts)
-            except Exception as error:  # one batch must not end the thread that every other one needs
-                log.exception("the committer failed")
-                self._answer([(incoming.answer, _internal(error)) for incoming in batch])
-                self._answer([(act.answer, _internal(error)) for act in acts])
-        self._comparer.close()
-        self._sync_threads.shutdown()
-        self._leave()
-        leftover: list[Incoming] = []
-        self._gather(leftover, [], 0.0)
-        for incoming in leftover:
-            incoming.discard()
-        self._answer([(incoming.answer, StorageUnavailable("the archive is closing")) for incoming in leftover])
+    def _call(self) -> None:
+        """Begin a turn, once what has come from the sockets meanwhile is with those that wait for it."""
+        self._rest.clear()
+        if not (self._coming or self._under_way or self._closed):
+            self._coming = True
+            self._loop.call_soon(self._go_on)
 
-    def _leave(self) -> None:
-        try:
-            recovery.leave(self._index.connection)
-        except (sqlite3.Error, OSError) as error:  # the mark of the opening stands
-            log.warning("closing could not be written down: %s", error)
-        self._index.connection.close()
+    def _go_on(self) -> None:
+        self._coming = False
+        most = self._limits.commit_batch_max
+        batch, self._arrivals = self._arrivals[:most], self._arrivals[most:]
+        acts, self._acts = self._acts, []
+        if batch or acts:
+            self._begin(Turn(batch, acts))
+        else:
+            self._rest.set()
 
-    def _gather(self, batch: list[Incoming], acts: list[Act], seconds: float) -> bool:
-        """Take what has piled up; waits `seconds` for something. False when the archive is closing."""
-        try:
-            item = self._queue.get(timeout=seconds)
-            while item is not None:
-                if isinstance(item, Act):
-                    acts.append(item)
-                else:
-                    batch.append(item)
-                if len(batch) >= self._limits.commit_batch_max:
-                    return True
-                item = self._queue.get_nowait()
-        except queue.Empty:
-            return True
-        return False
+    def _begin(self, turn: Turn) -> None:
+        self._under_way = True
+        self._rest.clear()
+        if self._is_brief(turn.batch):
+            turn.begun = self._clerk.begin(turn.batch, patient=False)
+        self._clerk.take(turn)
 
-    def _turn(self, batch: list[Incoming], acts: list[Act]) -> None:
-        unwell = self._volume.reason is not None or self.reason is not None or self._batch.has_doubts
-        if unwell and not batch:  # nothing is taken in while unwell, so this comes within `audit_seconds_max`
-            self._recover()
-        while batch:
-            batch = self._store(batch)
-        for act in acts:
-            self._act(act)
-        if self._audit:
-            self._write_audit()
+    def _is_brief(self, batch: list[Incoming]) -> bool:
+        """Whether the loop may write these rows itself."""
+        few = 0 < len(batch) <= self._limits.rows_inline_max and all(incoming.spool.is_brief for incoming in batch)
+        return few and self._volume.has_room(len(batch)) and not (self._clerk.batch.is_slow or self._clerk.is_unwell)
 
-    # Batches
+    # For the clerk
 
-    def _store(self, batch: list[Incoming]) -> list[Incoming]:
-        """Commit and answer a batch; gives those that had to wait for it."""
-        chosen, later = batch, list[Incoming]()
-        audit = self._take_audit()
-        try:
-            if reason := self._volume.reason or self.reason:
-                raise StorageUnavailable(reason)
-            self._volume.faults.hit("index.begin")
-            self._index.begin()
-            chosen, compare, later = self._batch.choose(batch)
-            for incoming in compare:
-                self._compare(incoming)
-            if not chosen:
-                self._index.rollback()
-                self._audit.extendleft(reversed(audit))
-                return later
-            self._batch.write(chosen, audit)
-        except Exception as error:
-            self._audit.extendleft(reversed(audit))
-            self._failed(chosen, error)
-            return later
-        self._volume.faults.hit("index.committed")
-        self.batch_sizes[len(chosen)] += 1
-        self._last_batch = len(chosen)
-        answers = self._batch.after(chosen)
-        self._volume.faults.hit("answer")
-        self._answer([(incoming.answer, answer) for incoming, answer in zip(chosen, answers, strict=True)])
-        return later
-
-    def _failed(self, chosen: list[Incoming], error: Exception) -> None:
-        answer = self._meaning(error)
-        alone = answer is None and len(chosen) > 1  # find out whose fault it is
-        self._batch.take_back(chosen, keep_files=alone)
-        if alone:
-            for incoming in chosen:
-                self._store([incoming])
-            return
-        if answer is None:
-            log.error("an object could not be indexed", exc_info=error)
-            answer = _internal(error)
-        self._answer([(incoming.answer, answer) for incoming in chosen])
-
-    def _meaning(self, error: Exception) -> SagittalError | None:
-        """The answer that a failure of volume or index means; None: it is something about the object."""
-        if isinstance(error, SagittalError):
-            return error
-        if not _is_index_failure(error):
-            return None
-        self.reason = f"the index cannot be written: {error}"
-        log.error("%s", self.reason)
-        return StorageUnavailable(self.reason)
-
-    def _compare(self, incoming: Incoming) -> None:
-        """Have it compared with the version that is held; it comes back into the queue."""
-        held, arrival = incoming.held, incoming.arrival
-        assert held is not None
-
-        def version() -> Version:
-            if incoming.pen.synced is not None:
-                incoming.pen.synced.result()
-            staged = incoming.pen.settle()
-            length, header_length = arrival.length, arrival.header_length
-            return Version(staged.fd, header_length, length, arrival.syntax_uid, arrival.digest, incoming.spool)
-
-        def done(verdict: Verdict | Exception) -> None:
-            if isinstance(verdict, Verdict):
-                incoming.verdict = verdict
-                self._queue.put(incoming)
-                return
-            incoming.discard()
-            self._answer([(incoming.answer, self._meaning(verdict) or _internal(verdict))])
-
-        self._comparer.submit(version, Held(*held), done)
-
-    # Acts, audit, health
-
-    def _act(self, act: Act) -> None:
-        try:
-            self._volume.faults.hit("index.begin")
-            self._index.begin()
-            result = act.run(self._index.connection)
-            if act.audit is not None:
-                self._index.audit((act.audit,), clock())
-                self._index.flush(clock())
-            self._volume.faults.hit("index.commit")
-            self._index.commit()
-        except Exception as error:
-            self._index.rollback()
-            self._answer([(act.answer, self._meaning(error) or error)])
-            return
-        self._index.hierarchy.forget()  # the act may have changed any table
-        self._volume.faults.hit("index.committed")
-        self._answer([(act.answer, result)])
-
-    def _take_audit(self) -> list[tuple[AuditRow, int]]:
-        return [self._audit.popleft() for _ in range(len(self._audit))]
-
-    def _write_audit(self) -> None:
-        rows = self._take_audit()
-        try:
-            self._index.begin()
-            for row, at in rows:
-                self._index.audit((row,), at)
-            self._index.flush(clock())
-            self._index.commit()
-        except Exception as error:
-            self._index.rollback()
-            self._audit.extendleft(reversed(rows))
-            if self._meaning(error) is None:
-                raise
-
-    def _recover(self) -> None:
-        """Probe what is unwell; once all is well, remove what failed commits may have left."""
-        if self._volume.reason is not None and self._volume.probe() is None:
-            log.warning("the volume is well again")
-        try:
-            self._volume.faults.hit("index.begin")
-            self._index.begin()
-            settings.write(self._index.connection, "probed_at", clock())
-            self._volume.faults.hit("index.commit")
-            self._index.commit()
-        except (sqlite3.Error, OSError) as error:
-            self._index.rollback()
-            self.reason = f"the index cannot be written: {error}"
-            return
-        if self.reason is not None:
-            self.reason = None
-            log.warning("the index is well again")
-        if self._volume.reason is None:
-            self._batch.settle_doubts()
-
-    def _answer(self, answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
-        """All answers in one hop to the loop."""
-        if answers and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._deliver, answers)
-
-    def _deliver(self, answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    def deliver(self, answers: Answers) -> None:
         for future, answer in answers:
             if future.done():
                 continue
@@ -347,10 +177,15 @@ class Committer:
                 future.set_result(answer)
         self._committed()
 
+    def ended(self, answers: Answers) -> None:
+        self._under_way = False
+        self.deliver(answers)
+        self._call()
 
-def _is_index_failure(error: Exception) -> bool:
-    return isinstance(error, OSError) or failure(error) is not None
+    def again(self, incoming: Incoming) -> None:
+        self._arrivals.append(incoming)
+        self._call()
 
-
-def _internal(error: Exception) -> SagittalError:
-    return SagittalError(f"the object could not be indexed: {type(error).__name__}")
+    def look(self) -> None:
+        if not (self._coming or self._under_way or self._closed):
+            self._begin(Turn())

@@ -1,4 +1,4 @@
-"""The files of one batch get their names, and the directories are synced, while the committer writes the rows.
+"""The files of one batch get their names, and the directories are synced, while the rows are written.
 
 The thread that syncs the last of the files goes on with it, so that nobody has to be woken for it; when all of them
 were synced before, another thread of the same pool does it. Deliberately not here: which files, and their keys.

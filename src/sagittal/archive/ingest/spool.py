@@ -1,7 +1,7 @@
 """The metadata of one transfer on its way into the index: text in, compressed parts out, in bounded memory.
 
-A common object's metadata is one part, compressed by the committer. That of a huge one is compressed part by part on a
-thread while the object still comes in, and spills to staging. Deliberately not here: what the text says.
+A common object's metadata is one part, compressed as its row is written. That of a huge one is compressed part by part
+on a thread while the object still comes in, and spills to staging. Deliberately not here: what the text says.
 """
 
 from __future__ import annotations
@@ -76,6 +76,11 @@ class Spool:
             self._pieces.clear()
         for part in self._parts:
             yield part if isinstance(part, bytes) else self._read(*part)
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether the loop may compress what there is."""
+        return not self._parts and self._characters <= self._gauge.limits.rows_inline_characters_max
 
     def discard(self) -> None:
         """Forget everything."""

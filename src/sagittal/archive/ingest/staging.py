@@ -18,29 +18,42 @@ from sagittal.archive.local import LocalVolume, Staged
 from sagittal.errors import SagittalError
 from sagittal.limits import ArchiveLimits
 
-_QUICK_IN_A_ROW = 8  # so many quick writes of a thread and the volume counts as quick again
+_QUICK_IN_A_ROW = 8  # so many times of a thread, and it counts as quick again
 
 
-class Gauge:
+class Slowness:
+    """Whether something takes so long at the moment that the loop must leave it to a thread."""
+
+    __slots__ = ("_quick", "_seconds_max", "slow")
+
+    def __init__(self, seconds_max: float) -> None:
+        self.slow = False
+        self._seconds_max = seconds_max
+        self._quick = 0
+
+    def took(self, seconds: float) -> None:
+        """It was done once more."""
+        if seconds > self._seconds_max:
+            self.slow, self._quick = True, 0
+        elif self.slow:
+            self._quick += 1
+            self.slow = self._quick < _QUICK_IN_A_ROW
+
+
+class Gauge(Slowness):
     """Whether the volume is slow at the moment; one for all transfers."""
 
     def __init__(self, volume: LocalVolume, limits: ArchiveLimits) -> None:
+        super().__init__(limits.slow_write_seconds)
         self.volume = volume
         self.limits = limits
-        self.slow = False
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="slow-write")
-        self._quick = 0
 
     def write(self, staged: Staged, data: bytes | memoryview) -> None:
         """Write and take the time."""
         start = perf_counter()
         self.volume.write(staged, data)
-        if perf_counter() - start > self.limits.slow_write_seconds:
-            self.slow, self._quick = True, 0
-        elif self.slow:
-            self._quick += 1
-            if self._quick >= _QUICK_IN_A_ROW:
-                self.slow = False
+        self.took(perf_counter() - start)
 
 
 class Pen:

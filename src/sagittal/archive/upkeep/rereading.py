@@ -129,7 +129,7 @@ class _Renewal:
         return True
 
     def _end(self, connection: sqlite3.Connection, said: anew.Said, instance: int, told: stale.Renewed | None) -> bool:
-        """On the committer's thread; False when the study has objects that were not read yet."""
+        """On the clerk's thread; False when the study has objects that were not read yet."""
         if not anew.is_whole(connection, said):
             return False
         self._renewed += told is not None and stale.renew(connection, instance, told)
