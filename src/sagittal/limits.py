@@ -121,6 +121,7 @@ class ArchiveLimits:
     audit_seconds_max: float = 1.0  # an audit row waits so long for a batch; how often an idle committer looks around
     audit_rows_max: int = 100_000  # 40 MB; while the index cannot be written, nothing is done that would need more
     rows_inline_max: int = 8  # objects of a batch whose rows the loop writes itself, 0.2 ms each; of more, a thread
+    audit_rows_inline_max: int = 100  # that go with them, 5 µs each
     rows_inline_characters_max: int = 64 * KiB  # of an object's metadata, which it compresses, too: 0.5 ms
     slow_rows_seconds: float = 0.005  # the rows of one object took longer: from now on a thread writes them
     commit_batch_max: int = 256  # the first of a batch waits until the last is synced

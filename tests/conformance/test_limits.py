@@ -19,6 +19,7 @@ from sagittal.limits import Limits
 TESTS = Path(__file__).parents[1]
 READER, NET, TIMES = "unit/dicom/test_reader_limits.py", "unit/net/test_caps.py", "unit/net/test_time_limits.py"
 WEB, MULTIPART, ENGINE = "unit/web/test_limits.py", "unit/web/test_multipart.py", "unit/archive/test_limits.py"
+COMMITTER = "unit/archive/test_committer_limits.py"
 POOL = "unit/workers/test_pool.py"
 IMPORT, QUERY = "unit/archive/test_importer.py", "unit/archive/test_query.py"
 
@@ -111,14 +112,15 @@ WALKED: dict[str, tuple[str, ...]] = {
     "archive.metadata_held_bytes_max": (f"{ENGINE}::test_metadata_held_bytes_max",),
     "archive.compared_metadata_bytes_max": (f"{ENGINE}::test_compared_metadata_bytes_max",),
     "archive.audit_seconds_max": (
-        f"{ENGINE}::test_audit_seconds_max",
-        f"{ENGINE}::test_audit_rows_ride_with_a_batch_or_alone",
+        f"{COMMITTER}::test_audit_seconds_max",
+        f"{COMMITTER}::test_audit_rows_ride_with_a_batch_or_alone",
     ),
     "archive.audit_rows_max": (f"{ENGINE}::test_audit_rows_max",),
-    "archive.rows_inline_max": (f"{ENGINE}::test_rows_inline_max",),
-    "archive.rows_inline_characters_max": (f"{ENGINE}::test_rows_inline_characters_max",),
-    "archive.slow_rows_seconds": (f"{ENGINE}::test_slow_rows_seconds",),
-    "archive.commit_batch_max": (f"{ENGINE}::test_commit_batch_max",),
+    "archive.rows_inline_max": (f"{COMMITTER}::test_rows_inline_max",),
+    "archive.audit_rows_inline_max": (f"{COMMITTER}::test_audit_rows_inline_max",),
+    "archive.rows_inline_characters_max": (f"{COMMITTER}::test_rows_inline_characters_max",),
+    "archive.slow_rows_seconds": (f"{COMMITTER}::test_slow_rows_seconds",),
+    "archive.commit_batch_max": (f"{COMMITTER}::test_commit_batch_max",),
     "archive.commit_queue_max": ("unit/archive/test_ingest.py::test_a_full_queue_is_busy",),
     "archive.directory_files_max": (f"{ENGINE}::test_directory_files_max",),
     "archive.sync_threads": (f"{ENGINE}::test_query_threads_and_sync_threads",),

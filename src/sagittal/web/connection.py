@@ -22,7 +22,7 @@ from sagittal.limits import WebLimits
 from sagittal.net.unsent import unsent
 
 _FLOOR_WINDOW_SECONDS = 30.0
-_HALF_CLOSED_SECONDS = 1.0  # for the answer to a client that sends nothing more: most that do have gone
+_HALF_CLOSED_SECONDS = 1.0  # until the answer to a client that sends nothing more: most that do have gone
 _FRAMING = (b"content-length", b"transfer-encoding")  # how long the body of a request is (RFC 9112 6)
 _OTHER_PROTOCOLS = {b"\x16\x03": b"TLS", b"\x01\x00": b"DICOM"}  # by their first bytes
 log = logging.getLogger("sagittal.web")
@@ -60,14 +60,18 @@ class Connection(HttpToolsProtocol):
             self.answering.message_event.set()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn closes whatever it owes
-        """A client may end its side when it has asked, as `nc` does (RFC 9293 3.6). One that has gone looks the same:
-        so it is not waited for long.
+        """A client may end its side when it has asked, as `nc` does (RFC 9293 3.6). One that has gone looks the same,
+        until it is sent something: so an answer has to begin soon.
         """
         if not self.answers or self.receiving:
             return False
         self.cycle.keep_alive = False
-        asyncio.get_running_loop().call_later(_HALF_CLOSED_SECONDS, self.transport.close)
+        asyncio.get_running_loop().call_later(_HALF_CLOSED_SECONDS, self._end_unless_begun)
         return True
+
+    def _end_unless_begun(self) -> None:
+        if self.answering is None or not self.answering.response_started:
+            self.transport.close()
 
     def _displace(self) -> bool:
         """Close the connection that has waited for nothing longest, so that such ones can't lock anybody out: without a

@@ -27,7 +27,8 @@ ON_THE_WAY = ("staging.create", "staging.write", "file.sync", "object.rename", "
               "index.commit")  # fmt: skip
 
 
-LIMITS = Limits(archive=ArchiveLimits(audit_seconds_max=0.05))  # how often it looks whether all is well again
+# How often it looks whether all is well again; rows are the loop's, however busy the machine is.
+LIMITS = Limits(archive=ArchiveLimits(audit_seconds_max=0.05, slow_rows_seconds=600.0))
 
 
 class Switch:

@@ -104,6 +104,30 @@ def test_who_ends_its_side_gets_its_answers(number: int, monkeypatch: pytest.Mon
     assert answers.count(b"connection: close") == 1
 
 
+def test_who_ends_its_side_gets_a_long_answer_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is, one that has begun by then."""
+    looked, look = asyncio.Event(), Connection._end_unless_begun
+
+    def seen(self: Connection) -> None:
+        look(self)
+        looked.set()
+
+    async def slowly(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await looked.wait()
+        await send({"type": "http.response.body", "body": b"b"})
+
+    async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: HttpServer) -> bytes:
+        writer.write(GET)
+        writer.write_eof()
+        return await reader.read()
+
+    monkeypatch.setattr(connection_module, "_HALF_CLOSED_SECONDS", 0.05)
+    monkeypatch.setattr(Connection, "_end_unless_begun", seen)
+    assert served(slowly, act).endswith(b"\r\n\r\nab")
+
+
 @pytest.mark.parametrize("sent", [GET, GET[:-2], b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na"])
 def test_who_ends_its_side_is_not_waited_for_long(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor at all with half a request."""

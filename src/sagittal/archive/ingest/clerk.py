@@ -145,7 +145,8 @@ class Clerk:
         for act in turn.acts:
             self._deliver()
             self._act(act)
-        if self.audit and not (turn.batch or turn.acts):
+        if self.audit and not turn.batch:  # else they go with the next
+            self._deliver()
             self._write_audit()
 
     def _deliver(self) -> None:

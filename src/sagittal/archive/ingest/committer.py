@@ -118,16 +118,20 @@ class Committer:
         """Finish what was submitted, then end the thread and close the connection."""
         self._closing = True
         self._call()
-        await self._rest.wait()
+        await self._all_done()
         if self._clerk.audit:
             self._begin(Turn())
-            await self._rest.wait()
+            await self._all_done()
         self._closed = True
         await self._clerk.join()
         leftover, self._arrivals = self._arrivals, []  # they were being compared
         for incoming in leftover:
             incoming.discard()
         self.deliver([(incoming.answer, StorageUnavailable("the archive is closing")) for incoming in leftover])
+
+    async def _all_done(self) -> None:
+        while self._coming or self._under_way:
+            await self._rest.wait()
 
     def _answered(self, answer: asyncio.Future[Outcome]) -> None:
         self.waiting -= 1
@@ -163,7 +167,9 @@ class Committer:
     def _is_brief(self, batch: list[Incoming]) -> bool:
         """Whether the loop may write these rows itself."""
         few = 0 < len(batch) <= self._limits.rows_inline_max and all(incoming.spool.is_brief for incoming in batch)
-        return few and self._volume.has_room(len(batch)) and not (self._clerk.batch.is_slow or self._clerk.is_unwell)
+        if not few or len(self._clerk.audit) > self._limits.audit_rows_inline_max:
+            return False
+        return self._volume.has_room(len(batch)) and not (self._clerk.batch.is_slow or self._clerk.is_unwell)
 
     # For the clerk
 
