@@ -20,6 +20,8 @@ from sagittal.archive.archive import Archive
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.ingest.clerk import Clerk, Turn
+from sagittal.archive.local import LocalVolume
 from sagittal.errors import SagittalError, StorageUnavailable
 from sagittal.limits import ArchiveLimits, Limits
 
@@ -148,6 +150,44 @@ def test_a_locked_index_refuses_until_the_lock_is_gone(tmp_path: Path, monkeypat
         assert len(files(tmp_path)) == 2
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("sync_threads", [1, 4])
+def test_a_thread_goes_on_where_others_may_be_waited_for(
+    tmp_path: Path, sync_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that names the files commits, too, unless it is the only one that could sync more of them."""
+    threads, commit = list[str](), IndexWriter.commit
+
+    def committing(self: IndexWriter) -> None:
+        threads.append(threading.current_thread().name.partition("_")[0])
+        commit(self)
+
+    def late(self: LocalVolume, directory: str) -> None:
+        written.wait(20)  # so that it is at the names when the rows are written
+        sync_directory(self, directory)
+
+    written, sync_directory, take = threading.Event(), LocalVolume.sync_directory, Clerk.take
+
+    def taking(self: Clerk, turn: Turn) -> None:
+        take(self, turn)
+        written.set()
+
+    async def main() -> None:
+        limits = Limits(archive=replace(LIMITS.archive, sync_threads=sync_threads))
+        async with opened(tmp_path, limits) as archive:
+            await store(archive, build(1))
+            for owner, name, by in (
+                (IndexWriter, "commit", committing), (LocalVolume, "sync_directory", late), (Clerk, "take", taking)
+            ):  # fmt: skip
+                monkeypatch.setattr(owner, name, by)
+            other = build(2, extra={"PatientComments": "another"})
+            sending = [asyncio.ensure_future(send(archive, each)) for each in (build(2), other, build(3))]
+            outcomes = await asyncio.gather(*sending)
+            assert [outcome.status for outcome in outcomes] == ["stored", "kept", "stored"]
+
+    asyncio.run(main())
+    assert threads[0] == ("sync" if sync_threads > 1 else "committer")
 
 
 def test_a_lock_of_others_holds_up_a_thread_and_not_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

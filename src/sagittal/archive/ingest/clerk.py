@@ -1,4 +1,5 @@
 """The clerk: a thread that does what has to wait, one turn at a time: files that are synced, commits, acts of others.
+A turn that waits for the names of its files only is done by the thread that gives them.
 
 When volume or index fail, every turn is refused until a probe goes through; no restart is needed. Deliberately not
 here: what a turn is made of (`committer`), the steps of a batch (`batch`).
@@ -86,6 +87,7 @@ class Clerk:
         wait_for_nobody(index.connection)  # the loop may use it
         self._desk, self._index, self._volume, self._comparer = desk, index, volume, comparer
         self._idle_seconds = limits.audit_seconds_max
+        self._spare_threads = limits.sync_threads > 1  # a turn may wait for files of its own
         self._loop = asyncio.get_running_loop()
         self._turns: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
         self._answers: Answers = []
@@ -93,8 +95,10 @@ class Clerk:
         self._thread.start()
 
     def take(self, turn: Turn) -> None:
-        """Not before the last one ended."""
-        self._turns.put(turn)
+        """Not before the last one ended. The thread that names the files does it, if it is at that: it is awake."""
+        naming = None if turn.begun is None or turn.begun.error is not None else turn.begun.naming
+        if naming is None or not self._spare_threads or not naming.then(lambda: self._do(turn)):
+            self._turns.put(turn)
 
     async def join(self) -> None:
         """End the thread, and close the connection."""
@@ -109,14 +113,7 @@ class Clerk:
 
     def _run(self) -> None:
         while (turn := self._next()) is not None:
-            try:
-                self._turn(turn)
-            except Exception as error:  # one batch must not end the thread that every other one needs
-                log.exception("the committer failed")
-                waiting = [*(each.answer for each in turn.batch), *(each.answer for each in turn.acts)]
-                self._answers += [(answer, _internal(error)) for answer in waiting]
-            answers, self._answers = self._answers, []
-            self._tell(self._desk.ended, answers)
+            self._do(turn)
         self._comparer.close()
         self.sync_threads.shutdown()
         try:
@@ -134,6 +131,16 @@ class Clerk:
             except queue.Empty:
                 if self.audit or self.is_unwell:
                     self._tell(self._desk.look)
+
+    def _do(self, turn: Turn) -> None:
+        try:
+            self._turn(turn)
+        except Exception as error:  # one batch must not end the thread that every other one needs
+            log.exception("the committer failed")
+            waiting = [*(each.answer for each in turn.batch), *(each.answer for each in turn.acts)]
+            self._answers += [(answer, _internal(error)) for answer in waiting]
+        answers, self._answers = self._answers, []
+        self._tell(self._desk.ended, answers)
 
     def _turn(self, turn: Turn) -> None:
         if self.is_unwell and not turn.batch:  # nothing is taken in while unwell, so this comes within its time

@@ -1,13 +1,13 @@
 """The files of one batch get their names, and the directories are synced, while the rows are written.
 
-The thread that syncs the last of the files goes on with it, so that nobody has to be woken for it; when all of them
-were synced before, another thread of the same pool does it. Deliberately not here: which files, and their keys.
+The thread that syncs the last of the files goes on with it, and with what comes then, so that nobody has to be woken;
+when all of them were synced before, another thread of the same pool does it. Not here: which files, and their keys.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from sagittal.archive.ingest.incoming import Incoming
@@ -21,6 +21,7 @@ class Naming:
         self._files = files
         self._volume = volume
         self._ended: Future[None] = Future()
+        self._then: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._left = len(files) + 1
         for incoming in files:
@@ -30,6 +31,14 @@ class Naming:
             self._ended.set_result(None)
         elif self._is_last():
             threads.submit(self._run)
+
+    def then(self, run: Callable[[], None]) -> bool:
+        """Have the same thread go on with `run`, whatever came of the files. False when it has ended already."""
+        with self._lock:
+            if self._ended.done():
+                return False
+            self._then = run
+            return True
 
     def wait(self) -> None:
         """Until no file is touched any more, whatever came of it."""
@@ -49,12 +58,18 @@ class Naming:
             self._run()
 
     def _run(self) -> None:
+        error: BaseException | None = None
         try:
             self._name()
-        except BaseException as error:
-            self._ended.set_exception(error)
-        else:
-            self._ended.set_result(None)
+        except BaseException as raised:
+            error = raised
+        with self._lock:
+            if error is not None:
+                self._ended.set_exception(error)
+            else:
+                self._ended.set_result(None)
+        if self._then is not None:
+            self._then()
 
     def _name(self) -> None:
         for incoming in self._files:
