@@ -123,7 +123,7 @@ class ArchiveLimits:
     rows_inline_max: int = 8  # objects of a batch whose rows the loop writes itself, 0.2 ms each; of more, a thread
     audit_rows_inline_max: int = 100  # that go with them, 5 µs each
     rows_inline_characters_max: int = 64 * KiB  # of an object's metadata, which it compresses, too: 0.5 ms
-    slow_rows_seconds: float = 0.005  # the rows of one object took longer: from now on a thread writes them
+    slow_rows_seconds: float = 0.005  # what the loop wrote took longer, or by a thread one object: a thread writes on
     commit_batch_max: int = 256  # the first of a batch waits until the last is synced
     commit_queue_max: int = 2_000  # senders wait for their answers; more is refused as busy
     directory_files_max: int = 10_000  # a new directory then: listing and copying a larger one is slow

@@ -88,20 +88,6 @@ def test_audit_rows_ride_with_a_batch_or_alone(
     asyncio.run(run())
 
 
-def test_audit_rows_go_with_an_act(tmp_path: Path) -> None:
-    """Acts one after the other leave it no time in which nothing comes."""
-
-    async def run() -> None:
-        limits = Limits(archive=ArchiveLimits(audit_seconds_max=600.0, free_bytes_min=0))
-        async with opened(tmp_path, limits) as archive:
-            archive.audit(AuditRow("A", "node", "tested"))
-            await archive.act(lambda _: None)
-            await archive.act(lambda _: None)  # after the turn of the first
-            assert waiting_rows(tmp_path) == 1
-
-    asyncio.run(run())
-
-
 async def committed_at_once(path: Path, number: int, **limits: Any) -> Archive:
     """So many wait until the committer takes them, behind a first one, which makes the directory."""
     async with opened(path, Limits(archive=ArchiveLimits(free_bytes_min=0, **limits, **UNHURRIED))) as archive:
@@ -166,6 +152,15 @@ def test_rows_inline_characters_max(tmp_path: Path, more: int) -> None:
     spool.write("x" * (100 + more))
     assert spool.is_brief == (more <= 0)
     volume.close()
+
+
+@pytest.mark.parametrize("each", [5.0, 6.0])
+def test_what_the_loop_writes_counts_in_all(tmp_path: Path, each: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(UNHURRIED, "slow_rows_seconds", 10.0)
+    clock = chain((0.0, 0.0, 0.0, 2 * each), count(1000.0))
+    monkeypatch.setattr(batch, "perf_counter", lambda: next(clock))
+    archive = asyncio.run(committed_at_once(tmp_path, 2))
+    assert archive._committer._clerk.batch.is_slow == (2 * each > 10)
 
 
 @AROUND

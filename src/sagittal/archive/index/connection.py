@@ -150,9 +150,14 @@ def wait_for_nobody(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA busy_timeout=0")
 
 
+def wait_for_others(connection: sqlite3.Connection) -> None:
+    """From now on, as at first, a lock of somebody else is waited for."""
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-    connection.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+    wait_for_others(connection)
     return connection
 
 

@@ -77,7 +77,8 @@ class Batch:
                 self._write(begun)
         except Exception as error:
             begun.error = error
-        self._slowness.took((perf_counter() - began) / len(waiting))
+        took = perf_counter() - began
+        self._slowness.took(took / len(waiting) if patient else took)  # a thread may take long for many
         return begun
 
     def finish(self, begun: Begun) -> None:
@@ -143,8 +144,9 @@ class Batch:
         """The answers, after the commit; what is not needed any more goes."""
         for incoming in chosen:
             incoming.discard()
-            if incoming.plan is Plan.REPAIR and incoming.held is not None and incoming.held.key != incoming.arrival.key:
-                self._remove(incoming.arrival.sop_instance_uid, incoming.held.key)
+            left = {Plan.REPAIR: incoming.held, Plan.PROMOTE: incoming.beside}.get(incoming.plan)
+            if left is not None and left.key != incoming.arrival.key:  # the same file lay there
+                self._remove(incoming.arrival.sop_instance_uid, left.key)
         return [_answer(incoming) for incoming in chosen]
 
     def take_back(self, chosen: list[Incoming], *, keep_files: bool = False) -> None:

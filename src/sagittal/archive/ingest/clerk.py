@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sagittal.archive.index import clock
-from sagittal.archive.index.connection import failure, wait_for_nobody
+from sagittal.archive.index.connection import failure, wait_for_nobody, wait_for_others
 from sagittal.archive.index.upkeep import settings
 from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
 from sagittal.archive.ingest import recovery
@@ -117,8 +117,7 @@ class Clerk:
         self._comparer.close()
         self.sync_threads.shutdown()
         try:
-            self._index.begin()  # a lock of somebody else is waited for
-            self._index.commit()
+            wait_for_others(self._index.connection)  # the loop does not use it any more
             recovery.leave(self._index.connection)
         except (sqlite3.Error, OSError) as error:  # the mark of the opening stands
             log.warning("closing could not be written down: %s", error)
@@ -152,8 +151,8 @@ class Clerk:
         for act in turn.acts:
             self._deliver()
             self._act(act)
-        if self.audit and not turn.batch:  # else they go with the next
-            self._deliver()
+        if self.audit and (not (turn.batch or turn.acts) or clock() - self.audit[0][1] >= self._idle_seconds * 1e6):
+            self._deliver()  # no batch took them along
             self._write_audit()
 
     def _deliver(self) -> None:
@@ -243,7 +242,10 @@ class Clerk:
             incoming.discard()
             self._tell(self._desk.deliver, [(incoming.answer, self._meaning(verdict) or _internal(verdict))])
 
-        self._comparer.submit(version, Held(*held), done)
+        try:
+            self._comparer.submit(version, Held(*held), done)
+        except Exception as error:  # no thread is to be had
+            done(error)
 
     # Acts, audit, health
 

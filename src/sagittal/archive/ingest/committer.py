@@ -119,7 +119,7 @@ class Committer:
         self._closing = True
         self._call()
         await self._all_done()
-        if self._clerk.audit:
+        if self._clerk.audit and not self._closed:
             self._begin(Turn())
             await self._all_done()
         self._closed = True
@@ -185,8 +185,10 @@ class Committer:
 
     def ended(self, answers: Answers) -> None:
         self._under_way = False
-        self.deliver(answers)
-        self._call()
+        try:
+            self.deliver(answers)
+        finally:
+            self._call()
 
     def again(self, incoming: Incoming) -> None:
         self._arrivals.append(incoming)
