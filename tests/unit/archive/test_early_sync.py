@@ -1,4 +1,4 @@
-"""A small object is synced while it is read: both at once, and what turns out to be no object leaves nothing."""
+"""An object that comes alone is synced before all is known of it; what turns out to be no object leaves nothing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sagittal.dicom.syntaxes import EXPLICIT_LE
 from sagittal.errors import Malformed
 
 SECONDS_MAX = 20.0
+either_size = pytest.mark.parametrize("side", [4, 256])  # in memory until it is complete, or written as it comes
 read_behind = Transfer._read_behind
 
 
@@ -35,7 +36,8 @@ class Syncs:
             assert self.go_on.wait(SECONDS_MAX)
 
 
-def test_it_is_read_while_it_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@either_size
+def test_it_is_read_while_it_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int) -> None:
     syncs, met = Syncs(), list[bool]()
 
     def meet(self: Transfer, seconds: float) -> None:
@@ -48,14 +50,17 @@ def test_it_is_read_while_it_is_synced(tmp_path: Path, monkeypatch: pytest.Monke
     async def main() -> None:
         async with opened(tmp_path, faults=Faults(syncs)) as archive:
             given = archive.store_begin_part10(LOCAL, SOURCE)
-            given.write(build().part10)
+            given.write(build(rows=side, columns=side).part10)
             assert (await given.commit()).status == "stored"
 
     asyncio.run(main())
     assert met == [True] and syncs.count == 1
 
 
-def test_it_is_read_first_while_others_keep_the_disk_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@either_size
+def test_it_is_read_first_while_others_keep_the_disk_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
     syncs, counts = Syncs(), list[int]()
     syncs.go_on.set()
 
@@ -69,7 +74,7 @@ def test_it_is_read_first_while_others_keep_the_disk_busy(tmp_path: Path, monkey
         async with opened(tmp_path, faults=Faults(syncs)) as archive:
             archive._committer.waiting += 1
             given = archive.store_begin_part10(LOCAL, SOURCE)
-            given.write(build().part10)
+            given.write(build(rows=side, columns=side).part10)
             assert (await given.commit()).status == "stored"
             archive._committer.waiting -= 1
 
@@ -77,8 +82,9 @@ def test_it_is_read_first_while_others_keep_the_disk_busy(tmp_path: Path, monkey
     assert counts == [0] and syncs.count == 1
 
 
+@either_size
 def test_what_is_refused_goes_when_its_sync_ends_and_the_loop_waits_for_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int
 ) -> None:
     syncs = Syncs()
 
@@ -90,7 +96,7 @@ def test_what_is_refused_goes_when_its_sync_ends_and_the_loop_waits_for_nothing(
 
     async def main() -> None:
         async with opened(tmp_path, faults=Faults(syncs)) as archive:
-            built = build()
+            built = build(rows=side, columns=side)
             given = archive.store_begin_part10(LOCAL, SOURCE)
             given.write(built.part10[:-1])
             with pytest.raises(Malformed):
@@ -102,8 +108,9 @@ def test_what_is_refused_goes_when_its_sync_ends_and_the_loop_waits_for_nothing(
     assert left(tmp_path) == []
 
 
-def test_a_file_whose_head_says_something_else_is_synced_anew(tmp_path: Path) -> None:
-    syncs, built = Syncs(), build()
+@either_size
+def test_a_file_whose_head_says_something_else_is_synced_anew(tmp_path: Path, side: int) -> None:
+    syncs, built = Syncs(), build(rows=side, columns=side)
     syncs.go_on.set()
     wrong = meta_group(built.sop_class_uid, "1.2.3", EXPLICIT_LE)
 

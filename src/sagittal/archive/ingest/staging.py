@@ -123,9 +123,9 @@ class Pen:
         return self.staged
 
     @property
-    def is_held(self) -> bool:
-        """Everything is still in memory."""
-        return self._held >= 0
+    def is_whole(self) -> bool:
+        """Nothing that was taken waits for a thread to write it."""
+        return self._running is None and self._error is None
 
     def sync(self, threads: ThreadPoolExecutor) -> None:
         """Begin to sync the file, after `finish`; done once, however often it is asked for. See `synced`."""

@@ -280,7 +280,7 @@ class Transfer:
             if self._first:
                 self._take(self._first)
         assert self._reader is not None
-        if self._pen.is_held and all(self._headed):  # complete but for the reading: that and the sync at once
+        if self._pen.is_whole and all(self._headed):  # complete but for the reading: that and the sync at once
             self._ingest.committer.begin(self._pen)
             self._read_behind(_TURN_SECONDS)
         await self._read_on()
