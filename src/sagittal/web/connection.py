@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sagittal.lasting import guarded
 from sagittal.limits import WebLimits
 from sagittal.net.unsent import unsent
+from sagittal.web.cycle import adjusted
 
 _FLOOR_WINDOW_SECONDS = 30.0
 _HALF_CLOSED_SECONDS = 1.0  # until the answer to a client that sends nothing more: most that do have gone
@@ -188,9 +189,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if not self.pipeline:
             self.answering = self.cycle
-        if self.scope["http_version"] == "1.0":
-            self.cycle.waiting_for_100_continue = False  # which it does not know (RFC 9110 10.1.1)
-            _send_unchunked(self.cycle)
+        adjusted(self.cycle)
 
     def _end_with_the_last(self) -> None:
         """Of the requests that wait already: a client asks the rest again on another connection (RFC 9112 9.3.2)."""
@@ -282,25 +281,6 @@ class Connection(HttpToolsProtocol):
         slow = self.window_bytes < elapsed * self.limits.body_bytes_per_second_min
         self.window_since, self.window_bytes = now, 0
         return slow
-
-
-def _send_unchunked(cycle: Any) -> None:
-    """An answer without a length goes as it is, up to the end of the connection: HTTP/1.0 has no chunks (RFC 9112 6.1).
-
-    uvicorn ends the connection after such a request by itself, but would send chunks all the same.
-    """
-    send, lengthless = cycle.send, False
-
-    async def sent(message: Any) -> None:
-        nonlocal lengthless
-        if message["type"] == "http.response.start":
-            lengthless = all(name.lower() != b"content-length" for name, _ in message.get("headers", ()))
-            cycle.chunked_encoding = False if lengthless else None
-        elif lengthless:
-            cycle.expected_content_length = len(message.get("body", b""))  # which is all that uvicorn lets pass
-        await send(message)
-
-    cycle.send = sent
 
 
 class Intake(asyncio.BufferedProtocol):
