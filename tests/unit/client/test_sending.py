@@ -34,13 +34,40 @@ class Network(FakeNetwork):
         return association
 
 
-def sent(folder: Path, answers: Sequence[Any], over: bool = True) -> tuple[list[Stored], Network]:
+class Deadly(FakeNetwork):
+    """One of these instances ends an association for all that are outstanding on it, once they all are."""
+
+    def __init__(self, *deadly: int) -> None:
+        super().__init__()
+        self.deadly = {build(number).sop_instance_uid for number in deadly}
+        self.windows: list[int] = []
+
+    async def associate(self, proposals: Sequence[Any], window: int) -> Any:
+        self.windows.append(window)
+        association: Any = await self.connect(Peer("DEST", "127.0.0.1", 104), proposals)
+        association.window, association.over, answer = window, False, association.store
+
+        async def store(sop_class: str, uid: str, *more: Any) -> Any:
+            await asyncio.sleep(0)
+            association.over = association.over or uid in self.deadly
+            await asyncio.sleep(0)
+            if association.over:
+                raise LOST
+            return await answer(sop_class, uid, *more)
+
+        association.store = store
+        return association
+
+
+def sent(
+    folder: Path, answers: Sequence[Any], over: bool = True, network: Any = None, window: int = 1
+) -> tuple[list[Stored], Any]:
     for number in range(9):
         (folder / f"{number}.dcm").write_bytes(build(number).part10)
-    network, found = Network(answers, over), list[Stored]()
+    network, found = network or Network(answers, over), list[Stored]()
 
     async def run() -> None:
-        async for answer in send(network.associate, read_objects([folder])[0], Sending()):
+        async for answer in send(network.associate, read_objects([folder])[0], Sending(window=window)):
             found.append(answer)
 
     try:
@@ -77,3 +104,11 @@ def test_a_file_that_ends_each_association_fails_alone(tmp_path: Path) -> None:
     assert len(network.opened) == 3
     assert [one.file.name for one in found if one.failed] == ["1.dcm"]
     assert len(found) == 9
+
+
+@pytest.mark.parametrize("deadly", [(0,), (4,), (8,), (0, 1), (3, 5), (2, 6, 8)])
+def test_only_the_file_that_ends_it_fails_of_those_outstanding(tmp_path: Path, deadly: tuple[int, ...]) -> None:
+    found, network = sent(tmp_path, [], network=Deadly(*deadly), window=4)
+    assert sorted(one.file.name for one in found) == [f"{number}.dcm" for number in range(9)]
+    assert sorted(one.file.name for one in found if one.failed) == [f"{number}.dcm" for number in deadly]
+    assert network.windows[0] == 4

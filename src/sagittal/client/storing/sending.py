@@ -1,7 +1,8 @@
 """Files to a peer by C-STORE: over several associations, each with a window, changed on the way if so wanted.
 
 A file that fails costs nobody else. An association that ends under way is opened again, unless that happens again and
-again; the file that was lost with it goes once more if others were answered before, as it need not be to blame.
+again; what was lost with it goes once more, from then on one at a time. To blame is the file that an association ends
+with first and alone.
 """
 
 from __future__ import annotations
@@ -111,34 +112,51 @@ class _Sender:
         self._sending, self._answers, self._transcoder = sending, answers, transcoder
 
     async def run(self) -> None:
-        lost = 0
+        unanswered, window = 0, self._sending.window
         try:
             while self._waiting:
-                if lost == _LOST_MAX:
-                    raise PeerRefused(f"the peer ended {lost} associations without an answer to anything")
-                async with await self._associate(self._proposals, self._sending.window) as association:
-                    accepted = accepted_syntaxes(association.info.contexts)
-                    tasks = [self._pipe(association, accepted) for _ in range(association.window)]
-                    lost = 0 if any(await asyncio.gather(*tasks)) else lost + 1
+                if unanswered == _LOST_MAX:
+                    raise PeerRefused(f"the peer ended {unanswered} associations without an answer to anything")
+                async with await self._associate(self._proposals, window) as association:
+                    accepted, lost = accepted_syntaxes(association.info.contexts), list[tuple[ObjectFile, str]]()
+                    pipes = [self._pipe(association, accepted, lost) for _ in range(association.window)]
+                    answered = any(await asyncio.gather(*pipes))
+                if answered:
+                    unanswered = 0
+                elif len(lost) == 1:
+                    unanswered += 1
+                    file, why = lost.pop()
+                    self._answers.put_nowait(Stored(file.path, self._uid(file), comment=why))
+                if len(lost) > 1:  # any of them, or that they were so many
+                    window = 1
+                self._waiting.extendleft(file for file, _ in reversed(lost))
         finally:
             self._answers.put_nowait(None)
 
-    async def _pipe(self, association: Association, accepted: dict[str, list[str]]) -> bool:
-        """One file after the other; whether there was an answer."""
-        sent = 0
-        while self._waiting and not (sent and association.over):
-            file, sent = self._waiting.popleft(), sent + 1
-            uid = self._sending.changes.sop_instance(file.sop_instance_uid)
+    async def _pipe(
+        self,
+        association: Association,
+        accepted: dict[str, list[str]],
+        lost: list[tuple[ObjectFile, str]],
+    ) -> bool:
+        """One file after the other; whether there was an answer. The one that goes with the association is added to
+        `lost`, with the reason.
+        """
+        answered = False
+        while self._waiting and not (answered and association.over):
+            file = self._waiting.popleft()
             try:
-                answer = await self._store(association, file, uid, accepted)
+                answer = await self._store(association, file, self._uid(file), accepted)
             except PeerError as error:
-                if sent > 1:
-                    self._waiting.appendleft(file)
-                else:
-                    self._answers.put_nowait(Stored(file.path, uid, comment=error.text))
-                return sent > 1
+                lost.append((file, error.text))
+                break
             self._answers.put_nowait(answer)
-        return sent > 0
+            answered = True
+        return answered
+
+    def _uid(self, file: ObjectFile) -> str:
+        """Under which it is sent."""
+        return self._sending.changes.sop_instance(file.sop_instance_uid)
 
     async def _store(
         self, association: Association, file: ObjectFile, uid: str, accepted: dict[str, list[str]]
