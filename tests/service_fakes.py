@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ class FakeArchive:
 
     def permit(self, principal: Any, verb: str, detail: str = "") -> None:
         authorize(principal, verb)
+
+    def audited(self, principal: Any, verb: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def pages(self, principal: Any, query: Any) -> Any:
         """`rows` may be a list of pages; one that is an error is raised."""
@@ -141,6 +145,8 @@ def request(
 
 def answers(service: Service, field: int, asked: Request, cancel_after: int | None = None) -> list[Response]:
     """Every response of a handler; the request is cancelled after so many Pending ones, or a few more."""
+
+    asked.command = {**asked.command, "CommandField": field}
 
     async def collect() -> list[Response]:
         found: list[Response] = []

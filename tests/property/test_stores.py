@@ -146,7 +146,7 @@ async def dimse(side: Side) -> list[object]:
             keys = [(LEVEL, "CS", "STUDY"), (0x00100020, "LO", patient), (STUDY_UID, "UI", study)]
             given = {"principal": side.principal, "contexts": contexts, "store": store}
             for service, field_, uid in ((get, 0x0010, PATIENT_ROOT_GET), (move, 0x0021, PATIENT_ROOT_MOVE)):
-                asked = request(keys, {"MoveDestination": "DEST"}, abstract_syntax=uid, **given)
+                asked = request(keys, {"CommandField": field_, "MoveDestination": "DEST"}, abstract_syntax=uid, **given)
                 found += [await answered(service(site).handlers[field_](asked))]
     return [*found, sorted(got), sorted(map(repr, network.sent))]
 

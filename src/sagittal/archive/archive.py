@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,12 +30,12 @@ from sagittal.archive.ingest import Source
 from sagittal.archive.ingest.scratch import Scratch
 from sagittal.archive.ingest.transfer import Transfer
 from sagittal.archive.opening import INDEX, Parts, opened
-from sagittal.archive.query import Keys, Query, Rows
+from sagittal.archive.query import Keys, Query, Rows, Tag
 from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.archive.search import nonpatient
 from sagittal.archive.upkeep.rereading import renew
 from sagittal.archive.upkeep.statistics import Counts, Discrepancy, Figures, LatestStudy, Statistics
-from sagittal.errors import SagittalError
+from sagittal.errors import LimitExceeded, SagittalError
 from sagittal.lasting import lasting
 from sagittal.limits import Limits
 
@@ -226,11 +227,17 @@ class Archive:
 
     # Reading
 
-    async def find(self, principal: Principal, asked: Query) -> Rows:
-        """The rows that match."""
+    async def find(self, principal: Principal, asked: Query, spare: frozenset[Tag] = frozenset()) -> Rows:
+        """The rows that match; without what is `spare` of them where that is too much to read."""
         with self.audited(principal, "find"):
             bounds = self.limits.archive
-            rows = await query.find(self.readers, bounds, principal, asked, self._attributes)
+            try:
+                rows = await query.find(self.readers, bounds, principal, asked, self._attributes)
+            except LimitExceeded:
+                if asked.include.isdisjoint(spare):
+                    raise
+                asked = replace(asked, include=asked.include - spare)
+                rows = await query.find(self.readers, bounds, principal, asked, self._attributes)
         self.audit(audit_row(principal, "find", detail=asked.level, number_of_instances=len(rows.rows)))
         return rows
 
@@ -280,16 +287,18 @@ class Archive:
         series_uid: str | None = None,
         sop_instance_uids: Iterable[str] | None = None,
         patient_id: str | None = None,
+        verb: str = "get",
+        detail: str = "",
     ) -> list[InstanceRef]:
-        """The current instances below what is named. NotFound, Gone."""
-        with self.audited(principal, "get"):
+        """The current instances below what is named, for this act. NotFound, Gone."""
+        with self.audited(principal, verb):
             refs = await retrieve.instances(
                 self.readers, principal, study_uid=study_uid, series_uid=series_uid,
-                sop_instance_uids=sop_instance_uids, patient_id=patient_id,
+                sop_instance_uids=sop_instance_uids, patient_id=patient_id, verb=verb,
             )  # fmt: skip
             refs = await self._sizes.told(refs)
         of = refs[0].study_uid or ""
-        self.audit(audit_row(principal, "get", study_uid=of, number_of_instances=len(refs)))
+        self.audit(audit_row(principal, verb, study_uid=of, detail=detail, number_of_instances=len(refs)))
         return refs
 
     async def neighbours(self, principal: Principal, ref: InstanceRef, most: int) -> list[list[str]]:

@@ -49,9 +49,10 @@ async def instances(
     series_uid: str | None = None,
     sop_instance_uids: Iterable[str] | None = None,
     patient_id: str | None = None,
+    verb: str = "get",
 ) -> list[InstanceRef]:
     """The current instances below what is named, by series and instance number. NotFound; Gone when deleted."""
-    authorize(principal, "get")
+    authorize(principal, verb)
     store, uids = principal.store, None if sop_instance_uids is None else tuple(sop_instance_uids)
 
     def select(connection: sqlite3.Connection) -> list[InstanceRef]:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from sagittal.archive.access import authorize
 from sagittal.archive.references import InstanceRef
 from sagittal.dicom.sopclasses import (
     LEVELS,
@@ -83,10 +84,11 @@ def moving(site: Site, find: Find) -> Handler:
     async def handle(request: Request) -> AsyncIterator[Response]:
         try:
             aet = str(request.command.get("MoveDestination", ""))
-            site.archive.permit(request.association.principal, "move", f"to {aet[:16]}")
-            peer = site.destination(aet)
-            if peer is None:
-                raise UnknownDestination(f"{aet[:16]} is not a configured node")
+            with site.archive.audited(request.association.principal, "move"):
+                authorize(request.association.principal, "move")
+                peer = site.destination(aet)
+                if peer is None:
+                    raise UnknownDestination(f"{aet[:16]} is not a configured node")
             refs, rendition = await find(request)
         except SagittalError as error:
             yield failure(error)
@@ -226,8 +228,11 @@ class _Moving:
 
 async def instances(site: Site, request: Request, **wanted: Any) -> list[InstanceRef]:
     """Those of the archive that are wanted, none if there are none."""
+    command, act = request.command, {}
+    if command["CommandField"] == C_MOVE_RQ:
+        act = {"verb": "move", "detail": f"to {command['MoveDestination'][:16]}"}
     try:
-        return await site.archive.instances(request.association.principal, **wanted)
+        return await site.archive.instances(request.association.principal, **wanted, **act)
     except NotFound:
         return []
 

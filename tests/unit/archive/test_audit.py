@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from builders import Built, build, opened, store
+from service_fakes import request, site
 
 from sagittal.archive.access import VERBS, Principal
 from sagittal.archive.archive import Archive
@@ -25,8 +26,12 @@ from sagittal.archive.query import Query
 from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep import tasks
 from sagittal.archive.upkeep.importer import import_files
+from sagittal.dimse.commands import C_GET_RQ, C_MOVE_RQ
+from sagittal.dimse.service import Context
 from sagittal.errors import DuplicateInstance, Malformed, NotAuthorized, NotFound, SagittalError
+from sagittal.limits import ArchiveLimits, Limits
 from sagittal.services.nodes import NodeTable
+from sagittal.services.retrieve import get, move
 from sagittal.services.tokens import TokenTable
 
 FIRST, SECOND, BESIDE = build(1), build(2, study=2), build(1, patient_name="Doe^Joan")
@@ -213,6 +218,46 @@ def test_who_may_not_is_refused_and_written_down_once(tmp_path: Path, name: str)
             await ask(held, asking)
 
     assert asked(tmp_path, refused) == [("asking", verb, "denied")]
+
+
+@pytest.mark.parametrize(("service", "field", "verb"), [(get, C_GET_RQ, "get"), (move, C_MOVE_RQ, "move")])
+@pytest.mark.parametrize(
+    ("verbs", "destination", "outcome", "status"),
+    [(True, "DEST", "done", 0), (False, "DEST", "denied", 0x0124), (True, "ELSEWHERE", "failed", 0xA801)],
+)
+def test_a_retrieval_by_a_peer_is_one_act(
+    tmp_path: Path, service: Any, field: int, verb: str, verbs: bool, destination: str, outcome: str, status: int
+) -> None:
+    """Who may `move` needs no leave to `get`, and the other way round. C-GET has no destination, whatever it says."""
+    who = Principal("asking", "node", frozenset({verb}) if verbs else VERBS - {verb})
+    outcome, status = ("done", 0) if verb == "get" and outcome == "failed" else (outcome, status)
+    study = build(8, study=3)
+
+    async def retrieve(held: Held) -> None:
+        await send(held, Principal("x", "local", VERBS), study)
+        keys = [(0x00080052, "CS", "STUDY"), (0x0020000D, "UI", study.study_uid)]
+        command = {"CommandField": field, "MoveDestination": destination}
+        contexts = [Context(3, study.sop_class_uid, study.syntax_uid, peer_scp=True)]
+
+        async def stored(*_: Any) -> int:
+            return 0
+
+        asking = request(keys, command, contexts, stored, principal=who)
+        answers = [one async for one in service(site(held.archive)).handlers[field](asking)]  # type: ignore[arg-type]
+        assert answers[-1].status == status
+
+    assert asked(tmp_path, retrieve) == [("asking", verb, outcome)]
+
+
+def test_a_query_that_goes_without_what_is_spare_is_one_act(tmp_path: Path) -> None:
+    requested = frozenset({0x00400275})
+
+    async def find(held: Held) -> None:
+        held.archive.limits = Limits(archive=ArchiveLimits(scan_metadata_bytes_max=1))
+        query = Query("SERIES", include=requested)
+        assert len((await held.archive.find(Principal("asking", "token", VERBS), query, requested)).rows) == 1
+
+    assert asked(tmp_path, find) == [("asking", "find", "done")]
 
 
 CUT = Built(FIRST.data[:-9], *(getattr(FIRST, name) for name in list(Built.__dataclass_fields__)[1:]))

@@ -70,9 +70,11 @@ class Instances:
 
     async def pictures(self, places: Sequence[Any]) -> dict[bytes, Any]:
         """Of the instances as they are now, whatever they were when their order was looked for."""
-        where = {"study_uid": self._ref.study_uid, "series_uid": self._ref.series_uid}
+        study, series = self._ref.study_uid, self._ref.series_uid
         try:
-            refs = await self._archive.instances(self._principal, **where, sop_instance_uids=places)
+            refs = await self._archive.instances(
+                self._principal, study_uid=study, series_uid=series, sop_instance_uids=places
+            )
         except (Gone, NotFound):
             return {}
         return {name_of([each], 1, *self._manner.how): each for each in refs if kind_of(each) is IMAGE}

@@ -64,7 +64,10 @@ class Qido:
         asked, given = self._asked(request, level)
         query = asked.query()
         kind = _kind(accepted(request.headers.getlist("accept"), asked.accept, self._limits.web.accept_ranges_max))
-        found = await self._found(request, query) if asked.suits(self._same(request)) else Rows(levels.UIDS[level], [])
+        found = Rows(levels.UIDS[level], [])
+        if asked.suits(self._same(request)):
+            # Nobody asked for these: an instance whose metadata is too long for them must not hide its series.
+            found = await self._archive.find(request.scope["principal"], query, levels.UNINDEXED)
         _all_matched(found.unmatched)
         answer = await self._written(request, kind, query, found)
         answer.raw_headers.append(VARY)
@@ -82,16 +85,6 @@ class Qido:
     def _same(self, request: Request) -> dict[int, str]:
         """What is the same for all that is held."""
         return {levels.RETRIEVE_AE_TITLE: self._aet(request), levels.INSTANCE_AVAILABILITY: "ONLINE"}
-
-    async def _found(self, request: Request, query: Query) -> Rows:
-        try:
-            return await self._archive.find(request.scope["principal"], query)
-        except LimitExceeded:
-            rest = query.include - levels.UNINDEXED
-            if rest == query.include:
-                raise
-        # Nobody asked for these: an instance whose metadata is too long for them must not hide its series.
-        return await self._archive.find(request.scope["principal"], replace(query, include=rest))
 
     async def _count(self, request: Request, level: str) -> Response:
         """The whole number, whatever `limit` and `offset` say; as JSON, whatever is accepted."""
