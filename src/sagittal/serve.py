@@ -257,6 +257,7 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         aet=settings.aet,
         aets=titles(settings, running.archive),
         dimse_port=dimse.port,
+        senders=settings.dimse.senders,
         loopback=settings.loopback,
         hosts=settings.web.names,
         origins=frozenset(origin.lower().rstrip("/") for origin in settings.web.origins),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from builders import build
 from conftest import Served
 from conftest import sagittal_here as sagittal
+from programs import need
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 IMAGE = build(1)
@@ -67,3 +69,23 @@ def test_authorities_that_cannot_be_read_are_told_at_the_start(tmp_path: Path) -
     (tmp_path / "sagittal.toml").write_text('[dimse]\ntls_node_authorities = "absent.pem"\n')
     done = sagittal("serve", "--data", tmp_path / "data", "--config", tmp_path / "sagittal.toml", "--http-port", "0")
     assert done.returncode == 2 and "absent.pem" in done.stderr
+
+
+@pytest.mark.parametrize("clients", [False, True], ids=["server-alone", "clients-too"])
+def test_the_lines_that_are_shown_send(
+    start_server: Callable[..., Served], certificates: tuple[Path, Path], tmp_path: Path, clients: bool
+) -> None:
+    cert, key = certificates
+    lines = ["[dimse]", f'tls_certificate = "{cert}"', f'tls_key = "{key}"']
+    lines += [f'tls_authorities = "{cert}"'] if clients else []
+    (tmp_path / "sagittal.toml").write_text("\n".join(lines))
+    served = start_server("--config", str(tmp_path / "sagittal.toml"))
+    dcmtk, own = httpx.get(f"{served.http}/api/summary").json()["senders"]
+    for number, (line, peer) in enumerate(((dcmtk, ["-aec", "SAGITTAL", "127.0.0.1", str(served.port)]),
+                                           (own, [served.peer]))):  # fmt: skip
+        (tmp_path / f"{number}.dcm").write_bytes(build(number).part10)
+        files = {"CA.pem": str(cert), "CERTIFICATE.pem": str(cert), "KEY.pem": str(key)}
+        program, *options = (files.get(word, word) for word in line.split())
+        sent = subprocess.run([need(program), *options, *peer, tmp_path / f"{number}.dcm"], capture_output=True)
+        assert sent.returncode == 0, sent.stderr
+        assert httpx.get(f"{served.http}/api/summary").json()["instances"] == number + 1

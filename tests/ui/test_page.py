@@ -86,7 +86,7 @@ def test_the_page_lives(page: Any, server: Served) -> None:
     page.wait_for_selector("#state.good")
     assert not page.is_visible("#transcoding")  # there are no rules
     assert page.text_content("#state-text") == "Listo"
-    line = page.text_content("#dcmsend")
+    line = page.text_content("#dcmtk")
     assert line == f"dcmsend --no-halt -aec SAGITTAL {server.host} {server.port} +sd +r CARPETA"
     assert page.is_visible("#empty")
 

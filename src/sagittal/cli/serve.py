@@ -37,7 +37,7 @@ def command(config_file: Path | None, as_json: bool, **options: Any) -> int:
     from sagittal.serve import serve
 
     def announce(ready: Mapping[str, Any]) -> None:
-        _announce(ready, as_json)
+        _announce(ready, settings.dimse.senders[0], as_json)
 
     try:
         run(serve(settings, announce))
@@ -62,7 +62,7 @@ def _overrides(options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _announce(ready: Mapping[str, Any], as_json: bool) -> None:
+def _announce(ready: Mapping[str, Any], sender: str, as_json: bool) -> None:
     if as_json:
         import json
 
@@ -74,7 +74,7 @@ def _announce(ready: Mapping[str, Any], as_json: bool) -> None:
         f"  page      {ready['http']}/\n"
         f"  DICOMweb  {ready['http']}/dicom-web\n"
         f"  DIMSE     {ready['aet']}@{ready['dimse']}\n"
-        f"  try       dcmsend --no-halt -aec {ready['aet']} +sd +r {host.strip('[]')} {port} FOLDER\n"
+        f"  try       {sender} -aec {ready['aet']} +sd +r {host.strip('[]')} {port} FOLDER\n"
         "Ctrl-C ends it.",
         flush=True,
     )

@@ -91,6 +91,18 @@ class DimseSettings:
     tls_authorities: Path | None = None  # of client certificates, which are then required
     tls_node_authorities: Path | None = None  # of the nodes we connect to; none: the system's
 
+    @property
+    def senders(self) -> tuple[str, str]:
+        """How DCMTK and `sagittal store` send to this port: program and options, files of the sender by names that are
+        to be replaced. dcmsend has no TLS.
+        """
+        if self.tls_certificate is None:
+            return "dcmsend --no-halt", "sagittal store"
+        dcmtk, own = "storescu --no-halt +cf CA.pem", "sagittal store --tls --tls-ca CA.pem"
+        if self.tls_authorities is None:
+            return f"{dcmtk} +tla", own
+        return f"{dcmtk} +tls KEY.pem CERTIFICATE.pem", f"{own} --tls-cert CERTIFICATE.pem --tls-key KEY.pem"
+
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:

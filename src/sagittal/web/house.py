@@ -76,6 +76,7 @@ class Settings:
     aet: str = "SAGITTAL"
     aets: Mapping[int, str] = field(default_factory=dict)  # by store: the title that stands for it, not our own
     dimse_port: int = 11112
+    senders: tuple[str, str] = ("", "")  # how DCMTK and `sagittal store` send to it
     loopback: bool = True  # bound to loopback: without tokens, the local principal may do all
     hosts: frozenset[str] = frozenset()  # names browsers may use for us, beside loopback and the address connected to
     origins: frozenset[str] = frozenset()  # `https://viewer.example`: pages that may ask; none is the default

@@ -131,10 +131,11 @@ function show(summary) {
   at("web").textContent = location.origin + inStore("/dicom-web");
   at("store-choice").hidden = summary.stores.length < 2;
   at("store-name").replaceChildren(...summary.stores.map((name) => new Option(name, name, false, name === summary.store)));
-  at("dcmsend").textContent =
-    `dcmsend --no-halt -aec ${summary.aet} ${summary.host} ${summary.dimse_port} +sd +r ${word("folder")}`;
+  const [dcmtk, own] = summary.senders;
+  at("dcmtk").textContent =
+    `${dcmtk} -aec ${summary.aet} ${summary.host} ${summary.dimse_port} +sd +r ${word("folder")}`;
   const host = summary.host.includes(":") ? `[${summary.host}]` : summary.host;
-  at("store").textContent = `sagittal store ${summary.aet}@${host}:${summary.dimse_port} ${word("folder")}`;
+  at("store").textContent = `${own} ${summary.aet}@${host}:${summary.dimse_port} ${word("folder")}`;
   for (const name of ["studies", "series", "instances"]) at(name).textContent = number.format(summary[name]);
   at("bytes").textContent = size(summary.bytes);
   showTranscoding(summary.transcoding, number);

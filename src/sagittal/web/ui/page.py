@@ -74,6 +74,7 @@ class Page:
             "stores": list(places(principal, stores)),
             "host": host_name(request.headers["host"]).strip("[]"),
             "dimse_port": settings.dimse_port,
+            "senders": settings.senders,
             "durability": settings.durability,
             "ready": [*self._house.archive.ready(), *settings.ready()],
             "studies": counts.studies,
