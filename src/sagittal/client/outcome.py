@@ -102,7 +102,7 @@ class Retrieved:
         """The outcome of a further request counts with this one; the worse status stays."""
         self.completed, self.warnings = self.completed + other.completed, self.warnings + other.warnings
         self.failed, self.failed_uids = self.failed + other.failed, self.failed_uids + other.failed_uids
-        if other.status not in (0x0000, self.status):
+        if self.status in (0x0000, 0xB000) and other.status not in (0x0000, self.status):
             self.status, self.comment = other.status, other.comment
         self.comment = self.comment or other.comment
 

@@ -89,6 +89,14 @@ def test_a_list_of_what_failed_that_can_not_be_read_hides_no_counts() -> None:
     assert (found.status, found.completed, found.failed, found.failed_uids) == (0xB000, 3, 1, [])
 
 
+@pytest.mark.parametrize("statuses", [(0xC001, 0xB000), (0xB000, 0xC001), (0xC001, 0x0000), (0x0000, 0xC001, 0xB000)])
+def test_the_worst_of_several_requests_stays(statuses: tuple[int, ...]) -> None:
+    whole = Retrieved.nothing()
+    for status in statuses:
+        whole.add(Retrieved(status, f"{status:04X}", completed=status < 0xC000))
+    assert (whole.status, whole.comment, whole.whole) == (0xC001, "C001", False)
+
+
 @pytest.mark.parametrize("counted", [0, 1])
 def test_what_could_not_be_kept_has_failed_whatever_the_peer_says(counted: int) -> None:
     one = Retrieved(0xB000 if counted else 0x0000, "", completed=3 - counted, failed=counted)
