@@ -6,13 +6,16 @@ A public method of `Archive` that stands in none of the tables below fails the t
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from archived import BASE, applied
 from builders import Built, build, opened, store
 from service_fakes import request, site
 
@@ -33,6 +36,7 @@ from sagittal.limits import ArchiveLimits, Limits
 from sagittal.services.nodes import NodeTable
 from sagittal.services.retrieve import get, move
 from sagittal.services.tokens import TokenTable
+from sagittal.web.house import Settings
 
 FIRST, SECOND, BESIDE = build(1), build(2, study=2), build(1, patient_name="Doe^Joan")
 Row = tuple[str, str, str]  # principal, verb, outcome
@@ -256,6 +260,20 @@ def test_a_query_that_goes_without_what_is_spare_is_one_act(tmp_path: Path) -> N
         held.archive.limits = Limits(archive=ArchiveLimits(scan_metadata_bytes_max=1))
         query = Query("SERIES", include=requested)
         assert len((await held.archive.find(Principal("asking", "token", VERBS), query, requested)).rows) == 1
+
+    assert asked(tmp_path, find) == [("asking", "find", "done")]
+
+
+def test_a_search_that_tells_how_many_more_there_are_is_one_act(tmp_path: Path) -> None:
+    who = {hashlib.sha256(b"secret").hexdigest(): Principal("asking", "token", VERBS)}
+
+    async def find(held: Held) -> None:
+        await send(held, Principal("x", "local", VERBS), build(8, study=3))
+        async with applied(held.archive, Settings(tokens=lambda: who)) as app:
+            transport, headers = httpx.ASGITransport(app), {"authorization": "Bearer secret"}
+            async with httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers) as client:
+                answer = await client.get("/dicom-web/studies?limit=1")
+        assert "There are 1 additional results" in answer.headers["warning"]
 
     assert asked(tmp_path, find) == [("asking", "find", "done")]
 

@@ -164,7 +164,7 @@ class MadeUpArchive:
             raise LimitExceeded("too long")
         return self.rows
 
-    async def count(self, principal: Principal, query: Query) -> int:
+    async def count(self, principal: Principal, query: Query, beside: bool = False) -> int:
         authorize(principal, "find")
         self.counted.append(query)
         if isinstance(self.number, Exception):

@@ -127,7 +127,7 @@ class Qido:
         if query.after or not query.keys.keys() <= KEYS[query.level].keys():
             return text.format("")
         try:
-            number = await self._archive.count(request.scope["principal"], _to_count(query, bound))
+            number = await self._archive.count(request.scope["principal"], _to_count(query, bound), beside=True)
         except LimitExceeded:
             return text.format("")
         return text.format(f"{number - query.offset - len(found.rows)} " if number < bound else "")
