@@ -36,7 +36,7 @@ from sagittal.dicom.syntaxes import (
 from sagittal.dimse.address import PeerAddress
 from sagittal.dimse.service import NoContext, Request, Response, StoreSink
 from sagittal.dimse.status import is_pending, is_refusal, kind, words
-from sagittal.errors import IdentifierMismatch, Malformed, PeerError, PeerRefused
+from sagittal.errors import IdentifierMismatch, Malformed, PeerRefused, SagittalError
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.proposing import CONTEXTS_MAX
@@ -175,7 +175,7 @@ class DimseArchive:
         try:
             async for match in self.find(Question("study", keys)):
                 found.update(dict.fromkeys(match.get(_SOP_CLASSES_IN_STUDY, {}).get("Value", ())))
-        except (PeerError, Unanswered):
+        except SagittalError:  # what it answered is no use, or can't be read; only more contexts are spent
             return ()
         return tuple(uid for uid in found if uid)
 

@@ -80,9 +80,11 @@ class Retrieved:
             self.comment = self.comment if self.failed else ""
 
     def came(self, count: int) -> None:
-        """So many came; what the peer counts as completed beyond them has failed."""
+        """So many came; what the peer counts as completed beyond them has failed. There are peers that don't count."""
         counted = self.completed + self.warnings
-        if counted > count:
+        if not counted and not self.failed:
+            self.completed = count
+        elif counted > count:
             self.warnings = min(self.warnings, count)
             self.failed, self.completed = self.failed + counted - count, count - self.warnings
             self.status = self.status or 0xB000

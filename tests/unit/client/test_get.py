@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from builders import build
+from loopback import services, serving
 
-from sagittal.client.dimse import follow, proposals
+from sagittal.client.dimse import DimseArchive, follow, proposals
 from sagittal.client.keys import Question
 from sagittal.client.outcome import Retrieved
+from sagittal.client.place import Access
 from sagittal.dicom.elements import encode
 from sagittal.dicom.sopclasses import CT_IMAGE_STORAGE, SECONDARY_CAPTURE_IMAGE_STORAGE, STORAGE, STUDY_ROOT_GET
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG_LOSSLESS_SV1, RLE_LOSSLESS, SYNTAXES, syntax
-from sagittal.dimse.service import Response
+from sagittal.dimse.service import Request, Response
+from sagittal.net.client import Peer
 
 
 def test_every_class_in_every_syntax_over_as_many_associations_as_it_takes() -> None:
@@ -87,6 +92,27 @@ def test_a_list_of_what_failed_that_can_not_be_read_hides_no_counts() -> None:
     found = Retrieved()
     asyncio.run(follow(responses(), Question("study"), IMPLICIT_LE, found))
     assert (found.status, found.completed, found.failed, found.failed_uids) == (0xB000, 3, 1, [])
+
+
+def test_a_peer_that_tells_nothing_that_can_be_read_or_counted(tmp_path: Path) -> None:
+    """Which classes there are is only asked to spare contexts; what came is known without the peer's counts."""
+
+    async def find(_: Request) -> AsyncIterator[Response]:
+        yield Response(0xFF00, b"\xff" * 9)
+        yield Response(0x0000)
+
+    async def get(request: Request) -> AsyncIterator[Response]:
+        assert await request.store(CT_IMAGE_STORAGE, "1.2.3", EXPLICIT_LE, build(1).data) == 0x0000
+        yield Response(0x0000)
+
+    async def retrieved() -> Retrieved:
+        async with serving(services(find=find, get=get)) as server:
+            archive = DimseArchive(Peer("SAGITTAL", "127.0.0.1", server.port), Access(), print)
+            return await archive.get(Question("study", {0x0020000D: "1.2"}), tmp_path, lambda path, uid: None)
+
+    found = asyncio.run(retrieved())
+    assert (found.status, found.completed, found.failed) == (0x0000, 1, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["1.2.3.dcm"]
 
 
 @pytest.mark.parametrize("statuses", [(0xC001, 0xB000), (0xB000, 0xC001), (0xC001, 0x0000), (0x0000, 0xC001, 0xB000)])
