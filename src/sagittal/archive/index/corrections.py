@@ -266,13 +266,22 @@ def put_replaced(connection: sqlite3.Connection, row: Row, stored: Mapping[int, 
 
 def describe_by_first(connection: sqlite3.Connection, study: int) -> int | None:
     """Let the patient of a study be as the study says, if it is the patient's first one; gives the patient then."""
-    statement = f"SELECT patient, {_PATIENT} FROM study WHERE id = ?"
-    patient, *values = connection.execute(statement, (study,)).fetchone()
-    (first,) = connection.execute("SELECT min(id) FROM study WHERE patient = ?", (patient,)).fetchone()
-    if first != study:
+    (patient,) = connection.execute("SELECT patient FROM study WHERE id = ?", (study,)).fetchone()
+    return int(patient) if describe(connection, patient) == study else None
+
+
+def describe(connection: sqlite3.Connection, patient: int) -> int | None:
+    """Let a patient be as the first study says, which is given; without any study the patient goes."""
+    first = connection.execute(f"SELECT id, {_PATIENT} FROM study WHERE patient = ? ORDER BY id", (patient,)).fetchone()
+    if first is None:
+        connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (patient,))
+        connection.execute("DELETE FROM patient WHERE id = ?", (patient,))
         return None
-    _describe(connection, patient, values)
-    return int(patient)
+    for (tag, column), value in zip(PATIENT_COLUMNS.items(), first[1:], strict=True):
+        connection.execute(f"UPDATE patient SET {column} = ? WHERE id = ?", (value, patient))
+        if tag in NAMES:
+            connection.execute(f"UPDATE patient SET {column}_search = ? WHERE id = ?", (fold_name(value), patient))
+    return int(first[0])
 
 
 def write(connection: sqlite3.Connection, store: int, table: str, id: int, values: Mapping[int, str], at: int) -> None:
@@ -293,43 +302,26 @@ def write(connection: sqlite3.Connection, store: int, table: str, id: int, value
 
 
 def _place_patient(connection: sqlite3.Connection, store: int, study: int, at: int) -> None:
-    """The study goes to the patient of its identifier; a patient of this study alone is as the study says."""
-    before, *values = connection.execute(f"SELECT patient, {_PATIENT} FROM study WHERE id = ?", (study,)).fetchone()
-    identifier, issuer = values[0], values[1]
-    alone = connection.execute("SELECT count(*) FROM study WHERE patient = ?", (before,)).fetchone()[0] == 1
-    owned = connection.execute(
-        "SELECT patient FROM patient_identifier WHERE store = ? AND value = ? AND issuer = ?",
-        (store, identifier, issuer),
+    """The study goes to the patient of its identifier; without any, or if that is new, to a patient of its own."""
+    before, *identifier = connection.execute(
+        "SELECT patient, patient_id, issuer_of_patient_id FROM study WHERE id = ?", (study,)
     ).fetchone()
-    if identifier and owned is not None and owned[0] != before:
-        connection.execute("UPDATE study SET patient = ? WHERE id = ?", (owned[0], study))
-    elif alone:
-        _describe(connection, before, values)
-        if identifier and owned is None:
-            connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (before,))
-            _identify(connection, store, before, identifier, issuer)
-    elif owned is None:
-        made = connection.execute("INSERT INTO patient (store, created_at) VALUES (?, ?)", (store, at)).lastrowid
-        assert made is not None
-        _describe(connection, made, values)
-        if identifier:
-            _identify(connection, store, made, identifier, issuer)
-        connection.execute("UPDATE study SET patient = ? WHERE id = ?", (made, study))
-    if connection.execute("SELECT 1 FROM study WHERE patient = ?", (before,)).fetchone() is None:
-        connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (before,))
-        connection.execute("DELETE FROM patient WHERE id = ?", (before,))
-
-
-def _describe(connection: sqlite3.Connection, patient: int, values: list[str]) -> None:
-    for (tag, column), value in zip(PATIENT_COLUMNS.items(), values, strict=True):
-        connection.execute(f"UPDATE patient SET {column} = ? WHERE id = ?", (value, patient))
-        if tag in NAMES:
-            connection.execute(f"UPDATE patient SET {column}_search = ? WHERE id = ?", (fold_name(value), patient))
-
-
-def _identify(connection: sqlite3.Connection, store: int, patient: int, value: str, issuer: str) -> None:
-    statement = "INSERT INTO patient_identifier (store, patient, value, issuer) VALUES (?,?,?,?)"
-    connection.execute(statement, (store, patient, value, issuer))
+    owned = connection.execute(
+        "SELECT patient FROM patient_identifier WHERE store = ? AND value = ? AND issuer = ?", (store, *identifier)
+    ).fetchone()
+    if owned is not None:
+        (patient,) = owned
+    elif connection.execute("SELECT 1 FROM study WHERE patient = ? AND id <> ?", (before, study)).fetchone():
+        patient = connection.execute("INSERT INTO patient (store, created_at) VALUES (?, ?)", (store, at)).lastrowid
+    else:
+        patient = before
+        connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (patient,))
+    if owned is None and identifier[0]:
+        statement = "INSERT INTO patient_identifier (store, patient, value, issuer) VALUES (?,?,?,?)"
+        connection.execute(statement, (store, patient, *identifier))
+    connection.execute("UPDATE study SET patient = ? WHERE id = ?", (patient, study))
+    for each in {before, patient}:
+        describe(connection, each)
 
 
 def _touch(connection: sqlite3.Connection, store: int, study_uid: str, series_uid: str, at: int) -> None:

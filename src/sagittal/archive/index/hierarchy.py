@@ -233,11 +233,15 @@ class Hierarchy:
         return [old if tag in corrected else new for tag, old, new in zip(tags, kept, got, strict=True)]
 
     def _merge_study(self, study: Study, got: list[str], arrival: Arrival, instance: int) -> None:
-        identified = bool(study.values[0])
+        before, patient = study.values[:_PATIENTS], study.patient
         self._merge(("study", study.id), _STUDY_TAGS, study.values, got, arrival, instance)
-        if study.values[0] and not identified:  # the first instance had no Patient ID, this one has
+        if study.values[:_PATIENTS] == before:
+            return
+        if study.values[0] and not before[0]:  # the first instance had no Patient ID, this one has
             study.patient = self._patient(study.values, ("study", study.id), arrival, instance)
             self._connection.execute("UPDATE study SET patient = ? WHERE id = ?", (study.patient, study.id))
+        for each in {patient, study.patient}:
+            corrections.describe(self._connection, each)
 
     def _merge(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
-from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING, corrections
 from sagittal.archive.index.finding import people
 from sagittal.archive.index.hierarchy import INSTANCE, REVISION, recount, retire
 from sagittal.archive.index.transcoding.originals import ORIGINAL
@@ -220,9 +220,7 @@ def _remove_empty(connection: sqlite3.Connection, series: set[int | None], studi
             continue
         connection.execute("DELETE FROM discrepancy WHERE level IN ('study', 'patient') AND parent = ?", (id,))
         people.forget(connection, int(id or 0))
-        if connection.execute("SELECT 1 FROM study WHERE patient = ?", row).fetchone() is None:
-            connection.execute("DELETE FROM patient_identifier WHERE patient = ?", row)
-            connection.execute("DELETE FROM patient WHERE id = ?", row)
+        corrections.describe(connection, *row)
 
 
 def _remove(connection: sqlite3.Connection, table: str, id: int | None, below: str) -> bool:
