@@ -16,6 +16,7 @@ from builders import build, opened, resting, store
 from sagittal.archive.access import LOCAL
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.ingest import recovery
+from sagittal.archive.ingest.clerk import Clerk
 from sagittal.archive.ingest.versions import Comparer
 from sagittal.errors import SagittalError
 from sagittal.limits import ArchiveLimits, Limits
@@ -133,3 +134,47 @@ def test_a_version_that_takes_its_place_again_leaves_no_file(tmp_path: Path) -> 
     asyncio.run(act())
     names = [path.name for path in (tmp_path / "objects").rglob("*") if path.is_file()]
     assert sorted(names) == sorted(each.digest for each in (one, two, build(2), build(3)))
+
+
+def test_what_is_compared_while_it_closes_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, compare = threading.Event(), threading.Event(), Comparer._compare
+
+    def slowly(*given: Any) -> Any:
+        begun.set()
+        assert go_on.wait(20)
+        return compare(*given)
+
+    monkeypatch.setattr(Comparer, "_compare", slowly)
+
+    async def act() -> None:
+        async with opened(tmp_path, limits()) as archive, asyncio.timeout(20):
+            await store(archive, build())
+            again = asyncio.ensure_future(store(archive, build()))
+            await asyncio.to_thread(begun.wait)
+            ending = asyncio.ensure_future(archive._committer.close())
+            for _ in range(9):
+                await asyncio.sleep(0)
+            go_on.set()
+            assert (await again)[0].status == "duplicate"
+            await ending
+
+    asyncio.run(act())
+
+
+def test_an_audit_row_that_comes_as_the_last_turn_ended_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join = Clerk.join
+
+    async def act() -> None:
+        async with opened(tmp_path, limits()) as archive:
+
+            async def late(clerk: Clerk) -> None:
+                archive.audit(AuditRow("A", "node", "tested"))
+                await join(clerk)
+
+            monkeypatch.setattr(Clerk, "join", late)
+
+    asyncio.run(act())
+    with closing(other(tmp_path)) as index:
+        assert index.execute("SELECT count(*) FROM audit WHERE verb = 'tested'").fetchone() == (1,)

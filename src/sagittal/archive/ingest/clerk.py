@@ -117,6 +117,8 @@ class Clerk:
         self._comparer.close()
         self.sync_threads.shutdown()
         try:
+            if self.audit:
+                self._write_audit()
             wait_for_others(self._index.connection)  # the loop does not use it any more
             recovery.leave(self._index.connection)
         except (sqlite3.Error, OSError) as error:  # the mark of the opening stands

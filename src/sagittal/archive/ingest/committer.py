@@ -118,25 +118,17 @@ class Committer:
         """Finish what was submitted, then end the thread and close the connection."""
         self._closing = True
         self._call()
-        await self._all_done()
-        if self._clerk.audit and not self._closed:
-            self._begin(Turn())
-            await self._all_done()
+        while self.waiting or self._coming or self._under_way:
+            await self._rest.wait()
         self._closed = True
         await self._clerk.join()
-        leftover, self._arrivals = self._arrivals, []  # they were being compared
-        for incoming in leftover:
-            incoming.discard()
-        self.deliver([(incoming.answer, StorageUnavailable("the archive is closing")) for incoming in leftover])
-
-    async def _all_done(self) -> None:
-        while self._coming or self._under_way:
-            await self._rest.wait()
 
     def _answered(self, answer: asyncio.Future[Outcome]) -> None:
         self.waiting -= 1
         if not answer.cancelled():
             answer.exception()  # a sender that is gone must not leave "never retrieved" behind
+        if self._closing:  # for this one, perhaps
+            self._call()
 
     # Turns
 
@@ -154,7 +146,7 @@ class Committer:
         acts, self._acts = self._acts, []
         if batch or acts:
             self._begin(Turn(batch, acts))
-        else:
+        elif not self.waiting:
             self._rest.set()
 
     def _begin(self, turn: Turn) -> None:
