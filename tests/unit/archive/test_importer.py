@@ -191,6 +191,27 @@ def test_an_empty_image_is_no_bomb(tmp_path: Path) -> None:
     assert (answer.status, answer.reason) == ("stored", "")
 
 
+def test_a_zip_bomb_of_members_over_one_another_is_refused_unread(tmp_path: Path) -> None:
+    """Each quotes the next one, so that all end with the same compressed bytes."""
+    path = zipped(tmp_path / "in.zip", {"one.dcm": build(1).part10, "two.dcm": build(2).part10}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    reach = entry - int.from_bytes(data[entry + 42 : entry + 46], "little") - 50
+    data[entry + 20 : entry + 28] = reach.to_bytes(4, "little") * 2
+    path.write_bytes(data)
+    answers = {name.rpartition("!")[2]: one.reason for name, one in imported(tmp_path / "a", path).items()}
+    assert answers == {"one.dcm": "the zip member is damaged: it lies over another one", "two.dcm": ""}
+
+
+def test_a_zip_whose_comment_looks_like_an_end_has_failed_and_an_empty_one_not(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "in.zip", {"one.dcm": build(1).part10})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"PK\x05\x06" + bytes(18)
+    [answer] = imported(tmp_path / "a", path).values()
+    assert (answer.status, "directory is empty" in answer.reason) == ("failed", True)
+    assert imported(tmp_path / "a", zipped(tmp_path / "empty.zip", {})) == {}
+
+
 def test_a_zip_file_within_a_zip_file_has_failed(tmp_path: Path) -> None:
     """Objects may be in it: it is no letter that happens to lie there."""
     inner = zipped(tmp_path / "inner.zip", {"one.dcm": build(1).part10})

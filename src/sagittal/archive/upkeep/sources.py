@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -25,6 +26,7 @@ from sagittal.limits import ArchiveLimits
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 # Python's zipfile bounds what it inflates at one time of Deflate alone; 40 kB of BZip2 would take gigabytes of memory.
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_END_BYTES = 22  # of the record at a zip's end, without the comment
 _ENTRY_BYTES = 1 << 10  # of a zip's directory, generously: the name alone may have 64 KiB
 _OTHER_KINDS = frozenset({"not-dicom", "empty"})  # defects of what is no object at all
 
@@ -237,12 +239,16 @@ def _members(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]
     if archive is None or len(archive.infolist()) > limits.zip_members_max:
         yield Refusal(str(path), f"more than {limits.zip_members_max} members (zip_members_max)")
         return
+    members = archive.infolist()
+    if not members and path.stat().st_size > _END_BYTES + len(archive.comment):  # its comment looks like its end
+        yield Refusal(str(path), "not a readable zip file: its directory is empty, it is not")
+    over_others = _over_others(members)
     zip_ = _Zip(archive, limits, open_members=1)  # this walk itself counts as one
     try:
-        for info in archive.infolist():
+        for info in members:
             if info.is_dir():
                 continue
-            if reason := _closed_to_us(info):
+            if reason := _closed_to_us(info, over_others):
                 yield Refusal(f"{path}!{info.filename}", reason)
                 continue
             zip_.open_members += 1
@@ -252,12 +258,24 @@ def _members(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]
         zip_.release()
 
 
-def _closed_to_us(info: zipfile.ZipInfo) -> str:
+def _over_others(members: Sequence[zipfile.ZipInfo]) -> frozenset[int]:
+    """Where members begin that reach into the next one: a bomb has the same bytes inflated for each of many."""
+    ordered = sorted(members, key=lambda info: info.header_offset)
+    return frozenset(
+        one.header_offset
+        for one, following in pairwise(ordered)
+        if one.header_offset + one.compress_size > following.header_offset
+    )
+
+
+def _closed_to_us(info: zipfile.ZipInfo, over_others: frozenset[int]) -> str:
     """Why a member is not opened; "" when it is."""
     if info.flag_bits & 1:
         return "encrypted"
     if info.compress_type not in _METHODS:
         return "compressed by another method than Deflate"
+    if info.header_offset in over_others:
+        return "the zip member is damaged: it lies over another one"
     return ""
 
 
