@@ -97,6 +97,19 @@ def test_the_first_value_stays_the_first_whatever_times_files_have(tmp_path: Pat
     assert asyncio.run(everything(tmp_path)) == before
 
 
+def test_an_index_on_another_disk_stays_there(tmp_path: Path) -> None:
+    path, disk = tmp_path / "a", tmp_path / "disk"
+    fill(path)
+    disk.mkdir()
+    (path / INDEX).rename(disk / INDEX)
+    (path / INDEX).symlink_to(disk / INDEX)
+    before = asyncio.run(everything(path))
+    reindex(path)
+    assert (path / INDEX).is_symlink()
+    assert sorted(file.name for file in disk.iterdir()) == sorted([INDEX, OLD])
+    assert asyncio.run(everything(path)) == before
+
+
 def test_what_objects_cannot_tell_is_carried_over(tmp_path: Path) -> None:
     async def change() -> None:
         async with opened(tmp_path) as archive:

@@ -106,8 +106,8 @@ class Reindex:
         self._path = path
         self._volume = volume
         self._limits = limits
-        self._index = path / index_name
-        self._new = path / _NEW
+        self._index = (path / index_name).resolve()  # on another disk, perhaps: what is made of it lies beside it
+        self._new = self._index.with_name(_NEW)
         self._now = now
         self._memo = Memo(_MEMO_BYTES)
         self._attached = False
@@ -325,7 +325,7 @@ class Reindex:
         self._volume.faults.hit("reindex.swap")
         if self._index.exists():
             _settle(self._index)
-            kept = self._path / OLD
+            kept = self._index.with_name(OLD)
             kept.unlink(missing_ok=True)
             try:
                 os.link(self._index, kept)
@@ -337,7 +337,7 @@ class Reindex:
                 if log.exists():
                     log.replace(kept.with_name(kept.name + suffix))
         self._new.replace(self._index)
-        sync(self._path)
+        sync(self._index.parent)
 
 
 def _settle(index: Path) -> None:
