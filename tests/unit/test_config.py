@@ -87,6 +87,8 @@ def test_later_wins(tmp_path, monkeypatch):
         ({"web": {"port": True}}, "a whole number"),
         ({"web": {"port": 8042.5}}, "a whole number"),
         ({"data": ""}, "data: a path is wanted"),
+        ({"data": "a\0b"}, "data: a path is wanted"),
+        ({"data": "~nobody-of-this-name/a"}, "data: "),
         ({"web": 5}, "a table is wanted"),
         ({"web": {"trusted_proxies": ["10.0.0.0/8", "10.0.0.1/8"]}}, "web.trusted_proxies: 10.0.0.1/8 has host bits"),
         ({"durability": "some"}, "not one of full off"),
@@ -172,6 +174,13 @@ def test_frozen():
 
 def test_paths():
     assert config.load(None, {"data": "x"}).data == Path("x")
+
+
+def test_the_home_is_meant_as_in_a_shell(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "s.toml").write_text('data = "~/pacs"\n')
+    assert config.load(tmp_path / "s.toml").data == tmp_path / "pacs"
+    assert config.load(overrides={"data": Path("~/pacs")}).data == Path("~/pacs")  # the shell has had its turn
 
 
 def test_what_is_shown_is_a_settings_file(tmp_path):

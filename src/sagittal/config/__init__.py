@@ -307,9 +307,21 @@ def _value(hint: Any, value: Any, key: str, faults: list[str]) -> Any:
         return number(key, value, hint)
     if hint is bool:
         return boolean(key, value)
-    if not isinstance(value, str | Path) or (hint is Path and value == ""):  # which is the folder that we are in
-        raise UsageError(f"{key}: {'a path' if hint is Path else 'text'} is wanted, not {value!r}")
-    return Path(value) if hint is Path else str(value)
+    if hint is Path:
+        return _path(key, value)
+    if not isinstance(value, str | Path):
+        raise UsageError(f"{key}: text is wanted, not {value!r}")
+    return str(value)
+
+
+def _path(key: str, value: object) -> Path:
+    """A path that a file can have; a shell would have expanded what begins with ~."""
+    if not isinstance(value, str | Path) or value == "" or "\0" in str(value):  # "" is the folder that we are in
+        raise UsageError(f"{key}: a path is wanted, not {value!r}")
+    try:
+        return Path(value) if isinstance(value, Path) else Path(value).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{key}: {error}") from None
 
 
 def _list(key: str, value: object) -> list[Any]:
