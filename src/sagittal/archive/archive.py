@@ -88,9 +88,7 @@ class Archive:
 
     def ready(self) -> list[str]:
         """Why nothing can be stored, or not all found, at the moment; empty when all is well."""
-        reasons = [self.volume.reason, self._committer.reason, self.readers.damage]
-        if self.volume.reason is None and self.volume.free_bytes() < self.limits.archive.free_bytes_min:
-            reasons.append("the volume is nearly full")
+        reasons = [self.volume.trouble(), self._committer.reason, self.readers.damage]
         if self._committer.waiting >= self.limits.archive.commit_queue_max:
             reasons.append("too many objects wait to be committed")
         return [reason for reason in reasons if reason is not None]

@@ -11,7 +11,7 @@ commit of the row that refers to it); reading is free to all.
 """
 
 # Calls relative to an open directory, and no Path object per stored file:
-# ruff: noqa: PTH108, PTH116, PTH208
+# ruff: noqa: PTH116, PTH208
 from __future__ import annotations
 
 import errno
@@ -25,44 +25,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from sagittal.archive.faults import Faults
+from sagittal.archive.reading import meaning
 from sagittal.errors import DamagedObject, StorageUnavailable
 
 _KEY = re.compile(r"[0-9]{4,9}/[0-9a-f]{64}\Z")
 _DIRECTORY = re.compile(r"[0-9]{4,9}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _STAGED = re.compile(r"(?:[0-9a-f]{32}|probe-[0-9a-f]{16})\Z")
-_SPACE_CHECK_SECONDS = 1.0  # statvfs at most this often
+_CHECK_SECONDS = 1.0  # while nothing is known to be wrong
 _PROBE_BYTES = 4096
-
-# Errors that are about one file and its blocks, neither about this process nor about the whole volume.
-_OF_ONE_OBJECT = frozenset({
-    errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ESPIPE
-})  # fmt: skip
-
-
-def read_at(fd: int, length: int, offset: int) -> bytes:
-    """Up to `length` bytes of an open object; DamagedObject for blocks that the disk can't read any more."""
-    try:
-        return os.pread(fd, length, offset)
-    except OSError as error:
-        raise _meaning(error) from None
-
-
-def read_pieces(fd: int, length: int, offset: int, piece_bytes: int) -> Iterator[bytes]:
-    """`length` bytes of an open object in pieces; DamagedObject when it ends before, too."""
-    end = offset + length
-    while offset < end:
-        piece = read_at(fd, min(piece_bytes, end - offset), offset)
-        if not piece:
-            raise DamagedObject("the stored object is truncated")
-        yield piece
-        offset += len(piece)
-
-
-def _meaning(error: OSError) -> Exception:
-    if error.errno not in _OF_ONE_OBJECT:
-        return error
-    return DamagedObject(f"the stored object cannot be read: {error.strerror}")
+_HIDDEN = "another folder lies in the place of `objects`, as when a disk is mounted there"
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Staged:
@@ -100,14 +73,14 @@ class LocalVolume:
         self.reason: str | None = None
         self._directory_files_max = directory_files_max
         self._free_bytes_min = free_bytes_min
-        self._space_checked = float("-inf")
+        self._checked = float("-inf")
         self._objects = path / "objects"
         self._staging = path / "staging"
         for directory in (self._objects, self._staging):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._objects_path = str(self._objects) + "/"
-        self._staging_fd = _open_directory(self._staging)
-        self._objects_fd = _open_directory(self._objects)
+        self._staging_fd = os.open(self._staging, _DIRECTORY_FLAGS)
+        self._objects_fd = os.open(self._objects, _DIRECTORY_FLAGS)
         self._directory_fds: dict[str, int] = {}
         self._current = max(self.directories(), key=int, default="")
         self._current_files = len(os.listdir(self._objects / self._current)) if self._current else 0
@@ -212,6 +185,8 @@ class LocalVolume:
             self.faults.hit("directory.sync")
             if self.durable:
                 os.fsync(self._directory_fd(directory))
+            if self._is_hidden():
+                raise OSError(errno.ESTALE, _HIDDEN)
         except OSError as error:
             self._failed("a directory of objects cannot be synced", error)
 
@@ -228,7 +203,7 @@ class LocalVolume:
         if fd is None:
             while len(self._directory_fds) >= 8:  # the current one and a few that repairs touch
                 os.close(self._directory_fds.pop(next(iter(self._directory_fds))))
-            fd = self._directory_fds[name] = _open_directory(self._objects / name)
+            fd = self._directory_fds[name] = os.open(name, _DIRECTORY_FLAGS, dir_fd=self._objects_fd)
         return fd
 
     # Reading
@@ -244,7 +219,7 @@ class LocalVolume:
         except FileNotFoundError:
             raise DamagedObject("the stored object is missing") from None
         except OSError as error:
-            raise _meaning(error) from None
+            raise meaning(error) from None
 
     def size(self, key: str) -> int:
         """Bytes of the object; DamagedObject when it is missing."""
@@ -275,7 +250,7 @@ class LocalVolume:
         """Remove the object; one that is not there is no error. Committer thread only."""
         try:
             self.faults.hit("object.delete")
-            os.unlink(self._path(key))
+            os.unlink(_checked(key), dir_fd=self._objects_fd)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -318,21 +293,33 @@ class LocalVolume:
             )
 
     def _path(self, key: str) -> str:
-        if not _KEY.match(key):  # keys come from the index only; a damaged index must not open other files
-            raise DamagedObject("the index names no object")
-        return self._objects_path + key
+        return self._objects_path + _checked(key)
 
     # Health
 
     def check(self) -> None:
-        """StorageUnavailable when the volume is unwell or has less than `free_bytes_min` left."""
-        if self.reason is not None:
-            raise StorageUnavailable(self.reason)
+        """StorageUnavailable while there is a `trouble`."""
         now = time.monotonic()
-        if now - self._space_checked > _SPACE_CHECK_SECONDS:
-            if self.free_bytes() < self._free_bytes_min:
-                raise StorageUnavailable("the volume is nearly full")
-            self._space_checked = now
+        if self.reason is not None or now - self._checked > _CHECK_SECONDS:
+            if (trouble := self.trouble()) is not None:
+                raise StorageUnavailable(trouble)
+            self._checked = now
+
+    def trouble(self) -> str | None:
+        """Why nothing can be stored at the moment, as far as that can be told without writing."""
+        return self.reason or self._trouble()
+
+    def _trouble(self) -> str | None:
+        if self._is_hidden():
+            return _HIDDEN
+        return "the volume is nearly full" if self.free_bytes() < self._free_bytes_min else None
+
+    def _is_hidden(self) -> bool:
+        """Whether another folder lies where ours did: what is stored now would not be found after a restart."""
+        try:
+            return not os.path.samestat(os.stat(self._objects), os.fstat(self._objects_fd))
+        except OSError:
+            return True
 
     def free_bytes(self) -> int:
         """What an unprivileged process may still write."""
@@ -359,8 +346,7 @@ class LocalVolume:
                 os.unlink(name, dir_fd=self._staging_fd)
             self._check_one_file_system(name)
             os.fsync(self._objects_fd)
-            full = self.free_bytes() < self._free_bytes_min
-            self.reason = "the volume is nearly full" if full else None
+            self.reason = self._trouble()
         except OSError as error:
             self.reason = f"the probe write failed: {error.strerror}"
         return self.reason
@@ -392,5 +378,7 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
-def _open_directory(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _checked(key: str) -> str:
+    if not _KEY.match(key):  # keys come from the index only; a damaged index must not open other files
+        raise DamagedObject("the index names no object")
+    return key

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from sagittal.archive.index import MAIN_STORE
-from sagittal.archive.local import read_at, read_pieces
+from sagittal.archive.reading import read_at, read_pieces
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import BadRequest
 from sagittal.limits import ReaderLimits

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sagittal.archive.faults import Faults
-from sagittal.archive.local import LocalVolume, read_pieces
+from sagittal.archive.local import LocalVolume
+from sagittal.archive.reading import read_pieces
 from sagittal.errors import DamagedObject, StorageUnavailable
 
 
@@ -118,6 +119,25 @@ def test_a_probe_tells_that_objects_are_on_another_file_system(tmp_path: Path, m
     monkeypatch.undo()
     assert volume.probe() is None
     assert not list(tmp_path.glob("*/*"))
+
+
+def test_nothing_is_stored_where_another_folder_hides_it(tmp_path: Path) -> None:
+    """As a disk does that is mounted over `objects`, or the folder that is seen again once one is unmounted."""
+    volume = LocalVolume(tmp_path)
+    key = put(volume, b"abc")
+    (tmp_path / "objects").rename(tmp_path / "hidden")
+    assert volume.trouble() is not None  # `objects` is not there at all
+    (tmp_path / "objects" / "0001").mkdir(parents=True)
+    with pytest.raises(StorageUnavailable, match="another folder"):
+        put(volume, b"def")
+    assert "another folder" in (volume.probe() or "")
+    volume.delete(key)
+    assert not (tmp_path / "hidden" / key).exists()
+    (tmp_path / "objects" / "0001").rmdir()
+    (tmp_path / "hidden").rename(tmp_path / "objects")
+    assert volume.probe() is None
+    put(volume, b"abc")
+    volume.close()
 
 
 def test_refuses_before_the_disk_is_full(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from sagittal.archive.local import read_pieces
+from sagittal.archive.reading import read_pieces
 from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.errors import DamagedObject, SagittalError, UsageError
 

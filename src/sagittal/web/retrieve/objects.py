@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sagittal.archive.local import read_at, read_pieces
+from sagittal.archive.reading import read_at, read_pieces
 from sagittal.dicom.elements import WORDS, swapped
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, syntax
 from sagittal.errors import NotFound
