@@ -63,6 +63,20 @@ def test_a_patient_is_as_the_first_study_says(
     asyncio.run(again())
 
 
+def test_a_patient_that_a_correction_made_takes_nobody_s_place_in_a_reindex(tmp_path: Path) -> None:
+    async def act(*objects: Built) -> list[Any]:
+        async with opened(tmp_path) as archive:
+            await store(archive, *objects)
+            if objects:
+                await archive.correct(LOCAL, (Y.study_uid, ""), {"PatientID": "P9"}, "mixed up", "CORRECT")
+            return await patients(archive)
+
+    before = asyncio.run(act(X, Y, FOREIGN))
+    assert [identifier for identifier, *_ in before] == ["P1", "P2", "P9"]
+    reindex(tmp_path)
+    assert asyncio.run(act()) == before
+
+
 def test_one_whose_identifier_was_corrected_away_has_it_no_more(tmp_path: Path) -> None:
     async def act() -> None:
         async with opened(tmp_path) as archive:

@@ -216,6 +216,7 @@ class Hierarchy:
         study = self._studies[store, uid] = Study(id, store, patient, got)
         if corrections.in_force(self._connection, store, uid):  # it was held before
             corrections.lay_again(self._connection, store, uid, "", at)
+            self._next.pop("patient", None)  # one may have come of it
             study = self._find_study(arrival) or study
         return study
 
