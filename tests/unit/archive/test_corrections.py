@@ -115,13 +115,16 @@ def test_a_series_is_corrected_alone(tmp_path: Path) -> None:
     other = build(1, series=2)
 
     async def act(archive: Archive) -> None:
-        await correct(archive, SERIES, SeriesDescription="Left knee", Modality="MR")
+        number = await correct(archive, SERIES, SeriesDescription="Left knee", Modality="MR")
+        assert await find(archive, "STUDY", 0x00080061) == [["CT\\MR"]]
         found = await find(archive, "SERIES", 0x0008103E, 0x00080060)
         assert sorted(found) == [["Left knee", "MR"], ["Series 2", "CT"]]
         assert (await metadata(archive, FIRST))["0008103E"]["Value"] == ["Left knee"]
         assert "04000561" not in await metadata(archive, other)
         with pytest.raises(NotFound):
             await correct(archive, (FIRST.study_uid, "1.2.3"), SeriesDescription="x")
+        await archive.undo_correction(LOCAL, FIRST.study_uid, number)
+        assert await find(archive, "STUDY", 0x00080061) == [["CT"]]
 
     run(tmp_path, act, FIRST, other)
 

@@ -50,6 +50,11 @@ _TOUCH_STUDY = "UPDATE study SET revision = revision + 1, changed_at = ? WHERE i
 _TOUCH_SERIES = (
     "UPDATE series SET revision = revision + 1, changed_at = ? WHERE study = ? AND ? IN ('', series_instance_uid)"
 )
+_MODALITIES = (
+    "UPDATE study SET modalities_in_study = (SELECT coalesce(group_concat(modality, '\\'), '') FROM (SELECT DISTINCT "
+    "modality FROM series WHERE series.study = ?1 AND modality <> '' AND number_of_instances > 0 ORDER BY modality)) "
+    "WHERE id = ?1"
+)
 _PATIENT = ", ".join(PATIENT_COLUMNS.values())
 
 
@@ -328,6 +333,7 @@ def _touch(connection: sqlite3.Connection, store: int, study_uid: str, series_ui
     (study,) = connection.execute(
         "SELECT id FROM study WHERE store = ? AND study_instance_uid = ?", (store, study_uid)
     ).fetchone()
+    connection.execute(_MODALITIES, (study,))
     connection.execute(_TOUCH_STUDY, (at, study))
     connection.execute(_TOUCH_SERIES, (at, study, series_uid))
     connection.execute(_CHANGE, (store, study_uid, series_uid, at))
