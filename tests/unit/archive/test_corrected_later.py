@@ -17,6 +17,7 @@ from unit.archive.test_corrections import (
     metadata,
     run,
 )
+from unit.archive.test_reindex import reindex
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -54,6 +55,26 @@ def test_what_a_later_instance_fills_is_there_when_it_is_taken_back(tmp_path: Pa
         assert await find(archive, level, tag) == [[other]]
 
     run(tmp_path, act, first)
+
+
+@pytest.mark.parametrize("level", ["STUDY", "SERIES"])
+def test_it_is_there_after_a_reindex_too(tmp_path: Path, level: str) -> None:
+    name, where, tag = (
+        ("StudyDescription", STUDY, DESCRIPTION) if level == "STUDY" else ("SeriesDescription", SERIES, 0x0008103E)
+    )
+
+    async def act(archive: Archive) -> None:
+        await store(archive, build(2, extra={name: "Knee"}))
+        await correct(archive, where, **{name: "Hip"})
+
+    async def undo(archive: Archive) -> None:
+        [row] = await archive.corrections_of(LOCAL, FIRST.study_uid)
+        await archive.undo_correction(LOCAL, FIRST.study_uid, row.id)
+        assert await find(archive, level, tag) == [["Knee"]]
+
+    run(tmp_path, act, build(1, extra={name: ""}))
+    reindex(tmp_path / "a")
+    run(tmp_path, undo)
 
 
 def test_the_size_is_that_of_the_character_set_that_was_assumed(tmp_path: Path) -> None:

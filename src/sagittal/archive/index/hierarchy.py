@@ -316,6 +316,7 @@ class Hierarchy:
         series = study.series[arrival.series_uid] = Series(id, got)
         if arrival.series_uid in study.corrected:
             corrections.lay_again(self._connection, study.store, arrival.study_uid, arrival.series_uid, at)
+            study.corrected = corrections.in_force(self._connection, study.store, arrival.study_uid)
             series = self._find_series(study, arrival.series_uid) or series
         return series
 
