@@ -9,10 +9,11 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import opened
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Engine, UniqueConstraint, event
 
 from sagittal.archive.index import SCHEMA_REVISION, schema, tables
 from sagittal.errors import UsageError
@@ -65,6 +66,43 @@ def test_migrations_lead_to_the_same_schema(tmp_path: Path) -> None:
     assert connection.execute("SELECT id, name FROM volume").fetchall() == [(1, "local")]
     connection.close()
     assert shape(migrated) == shape(fresh(tmp_path / "fresh.db"))
+
+
+def test_an_upgrade_that_ends_early_changes_nothing(tmp_path: Path) -> None:
+    """As on a full disk: it is begun anew, which tables that are there already would not let it."""
+    migrated = tmp_path / "migrated.db"
+    with closing(sqlite3.connect(migrated)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+
+    def fail(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "version_num='0005'" in statement:
+            raise OSError("constructed")
+
+    event.listen(Engine, "before_cursor_execute", fail)
+    try:
+        with pytest.raises(OSError, match="constructed"):
+            schema.upgrade(migrated, "")
+    finally:
+        event.remove(Engine, "before_cursor_execute", fail)
+    assert list(shape(migrated)) == ["alembic_version"]
+    schema.upgrade(migrated, "")
+    assert shape(migrated) == shape(fresh(tmp_path / "fresh.db"))
+
+
+class Full(sqlite3.Connection):
+    """An index on a disk that is full at the commit, which SQLite takes back itself."""
+
+    def execute(self, statement: str, *more: Any) -> sqlite3.Cursor:
+        if statement != "COMMIT":
+            return super().execute(statement, *more)
+        super().execute("ROLLBACK")
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_a_disk_that_is_full_as_an_index_is_made_is_told_as_such(tmp_path: Path) -> None:
+    index = sqlite3.connect(tmp_path / "new.db", isolation_level=None, factory=Full)
+    with closing(index), pytest.raises(sqlite3.OperationalError, match="full"):
+        schema.create(index)
 
 
 def test_letters_of_options_and_of_addresses_may_be_in_a_path(tmp_path: Path) -> None:

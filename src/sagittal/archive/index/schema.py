@@ -55,7 +55,8 @@ def create(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO volume (id, store, name, kind) VALUES (1, ?, 'local', 'local')", (MAIN_STORE,))
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has ended it
+            connection.execute("ROLLBACK")
         raise
     connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
 
