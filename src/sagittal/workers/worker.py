@@ -110,6 +110,9 @@ def confine(bounds: Bounds) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, bounds.open_files_max),
     ):
+        _, hard = resource.getrlimit(what)
+        if hard != resource.RLIM_INFINITY:  # whoever started us allows less, perhaps, and nobody may raise that
+            most = min(most, hard)
         resource.setrlimit(what, (most, most))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if sys.platform == "linux":

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import forked
 import pytest
 
 from sagittal.errors import Busy, LimitExceeded, Malformed, NotAcceptable, SagittalError, StorageUnavailable, WorkerLost
@@ -37,6 +38,21 @@ def pooled(use: Callable[[Pool], Awaitable[T]], modules: tuple[str, ...] = (), *
             await pool.close()
 
     return asyncio.run(main())
+
+
+_CONFINED = """
+import resource
+from sagittal.workers.worker import Bounds, confine
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+confine(Bounds(1 << 33))
+print(resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_AS))
+"""
+
+
+def test_a_worker_takes_no_more_than_the_server_may() -> None:
+    """As under `ulimit -Hn`, `ulimit -v`: nobody but root could raise it."""
+    ran = forked.done(forked.python, _CONFINED)
+    assert ran.stdout == f"(100, 100) ({1 << 33}, {1 << 33})\n", ran.stderr
 
 
 def test_answers_bytes_of_ranges(tmp_path: Path) -> None:
