@@ -40,7 +40,7 @@ async def patients(archive: Archive) -> list[Any]:
             id="first to another",
         ),
         pytest.param(
-            [X, FOREIGN, Y], {Y: {"PatientID": "P2"}}, [DOE, ["P2", *ROE[1:]]], id="second to one that is there"
+            [X, Y, FOREIGN], {X: {"PatientID": "P2"}}, [DOE, ["P2", *ROE[1:]]], id="first to one that is there"
         ),
     ],
 )
@@ -84,6 +84,18 @@ def test_one_whose_identifier_was_corrected_away_has_it_no_more(tmp_path: Path) 
             await archive.correct(LOCAL, (X.study_uid, ""), {"PatientID": None}, "nobody knows", "CORRECT")
             await store(archive, Y)
             assert await patients(archive) == [["", *DOE[1:]], DOE]
+
+    asyncio.run(act())
+
+
+def test_a_study_that_was_given_to_a_patient_says_nothing_beside_one_of_its_own(tmp_path: Path) -> None:
+    async def act() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, X)
+            await archive.correct(LOCAL, (X.study_uid, ""), {"PatientID": "P2"}, "mixed up", "CORRECT")
+            assert await patients(archive) == [["P2", *DOE[1:]]]
+            await store(archive, FOREIGN)
+            assert await patients(archive) == [["P2", *ROE[1:]]]
 
     asyncio.run(act())
 

@@ -55,7 +55,15 @@ _MODALITIES = (
     "modality FROM series WHERE series.study = ?1 AND modality <> '' AND number_of_instances > 0 ORDER BY modality)) "
     "WHERE id = ?1"
 )
-_PATIENT = ", ".join(PATIENT_COLUMNS.values())
+_GIVEN = (
+    "EXISTS (SELECT 1 FROM correction c WHERE c.store = study.store "
+    "AND c.study_instance_uid = study.study_instance_uid AND c.series_instance_uid = '' AND c.undone_at IS NULL "
+    "AND coalesce(json_type(c.attributes, '$.\"00100020\"'), json_type(c.attributes, '$.\"00100021\"')) IS NOT NULL)"
+)
+_OF_PATIENT = "(SELECT id FROM study WHERE patient = ?1 AND {} ORDER BY id LIMIT 1)"
+_FIRST = f"SELECT coalesce({_OF_PATIENT.format(f'NOT {_GIVEN}')}, {_OF_PATIENT.format('TRUE')})"
+_PATIENT = ", ".join((*PATIENT_COLUMNS.values(), "patient_name_search"))
+_DESCRIBE = f"UPDATE patient SET ({_PATIENT}) = (SELECT {_PATIENT} FROM study WHERE id = ?) WHERE id = ?"
 
 
 class Row(NamedTuple):
@@ -276,17 +284,17 @@ def describe_by_first(connection: sqlite3.Connection, study: int) -> int | None:
 
 
 def describe(connection: sqlite3.Connection, patient: int) -> int | None:
-    """Let a patient be as the first study says, which is given; without any study the patient goes."""
-    first = connection.execute(f"SELECT id, {_PATIENT} FROM study WHERE patient = ? ORDER BY id", (patient,)).fetchone()
+    """Let a patient be as the first study says, which is given; without any study the patient goes.
+
+    A study that a correction gave to the patient has something to say only where there is no other.
+    """
+    (first,) = connection.execute(_FIRST, (patient,)).fetchone()
     if first is None:
         connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (patient,))
         connection.execute("DELETE FROM patient WHERE id = ?", (patient,))
         return None
-    for (tag, column), value in zip(PATIENT_COLUMNS.items(), first[1:], strict=True):
-        connection.execute(f"UPDATE patient SET {column} = ? WHERE id = ?", (value, patient))
-        if tag in NAMES:
-            connection.execute(f"UPDATE patient SET {column}_search = ? WHERE id = ?", (fold_name(value), patient))
-    return int(first[0])
+    connection.execute(_DESCRIBE, (first, patient))
+    return int(first)
 
 
 def write(connection: sqlite3.Connection, store: int, table: str, id: int, values: Mapping[int, str], at: int) -> None:

@@ -48,7 +48,7 @@ def _values(tags: tuple[int, ...], values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _MADE = ("created_at", "changed_at")
-_INSERT_PATIENT = _insert("patient", ("id", "store", *_columns(dict(PATIENT_COLUMNS)), "created_at"))
+_INSERT_PATIENT = _insert("patient", ("id", "store", "created_at"))
 _INSERT_STUDY = _insert(
     "study",
     ("id", "store", "patient", "study_instance_uid", *_columns(dict(STUDY_COLUMNS)), "revision", *_MADE),
@@ -211,6 +211,7 @@ class Hierarchy:
         self._connection.execute(
             _INSERT_STUDY, (id, arrival.store, patient, arrival.study_uid, *values, revision, at, at)
         )
+        corrections.describe(self._connection, patient)
         people.record(self._connection, arrival.store, id, ((tag, got[at]) for at, tag in _PEOPLE))
         store, uid = arrival.store, arrival.study_uid
         study = self._studies[store, uid] = Study(id, store, patient, got)
@@ -276,7 +277,7 @@ class Hierarchy:
         self._connection.execute(_DISAGREE, row)
 
     def _patient(self, got: list[str], study: tuple[str, int], arrival: Arrival, instance: int) -> int:
-        """The patient by identifier and issuer; without an identifier a patient of its own (PS3.3 C.7.1.1)."""
+        """The patient by identifier and issuer, without one a patient of its own (PS3.3 C.7.1.1); to be described."""
         values = got[:_PATIENTS]
         identifier = (values[_PATIENT_TAGS.index(PATIENT_ID)], values[_PATIENT_TAGS.index(ISSUER_OF_PATIENT_ID)])
         if identifier[0]:
@@ -292,8 +293,7 @@ class Hierarchy:
                         self._disagree("patient", study[1], tag, new, old, arrival, instance)
                 return int(row[0])
         id = self.next_id("patient")
-        folded = _values(_PATIENT_TAGS, tuple(values))
-        self._connection.execute(_INSERT_PATIENT, (id, arrival.store, *folded, arrival.received_at))
+        self._connection.execute(_INSERT_PATIENT, (id, arrival.store, arrival.received_at))
         if identifier[0]:
             statement = "INSERT INTO patient_identifier (store, patient, value, issuer) VALUES (?,?,?,?)"
             self._connection.execute(statement, (arrival.store, id, *identifier))
