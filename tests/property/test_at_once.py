@@ -91,7 +91,7 @@ class Model:
         for uid, versions in self.held.items():
             for each in reversed([each for each in versions if each.target == target]):
                 now = self.current(uid)
-                if now is not None and now.digest == each.digest:
+                if any(held.digest == each.digest for held in versions if held.state in ("current", "other")):
                     continue
                 each.state = "current" if each.state == "deleted" and now is None else "other"
                 each.target, back = None, back + 1

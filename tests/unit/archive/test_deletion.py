@@ -214,6 +214,21 @@ def test_bytes_are_right_when_a_purge_comes_while_they_are_summed(tmp_path: Path
     asyncio.run(run())
 
 
+def test_a_version_that_came_again_beside_the_current_one_does_not_come_back_twice(tmp_path: Path) -> None:
+    first, second, third = (build(1, study="a", extra={"StudyID": name}) for name in ("1", "2", "3"))
+
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, first, second)
+            await archive.delete(LOCAL, Target(A))
+            await store(archive, third, second)
+            assert await archive.undelete(LOCAL, Target(A)) == 1
+            counts = await archive.statistics(LOCAL)
+            assert (counts.instances, counts.other_versions, counts.deleted) == (1, 2, 1)
+
+    asyncio.run(run())
+
+
 def test_undelete_beside_what_came_meanwhile(tmp_path: Path) -> None:
     async def run() -> None:
         async with opened(tmp_path) as archive:

@@ -41,7 +41,7 @@ _DELETED_OF = (
     "SELECT id, state, study, sop_instance_uid, digest FROM instance "
     f"WHERE tombstone = ? AND store = ? AND state IN ({DELETED}, {DELETED_OTHER})"
 )
-_RIVAL = f"SELECT digest FROM instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT}"
+_HELD = f"SELECT digest, state FROM instance WHERE store = ? AND sop_instance_uid = ? AND state IN ({OTHER}, {CURRENT})"
 _DUE = (
     "SELECT instance.id FROM tombstone CROSS JOIN instance ON instance.tombstone = tombstone.id "
     f"WHERE tombstone.purged_at IS NULL AND tombstone.at < CASE tombstone.level WHEN '{ORIGINAL}' THEN ? ELSE ? END "
@@ -124,16 +124,16 @@ def hide(
 def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int) -> int:
     """Bring back what a tombstone of a store covers; gives the number of versions.
 
-    Where another version has become current meanwhile, the old one comes back beside it, unless it is the very same
-    file.
+    Where another version has become current meanwhile, the old one comes back beside it, unless the very same file is
+    held.
     """
     back: list[int] = []
     studies: set[int | None] = set()
     for id, state, study, uid, digest in connection.execute(_DELETED_OF, (tombstone, store)).fetchall():
-        rival = connection.execute(_RIVAL, (store, uid)).fetchone()
-        if rival is not None and rival[0] == digest:
+        held = dict(connection.execute(_HELD, (store, uid)).fetchall())
+        if digest in held:
             continue
-        new = CURRENT if state == DELETED and rival is None else OTHER
+        new = CURRENT if state == DELETED and CURRENT not in held.values() else OTHER
         connection.execute("UPDATE instance SET tombstone = NULL, state = ? WHERE id = ?", (new, id))
         back.append(id)
         studies.add(study)
