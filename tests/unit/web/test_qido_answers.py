@@ -86,6 +86,8 @@ def test_who_gives_the_objects(web: Any) -> None:
         ("RetrieveAETitle=[S]AGITTAL", 0),
         ("RetrieveAETitle=OTHER%5CSAGITTAL&InstanceAvailability=ONLINE", 1),
         ("RetrieveAETitle=SAGITTAL&InstanceAvailability=OFFLINE", 0),
+        ("QueryRetrieveLevel=STUDY", 1),
+        ("QueryRetrieveLevel=SERIES", 0),
     ],
 )
 def test_keys_on_what_all_rows_say(web: Any, query: str, number: int) -> None:

@@ -1,7 +1,8 @@
 """What a search answers besides what was asked for: PS3.18 Tables 10.6.3-3 to 10.6.3-5.
 
 Study and Series Description besides, which every list shows. Retrieve URL, Retrieve AE Title and Instance Availability
-are not here: they are the same for every row but for the address, and the writers of rows add them.
+are not here: they are the same for every row but for the address, and the writers of rows add them. Query/Retrieve
+Level, which clients of C-FIND bring along as a key, is what the resource says.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Collection
 
 STUDY_UID, SERIES_UID, INSTANCE_UID = 0x0020000D, 0x0020000E, 0x00080018
 RETRIEVE_URL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY = 0x00081190, 0x00080054, 0x00080056
-ADDED = frozenset({RETRIEVE_URL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY})
+QUERY_LEVEL = 0x00080052
+ADDED = frozenset({RETRIEVE_URL, RETRIEVE_AE_TITLE, INSTANCE_AVAILABILITY, QUERY_LEVEL})
 
 DEFAULTS: dict[str, frozenset[int]] = {
     "STUDY": frozenset(

@@ -65,7 +65,7 @@ class Qido:
         query = asked.query()
         kind = _kind(accepted(request.headers.getlist("accept"), asked.accept, self._limits.web.accept_ranges_max))
         found = Rows(levels.UIDS[level], [])
-        if asked.suits(self._same(request)):
+        if asked.suits(self._same(request, level)):
             # Nobody asked for these: an instance whose metadata is too long for them must not hide its series.
             found = await self._archive.find(request.scope["principal"], query, levels.UNINDEXED)
         _all_matched(found.unmatched)
@@ -82,16 +82,20 @@ class Qido:
     def _aet(self, request: Request) -> str:
         return self._house.settings.aet_in(request.scope["principal"].store)
 
-    def _same(self, request: Request) -> dict[int, str]:
+    def _same(self, request: Request, level: str) -> dict[int, str]:
         """What is the same for all that is held."""
-        return {levels.RETRIEVE_AE_TITLE: self._aet(request), levels.INSTANCE_AVAILABILITY: "ONLINE"}
+        return {
+            levels.RETRIEVE_AE_TITLE: self._aet(request),
+            levels.INSTANCE_AVAILABILITY: "ONLINE",
+            levels.QUERY_LEVEL: level,
+        }
 
     async def _count(self, request: Request, level: str) -> Response:
         """The whole number, whatever `limit` and `offset` say; as JSON, whatever is accepted."""
         asked, _ = self._asked(request, level)
         query = asked.query()
         number = 0
-        if asked.suits(self._same(request)):
+        if asked.suits(self._same(request, level)):
             number = await self._archive.count(request.scope["principal"], _to_count(query, None))
         return Response(f'{{"count":{number}}}', media_type=JSON)
 
