@@ -223,7 +223,7 @@ async def _extra(
                 return extra
             raise LimitExceeded("the query took too long: narrow it, its keys are not indexed")
         chunk = ids[len(extra) : len(extra) + _OBJECTS_AT_ONCE]
-        for of_row, length in await readers.run(read, chunk, room):
+        for of_row, length in await readers.piece(read, chunk, room):
             room -= length
             if room < 0 and extra:
                 return extra

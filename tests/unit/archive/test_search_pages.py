@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import threading
 import tracemalloc
 import zlib
 from contextlib import aclosing, closing, nullcontext
@@ -161,3 +162,33 @@ def test_all_pages_are_one_act(left_after: int | None, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / INDEX)) as index:
         rows = index.execute("SELECT outcome, number_of_instances FROM audit WHERE verb = 'find'").fetchall()
     assert rows == [("done", left_after or len(OBJECTS))]
+
+
+@pytest.mark.parametrize(
+    "slow", [Query("IMAGE", {}, include_all=True), Query("IMAGE", {COMMENTS: "x*"})], ids=["returned", "matched"]
+)
+def test_reading_metadata_leaves_a_thread_to_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: Query
+) -> None:
+    """However many searches read it, one that the index answers does not wait behind them."""
+    held, texts = threading.Event(), scan._texts
+
+    def waiting(*given: Any) -> Any:
+        assert held.wait(30)
+        return texts(*given)
+
+    async def act() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, *OBJECTS)
+            monkeypatch.setattr(scan, "_texts", waiting)
+            reading = [asyncio.ensure_future(archive.find(LOCAL, slow)) for _ in range(5)]
+            try:
+                for _ in range(3):  # the first steps of those five are short ones, too
+                    found = await asyncio.wait_for(archive.find(LOCAL, Query("STUDY", {NAME: "*"})), 10)
+                    assert len(found.rows) == 3
+                assert not any(each.done() for each in reading)
+            finally:
+                held.set()
+            assert [len(rows.rows) for rows in await asyncio.gather(*reading)] == [4] * 5
+
+    asyncio.run(act())

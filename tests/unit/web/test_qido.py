@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -208,6 +209,26 @@ def test_limit_of_whole_rows(web: Any, over: int) -> None:
     web.settings = Settings(limits=Limits(web=WebLimits(results_whole_max=5)))
     assert asked(web, f"/studies?limit={5 + over}&includefield=all").limit == min(5, 5 + over)
     assert asked(web, f"/studies?limit={5 + over}").limit == 5 + over
+
+
+def test_whole_answers_are_made_one_at_a_time(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is megabytes; what others ask for does not wait."""
+    under_way: list[int] = [0]
+
+    async def find(principal: Any, query: Any) -> Rows:
+        under_way.append(under_way[-1] + query.include_all)
+        if query.include_all:
+            await asyncio.sleep(0)
+            under_way.append(under_way[-1] - 1)
+        return Rows((STUDY_UID,), [])
+
+    async def act(client: Any) -> list[Any]:
+        paths = ["/studies?includefield=all"] * 4 + ["/studies"]
+        return list(await asyncio.gather(*(client.get("/dicom-web" + path) for path in paths)))
+
+    monkeypatch.setattr(web.archive, "find", find)
+    assert [answer.status_code for answer in web.run(act)] == [200] * 5
+    assert max(under_way) == 1 and len(under_way) == 10
 
 
 def cut_says(number: str) -> str:

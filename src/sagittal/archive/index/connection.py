@@ -167,6 +167,7 @@ class Readers:
     def __init__(self, path: Path, threads: int) -> None:
         self._path = path
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="index-reader")
+        self._pieces = asyncio.Semaphore(max(1, threads - 1))
         self._local = threading.local()
         self._recent: OrderedDict[Hashable, Any] = OrderedDict()
         self.commits = 0
@@ -176,6 +177,11 @@ class Readers:
     async def run(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
         """`act(connection, *arguments)` on a reader thread; whatever it reads is of one moment."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._act, act, *arguments)
+
+    async def piece(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
+        """As `run`, for a piece of a long read: those of however many reads leave a thread to what is short."""
+        async with self._pieces:
+            return await self.run(act, *arguments)
 
     async def recall(
         self, key: Hashable, act: Callable[[sqlite3.Connection], T], small: Callable[[T], bool] = lambda _: True

@@ -91,7 +91,7 @@ async def find_non_patient(
     page: list[Found] = []
     number, room = 0, limits.returned_bytes_max
     for at in range(0, len(refs), _AT_ONCE):
-        for each in await readers.run(match, refs[at : at + _AT_ONCE]):
+        for each in await readers.piece(match, refs[at : at + _AT_ONCE]):
             number += 1
             if number > offset and room > 0 and (limit is None or len(page) < limit):
                 room -= each.length

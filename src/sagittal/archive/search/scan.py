@@ -40,7 +40,7 @@ async def matching(
     while at < len(pairs) and len(found) < enough:
         if monotonic() > until:
             raise LimitExceeded("the query took too long; narrow it")
-        at = await readers.run(_slice, pairs, at, matcher, found, bytes_max)
+        at = await readers.piece(_slice, pairs, at, matcher, found, bytes_max)
     return dict(list(found.items())[:enough])
 
 

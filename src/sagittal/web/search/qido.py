@@ -7,7 +7,9 @@ leads on with a Link. `…/count`, `orderby` and CSV are not of PS3.18; the firs
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,7 @@ class Qido:
     def __init__(self, house: House) -> None:
         self._house, self._archive = house, house.archive
         self._limits = house.settings.limits
+        self._alone = asyncio.Lock()  # with includefield=all an answer is megabytes, and long to make: one at a time
 
     async def studies(self, request: Request) -> Response:
         return await self._search(request, "STUDY")
@@ -65,11 +68,12 @@ class Qido:
         query = asked.query()
         kind = _kind(accepted(request.headers.getlist("accept"), asked.accept, self._limits.web.accept_ranges_max))
         found = Rows(levels.UIDS[level], [])
-        if asked.suits(self._same(request, level)):
-            # Nobody asked for these: an instance whose metadata is too long for them must not hide its series.
-            found = await self._archive.find(request.scope["principal"], query, levels.UNINDEXED)
-        _all_matched(found.unmatched)
-        answer = await self._written(request, kind, query, found)
+        async with self._alone if asked.whole else nullcontext():
+            if asked.suits(self._same(request, level)):
+                # Nobody asked for these: an instance whose metadata is too long for them must not hide its series.
+                found = await self._archive.find(request.scope["principal"], query, levels.UNINDEXED)
+            _all_matched(found.unmatched)
+            answer = await self._written(request, kind, query, found)
         answer.raw_headers.append(VARY)
         addresses = uri.addresses(request, self._house.settings)
         if found.more:
