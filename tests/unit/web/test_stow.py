@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
+from xml.etree import ElementTree
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from sagittal.limits import Limits, WebLimits
 from sagittal.web.house import Settings
 from sagittal.web.store import stow
 from sagittal.web.store.answer import Result, answer
+from sagittal.web.wire.uri import Addresses
 
 TYPE = 'multipart/related; type="application/dicom"; boundary=b'
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -267,6 +269,26 @@ def test_tiny_parts_leave_others_their_turns(web: Any, monkeypatch: pytest.Monke
     begun, made = turns.index("begun"), turns.index("made")
     assert begun >= 4 + 20  # while the parts were taken, and for the lines of the log
     assert made - begun >= 20
+
+
+def test_an_answer_in_xml_is_never_whole_in_memory() -> None:
+    """It is twice as long as JSON, and is sent as it is made."""
+    results = [Result().fail(IdentifierMismatch(f"part {number} is not a DICOM file")) for number in range(1_000)]
+    pieces: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        pieces.append(message.get("body", b""))
+
+    async def act() -> int:
+        made = await answer("application/dicom+xml", results, Addresses("http://localhost"), None)
+        await made({"type": "http", "method": "POST"}, asyncio.Event().wait, send)  # type: ignore[arg-type]
+        return made.status_code
+
+    assert asyncio.run(act()) == 409
+    whole = b"".join(pieces)
+    ElementTree.fromstring(whole)
+    assert whole.count(b"is not a DICOM file") == 1_000
+    assert max(map(len, pieces)) < len(whole) / 5
 
 
 def test_any_split(web: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from sagittal.web.store import became
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, MediaType, accepts
 from sagittal.web.wire.resources import instance_address
+from sagittal.web.wire.stream import Pushed
 
 DICOM_XML = "application/dicom+xml"
 _PROCESSING_FAILURE = 0x0110
@@ -82,8 +83,10 @@ async def answer(type_: str, results: Sequence[Result], addresses: uri.Addresses
     statuses = [p.failure.http_status for p in results if p.failure is not None]
     stored = len(statuses) < len(results)
     status = 200 if not statuses and not warned else 202 if stored else max(statuses)
-    headers = {"retry-after": "5"} if status == 503 else None
-    return Response(await _as_xml(body) if type_ == DICOM_XML else body, status, headers, media_type=type_)
+    made = Pushed(_as_xml(body), type_, status=status) if type_ == DICOM_XML else Response(body, status, None, type_)
+    if status == 503:
+        made.headers["retry-after"] = "5"
+    return made
 
 
 def answer_type(ranges: Sequence[MediaType]) -> str:
@@ -114,15 +117,14 @@ async def _encoded(results: Sequence[Result], addresses: uri.Addresses, study: s
     return b"".join([*parts, b"}"]), warned
 
 
-async def _as_xml(body: bytes) -> memoryview:
+async def _as_xml(body: bytes) -> AsyncGenerator[bytes]:
+    """It is twice as long, and never whole in memory."""
     from sagittal.dicom.models.xmlstream import XmlStream
 
-    stream, decoder, made = XmlStream(len(body)), codecs.getincrementaldecoder("utf-8")(), bytearray()
+    stream, decoder = XmlStream(len(body)), codecs.getincrementaldecoder("utf-8")()
     for start in range(0, len(body), _SLICE_BYTES):
-        made += b"".join(stream.feed(decoder.decode(body[start : start + _SLICE_BYTES])))
-        await asyncio.sleep(0)
-    made += b"".join(stream.finish())
-    return memoryview(made)
+        yield b"".join(stream.feed(decoder.decode(body[start : start + _SLICE_BYTES])))
+    yield b"".join(stream.finish())
 
 
 def _value(vr: str, value: str | int) -> dict[str, Any]:

@@ -104,9 +104,11 @@ class Streamed(Response):
 class Pushed(Response):
     """An answer whose body is made on the loop by an asynchronous iterator."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes], content_type: str, headers: Iterable[Header] = ()) -> None:
+    def __init__(
+        self, chunks: AsyncGenerator[bytes], content_type: str, headers: Iterable[Header] = (), status: int = 200
+    ) -> None:
         self._pushed = chunks
-        self.status_code, self.background, self.body = 200, None, b""
+        self.status_code, self.background, self.body = status, None, b""
         self.raw_headers = [(b"content-type", content_type.encode("latin-1")), *headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +117,7 @@ class Pushed(Response):
             started = False
             while (chunk := await _unless(gone, anext(self._pushed, None))) is not None:
                 if not started:
-                    await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                    await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                     started = True
                 if scope["method"] == "HEAD":
                     break
