@@ -162,7 +162,7 @@ class WebArchive:
 def search_path(question: Question) -> tuple[str, list[int]]:
     """The resource of PS3.18 10.6 for a level, below the study or series that the keys name; which keys it says."""
     if question.level not in _RESOURCES:
-        raise UsageError("DICOMweb has no search for patients: ask for studies (-L study)")
+        raise UsageError("only AET@host:port is asked for patients; ask a URL or a data directory for studies")
     path, said = "", list[int]()
     for tag, resource in ((STUDY_UID, "studies"), (SERIES_UID, "series")):
         uid = question.keys.get(tag, "")

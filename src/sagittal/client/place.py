@@ -42,7 +42,7 @@ class Access:
         """UsageError for an AE title that is none, and a key alone."""
         check_aet(self.aet)
         if self.tls_key and not self.tls_certificate:
-            raise UsageError("a key without its certificate is of no use: --tls-cert is missing")
+            raise UsageError("a TLS key without its certificate is of no use")
 
     def tls_context(self) -> ssl.SSLContext | None:
         """For DIMSE: None without TLS."""
@@ -98,7 +98,7 @@ Place = PeerAddress | Url | Path
 
 def parse_place(text: str) -> Place:
     """A URL, a peer or a data directory; UsageError for anything else."""
-    if text.startswith(("http://", "https://")):
+    if text.lower().startswith(("http://", "https://")):
         return parse_url(text)
     if (Path(text) / "index.db").is_file():
         return Path(text)

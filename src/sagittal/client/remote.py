@@ -55,7 +55,7 @@ class Sending:
 async def named(remote: Remote, question: Question) -> list[Question]:
     """Questions whose keys are unique keys only, one for each match: keys of another kind are looked up first."""
     if not any(question.keys.values()):
-        raise UsageError("name what to retrieve: -k StudyInstanceUID=…")
+        raise UsageError("name what to retrieve, by StudyInstanceUID for instance")
     if question.model != "study":
         return [question]
     chain = list(UIDS.values())[: list(UIDS).index(question.level) + 1]

@@ -212,10 +212,17 @@ def test_places(tmp_path: Path) -> None:
     assert parse_place("A@h:104") == PeerAddress("A", "h", 104)
     assert parse_url("https://me:s%40t@h:8/x/dicom-web/") == Url("https://h:8/x/dicom-web", "me:s@t")
     assert parse_url("http://h:8042") == Url("http://h:8042/dicom-web")
+    assert parse_place("HTTPS://me:pw@H:8042/x") == Url("https://H:8042/x", "me:pw")
     assert "s@t" not in str(parse_url("https://me:s%40t@h/d"))
     for text in ("nowhere", "ftp://h", "http://", "http://h:port"):
         with pytest.raises(UsageError):
             parse_place(text)
+
+
+def test_patients_are_asked_of_peers_only() -> None:
+    """A data directory is asked over DICOMweb, which nobody who types its path need know."""
+    with pytest.raises(UsageError, match=r"AET@host:port.*a URL or a data directory"):
+        search_path(Question("patient"))
 
 
 def test_answers_of_stow() -> None:
