@@ -156,7 +156,7 @@ async def _scanned(
     statement = candidates_statement(
         prepared.store, prepared.level, prepared.shape, prepared.order, after=prepared.after
     )
-    values = [*prepared.values, most + 1]
+    values = [*prepared.values, *prepared.lower, most + 1]
     seconds = limits.query_seconds_max
     pairs = await readers.run(_fetch, statement, values, seconds)
     if len(pairs) > most:

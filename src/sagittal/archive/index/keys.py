@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from sagittal.archive.index import STORE
+from sagittal.archive.index import CURRENT, STORE
 
 LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
 
@@ -123,25 +123,29 @@ def keys_at(level: str) -> dict[int, Key]:
 
 KEYS: dict[str, dict[int, Key]] = {level: keys_at(level) for level in LEVELS}
 
-# From rows `d` of a lower level to those of a level, where an index leads to the former; and the other way.
+# From rows of a lower level to those of a level, where an index leads to the former; and the other way.
 _BELOW = {
-    ("PATIENT", "study"): ("d.patient", "patient.id", "study d"),
-    ("PATIENT", "series"): ("b.patient", "patient.id", "series d CROSS JOIN study b ON b.id = d.study"),
-    ("PATIENT", "instance"): ("b.patient", "patient.id", "instance d CROSS JOIN study b ON b.id = d.study"),
-    ("STUDY", "series"): ("d.study", "study.id", "series d"),
-    ("STUDY", "instance"): ("c.study", "study.id", "instance d CROSS JOIN series c ON c.id = d.series"),
-    ("SERIES", "instance"): ("d.series", "series.id", "instance d"),
+    ("PATIENT", "study"): ("study.patient", "patient.id", "study"),
+    ("PATIENT", "series"): ("study.patient", "patient.id", "series CROSS JOIN study ON study.id = series.study"),
+    ("PATIENT", "instance"): ("study.patient", "patient.id", "instance CROSS JOIN study ON study.id = instance.study"),
+    ("STUDY", "series"): ("series.study", "study.id", "series"),
+    ("STUDY", "instance"): ("series.study", "study.id", "instance CROSS JOIN series ON series.id = instance.series"),
+    ("SERIES", "instance"): ("instance.series", "series.id", "instance"),
 }
 _DOWNWARD = {
-    ("PATIENT", "study"): "study d WHERE d.patient = patient.id",
-    ("PATIENT", "series"): "study b CROSS JOIN series d ON d.study = b.id WHERE b.patient = patient.id",
-    ("PATIENT", "instance"): "study b CROSS JOIN series c ON c.study = b.id CROSS JOIN instance d ON d.series = c.id "
-    "WHERE b.patient = patient.id",
-    ("STUDY", "series"): "series d WHERE d.study = study.id",
-    ("STUDY", "instance"): "series c CROSS JOIN instance d ON d.series = c.id WHERE c.study = study.id",
-    ("SERIES", "instance"): "instance d WHERE d.series = series.id",
+    ("PATIENT", "study"): "study WHERE study.patient = patient.id",
+    ("PATIENT", "series"): "study CROSS JOIN series ON series.study = study.id WHERE study.patient = patient.id",
+    ("PATIENT", "instance"): "study CROSS JOIN series ON series.study = study.id "
+    "CROSS JOIN instance ON instance.series = series.id WHERE study.patient = patient.id",
+    ("STUDY", "series"): "series WHERE series.study = study.id",
+    ("STUDY", "instance"): "series CROSS JOIN instance ON instance.series = series.id WHERE series.study = study.id",
+    ("SERIES", "instance"): "instance WHERE instance.series = series.id",
 }
-_HELD = {"study": "d.number_of_instances > 0", "series": "d.number_of_instances > 0", "instance": "d.state = 1"}
+_HELD = {
+    "study": "study.number_of_instances > 0",
+    "series": "series.number_of_instances > 0",
+    "instance": f"instance.state = {CURRENT}",
+}
 
 
 @cache
@@ -152,14 +156,26 @@ def below(level: str, tag: int) -> Key | None:
         if key is None or not key.kind:
             continue
         table, _, name = (key.search or key.column).partition(".")
-        inner, outer, tables = _BELOW[level, table]
-        held = f"d.store = {STORE} AND {_HELD[table]}"
+        within = some(level, table)
         if name in INDEXED.get(table, ()):
-            within = f"{outer} IN (SELECT {inner} FROM {tables} WHERE {held} AND @)"
-        else:
-            within = f"EXISTS (SELECT 1 FROM {_DOWNWARD[level, table]} AND +{held} AND @)"
-        return Key(tag, key.column, key.kind, f"d.{name}", within)
+            inner, outer, tables = _BELOW[level, table]
+            within = f"{outer} IN (SELECT {inner} FROM {tables} WHERE {_held(table)} AND @)"
+        return key._replace(within=within)
     return None
+
+
+def has_below(level: str, table: str) -> bool:
+    """Whether a table is of a lower level."""
+    return (level, table) in _DOWNWARD
+
+
+def some(level: str, table: str) -> str:
+    """The condition that under a row some row of a lower level's table, and those between them, meet "@"."""
+    return f"EXISTS (SELECT 1 FROM {_DOWNWARD[level, table]} AND +{_held(table)} AND @)"
+
+
+def _held(table: str) -> str:
+    return f"{table}.store = {STORE} AND {_HELD[table]}"
 
 
 # Columns that an index beginning with `store` answers for (a test compares this with the tables).

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, OTHER, STORE, in_store
 from sagittal.archive.index.finding import moments, people
-from sagittal.archive.index.keys import INDEXED, KEYS, Key
+from sagittal.archive.index.keys import INDEXED, KEYS, Key, has_below, some
 from sagittal.archive.index.matching import HALVES, condition
 
 STUDY, SERIES = "study", "series"
+_TABLES = (STUDY, SERIES, "instance")
 Value = str | int | float | None
 
 # table of the rows -> condition for being seen
@@ -65,7 +66,8 @@ def query_statement(
 ) -> str:
     """SELECT of `columns` (tags), what rows are ordered by, and the row's id.
 
-    Bound: the values of the forms in order; with `after`, `cursor_values`; LIMIT, OFFSET.
+    Bound: the values of the forms in order; where more than one is of a lower level, those of these once more; with
+    `after`, `cursor_values`; LIMIT, OFFSET.
     """
     selected = [KEYS[level][tag].column for tag in columns] + [text for text, _ in _ordered(level, order)]
     return in_store(f"SELECT {_from(level, shape, selected, order, after)} LIMIT ? OFFSET ?", store)
@@ -75,15 +77,16 @@ def query_statement(
 def candidates_statement(store: int, level: str, shape: Shape, order: Order = (), after: bool = False) -> str:
     """SELECT of the row's id and the id of each current instance of it, for attributes that no index holds.
 
-    Bound as for `query_statement`, but for OFFSET.
+    Bound as for `query_statement`, but for OFFSET; before LIMIT the values of what is asked of lower levels, once more.
     """
     table, _ = _ROWS[level]
     each = _from(level, shape, [f"{table}.id AS row", *_named(level, order)], order, after, last="")
     ordered = ", ".join([f"n.o{at}{_DOWN[down]}" for at, (_, down) in enumerate(_ordered(level, order)[:-1])])
     last = _ordered(level, order)[-1][1]
+    held = " AND ".join([f"instance.state = {CURRENT}", *_lower(level, shape)])
     statement = (
-        f"SELECT n.row, i.id FROM (SELECT {each}) n {_BELOW[level]} WHERE i.state = {CURRENT} "
-        f"ORDER BY {ordered + ', ' if ordered else ''}n.row{_DOWN[last]}, i.id LIMIT ?"
+        f"SELECT n.row, instance.id FROM (SELECT {each}) n {_BELOW[level]} WHERE {held} "
+        f"ORDER BY {ordered + ', ' if ordered else ''}n.row{_DOWN[last]}, instance.id LIMIT ?"
     )
     return in_store(statement, store)
 
@@ -102,19 +105,19 @@ def rows_statement(level: str, columns: tuple[int, ...], order: Order = ()) -> s
 def representatives_statement(level: str) -> str:
     """SELECT of row id and the first current instance of each row whose id is in a JSON list, which is bound."""
     return (
-        f"SELECT n.value, min(i.id) FROM (SELECT value, value AS row FROM json_each(?)) n {_BELOW[level]} "
-        f"WHERE i.state = {CURRENT} GROUP BY n.value"
+        f"SELECT n.value, min(instance.id) FROM (SELECT value, value AS row FROM json_each(?)) n {_BELOW[level]} "
+        f"WHERE instance.state = {CURRENT} GROUP BY n.value"
     )
 
 
 _DOWN = {False: "", True: " DESC"}
-# From rows `n` (their id is `row`) to their instances `i`.
+# From rows `n` (their id is `row`) to their instances.
 _BELOW = {
-    "PATIENT": "CROSS JOIN study t ON t.patient = n.row CROSS JOIN series s ON s.study = t.id "
-    "CROSS JOIN instance i ON i.series = s.id",
-    "STUDY": "CROSS JOIN series s ON s.study = n.row CROSS JOIN instance i ON i.series = s.id",
-    "SERIES": "CROSS JOIN instance i ON i.series = n.row",
-    "IMAGE": "CROSS JOIN instance i ON i.id = n.row",
+    "PATIENT": "CROSS JOIN study ON study.patient = n.row CROSS JOIN series ON series.study = study.id "
+    "CROSS JOIN instance ON instance.series = series.id",
+    "STUDY": "CROSS JOIN series ON series.study = n.row CROSS JOIN instance ON instance.series = series.id",
+    "SERIES": "CROSS JOIN instance ON instance.series = n.row",
+    "IMAGE": "CROSS JOIN instance ON instance.id = n.row",
 }
 
 
@@ -135,6 +138,9 @@ def _from(level: str, shape: Shape, selected: list[str], order: Order, after: bo
     table, seen = _ROWS[level]
     ordered = _ordered(level, order)
     conditions = [_condition(level, asked) for asked in shape]
+    if len(lower := _lower(level, shape)) > 1:  # each leads to the row, and all are of one below it
+        deepest = max(_TABLES.index(_table(asked.key)) for asked in shape if is_lower(level, asked))
+        conditions.append(some(level, _TABLES[deepest]).replace("@", " AND ".join(lower)))
     if after:
         conditions.append(_after(ordered))
     led_by = {name for asked in shape if (name := _leading(asked.key, asked))}
@@ -146,6 +152,16 @@ def _from(level: str, shape: Shape, selected: list[str], order: Order, after: bo
     where = " AND ".join([*stores, seen, *conditions])
     by = ", ".join(f"{text}{_DOWN[down]}" for text, down in ordered)
     return f"{', '.join(selected)} FROM {table}{joins} WHERE {where}{f' {last} {by}' if last else ''}"
+
+
+def is_lower(level: str, asked: Asked) -> bool:
+    """Whether something is asked of a lower level, of one of its columns."""
+    return has_below(level, _table(asked.key)) and not _is_fuzzy(asked.shape)
+
+
+def _lower(level: str, shape: Shape) -> list[str]:
+    """The conditions of what is asked of lower levels."""
+    return [condition(asked.shape, _searched(asked.key)) for asked in shape if is_lower(level, asked)]
 
 
 def _joins(level: str, texts: list[str]) -> str:
@@ -195,14 +211,14 @@ def _leading(key: Key, asked: Asked) -> str:
     """The table whose index this condition can use."""
     if asked.joined or asked.shift is not None or key.within:
         return ""
-    table, _, name = (key.search or key.column).partition(".")
+    table, _, name = _searched(key).partition(".")
     return table if asked.shape in _INDEXED_FORMS and name in INDEXED.get(table, ()) else ""
 
 
 def _condition(level: str, asked: Asked) -> str:
     key, shape = asked.key, asked.shape
-    column = key.search or key.column
-    if "sound" in shape or "word" in shape or "begin" in shape:
+    column = _searched(key)
+    if _is_fuzzy(shape):
         return people.condition(level, key.tag, shape)
     if asked.joined or asked.shift is not None:
         return condition(shape, _moment(asked, column))
@@ -219,6 +235,18 @@ def _condition(level: str, asked: Asked) -> str:
         for half in HALVES[shape]
     )
     return f"{table}.id IN ({' UNION ALL '.join(halves)})"
+
+
+def _is_fuzzy(shape: str) -> bool:
+    return "sound" in shape or "word" in shape or "begin" in shape
+
+
+def _searched(key: Key) -> str:
+    return key.search or key.column
+
+
+def _table(key: Key) -> str:
+    return _searched(key).partition(".")[0]
 
 
 def _moment(asked: Asked, column: str) -> str:

@@ -12,7 +12,7 @@ from sagittal.archive.index.finding import people
 from sagittal.archive.index.finding.attributes import Attributes, answers
 from sagittal.archive.index.keys import KEYS, Key, below
 from sagittal.archive.index.matching import Form, form_of
-from sagittal.archive.index.select import Asked, Order, can_order
+from sagittal.archive.index.select import Asked, Order, can_order, is_lower
 from sagittal.archive.search import cursor
 from sagittal.archive.search.asked import Keys, Path, Private, Query, Tag
 from sagittal.dicom.dictionary import vr_of
@@ -31,6 +31,7 @@ class Prepared:
     level: str
     shape: tuple[Asked, ...]
     values: Values  # of the shape and, behind them, of the cursor
+    lower: Values  # of what of the shape is asked of lower levels
     columns: tuple[int, ...]
     order: Order
     after: bool
@@ -54,6 +55,7 @@ class _Parts:
         self.options = options_of(query)
         self.shape: list[Asked] = []
         self.values: Values = []
+        self.lower: list[Values] = []
         self.scanned: dict[Tag, str | Keys] = {}
         self.unmatched: set[Tag] = set()
         self.joined: set[int] = set()
@@ -86,8 +88,11 @@ class _Parts:
 
     def _add(self, asked: Asked, form: Form | None) -> None:
         if form is not None:
-            self.shape.append(asked._replace(shape=form.shape))
+            asked = asked._replace(shape=form.shape)
+            self.shape.append(asked)
             self.values.extend(form.values)
+            if is_lower(self.query.level, asked):
+                self.lower.append(list(form.values))
 
     def _moment(self, key: Key, text: str) -> bool:
         """A date or a time, maybe with the one that belongs to it, maybe in the requestor's time zone."""
@@ -156,7 +161,8 @@ def prepare(query: Query, attributes: Attributes, store: int, corrected: frozens
     parts = _Parts(query, attributes, corrected)
     for tag, asked in sorted(query.keys.items(), key=_dates_first):
         parts.take(tag, asked)
-    values = parts.values + cursor.read(query)
+    lower = [value for values in parts.lower for value in values]
+    values = parts.values + (lower if len(parts.lower) > 1 else []) + cursor.read(query)
     included = set(known) if query.include_all else set[int]()
     included |= {tag for tag in (*query.include, *query.keys) if isinstance(tag, int) and tag in known}
     columns = tuple(sorted(included))
@@ -166,6 +172,7 @@ def prepare(query: Query, attributes: Attributes, store: int, corrected: frozens
         level=query.level,
         shape=tuple(parts.shape),
         values=values,
+        lower=lower,
         columns=columns,
         order=query.order,
         after=bool(query.after),
