@@ -231,6 +231,41 @@ def test_whole_answers_are_made_one_at_a_time(web: Any, monkeypatch: pytest.Monk
     assert max(under_way) == 1 and len(under_way) == 10
 
 
+def test_a_search_ends_with_the_client(web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gave up asks again, and those that still wait would wait for all of it."""
+    ended: list[str] = []
+
+    async def find(principal: Any, query: Any) -> Rows:
+        try:
+            await asyncio.wait_for(asyncio.Event().wait(), 10)
+        finally:
+            ended.append("ended")
+        return Rows((STUDY_UID,), [])
+
+    async def act(_: Any) -> None:
+        messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": b""}]
+        path = "/dicom-web/studies"
+        asking = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"",
+                  "headers": [(b"host", b"localhost:8042")], "scheme": "http", "client": ("127.0.0.1", 1)}  # fmt: skip
+
+        async def receive() -> Any:
+            return messages.pop()
+
+        async def send(message: Any) -> None:
+            ended.append(message["type"])
+
+        app = web.app()
+        try:
+            await app(asking, receive, send)
+        finally:
+            app.close()
+            await app.house.workers.close()
+
+    monkeypatch.setattr(web.archive, "find", find)
+    web.run(act)
+    assert ended == ["ended"]
+
+
 def cut_says(number: str) -> str:
     return f"299 http://localhost:8042/dicom-web: There are {number}additional results that can be requested"
 

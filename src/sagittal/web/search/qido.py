@@ -24,6 +24,7 @@ from sagittal.web.search.rows import RowWriter, json_array
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, MediaType, accepted, accepts
 from sagittal.web.wire.conditions import VARY
+from sagittal.web.wire.stream import unless_gone
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -67,13 +68,17 @@ class Qido:
         asked, given = self._asked(request, level)
         query = asked.query()
         kind = _kind(accepted(request.headers.getlist("accept"), asked.accept, self._limits.web.accept_ranges_max))
-        found = Rows(levels.UIDS[level], [])
-        async with self._alone if asked.whole else nullcontext():
-            if asked.suits(self._same(request, level)):
-                # Nobody asked for these: an instance whose metadata is too long for them must not hide its series.
-                found = await self._archive.find(request.scope["principal"], query, levels.UNINDEXED)
-            _all_matched(found.unmatched)
-            answer = await self._written(request, kind, query, found)
+
+        async def made() -> tuple[Rows, Response]:
+            found = Rows(levels.UIDS[level], [])
+            async with self._alone if asked.whole else nullcontext():
+                if asked.suits(self._same(request, level)):
+                    # Nobody asked for these: an instance whose metadata is too long for them must not hide its series.
+                    found = await self._archive.find(request.scope["principal"], query, levels.UNINDEXED)
+                _all_matched(found.unmatched)
+                return found, await self._written(request, kind, query, found)
+
+        found, answer = await unless_gone(request.receive, made())
         answer.raw_headers.append(VARY)
         addresses = uri.addresses(request, self._house.settings)
         if found.more:
