@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -110,6 +111,33 @@ def test_many_rows_are_written_in_slices(web: Any, count: int) -> None:
 
 
 XML = 'multipart/related; type="application/dicom+xml"'
+
+
+@pytest.mark.parametrize(("accept", "turns"), [("application/dicom+json", 19), (XML, 19), ("text/csv", 38)])
+def test_long_rows_leave_others_their_turns(web: Any, monkeypatch: pytest.MonkeyPatch, accept: str, turns: int) -> None:
+    """A row with all that its object says takes twenty times as long as one of the index."""
+    extra = [{"00104000": {"vr": "LT", "Value": ["x"]}}] * 100
+    found = Rows((STUDY_UID,), [(f"1.{n}",) for n in range(100)], extra=extra)
+    taken: list[int] = []
+
+    async def others() -> None:
+        while True:
+            taken.append(1)
+            await asyncio.sleep(0)
+
+    async def find(principal: Any, query: Any) -> Rows:
+        taken.clear()
+        return found
+
+    async def act(client: Any) -> int:
+        other = asyncio.ensure_future(others())
+        answer = await client.get("/dicom-web/studies", headers={"accept": accept})
+        other.cancel()
+        assert answer.status_code == 200
+        return len(taken)
+
+    monkeypatch.setattr(web.archive, "find", find)
+    assert web.run(act) >= turns
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from sagittal.archive.query import Private, Tag
 from sagittal.dicom.dictionary import keyword_of
 from sagittal.dicom.models.jsontext import encode_json
 from sagittal.web.search import levels
-from sagittal.web.search.rows import Cell, Extra, RowWriter, slices
+from sagittal.web.search.rows import Cell, Extra, RowWriter, paused, slices
 
 if TYPE_CHECKING:
     from sagittal.archive.query import Rows
@@ -40,15 +40,17 @@ async def table(writer: RowWriter, found: Rows, include: Iterable[Tag | tuple[Ta
     """The rows with a line of names above."""
     columns = [(at, tag) for at, tag in enumerate(found.columns) if tag not in levels.ADDED]
     ways = {way: "" for path in include if (way := _way(path))}
+    names = dict.fromkeys([*(name_of(f"{tag:08X}") for _, tag in columns), *_EVERY, *_told(include, ways)], "")
     flat: list[dict[str, str]] = []
     async for rows in slices(found):
-        flat += [_cells(writer, columns, row, extra, tuple(ways), aet) for row, extra in rows]
-    names = dict.fromkeys([*(name_of(f"{tag:08X}") for _, tag in columns), *_EVERY, *_told(include, ways)], "")
-    names |= {name: "" for cells in flat for name in cells}
+        made = [_cells(writer, columns, row, extra, tuple(ways), aet) for row, extra in rows]
+        names |= {name: "" for cells in made for name in cells}
+        flat += made
     text = io.StringIO(newline="")
     lines = csv.writer(text, lineterminator="\r\n")
     lines.writerow(names)
-    lines.writerows([safe(cells.get(name, "")) for name in names] for cells in flat)
+    async for some in paused(flat, bool(found.extra)):
+        lines.writerows([safe(cells.get(name, "")) for name in names] for cells in some)
     return text.getvalue().encode("utf-8", "replace")
 
 
