@@ -128,7 +128,7 @@ class ArchiveLimits:
     commit_queue_max: int = 2_000  # senders wait for their answers; more is refused as busy
     directory_files_max: int = 10_000  # a new directory then: listing and copying a larger one is slow
     sync_threads: int = 4  # files of one batch that are synced at one time
-    query_threads: int = 2  # readers of the index; SQLite gives the interpreter up while it looks
+    query_threads: int = 2  # readers of the index, one kept for what is short; SQLite gives the interpreter up
     query_rows_max: int = 100_000  # of one C-FIND; a query that answers more is one by mistake
     query_seconds_max: float = 10.0  # a query that no index answers holds a reader thread so long at the most
     query_pattern_characters_max: int = 8 * KiB  # of names and wildcards: 100 names have 6,400; SQLite takes 50,000
