@@ -215,7 +215,7 @@ def test_whole_answers_are_made_one_at_a_time(web: Any, monkeypatch: pytest.Monk
     """Each is megabytes; what others ask for does not wait."""
     under_way: list[int] = [0]
 
-    async def find(principal: Any, query: Any) -> Rows:
+    async def find(principal: Any, query: Any, spare: Any) -> Rows:
         under_way.append(under_way[-1] + query.include_all)
         if query.include_all:
             await asyncio.sleep(0)
@@ -235,7 +235,7 @@ def test_a_search_ends_with_the_client(web: Any, monkeypatch: pytest.MonkeyPatch
     """Who gave up asks again, and those that still wait would wait for all of it."""
     ended: list[str] = []
 
-    async def find(principal: Any, query: Any) -> Rows:
+    async def find(principal: Any, query: Any, spare: Any) -> Rows:
         try:
             await asyncio.wait_for(asyncio.Event().wait(), 10)
         finally:

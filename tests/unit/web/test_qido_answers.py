@@ -125,7 +125,7 @@ def test_long_rows_leave_others_their_turns(web: Any, monkeypatch: pytest.Monkey
             taken.append(1)
             await asyncio.sleep(0)
 
-    async def find(principal: Any, query: Any) -> Rows:
+    async def find(principal: Any, query: Any, spare: Any) -> Rows:
         taken.clear()
         return found
 
