@@ -19,7 +19,7 @@ from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Memo
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
-from sagittal.pixels.films import seconds_a_frame
+from sagittal.pixels.films import seconds_each
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.rendering import pictures
 from sagittal.workers.worker import Input
@@ -69,8 +69,9 @@ def rendered(
     if not image.count:
         raise NotAcceptable("the object has no frames to render")
     if frame == 0:
-        made = (shown_frame(image, over, each, asked)[0] for each in image.frames(range(1, image.count + 1)))
-        return told, pictures.moving(media_type, made, seconds_a_frame(image.attributes), quality)
+        frames = range(1, image.count + 1)
+        made = (shown_frame(image, over, each, asked)[0] for each in image.frames(frames))
+        return told, pictures.moving(media_type, made, seconds_each(image.attributes, frames), quality)
     pixels, profile = shown_frame(image, over, image.frame(frame), asked)
     return told, pictures.picture(media_type, pixels, quality, profile)
 

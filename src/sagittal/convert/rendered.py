@@ -15,7 +15,7 @@ from sagittal.convert import documents, waveform
 from sagittal.convert.overlaid import shown_frame
 from sagittal.convert.reports.media import MAKERS
 from sagittal.errors import BadRequest, NotAcceptable, SagittalError
-from sagittal.pixels.films import seconds_a_frame
+from sagittal.pixels.films import seconds_each
 from sagittal.pixels.images import Image
 from sagittal.pixels.lettering import fonts
 from sagittal.pixels.rendering import pictures
@@ -82,8 +82,9 @@ def moving(
     asked = options_of(options)
     if not image.count:
         raise NotAcceptable("the object has no frames to render")
-    made = (shown_frame(image, over, frame, asked)[0] for frame in image.frames(sorted(frames)))
-    return pictures.moving(media_type, made, seconds_a_frame(image.attributes), quality)
+    ordered = sorted(frames)
+    made = (shown_frame(image, over, frame, asked)[0] for frame in image.frames(ordered))
+    return pictures.moving(media_type, made, seconds_each(image.attributes, ordered), quality)
 
 
 def thumbnail(inputs: Sequence[Input], objects: list[Told], frame: int, media_type: str, side: int) -> bytes:

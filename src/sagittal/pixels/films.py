@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sagittal.pixels.rendering.render import Frame
 
 _LOSSY = "00282110"
+_FRAME_INCREMENT_POINTER, _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00280009, 0x00181063, 0x00181065
 # What says how grey values or indices become what is seen, and means nothing in a video.
 _OF_GREY = frozenset(
     f"{tag:08X}" for tag in (
@@ -50,12 +51,18 @@ def transcoding(
     return Transcoding(image, opened, to_syntax, options, instance_uid)
 
 
-def seconds_a_frame(held: Attributes) -> float:
-    """From Frame Time, Cine Rate or Recommended Display Frame Rate (PS3.3 C.7.6.5); a tenth when none says."""
-    milliseconds = held.number(0x00181063) or next(iter(held.numbers(0x00181065)[1:2]), None)
+def seconds_each(held: Attributes, frames: Sequence[int]) -> list[float]:
+    """How long each of these frames (1 is the first) is seen, in seconds; a tenth when nothing says it (C.7.6.5)."""
+    steps, milliseconds = held.numbers(_FRAME_TIME_VECTOR), held.number(_FRAME_TIME)
+    if len(steps) > 1 and (milliseconds is None or "00181065" in held.texts(_FRAME_INCREMENT_POINTER)):
+        # each the time since the frame before; nobody says it of the last one
+        return [_bounded(steps[min(number, len(steps) - 1)] / 1000) for number in frames]
     rate = held.number(0x00180040) or held.number(0x00082144)
-    seconds = milliseconds / 1000 if milliseconds else 1 / rate if rate else 0.1
-    return min(max(seconds, 0.02), 5.0)
+    return [_bounded(milliseconds / 1000 if milliseconds else 1 / rate if rate else 0.1)] * len(frames)
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(0.02, seconds), 5.0)  # in this order NaN is no number of seconds
 
 
 class IntoVideo(Transcoding):
@@ -76,8 +83,8 @@ class IntoVideo(Transcoding):
 
     def frames(self) -> Iterator[bytes]:
         """The bit stream: to the data set it is one frame."""
-        rate = 1 / seconds_a_frame(self._image.attributes)
-        yield video.encode(self._pictures(), self._seen, self._target.uid, rate)
+        seconds = seconds_each(self._image.attributes, self._numbers)  # a stream has one rate (PS3.5 8.2.5)
+        yield video.encode(self._pictures(), self._seen, self._target.uid, len(seconds) / sum(seconds))
 
     def worst_error(self, encoded: Iterable[bytes]) -> float:
         assert self.plan is not None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from images import attributes
 from reading import explicit, item, sequence
 
 from sagittal.convert import transcoded as converting
@@ -21,7 +22,7 @@ from sagittal.limits import ReaderLimits
 from sagittal.pixels import instances
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.extracting import Extracting
-from sagittal.pixels.films import transcoding
+from sagittal.pixels.films import seconds_each, transcoding
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.instances import Transcoding, joined
 from sagittal.pixels.rendering.over.overlays import planes
@@ -316,6 +317,24 @@ def test_a_video_has_the_rate_of_its_frames() -> None:
     (stream,) = made.frames()
     with av.open(io.BytesIO(stream)) as container:
         assert container.streams.video[0].average_rate == 20
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ({"t00181063": [40]}, [0.04, 0.04]),
+        ({"t00181065": [0, 100, 300, 50]}, [0.3, 0.05]),  # each since the frame before
+        ({"t00181065": [0, 100, 300]}, [0.3, 0.3]),
+        ({"t00181063": [40], "t00181065": [0, 100, 300]}, [0.04, 0.04]),
+        ({"t00181063": [40], "t00181065": [0, 100, 300], "t00280009": ["00181065"]}, [0.3, 0.3]),
+        ({"t00180040": [20]}, [0.05, 0.05]),
+        ({"t00181063": ["NaN"]}, [0.02, 0.02]),
+        ({"t00181065": [0, 9e9, 0]}, [0.02, 0.02]),
+        ({}, [0.1, 0.1]),
+    ],
+)
+def test_how_long_frames_are_seen(said: dict[str, Any], seconds: list[float]) -> None:
+    assert seconds_each(attributes(**said), [2, 3]) == pytest.approx(seconds)
 
 
 def test_videos_are_asked_for_and_not_made_of_videos() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ ANIMATED = ("image/gif", "image/webp", "video/mp4")
 # Pixels of a side; other formats have more than an image can have. libjpeg reads no more of JPEG.
 SIDES_MAX = {"image/jpeg": 65_500, "image/webp": 16_383, "video/mp4": 16_384}
 QUALITY = 90
+_MP4_TICKS = 90_000  # a second
 _H264 = ("libopenh264", "libx264")  # the one with the freer licence first, if PyAV was built with it
 
 
@@ -39,8 +40,8 @@ def picture(media_type: str, pixels: Picture, quality: int | None = None, profil
     return encode(plain, quality, profile)
 
 
-def moving(media_type: str, frames: Iterable[Picture], seconds: float, quality: int | None = None) -> bytes:
-    """A moving picture of frames of one size, `seconds` each."""
+def moving(media_type: str, frames: Iterable[Picture], seconds: Sequence[float], quality: int | None = None) -> bytes:
+    """A moving picture of frames of one size, each seen for its seconds."""
     if media_type == "video/mp4":
         return _mp4(iter(frames), seconds, quality)
     if media_type not in ("image/gif", "image/webp"):
@@ -52,24 +53,25 @@ def moving(media_type: str, frames: Iterable[Picture], seconds: float, quality: 
     out = io.BytesIO()
     if media_type == "image/webp":
         first = next(images).convert("RGB")
-        options: dict[str, Any] = {"duration": seconds * 1000, "quality": quality or QUALITY, "method": 2}
+        times = [each * 1000 for each in seconds]
+        options: dict[str, Any] = {"duration": times, "quality": quality or QUALITY, "method": 2}
     else:
-        images = map(_timed(seconds), itertools.count(), images)
+        images = map(_timed, images, _ticks(seconds, 100))
         first, options = next(images), {}
     options |= {"save_all": True, "append_images": images, "loop": 0}
     first.save(out, media_type.partition("/")[2].upper(), **options)
     return out.getvalue()
 
 
-def _timed(seconds: float) -> Callable[[int, Image.Image], Image.Image]:
-    """Each frame's time as GIF has it, in hundredths of a second: those of the whole film sum up to what it lasts."""
+def _ticks(seconds: Sequence[float], rate: int) -> Iterator[int]:
+    """Each frame's time in ticks, `rate` a second: those of the whole film sum up to what it lasts."""
+    ends = [round(end * rate) for end in itertools.accumulate(seconds)]
+    return (end - begin for begin, end in itertools.pairwise((0, *ends)))
 
-    def timed(number: int, image: Image.Image) -> Image.Image:
-        begin, end = round(number * seconds * 100), round((number + 1) * seconds * 100)
-        image.info["duration"] = (end - begin) * 10
-        return image
 
-    return timed
+def _timed(image: Image.Image, hundredths: int) -> Image.Image:
+    image.info["duration"] = hundredths * 10
+    return image
 
 
 def _check_sides(media_type: str, pixels: Picture) -> Picture:
@@ -124,7 +126,7 @@ _ENCODERS: dict[str, Callable[..., bytes]] = {
 }
 
 
-def _mp4(frames: Iterator[Picture], seconds: float, quality: int | None) -> bytes:
+def _mp4(frames: Iterator[Picture], seconds: Sequence[float], quality: int | None) -> bytes:
     """H.264 with the extra `video`; sides are made even, as the format wants them."""
     try:
         import av
@@ -136,7 +138,7 @@ def _mp4(frames: Iterator[Picture], seconds: float, quality: int | None) -> byte
     name = next((each for each in _H264 if each in av.codecs_available), None)
     if name is None:
         raise NotAcceptable("the PyAV that is installed has no encoder of H.264")
-    rate = Fraction(1 / max(seconds, 1e-3)).limit_denominator(1000)
+    rate = Fraction(len(seconds) / sum(seconds)).limit_denominator(1000)
     with av.open(out, "w", format="mp4") as container:
         stream: Any = container.add_stream(name, rate=rate)
         if name == "libx264":
@@ -144,15 +146,12 @@ def _mp4(frames: Iterator[Picture], seconds: float, quality: int | None) -> byte
         else:  # it knows bit rates alone: from a tenth of a bit a pixel to two
             stream.bit_rate = round(first.shape[0] * first.shape[1] * float(rate) * (0.1 + 1.9 * level / 100))
         stream.height, stream.width = (max(2, side - side % 2) for side in first.shape[:2])
-        stream.pix_fmt = "yuv420p"
-        for pixels in _before(first, frames):
+        stream.pix_fmt, stream.codec_context.time_base, at = "yuv420p", Fraction(1, _MP4_TICKS), 0
+        for pixels, ticks in zip(itertools.chain((first,), frames), _ticks(seconds, _MP4_TICKS), strict=True):
             color = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
             even = np.ascontiguousarray(color[: stream.height, : stream.width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+            shown = av.VideoFrame.from_ndarray(even, format="rgb24")
+            shown.pts, at = at, at + ticks
+            container.mux(stream.encode(shown))
         container.mux(stream.encode())
     return out.getvalue()
-
-
-def _before(first: Picture, others: Iterator[Picture]) -> Iterator[Picture]:
-    yield first
-    yield from others

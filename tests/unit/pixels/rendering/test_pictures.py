@@ -63,7 +63,7 @@ def test_sides_that_a_format_has_not_are_told(media_type: str, most: int) -> Non
 @pytest.mark.parametrize("media_type", ["image/webp", "video/mp4"])
 def test_sides_of_moving_pictures(media_type: str) -> None:
     with pytest.raises(NotAcceptable, match="viewport"):
-        moving(media_type, [np.zeros((1, 16_385), np.uint8)] * 2, 0.1)
+        moving(media_type, [np.zeros((1, 16_385), np.uint8)] * 2, [0.1] * 2)
 
 
 @pytest.mark.parametrize("sides", [(2, 20_000), (65_535, 1)])
@@ -77,7 +77,7 @@ def test_long_images_are_shown_whole(sides: tuple[int, int]) -> None:
 
 
 def test_what_can_not_be_made_is_told() -> None:
-    for call in (lambda: picture("image/x-xcf", RAMP), lambda: moving("image/png", [RAMP], 0.1)):
+    for call in (lambda: picture("image/x-xcf", RAMP), lambda: moving("image/png", [RAMP], [0.1])):
         with pytest.raises(NotAcceptable):
             call()
 
@@ -85,7 +85,7 @@ def test_what_can_not_be_made_is_told() -> None:
 @pytest.mark.parametrize("media_type", [each for each in ANIMATED if each.startswith("image")])
 def test_moving_pictures(media_type: str) -> None:
     frames = [np.full((16, 16), level, np.uint8) for level in (0, 128, 255)]
-    opened = Image.open(io.BytesIO(moving(media_type, frames, 0.25)))
+    opened = Image.open(io.BytesIO(moving(media_type, frames, [0.25] * 3)))
     assert getattr(opened, "n_frames", 1) == 3
     levels = []
     for n in range(3):
@@ -98,7 +98,7 @@ def test_moving_pictures(media_type: str) -> None:
 def test_a_moving_picture_lasts_as_long_as_its_frames(media_type: str, off: float) -> None:
     """Neither format can say 33.333 ms; what is lost on one frame the next ones make good."""
     frames = [np.full((8, 8), 8 * level, np.uint8) for level in range(30)]
-    opened = Image.open(io.BytesIO(moving(media_type, frames, 0.033333)))
+    opened = Image.open(io.BytesIO(moving(media_type, frames, [0.033333] * 30)))
     times = []
     for n in range(30):
         opened.seek(n)
@@ -108,11 +108,32 @@ def test_a_moving_picture_lasts_as_long_as_its_frames(media_type: str, off: floa
     assert max(times) - min(times) <= 10
 
 
+@pytest.mark.parametrize("media_type", [each for each in ANIMATED if each.startswith("image")])
+def test_frames_that_are_seen_unequally_long(media_type: str) -> None:
+    frames = [np.full((8, 8), 80 * level, np.uint8) for level in range(3)]
+    opened = Image.open(io.BytesIO(moving(media_type, frames, [0.3, 0.05, 2])))
+    times = []
+    for n in range(3):
+        opened.seek(n)
+        opened.load()
+        times.append(opened.info["duration"])
+    assert times == [300, 50, 2000]
+
+
+def test_mp4_of_frames_that_are_seen_unequally_long() -> None:
+    import av
+
+    frames = [np.full((16, 16), 80 * level, np.uint8) for level in range(3)]
+    with av.open(io.BytesIO(moving("video/mp4", frames, [0.3, 0.05, 2]))) as container:
+        begins = [frame.time for frame in container.decode(video=0)]
+    assert begins == pytest.approx([0, 0.3, 0.35])
+
+
 def test_mp4() -> None:
     import av
 
     frames = [np.full((17, 33), level, np.uint8) for level in (0, 128, 255)]
-    with av.open(io.BytesIO(moving("video/mp4", frames, 0.5))) as container:
+    with av.open(io.BytesIO(moving("video/mp4", frames, [0.5] * 3))) as container:
         held = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
     assert [frame.shape for frame in held] == [(16, 32)] * 3
     assert [int(frame[8, 8]) for frame in held] == pytest.approx([0, 128, 255], abs=6)
