@@ -46,6 +46,7 @@ from pydicom.sequence import Sequence
 from pynetdicom import AE, evt
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+VIDEO, MPEG2 = "1.2.840.10008.5.1.4.1.1.77.1.1.1", "1.2.840.10008.1.2.4.100"
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +232,17 @@ def test_frames_that_cannot_be_had(
     else:
         assert answered.Status == 0x0000
         assert pixel_frames(received[0]) == pixel_frames(source)[:2]
+
+
+@pytest.mark.parametrize("keys", [{"SimpleFrameList": [1]}, {"CalculatedFrameList": [1, 0xFFFFFFFF, 1]}])
+def test_frames_that_are_only_said(archive: Served, keys: dict[str, Any]) -> None:
+    """Nobody makes a list of two thousand millions of them."""
+    said = {"NumberOfFrames": str(2**31 - 1), "FrameTime": "40"}
+    built = build(1, study="said", sop_class_uid=VIDEO, syntax_uid=MPEG2, extra=said)
+    post(archive, [built])
+    asked = frames_identifier(built.sop_instance_uid, **keys)
+    received, status, _ = get(archive, ROOT_GET, asked, VIDEO, [MPEG2])
+    assert (status.Status, received) == (0xAA01, [])
 
 
 @pytest.mark.parametrize("uids", [[], ["1.2", "1.3"], ["not a UID"]])

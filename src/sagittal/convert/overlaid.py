@@ -45,7 +45,7 @@ def shown_frame(image: Image, over: Image | None, frame: Frame, options: Options
 def _segments(
     over: Image, image: Image, number: int, plane: regions.Plane | None, shape: tuple[int, int]
 ) -> Iterator[regions.Segment]:
-    for place in regions.frames_over(over.attributes, image.attributes, number):
+    for place in regions.frames_over(over.attributes, over.count, image.attributes, number):
         own = regions.plane_of(over.attributes, place)
         if over.attributes.text(0x00080016) == regions.LABEL_MAP:
             yield _labels(over, regions.laid_over(_labels_of(over, place), own, plane, shape))

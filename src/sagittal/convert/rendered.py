@@ -29,7 +29,6 @@ from sagittal.workers.worker import Input
 
 Told = dict[str, Any]
 _INPUTS = 2  # of one object
-FRAMES_MAX = 600  # of a moving picture: it is made whole in memory
 
 
 def still(
@@ -77,8 +76,6 @@ def moving(
 ) -> bytes:  # fmt: skip
     """Frames of the first object one after another, at the speed that it says."""
     image, over = _objects(inputs, objects)
-    if len(frames) > FRAMES_MAX:
-        raise NotAcceptable(f"{len(frames)} frames are too many for one moving picture; at most {FRAMES_MAX}")
     asked = options_of(options)
     if not image.count:
         raise NotAcceptable("the object has no frames to render")

@@ -1,4 +1,6 @@
-"""Frames that the index can't tell: those of deflated objects, found by inflating; videos, answered whole."""
+"""Frames that the index can't tell: those of deflated objects, found by inflating; videos, answered whole; and those
+that an object only says to have.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,13 @@ import zlib
 from pathlib import Path
 
 import httpx
+import pytest
 from archived import applied
 from builders import Built, build, opened
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.ingest import Source
-from sagittal.dicom.syntaxes import DEFLATED_LE
+from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE
 
 MPEG2 = "1.2.840.10008.1.2.4.100"
 
@@ -54,3 +57,17 @@ def test_a_video_is_answered_whole(tmp_path: Path) -> None:
     assert whole.status_code == 200
     assert whole.headers["content-type"].startswith("video/mpeg")
     assert whole.content == b"".join(held.frames)
+
+
+@pytest.mark.parametrize("accept", ["image/gif", "multipart/related; type=image/png"])
+def test_frames_that_are_only_said(tmp_path: Path, accept: str) -> None:
+    """Nobody makes a list of two thousand millions of them."""
+    held = build(syntax_uid=MPEG2, extra={"NumberOfFrames": str(2**31 - 1)})
+    (answer,) = asyncio.run(_answers(tmp_path, held, held.data, MPEG2, "rendered", accept=accept))
+    assert answer.status_code in (400, 406) and "too many" in answer.text
+
+
+def test_a_moving_picture_has_an_end(tmp_path: Path) -> None:
+    held = build(frames=601)
+    (answer,) = asyncio.run(_answers(tmp_path, held, held.data, EXPLICIT_LE, "rendered", accept="image/gif"))
+    assert answer.status_code == 406 and "at most 600" in answer.text

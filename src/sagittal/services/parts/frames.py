@@ -29,6 +29,7 @@ from sagittal.services.suboperations import made_source
 from sagittal.uid import new_uid
 
 _FRAMES_AT_ONCE = 1000  # whose ranges are held
+_FRAMES_MAX = 1 << 20  # of an instance: their times and numbers are lists
 _LENGTH_MAX = UNDEFINED - 2
 
 
@@ -44,6 +45,8 @@ class FramesOf:
         """Find out whether and which frames can be sent. Errors with the statuses AA00 to AA03."""
         if ref.frames is None:
             raise NotDivisible("not a multi-frame instance")
+        if ref.frames > _FRAMES_MAX:
+            raise NotDivisible(f"{ref.frames} frames, of which no more than {_FRAMES_MAX} are told apart")
         survey, stored = Survey(), syntax(ref.syntax_uid)
         with site.archive.open_object(ref) as opened:
             await run_out(survey.look(Walk(chunks(opened), stored, site.limits)))

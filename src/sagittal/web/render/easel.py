@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sagittal.workers.pool import Answer
 
 _CALLS = "sagittal.convert.rendered"
+_MOVING_MAX = 600  # frames of a moving picture: it is made whole in memory
 _REFERENCES_MAX = 200  # images looked for, of those that a state or segmentation names
 
 
@@ -77,6 +78,8 @@ class Easel:
         receive: Receive | None = None,
     ) -> bytes:
         """Frames as one moving picture."""
+        if len(frames) > _MOVING_MAX:
+            raise NotAcceptable(f"{len(frames)} frames are too many for one moving picture; at most {_MOVING_MAX}")
         refs, _ = await self._subject(principal, ref, 1, asked)
         if refs[0] is not ref:
             raise NotAcceptable("frames over several images don't move: take them as parts (multipart/related)")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import RedirectResponse
@@ -178,9 +179,13 @@ class Rendered:
         if kind_of(ref) is OVER:
             found = await self._easel.references(request.scope["principal"], ref)
             if found:
-                images = [(image, number) for image, frames in found for number in frames or _numbers_of(image)]
-                return images[: self._limits.frames_per_request_max], replace(wants, state_uid=ref.sop_instance_uid)
-        return [(ref, number) for number in _numbers_of(ref)], wants
+                images = ((image, number) for image, frames in found for number in frames or _numbers_of(image))
+                most = self._limits.frames_per_request_max
+                return list(islice(images, most)), replace(wants, state_uid=ref.sop_instance_uid)
+        numbers = _numbers_of(ref)
+        if len(numbers) > self._limits.frames_per_request_max:  # it may say so and have none
+            raise BadRequest(f"{len(numbers)} frames are too many for one request (limits.frames_per_request_max)")
+        return [(ref, number) for number in numbers], wants
 
     def _parts(
         self, request: Request, items: Sequence[Item], kind: Kind | None, wants: Asked | None = None

@@ -152,25 +152,36 @@ def at(z: float) -> dict[str, Any]:
     }
 
 
+def lying_over(held: Attributes, shown: Attributes, frame: int) -> list[int]:
+    return frames_over(held, max(held.integer(0x00280008), len(held.items(0x52009230))), shown, frame)
+
+
 def test_frames_over_an_image_by_name_and_by_place() -> None:
     axial = image([0, 0, 5], [1, 0, 0, 0, 1, 0], [1, 1], "1.1")
     named = segmentation(over("1.1", 2), over("3.3", 1), over("1.1", 1))
-    assert frames_over(named, axial, 1) == [1, 3]
+    assert lying_over(named, axial, 1) == [1, 3]
     assert [segment_of(named, number) for number in (1, 2, 3)] == [2, 1, 1]
     assert referenced_images(named) == [("1.1", ()), ("3.3", ())]
-    assert frames_over(segmentation(at(3), at(5), at(5.4)), axial, 1) == [2, 3]
+    assert lying_over(segmentation(at(3), at(5), at(5.4)), axial, 1) == [2, 3]
+
+
+def test_only_frames_that_are_there_are_looked_at() -> None:
+    """Whatever Number of Frames says."""
+    axial, many = image([0, 0, 5], [1, 0, 0, 0, 1, 0], [1, 1], "1.1"), member(2**31 - 1)
+    assert referenced_images(segmentation(over("1.1", 2), t00280008=many)) == [("1.1", ())]
+    assert frames_over(segmentation(at(5), at(5), t00280008=many), 1, axial, 1) == [1]
 
 
 def test_frames_across_an_image_are_not_over_it() -> None:
     coronal = image([0, 0, 0], [1, 0, 0, 0, 0, 1], [1, 1], "1.1")  # each axial frame begins in its plane
-    assert frames_over(segmentation(at(0), at(5)), coronal, 1) == []
+    assert lying_over(segmentation(at(0), at(5)), coronal, 1) == []
 
 
 def test_places_of_another_frame_of_reference_are_no_places() -> None:
     axial = image([0, 0, 5], [1, 0, 0, 0, 1, 0], [1, 1], "1.1", "1.5")
     for own, found in (("1.5", [1]), ("1.6", [])):
-        assert frames_over(segmentation(at(5), t00200052=member(own)), axial, 1) == found
-        assert frames_over(segmentation(over("1.1", 1) | at(9), t00200052=member(own)), axial, 1) == [1]  # named
+        assert lying_over(segmentation(at(5), t00200052=member(own)), axial, 1) == found
+        assert lying_over(segmentation(over("1.1", 1) | at(9), t00200052=member(own)), axial, 1) == [1]  # named
 
 
 def test_frames_without_a_plane_over_the_only_image() -> None:
@@ -181,12 +192,12 @@ def test_frames_without_a_plane_over_the_only_image() -> None:
     for refers in (listed, shared, listed | shared):
         held = segmentation(mask, mask, **refers)
         assert [named.uid for named in referenced_images(held)] == ["1.1"]
-        assert frames_over(held, radiograph, 1) == [1, 2]
-        assert frames_over(held, Attributes({"00080018": member("2.2")}), 1) == []
+        assert lying_over(held, radiograph, 1) == [1, 2]
+        assert lying_over(held, Attributes({"00080018": member("2.2")}), 1) == []
     several = {"t00081115": member({"0008114A": member({"00081155": member("1.1")}, {"00081155": member("2.2")})})}
-    assert frames_over(segmentation(mask, **several), radiograph, 1) == []
+    assert lying_over(segmentation(mask, **several), radiograph, 1) == []
     placed = segmentation(mask | at(0), mask | at(5), **shared)
-    assert frames_over(placed, image([0, 0, 5], [1, 0, 0, 0, 1, 0], [1, 1], "1.1"), 1) == [2]  # by its plane
+    assert lying_over(placed, image([0, 0, 5], [1, 0, 0, 0, 1, 0], [1, 1], "1.1"), 1) == [2]  # by its plane
 
 
 def enhanced(*positions: float) -> Attributes:
@@ -205,13 +216,13 @@ def enhanced(*positions: float) -> Attributes:
 def test_frames_over_a_frame_of_an_image_of_several() -> None:
     image_of_three = enhanced(0, 5, 10)
     by_number = segmentation(over("1.1", 1, 2), over("1.1", 2, 2, 3), over("2.2", 1, 3))
-    assert [frames_over(by_number, image_of_three, number) for number in (1, 2, 3)] == [[], [1, 2], [2]]
+    assert [lying_over(by_number, image_of_three, number) for number in (1, 2, 3)] == [[], [1, 2], [2]]
     assert referenced_images(by_number) == [("1.1", (2, 3)), ("2.2", (3,))]
     assert sources(by_number, 3) == [("2.2", (3,))] and sources(by_number, 9) == []
     by_place = segmentation(over("1.1", 1) | at(0), over("1.1", 1) | at(10))
-    assert [frames_over(by_place, image_of_three, number) for number in (1, 2, 3)] == [[1], [], [2]]
+    assert [lying_over(by_place, image_of_three, number) for number in (1, 2, 3)] == [[1], [], [2]]
     nowhere = segmentation(over("1.1", 1))
-    assert frames_over(nowhere, image_of_three, 2) == [1]
+    assert lying_over(nowhere, image_of_three, 2) == [1]
 
 
 def tiled(**more: dict[str, Any]) -> Attributes:
@@ -228,10 +239,10 @@ def test_tiles_of_slides() -> None:
     assert [tile_of(slide, number) for number in (1, 2, 3, 4)] == [(1, 1), (11, 1), (1, 11), (11, 11)]
     place = member({"0048021E": member(11), "0048021F": member(1)})
     sparse = segmentation({"0048021A": place}, {"0048021A": member({"0048021E": member(1), "0048021F": member(11)})})
-    assert [frames_over(sparse, slide, number) for number in (1, 2, 3)] == [[], [1], [2]]
+    assert [lying_over(sparse, slide, number) for number in (1, 2, 3)] == [[], [1], [2]]
     segments = member({"00620004": member(7)}, {"00620004": member(9)})
     whole = tiled(t00280008=member(8), t00620002=segments)
-    assert [frames_over(whole, slide, number) for number in (1, 4)] == [[1, 5], [4, 8]]
+    assert [lying_over(whole, slide, number) for number in (1, 4)] == [[1, 5], [4, 8]]
     assert [segment_of(whole, number) for number in (1, 4, 5, 8)] == [7, 7, 9, 9]
 
 

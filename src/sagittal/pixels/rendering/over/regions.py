@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sagittal.pixels.rendering.attributes import Attributes, functional_groups
+from sagittal.pixels.rendering.attributes import PER_FRAME, Attributes, functional_groups
 from sagittal.pixels.rendering.color import Color, as_rgb, rgb_of_lab, through_palette
 from sagittal.pixels.rendering.geometry import near
 from sagittal.pixels.rendering.tables import palette_of
@@ -146,8 +146,8 @@ def referenced_images(instance: Attributes) -> list[Named]:
                 for series in study.items(0x30060014):
                     counts.update(dict.fromkeys((i.text(0x00081155) for i in series.items(0x30060016)), 0))
     else:
-        for number in range(1, _count(instance) + 1):
-            count(sources(instance, number))
+        for groups in instance.items(PER_FRAME):
+            count(_derived_from(groups))
         counts.update(dict.fromkeys(_referenced_as_a_whole(instance), 0))
     ordered = [uid for uid, _ in counts.most_common() if uid]
     return [Named(uid, tuple(number for number, _ in frames.get(uid, Counter()).most_common())) for uid in ordered]
@@ -219,9 +219,9 @@ def background(segmentation: Attributes) -> int:
     return segmentation.integer(0x00280120, 0)
 
 
-def frames_over(segmentation: Attributes, image: Attributes, image_frame: int) -> list[int]:
-    """The numbers of a segmentation's frames that lie over a frame of an image: it names it, or lies in its plane; what
-    has no plane lies over the only image that there is.
+def frames_over(segmentation: Attributes, count: int, image: Attributes, image_frame: int) -> list[int]:
+    """The numbers of a segmentation's `count` frames that lie over a frame of an image: it names it, or lies in its
+    plane; what has no plane lies over the only image that there is.
     """
     uid, plane, tile = image.text(0x00080018), plane_of(image, image_frame), tile_of(image, image_frame)
     if _apart(segmentation.text(0x00200052), image.text(0x00200052)):
@@ -229,7 +229,7 @@ def frames_over(segmentation: Attributes, image: Attributes, image_frame: int) -
     several = image.integer(0x00280008, 1) > 1
     alone = _referenced_as_a_whole(segmentation) == [uid]
     chosen = []
-    for number in range(1, _count(segmentation) + 1):
+    for number in range(1, count + 1):
         images = sources(segmentation, number)
         named = [image for image in images if image.covers(uid, image_frame)]
         if images and not named:
@@ -245,13 +245,9 @@ def frames_over(segmentation: Attributes, image: Attributes, image_frame: int) -
     return chosen
 
 
-def _count(segmentation: Attributes) -> int:
-    return max(segmentation.integer(0x00280008, 1), len(segmentation.values(0x52009230)))
-
-
 def sources(segmentation: Attributes, number: int) -> list[Named]:
     """The images that a frame of a segmentation was made of (Derivation Image Sequence)."""
-    return _derived_from(segmentation.item(0x52009230, number - 1))
+    return _derived_from(segmentation.item(PER_FRAME, number - 1))
 
 
 def _derived_from(groups: Attributes) -> list[Named]:
