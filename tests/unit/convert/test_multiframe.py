@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from sagittal.convert.multiframe.joining import class_for, joined, ordered
 from sagittal.convert.multiframe.splitting import Splitting
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
+from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.grayscale import frame_modality, frame_voi
+from sagittal.pixels.rendering.tables import Table
 
 CT, ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
 
@@ -79,6 +83,42 @@ def test_what_is_equal_is_said_once() -> None:
     assert text(items(group, "00209170")[0], "00181210") == "B30"
     assert "00181210" not in made and "00281053" not in made
     assert [text(items(one, "00209171")[0], "00201041") for one in items(made, PER_FRAME)] == ["1", "2"]
+
+
+def table(last: int) -> dict[str, Any]:
+    """Two entries, 0 and `last`."""
+    entries = b64encode(bytes(2) + last.to_bytes(2, "little")).decode()
+    return {"00283002": element("US", 2, 0, 16), "00283006": {"vr": "OW", "InlineBinary": entries}}
+
+
+@pytest.mark.parametrize("lasts", [(7, 9), (7, 7)])
+def test_voi_tables_go_with_their_frames(lasts: tuple[int, int]) -> None:
+    both = [instance(n, **{"00283010": element("SQ", table(last))}) for n, last in enumerate(lasts, 1)]
+    made = joined(both, Description(4, 4))
+    apart = [Splitting(made, 2, nothing).members(n) for n in (1, 2)]
+    voi = [frame_voi(Attributes(made), n, signed=False) for n in (1, 2)]
+    voi += [frame_voi(Attributes(one), 1, signed=False) for one in apart]
+    assert [each.entries[1] for each in voi if isinstance(each, Table)] == [*lasts, *lasts]
+
+
+def test_what_a_frame_was_derived_from_becomes_that_of_its_image() -> None:
+    def source(uid: str) -> dict[str, Any]:
+        return {"00082111": element("ST", "sum"), "00082112": element("SQ", {"00081155": element("UI", uid)})}
+
+    macro = {"00089124": element("SQ", source("9.1"), source("9.2"))}
+    made = instance(1, **source("9.0") | {"00080016": element("UI", ENHANCED_CT), PER_FRAME: element("SQ", macro)})
+    found = Splitting(made, 1, nothing).members(1)
+    assert [text(one, "00081155") for one in items(found, "00082112")] == ["9.0", "9.1", "9.2", "1.2.1"]
+    assert text(found, "00082111") == "sum" and "00089124" not in found
+
+
+def test_modality_tables_are_of_all_frames_or_none_is_joined() -> None:
+    both = [instance(n, **{"00283000": element("SQ", table(7))}) for n in (1, 2)]
+    made = frame_modality(Attributes(joined(both, Description(4, 4))), 2, signed=False)
+    assert made.table is not None and made.table.entries[1] == 7
+    both[1]["00283000"] = element("SQ", table(9))
+    with pytest.raises(NotAcceptable, match="0028,3000"):
+        joined(both, Description(4, 4))
 
 
 def test_private_blocks_that_meet_get_other_numbers() -> None:

@@ -30,7 +30,7 @@ _MACROS: Mapping[str, tuple[str, ...]] = {
     "00209113": ("00200032",),  # Plane Position (Patient)
     "00209116": ("00200037",),  # Plane Orientation (Patient)
     "00289145": ("00281052", "00281053", "00281054"),  # Pixel Value Transformation
-    "00289132": ("00281050", "00281051", "00281055", "00281056"),  # Frame VOI LUT
+    "00289132": ("00281050", "00281051", "00281055", "00281056", "00283010"),  # Frame VOI LUT With LUT
     _REFERENCED: (_REFERENCED,),
 }
 # Of the modules of patient, study, series, equipment, frame of reference, image pixel and SOP common.
@@ -48,6 +48,7 @@ _TOP = frozenset({
 _GEOMETRY = frozenset({
     "00280002", "00280004", "00280006", "00280010", "00280011", "00280100", "00280101", "00280102", "00280103",
 })  # fmt: skip
+_MODALITY_LUT = "00283000"  # no macro has one (PS3.3 C.7.6.16.2.9)
 _PALETTE = frozenset({
     "00281101", "00281102", "00281103", "00281201", "00281202", "00281203", "00281221", "00281222", "00281223",
 })  # fmt: skip
@@ -127,13 +128,13 @@ def _check(instances: Sequence[Members]) -> None:
     uids = [text(one, el.INSTANCE) for one in instances]
     if len(set(uids)) < len(uids):
         raise NotAcceptable("an instance is there twice")
-    for tag in sorted(_GEOMETRY | _PALETTE):
+    for tag in sorted(_GEOMETRY | _PALETTE | {_MODALITY_LUT}):
         if any(one.get(tag) != instances[0].get(tag) for one in instances):
             raise NotAcceptable(f"the instances differ in ({tag[:4]},{tag[4:]}): their frames are not of one kind")
 
 
 def _is_top(tag: str) -> bool:
-    return tag in _TOP or tag in _GEOMETRY or tag in _PALETTE or tag[:4] in _TOP_GROUPS
+    return tag in _TOP or tag in _GEOMETRY or tag in _PALETTE or tag == _MODALITY_LUT or tag[:4] in _TOP_GROUPS
 
 
 def _groups(own: Sequence[Members], equal: set[str]) -> tuple[Members, list[Members]]:

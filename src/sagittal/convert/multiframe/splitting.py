@@ -30,8 +30,9 @@ CLASSES: Mapping[str, str] = {
     _P + "7.1": _P + "7", _P + "7.2": _P + "7", _P + "7.3": _P + "7", _P + "7.4": _P + "7",  # Secondary Capture
 }  # fmt: skip
 
-# Macros that a classic image has as a sequence of the same name: referenced images, derivation, real world values.
-_KEPT = frozenset({"00081140", "00082112", "00089124", "00409096"})
+# Macros that a classic image has as a sequence of the same name: referenced images, source images, real world values.
+_KEPT = frozenset({"00081140", "00082112", "00409096"})
+_DERIVATION_IMAGE = "00089124"  # of what one or several images, each item with its sources
 _CODE_VALUE = "00080100"
 _OFFSET = "00209228"  # Concatenation Frame Offset Number
 # Conversion source, and what only orders frames.
@@ -135,7 +136,7 @@ class Splitting:
         for tag, macro in group.items():
             if el.is_private(tag) or tag in _DROPPED_MACROS:
                 continue
-            inners = items(group, tag)
+            inners, sources = items(group, tag), items(made, el.SOURCE_IMAGE)
             if tag in _KEPT or macro.get("vr") != "SQ" or any(_CODE_VALUE in inner for inner in inners):
                 made[tag] = macro
                 continue
@@ -146,6 +147,9 @@ class Splitting:
                         _set(name, value, made)
                 if "00209158" in inner:  # Frame Comments
                     _set("00209158", inner["00209158"], made)
+            if tag == _DERIVATION_IMAGE:
+                sources += (one for inner in inners for one in items(inner, el.SOURCE_IMAGE))
+                made[el.SOURCE_IMAGE] = element("SQ", *sources)
 
     def _vectors(self, made: Members, frame: int) -> None:
         for tag in _VECTORS & made.keys():
