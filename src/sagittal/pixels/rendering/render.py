@@ -7,7 +7,7 @@ not here: decoding (`pixels.codecs`), file formats (`pictures`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,10 @@ def _voi(frame: Frame, modality: Modality, state: State) -> Voi:
     if state.modality is not None and state.voi is None:
         return grayscale.whole_range(frame.description, modality, frame.stored)
     signed = grayscale.is_signed(frame.description, modality)
-    return state.voi or grayscale.frame_voi(frame.instance, frame.number, signed=signed) or _whole(frame, modality)
+    voi = state.voi or grayscale.frame_voi(frame.instance, frame.number, signed=signed) or _whole(frame, modality)
+    if frame.description.kind != "integer" and isinstance(voi, Window) and voi.function == "LINEAR" and voi.width == 1:
+        return replace(voi, function="LINEAR_EXACT")  # LINEAR makes a threshold of it, with whole numbers in mind
+    return voi
 
 
 def _supplemented(shown: Picture, frame: Frame) -> Picture:

@@ -125,6 +125,14 @@ def test_padding_of_floats(kind: Any, bits: int, tag: int) -> None:
     assert render(Frame(instance, 1, stored, described), Options())[0].tolist() == [[0, 0, 0, 255]]
 
 
+def test_a_window_of_one_over_fractions_is_no_threshold() -> None:
+    """As maps of 0 to 1 have it, without a thought of C.11.2.1.2.1."""
+    described = Description(1, 4, bits_allocated=32, bits_stored=32, high_bit=31, kind="float")
+    frame = Frame(attributes(t00281050=[0.5], t00281051=[1]), 1, np.array([[0, 0.2, 0.8, 1]], np.float32), described)
+    assert render(frame, Options())[0].tolist() == [[0, 51, 204, 255]]
+    assert render(frame, Options(Window(0.5, 1)))[0].tolist() == [[0, 255, 255, 255]]  # who asks for it gets it
+
+
 def test_functional_groups_of_the_frame_go_before_shared_ones() -> None:
     def windowed(center: int) -> dict[str, Any]:
         return {"t00289132": [{"t00281050": [center], "t00281051": [1]}]}
