@@ -23,7 +23,7 @@ from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.fingerprint import OF_PIXELS, fingerprint
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Transcoding
-from sagittal.pixels.transcode import embedded_overlays, overlay_bits
+from sagittal.pixels.transcode import became_rgb, difference, embedded_overlays, overlay_bits
 from sagittal.workers.worker import Input
 
 _CHUNK_BYTES = 1 << 20
@@ -75,29 +75,22 @@ def _check_fit(image: Image, *, lossy: bool) -> None:
 
 def worst_error(original: Image, made: Image) -> float:
     """The largest difference of any value of their frames, decoded. PixelsUndecodable when they are other images."""
-    import numpy
-
     if not original.count and not made.count:
         return 0.0
     one, other = codec(original.syntax_uid), codec(made.syntax_uid)
     ours, theirs = original.description, made.description
     told, said = one.decoded(ours), other.decoded(theirs)
-    if (original.count, told.shape, told.photometric, told.signed) != (
-        made.count, said.shape, said.photometric, said.signed,
-    ):  # fmt: skip
+    lossy = syntax(made.syntax_uid).lossless is not True
+    alike = told.photometric == said.photometric or (lossy and became_rgb(told, said))
+    if not alike or (original.count, told.shape, told.signed) != (made.count, said.shape, said.signed):
         raise PixelsUndecodable("the frames came back as another image")
     if one.cells and other.cells:  # with the bits outside Bits Stored, where both have them
         ours, theirs = ours.cells(), theirs.cells()
-    worst = 0.0
-    for number in range(1, original.count + 1):
-        first = one.decode(original.encoded(number), ours)
-        second = other.decode(made.encoded(number), theirs)
-        if numpy.array_equal(first, second, equal_nan=ours.kind != "integer"):
-            continue
-        kind = "float64" if first.dtype.itemsize < 8 else first.dtype  # holds any 32 bit integer
-        difference = numpy.abs(first.astype(kind) - second.astype(kind))
-        worst = max(worst, float(numpy.nanmax(difference)) or float("inf"))
-    return worst
+    decoded = (
+        (one.decode(original.encoded(number), ours), other.decode(made.encoded(number), theirs))
+        for number in range(1, original.count + 1)
+    )
+    return max(difference(first, told, second, said) for first, second in decoded)
 
 
 def check_same(original: Image, made: Image) -> None:

@@ -97,17 +97,9 @@ class Plan:
 
     def error(self, before: bytes, after: bytes) -> float:
         """The largest difference between the values of a frame and of what `frame` made of it."""
-        import numpy
-
         one, other = codec(self.from_syntax), codec(self.to_syntax)
-        first = one.decode(before, self.source)
-        second = other.decode(after, self.target)
-        if self.source.kind != "integer":
-            same = numpy.array_equal(first, second, equal_nan=True)
-            return 0.0 if same else float(numpy.nanmax(numpy.abs(first - second)))
-        if first.dtype.itemsize < 4:
-            return float(numpy.abs(first.astype("int32") - second.astype("int32")).max())
-        return float((numpy.maximum(first, second) - numpy.minimum(first, second)).max())
+        told, said = one.decoded(self.source), other.decoded(self.target)
+        return difference(one.decode(before, self.source), told, other.decode(after, self.target), said)
 
     @property
     def vr(self) -> str:
@@ -155,6 +147,27 @@ class Plan:
             found[_INSTANCE] = {"vr": "UI", "Value": [instance_uid]}
             found[_SOURCE] = {"vr": "SQ", "Value": [*_values(members, _SOURCE), _reference(members, again or lossy)]}
         return found
+
+
+def became_rgb(told: Description, said: Description) -> bool:
+    """Whether colours of 8 bits were YBR_FULL and are RGB, as decoders give them that undo a lossy codec's own form."""
+    return (told.photometric, said.photometric, told.bits_stored) == ("YBR_FULL", "RGB", 8)
+
+
+def difference(first: Array, told: Description, second: Array, said: Description) -> float:
+    """The largest difference between the values of two frames so described; as RGB where YBR_FULL became that."""
+    import numpy
+
+    if became_rgb(told, said):
+        from sagittal.pixels.rendering.color import rgb_of_ybr
+
+        first = rgb_of_ybr(first)
+    if numpy.array_equal(first, second, equal_nan=told.kind != "integer"):
+        return 0.0
+    if told.kind == "integer" and first.dtype.itemsize < 8:
+        first, second = first.astype("int64"), second.astype("int64")
+    worst = numpy.nanmax(numpy.maximum(first, second) - numpy.minimum(first, second))
+    return float(worst) or float("inf")  # what is no number is somewhere else
 
 
 def _called(uid: str) -> tuple[str, str]:

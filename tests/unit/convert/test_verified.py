@@ -174,6 +174,17 @@ def test_a_loss_has_its_bound(made: Any) -> None:
         made(HELD, "1.2.840.10008.1.2.4.81", {"near": 3})
 
 
+@pytest.mark.parametrize("to", ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.112"])
+def test_a_loss_of_colours_is_measured_as_they_are_seen(to: str, made: Any) -> None:
+    """YBR_FULL comes back as RGB from JPEG and JPEG XL."""
+    smooth = b"".join(bytes((100 + row, 120 + column, 130)) for row in range(32) for column in range(32))
+    colours: dict[str, Any] = {"PhotometricInterpretation": "YBR_FULL", "PlanarConfiguration": b"\0\0"}
+    colours |= {"SamplesPerPixel": b"\3\0", "BitsAllocated": b"\x08\0", "BitsStored": b"\x08\0", "HighBit": b"\7\0"}
+    held = build(rows=32, columns=32, extra=colours | {"PixelData": smooth})
+    told, _ = made(held, to, {"quality": 95}, instance_uid="1.2.3", error_max=12)
+    assert told["loses"] and 0 < told["error"] <= 12
+
+
 def test_native_forms_are_proved_too(made: Any, tmp_path: Path) -> None:
     _, file = made(HELD, EXPLICIT_BE)
     check_same(image(HELD.part10, tmp_path), image(file, tmp_path))

@@ -55,7 +55,11 @@ class JpegXl(Codec):
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         import imagecodecs
 
+        from sagittal.pixels.rendering.color import rgb_of_ybr
+
         loses = self.loses(options)
+        if loses and description.photometric == "YBR_FULL":
+            array = rgb_of_ybr(array)
         with refusals(self.name):
             done = imagecodecs.jpegxl_encode(
                 masked(array, description),
@@ -73,7 +77,8 @@ class JpegXl(Codec):
         super().check(description, options)
         if self.loses(options) and description.signed:
             raise NotAcceptable(f"{self.name} does not take signed pixels with loss")
-        if self.loses(options) and not monochrome(description) and description.photometric != "RGB":
+        ybr = description.photometric == "YBR_FULL" and description.bits_stored == 8
+        if self.loses(options) and not (monochrome(description) or description.photometric == "RGB" or ybr):
             raise NotAcceptable(f"{self.name} takes colours as RGB with loss, not {description.photometric}")
 
     def encoded(self, description: Description, options: Options) -> Description:

@@ -39,7 +39,7 @@ def rgb_of(instance: Attributes, stored: np.ndarray[Any, Any], photometric: str,
     if photometric in ("RGB", "YBR_RCT", "YBR_ICT"):  # decoders of JPEG 2000 undo its transformations
         return octets[..., :3]
     if photometric in ("YBR_FULL", "YBR_FULL_422"):
-        return _matrix(octets, _FULL, 0.0)
+        return rgb_of_ybr(octets)
     if photometric in ("YBR_PARTIAL_422", "YBR_PARTIAL_420"):
         return _matrix(octets, _PARTIAL, 16.0)
     if photometric == "ARGB":
@@ -50,6 +50,11 @@ def rgb_of(instance: Attributes, stored: np.ndarray[Any, Any], photometric: str,
     if photometric == "HSV":
         return _hsv(octets)
     raise NotAcceptable(f"photometric interpretation {photometric[:16]!r} can't be rendered")
+
+
+def rgb_of_ybr(octets: Octets) -> Octets:
+    """YBR_FULL of 8 bits as RGB."""
+    return _matrix(octets, _FULL, 0.0)
 
 
 def through_palette(values: np.ndarray[Any, Any], tables: tuple[Table, Table, Table]) -> Octets:
