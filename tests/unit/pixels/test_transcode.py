@@ -31,8 +31,10 @@ from sagittal.pixels.codecs import codec, encodes
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.description import Description
 from sagittal.pixels.reach import reaches
+from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.color import rgb_of
 
-JPEG_XL_LOSSLESS, RECOMPRESSED = "1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111"
+JPEG_XL_LOSSLESS, RECOMPRESSED, JPEG_XL = (f"1.2.840.10008.1.2.4.11{last}" for last in "012")
 JPEG_EXTENDED, NEAR_LOSSLESS, HTJ2K = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.203"
 LOSSLESS = (EXPLICIT_LE, RLE_LOSSLESS, DEFLATED_IMAGE_FRAME, JPEG_LOSSLESS_SV1, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS,
             HTJ2K_LOSSLESS, JPEG_XL_LOSSLESS)  # fmt: skip
@@ -243,6 +245,20 @@ def test_a_recompressed_jpeg_comes_back_byte_for_byte(syntax_uid: str) -> None:
     assert smaller != jpeg and packed.target == there.target and not packed.loses
     assert packed.error(jpeg, smaller) == 0
     assert transcode.plan(packed.target, RECOMPRESSED, syntax_uid).frame(smaller) == jpeg
+
+
+@pytest.mark.parametrize("syntax_uid", [JPEG_XL_LOSSLESS, JPEG_XL])
+@pytest.mark.parametrize("photometric", ["YBR_FULL", "YBR_FULL_422", "RGB"])
+def test_a_recompressed_jpeg_under_another_syntax_of_jpeg_xl(syntax_uid: str, photometric: str) -> None:
+    """Its decoder gives RGB, whatever the JPEG had and the data set still says."""
+    there = transcode.plan(RGB, EXPLICIT_LE, JPEG_BASELINE, Options(subsampling=photometric != "YBR_FULL"))
+    jpeg = there.frame(natives(RGB)[0])
+    smaller = transcode.plan(there.target, JPEG_BASELINE, RECOMPRESSED).frame(jpeg)
+    said = replace(there.target, photometric=photometric)
+    array, described = codec(syntax_uid).decode(smaller, said), codec(syntax_uid).decoded(said)
+    shown = rgb_of(Attributes({}), array, described.photometric, 8)
+    expected = codec(JPEG_BASELINE).decode(jpeg, there.target)
+    assert numpy.abs(shown.astype(int) - expected).mean() < 4  # chrominance is spread otherwise
 
 
 def test_a_jpeg_comes_back_under_the_syntax_of_its_process() -> None:

@@ -49,8 +49,15 @@ class JpegXl(Codec):
         rows, columns = streams.jpegxl(data)
         same_image(description, rows, columns, description.samples)
         with complaints("JPEG XL"):
-            found = imagecodecs.jpegxl_decode(data, numthreads=1)
+            if description.photometric == "YBR_FULL" and streams.recompressed(data):  # the JPEG's, of which RGB is made
+                found = imagecodecs.jpeg8_decode(to_jpeg(data), colorspace="ycbcr", outcolorspace="ycbcr")
+            else:
+                found = imagecodecs.jpegxl_decode(data, numthreads=1)
         return values(found, description, found.dtype.itemsize * 8, clip=self.lossy and not description.signed)
+
+    def decoded(self, description: Description) -> Description:
+        plain = super().decoded(description)  # no stream has fewer columns of chrominance but those that become RGB
+        return replace(plain, photometric="RGB") if description.subsampled else plain
 
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         import imagecodecs

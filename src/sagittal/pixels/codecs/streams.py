@@ -151,12 +151,13 @@ class _Bits:
         return self.take(counts[self.take(2)])
 
 
+_JXL_CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # ISO/IEC 18181-1 Table D.2, width to height
 
 
 def jpegxl(data: bytes) -> tuple[int, int]:
     """(rows, columns) of a code stream, bare or in its container."""
-    if data[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
+    if data.startswith(_JXL_CONTAINER):
         data = _boxed(data)
     if data[:2] != b"\xff\x0a":
         raise PixelsUndecodable("not a JPEG XL code stream: no signature")
@@ -170,16 +171,27 @@ def jpegxl(data: bytes) -> tuple[int, int]:
     return rows, (bits.take(5) + 1) * 8 if small else bits.u32(9, 13, 18, 30) + 1
 
 
+def recompressed(data: bytes) -> bool:
+    """Whether a JPEG XL container has what makes the JPEG of its code stream again (ISO/IEC 18181-2: jbrd)."""
+    return any(kind == b"jbrd" for kind, _ in _boxes(data))
+
+
 def _boxed(data: bytes) -> bytes:
     """The beginning of the code stream in a container (ISO/IEC 18181-2: jxlc, or the first jxlp)."""
-    at = 12
+    for kind, at in _boxes(data):
+        if kind in (b"jxlc", b"jxlp"):
+            return data[at + (4 if kind == b"jxlp" else 0) :][:64]
+    raise PixelsUndecodable("a JPEG XL container without a code stream")
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """The kind of each box of a container, and where its content begins."""
+    at = 12 if data.startswith(_JXL_CONTAINER) else len(data)
     while at + 8 <= len(data):
         length, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
         if length == 1:
             length, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        if kind in (b"jxlc", b"jxlp"):
-            return data[at + head + (4 if kind == b"jxlp" else 0) :][:64]
-        if length < head:
-            break
+        yield kind, at + head
+        if length < head:  # 0: it is the last
+            return
         at += length
-    raise PixelsUndecodable("a JPEG XL container without a code stream")
