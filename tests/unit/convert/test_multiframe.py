@@ -112,6 +112,15 @@ def test_what_a_frame_was_derived_from_becomes_that_of_its_image() -> None:
     assert text(found, "00082111") == "sum" and "00089124" not in found
 
 
+def test_colors_and_shapes_of_pixels_are_those_of_the_frames() -> None:
+    shape = {"00280034": element("IS", "4", "5"), "00089205": element("CS", "COLOR")}
+    made = joined([instance(1, **shape), instance(2, **shape)], Description(4, 4))
+    assert values(made, "00280034") == ["4", "5"] and text(made, "00089205") == "COLOR"
+    made = joined([instance(1, **shape), instance(2)], Description(4, 4))
+    frames = [text(items(group, "00189329")[0], "00089205") for group in items(made, PER_FRAME)]
+    assert (text(made, "00089205"), frames) == ("MIXED", ["COLOR", "MONOCHROME"])
+
+
 def test_modality_tables_are_of_all_frames_or_none_is_joined() -> None:
     both = [instance(n, **{"00283000": element("SQ", table(7))}) for n in (1, 2)]
     made = frame_modality(Attributes(joined(both, Description(4, 4))), 2, signed=False)

@@ -43,7 +43,8 @@ _TOP = frozenset({
     "00181030", "00181200", "00181201", "00185100", "00200010", "00200011", "00200052", "00200060", "00201040",
     "0020000D", "0020000E", "00280301", "00280302", "00282110", "00282112", "00282114", "00282000", "00282002",
     "00280120", "00280121", "20500020", "00080064", "00181016", "00181018", "00181019",
-    "00400244", "00400245", "00400250", "00400251", "00400253", "00400254", "00400260", "00400275",
+    "00400244", "00400245", "00400250", "00400251", "00400253", "00400254", "00400260", "00400275", "00280034",
+    "00181164", "00182010",
 })  # fmt: skip
 _GEOMETRY = frozenset({
     "00280002", "00280004", "00280006", "00280010", "00280011", "00280100", "00280101", "00280102", "00280103",
@@ -106,18 +107,20 @@ def joined(instances: Sequence[Members], described: Description, *, keep_series:
         groups["00209111"] = element("SQ", _content(held, number))
         groups[el.CONVERSION_SOURCE] = element("SQ", el.reference(held))
         if by_frame:
-            frame_type = {el.FRAME_TYPE: element("CS", *_type_of(held)), **_COMMON}
+            frame_type = {el.FRAME_TYPE: element("CS", *_type_of(held)), **_common(held)}
             groups[LEGACY[text(first, el.CLASS)][1]] = element("SQ", frame_type)
     made |= {el.SHARED: element("SQ", shared), el.PER_FRAME: element("SQ", *per_frame)}
     made |= _heads(instances, sop_class, count, keep_series=keep_series)
-    return made | (_COMMON if by_frame else _secondary(made, described))
+    return made | (_common(*instances) if by_frame else _secondary(made, described))
 
 
-_COMMON = {
-    "00089205": element("CS", "MONOCHROME"),
-    "00089206": element("CS", "VOLUME"),
-    "00089207": element("CS", "NONE"),
-}
+def _common(*instances: Members) -> Members:
+    """Pixel Presentation and the like of some images, as they say it of themselves (PS3.3 C.8.16.2)."""
+    found: Members = {}
+    for tag, otherwise in (("00089205", "MONOCHROME"), ("00089206", "VOLUME"), ("00089207", "NONE")):
+        told = {text(one, tag) or otherwise for one in instances}
+        found[tag] = element("CS", told.pop() if len(told) == 1 else "MIXED")
+    return found
 
 
 def _check(instances: Sequence[Members]) -> None:
