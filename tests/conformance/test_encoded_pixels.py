@@ -208,6 +208,19 @@ REFUSED_WITH_LOSS = {
 }
 
 
+@pytest.mark.parametrize("uid", [JPEG_2000, HTJ2K], ids=keyword)
+@pytest.mark.parametrize("name", ["u16", "s16"])
+def test_few_values_of_many_bits_are_not_blurred_away(uid: str, name: str) -> None:
+    """As images of 16 bits seldom use more than 12: quality is that of the values that there are."""
+    described = DESCRIBED[name]
+    few = picture(DESCRIBED["u12"]).astype(described.dtype) // 4 + described.lowest // 2
+    made = transcode.plan(described, EXPLICIT_LE, uid)
+    stream = made.encoded(few, described)
+    difference = numpy.abs(codec(uid).decode(stream, made.target).astype(int) - few)
+    assert difference.max() <= 10 and difference.mean() <= 1.5
+    assert len(stream) < described.frame_bytes / 2
+
+
 @pytest.mark.parametrize("near", [0, 1, 5, 20])
 @pytest.mark.parametrize("name", ["u8", "u12", "s12", "u16", "rgb"])
 def test_near_is_the_largest_error(near: int, name: str) -> None:

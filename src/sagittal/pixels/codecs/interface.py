@@ -35,7 +35,7 @@ class Options:
     quality: int = 90  # JPEG, 1 to 100
     subsampling: bool = True  # JPEG of colours: chrominance of every second column (YBR_FULL_422)
     near: int = 2  # JPEG-LS near-lossless: the largest error of a value
-    psnr: float = 60.0  # JPEG 2000 and HTJ2K lossy: decibels to the range of Bits Stored, about
+    psnr: float = 60.0  # JPEG 2000 and HTJ2K lossy: decibels to the range of a frame's values, about
     ratio: float = 0.0  # the same by native bytes to compressed bytes, at least; several attempts are made; 0: by psnr
     distance: float = 1.0  # JPEG XL lossy: 0 to 15, 1 is visually lossless
     effort: int = 3  # JPEG XL, 1 to 9
