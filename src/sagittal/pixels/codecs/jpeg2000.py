@@ -12,7 +12,7 @@ from math import log10
 from typing import TYPE_CHECKING
 
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, refusals, same_image, values
+from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, refusals, same_image, used, values
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ class Part2(Jpeg2000):
 
 
 def _headroom(array: Array, description: Description, psnr: float) -> float:
-    """Decibels from the range of the values that there are to that of Bits Stored, by which encoders reckon: of 16 bits
-    images seldom use more than 12. No more than lead to an error of a third of a unit, which no integer shows.
+    """Decibels from the range of the values that there are to that of Bits Stored, by which encoders reckon. No more
+    than lead to an error of a third of a unit, which no integer shows.
     """
-    whole, used = description.highest - description.lowest, max(int(array.max()) - int(array.min()), 1)
-    return max(0.0, min(20 * log10(whole / used), 20 * log10(whole * 3) - psnr))
+    most = 20 * log10(3 * (description.highest - description.lowest)) - psnr
+    return max(0.0, min(-20 * log10(used(array, description)), most))
 
 
 def mixes(description: Description) -> bool:

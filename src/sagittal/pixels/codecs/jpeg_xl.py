@@ -21,6 +21,7 @@ from sagittal.pixels.codecs.interface import (
     monochrome,
     refusals,
     same_image,
+    used,
     values,
 )
 from sagittal.pixels.codecs.jpeg import Jpeg
@@ -28,6 +29,9 @@ from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
     from sagittal.pixels.codecs.interface import Array
+
+
+_DISTANCE_MIN = 0.01  # that libjxl knows
 
 
 class JpegXl(Codec):
@@ -71,7 +75,7 @@ class JpegXl(Codec):
             done = imagecodecs.jpegxl_encode(
                 masked(array, description),
                 lossless=not loses,
-                distance=options.distance if loses else None,
+                distance=max(options.distance * used(array, description), _DISTANCE_MIN) if loses else None,
                 effort=options.effort,
                 bitspersample=description.bits_stored,
                 photometric=1 if description.samples == 1 else 2,
