@@ -22,6 +22,7 @@ from sagittal.archive.archive import Archive
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.connection import open_reader
 from sagittal.archive.index.removal import Target
+from sagittal.archive.local import sync
 from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep import backup
@@ -68,6 +69,36 @@ def test_what_was_there_comes_back(tmp_path: Path, link: bool) -> None:
     restored = list(restore(tmp_path / "b", tmp_path / "c", INDEX))
     assert [one.error for one in restored] == [""] * 5
     assert asyncio.run(digests(tmp_path / "c")) == {built.digest for built in OBJECTS}
+
+
+def test_what_a_backup_that_died_copied_is_synced_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+
+    def note(path: Path) -> None:
+        synced.append(str(path.relative_to(tmp_path / "b")))
+        sync(path)
+
+    def die(point: str) -> None:
+        if len(list((tmp_path / "b").glob("objects/*/*"))) == 3:
+            raise OSError(errno.EIO, point)
+
+    monkeypatch.setattr(backup, "sync", note)
+
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS[:4])
+            with pytest.raises(OSError, match=r"backup\.object"):
+                back_up(archive, tmp_path / "b", Faults(die))
+            assert not synced
+            for new, objects in ((1, OBJECTS[:4]), (1, OBJECTS[4:])):
+                assert [one.is_new for one in back_up(archive, tmp_path / "b")].count(True) == new
+                files = {f"objects/0001/{built.digest}" for built in objects}
+                assert set(synced[:-4]) == {*files, "objects/0001", "objects"}
+                assert synced[-4:] == ["index.new.db", ".", ".manifest.json.new", "."]
+                synced.clear()
+                await store(archive, *OBJECTS[4:])
+
+    asyncio.run(run())
 
 
 def test_tombstones_come_back_too(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ class _Written:
 
 @dataclass(slots=True)
 class _Totals:
+    is_resumed: bool  # a backup that died left its index: what it copied may not be synced
     objects: int = 0
     bytes: int = 0
     damaged: list[str] = field(default_factory=list)
@@ -124,11 +125,12 @@ class Backup:
                 "the folder holds the backup of another archive, or of this one before its index was lost, "
                 "and it would be replaced: choose another folder"
             )
+        new = self._folder / "index.new.db"
+        totals = _Totals(is_resumed=new.exists())
         try:
-            index = snapshot.take(self._connection, self._folder / "index.new.db")
+            index = snapshot.take(self._connection, new)
         except sqlite3.OperationalError as error:
             raise StorageUnavailable(f"the index cannot be copied into {self._folder}: {error}") from error
-        totals = _Totals()
         copy = sqlite3.connect(index)
         try:
             for stored in snapshot.objects(copy):
@@ -158,7 +160,7 @@ class Backup:
         if is_new:
             self._faults.hit("backup.object")
             try:
-                self._copy(stored, target, totals)
+                self._copy(stored, target)
             except DamagedObject as error:
                 target.unlink(missing_ok=True)
                 if stored.is_deleted:
@@ -166,18 +168,18 @@ class Backup:
                     return None
                 totals.damaged.append(stored.key)
                 return Copied(stored.key, stored.length, error.text)
+        if is_new or totals.is_resumed:
+            totals.written.file(target)
+            totals.written.directory(target.parent.parent)
         totals.objects += 1
         totals.bytes += stored.length
         return Copied(stored.key, stored.length, is_new=is_new)
 
-    def _copy(self, stored: Stored, target: Path, totals: _Totals) -> None:
+    def _copy(self, stored: Stored, target: Path) -> None:
         volume = self._volumes.get(stored.volume)
         if volume is None:
             raise DamagedObject("the volume of the object is not there")
-        if not target.parent.exists():
-            target.parent.mkdir(mode=0o700, parents=True)
-            totals.written.directory(target.parent.parent)
-            totals.written.directory(self._folder)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         if self._link:
             volume.link(stored.key, target)
@@ -186,7 +188,6 @@ class Backup:
             digest = _copy(volume.open(stored.key), target)
         if digest != stored.digest:
             raise DamagedObject("the bytes are not those that were received")
-        totals.written.file(target)
 
     def _conclude(self, index: Path, totals: _Totals, before: dict[str, Any] | None) -> None:
         sha256 = _digest(index)
