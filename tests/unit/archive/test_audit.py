@@ -19,7 +19,7 @@ from archived import BASE, applied
 from builders import Built, build, opened, store
 from service_fakes import request, site
 
-from sagittal.archive.access import VERBS, Principal
+from sagittal.archive.access import VERBS, Principal, audit_row
 from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
 from sagittal.archive.ingest import Source
@@ -92,6 +92,10 @@ async def file_of(held: Held, built: Built) -> list[Path]:
 
 async def importing(held: Held, principal: Principal) -> None:
     await every(import_files(held.archive, principal, await file_of(held, build(9)), Source("import")))
+
+
+async def noting(held: Held, principal: Principal) -> None:
+    tasks.note(held.archive, principal, audit_row(principal, "scrub"))
 
 
 def nodes(held: Held) -> NodeTable:
@@ -170,6 +174,7 @@ BESIDE_IT: dict[str, tuple[str, str, Ask]] = {
     "back_up": ("admin", "backup", lambda held, who: every(tasks.back_up(held.archive, who, held.path / "backup"))),
     "export": ("get", "export", lambda held, who: every(tasks.export(held.archive, who, [held.ref], held.path / "o"))),
     "import_files": ("store", "store", importing),
+    "note": ("admin", "scrub", noting),
     "nodes.add": ("admin", "admin", lambda held, who: nodes(held).add(who, "B@localhost:104")),
     "nodes.remove": ("admin", "admin", lambda held, who: nodes(held).remove(who, "A")),
     "tokens.add": ("admin", "admin", lambda held, who: tokens(held).add(who, "n", "2" * 64, ["find"])),
