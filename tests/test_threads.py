@@ -1,4 +1,4 @@
-"""What a module leaves running is seen: threads, what is forked, and programs."""
+"""What a module leaves running is seen: threads, what is forked, programs, and objects that are open."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ def test_all_that_runs_is_seen_and_nothing_that_ended(tmp_path: Path) -> None:
     thread = threading.Thread(target=stop.wait)
     thread.start()
     process = forked.Forked(forked.python, "input()", errors=tmp_path / "log")
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as program:
+    (staged := tmp_path / "staging" / "0").parent.mkdir()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as program, staged.open("w"):
         seen = running() - before
     process.kill()
     process.wait()
     process.stdout.close()
     stop.set()
     thread.join()
-    assert seen == {thread, process._process, program.pid}
+    assert seen == {thread, process._process, program.pid, str(staged)}
     assert running() == before

@@ -1,26 +1,39 @@
-"""What runs in this process and below it; how many threads a pool has, by jobs that block."""
+"""What runs in this process and below it, and the objects that it has open; how many threads a pool has, by jobs that
+block.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
 _THREADS = Path("/proc/self/task")  # each has the list of its children
-Running = threading.Thread | multiprocessing.process.BaseProcess | int
+_OPEN = Path("/proc/self/fd")
+_OBJECT = re.compile("/(objects/[0-9]{4}|staging)/")
+Running = threading.Thread | multiprocessing.process.BaseProcess | int | str
 
 
 def running() -> set[Running]:
     """All threads of this process, what it forked, and the numbers of its children, but for those that
-    `multiprocessing` needs.
+    `multiprocessing` needs; and the paths of stored and staged objects that it has open.
     """
     needed = {forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid}  # type: ignore[attr-defined]
     pids = {int(pid) for task in _THREADS.glob("*/children") for pid in _words(task, " ")} - needed
-    return {*threading.enumerate(), *multiprocessing.active_children(), *pids}
+    return {*threading.enumerate(), *multiprocessing.active_children(), *pids, *_open_objects()}
+
+
+def _open_objects() -> Iterator[str]:
+    for descriptor in _OPEN.iterdir():
+        with suppress(OSError):  # closed meanwhile
+            if _OBJECT.search(path := str(descriptor.readlink())):
+                yield path
 
 
 def told(one: Running) -> str:

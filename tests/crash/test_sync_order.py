@@ -1,14 +1,24 @@
-"""What reaches stable storage before an answer does, by the system calls, for C-STORE and STOW-RS."""
+"""What reaches stable storage before an answer does, by the system calls, for C-STORE and STOW-RS; and what is synced
+of a data directory that is opened, gets its first object and is closed.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from builders import build, store
 from conftest import Served
 from crash.strace import Call, Strace, calls
 from wire import image, part10, store_once
+
+from sagittal.archive.archive import Archive
+from sagittal.limits import ArchiveLimits, Limits
 
 SYNCS = ("fsync", "fdatasync")
 SENDS = ("write", "writev", "sendto", "sendmsg")
@@ -84,3 +94,33 @@ def test_stow_is_answered_after_file_directory_and_index(server: Served, tmp_pat
 
     trace = _traced(server, tmp_path, act)
     _check_order(trace, lambda call: call.name in SENDS and '"HTTP/1.1 200' in call.text)
+
+
+def test_the_mark_and_all_directories_are_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+
+    def noting(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def note(fd: int) -> None:
+            name = str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(tmp_path))
+            synced.append(re.sub("[0-9a-f]{16,}$", "", name))
+            sync(fd)
+
+        return note
+
+    for name in SYNCS:
+        monkeypatch.setattr(os, name, noting(getattr(os, name)))
+
+    async def act() -> list[str]:
+        archive = await Archive.open(tmp_path, limits=Limits(archive=ArchiveLimits(free_bytes_min=0)))
+        opening = synced.copy()
+        await store(archive, build())
+        stored = synced[len(opening) :]
+        synced.clear()
+        await archive.close()
+        assert opening == ["staging/probe-", "objects", *mark]
+        return stored
+
+    mark = ["opened.new", "."] * 2
+    stored = asyncio.run(act())
+    assert sorted(stored) == ["objects", "objects/0001", "staging/"] and stored[-1] == "objects/0001"
+    assert synced == mark

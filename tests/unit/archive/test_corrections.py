@@ -281,8 +281,9 @@ def test_what_cannot_be_corrected(attributes: dict[str, Any], why: str, tmp_path
     async def act(archive: Archive) -> None:
         with pytest.raises(BadRequest, match=why):
             await archive.correct(LOCAL, STUDY, attributes, "why", "CORRECT")
-        with pytest.raises(BadRequest, match="reason"):
-            await archive.correct(LOCAL, STUDY, {"PatientName": "x"}, " ", "CORRECT")
+        for reason, code, missed in ((" ", "CORRECT", "reason"), ("why", "correct", "the code is")):
+            with pytest.raises(BadRequest, match=missed):
+                await archive.correct(LOCAL, STUDY, {"PatientName": "x"}, reason, code)
         with pytest.raises(NotFound):
             await archive.correct(LOCAL, ("1.2.3", ""), {"PatientName": "x"}, "why", "CORRECT")
         assert await archive.corrections_of(LOCAL, FIRST.study_uid) == []

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,11 @@ from sagittal.errors import DamagedObject, StorageUnavailable
 
 
 def put(volume: LocalVolume, data: bytes) -> str:
-    staged = volume.stage()
-    os.write(staged.fd, data)
-    volume.sync_file(staged.fd)
-    key = volume.place(hashlib.sha256(data).hexdigest())
-    volume.adopt(staged, key)
-    staged.close()
+    with closing(volume.stage()) as staged:
+        os.write(staged.fd, data)
+        volume.sync_file(staged.fd)
+        key = volume.place(hashlib.sha256(data).hexdigest())
+        volume.adopt(staged, key)
     volume.sync_directory(key.partition("/")[0])
     return key
 

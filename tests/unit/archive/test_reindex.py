@@ -139,9 +139,12 @@ def test_what_objects_cannot_tell_is_carried_over(tmp_path: Path) -> None:
 
 def test_damaged_objects_are_told_and_left_out(tmp_path: Path) -> None:
     fill(tmp_path)
-    (tmp_path / "objects" / "0001" / OBJECTS[1].digest).write_bytes(b"nonsense")
+    nonsense, flipped = OBJECTS[:2]
+    (tmp_path / "objects" / "0001" / nonsense.digest).write_bytes(b"nonsense")
+    (tmp_path / "objects" / "0001" / flipped.digest).write_bytes(flipped.part10[:-1] + b"?")
     errors = {indexed.key: indexed.error for indexed in reindex(tmp_path) if indexed.error}
-    assert list(errors) == [f"0001/{OBJECTS[1].digest}"]
+    assert errors.keys() == {f"0001/{nonsense.digest}", f"0001/{flipped.digest}"}
+    assert errors[f"0001/{flipped.digest}"] == "the bytes are not those that were received"
 
 
 def test_a_deleted_object_that_cannot_be_read_does_not_come_back(tmp_path: Path) -> None:
@@ -227,8 +230,11 @@ def test_the_old_index_is_kept_where_a_file_has_one_name_only(tmp_path: Path, mo
 
     fill(tmp_path)
     before = asyncio.run(everything(tmp_path))
+    synced: list[Path] = []
+    monkeypatch.setattr("sagittal.archive.upkeep.reindex.sync", synced.append)
     monkeypatch.setattr(os, "link", link)
     reindex(tmp_path)
+    assert synced[1:] == [tmp_path / OLD, tmp_path]  # the first is the new one, under the name that it had
     assert asyncio.run(everything(tmp_path)) == before
     (tmp_path / OLD).replace(tmp_path / INDEX)
     assert asyncio.run(everything(tmp_path)) == before

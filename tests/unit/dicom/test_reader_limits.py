@@ -52,6 +52,7 @@ CAPS: dict[str, tuple[int, Callable[[int], bytes], str, dict[str, int]]] = {
     "depth_max": (20, nested, EXPLICIT_LE, {}),
     "elements_max": (50, elements, EXPLICIT_LE, {}),
     "frames_max": (10, fragments, JPEG_BASELINE, {}),
+    "frames_max of a table": (10, lambda count: explicit(0x7FE00001, "OV", bytes(8 * count)), JPEG_BASELINE, {}),
     "inflate_bytes_max": (100_000, inflating, DEFLATED_LE, {}),
     "inflate_ratio_free_bytes": (100_000, inflating, DEFLATED_LE, {"inflate_ratio_max": 1}),
     "data_set_bytes_max": (100, lambda size: explicit(0x00091001, "OB", bytes(size - 12)), EXPLICIT_LE, {}),
@@ -62,7 +63,7 @@ CAPS: dict[str, tuple[int, Callable[[int], bytes], str, dict[str, int]]] = {
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
 def test_caps(name: str, beyond: int) -> None:
     cap, make, uid, others = CAPS[name]
-    data = make(cap + beyond)
+    data, name = make(cap + beyond), name.partition(" ")[0]
     memo = Memo()
     for _ in range(3):
         result = read(data, uid, memo=memo, **{name: cap}, **others)

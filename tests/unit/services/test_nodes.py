@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sagittal.archive.access import LOCAL, Principal
-from sagittal.archive.nodes import NODE_VERBS, Node, Token
+from sagittal.archive.nodes import NODE_VERBS, Node, Token, put_node, put_token, remove_node, revoke_token
 from sagittal.errors import NotAuthorized, UsageError
 from sagittal.net.admission import Accept, AssociateInfo, Reject
 from sagittal.services.nodes import NodeTable
@@ -144,12 +144,14 @@ def test_the_local_token_is_not_counted():
 def test_who_may_not_change_the_tables_learns_nothing_of_them():
     nodes = table(fixed=(Node("FIXED", "h", 1),))
     tokens = TokenTable(Kept(), [], [Token("fixed", "b" * 64, frozenset({"find"}))], "a" * 64)  # type: ignore[arg-type]
-    reader = Principal("reader", "token", frozenset({"find"}))
+    reader, kept = Principal("reader", "token", frozenset({"find"})), Kept().act
     told = set()
     for act in (
         nodes.add(reader, "FIXED@h:1"), nodes.add(reader, "NEW@h:1"), nodes.add(reader, "nowhere"),
         nodes.remove(reader, "FIXED"), nodes.remove(reader, "NEW"), tokens.add(reader, "fixed", "c" * 64, []),
         tokens.add(reader, "new", "c" * 64, []), tokens.revoke(reader, "fixed"), tokens.revoke(reader, "new"),
+        put_node(kept, reader, NODE), remove_node(kept, reader, "CT"),
+        put_token(kept, reader, Token("t", "d" * 64, frozenset())), revoke_token(kept, reader, "t"),
     ):  # fmt: skip
         with pytest.raises(NotAuthorized) as error:
             asyncio.run(act)
