@@ -66,6 +66,8 @@ def test_what_was_there_comes_back(tmp_path: Path, link: bool) -> None:
 
     asyncio.run(run())
     assert len(list((tmp_path / "b").glob("index*"))) == 1
+    manifest = json.loads((tmp_path / "b" / MANIFEST).read_text())
+    assert (manifest["objects"], manifest["bytes"]) == (5, sum(len(built.part10) for built in OBJECTS))
     restored = list(restore(tmp_path / "b", tmp_path / "c", INDEX))
     assert [one.error for one in restored] == [""] * 5
     assert asyncio.run(digests(tmp_path / "c")) == {built.digest for built in OBJECTS}

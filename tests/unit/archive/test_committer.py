@@ -123,6 +123,10 @@ def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point: str,
             assert archive.ready() != []
             with pytest.raises(StorageUnavailable):
                 await send(archive, build(6))
+            told = archive.figures().outcomes.items()
+            assert sum(number for (_, status, _), number in told if status == "refused") == len(results) + 1
+            switch.seen.clear()
+            await until(lambda: "index.begin" in switch.seen)  # a probe in vain
             assert (await archive.statistics(LOCAL)).instances == 1
             switch.points = {}
             await until(lambda: archive.ready() == [] and len(files(tmp_path)) == 1)

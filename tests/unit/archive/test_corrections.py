@@ -361,6 +361,8 @@ def test_patients_are_merged_and_parted(tmp_path: Path) -> None:
             await archive.merge_patient(LOCAL, ("P1", ""), ("P3", ""), "why")
         with pytest.raises(BadRequest):
             await archive.merge_patient(LOCAL, ("P1", ""), ("P1", ""), "why")
+        with pytest.raises(BadRequest, match="reason"):
+            await archive.merge_patient(LOCAL, ("P1", ""), ("P2", ""), "")
 
     run(tmp_path, act, FIRST, other, third)
 

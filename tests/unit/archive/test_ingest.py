@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import CT, Built, build, file_of, opened, store, uid
+from builders import CT, Built, build, file_of, opened, resting, store, uid
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
@@ -21,7 +21,7 @@ from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.query import Query
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
-from sagittal.errors import Busy, DirectoryHeld, IdentifierMismatch, Malformed, NotAuthorized, SagittalError
+from sagittal.errors import DirectoryHeld, IdentifierMismatch, Malformed, NotAuthorized, SagittalError
 from sagittal.limits import ArchiveLimits, Limits
 
 HANGING_PROTOCOL = "1.2.840.10008.5.1.4.38.1"
@@ -250,14 +250,19 @@ def test_a_directory_belongs_to_one_archive(tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_a_full_queue_is_busy(tmp_path: Path, more: int) -> None:
     async def main() -> None:
-        limits = Limits(archive=ArchiveLimits(commit_queue_max=2, free_bytes_min=0))
+        staged = {"staging_inline_bytes_max": 0, "metadata_part_characters": 100, "metadata_held_bytes_max": 0}
+        limits = Limits(archive=ArchiveLimits(commit_queue_max=2, free_bytes_min=0, **staged))
         async with opened(tmp_path, limits) as archive:
             transfers = []
             for number in range(2 + more):
                 transfers.append(archive.store_begin_part10(LOCAL, SOURCE))
                 transfers[-1].write(build(number).part10)
-            results = await asyncio.gather(*(t.commit() for t in transfers), return_exceptions=True)
-            assert [type(result) for result in results] == [Outcome, Outcome, Busy][: 2 + more]
+            async with resting(archive), asyncio.timeout(20):
+                committing = [asyncio.ensure_future(transfer.commit()) for transfer in transfers]
+                while archive._committer.waiting + sum(one.done() for one in committing) < len(committing):
+                    await asyncio.sleep(0)
+            results = await asyncio.gather(*committing, return_exceptions=True)
+            assert sorted(type(result).__name__ for result in results) == ["Busy", "Outcome", "Outcome"][-2 - more :]
             assert archive.ready() == []
         assert len(left(tmp_path)) == min(2, 2 + more)
 
@@ -303,9 +308,14 @@ def test_a_slow_disk_makes_the_sender_wait_and_nobody_else(tmp_path: Path, monke
                     await waiting
             assert (await transfer.commit()).digest == built.digest
             assert waits
+            waited_for.clear()
             given_up = archive.store_begin_part10(LOCAL, SOURCE)
             given_up.write(built.part10)
+            async with asyncio.timeout(20):
+                while len(left(tmp_path)) < 2:
+                    await asyncio.sleep(0)
             given_up.discard()
+            waited_for.set()
         assert left(tmp_path) == [f"objects/0001/{built.digest}"]
 
     asyncio.run(main())

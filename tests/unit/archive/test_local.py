@@ -70,7 +70,7 @@ def test_delete_is_repeatable_and_a_missing_object_is_damaged(tmp_path: Path) ->
     key = put(volume, b"x")
     volume.delete(key)
     volume.delete(key)
-    for ask in (lambda: volume.size(key), lambda: volume.open(key)):
+    for ask in (lambda: volume.size(key), lambda: volume.open(key), lambda: volume.link(key, tmp_path / "link")):
         with pytest.raises(DamagedObject):
             ask()
 
@@ -100,6 +100,15 @@ def test_a_failure_makes_the_volume_unwell_until_a_probe_goes_through(tmp_path: 
         volume.stage()
     assert volume.probe() is None
     volume.check()
+
+
+def test_a_staging_file_that_cannot_be_removed_makes_the_volume_unwell(tmp_path: Path) -> None:
+    volume = LocalVolume(tmp_path)
+    staged = volume.stage()
+    (tmp_path / "staging" / staged.name).unlink()
+    (tmp_path / "staging" / staged.name).mkdir()
+    volume.discard(staged)
+    assert volume.reason == "a staging file cannot be removed: Is a directory"
 
 
 def test_a_probe_that_fails_gives_the_reason(tmp_path: Path) -> None:

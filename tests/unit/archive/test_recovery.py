@@ -24,11 +24,17 @@ from sagittal.limits import ArchiveLimits, Limits
 FIRST, LATER = build(1), build(2)
 
 
-def used(path: Path, *objects: Built, meanwhile: Callable[[], None] = lambda: None, durability: str = "full") -> None:
+def used(
+    path: Path,
+    *objects: Built,
+    meanwhile: Callable[[], None] = lambda: None,
+    durability: str = "full",
+    limits: Limits | None = None,
+) -> None:
     """An archive is opened, takes objects, and is closed."""
 
     async def run() -> None:
-        archive = await Archive.open(path, durability=durability)
+        archive = await Archive.open(path, durability=durability, limits=limits)
         try:
             await store(archive, *objects)
             meanwhile()
@@ -75,7 +81,7 @@ def replace_index(path: Path, by: Path | None) -> None:
 def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
     used(tmp_path, FIRST)
     lay(tmp_path, LATER)
-    used(tmp_path)
+    used(tmp_path, limits=Limits(archive=ArchiveLimits(commit_batch_max=1)))
     assert files(tmp_path) == {FIRST.digest}
 
 

@@ -197,8 +197,8 @@ def test_encapsulated_content_is_compared_by_its_bytes(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with opened(tmp_path) as archive:
-            outcomes = await store(archive, first, padded, other)
-            assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept"]
+            outcomes = await store(archive, first, padded, other, replace(first, syntax_uid=RLE))
+            assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept", "kept"]
 
     asyncio.run(main())
 

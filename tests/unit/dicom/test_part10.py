@@ -56,6 +56,7 @@ def test_meta_group_is_the_same_each_time_and_pydicom_reads_it() -> None:
     assert theirs.file_meta.MediaStorageSOPInstanceUID == "1.2.3"
     assert theirs.file_meta.TransferSyntaxUID == EXPLICIT_LE
     assert theirs.file_meta.FileMetaInformationGroupLength == len(head) - 144
+    assert theirs.file_meta.FileMetaInformationVersion == b"\0\1"
     assert "SourceApplicationEntityTitle" not in theirs.file_meta
 
 

@@ -38,6 +38,10 @@ def fragments(count: int) -> bytes:
     return explicit(0x7FE00010, "OB", item(b"") + item(b"ab") * count + SEQUENCE_END, UNDEFINED)
 
 
+def basic_table(count: int) -> bytes:
+    return explicit(0x7FE00010, "OB", item(bytes(4 * count)) + item(b"ab") + SEQUENCE_END, UNDEFINED)
+
+
 def elements(count: int) -> bytes:
     return b"".join(explicit(0x00091000 + number, "LO", b"x ") for number in range(count))
 
@@ -52,6 +56,7 @@ CAPS: dict[str, tuple[int, Callable[[int], bytes], str, dict[str, int]]] = {
     "depth_max": (20, nested, EXPLICIT_LE, {}),
     "elements_max": (50, elements, EXPLICIT_LE, {}),
     "frames_max": (10, fragments, JPEG_BASELINE, {}),
+    "frames_max of a basic table": (10, basic_table, JPEG_BASELINE, {}),
     "frames_max of a table": (10, lambda count: explicit(0x7FE00001, "OV", bytes(8 * count)), JPEG_BASELINE, {}),
     "inflate_bytes_max": (100_000, inflating, DEFLATED_LE, {}),
     "inflate_ratio_free_bytes": (100_000, inflating, DEFLATED_LE, {"inflate_ratio_max": 1}),

@@ -95,6 +95,8 @@ def test_nodes_are_added_changed_and_removed():
         with pytest.raises(UsageError):
             await made.remove(LOCAL, "FIXED")
         with pytest.raises(UsageError):
+            await made.add(LOCAL, "FIXED@host:104")
+        with pytest.raises(UsageError):
             await made.add(LOCAL, "nowhere")
         with pytest.raises(NotAuthorized):
             await made.add(asked_principal, "X@h:1")
@@ -137,8 +139,9 @@ def test_the_local_token_is_not_counted():
     assert [row["name"] for row in tokens.list()] == ["fixed", "new"]
     asyncio.run(tokens.revoke(LOCAL, "new"))
     assert tokens.get("c" * 64) is None
-    with pytest.raises(UsageError):
-        asyncio.run(tokens.revoke(LOCAL, "fixed"))
+    for act in (tokens.revoke(LOCAL, "fixed"), tokens.add(LOCAL, "fixed", "d" * 64, ["get"])):
+        with pytest.raises(UsageError):
+            asyncio.run(act)
 
 
 def test_who_may_not_change_the_tables_learns_nothing_of_them():

@@ -328,18 +328,15 @@ class Transfer:
         found = values.get(SOP_CLASS_UID, "")
         if class_uid and found and found != class_uid:
             raise IdentifierMismatch("SOP Class UID (0008,0016) differs from the command")
-        class_uid = found or class_uid or self._headed[0]
-        if not class_uid:
-            raise IdentifierMismatch("SOP Class UID (0008,0016) is missing")
-        if not is_uid(class_uid):  # no presentation context could ever carry it
-            raise IdentifierMismatch("SOP Class UID (0008,0016) is not a valid UID")
-        found = _uid(values, SOP_INSTANCE_UID, "SOP Instance UID (0008,0018)")
+        # No presentation context could ever carry one that is no UID.
+        class_uid = _uid(found or class_uid or self._headed[0], "SOP Class UID (0008,0016)")
+        found = _uid(values.get(SOP_INSTANCE_UID), "SOP Instance UID (0008,0018)")
         if instance_uid and found != instance_uid:
             raise IdentifierMismatch("SOP Instance UID (0008,0018) differs from the command")
         if class_uid in NON_PATIENT and not values.get(STUDY_INSTANCE_UID):
             return class_uid, found, "", ""
-        study_uid = _uid(values, STUDY_INSTANCE_UID, "Study Instance UID (0020,000D)")
-        return class_uid, found, study_uid, _uid(values, SERIES_INSTANCE_UID, "Series Instance UID (0020,000E)")
+        study_uid = _uid(values.get(STUDY_INSTANCE_UID), "Study Instance UID (0020,000D)")
+        return class_uid, found, study_uid, _uid(values.get(SERIES_INSTANCE_UID), "Series Instance UID (0020,000E)")
 
     def _write_anew(self, arrival: Arrival) -> None:
         """The file with the right meta group before the data set; on a thread."""
@@ -366,8 +363,7 @@ class Transfer:
         arrival.header_length = len(self._header)
 
 
-def _uid(values: dict[int, str], tag: int, name: str) -> str:
-    value = values.get(tag, "")
+def _uid(value: str | None, name: str) -> str:
     if not value:
         raise IdentifierMismatch(f"{name} is missing or empty")
     if not is_uid(value):
