@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Any
 
@@ -147,6 +148,12 @@ def test_what_is_needed_of_a_text() -> None:
 )
 def test_a_glance_at_a_text(text: str, may: bool) -> None:
     assert Matcher({KVP: "120"}).may_match(text) == may
+
+
+def test_a_glance_does_not_tell_of_a_moment_whose_offset_is_elsewhere() -> None:
+    matcher = Matcher({MOMENT: "20240229120000+0000"})
+    text = '{"00080201":{"vr":"SH","Value":["+0200"]},"0008002A":{"vr":"DT","Value":["20240229140000"]}}'
+    assert matcher(json.loads(text)) and matcher.may_match(text)
 
 
 @pytest.mark.parametrize(

@@ -86,11 +86,12 @@ def test_inflate_ratio(beyond: int) -> None:
     assert bool(result.refused) == (beyond > 0)
 
 
+@pytest.mark.parametrize("behind", [0, 20])  # elements, together with which a sequence is remembered
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
-def test_depth_counts_in_remembered_sequences_too(beyond: int) -> None:
+def test_depth_counts_in_remembered_sequences_too(beyond: int, behind: int) -> None:
     memo = Memo()
-    inner = nested(6, undefined=False)
-    for _ in range(3):
+    inner = nested(6, undefined=False) + elements(behind)
+    for _ in range(5):
         assert read(inner, memo=memo, depth_max=20).refused == ""
     data = inner
     for _ in range(14 + beyond):

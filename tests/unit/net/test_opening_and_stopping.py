@@ -174,3 +174,29 @@ def test_a_connection_that_cannot_be_looked_after_is_closed_and_keeps_no_other(
     run(test)
     (said,) = [record for record in caplog.records if record.exc_info is not None]
     assert said.getMessage() == "looking after a connection failed" and len(looks) == 1
+
+
+def test_associations_max_holds_for_those_that_were_admitted_meanwhile() -> None:
+    async def test() -> None:
+        release, asking = asyncio.Event(), 0
+
+        async def admit(info: AssociateInfo) -> Accept:
+            nonlocal asking
+            asking += 1
+            await release.wait()
+            return Accept("somebody")
+
+        async with serving(admit=admit, associations_max=1) as server:
+            opened = [await Raw.open(server.port) for _ in range(2)]
+            for each in opened:
+                each.send(encode(request()))
+            async with asyncio.timeout(20):
+                while asking < 2:
+                    await asyncio.sleep(0)
+            release.set()
+            answers = [await each.answer() for each in opened]
+            assert [answer for answer in answers if isinstance(answer, AssociateRJ)] == [AssociateRJ(2, 3, 2)]
+            for each in opened:
+                each.close()
+
+    run(test)
