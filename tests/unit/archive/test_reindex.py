@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,24 @@ def test_an_unreadable_index_is_no_hindrance(tmp_path: Path) -> None:
     (tmp_path / (INDEX + "-wal")).write_bytes(b"nor is this its log")
     done = reindex(tmp_path)
     assert "cannot be read" in done[0].error
+    assert asyncio.run(everything(tmp_path)) == before
+
+
+def test_the_log_of_an_index_that_somebody_reads_is_not_taken_for_that_of_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+    before = asyncio.run(everything(tmp_path))
+    with closing(sqlite3.connect(tmp_path / INDEX, isolation_level=None)) as reading:
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM study").fetchone()
+        with closing(sqlite3.connect(tmp_path / INDEX)) as writing, writing:
+            writing.execute("UPDATE study SET patient_name = 'lost'")
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0))  # nobody waits for the reader
+            reindex(tmp_path)
+        assert (tmp_path / f"{OLD}-wal").stat().st_size
+        assert not (tmp_path / f"{INDEX}-wal").exists()
     assert asyncio.run(everything(tmp_path)) == before
 
 
