@@ -14,7 +14,7 @@ def test_all_that_runs_is_seen_and_nothing_that_ended(tmp_path: Path) -> None:
     before, stop = running(), threading.Event()
     thread = threading.Thread(target=stop.wait)
     thread.start()
-    process = forked.Forked(forked.python, "input()", errors=tmp_path / "log")
+    process = forked.Forked(forked.python, "import signal; signal.pause()", errors=tmp_path / "log")
     (staged := tmp_path / "staging" / "0").parent.mkdir()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as program, staged.open("w"):
         seen = running() - before
