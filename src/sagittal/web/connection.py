@@ -43,7 +43,7 @@ class Connection(HttpToolsProtocol):
         self.resuming = False
         self.receiving = False
         self.answering: Any = None  # the cycle at work: uvicorn knows the newest, which may wait for it
-        self.beside_bytes = 0  # of a request, since there was a byte of its body: the parser keeps trailers
+        self.beside_bytes = 0  # since a body had a byte, or ended: the parser keeps trailers, and a head that waits
         self.window_since = self.head_since
         self.window_bytes = 0
         self.unsent = 0
@@ -119,9 +119,9 @@ class Connection(HttpToolsProtocol):
         most = 2 * self.limits.request_line_and_headers_bytes_max
         if self.head_since is not None and self.head_bytes > most:
             self._head_too_long()
-        elif self.receiving and self.beside_bytes > most and not self.refused:
+        elif self.beside_bytes > most and not self.refused:
             self.refused = True
-            self.end("too many bytes beside the body, as trailers (limits.request_line_and_headers_bytes_max)")
+            self.end("too many bytes beside bodies, as trailers (limits.request_line_and_headers_bytes_max)")
 
     def _parse(self, data: bytes | memoryview) -> None:
         self._unset_keepalive_if_required()
@@ -213,7 +213,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self.refused or self.parser.should_upgrade():  # then the parser has not looked for a body yet
             return
-        self.receiving = False
+        self.receiving, self.beside_bytes = False, 0
         super().on_message_complete()
         if self.cycle.response_complete:  # answered before the whole request was here
             self._await_head()

@@ -102,7 +102,7 @@ class Guard:
         if seen and origin == f"{seen[0]}://{seen[1]}":
             return
         public = (self._settings.public_url or "").lower()
-        if public == origin or public.startswith(origin + "/"):
+        if public.split("/")[:3] == origin.split("/"):
             return
         raise NotAuthorized(f"a page of {origin[:80]!r} may not change anything here")
 

@@ -31,9 +31,11 @@ def test_from_json_and_back() -> None:
 
 
 def test_what_is_missing_is_filled_in_where_it_can_be_read_in_one_way() -> None:
-    read = describe_texts({0x00280010: "4", 0x00280011: "6", 0x00280100: "8", 0x00280002: "3"})
+    given = {0x00280010: "4", 0x00280011: "6", 0x00280100: "8"}
+    read = describe_texts(given | {0x00280002: "3"})
     assert (read.bits_stored, read.high_bit, read.photometric, read.signed) == (8, 7, "RGB", False)
     assert read.shape == (4, 6, 3)
+    assert describe_texts(given).photometric == "MONOCHROME2"
 
 
 @pytest.mark.parametrize("missing", ["00280010", "00280011", "00280100"])

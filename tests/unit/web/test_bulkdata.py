@@ -132,7 +132,7 @@ class TestRanges:
         ("asked_for", "status", "content_range", "content"),
         [
             ("bytes=0-3", 206, "bytes 0-3/2048", DOCUMENT[:4]),
-            ("bytes=2040-", 206, "bytes 2040-2047/2048", DOCUMENT[2040:]),
+            ("Bytes=2040-", 206, "bytes 2040-2047/2048", DOCUMENT[2040:]),
             ("bytes=-8", 206, "bytes 2040-2047/2048", DOCUMENT[2040:]),
             ("bytes=-9999", 206, "bytes 0-2047/2048", DOCUMENT),
             ("bytes=2047-9999", 206, "bytes 2047-2047/2048", DOCUMENT[-1:]),
@@ -142,7 +142,7 @@ class TestRanges:
             ("bytes=5-4", 200, None, DOCUMENT),
             ("bytes=-", 200, None, DOCUMENT),
             ("pages=1-2", 200, None, DOCUMENT),
-            ("bytes=a-b", 200, None, DOCUMENT),
+            ("bytes=0-b", 200, None, DOCUMENT),
         ],
     )
     def test_of_a_value(

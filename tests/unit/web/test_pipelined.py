@@ -54,6 +54,28 @@ def test_pipelined_max(over: int) -> None:
     assert answers.count(b"connection: close") == 1
 
 
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_head_that_waits_has_an_end(over: int) -> None:
+    """However long the answer before it takes: that of an event stream is never complete."""
+    asked = asyncio.Event()
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        asked.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: HttpServer) -> bool:
+        writer.write(GET)
+        await asked.wait()
+        (connection,) = server._uvicorn.server_state.connections
+        writer.write(b"GET / HTTP/1.1\r\nX: ".ljust(400 + over, b"y"))
+        while connection.beside_bytes < 400 + over:  # type: ignore[union-attr]
+            await asyncio.sleep(0)
+        return connection.transport.is_closing()
+
+    assert served(waiting, act, request_line_and_headers_bytes_max=200) == bool(over)
+
+
 @pytest.mark.parametrize("behind", [0, 1])
 def test_a_client_that_goes_is_told_to_the_request_at_work(behind: int) -> None:
     """And not to the one alone that waits behind it, which uvicorn takes for the one at work."""

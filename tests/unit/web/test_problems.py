@@ -59,8 +59,10 @@ def test_what_is_refused_is_told_where(tmp_path: Path) -> None:
     assert asked(tmp_path, [], act).json()["detail"].startswith("body.corrections.0: ")
 
 
-def test_what_nobody_foresaw_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a route of FastAPI too, which would answer text."""
+def test_what_nobody_foresaw_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a route of FastAPI too, which would answer text; why, the log says."""
 
     async def act(client: httpx.AsyncClient, archive: Any) -> list[httpx.Response]:
         def fails(*_: object) -> None:
@@ -74,6 +76,7 @@ def test_what_nobody_foresaw_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
         assert answer.json()["title"] == "Internal Server Error"
         assert "Zero" not in answer.text
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError] * 2
 
 
 @pytest.mark.parametrize("foreseen", [True, False])
@@ -101,7 +104,9 @@ def test_what_goes_wrong_within_an_answer_ends_it(foreseen: bool, caplog: pytest
 @pytest.mark.parametrize("kind", SagittalError.__subclasses__(), ids=lambda kind: kind.__name__)
 def test_names_of_classes_are_not_told(kind: type[SagittalError]) -> None:
     error = kind("odd-length", "the text") if kind.__name__ == "Malformed" else kind("the text")  # type: ignore[call-arg]
-    assert kind.__name__.encode() not in bytes(problem(error).body)
+    answer = problem(error)
+    assert kind.__name__.encode() not in bytes(answer.body)
+    assert ("retry-after" in answer.headers) == (answer.status_code == 503)
 
 
 def test_openapi_says_so(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_probes_take_any_host(web: Any) -> None:
         ({"origin": "https://pacs.public"}, 400),
         ({"origin": "https://pacs.public.evil.example"}, 403),
         ({"origin": "https://pacs.pub"}, 403),
+        ({"origin": "https:"}, 403),
         ({"origin": "http://localhost"}, 403),
         ({"origin": "http://localhost:8043"}, 403),
         ({"origin": "https://localhost:8042"}, 403),

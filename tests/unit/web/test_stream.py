@@ -37,10 +37,16 @@ async def never(ended: list[str]) -> bytes:
     return b""
 
 
-def test_quick_work_is_not_watched() -> None:
+def test_quick_work_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it afterwards, when it would have become slow."""
+
     async def act() -> None:
         client = Client()
         assert await unless_gone(client.receive, asyncio.sleep(0, b"picture")) == b"picture"
+        monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0)
+        assert await unless_gone(client.receive, asyncio.sleep(0, b"picture")) == b"picture"
+        for _ in range(3):
+            await asyncio.sleep(0)
         assert client.asked == 0
 
     asyncio.run(act())

@@ -8,6 +8,7 @@ answered whole, as 14.2 allows. Deliberately not here: dates; revisions and dige
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Header = tuple[bytes, bytes]
 Cut = Callable[[int, int], Iterator[bytes]]  # offset and length -> those bytes of the representation
 VARY: Header = (b"vary", b"accept")
+_RANGE = re.compile(r"(?i:bytes)=([0-9]{0,18})-([0-9]{0,18})\Z")  # one only
 
 
 class Span(NamedTuple):
@@ -77,19 +79,13 @@ def span(request: Request, length: int, tag: str) -> Span:
     if asked is None or request.method != "GET":
         return everything
     condition = request.headers.get("if-range")
-    if condition is not None and (condition.strip() != tag or tag.startswith("W/")):  # compared strongly (13.1.5)
+    if condition is not None and (condition != tag or tag.startswith("W/")):  # compared strongly (13.1.5)
         return everything
-    unit, _, text = asked.partition("=")
-    first, dash, last = (part.strip() for part in text.partition("-"))
-    if unit.strip().lower() != "bytes" or not dash or "," in text or not _number(first) or not _number(last):
+    match = _RANGE.match(asked)
+    if match is None or match[0].endswith("=-"):
         return everything  # an invalid header is ignored (14.2)
-    if not first and not last:
-        return everything
+    first, last = match.groups()
     return _within(first, last, length, everything)
-
-
-def _number(text: str) -> bool:
-    return not text or (text.isascii() and text.isdigit() and len(text) <= 18)
 
 
 def _within(first: str, last: str, length: int, everything: Span) -> Span:

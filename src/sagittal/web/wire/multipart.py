@@ -130,7 +130,7 @@ class Reader:
             self._begin()
         elif ending == b"--" and not self._padding:
             self._end()
-        elif ending == b"\r" or (ending == b"-" and not self._padding):
+        elif ending in (b"\r", b"-"):
             self._ending = ending
         elif self._padding or not self.count:
             why = _BARE_LINE_FEED if ending.startswith(b"\n") else "a boundary, and more on its line"
@@ -187,7 +187,7 @@ class Reader:
             self._hand_on(data, at, found)
             return found + len(delimiter)
         # There is one CR in a delimiter, so only the last one of the chunk can begin one.
-        end = data.rfind(b"\r", max(at, len(data) - len(delimiter) + 1))
+        end = data.rfind(b"\r", max(at, len(data) - len(delimiter)))
         if end < 0 or not delimiter.startswith(data[end:]):
             end = len(data)
         self._matched = len(data) - end
