@@ -16,7 +16,7 @@ import orjson
 
 from sagittal.dicom.frameindex import FrameIndex
 from sagittal.dicom.reader import Memo, Reader
-from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, syntax
+from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import NotFound, PixelsUndecodable
 from sagittal.limits import PixelLimits, ReaderLimits
 from sagittal.pixels import frames
@@ -170,8 +170,3 @@ def chunks_of(read: Read) -> Iterator[bytes]:
     while chunk := read(at, _CHUNK_BYTES):
         yield chunk
         at += len(chunk)
-
-
-def is_deflated(syntax_uid: str) -> bool:
-    """Whether the whole data set is deflated, so that nothing in it has a place."""
-    return syntax_uid == DEFLATED_LE or syntax(syntax_uid).deflated

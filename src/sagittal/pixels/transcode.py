@@ -285,7 +285,6 @@ def overlay_members(group: int, planes: Sequence[bytes]) -> dict[str, Any]:
 
     single = numpy.frombuffer(b"".join(planes), "u1")
     packed = numpy.packbits(single, bitorder="little").tobytes()
-    packed += b"\0" * (len(packed) & 1)
     by_frame = {
         f"{group:04X}0015": {"vr": "IS", "Value": [len(planes)]},
         f"{group:04X}0051": {"vr": "US", "Value": [1]},

@@ -10,8 +10,9 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+from sagittal.dicom.syntaxes import syntax
 from sagittal.limits import HEADERS_HELD_BYTES_MAX, ReaderLimits
-from sagittal.pixels.images import Image, is_deflated, kept, read_whole
+from sagittal.pixels.images import Image, kept, read_whole
 from sagittal.workers.worker import Input
 
 _CORRECTED_BELOW = "0400FFFF"  # the tags that corrections are of
@@ -24,7 +25,7 @@ def opened(inputs: Sequence[Input], digest: str, syntax_uid: str, parts: Sequenc
     of frame index. Its digest, which tells of corrections too, is what it is remembered by.
     """
     data_set, prepared = inputs[:2]
-    if is_deflated(syntax_uid):
+    if syntax(syntax_uid).deflated:  # nothing in it has a place
         image = read_whole(syntax_uid, data_set.read, ReaderLimits())
         told = _kept(prepared, parts, index, syntax_uid, _Source(prepared)).members  # with corrections, maybe
         return replace(image, members={**image.members, **{tag: told[tag] for tag in told if tag < _CORRECTED_BELOW}})

@@ -113,6 +113,9 @@ class TestEncapsulation:
         assert frames.table([whole, 2]).basic
         assert frames.table([1 << 31, (1 << 31) - 16, 2]).extended
 
+    def test_no_table_tells_where_several_fragments_of_a_frame_are(self) -> None:
+        assert frames.table([frames.FRAGMENT_BYTES_MAX + 2, 5]) == frames.Table(b"", b"", b"")
+
     def test_a_frame_longer_than_an_item(self) -> None:
         assert frames.pieces(10, 4) == [4, 4, 2]
         assert frames.pieces(0, 4) == [0]

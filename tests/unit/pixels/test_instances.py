@@ -17,7 +17,7 @@ from sagittal.dicom.models.encode import Bulk, data_set
 from sagittal.dicom.partial.frames import SIMPLE_LIST, Extraction
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, syntax
 from sagittal.dicom.walk import Walk
-from sagittal.errors import NotAcceptable
+from sagittal.errors import NotAcceptable, NotFound
 from sagittal.limits import ReaderLimits
 from sagittal.pixels import instances
 from sagittal.pixels.codecs.interface import Options
@@ -305,6 +305,9 @@ def test_a_video_shows_what_the_frames_show(pixels: Any, seen: Any, more: dict[s
     assert not {"00281050", "00281051", "00281101", "00281201"} & film.members.keys()
     found = [frame.stored for frame in film.frames([1, 2, 3])]
     assert max(np.abs(each[..., 1].astype(int) - picture).max() for each, picture in zip(found, seen, strict=True)) <= 6
+    for numbers in ([0, 1], [3, 4]):
+        with pytest.raises(NotFound, match="3 frames"):
+            next(film.frames(numbers))
 
 
 def test_a_video_has_the_rate_of_its_frames() -> None:

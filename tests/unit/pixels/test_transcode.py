@@ -16,6 +16,7 @@ from sagittal.dicom.syntaxes import (
     EXPLICIT_BE,
     EXPLICIT_LE,
     HTJ2K_LOSSLESS,
+    IMPLICIT_LE,
     JPEG_2000,
     JPEG_2000_LOSSLESS,
     JPEG_BASELINE,
@@ -81,10 +82,13 @@ def test_what_the_table_of_syntaxes_says_is_encoded_is_reached() -> None:
             transcode.plan(GREY, EXPLICIT_LE, uid)
 
 
-def test_native_frames_stay_as_they_are() -> None:
-    made = transcode.plan(GREY, EXPLICIT_LE, EXPLICIT_BE)
+@pytest.mark.parametrize(
+    ("to", "bits", "vr"), [(EXPLICIT_BE, 16, "OW"), (EXPLICIT_BE, 8, "OB"), (IMPLICIT_LE, 8, "OW")]
+)
+def test_native_frames_stay_as_they_are(to: str, bits: int, vr: str) -> None:
+    made = transcode.plan(Description(3, 5, 1, bits, bits, bits - 1), EXPLICIT_LE, to)
     assert made.way == "same" and made.frame(b"anything") == b"anything"
-    assert made.changes({}).members["7FE00010"] == {"vr": "OW"}
+    assert made.changes({}).members["7FE00010"] == {"vr": vr}
 
 
 def test_whole_cells_keep_overlays_in_unused_bits() -> None:
@@ -103,6 +107,7 @@ def test_overlays_in_unused_bits_are_taken_out_where_they_would_be_lost() -> Non
     cells[2:5, 1] |= 0x8000
     members = {"60000100": {"vr": "US", "Value": [16]}, "60000102": {"vr": "US", "Value": [15]}}
     assert transcode.embedded_overlays(members) == [(0x6000, 15)]
+    assert transcode.embedded_overlays(members | {"60000100": {"vr": "US", "Value": [1]}}) == []  # it has lost its data
     plane = transcode.overlay_bits(cells.tobytes(), OVERLAID, EXPLICIT_LE, 15)
     expected = numpy.zeros((11, 8), "u1")
     expected[2:5, 1] = 1

@@ -65,11 +65,10 @@ class Pixels:
 def pixels(held: Held, address: str, obj: Mapping[str, Any], native: Native | None = None) -> Pixels:
     """The pixel data of the instance `obj`, whose parts are its frames in order; `native` are those of PNG images."""
     parts = held.named(address)
-    kinds = {part.type for part in parts}
-    asked = {part.parameters.get("transfer-syntax", "") for part in parts}
-    if len(kinds) > 1 or len(asked) > 1:
+    kinds = {(part.type, part.parameters.get("transfer-syntax", "")) for part in parts}
+    if len(kinds) > 1:
         raise BadRequest("the parts of the pixel data have different media types")
-    (kind,), (wanted,) = kinds, asked
+    ((kind, wanted),) = kinds
     if native is not None:
         return _decoded(native, parts, wanted, obj)
     if kind == OCTET_STREAM:
