@@ -35,7 +35,7 @@ def segmentation(corpus_dir: Path, name: str) -> Image:
 
 
 def fractions(tmp_path: Path, *stored: int, kind: str = "FRACTIONAL", most: int | None = 255) -> list[int]:
-    """The red of the pixels of a segmentation alone, whose color is told nowhere: it is white."""
+    """The grey of the pixels of a segmentation alone, whose color is told nowhere: it is white."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
@@ -49,7 +49,9 @@ def fractions(tmp_path: Path, *stored: int, kind: str = "FRACTIONAL", most: int 
     held.add_new(0x7FE00010, "OB", bytes(stored))
     held.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
     image = read(tmp_path / "seg.dcm")
-    return shown_frame(image, None, image.frame(1), PLAIN)[0][0, :, 0].tolist()  # type: ignore[no-any-return]
+    shown = shown_frame(image, None, image.frame(1), PLAIN)[0]
+    assert (shown == shown[..., :1]).all()
+    return shown[0, :, 0].tolist()  # type: ignore[no-any-return]
 
 
 def test_fractions_are_of_the_most_that_there_can_be(tmp_path: Path) -> None:

@@ -101,15 +101,21 @@ def test_padding_breaks_the_line() -> None:
     padding = {"5400100A": {"vr": "OW", "InlineBinary": base64.b64encode(b"\x00\x80").decode()}}
     samples = np.array([[1], [2], [-32768], [3]], "<i2")
     assert [len(line) for line in drawn({"54000100": member(group(samples, **padding))})] == [2, 1]
+    assert drawn({"54000100": member(group(samples[2:3], units="mm[Hg]", **padding))}) == []
 
 
 def test_long_records_keep_their_extremes() -> None:
-    samples = np.zeros((200_000, 1), "<i2")
-    samples[123_457] = 500
+    samples = np.zeros((200_003, 1), "<i2")
+    samples[[123_457, -1], 0] = 500, -500
     held = group(samples) | {"003A001A": member(10_000)}
     (line,) = drawn({"54000100": member(held)})
     assert len(line) < 20_000
-    assert max(y for _, y in line) - min(y for _, y in line) == pytest.approx(10, abs=0.02)
+    assert max(y for _, y in line) - min(y for _, y in line) == pytest.approx(20, abs=0.02)
+
+
+def test_of_fewer_samples_than_are_told_those_are_drawn_that_there_are() -> None:
+    held = group(np.array([[1, 5], [2, 6], [3, 7]], "<i2")) | {"003A0010": member(1000)}
+    assert [len(line) for line in drawn({"54000100": member(held)})] == [3, 3]
 
 
 def test_big_endian_samples() -> None:

@@ -192,6 +192,9 @@ def test_precision_tells_cells_from_values(uid: str) -> None:
         return
     of_cells = one.encode(array << 4, described.cells(), options)
     numpy.testing.assert_array_equal(one.decode(of_cells, told), array)
+    if not one.loses(options):
+        with_overlays = one.encode(array | 0x9000, described.cells(), options)
+        numpy.testing.assert_array_equal(one.decode(with_overlays, described), array)
 
 
 @pytest.mark.parametrize("kind", [numpy.uint8, numpy.uint16])

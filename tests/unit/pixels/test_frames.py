@@ -156,8 +156,8 @@ class TestNative:
 
     def test_the_partial_range_becomes_the_full_one(self) -> None:
         described = Description(1, 2, 3, 8, 8, 7, False, "YBR_PARTIAL_422")
-        values, after = frames.decode(bytes([16, 235, 240, 128]), described, EXPLICIT_LE)
-        assert values.tolist() == [[[0, 255, 128], [255, 255, 128]]] and after.photometric == "YBR_FULL"
+        values, after = frames.decode(bytes([16, 235, 240, 16]), described, EXPLICIT_LE)
+        assert values.tolist() == [[[0, 255, 0], [255, 255, 0]]] and after.photometric == "YBR_FULL"
 
     @pytest.mark.parametrize(("kind", "dtype"), [("float", "<f4"), ("double", "<f8")])
     def test_floats_keep_their_bits(self, kind: str, dtype: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -310,16 +311,18 @@ def test_a_video_shows_what_the_frames_show(pixels: Any, seen: Any, more: dict[s
             next(film.frames(numbers))
 
 
-def test_a_video_has_the_rate_of_its_frames() -> None:
+@pytest.mark.parametrize(("to", "rate"), [(".4.102", 20), (".4.100", Fraction(24000, 1001))])
+def test_a_video_has_the_rate_of_its_frames(to: str, rate: Fraction) -> None:
+    """Or, in MPEG-2, the nearest that there is."""
     import io
 
     import av
 
     data = plain(np.zeros((4, 16, 32), np.uint8), **{"00181063": member("DS", 50)})
-    made = transcoding(image(data), lambda: [data], P + ".4.102", None, "2.25.3")
+    made = transcoding(image(data), lambda: [data], P + to, None, "2.25.3")
     (stream,) = made.frames()
     with av.open(io.BytesIO(stream)) as container:
-        assert container.streams.video[0].average_rate == 20
+        assert container.streams.video[0].average_rate == rate
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,8 @@ def test_eight_bits_with_loss_are_allocated_eight(to: str) -> None:
     decoded = codec(to).decode(made.frame(array.tobytes()), made.target)
     assert decoded.dtype == numpy.uint8 and numpy.abs(decoded.astype(int) - array).max() <= 8
     assert transcode.plan(held, EXPLICIT_LE, JPEG_LS_LOSSLESS).target.bits_allocated == 16
+    if to not in (JPEG_BASELINE, HTJ2K):
+        assert transcode.plan(Description(16, 16, 1, 32, 12, 11), EXPLICIT_LE, to).target.bits_allocated == 16
 
 
 def test_photometric_interpretation_follows_the_code_stream() -> None:

@@ -7,7 +7,26 @@ from typing import Any
 import pytest
 
 from sagittal.errors import BadRequest
-from sagittal.web.render.asked import SIDE_MAX, viewport
+from sagittal.web.render.asked import SIDE_MAX, _read, viewport
+
+
+def test_what_is_told_to_workers() -> None:
+    given = (
+        b"quality=50&window=40,400,Linear-Exact&presentationUID=1.2&annotation=technique,patient&iccprofile=srgb&x=1"
+    )
+    read = _read(given)
+    assert read.options == {
+        "annotations": ["patient", "technique"], "window": [40.0, 400.0, "LINEAR_EXACT"], "profile": "srgb",
+    }  # fmt: skip
+    assert (read.quality, read.state_uid) == (50, "1.2")
+    assert len({each.key for each in (read, _read(given.replace(b"50", b"51")), _read(given[11:]))}) == 3
+
+
+@pytest.mark.parametrize("name", ["annotation", "window", "viewport", "iccprofile", "quality", "presentationUID"])
+def test_parameters_are_given_once_and_not_empty(name: str) -> None:
+    for query, told in ((f"{name}=1&{name}=1", "given more than once"), (f"{name}=%20", "empty")):
+        with pytest.raises(BadRequest, match=f"{name} is {told}"):
+            _read(query.encode())
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="Linux onl
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How often frames were read on a thread."""
+    """How often frames were read on a thread, with files that are in memory."""
     calls: list[int] = []
-    inner = Stored.frames
+    inner, preadv = Stored.frames, os.preadv  # tmpfs knows no RWF_NOWAIT
+    monkeypatch.setattr(os, "preadv", lambda fd, buffers, offset, flags: preadv(fd, buffers, offset))
 
     def counted(*arguments: Any) -> Any:
         calls.append(1)
@@ -49,11 +50,7 @@ def plain(answer: httpx.Response) -> tuple[int, bytes, str, str, int]:
     return answer.status_code, body, kind, answer.headers["etag"], len(answer.content)
 
 
-def test_the_first_answer_and_those_after_it_are_the_same(
-    web: Any, threads: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inner = os.preadv  # tmpfs knows no RWF_NOWAIT
-    monkeypatch.setattr(os, "preadv", lambda fd, buffers, offset, flags: inner(fd, buffers, offset))
+def test_the_first_answer_and_those_after_it_are_the_same(web: Any, threads: list[int]) -> None:
     web.archive.hold(b"headAABBCC", EXPLICIT_LE, frames=3)
     web.archive.ranges[1] = [[(32, 16)], [(48, 8), (56, 8)], [(64, 16)]]
     asked = [("/frames/2", OCTETS), ("/frames/3,2", OCTETS), ("/frames/2", ALONE)]

@@ -38,8 +38,11 @@ def test_explicit_little_endian_is_the_default(tmp_path: Path) -> None:
 
 
 def test_by_accept(tmp_path: Path) -> None:
-    (answer,) = answers(tmp_path, [HELD], (address(HELD, ""), {"accept": "application/dicom"}))
-    assert answer.content == HELD.part10
+    """`*/*` is any picture, and goes before the object only where it is liked better."""
+    asks = ("application/dicom", "*/*, application/dicom", "*/*, application/dicom;q=0.9")
+    *objects, picture = answers(tmp_path, [HELD], *((address(HELD, ""), {"accept": accept}) for accept in asks))
+    assert [answer.content for answer in objects] == [HELD.part10] * 2
+    assert picture.headers["content-type"] != "application/dicom"
 
 
 def test_parameters_that_nobody_knows_are_as_if_not_present(tmp_path: Path) -> None:

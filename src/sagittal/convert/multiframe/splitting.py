@@ -174,7 +174,6 @@ class Splitting:
             if len(octets) * 8 >= (at + 1) * bits > 0:
                 first = at * bits // 8
                 plane = shifted(octets[first : ((at + 1) * bits + 7) // 8], at * bits % 8, bits)
-                plane += b"\0" * (len(plane) & 1)
                 made[f"{name}3000"] = {"vr": "OW", "InlineBinary": b64encode(plane).decode()}
                 made.pop(f"{name}0015"), made.pop(f"{name}0051", None)
             else:

@@ -130,6 +130,15 @@ def test_photometric_interpretations(photometric: str, stored: tuple[int, ...], 
     assert np.abs(shown[0, 0].astype(int) - rgb).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("bits", "stored", "rgb"), [(16, (0, 0x1234, 65535), (0, 0x12, 255)), (12, (0, 2048, 4095), (0, 128, 255)),
+                                (4, (0, 7, 15), (0, 119, 255))]
+)  # fmt: skip
+def test_colors_of_other_depths_than_eight(bits: int, stored: tuple[int, ...], rgb: tuple[int, ...]) -> None:
+    shown = rgb_of(Attributes({}), np.array([[stored]], np.uint16), "RGB", bits)
+    assert tuple(shown[0, 0].tolist()) == rgb
+
+
 def test_colors_of_16_bits() -> None:
     shown = rgb_of(Attributes({}), np.array([[[0, 0x8000, 0xFFFF]]], np.uint16), "RGB", 16)
     assert shown.tolist() == [[[0, 128, 255]]]

@@ -31,6 +31,7 @@ def gray(values: list[int], instance: Attributes, *, photometric: str = "MONOCHR
         ("LINEAR", 2048, 4096, 4095, 1.0),
         ("LINEAR", 2048, 1, 2047, 0.0),
         ("LINEAR", 2048, 1, 2048, 1.0),
+        ("LINEAR", 2048, 1, 2047.5, 0.0),
         ("LINEAR", 0, 100, -50, 0.0),
         ("LINEAR", 0, 100, 49, 1.0),
         ("LINEAR_EXACT", 2048, 4096, 0, 0.0),

@@ -15,7 +15,7 @@ from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.pixels.description import Description
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.geometry import Viewport, shown
-from sagittal.pixels.rendering.pictures import ANIMATED, SINGLE, moving, picture
+from sagittal.pixels.rendering.pictures import ANIMATED, PROFILED, SINGLE, moving, picture
 from sagittal.pixels.rendering.render import Frame, Options, render
 from sagittal.pixels.rendering.states import COLOR, GRAYSCALE, PSEUDO_COLOR, references, state_for
 
@@ -39,7 +39,8 @@ def test_every_format_holds_the_picture(media_type: str, shape: tuple[int, ...])
 def test_quality_makes_smaller_files() -> None:
     pixels = np.random.default_rng(1).integers(0, 255, (64, 64), np.uint8)
     for media_type in ("image/jpeg", "image/webp", "image/jxl", "image/jp2"):
-        assert len(picture(media_type, pixels, 20)) < len(picture(media_type, pixels, 95))
+        for profile in (None, b"profile") if media_type in PROFILED else (None,):
+            assert len(picture(media_type, pixels, 20, profile)) < len(picture(media_type, pixels, 95, profile))
 
 
 @pytest.mark.parametrize(

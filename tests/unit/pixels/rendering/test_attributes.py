@@ -1,0 +1,45 @@
+"""Values that are not in the JSON: bulk data of either byte order, in sequences too."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+
+from sagittal.pixels.rendering.attributes import Attributes
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    ("vr", "stored", "expected"),
+    [
+        ("US", "2H", [1, 0xFFFE]),
+        ("SS", "2h", [1, -2]),
+        ("UL", "2I", [1, 0xFFFE0001]),
+        ("SL", "2i", [1, -70000]),
+        ("FL", "2f", [1.5, -2.25]),
+        ("FD", "2d", [1.5, -2.25]),
+        ("DS", b"1.5\\x\\-2", [1.5, -2.0]),
+        ("IS", b"12\\-7 ", [12, -7]),
+        ("LT", b"12", []),
+    ],
+)
+def test_numbers_of_bulk_data(order: str, vr: str, stored: Any, expected: list[float]) -> None:
+    data = stored if isinstance(stored, bytes) else struct.pack(order + stored, *expected)
+    member = {"vr": vr, "BulkDataURI": f"?offset=3&length={len(data)}"}
+    held = Attributes(
+        {"00091001": member}, lambda at, length: (b"---" + data)[at : at + length], big_endian=order == ">"
+    )
+    assert held.numbers(0x00091001) == expected
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_words_in_sequences(order: str) -> None:
+    """An odd octet at their end is none."""
+    data = struct.pack(order + "2H", 1, 0xFFFE) + b"\7"
+    table = {"00283006": {"vr": "OW", "BulkDataURI": "?offset=0&length=5"}}
+    held = Attributes({"00283000": {"vr": "SQ", "Value": [table]}}, lambda *_: data, big_endian=order == ">")
+    for item in (held.item(0x00283000), *held.items(0x00283000)):
+        assert item.words(0x00283006).tolist() == [1, 0xFFFE]
+    assert held.item(0x00283000, 1).words(0x00283006).tolist() == []
