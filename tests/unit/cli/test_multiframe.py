@@ -233,6 +233,8 @@ def test_what_is_no_ct_mr_or_pet_becomes_secondary_capture(tmp_path: Path) -> No
     joined = dcmread(tmp_path / "joined.dcm")
     assert joined.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7.2" and (joined.pixel_array == pixels).all()
     assert joined.FrameIncrementPointer == 0x52009230 and joined.BurnedInAnnotation == "YES"
+    run("join", tmp_path / "in", "-o", tmp_path / "kept.dcm", "--keep-series")
+    assert dcmread(tmp_path / "kept.dcm").SeriesInstanceUID == us.SeriesInstanceUID != joined.SeriesInstanceUID
 
 
 @pytest.mark.parametrize("entries", [256, 65_535])  # short enough for the metadata, and by place

@@ -94,11 +94,15 @@ def test_segmented_palettes() -> None:
     segments = (0, 3, 0, 0x100, 0x200, 1, 4, 0x600, 2, 2, 0, 0)
     plain = [0, 0x100, 0x200, 0x300, 0x400, 0x500, 0x600]
     assert expanded(np.array(segments, np.uint16), 100).tolist() == plain * 2
+    lines_first = (0, 2, 0, 10, 1, 2, 20, 0, 1, 40, 2, 2, 4, 0)  # copies from the line on
+    assert expanded(np.array(lines_first, np.uint16), 100).tolist() == [0, 10, 15, 20, 40, 30, 20, 40]
     held = palette(14, 0, 16, *[words(*segments)] * 3, segmented=True)
     assert rgb_of(held, np.array([[6, 13]]), "PALETTE COLOR", 8)[0, :, 2].tolist() == [6, 6]
 
 
-@pytest.mark.parametrize("segments", [(1, 4, 9), (7, 1, 1), (2, 1, 9000, 0), (2, 1, 0, 0), (0, 1, 5, 2, 1, 3, 0, 1)])
+@pytest.mark.parametrize(
+    "segments", [(1, 4, 9), (7, 1, 1), (2, 1, 9000, 0), (2, 1, 0, 0), (0, 1, 5, 2, 1, 3, 0, 1), (0, 1, 5, 2, 1, 6, 0)]
+)
 def test_broken_segments_are_refused_or_end(segments: tuple[int, ...]) -> None:
     try:
         assert len(expanded(np.array(segments, np.uint16), 50)) <= 50
@@ -107,8 +111,9 @@ def test_broken_segments_are_refused_or_end(segments: tuple[int, ...]) -> None:
 
 
 def test_a_missing_palette_is_told() -> None:
-    with pytest.raises(NotAcceptable, match="palette"):
-        rgb_of(Attributes({}), np.zeros((1, 1), np.uint8), "PALETTE COLOR", 8)
+    for held in (Attributes({}), palette(256, 0, 16, b"", b"", b""), palette(256, 0, 16, words(1), words(1), b"")):
+        with pytest.raises(NotAcceptable, match="palette"):
+            rgb_of(held, np.zeros((1, 1), np.uint8), "PALETTE COLOR", 8)
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,9 @@ def test_overlay_planes_lie_at_their_origin() -> None:
     picture_, _ = render(flat(attributes(**overlay(2, 2, [1, 0, 0, 1], 0, 0))), Options())
     assert np.argwhere(picture_ == 255).tolist() == [[0, 0]]
     assert not (render(flat(attributes(**overlay(2, 2, [1, 1, 1, 1]))), Options(overlays=False))[0] == 255).any()
+    for rows, columns, row, column in ((2, 6, 1, 9), (2, 6, 1, -9), (6, 2, 7, 1), (6, 2, -7, 1)):  # beside the image
+        held = attributes(**overlay(rows, columns, [1] * 12, row, column))
+        assert not (render(flat(held), Options())[0] == 255).any()
 
 
 def test_overlay_bits_within_the_pixels() -> None:
@@ -308,8 +311,11 @@ def test_circles_and_polygons_hide_their_outside() -> None:
     frame = Frame(attributes(), 1, np.full((20, 20), 0x8080, np.uint16), Description(20, 20))
     round_, _ = render(frame, Options(), state(t00181600=["CIRCULAR"], t00181610=[10, 10], t00181612=[4]))
     assert round_[9, 9] == 128 and round_[0, 0] == 0 and round_[9, 15] == 0
-    square, _ = render(frame, Options(), state(t00181600=["POLYGONAL"], t00181620=[5, 5, 5, 15, 15, 15, 15, 5]))
-    assert square[9, 9] == 128 and square[2, 9] == 0
+    corners = {"t00181620": [5, 5, 5, 15, 15, 10]}
+    triangle, _ = render(frame, Options(), state(t00181600=["POLYGONAL"], **corners, t00181610=[1, 1], t00181612=[4]))
+    assert triangle[9, 9] == 128 and triangle[2, 9] == 0 and triangle[13, 6] == 0
+    line, _ = render(frame, Options(), state(t00181600=["POLYGONAL"], t00181620=[5, 5, 5, 15]))
+    assert (line == 128).all()
 
 
 @pytest.mark.parametrize("media_type", SINGLE)

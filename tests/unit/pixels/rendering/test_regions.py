@@ -308,6 +308,8 @@ def test_masks_of_another_grid_are_laid_over_by_their_planes() -> None:
     assert made.tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [0] * 4, [0] * 4]
     assert laid_over(mask, None, fine, (3, 3)).tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
     assert laid_over(mask, coarse, coarse, (2, 2)) is mask
+    beside = replace(coarse, position=coarse.position - coarse.down)
+    assert laid_over(mask, beside, coarse, (2, 2)).tolist() == [mask[1].tolist(), [0, 0]]
     assert laid_over(mask, replace(coarse, space="5.5"), replace(fine, space="6.6"), (2, 2)) is mask
 
 

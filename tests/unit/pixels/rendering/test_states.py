@@ -262,6 +262,12 @@ def test_text_lies_in_its_box() -> None:
     assert lefts["LEFT"] + 10 < lefts["CENTER"] < lefts["RIGHT"] - 10
 
 
+def test_lines_of_a_text_lie_in_its_box() -> None:
+    for justification in ("LEFT", "CENTER", "RIGHT"):
+        shown = text_at(justification, t00700006=["MMMM\r\nM"])
+        assert 28 <= shown.min(0)[0] < shown.max(0)[0] <= 52
+
+
 def test_text_points_at_its_anchor_when_that_is_visible() -> None:
     anchor = {"t00700004": ["PIXEL"], "t00700014": [55.0, 90.0]}
     assert text_at("LEFT", **anchor, t00700015=["N"]).max(0)[0] <= 52

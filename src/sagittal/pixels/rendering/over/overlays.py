@@ -59,7 +59,7 @@ def _own(holder: Attributes, base: int, frame: int, rows: int, columns: int) -> 
     data = holder.octets(base | 0x3000, 2)
     if not data:
         return None
-    count, number = holder.integer(base | 0x0015, 1), 0
+    count, number = holder.integer(base | 0x0015), 0
     if count > 1 or base | 0x0051 in holder:  # else it says of no frame that it is the one
         number = frame - holder.integer(base | 0x0051, 1)
     if not 0 <= number < max(count, 1):
