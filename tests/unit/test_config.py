@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from sagittal import config
 from sagittal.cli.data.config import command
+from sagittal.config.checks import boolean
 from sagittal.errors import UsageError
 from sagittal.limits import Limits
 
@@ -71,6 +72,11 @@ def test_later_wins(tmp_path, monkeypatch):
         ),
         ({"web": {"public_url": "pacs.example"}}, "web.public_url: 'pacs.example' is not a URL"),
         ({"web": {"public_url": "https://pacs:x"}}, "web.public_url"),
+        ({"web": {"public_url": "ftp://pacs"}}, "web.public_url"),
+        ({"web": {"public_url": "https://pacs?a=1"}}, "web.public_url"),
+        ({"web": {"public_url": "https://pacs#a"}}, "web.public_url"),
+        ({"web": {"hosts": ["a..b"]}}, "web.hosts: 'a..b' is no name"),
+        ({"timezone": "1"}, "'1' is not an offset"),
         ({"nodes": ["nowhere"]}, "AET@host:port"),
         ({"nodes": ["A@h:1", "B@h:1", "A@h:1", "A@h:2"]}, "nodes: A is there twice"),
         ({"nodes": [{"aet": "A", "host": "h"}]}, "port: is missing"),
@@ -100,6 +106,11 @@ def test_later_wins(tmp_path, monkeypatch):
 def test_what_is_refused(given, told):
     with pytest.raises(UsageError, match=told.replace("[", r"\[")):
         config.load(None, given)
+
+
+@pytest.mark.parametrize("told", ["yes", "True", "1", True, "no", "FALSE", "0", False])
+def test_true_and_false(told):
+    assert boolean("tls", told) == (str(told) in ("yes", "True", "1"))
 
 
 def test_names_of_the_host():

@@ -55,7 +55,7 @@ class Turns:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it was given meanwhile
+            if not turn.cancelled():  # it was given meanwhile
                 self.leave(background=background)
             elif turn in self._waiting[background]:
                 self._waiting[background].remove(turn)

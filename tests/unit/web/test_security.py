@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from archived import asked
+from archived import asked, asked_with
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.errors import NotAuthorized
@@ -185,6 +186,24 @@ def test_a_token_may_not_do_more_than_its_verbs(web: Any) -> None:
     )
     assert answer.status_code == 403
     assert answer.json()["detail"] == "reader may not store"
+
+
+def test_who_may_do_nothing_is_told_nothing(tmp_path: Path) -> None:
+    """Of all that there is to read or to delete, not even whether it is there."""
+
+    async def act(client: httpx.AsyncClient) -> dict[str, int]:
+        paths = (await client.get("/api/openapi.json")).json()["paths"]
+        asks = [(verb, "/api" + path) for path in paths for verb in paths[path] if verb in ("get", "delete")]
+        asks += [("get", path) for path in ("/api/summary", "/metrics", "/dicom-web/studies")]
+        return {
+            f"{verb} {path}": (await client.request(verb, re.sub("{[^}]*}", "1", path))).status_code
+            for verb, path in asks
+        }
+
+    told = asked_with(frozenset(), tmp_path, [], act)
+    open_to_all = {"get /api/conformance": 200}
+    not_kept_here = dict.fromkeys(("delete /api/nodes/{aet}", "delete /api/tokens/{name}", "get /api/transcoding"), 404)
+    assert told == dict.fromkeys(told, 403) | open_to_all | not_kept_here
 
 
 def test_the_local_operator(web: Any) -> None:

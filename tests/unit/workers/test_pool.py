@@ -169,8 +169,16 @@ def test_what_a_worker_died_of_is_given_to_no_other() -> None:
 
 def test_a_hang_is_ended() -> None:
     async def use(pool: Pool) -> Any:
+        hanging = asyncio.create_task(pool.run("calls:hang"))
+        while not pool._busy:
+            await asyncio.sleep(0)
+        (worker,) = pool._busy
         with pytest.raises(LimitExceeded, match=r"0\.1 seconds"):
-            await pool.run("calls:hang")
+            await hanging
+        assert not pool._busy
+        async with asyncio.timeout(10):
+            while Path(f"/proc/{worker.pid}").exists():
+                await asyncio.sleep(0.01)
         with pytest.raises(LimitExceeded, match=r"0\.05 seconds"):
             await pool.run("calls:hang", seconds=0.05)
         return (await pool.run("calls:told", seconds=30)).told["arguments"]
