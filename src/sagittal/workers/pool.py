@@ -108,6 +108,7 @@ class Pool:
         self.turns = Turns(limits.workers or os.cpu_count() or 1, limits.waiting_max)
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
+        self._left: set[asyncio.Future[_Worker]] = set()  # that start, and nobody waits for
         self._server: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
         self._starting = asyncio.Lock()
@@ -178,14 +179,18 @@ class Pool:
 
     async def _fresh(self) -> _Worker:
         """A new worker. Who stops waiting for it leaves it to the next: its start is not cut off half-way."""
-        starting = asyncio.ensure_future(self._started())
+        starting = self._left.pop() if self._left else asyncio.ensure_future(self._started())
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
+            self._left.add(starting)
             starting.add_done_callback(self._keep)
             raise
 
     def _keep(self, starting: asyncio.Future[_Worker]) -> None:
+        if starting not in self._left:  # somebody waits for it again
+            return
+        self._left.discard(starting)
         if starting.cancelled() or starting.exception() is not None:
             return
         if self._closed:

@@ -305,15 +305,23 @@ def test_losses_are_counted_by_reason_and_told(caplog: pytest.LogCaptureFixture)
     assert [(each["call"], each["reason"]) for each in told] == [("calls:crash", "crash"), ("calls:hang", "time")]
 
 
-def test_a_start_that_nobody_waits_for_is_not_cut_off() -> None:
+@pytest.mark.parametrize("asked_again", [True, False])
+def test_a_start_that_nobody_waits_for_is_not_cut_off(asked_again: bool) -> None:
+    """Nor is there another one besides: who gives up again and again would have no end of processes started."""
+
     async def use(pool: Pool) -> Any:
         for _ in range(3):
             early = asyncio.create_task(pool.run("calls:told"))
             await asyncio.sleep(0.001)
             early.cancel()
             await asyncio.gather(early, return_exceptions=True)
-        pids = [(await pool.run("calls:told")).told["pid"] for _ in range(3)]
-        return len(set(pids)), pool.turns.idle
+        if asked_again:
+            pids = [(await pool.run("calls:told")).told["pid"] for _ in range(3)]
+            assert len(set(pids)) == 1
+        async with asyncio.timeout(10):
+            while not pool._idle or pool._starting.locked():
+                await asyncio.sleep(0.01)
+        return len(pool._idle), pool.turns.idle
 
     assert pooled(use, workers=1) == (1, True)
 
