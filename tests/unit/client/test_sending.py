@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from builders import build
 from service_fakes import FakeNetwork
 
 from sagittal.client.outcome import Stored
 from sagittal.client.remote import Sending
+from sagittal.client.storing import stow
 from sagittal.client.storing.files import read_objects
 from sagittal.client.storing.sending import send
 from sagittal.errors import PeerError, PeerRefused
@@ -83,6 +85,22 @@ def test_a_peer_that_answers_nothing_is_given_up(tmp_path: Path, before: list[An
     assert len(network.opened) == len(before) + 3
     assert found[-1].comment == "the peer ended 3 associations without an answer to anything"
     assert len(found) == len(before) + 3 + 1
+
+
+@pytest.mark.parametrize(("study", "path"), [("", "/studies"), ("1.2", "/studies/1.2")])
+def test_over_http_into_any_study_or_one(tmp_path: Path, study: str, path: str) -> None:
+    asked: list[str] = []
+
+    async def post(to: str, **_: Any) -> httpx.Response:
+        asked.append(to)
+        return httpx.Response(200, json={"00081199": {"vr": "SQ", "Value": [{}]}})
+
+    async def run() -> list[Stored]:
+        (tmp_path / "a.dcm").write_bytes(build(1).part10)
+        return [answer async for answer in stow.send(post, read_objects([tmp_path])[0], Sending(study=study))]
+
+    (answer,) = asyncio.run(run())
+    assert asked == [path] and not answer.failed
 
 
 def test_one_that_ends_each_association_after_an_answer_gets_all(tmp_path: Path) -> None:

@@ -273,6 +273,15 @@ def test_overlays_in_unused_bits_stay_over_their_frames() -> None:
         assert np.argwhere(plane.mask).tolist() == [[number, number + 3]]
 
 
+def test_chosen_frames_lose_no_overlays_in_unused_bits() -> None:
+    data = plain(np.full((2, 6, 8), 0x8000, np.uint16), **OVERLAY_IN_BIT_15)
+    extraction = Extraction("2.25.1", "2.25.2", [1], 2, (SIMPLE_LIST, (1,)))
+    for to in (P, P + ".5"):
+        Extracting(image(data), lambda: [data], to, extraction)
+    with pytest.raises(NotAcceptable, match="overlays"):
+        Extracting(image(data), lambda: [data], P + ".4.80", extraction)
+
+
 @pytest.mark.parametrize("bits", [1, 9, 15, 17, 60])
 def test_frames_of_bits_are_joined_without_gaps(bits: int) -> None:
     random = np.random.default_rng(bits)

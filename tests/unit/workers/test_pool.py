@@ -72,6 +72,9 @@ def test_tells_and_gives_large_answers() -> None:
         told = await pool.run("calls:told", name="é", numbers=[1, 2])
         large = await pool.run("calls:both", size=20 * MiB)
         empty = await pool.run("calls:both", size=0)
+        opened = len([*Path("/proc/self/fd").iterdir()])
+        await pool.run("calls:both", size=20 * MiB)
+        assert len([*Path("/proc/self/fd").iterdir()]) == opened  # those of an answer go with it
         return told, large.told, len(large.body), bytes(large.body[:2]), bytes(empty.body)
 
     told, size, length, first, empty = pooled(use)
