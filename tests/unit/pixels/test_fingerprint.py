@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import pytest
+
 from sagittal.dicom.syntaxes import JPEG_BASELINE
 from sagittal.pixels.fingerprint import fingerprint
 
@@ -15,8 +17,8 @@ def encapsulated(fragment: bytes) -> bytes:
     return head + items + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 
-def told(data: bytes, *inside: dict[str, Any]) -> str:
-    members: dict[str, Any] = {"7FE00010": {"vr": "OB", "BulkDataURI": "7FE00010"}}
+def told(data: bytes, *inside: dict[str, Any], **said: Any) -> str:
+    members: dict[str, Any] = {"7FE00010": {"vr": "OB", "BulkDataURI": "7FE00010"}} | said
     if inside:
         members["00091010"] = {"vr": "SQ", "Value": list(inside)}
     return fingerprint(members, lambda at, length: data[at : at + length], JPEG_BASELINE)
@@ -29,6 +31,11 @@ def test_by_fragments() -> None:
     one, other = told(encapsulated(b"ab")), told(encapsulated(b"cd"))
     assert one != other and len(one) == len(other) == 64
     assert told(encapsulated(b"ab"), {}, {"00081150": {"vr": "UI"}}) == one
+
+
+@pytest.mark.parametrize("tag", ["0002", "0004", "0006", "0100", "0101", "0102", "0103", "2110"])
+def test_by_what_is_said_of_them(tag: str) -> None:
+    assert len({told(encapsulated(b"ab"), **{f"0028{tag}": {"vr": "US", "Value": [value]}}) for value in (8, 9)}) == 2
 
 
 def test_pixels_of_a_sequence_are_not_taken_for_the_image() -> None:

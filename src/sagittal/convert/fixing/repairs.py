@@ -13,9 +13,9 @@ from typing import NamedTuple
 from sagittal.convert.fixing.survey import CHARACTER_SET, PLANAR, SOP_CLASS, SOP_INSTANCE, Survey
 from sagittal.dicom import charset
 from sagittal.dicom.frameindex import BITS, FRAMES, PHOTOMETRIC, SAMPLES
+from sagittal.pixels.description import SUBSAMPLED
 
 Sets = dict[int, tuple[str, str | int]]  # tag → VR and value
-_SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 
 
 def _nothing(found: Survey) -> Sets:
@@ -65,7 +65,7 @@ def _counted_frames(found: Survey) -> int:
         stills = not found.syntax.video and found.streams == found.fragments
         return found.streams if stills else 0
     length, bits = found.native_length, found.frame_bits
-    if not length or not bits or bits % 8 or found.texts.get(PHOTOMETRIC) in _SUBSAMPLED:
+    if not length or not bits or bits % 8 or found.texts.get(PHOTOMETRIC) in SUBSAMPLED:
         return 0
     count, rest = divmod(length, bits // 8)
     return count if rest == 0 or (rest == 1 and not length & 1) else 0
@@ -80,7 +80,7 @@ def _subsampled(found: Survey) -> str:
     whole = found.frame_bits * found.frames // 8
     told = found.texts.get(PHOTOMETRIC, "")
     full = found.numbers.get(SAMPLES) == 3 and whole and found.native_length - whole in (0, 1)
-    return f"{told} with every chrominance value there" if told in _SUBSAMPLED and full else ""
+    return f"{told} with every chrominance value there" if told in SUBSAMPLED and full else ""
 
 
 def _full(found: Survey) -> Sets:
