@@ -182,6 +182,21 @@ async def test_what_a_client_has_is_of_the_image_beneath_too(tmp_path: Path, nam
 
 
 @on_a_loop
+async def test_what_a_client_has_is_of_the_state_too_that_it_asks_for(tmp_path: Path) -> None:
+    async with opened(tmp_path) as ours:
+        ct, state = (await ours.store("ct"))["ct"], objects()["state"]
+        state.StudyInstanceUID = "2.25.99"  # what comes into the study of the image makes another of that anyway
+        at = (await ours.put(state)).replace(STUDY, state.StudyInstanceUID, 1)
+        path = f"{ct}/rendered?presentationUID={state.SOPInstanceUID}"
+        has = {"if-none-match": (await ours.made(path))[0].headers["etag"]}
+        assert (await ours.made(path, **has))[0].status_code == 304
+        await ours.client.delete(f"/dicom-web{at}")
+        state.ContentLabel = "ANOTHER"
+        await ours.put(state)
+        assert (await ours.made(path, **has))[0].status_code == 200
+
+
+@on_a_loop
 async def test_who_may_not_get_sees_no_kept_picture(tmp_path: Path) -> None:
     def table(**verbs: frozenset[str]) -> Callable[[], dict[str, Principal]]:
         who = {hashlib.sha256(n.encode()).hexdigest(): Principal(n, "token", may) for n, may in verbs.items()}
