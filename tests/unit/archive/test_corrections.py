@@ -393,9 +393,8 @@ def test_an_object_out_of_order_is_corrected_where_its_elements_are(tmp_path: Pa
         assert said["00100010"]["Value"] == [{"Alphabetic": "Roe^Tom"}]
         assert json.dumps(said).count("Doe^Jane") == 1
         # Read in the metadata: no index answers what was said of the comments.
-        assert await find(archive, "IMAGE", STUDY_UID, PatientName="Roe*", PatientComments="checked") == [
-            [FIRST.study_uid]
-        ]
+        found = await find(archive, "IMAGE", STUDY_UID, PatientName="Roe*", PatientComments="checked")
+        assert found == [[FIRST.study_uid]]
         assert await find(archive, "IMAGE", STUDY_UID, PatientComments="Doe") == []
 
     run(tmp_path, act)
