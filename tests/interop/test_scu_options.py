@@ -334,4 +334,4 @@ def test_a_key_without_its_certificate(command: str, tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("")
     more = ["-k", "StudyInstanceUID=1.2.3"] if command == "get" else []
     done = sagittal(command, "PEER@127.0.0.1:1", "--tls-key", tmp_path / "key.pem", *more)
-    assert done.returncode == 2 and "--tls-cert" in done.stderr
+    assert done.returncode == 2 and "certificate" in done.stderr

@@ -134,7 +134,7 @@ def test_every_identifier_is_answered(
     syntax, data = identifier
     if isinstance(data, tuple):
         data = (_good(sop_class, place) + data[0])[: data[1] or None]
-    command = {"MessageID": 1, "MoveDestination": "DEST"}
+    command = {"CommandField": field, "MessageID": 1, "MoveDestination": "DEST"}
     asked = Request(info, Context(1, sop_class, syntax, extended=extended), command, data or None)
 
     async def answered() -> list[int]:
