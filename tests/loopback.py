@@ -84,7 +84,7 @@ class Sink:
         self.store, self.request = store, request
         self.parts: list[bytes] = []
 
-    def write(self, fragments: Sequence[memoryview]) -> None:
+    def write(self, fragments: Sequence[memoryview], last: bool = False) -> None:
         if self.store.write_error is not None:
             raise self.store.write_error
         self.parts += [bytes(fragment) for fragment in fragments]

@@ -82,7 +82,7 @@ class Folder:
 class Dropped:
     """The sink for an instance that is there already: nothing of it is kept."""
 
-    def write(self, fragments: Sequence[memoryview]) -> None:
+    def write(self, fragments: Sequence[memoryview], last: bool = False) -> None:
         pass
 
     def ready(self) -> Awaitable[None] | None:
@@ -104,7 +104,7 @@ class _Sink:
         self._landing = Landing(folder)
         self._first: bytes | None = b""  # of the data set, until it shows its syntax
 
-    def write(self, fragments: Sequence[memoryview]) -> None:
+    def write(self, fragments: Sequence[memoryview], last: bool = False) -> None:
         if self._first is None:
             self._landing.write(fragments)
             return

@@ -179,8 +179,8 @@ class StoreSink(Protocol):
     `write` the rest of the data set is read and dropped, `abort` is called, and the association goes on.
     """
 
-    def write(self, fragments: Sequence[memoryview]) -> None:
-        """All fragments of one socket read. The views are invalid once this returns."""
+    def write(self, fragments: Sequence[memoryview], last: bool = False) -> None:
+        """All fragments of one socket read; after the `last` none follow. The views are invalid once this returns."""
 
     def ready(self) -> Awaitable[object] | None:
         """None, or what to wait for before more is read from the socket. Asked after each `write`."""

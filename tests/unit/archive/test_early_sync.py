@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import build, opened
@@ -52,6 +53,32 @@ def test_it_is_read_while_it_is_synced(tmp_path: Path, monkeypatch: pytest.Monke
             given = archive.store_begin_part10(LOCAL, SOURCE)
             given.write(build(rows=side, columns=side).part10)
             assert (await given.commit()).status == "stored"
+
+    asyncio.run(main())
+    assert met == [True] and syncs.count == 1
+
+
+def test_the_last_bytes_are_hashed_while_it_is_synced(tmp_path: Path) -> None:
+    syncs, met, built = Syncs(), list[bool](), build(rows=256, columns=256)
+
+    class Meeting:
+        """The running digest, which waits for the sync."""
+
+        def __init__(self, digest: Any) -> None:
+            self._digest, self.hexdigest = digest, digest.hexdigest
+
+        def update(self, data: memoryview) -> None:
+            met.append(syncs.begun.wait(SECONDS_MAX))
+            syncs.go_on.set()
+            self._digest.update(data)
+
+    async def main() -> None:
+        async with opened(tmp_path, faults=Faults(syncs)) as archive:
+            given = archive.store_begin_part10(LOCAL, SOURCE)
+            given.write(built.part10[:-1_000])
+            given._digest = Meeting(given._digest)  # type: ignore[assignment]
+            given.write(built.part10[-1_000:], last=True)
+            assert (await given.commit()).digest == built.digest
 
     asyncio.run(main())
     assert met == [True] and syncs.count == 1

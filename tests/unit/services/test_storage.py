@@ -43,7 +43,7 @@ class Storing(FakeArchive):
 
     written: list
 
-    def write(self, fragments):
+    def write(self, fragments, last=False):
         self.asked.append(fragments)
 
     def ready(self):

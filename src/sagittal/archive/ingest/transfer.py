@@ -116,8 +116,11 @@ class Transfer:
         """The bytes of a Part 10 file follow."""
         self._head = Part10Head(self._ingest.limits.reader)
 
-    def write(self, fragments: bytes | memoryview | Sequence[bytes | memoryview]) -> None:
-        """Take the next bytes, once per socket read; nothing of the buffers is kept. Raises a SagittalError."""
+    def write(self, fragments: bytes | memoryview | Sequence[bytes | memoryview], last: bool = False) -> None:
+        """Take the next bytes, once per socket read; nothing of the buffers is kept. Raises a SagittalError.
+
+        After the `last` none follow; not every sender knows which they are.
+        """
         if self._error is not None:
             raise self._error
         if not isinstance(fragments, (bytes, memoryview)):
@@ -130,7 +133,7 @@ class Transfer:
             elif self._agreed:
                 fragments = self._take_first(fragments)
             if fragments:
-                self._take(fragments)
+                self._take(fragments, last)
         except SagittalError as error:
             self._fail(error)
             raise
@@ -225,15 +228,22 @@ class Transfer:
         if head.rest:
             self._take(head.rest)
 
-    def _take(self, data: bytes | memoryview) -> None:
+    def _take(self, data: bytes | memoryview, last: bool = False) -> None:
         if self._behind:  # the rest of the head took all the time there was
             self._behind = b"".join((self._behind, data))
         elif not self._is_begun and len(data) <= _HEAD_SLICE_BYTES:  # perhaps all of it: see `_finish`
             self._behind = data = bytes(data)
         else:
             self._read(data, _TURN_SECONDS)
-        self._digest.update(data)
         self._pen.write(data)
+        if last:
+            self._begin_sync()  # a thread wakes to it while this one hashes, which takes no interpreter
+        self._digest.update(data)
+
+    def _begin_sync(self) -> None:
+        """All is there; what is left to do with it is done while the file is synced."""
+        if self._pen.is_whole and all(self._headed):
+            self._ingest.committer.begin(self._pen)
 
     def _read(self, data: bytes | memoryview, seconds: float) -> None:
         """As far as the time goes; the rest is kept for `_catch_up`. Within a long value all is passed over at once."""
@@ -280,9 +290,8 @@ class Transfer:
             if self._first:
                 self._take(self._first)
         assert self._reader is not None
-        if self._pen.is_whole and all(self._headed):  # complete but for the reading: that and the sync at once
-            self._ingest.committer.begin(self._pen)
-            self._read_behind(_TURN_SECONDS)
+        self._begin_sync()
+        self._read_behind(_TURN_SECONDS)
         await self._read_on()
         parsed = self._reader.finish()
         if not parsed.size:

@@ -153,7 +153,7 @@ class Performer:
     def _feed(self, operation: Operation, sink: StoreSink, fragments: Sequence[memoryview], last: bool) -> None:
         try:
             if fragments:
-                sink.write(fragments)
+                sink.write(fragments, last)
             ready = None if last else sink.ready()
         except Exception as error:
             operation.refuse(self._failure(operation, error))
