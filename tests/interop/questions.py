@@ -99,7 +99,7 @@ def post(served: Served, objects: Iterable[Built]) -> None:
     head = b"--an-edge\r\nContent-Type: application/dicom\r\n\r\n"
     body = b"".join(head + built.part10 + b"\r\n" for built in objects) + b"--an-edge--\r\n"
     type_ = 'multipart/related; type="application/dicom"; boundary=an-edge'
-    answer = httpx.post(f"{served.http}/dicom-web/studies", content=body, headers={"content-type": type_})
+    answer = httpx.post(f"{served.http}/dicom-web/studies", content=body, headers={"content-type": type_}, timeout=60)
     assert answer.status_code == 200, answer.text
 
 
