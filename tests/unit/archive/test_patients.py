@@ -16,7 +16,7 @@ from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
 
-BIRTH_DATE = 0x00100030
+ISSUER, BIRTH_DATE = 0x00100021, 0x00100030
 X, Y = (build(1, study=study) for study in "xy")
 OTHER = build(1, study="y", patient_name="Other^Jane")
 FOREIGN = build(1, study="z", patient_id="P2", patient_name="Roe^Jane")
@@ -107,6 +107,20 @@ def test_a_later_instance_says_more_of_the_patient(tmp_path: Path) -> None:
             assert await patients(archive) == [["P1", "Doe^Jane", ""]]
             await store(archive, build(2, study="x"))
             assert await patients(archive) == [DOE]
+
+    asyncio.run(act())
+
+
+def test_an_issuer_that_comes_later_makes_it_the_issuer_s_patient(tmp_path: Path) -> None:
+    issued = {"extra": {"IssuerOfPatientID": "A"}}
+
+    async def act() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, X, OTHER, build(1, study="z", **issued))
+            await store(archive, build(2, study="x", **issued))
+            assert sorted(await find(archive, "PATIENT", ID, ISSUER)) == [["P1", ""], ["P1", "A"]]
+            merged = await archive.merge_patient(LOCAL, ("P1", "A"), ("P1", ""), "the same one")
+            assert len(merged) == 2
 
     asyncio.run(act())
 

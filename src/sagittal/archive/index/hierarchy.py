@@ -31,6 +31,7 @@ _STUDY_TAGS, _SERIES_TAGS = tuple(STUDY_COLUMNS), tuple(SERIES_COLUMNS)
 _PATIENT_TAGS = tuple(PATIENT_COLUMNS)
 _PEOPLE = [(_STUDY_TAGS.index(tag), tag) for tag in people.TAGS]
 _PATIENTS = len(_PATIENT_TAGS)  # the patient's attributes come first in a study's
+_IDENTIFIERS = 2  # and Patient ID and its issuer first of them
 
 
 def _insert(table: str, columns: tuple[str, ...]) -> str:
@@ -239,7 +240,7 @@ class Hierarchy:
         self._merge(("study", study.id), _STUDY_TAGS, study.values, got, arrival, instance)
         if study.values[:_PATIENTS] == before:
             return
-        if study.values[0] and not before[0]:  # the first instance had no Patient ID, this one has
+        if study.values[0] and study.values[:_IDENTIFIERS] != before[:_IDENTIFIERS]:  # which no instance had before
             study.patient = self._patient(study.values, ("study", study.id), arrival, instance)
             self._connection.execute("UPDATE study SET patient = ? WHERE id = ?", (study.patient, study.id))
         for each in {patient, study.patient}:
