@@ -166,7 +166,8 @@ def difference(first: Array, told: Description, second: Array, said: Description
         return 0.0
     if told.kind == "integer" and first.dtype.itemsize < 8:
         first, second = first.astype("int64"), second.astype("int64")
-    worst = numpy.nanmax(numpy.maximum(first, second) - numpy.minimum(first, second))
+    between = numpy.maximum(first, second) - numpy.minimum(first, second)
+    worst = numpy.max(between, initial=0, where=between == between)
     return float(worst) or float("inf")  # what is no number is somewhere else
 
 

@@ -368,3 +368,10 @@ def test_the_ratio_that_was_asked_for_is_the_one_that_is_told(to: str) -> None:
     written = made.frame(frame)
     (told,) = transcode.changes(COMMENT, made, len(written), "2.25.2").members["00282112"]["Value"]
     assert 8 <= told < 12 and told == round(64 * 64 * 3 / len(written), 2)
+
+
+def test_a_frame_that_is_no_number_anywhere_is_another() -> None:
+    floats = Description(1, 2, kind="float", bits_allocated=32, bits_stored=32, high_bit=31)
+    some, none = numpy.array([[1.0, 2.0]], "f4"), numpy.full((1, 2), numpy.nan, "f4")
+    assert transcode.difference(some, floats, none, floats) == float("inf")
+    assert transcode.difference(none, floats, none, floats) == 0.0
