@@ -102,6 +102,7 @@ class TestZip64:
         members = [Member(str(number), 0) for number in range(count)]
         content = b"".join([writer.head(member, 0) for member in members] + list(writer.end()))
         assert len(content) == length(members)
-        assert content[-18:-14] + content[-82:-74] == bytes(12)  # all is on one disk
+        disks = content[-18:-14] + (content[-82:-74] if count >= 65_535 else b"")
+        assert not any(disks)  # all is on one
         with zipfile.ZipFile(io.BytesIO(content)) as opened:
             assert len(opened.namelist()) == count
