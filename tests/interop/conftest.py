@@ -60,7 +60,7 @@ def patient_associations() -> Iterator[None]:
 
     def patient(send: Any) -> Any:
         def sent(association: Any, *words: Any, **more: Any) -> Any:
-            while association.is_established and association._is_paused:
+            while association.is_requestor and association.is_established and association._is_paused:
                 threading.Event().wait(0.001)
             return send(association, *words, **more)
 
@@ -69,6 +69,7 @@ def patient_associations() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # Else the end of each of its servers, which it looks for twice a second, takes that long.
         patch.setattr(BaseServer, "serve_forever", partialmethod(BaseServer.serve_forever, poll_interval=0.01))
-        for name in ("send_c_find", "send_c_get", "send_c_move", "send_c_store", "send_c_echo"):
+        begun = [name for name in vars(Association) if name.startswith(("send_c_", "send_n_"))]
+        for name in set(begun) - {"send_c_cancel"}:
             patch.setattr(Association, name, patient(getattr(Association, name)))
         yield
