@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import replace
+from functools import partial
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from sagittal.dicom.defects import POLICY
 from sagittal.dicom.reader import Memo
 from sagittal.dicom.scanning.values import BINARY_VRS, WRITERS, members, plain_text
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE
+from sagittal.limits import ReaderLimits
+from sagittal.pixels.images import read_whole
 
 SYNTAXES = (IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE, JPEG_BASELINE)
 SEQUENCES = (0x00081032, 0x00081111, 0x00400275, 0x00091010)
@@ -135,6 +138,22 @@ def test_what_is_remembered_changes_nothing(made: list[tuple[bytes, str]], at: l
         alone = read(data, uid, **limits)
         assert read(data, uid, memo=memo, **limits) == alone
         assert same(read(data, uid, memo=tiny, pieces=cut(data, *at), **limits), alone)
+
+
+def part_of(data: bytes, at: int, length: int) -> bytes:
+    return data[at : at + length]
+
+
+@settings(max_examples=examples(60))
+@given(st.lists(objects(), min_size=1, max_size=4), st.booleans())
+def test_members_are_what_the_text_says(made: list[tuple[bytes, str]], small: bool) -> None:
+    """Those of the second and third reading come in pieces that were parsed before."""
+    limits, memo = SMALL if small else {}, Memo()
+    for data, uid in [one for one in made if one[1] != DEFLATED_LE] * 3:
+        alone = read(data, uid, **limits)
+        if not alone.refused:
+            image = read_whole(uid, partial(part_of, data), ReaderLimits(**limits), memo=memo)
+            assert (image.members, list(image.members)) == (alone.metadata, list(alone.metadata))
 
 
 @settings(max_examples=examples(200))

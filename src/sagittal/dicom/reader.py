@@ -9,7 +9,7 @@ declared lengths. Pixels aren't looked at, and values aren't validated beyond be
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sagittal.dicom import charset, frameindex
@@ -62,6 +62,7 @@ class Parsed:
 
 class Reader(Scanner):
     """Reads one data set. `metadata` takes the pieces of its DICOM JSON object; None: none is built.
+    With `apart`, members that came together in a data set before are a piece of their own, unless there is much text.
 
     `character_set` are the defined terms (joined by a backslash) for a data set that names none, or one that is not
     defined (PS3.5 6.1.2.3 would have it read in the default repertoire, which loses what it says).
@@ -77,6 +78,7 @@ class Reader(Scanner):
         limits: ReaderLimits,
         memo: Memo | None = None,
         metadata: Callable[[str], None] | None = None,
+        apart: bool = False,
         character_set: str = "",
     ) -> None:
         build = metadata is not None
@@ -87,7 +89,7 @@ class Reader(Scanner):
         key = (wanted, limits, build, self._assumed)
         coding = Coding(memo, key, syntax.implicit, syntax.little_endian, self._assumed)
         super().__init__(coding, wanted | GEOMETRY, limits, build)
-        self._asked, self._syntax, self._metadata = wanted, syntax, metadata
+        self._asked, self._syntax, self._metadata, self._apart = wanted, syntax, metadata, apart
         self._size = 0
         self._offset = 0  # of what comes next, after inflating
         self._pending = bytearray()  # an incomplete element
@@ -217,10 +219,20 @@ class Reader(Scanner):
 
     def _give(self) -> None:
         if self._metadata is not None:
-            self._metadata("".join(self.parts) if self._opened else "{" + "".join(self.parts))
-            self._opened = True
+            for piece in self._pieces() if self._apart else ("".join(self.parts),):
+                self._metadata(piece if self._opened else "{" + piece)
+                self._opened = True
         self.parts.clear()
+        self.runs.clear()
         self._counted = self._characters = 0
+
+    def _pieces(self) -> Iterator[str]:
+        at = 0
+        for run in self.runs:
+            yield "".join(self.parts[at:run])
+            yield self.parts[run]
+            at = run + 1
+        yield "".join(self.parts[at:])
 
     # --- elements that mean something for the object
 

@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import orjson
@@ -28,6 +28,7 @@ from sagittal.pixels.rendering.over.overlays import GROUPS
 from sagittal.pixels.rendering.render import Frame
 
 _PIECE_BYTES, _CHUNK_BYTES = 1 << 16, 1 << 20
+_TEXTS_HELD = 32  # pieces of metadata, as they were parsed
 
 
 @dataclass(frozen=True)
@@ -154,14 +155,31 @@ def read_whole(
         plain = b"".join(reencode(chunks_of(read), stored, syntax(EXPLICIT_LE), reader))
         inflated = read_whole(EXPLICIT_LE, lambda at, length: plain[at : at + length], reader, limits, memo)
         return replace(inflated, inflated_from=syntax_uid)
-    parsing = Reader(stored, wanted=frozenset(), limits=reader, memo=memo, metadata=texts.append)
+    parsing = Reader(stored, wanted=frozenset(), limits=reader, memo=memo, metadata=texts.append, apart=True)
     at, size = 0, _PIECE_BYTES  # a header is seldom longer
     while chunk := read(at, size):
         parsing.feed(chunk)
         at, size = at + len(chunk) + parsing.leap(), _CHUNK_BYTES
     parsed = parsing.finish()
-    members, limits = orjson.loads("".join(texts)), limits or PixelLimits()
+    flushed = sum(map(len, texts)) >= reader.metadata_flush_characters  # then pieces end anywhere
+    members, limits = orjson.loads("".join(texts)) if flushed else _members(texts), limits or PixelLimits()
     return Image(members, parsed.frames, syntax_uid, read, limits, not parsed.defects, parsed.group_lengths)
+
+
+def _members(texts: list[str]) -> dict[str, Any]:
+    """The object that pieces of whole members make; most pieces are the same throughout a series."""
+    found: dict[str, Any] = {}
+    texts[0] = texts[0][1:]  # without the braces around all of them
+    texts[-1] = texts[-1][:-1]
+    for text in texts:
+        found |= _parsed(text)
+    return found
+
+
+@lru_cache(_TEXTS_HELD)
+def _parsed(text: str) -> dict[str, Any]:
+    members: dict[str, Any] = orjson.loads(f"{{{text.removeprefix(',')}}}")
+    return members
 
 
 def chunks_of(read: Read) -> Iterator[bytes]:

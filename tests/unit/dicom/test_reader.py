@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from struct import pack
 
@@ -20,8 +21,9 @@ from reading import (
     sequence,
 )
 
-from sagittal.dicom.reader import Memo
-from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
+from sagittal.dicom.reader import Memo, Reader
+from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
+from sagittal.limits import ReaderLimits
 
 NAME = explicit(0x00100010, "PN", b"A^B ")
 CODE = explicit(0x00080100, "SH", b"T-1 ")
@@ -309,3 +311,33 @@ def test_no_metadata_is_built_without_a_sink() -> None:
         reader = Reader(syntax(EXPLICIT_LE), wanted=frozenset((0x00100010,)), limits=ReaderLimits(), memo=memo)
         reader.feed(sequence(SQ, item(CODE), item(CODE)) + NAME)
         assert reader.finish().values == {0x00100010: "A^B"}
+
+
+def test_members_that_came_together_before_are_a_piece_apart() -> None:
+    """Of a series most text is the same each time, and is parsed once."""
+    same, memo, told = image(2, 2) + explicit(0x00281050, "DS", b"40"), Memo(), []
+    inner = sequence(SQ, item(same + explicit(0x00281051, "DS", b"80")))
+    for number in (b"1 ", b"2 ", b"3 "):
+        pieces: list[str] = []
+        reader = Reader(
+            syntax(EXPLICIT_LE),
+            wanted=frozenset(),
+            limits=ReaderLimits(),
+            memo=memo,
+            metadata=pieces.append,
+            apart=True,
+        )
+        reader.feed(
+            explicit(0x00080018, "UI", b"1." + number[:1] + b"\0") + inner + explicit(0x00200013, "IS", number) + same
+        )
+        reader.finish()
+        assert json.loads("".join(pieces))["00200013"]["Value"] == [int(number)]
+        told.append(pieces)
+    assert [len(pieces) for pieces in told] == [1, 3, 3]
+    assert set(json.loads(f"{{{told[2][1].removeprefix(',')}}}")) == {
+        "00280002",
+        "00280010",
+        "00280011",
+        "00280100",
+        "00281050",
+    }

@@ -58,6 +58,7 @@ class Levels:
         self.values: dict[int, str] = {}
         self.defects: dict[str, None] = {}
         self.parts: list[str] = []
+        self.runs: list[int] = []  # which of them are runs of members of the data set itself
         self.level = self.top = Level(ELEMENTS, 0, NO_LIMIT, True, coding)
         self.stack: list[Level] = []
         self.depth = 0  # sequences

@@ -181,10 +181,11 @@ class Scanner(Levels, ABC):
 
     def _take_run(self, run: Run, level: Level) -> int:
         """Take all that a run came to; its last tag."""
+        if level is self.top:
+            self.runs.append(len(self.parts))
+            self.values.update(run.texts)
         self.parts.append(run.part)
         self.elements += run.elements
-        if run.texts and level is self.top:
-            self.values.update(run.texts)
         for defect in run.defects:
             self.warn(defect)
         if run.depth:
