@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,30 @@ def test_the_outcome_is_the_same(
     assert in_turns == at_once and same == metadata
     assert none == 0 and (waited > 3 if patient and syntax_uid != DEFLATED_LE else True)
     assert left(tmp_path / "a") == left(tmp_path / "b")
+
+
+@pytest.mark.parametrize("first", [400, 40_000, 10**9])
+@pytest.mark.parametrize("is_file", [True, False])
+def test_nothing_of_a_buffer_is_kept_that_comes_to_hold_something_else(
+    tmp_path: Path, is_file: bool, first: int
+) -> None:
+    built = large()
+    data = built.part10 if is_file else built.data
+
+    async def act(archive: Archive) -> tuple[str, list[bytes]]:
+        begin = archive.store_begin_part10 if is_file else partial(archive.store_begin, syntax_uid=EXPLICIT_LE)
+        given = begin(LOCAL, SOURCE)
+        for piece in filter(None, (data[:first], data[first:])):
+            buffer = bytearray(piece)
+            given.write(memoryview(buffer))
+            buffer[:] = bytes(len(buffer))
+        return (await given.commit()).digest, await told(archive, built)
+
+    async def whole(archive: Archive) -> list[bytes]:
+        await send(archive, built.data, built)
+        return await told(archive, built)
+
+    assert stored(tmp_path / "a", act) == (built.digest, stored(tmp_path / "b", whole))
 
 
 @pytest.mark.parametrize("size", [1, 700, 40_000, 1 << 30], ids=["bytes", "short", "longer", "at once"])

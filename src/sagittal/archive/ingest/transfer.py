@@ -102,7 +102,7 @@ class Transfer:
         self._first: bytes | memoryview = b""  # too few bytes for that
         self._head: Part10Head | None = None
         self._reader: Reader | None = None
-        self._behind: bytes | memoryview = b""  # taken, but not read yet
+        self._behind: list[bytes | memoryview] = []  # taken, but not read yet
         self._slice = _SLICE_BYTES
         self._is_begun = False
         self._error: SagittalError | None = None
@@ -169,7 +169,7 @@ class Transfer:
 
     def discard(self) -> None:
         """Forget the object."""
-        self._behind = b""
+        self._behind.clear()
         self._pen.discard()
         self._spool.discard()
 
@@ -229,10 +229,10 @@ class Transfer:
             self._take(head.rest)
 
     def _take(self, data: bytes | memoryview, last: bool = False) -> None:
-        if self._behind:  # the rest of the head took all the time there was
-            self._behind = b"".join((self._behind, data))
-        elif not self._is_begun and len(data) <= _HEAD_SLICE_BYTES:  # perhaps all of it: see `_finish`
-            self._behind = data = bytes(data)
+        # Behind what came of the head; or it is perhaps all of it: see `_finish`.
+        if self._behind or (not self._is_begun and len(data) <= _HEAD_SLICE_BYTES):
+            data = _kept(data)
+            self._behind.append(data)
         else:
             self._read(data, _TURN_SECONDS)
         self._pen.write(data)
@@ -255,13 +255,17 @@ class Transfer:
             reader.feed(data[at : at + self._slice])
             at += self._slice
             if perf_counter() - began > seconds:
-                self._behind, self._slice = bytes(data[at:]), _SLOW_SLICE_BYTES
+                self._behind.insert(0, _kept(data[at:]))
+                self._slice = _SLOW_SLICE_BYTES
                 return
         reader.feed(data[at:] if at else data)
 
     def _read_behind(self, seconds: float) -> None:
-        behind, self._behind = self._behind, b""
-        self._read(behind, seconds)
+        began = perf_counter()
+        while self._behind:
+            self._read(self._behind.pop(0), seconds)
+            if perf_counter() - began > seconds:
+                return
 
     async def _catch_up(self) -> None:
         """Read on. What is wrong with it, the next write or the commit says."""
@@ -370,6 +374,11 @@ class Transfer:
         arrival.digest = digest.hexdigest()
         arrival.length += len(self._header) - arrival.header_length
         arrival.header_length = len(self._header)
+
+
+def _kept(data: bytes | memoryview) -> bytes | memoryview:
+    """The same for good: a copy, unless it is of bytes, which nobody changes."""
+    return data if isinstance(data, bytes) or isinstance(data.obj, bytes) else bytes(data)
 
 
 def _uid(value: str | None, name: str) -> str:
