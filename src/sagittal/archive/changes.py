@@ -74,7 +74,7 @@ class Feed:
         self._waiting.add(waiting)
         return waiting
 
-    async def newest(self, principal: Principal) -> str:
+    async def newest(self) -> str:
         """The cursor that continues with what happens from now on."""
         return encode_cursor(await self._readers.run(lambda connection: int(connection.execute(NEWEST).fetchone()[0])))
 

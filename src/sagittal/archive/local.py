@@ -61,13 +61,11 @@ class LocalVolume:
         self,
         path: Path,
         *,
-        name: str = "local",
         directory_files_max: int = 10_000,
         free_bytes_min: int = 0,
         durable: bool = True,
         faults: Faults | None = None,
     ) -> None:
-        self.name = name
         self.durable = durable
         self.faults = faults or Faults()
         self.reason: str | None = None

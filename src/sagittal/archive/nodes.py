@@ -61,7 +61,6 @@ class Token(NamedTuple):
     name: str
     digest: str
     verbs: frozenset[str]
-    expires_at: int | None = None
     store: str = ""  # the name of the only store it is for, unless it may `admin`; "": main
 
 
@@ -128,11 +127,7 @@ async def remove_node(act: Act, principal: Principal, aet: str) -> bool:
 async def read_tokens(readers: Readers) -> list[Token]:
     """The bearer tokens that hold."""
     rows = await readers.run(lambda connection: connection.execute(statements.TOKENS).fetchall())
-    return [
-        Token(name, digest, frozenset(verbs.split()), expires_at, store)
-        for name, digest, verbs, expires_at, store in rows
-        if expires_at is None or expires_at > clock()
-    ]
+    return [Token(name, digest, frozenset(verbs.split()), store) for name, digest, verbs, store in rows]
 
 
 async def put_token(act: Act, principal: Principal, token: Token) -> None:

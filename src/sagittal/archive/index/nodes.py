@@ -17,8 +17,7 @@ PUT_NODE = (
 REMOVE_NODE = f"DELETE FROM node WHERE store = {MAIN_STORE} AND aet = ?"
 
 TOKENS = (
-    "SELECT name, digest, verbs, expires_at, works_in FROM token "
-    f"WHERE store = {MAIN_STORE} AND revoked_at IS NULL ORDER BY name"
+    f"SELECT name, digest, verbs, works_in FROM token WHERE store = {MAIN_STORE} AND revoked_at IS NULL ORDER BY name"
 )
 PUT_TOKEN = (
     f"INSERT INTO token (store, name, digest, verbs, works_in, created_at) VALUES ({MAIN_STORE}, ?, ?, ?, ?, ?) "

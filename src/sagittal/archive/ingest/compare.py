@@ -105,7 +105,7 @@ def first_difference(
     if came:
         same = _fingerprint(left, new) in came - {""}
         return same, None if same else PIXEL_DATA
-    if _is_encapsulated(left) and not _same_tail(left, new, old):
+    if _is_encapsulated(left) and not _same_tail(new, old):
         return False, PIXEL_DATA
     return True, None
 
@@ -131,7 +131,7 @@ def _is_encapsulated(elements: dict[str, Any]) -> bool:
     return any("BulkDataURI" in e and not BULK.match(e["BulkDataURI"]) for e in elements.values())
 
 
-def _same_tail(elements: dict[str, Any], new: Version, old: Version) -> bool:
+def _same_tail(new: Version, old: Version) -> bool:
     """Encapsulated pixel data in one syntax: the same fragments, that is the same bytes to the end of the file."""
     at = _pixel_offset(new), _pixel_offset(old)
     if at[0] is None or at[1] is None or new.length - at[0] != old.length - at[1]:

@@ -189,7 +189,7 @@ class _Encoder:
             raise BadRequest("a BulkDataURI is a text, and no sequence has one")
         found = self._bulk(uri)
         if isinstance(found, Encapsulated):
-            return _encapsulated(tag, vr, found)
+            return _encapsulated(tag, found)
         if found.length > LENGTH_SHORT_MAX and vr not in LONG_VRS:
             raise BadRequest(f"a value of {found.length} bytes does not fit {vr}")
         pad = _padding(vr, found.length)
@@ -200,7 +200,7 @@ class _Encoder:
         return [head, found, pad], len(head) + length
 
 
-def _encapsulated(tag: int, vr: str, found: Encapsulated) -> tuple[list[_Part], int]:
+def _encapsulated(tag: int, found: Encapsulated) -> tuple[list[_Part], int]:
     parts: list[_Part] = [
         element_header(tag, "OB", UNDEFINED, False, True),
         element_header(ITEM, "", len(found.offsets), True, True) + found.offsets,

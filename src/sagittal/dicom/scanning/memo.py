@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _RUNS_OF_A_KEY_MAX = 4
+_TABLES_MAX = 64  # a sender may declare ever new character sets
 _COST = 200  # of an entry's dict slot, tuple and objects, about
 
 
@@ -114,17 +115,16 @@ def _size(run: Run) -> int:
 class Memo:
     """All tables, and what they cost together: `bytes_max`, counted roughly."""
 
-    def __init__(self, bytes_max: int = 16 << 20, tables_max: int = 64) -> None:
+    def __init__(self, bytes_max: int = 16 << 20) -> None:
         self.bytes_max = bytes_max
         self.heads_max = max(bytes_max >> 11, 16)
         self._tables: dict[object, Table] = {}
-        self._tables_max = tables_max
         self._spent = 0
 
     def table(self, key: object) -> Table:
         table = self._tables.get(key)
         if table is None:
-            if len(self._tables) >= self._tables_max:  # a sender that declares ever new character sets
+            if len(self._tables) >= _TABLES_MAX:
                 self._tables.clear()
             table = self._tables[key] = Table(self)
         return table

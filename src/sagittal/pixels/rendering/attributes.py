@@ -114,12 +114,6 @@ class Attributes:
         octets = self.octets(tag, 2)
         return np.frombuffer(octets[: len(octets) // 2 * 2], "<u2").astype(np.uint16)
 
-    def floats(self, tag: int, kind: str) -> np.ndarray[Any, np.dtype[Any]]:
-        """A value of floats (`f4` or `f8`), shape (count,)."""
-        size = int(kind[1:])
-        octets = self.octets(tag, size)
-        return np.frombuffer(octets[: len(octets) // size * size], f"<{kind}").astype(kind)
-
     def _bulk_numbers(self, tag: int) -> list[float]:
         member = self._members.get(f"{tag:08X}", {})
         kind = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8"}.get(member.get("vr", ""))

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 SINGLE = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/jxl", "image/jp2")
 PROFILED = ("image/jpeg", "image/png", "image/webp")  # those that an ICC profile goes into
-ANIMATED = ("image/gif", "image/webp", "video/mp4")
 # Pixels of a side; other formats have more than an image can have. libjpeg reads no more of JPEG.
 SIDES_MAX = {"image/jpeg": 65_500, "image/webp": 16_383, "video/mp4": 16_384}
 QUALITY = 90

@@ -15,7 +15,7 @@ from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.pixels.description import Description
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.geometry import Viewport, shown
-from sagittal.pixels.rendering.pictures import ANIMATED, PROFILED, SINGLE, moving, picture
+from sagittal.pixels.rendering.pictures import PROFILED, SINGLE, moving, picture
 from sagittal.pixels.rendering.render import Frame, Options, render
 from sagittal.pixels.rendering.states import COLOR, GRAYSCALE, PSEUDO_COLOR, references, state_for
 
@@ -83,7 +83,7 @@ def test_what_can_not_be_made_is_told() -> None:
             call()
 
 
-@pytest.mark.parametrize("media_type", [each for each in ANIMATED if each.startswith("image")])
+@pytest.mark.parametrize("media_type", ["image/gif", "image/webp"])
 def test_moving_pictures(media_type: str) -> None:
     frames = [np.full((16, 16), level, np.uint8) for level in (0, 128, 255)]
     opened = Image.open(io.BytesIO(moving(media_type, frames, [0.25] * 3)))
@@ -109,7 +109,7 @@ def test_a_moving_picture_lasts_as_long_as_its_frames(media_type: str, off: floa
     assert max(times) - min(times) <= 10
 
 
-@pytest.mark.parametrize("media_type", [each for each in ANIMATED if each.startswith("image")])
+@pytest.mark.parametrize("media_type", ["image/gif", "image/webp"])
 def test_frames_that_are_seen_unequally_long(media_type: str) -> None:
     frames = [np.full((8, 8), 80 * level, np.uint8) for level in range(3)]
     opened = Image.open(io.BytesIO(moving(media_type, frames, [0.3, 0.05, 2])))
