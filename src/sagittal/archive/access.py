@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from sagittal.archive.index import MAIN_STORE
 from sagittal.archive.index.writer import AuditRow
 from sagittal.errors import NotAuthorized, NotFound, SagittalError
+
+if TYPE_CHECKING:
+    from sagittal.archive.references import InstanceRef
 
 DETAIL_CHARACTERS = 200  # of a row of the audit log
 VERBS = frozenset({"echo", "store", "find", "get", "move", "delete", "undelete", "change", "admin"})
@@ -32,14 +35,7 @@ class Principal:
 LOCAL = Principal("local", "local", VERBS)
 
 
-class Held(Protocol):
-    """What is of a store."""
-
-    @property
-    def store(self) -> int: ...
-
-
-def authorize(principal: Principal, verb: str, to: Iterable[Held] = ()) -> None:
+def authorize(principal: Principal, verb: str, to: Iterable[InstanceRef] = ()) -> None:
     """Raise NotAuthorized unless `principal` may do `verb`, NotFound when it is done to what is of another store."""
     if verb not in principal.verbs:
         raise NotAuthorized(f"{principal.name} may not {verb}")

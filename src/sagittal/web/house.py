@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from sagittal.archive import DuplicatePolicy
 from sagittal.archive.nodes import NOTHING_ASSUMED, Assumed
@@ -21,52 +21,13 @@ if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
     from sagittal.archive.transcoding.byrule import ByRule
     from sagittal.archive.transcoding.maker import Maker
+    from sagittal.net.server import DimseServer
+    from sagittal.services.nodes import NodeTable
+    from sagittal.services.tokens import TokenTable
     from sagittal.web.render.ahead import Ahead
     from sagittal.web.render.shelf import Shelf
     from sagittal.web.wire.forwarded import Network
     from sagittal.workers.pool import Pool
-
-
-class Nodes(Protocol):
-    """The AE table as `/api/nodes` shows and changes it; each verb is authorized and audited by its maker."""
-
-    def list(self) -> Sequence[Mapping[str, Any]]: ...
-
-    def add(self, principal: Principal, peer: str, **more: Any) -> Awaitable[None]: ...
-
-    def remove(self, principal: Principal, aet: str) -> Awaitable[bool]: ...
-
-
-class TokenTable(Protocol):
-    """The bearer tokens as `/api/tokens` shows and changes them, by name; digests stay inside."""
-
-    def list(self) -> Sequence[Mapping[str, Any]]: ...
-
-    def add(
-        self, principal: Principal, name: str, digest: str, verbs: Iterable[str], store: str = ""
-    ) -> Awaitable[None]: ...
-
-    def revoke(self, principal: Principal, name: str) -> Awaitable[bool]: ...
-
-
-class Listener(Protocol):
-    """What the DIMSE listener counts, for `/metrics`."""
-
-    @property
-    def associations(self) -> Collection[object]: ...
-
-    @property
-    def connections(self) -> int: ...
-
-    @property
-    def accepted(self) -> int: ...
-
-    @property
-    def rejections(self) -> Mapping[str, int]: ...
-
-
-def _no_tokens() -> Mapping[str, Principal]:
-    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +43,10 @@ class Settings:
     origins: frozenset[str] = frozenset()  # `https://viewer.example`: pages that may ask; none is the default
     public_url: str | None = None  # what clients see in front of a proxy, without a slash at the end
     trusted_proxies: tuple[Network, ...] = ()  # whose Forwarded and X-Forwarded-… are believed
-    tokens: Callable[[], Mapping[str, Principal]] = _no_tokens  # SHA-256 of a bearer token, hexadecimal -> who it is
-    nodes: Nodes | None = None
+    tokens: Callable[[], Mapping[str, Principal]] = dict  # SHA-256 of a bearer token, hexadecimal -> who it is
+    nodes: NodeTable | None = None
     token_table: TokenTable | None = None
-    listener: Listener | None = None
+    listener: DimseServer | None = None  # what it counts, for `/metrics`
     by_rule: ByRule | None = None
     ready: Callable[[], Sequence[str]] = tuple  # reasons not to be ready, beside the archive's own
     durability: str = "full"

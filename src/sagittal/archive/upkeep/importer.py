@@ -14,45 +14,25 @@ import hashlib
 import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from sagittal.archive.access import Principal, authorize
-from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.select import FILES_OF_INSTANCE
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.ingest.compare import is_intact
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates, outcome_of
 from sagittal.dicom.part10 import Part10Head, meta_group
+from sagittal.dicom.sopclasses import MEDIA_STORAGE_DIRECTORY
 from sagittal.errors import DamagedObject, Malformed, SagittalError, words_of
-from sagittal.limits import Limits
+
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
 
 log = logging.getLogger("sagittal.archive")
 
 _READ_BYTES = 1 << 20
-_DICOMDIR = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
-
-
-class Transfer(Protocol):
-    """What `Archive.store_begin_part10` gives."""
-
-    def write(self, fragments: bytes) -> None: ...
-    def ready(self) -> Any: ...
-    async def commit(self) -> Outcome: ...
-    def discard(self) -> None: ...
-
-
-class Target(Protocol):
-    """What an import needs of an archive."""
-
-    readers: Readers
-    volumes: dict[int, LocalVolume]
-    limits: Limits
-
-    def audited(self, principal: Principal, verb: str) -> AbstractContextManager[None]: ...
-    def store_begin_part10(self, principal: Principal, source: Source) -> Transfer: ...
 
 
 class Imported(NamedTuple):
@@ -66,22 +46,22 @@ class Imported(NamedTuple):
 
 
 async def import_files(
-    target: Target, principal: Principal, paths: Sequence[Path], source: Source
+    archive: Archive, principal: Principal, paths: Sequence[Path], source: Source
 ) -> AsyncGenerator[Imported]:
     """Import everything at or below `paths`; yields an answer for every file, in the order in which they come."""
-    with target.audited(principal, "store"):
+    with archive.audited(principal, "store"):
         authorize(principal, "store")
-    found = candidates(paths, target.limits.archive)
+    found = candidates(paths, archive.limits.archive)
     running: set[asyncio.Task[Imported]] = set()
     over = False
     try:
         while running or not over:
-            while not over and len(running) < target.limits.archive.import_transfers:
+            while not over and len(running) < archive.limits.archive.import_transfers:
                 candidate = await asyncio.to_thread(_next, found)
                 if candidate is None:
                     over = True
                 else:
-                    running.add(asyncio.create_task(_import(target, principal, candidate, source)))
+                    running.add(asyncio.create_task(_import(archive, principal, candidate, source)))
             if running:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -96,7 +76,7 @@ def _next(found: Iterator[Candidate | Refusal]) -> Candidate | Refusal | None:
     return next(found, None)
 
 
-async def _import(target: Target, principal: Principal, candidate: Candidate | Refusal, source: Source) -> Imported:
+async def _import(archive: Archive, principal: Principal, candidate: Candidate | Refusal, source: Source) -> Imported:
     if isinstance(candidate, Refusal):
         return Imported(candidate.name, candidate.outcome, candidate.reason)
     name, size = candidate.name, candidate.size
@@ -107,7 +87,7 @@ async def _import(target: Target, principal: Principal, candidate: Candidate | R
             candidate.abandon()
         return Imported(name, "failed", words_of(error))
     try:
-        return await _import_opened(target, principal, name, size, opened, source)
+        return await _import_opened(archive, principal, name, size, opened, source)
     except Malformed as error:
         return Imported(name, outcome_of(candidate, error), error.text, size=size)
     except SagittalError as error:
@@ -122,28 +102,28 @@ async def _import(target: Target, principal: Principal, candidate: Candidate | R
 
 
 async def _import_opened(
-    target: Target, principal: Principal, name: str, size: int, opened: Opened, source: Source
+    archive: Archive, principal: Principal, name: str, size: int, opened: Opened, source: Source
 ) -> Imported:
-    head = Part10Head(target.limits.reader)
+    head = Part10Head(archive.limits.reader)
     first = await asyncio.to_thread(opened.read, _READ_BYTES)
     if not first:
         raise Malformed("empty", "empty")
     head.feed(first)
     if not head.done and len(first) < _READ_BYTES:
         head.finish()
-    if head.sop_class_uid == _DICOMDIR:
+    if head.sop_class_uid == MEDIA_STORAGE_DIRECTORY:
         return Imported(name, "skipped", "a DICOMDIR; the files it lists are imported on their own", size=size)
     if head.done and head.sop_instance_uid:
-        held = await target.readers.run(
+        held = await archive.readers.run(
             lambda connection: _files_held(connection, principal.store, head.sop_instance_uid or "")
         )
         if held:
-            same: bool = await asyncio.to_thread(_is_held, target.volumes, held, head, opened)
+            same: bool = await asyncio.to_thread(_is_held, archive.volumes, held, head, opened)
             if same:
                 return Imported(name, "held", size=size)
             await asyncio.to_thread(opened.rewind)
             first = await asyncio.to_thread(opened.read, _READ_BYTES)
-    transfer = target.store_begin_part10(principal, source)
+    transfer = archive.store_begin_part10(principal, source)
     try:
         data = first
         while data:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from sagittal.archive.access import Principal
     from sagittal.archive.transcoding.byrule import ByRule
     from sagittal.archive.upkeep.statistics import Counts, Figures
-    from sagittal.web.house import House, Listener
+    from sagittal.net.server import DimseServer
+    from sagittal.web.house import House
     from sagittal.workers.pool import Pool
 
 # A field of `archive.upkeep.statistics.Counts` -> what it is; of main, and of every store that is open to who asks.
@@ -152,7 +153,7 @@ def _workers(pool: Pool) -> Iterator[Metric]:
     yield CounterMetricFamily("sagittal_workers_abandoned", text, value=pool.abandoned)
 
 
-def _associations(listener: Listener) -> Iterator[Metric]:
+def _associations(listener: DimseServer) -> Iterator[Metric]:
     from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
     yield GaugeMetricFamily("sagittal_associations", "Associations open.", value=len(listener.associations))
