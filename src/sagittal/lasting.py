@@ -1,4 +1,5 @@
-"""Work that lasts as long as the server: a step again and again, whatever goes wrong in one or for one of many.
+"""Work that lasts as long as the server: a step again and again, whatever goes wrong in one or for one of many. Beside
+it work on many, several at one time.
 
 Deliberately not here: that a step may be begun anew at any point, which is its own concern.
 """
@@ -7,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
 from sagittal.errors import SagittalError
 
+G = TypeVar("G")
+T = TypeVar("T")
 PAUSES = (1.0, 300.0)  # seconds after a step that failed: at first, and doubled up to
 
 
@@ -41,3 +45,27 @@ def guarded(act: Callable[[], object], otherwise: Callable[[], object], what: st
             log.exception("%s failed", what)
         else:
             return
+
+
+async def several(given: Iterator[G], act: Callable[[G], Coroutine[Any, Any, T]], most: int) -> AsyncGenerator[T]:
+    """What `act` makes of each that is `given`, at most so many at one time; in the order in which they are done.
+
+    The next one is asked for on a thread. Closing this cancels what is under way.
+    """
+    running, over = set[asyncio.Task[T]](), False
+    try:
+        while running or not over:
+            while not over and len(running) < most:
+                one = await asyncio.to_thread(next, given, None)
+                over = one is None
+                if one is not None:
+                    running.add(asyncio.create_task(act(one)))
+            if running:
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    running.discard(task)
+                    yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)  # what else failed when one did is not told again

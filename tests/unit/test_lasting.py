@@ -1,9 +1,10 @@
-"""A step that fails is told and tried again, after pauses that grow, until one goes well."""
+"""A step that fails is told and tried again, after pauses that grow, until one goes well; and several at one time."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 
 import pytest
 
@@ -79,3 +80,23 @@ def test_it_ends_when_it_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
 
     asyncio.run(main())
     assert not caplog.records
+
+
+def test_several_at_one_time() -> None:
+    """As many as may be, and whoever has seen enough ends those that are under way."""
+    begun, ended = list[int](), list[int]()
+
+    async def act(number: int) -> int:
+        begun.append(number)
+        try:
+            await asyncio.sleep(0 if number < 2 else 60)
+        finally:
+            ended.append(number)
+        return number
+
+    async def run() -> int:
+        async with aclosing(lasting.several(iter(range(1, 9)), act, 3)) as found:
+            return await anext(found)
+
+    assert asyncio.run(run()) == 1
+    assert sorted(begun) == sorted(ended) == [1, 2, 3]

@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 
 from sagittal.archive.reading import read_pieces
 from sagittal.archive.references import InstanceRef, OpenObject
-from sagittal.errors import DamagedObject, SagittalError, UsageError
+from sagittal.errors import DamagedObject, SagittalError, UsageError, words_of
 
 _COPY_BYTES = 1 << 20
 _INDEX = "index.csv"
@@ -51,7 +51,7 @@ def export_folder(
                     digest = _copy(open_object, ref, file)
             except (SagittalError, OSError) as error:
                 path.unlink(missing_ok=True)
-                yield Exported(ref, "", _reason(error))
+                yield Exported(ref, "", words_of(error))
                 continue
             rows.writerow(_row(name, ref, digest))
             yield Exported(ref, name)
@@ -77,7 +77,7 @@ def export_zip(
                 with archive.open(name, "w", force_zip64=True) as member:
                     digest = _copy(open_object, ref, member)
             except SagittalError as error:
-                yield Exported(ref, "", _reason(error))
+                yield Exported(ref, "", words_of(error))
                 continue
             rows.writerow(_row(name, ref, digest))
             yield Exported(ref, name)
@@ -128,7 +128,3 @@ def _copy(open_object: Callable[[InstanceRef], OpenObject], ref: InstanceRef, to
 
 def _row(name: str, ref: InstanceRef, digest: str) -> tuple[str | None, ...]:
     return name, ref.study_uid, ref.series_uid, ref.sop_instance_uid, ref.sop_class_uid, digest
-
-
-def _reason(error: Exception) -> str:
-    return error.text if isinstance(error, SagittalError) else getattr(error, "strerror", None) or str(error)

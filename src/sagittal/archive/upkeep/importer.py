@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +26,7 @@ from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, 
 from sagittal.dicom.part10 import Part10Head, meta_group
 from sagittal.dicom.sopclasses import MEDIA_STORAGE_DIRECTORY
 from sagittal.errors import DamagedObject, Malformed, SagittalError, words_of
+from sagittal.lasting import several
 
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
@@ -45,35 +46,15 @@ class Imported(NamedTuple):
     size: int = 0
 
 
-async def import_files(
+def import_files(
     archive: Archive, principal: Principal, paths: Sequence[Path], source: Source
 ) -> AsyncGenerator[Imported]:
     """Import everything at or below `paths`; yields an answer for every file, in the order in which they come."""
     with archive.audited(principal, "store"):
         authorize(principal, "store")
-    found = candidates(paths, archive.limits.archive)
-    running: set[asyncio.Task[Imported]] = set()
-    over = False
-    try:
-        while running or not over:
-            while not over and len(running) < archive.limits.archive.import_transfers:
-                candidate = await asyncio.to_thread(_next, found)
-                if candidate is None:
-                    over = True
-                else:
-                    running.add(asyncio.create_task(_import(archive, principal, candidate, source)))
-            if running:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-
-def _next(found: Iterator[Candidate | Refusal]) -> Candidate | Refusal | None:
-    return next(found, None)
+    limits = archive.limits.archive
+    found = candidates(paths, limits)
+    return several(found, lambda file: _import(archive, principal, file, source), limits.import_transfers)
 
 
 async def _import(archive: Archive, principal: Principal, candidate: Candidate | Refusal, source: Source) -> Imported:
@@ -90,9 +71,7 @@ async def _import(archive: Archive, principal: Principal, candidate: Candidate |
         return await _import_opened(archive, principal, name, size, opened, source)
     except Malformed as error:
         return Imported(name, outcome_of(candidate, error), error.text, size=size)
-    except SagittalError as error:
-        return Imported(name, "failed", error.text, size=size)
-    except OSError as error:
+    except (SagittalError, OSError) as error:
         return Imported(name, "failed", words_of(error), size=size)
     except Exception as error:  # ours, and no reason to keep a million others out
         log.exception("importing failed", extra={"fields": {"file": name}})

@@ -38,7 +38,7 @@ from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.scanning.memo import Memo
 from sagittal.dicom.syntaxes import syntax
-from sagittal.errors import DamagedObject, SagittalError
+from sagittal.errors import DamagedObject, SagittalError, words_of
 from sagittal.limits import Limits
 
 _READ_BYTES = 1 << 20
@@ -191,8 +191,7 @@ class Reindex:
                 done.append(self._object(writer, key))
                 self._read_objects += 1
             except (SagittalError, OSError) as error:
-                text = error.text if isinstance(error, SagittalError) else error.strerror or str(error)
-                done.append(Indexed(key, error=text))
+                done.append(Indexed(key, error=words_of(error)))
                 versions = carry.held(writer.connection, key) if self._has_old else []
                 self._unread += 1
                 self._strange += any(version.state >= DELETED or version.store != MAIN_STORE for version in versions)

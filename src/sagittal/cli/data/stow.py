@@ -6,7 +6,7 @@ One file a request, so that each file gets an answer of its own whatever its hea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from sagittal.client.storing.stow import HEAD, HEADERS, TAIL, answer_of
 from sagittal.dicom.part10 import Part10Head, head_of
 from sagittal.dicom.sopclasses import MEDIA_STORAGE_DIRECTORY
 from sagittal.errors import Malformed, SagittalError, words_of
+from sagittal.lasting import several
 from sagittal.limits import ArchiveLimits, ReaderLimits
 
 if TYPE_CHECKING:
@@ -28,32 +29,10 @@ _REQUESTS = 4
 _READ_BYTES = 1 << 18
 
 
-async def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path], store: str = "") -> AsyncGenerator[Answer]:
+def store_over_http(client: httpx.AsyncClient, paths: Sequence[Path], store: str = "") -> AsyncGenerator[Answer]:
     """Everything at or below `paths`, with an answer for each file; PeerRefused when the archive takes none of us."""
-    found = candidates(paths, ArchiveLimits())
     url = (f"/stores/{quote(store, safe='')}" if store else "") + "/dicom-web/studies"
-    running: set[asyncio.Task[Answer]] = set()
-    over = False
-    try:
-        while running or not over:
-            while not over and len(running) < _REQUESTS:
-                candidate = await asyncio.to_thread(_next, found)
-                over = candidate is None
-                if candidate is not None:
-                    running.add(asyncio.create_task(_store(client, url, candidate)))
-            if running:
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    running.discard(task)
-                    yield task.result()
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)  # what else failed when one did is not told again
-
-
-def _next(found: Iterator[Candidate | Refusal]) -> Candidate | Refusal | None:
-    return next(found, None)
+    return several(candidates(paths, ArchiveLimits()), lambda file: _store(client, url, file), _REQUESTS)
 
 
 async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Refusal) -> Answer:

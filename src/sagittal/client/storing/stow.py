@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagittal.client.outcome import Stored
@@ -20,6 +20,7 @@ from sagittal.dicom.models.jsontext import first_value
 from sagittal.dicom.part10 import meta_group
 from sagittal.dimse.service import FileRegion
 from sagittal.errors import PeerError, SagittalError, words_of
+from sagittal.lasting import several
 from sagittal.web.store.became import STORED, decode
 
 if TYPE_CHECKING:
@@ -40,20 +41,15 @@ TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 async def send(post: Post, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
     """An answer for each file, in the order in which they come. PeerError when the server can't be reached at all."""
-    waiting, running = deque(files), set[asyncio.Task[Stored]]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < sending.associations:
-                running.add(asyncio.create_task(_store(post, waiting.popleft(), sending.changes, sending.study)))
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                answer = task.result()
-                yield answer
-                if answer.failed and sending.halt:
-                    return
-    finally:
-        for task in running:
-            task.cancel()
+
+    def store(file: ObjectFile) -> Coroutine[Any, Any, Stored]:
+        return _store(post, file, sending.changes, sending.study)
+
+    async with aclosing(several(iter(files), store, sending.associations)) as answers:
+        async for answer in answers:
+            yield answer
+            if answer.failed and sending.halt:
+                return
 
 
 async def _store(post: Post, file: ObjectFile, changes: Changes, study: str) -> Stored:
