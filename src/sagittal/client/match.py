@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sagittal.dicom.dictionary import keyword_of, tag_of
+from sagittal.dicom.dictionary import NAME_GROUPS, name_of, tag_of
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import syntax
 from sagittal.limits import ReaderLimits
@@ -51,11 +51,6 @@ class Match(Mapping[str, Any]):
         return Dataset.from_json(self.json)
 
 
-def name_of(tag: str) -> str:
-    """The keyword of a member of DICOM JSON, its tag where there is none."""
-    return keyword_of(int(tag, 16)) or tag
-
-
 def value_of(member: Mapping[str, Any]) -> Any:
     """The value of one member: None, one value, or a list of several."""
     values = member.get("Value")
@@ -68,7 +63,7 @@ def value_of(member: Mapping[str, Any]) -> Any:
 
 
 def _name(value: Mapping[str, str | None]) -> str:
-    groups = [value.get(group) or "" for group in ("Alphabetic", "Ideographic", "Phonetic")]
+    groups = [value.get(group) or "" for group in NAME_GROUPS]
     return "=".join(groups).rstrip("=")
 
 

@@ -28,6 +28,7 @@ class Entry(NamedTuple):
 
 VR_TEXTS: dict[int, str] = {int(tag, 16): vr for vr, tags in TAGS_BY_VR.items() for tag in tags.split()}
 VRS: dict[int, str] = {tag: _CHOSEN.get(vr, vr) for tag, vr in VR_TEXTS.items()}  # for hot loops: exact tags only
+NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")  # the component groups of a person name in DICOM JSON and XML
 
 
 def base_tag(tag: int) -> int:
@@ -93,6 +94,11 @@ def keyword_of(tag: int) -> str:
     """The keyword, "" if there is none. Repeating groups give the keyword of their first group's element."""
     row = _names().get(base_tag(tag))
     return "" if row is None else row[1]
+
+
+def name_of(tag: str) -> str:
+    """The keyword of a member of DICOM JSON, its tag where there is none."""
+    return keyword_of(int(tag, 16)) or tag
 
 
 def tag_of(text: str) -> int:

@@ -21,7 +21,7 @@ from sagittal.archive.index import clock
 from sagittal.archive.index import corrections as rows
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.corrections import Acting, Row
-from sagittal.dicom.dictionary import keyword_of, lookup, tag_of
+from sagittal.dicom.dictionary import NAME_GROUPS, lookup, name_of, tag_of
 from sagittal.dicom.models.encode import data_set
 from sagittal.dicom.models.fit import fits
 from sagittal.dicom.models.overlay import Correction, no_bulk_data
@@ -36,7 +36,6 @@ CODES = ("CORRECT", "COERCE")  # PS3.3 C.12.1.1.9: Reason for the Attribute Modi
 SYSTEM = "SAGITTAL"
 _REASON_CHARACTERS_MAX = 500
 _SIZES_HELD = 50_000  # some 10 MB
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 _PATIENT = (
     "PatientName PatientID IssuerOfPatientID TypeOfPatientID IssuerOfPatientIDQualifiersSequence PatientBirthDate "
@@ -220,7 +219,7 @@ def _element(tag: int, value: Any) -> dict[str, Any]:
 def _name(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    groups = zip(_GROUPS, value.split("="), strict=False)
+    groups = zip(NAME_GROUPS, value.split("="), strict=False)
     return {name: group for name, group in groups if group}
 
 
@@ -250,7 +249,7 @@ def _check_fit(obj: Mapping[str, Any]) -> None:
             if element["vr"] == "SQ":
                 _check_fit(value or {})
             elif not fits(element["vr"], value):
-                raise BadRequest(f"a value of {keyword_of(int(tag, 16)) or tag} is no {element['vr']} (PS3.5 6.2)")
+                raise BadRequest(f"a value of {name_of(tag)} is no {element['vr']} (PS3.5 6.2)")
 
 
 def _date_time(at: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sagittal.client.keys import CHARACTER_SET, INSTANCE_UID, tag_for
 from sagittal.dicom import charset
-from sagittal.dicom.dictionary import keyword_of, vr_of
+from sagittal.dicom.dictionary import name_of, vr_of
 from sagittal.dicom.elements import NUMBERS, TEXT_VRS, encode_numbers, encode_text
 from sagittal.dicom.reencode import can_reencode, deflated, written
 from sagittal.dicom.syntaxes import TransferSyntax
@@ -161,7 +161,7 @@ class Rewriting:
 
     def _set(self, tag: int) -> Event:
         value, vr = self._changes.values[tag], vr_of(tag)
-        name = keyword_of(tag) or f"{tag:08X}"
+        name = name_of(f"{tag:08X}")
         if vr in NUMBERS:
             try:
                 numbers = [float(one) if vr in ("FL", "FD") else int(one) for one in value.split("\\") if one]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sagittal.dicom.charset import UTF_8
-from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.dictionary import NAME_GROUPS, vr_of
 from sagittal.dicom.elements import (
     ASCII_VRS,
     CODES,
@@ -36,7 +36,6 @@ from sagittal.errors import BadRequest, LimitExceeded
 from sagittal.limits import ReaderLimits
 
 _CHARACTER_SET = 0x00080005
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _TAG = re.compile(r"[0-9A-Fa-f]{8}\Z")
 _DS_CHARACTERS_MAX = 16  # PS3.5 6.2
 _HELD_BYTES = 1 << 16  # small parts are given together
@@ -259,9 +258,9 @@ def _person_name(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
-    if not isinstance(value, Mapping) or not all(isinstance(value.get(group, ""), str) for group in _GROUPS):
+    if not isinstance(value, Mapping) or not all(isinstance(value.get(group, ""), str) for group in NAME_GROUPS):
         raise BadRequest("a person name is an object of Alphabetic, Ideographic and Phonetic")
-    return "=".join(value.get(group, "") for group in _GROUPS).rstrip("=")
+    return "=".join(value.get(group, "") for group in NAME_GROUPS).rstrip("=")
 
 
 def _text(vr: str, value: Any) -> str:

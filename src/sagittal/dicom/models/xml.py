@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.parsers import expat
 
-from sagittal.dicom.dictionary import keyword_of, tag_of, vr_of
+from sagittal.dicom.dictionary import NAME_GROUPS, keyword_of, tag_of, vr_of
 from sagittal.errors import BadRequest, LimitExceeded
 from sagittal.limits import ReaderLimits
 
@@ -26,7 +26,6 @@ Object = Mapping[str, Any]
 NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<NativeDicomModel xmlns="{NAMESPACE}" xml:space="preserve">'.encode()
 TAIL = b"</NativeDicomModel>"
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _INTEGERS = frozenset(("IS", "US", "SS", "UL", "SL", "SV", "UV"))
 _SAFE_INTEGER = 1 << 53  # beyond it JSON has SV and UV as text
@@ -117,7 +116,7 @@ def _text(value: Any) -> str:
 def _name(number: int, value: Any) -> str:
     groups = value if isinstance(value, Mapping) else {"Alphabetic": str(value)}
     written = []
-    for group in _GROUPS:
+    for group in NAME_GROUPS:
         parts = groups.get(group, "").split("^", len(_COMPONENTS) - 1)
         inside = "".join(f"<{name}>{escaped(p)}</{name}>" for name, p in zip(_COMPONENTS, parts, strict=False) if p)
         if inside:
@@ -230,7 +229,7 @@ class _Reader:
         elif local == "InlineBinary":
             self._open[-1].member["InlineBinary"] = _base64("".join(self._characters))
         elif local == "PersonName":
-            groups = {group: "^".join(self._name[group]).rstrip("^") for group in _GROUPS if group in self._name}
+            groups = {group: "^".join(self._name[group]).rstrip("^") for group in NAME_GROUPS if group in self._name}
             self._open[-1].values.append({group: text for group, text in groups.items() if text} or None)
         elif local == "Item":
             self._open[-1].values.append(self._objects.pop())
@@ -255,8 +254,8 @@ _INSIDE: dict[str, tuple[str, ...]] = {
     "NativeDicomModel": ("DicomAttribute",),
     "DicomAttribute": ("Value", "Item", "PersonName", "BulkData", "InlineBinary"),
     "Item": ("DicomAttribute",),
-    "PersonName": _GROUPS,
-    **dict.fromkeys(_GROUPS, _COMPONENTS),
+    "PersonName": NAME_GROUPS,
+    **dict.fromkeys(NAME_GROUPS, _COMPONENTS),
 }
 _TEXTS = frozenset(("Value", "InlineBinary", *_COMPONENTS))
 

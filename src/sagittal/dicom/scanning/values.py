@@ -16,6 +16,7 @@ from math import isfinite
 from struct import Struct, unpack
 
 from sagittal.dicom.charset import decode_checked
+from sagittal.dicom.dictionary import NAME_GROUPS
 from sagittal.dicom.elements import WORDS, swapped
 
 Members = tuple[str, str]  # the JSON members with a comma before them ("" for an empty value), a defect's name or ""
@@ -109,7 +110,7 @@ def _write_person_names(vr: str, raw: bytes, charsets: tuple[str, ...], little_e
 
 
 def _person_name(text: str) -> str:
-    groups = zip(("Alphabetic", "Ideographic", "Phonetic"), text.split("="), strict=False)
+    groups = zip(NAME_GROUPS, text.split("="), strict=False)
     parts = [
         f'"{name}":{encode_basestring(group)}' for name, group in ((n, g.strip(_PADDING)) for n, g in groups) if group
     ]

@@ -27,8 +27,7 @@ Name = Annotated[str, Path(pattern="^([0-9]{1,18}|[0-9a-f]{64})$", description="
 
 def add_versions(api: FastAPI, house: House) -> None:
     """List, read, promote."""
-    limits = house.settings.limits
-    stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
+    stored = Stored.of(house)
 
     async def find(asking: Principal, instance: str, name: str) -> InstanceRef:
         held = await house.archive.versions(asking, uri.uid(instance, "SOP Instance UID"))

@@ -25,7 +25,7 @@ from sagittal.web.retrieve.wado import Wado
 from sagittal.web.search.asked import number, parameters, truth
 from sagittal.web.search.attributes import Path, is_creator, named, path_of
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM_JSON, accepts
+from sagittal.web.wire.accept import DICOM_JSON, DICOM_XML, accepts
 from sagittal.web.wire.resources import addressed, classes_of, instance_address
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class NonPatient:
         ref = await self._instance(request)
         ranges = acceptable(request, self._limits.web.accept_ranges_max)
         preferred = ranges[0].root if ranges else ""
-        if preferred in (DICOM_JSON, "application/json", "application/dicom+xml"):
+        if preferred in (DICOM_JSON, "application/json", DICOM_XML):
             return self._metadata.answer(request, [ref])
         try:
             return self._wado.answer(request, [ref], ref.sop_instance_uid)

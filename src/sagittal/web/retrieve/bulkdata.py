@@ -48,10 +48,9 @@ class BulkData:
 
     def __init__(self, house: House) -> None:
         self._house, self._archive = house, house.archive
-        limits = house.settings.limits
-        self._limits = limits.web
+        self._limits = house.settings.limits.web
         self._packaging = Packaging(house)
-        self._stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
+        self._stored = Stored.of(house)
         self._transcoded = Transcoded(house, self._stored)
         self._several = Several(house, self._stored, self._transcoded)
 

@@ -23,7 +23,7 @@ from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.retrieve.transcoded import encoders
 from sagittal.web.routes import RESOURCES, Resource, allowed
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import COMPRESSED_TYPES, DICOM, DICOM_JSON, OCTET_STREAM, accepts
+from sagittal.web.wire.accept import COMPRESSED_TYPES, DICOM, DICOM_JSON, DICOM_XML, OCTET_STREAM, accepts
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
 
 WADL = "application/vnd.sun.wadl+xml"
-_XML = 'multipart/related; type="application/dicom+xml"'
 _PARTS = 'multipart/related; type="{}"'
+_XML = _PARTS.format(DICOM_XML)
 _PIXELS = (OCTET_STREAM, *dict.fromkeys(COMPRESSED_TYPES.values()))
 _VALUES = (*(_PARTS.format(type_) for type_ in _PIXELS), *_PIXELS)
 _PICTURES = tuple(dict.fromkeys(STILL + MOVING))
@@ -41,7 +41,7 @@ _PICTURE_PARTS = tuple(_PARTS.format(type_) for type_ in STILL)
 
 # Handler, or all of a class -> the media types of its answers. What isn't here answers no content.
 ANSWERS: dict[str, tuple[str, ...]] = {
-    "store.stow:Stow": (DICOM_JSON, "application/dicom+xml"),
+    "store.stow:Stow": (DICOM_JSON, DICOM_XML),
     "search.qido:Qido": (DICOM_JSON, "application/json", _XML, "text/csv"),
     "search.qido:Qido.count_studies": ("application/json",),
     "search.qido:Qido.count_series": ("application/json",),

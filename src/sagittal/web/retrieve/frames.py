@@ -48,13 +48,12 @@ class Frames:
 
     def __init__(self, house: House) -> None:
         self._house, self._archive = house, house.archive
-        limits = house.settings.limits
-        self._limits = limits.web
+        self._limits = house.settings.limits.web
         self._heads: dict[Hashable, Found] = {}
         self._commits = 0  # when they were found
         self._packaging = Packaging(house)
-        self._at_hand = AtHand(house.archive, limits.web.read_chunk_bytes)
-        self._stored = Stored(house.archive, limits.reader, limits.web.read_chunk_bytes)
+        self._at_hand = AtHand(house.archive, self._limits.read_chunk_bytes)
+        self._stored = Stored.of(house)
         self._transcoded = Transcoded(house, self._stored)
 
     async def frames(self, request: Request) -> Response:

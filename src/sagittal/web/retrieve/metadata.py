@@ -17,7 +17,7 @@ from starlette.responses import Response
 from sagittal.errors import NotAcceptable
 from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM_JSON, MediaType, Offer, accepts, choose
+from sagittal.web.wire.accept import DICOM_JSON, DICOM_XML, MediaType, Offer, accepts, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.resources import instance_address, instances_at
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
 
-DICOM_XML = "application/dicom+xml"
 _RELATIVE = b'"BulkDataURI":"'
 _MANY_FRAMES = 500  # metadata of such an instance may be long, and is passed on in the parts that ingest made
 _SLICE_SECONDS = 0.002  # of making XML, before other requests have their turn

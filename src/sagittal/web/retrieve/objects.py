@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sagittal.archive.references import InstanceRef
     from sagittal.dicom.reader import Parsed
     from sagittal.dicom.walk import Event
+    from sagittal.web.house import House
 
 Ranges = list[tuple[int, int]]  # (offset, length) in bits of the data set
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -38,6 +39,12 @@ class Stored:
     archive: Archive
     limits: ReaderLimits
     chunk_bytes: int
+
+    @classmethod
+    def of(cls, house: House) -> Stored:
+        """The objects of the archive, in chunks as the limits have them."""
+        limits = house.settings.limits
+        return cls(house.archive, limits.reader, limits.web.read_chunk_bytes)
 
     def file(self, ref: InstanceRef, syntax_uid: str) -> Iterator[bytes]:
         """The Part 10 file with the corrections in force: as stored, or re-encoded when another uncompressed syntax is

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Private, Tag
-from sagittal.dicom.dictionary import keyword_of
+from sagittal.dicom.dictionary import NAME_GROUPS, name_of
 from sagittal.dicom.models.jsontext import encode_json
 from sagittal.web.search import levels
 from sagittal.web.search.rows import Cell, Extra, RowWriter, paused, slices
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four in full width
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\Z")
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _EVERY = ("RetrieveAETitle", "InstanceAvailability", "RetrieveURL")
 _Leads = tuple[tuple[str, ...], ...]  # the ways into sequences that are columns of their own
 
@@ -88,11 +87,6 @@ def _cells(
     return cells
 
 
-def name_of(tag: str) -> str:
-    """The keyword, or the tag where there is none."""
-    return keyword_of(int(tag, 16)) or tag
-
-
 def _within(element: Mapping[str, Any], way: Sequence[str]) -> list[str]:
     if not way:
         return _values(element)
@@ -110,5 +104,5 @@ def _values(element: Mapping[str, Any]) -> list[str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return "=".join(str(value.get(group, "")) for group in _GROUPS).rstrip("=")
+        return "=".join(str(value.get(group, "")) for group in NAME_GROUPS).rstrip("=")
     return "" if value is None else str(value)

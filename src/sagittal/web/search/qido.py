@@ -22,7 +22,7 @@ from sagittal.web.search import levels
 from sagittal.web.search.asked import Asked, Parameters, next_page, parameters
 from sagittal.web.search.rows import RowWriter, json_array
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM_JSON, MediaType, accepted, accepts
+from sagittal.web.wire.accept import DICOM_JSON, DICOM_XML, MediaType, accepted, accepts
 from sagittal.web.wire.conditions import VARY
 from sagittal.web.wire.stream import unless_gone
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from sagittal.archive.query import Query, Tag
     from sagittal.web.house import House
 
-DICOM_XML = "application/dicom+xml"
 CSV = "text/csv"
 JSON = "application/json"
 _ADDRESS = (("study", levels.STUDY_UID), ("series", levels.SERIES_UID))

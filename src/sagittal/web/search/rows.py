@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.dictionary import NAME_GROUPS, vr_of
 from sagittal.dicom.models.jsontext import encode_json
 from sagittal.web.search import levels
 from sagittal.web.wire.resources import addressed
@@ -33,7 +33,6 @@ _MODALITIES_IN_STUDY = 0x00080061
 _ONE_TEXT = frozenset({"LT", "ST", "UT", "UR"})
 _INTEGERS = frozenset({"IS", "US", "UL", "SS", "SL", "UV", "SV"})
 _DECIMALS = frozenset({"DS", "FL", "FD"})
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 class RowWriter:
@@ -132,7 +131,7 @@ def _name(text: str) -> str:
         return "null"
     if "=" not in text:
         return f'{{"Alphabetic":{_quoted(text)}}}'
-    groups = zip(_GROUPS, text.split("="), strict=False)
+    groups = zip(NAME_GROUPS, text.split("="), strict=False)
     return "{" + ",".join(f'"{name}":{_quoted(group)}' for name, group in groups if group) + "}"
 
 

@@ -22,11 +22,10 @@ from sagittal.errors import SagittalError
 from sagittal.limits import ReaderLimits
 from sagittal.web.store import became
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM_JSON, MediaType, accepts
+from sagittal.web.wire.accept import DICOM_JSON, DICOM_XML, MediaType, accepts
 from sagittal.web.wire.resources import instance_address
 from sagittal.web.wire.stream import Pushed
 
-DICOM_XML = "application/dicom+xml"
 _PROCESSING_FAILURE = 0x0110
 _COERCED = 0xB000  # Coercion of data elements: another content is held under this UID
 _COMMENT_CHARACTERS_MAX = 1024

@@ -19,13 +19,13 @@ from sagittal.archive.ingest import Source
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import BadRequest, DataSetMismatch, IdentifierMismatch, LimitExceeded, SagittalError
-from sagittal.web.store.answer import DICOM_XML, Result
+from sagittal.web.store.answer import Result
 from sagittal.web.store.bulk import BulkPart, Held
 from sagittal.web.store.commits import Commits
 from sagittal.web.store.cut import Cutter
 from sagittal.web.store.media import DOCUMENT, DOCUMENTS, PIXEL_DATA, Pixels, pixels, plain_value
 from sagittal.web.store.native import Native, decoded
-from sagittal.web.wire.accept import DICOM_JSON
+from sagittal.web.wire.accept import DICOM_JSON, DICOM_XML
 from sagittal.web.wire.multipart import part_type
 
 if TYPE_CHECKING:

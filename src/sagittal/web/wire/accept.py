@@ -24,6 +24,7 @@ from sagittal.errors import BadRequest, NotAcceptable
 ANY_SYNTAX = "*"
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
 OCTET_STREAM = "application/octet-stream"
 MULTIPART = "multipart/related"
 
