@@ -1,4 +1,5 @@
-"""What lies below a folder, in the order of names: what commands and programs are given to read; names for new files.
+"""What lies below a folder, in the order of names: what commands and programs are given to read; names for new files,
+and bytes of open ones.
 
 Links to folders are not followed, and data directories of Sagittal not gone into: whoever opens the index of an archive
 that this very process has open, and closes it, lets go of the locks that SQLite holds on it (they are the process's,
@@ -74,6 +75,14 @@ def is_data_directory(folder: Path) -> bool:
 def is_of_an_index(file: Path) -> bool:
     """Whether a file is the index of a data directory, or beside it one of SQLite's: nobody else may open it."""
     return file.name.startswith(_INDEX) and is_data_directory(file.parent)
+
+
+def pieces_of(fd: int, offset: int, length: int, piece_bytes: int) -> Iterator[bytes]:
+    """`length` bytes of an open file from `offset` on, or as many as there are."""
+    end = offset + length
+    while offset < end and (data := os.pread(fd, min(piece_bytes, end - offset), offset)):
+        yield data
+        offset += len(data)
 
 
 def beside(path: Path) -> Path:

@@ -6,14 +6,14 @@ uncompressed or can be decoded. Used by the SCU commands and by C-MOVE; nothing 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.dimse.service import Context, FileRegion, Source
+from sagittal.folders import pieces_of
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Proposal
 from sagittal.pixels.reach import reaches
@@ -82,13 +82,4 @@ def data_set_source(fd: int, offset: int, length: int, stored: str, to: str, lim
     """The data set at `offset` of an open file in the syntax `to`; the caller closes `fd` after the sending."""
     if to == stored:
         return FileRegion(fd, offset, length)
-    return reencode(_chunks(fd, offset, offset + length), syntax(stored), syntax(to), limits)
-
-
-def _chunks(fd: int, offset: int, end: int) -> Iterator[bytes]:
-    while offset < end:
-        data = os.pread(fd, min(_READ_BYTES, end - offset), offset)
-        if not data:
-            return
-        yield data
-        offset += len(data)
+    return reencode(pieces_of(fd, offset, length, _READ_BYTES), syntax(stored), syntax(to), limits)

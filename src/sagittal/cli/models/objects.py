@@ -21,12 +21,13 @@ import orjson
 from sagittal.dicom.elements import UNDEFINED
 from sagittal.dicom.frameindex import PIXEL_DATA
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
+from sagittal.dicom.models.jsontext import first_text
 from sagittal.dicom.part10 import head_of, meta_group
 from sagittal.dicom.reader import Parsed, Reader
 from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
 from sagittal.errors import BadRequest, NotAcceptable
-from sagittal.folders import whole
+from sagittal.folders import pieces_of, whole
 from sagittal.limits import ReaderLimits
 from sagittal.uid import is_uid, new_uid
 
@@ -57,22 +58,20 @@ def _readable(file: BinaryIO, offset: int, stored: TransferSyntax) -> Iterator[t
         yield file, offset, stored
         return
     with tempfile.TemporaryFile() as plain:
-        for piece in reencode(_pieces(file, offset, 1 << 62), stored, SYNTAXES[EXPLICIT_LE], _LIMITS):
+        for piece in reencode(_pieces(file, offset), stored, SYNTAXES[EXPLICIT_LE], _LIMITS):
             plain.write(piece)
         plain.flush()
         yield plain, 0, SYNTAXES[EXPLICIT_LE]
 
 
-def _pieces(file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
-    while length and (data := os.pread(file.fileno(), min(_READ_BYTES, length), offset)):
-        yield data
-        offset, length = offset + len(data), length - len(data)
+def _pieces(file: BinaryIO, offset: int, length: int = 1 << 62) -> Iterator[bytes]:
+    return pieces_of(file.fileno(), offset, length, _READ_BYTES)
 
 
 def _read(file: BinaryIO, offset: int, coded: TransferSyntax) -> tuple[Json, Parsed]:
     made: list[str] = []
     reader = Reader(coded, wanted=frozenset(), limits=_LIMITS, metadata=made.append)
-    for piece in _pieces(file, offset, 1 << 62):
+    for piece in _pieces(file, offset):
         reader.feed(piece)
     parsed = reader.finish()
     return orjson.loads("".join(made)), parsed
@@ -89,7 +88,7 @@ class _Held:
     parsed: Parsed
 
     def fill(self, bulk: Path | None) -> None:
-        uid = (self.obj.get(SOP_INSTANCE, {}).get("Value") or [""])[0]
+        uid = first_text(self.obj, SOP_INSTANCE)
         folder = None if bulk is None else _folder_of(uid, bulk)
         for tag, member in _bulky(self.obj):
             uri = member.pop("BulkDataURI")
@@ -157,7 +156,7 @@ def _write(path: Path, data: Iterator[bytes]) -> str:
 
 def write_object(obj: Mapping[str, Any], out: Path, bulk: Path | None, syntax_uid: str) -> Path:
     """A Part 10 file of an object: `out`, or a file in the folder `out`. BadRequest for what can't be written."""
-    available, sop_class, instance = (_text(obj, tag) for tag in (AVAILABLE_SYNTAX, SOP_CLASS, SOP_INSTANCE))
+    available, sop_class, instance = (first_text(obj, tag) for tag in (AVAILABLE_SYNTAX, SOP_CLASS, SOP_INSTANCE))
     told = {tag: member for tag, member in obj.items() if tag != AVAILABLE_SYNTAX}
     if not is_uid(sop_class) or not is_uid(instance):
         raise BadRequest("an object needs a SOP Class UID and a SOP Instance UID")
@@ -172,13 +171,6 @@ def write_object(obj: Mapping[str, Any], out: Path, bulk: Path | None, syntax_ui
         file.write(meta_group(sop_class, instance, to.uid))
         file.writelines(pieces)
     return path
-
-
-def _text(obj: Mapping[str, Any], tag: str) -> str:
-    """The first value of an element, "" when that is no text."""
-    member = obj.get(tag)
-    values = member.get("Value") if isinstance(member, Mapping) else None
-    return values[0] if isinstance(values, list) and values and isinstance(values[0], str) else ""
 
 
 def _resolved(uri: str, bulk: Path | None) -> Bulk | Encapsulated:

@@ -8,9 +8,8 @@ with first and alone.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from sagittal.client.outcome import Stored
@@ -21,6 +20,7 @@ from sagittal.client.storing.transcoding import Transcoder
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import FileRegion, Source
 from sagittal.errors import PeerError, PeerRefused, SagittalError, words_of
+from sagittal.folders import pieces_of
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Association, Proposal
 from sagittal.net.proposing import CONTEXTS_MAX, Batch, accepted_syntaxes, choose_syntax, data_set_source, plan, propose
@@ -204,7 +204,7 @@ def changed(fd: int, file: ObjectFile, to: str, changes: Changes) -> Iterator[by
 
     What can't be changed is noticed here, and not when half of the message is sent, unless the header is very long.
     """
-    chunks = _chunks(fd, file.offset, file.offset + file.length)
+    chunks = pieces_of(fd, file.offset, file.length, _READ_BYTES)
     rewriting = Rewriting(chunks, syntax(file.syntax_uid), syntax(to), changes, _LIMITS)
     pieces, first, held = rewriting.pieces(), [], 0
     for piece in pieces:
@@ -220,9 +220,3 @@ def changed(fd: int, file: ObjectFile, to: str, changes: Changes) -> Iterator[by
             yield FileRegion(fd, file.offset + rewriting.rest_at, file.length - rewriting.rest_at)
 
     return rest()
-
-
-def _chunks(fd: int, offset: int, end: int) -> Iterable[bytes]:
-    while offset < end and (data := os.pread(fd, min(_READ_BYTES, end - offset), offset)):
-        yield data
-        offset += len(data)

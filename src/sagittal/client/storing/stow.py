@@ -6,7 +6,6 @@ One file a request, so that each file gets an answer of its own whatever its hea
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +19,7 @@ from sagittal.dicom.models.jsontext import first_value
 from sagittal.dicom.part10 import meta_group
 from sagittal.dimse.service import FileRegion
 from sagittal.errors import PeerError, SagittalError, words_of
+from sagittal.folders import pieces_of
 from sagittal.lasting import several
 from sagittal.web.store.became import STORED, decode
 
@@ -103,18 +103,11 @@ def _changed(file: ObjectFile, changes: Changes) -> Iterator[bytes]:
             yield head
             for piece in pieces:
                 if isinstance(piece, FileRegion):
-                    yield from _region(piece)
+                    yield from pieces_of(piece.fd, piece.offset, piece.length, _READ_BYTES)
                 else:
                     yield piece
 
     return given()
-
-
-def _region(region: FileRegion) -> Iterator[bytes]:
-    offset, end = region.offset, region.offset + region.length
-    while offset < end and (data := os.pread(region.fd, min(_READ_BYTES, end - offset), offset)):
-        yield data
-        offset += len(data)
 
 
 class Answer(NamedTuple):

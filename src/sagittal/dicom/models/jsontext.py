@@ -26,3 +26,9 @@ def first_value(obj: Mapping[str, Any], tag: str) -> Any:
     element = obj.get(tag)
     values = element.get("Value") if isinstance(element, dict) else None
     return values[0] if isinstance(values, list) and values else None
+
+
+def first_text(obj: Mapping[str, Any], tag: str) -> str:
+    """The same where it is a text; "" where there is none."""
+    value = first_value(obj, tag)
+    return value if isinstance(value, str) else ""

@@ -14,6 +14,7 @@ from math import prod
 from typing import Any
 
 from sagittal.dicom.models.encode import Bulk, Encapsulated
+from sagittal.dicom.models.jsontext import first_text, first_value
 from sagittal.dicom.streams.stills import Still, read_rle, read_still
 from sagittal.dicom.streams.videos import read_video
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, syntax
@@ -84,8 +85,8 @@ def _decoded(native: Native, parts: Sequence[BulkPart], wanted: str, obj: Mappin
     """Color comes as RGB, sample by sample; numbers below zero can't."""
     if wanted not in ("", EXPLICIT_LE):
         raise BadRequest("a PNG image has no transfer syntax: it is kept uncompressed, in Explicit VR Little Endian")
-    if native.head.samples > 1 and _text(obj, "00280004") not in ("", "RGB"):
-        raise BadRequest(f"Photometric Interpretation {_text(obj, '00280004')}, but a PNG image of colors is RGB")
+    if native.head.samples > 1 and first_text(obj, "00280004") not in ("", "RGB"):
+        raise BadRequest(f"Photometric Interpretation {first_text(obj, '00280004')}, but a PNG image of colors is RGB")
     for tag, what in (("00280006", "Planar Configuration"), ("00280103", "Pixel Representation")):
         if _number(obj, tag):
             raise BadRequest(f"{what} is {_number(obj, tag)}, but that of a PNG image is 0")
@@ -175,7 +176,7 @@ def _described(found: Still, obj: Mapping[str, Any]) -> dict[str, Any]:
         added["00280103"] = {"vr": "US", "Value": [0]}
     if found.samples > 1 and "00280006" not in obj:
         added["00280006"] = {"vr": "US", "Value": [0]}
-    said = _text(obj, "00280004")
+    said = first_text(obj, "00280004")
     if not said:
         added["00280004"] = {"vr": "CS", "Value": [found.photometric]}
     elif (found.samples == 1) != (said in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")):
@@ -211,17 +212,6 @@ def _frames(parts: Sequence[BulkPart], obj: Mapping[str, Any]) -> dict[str, Any]
 def _number(obj: Mapping[str, Any], tag: str) -> int:
     """A whole number of the metadata; 0 when it is missing or none."""
     try:
-        return int(float(_first(obj, tag) or 0))
+        return int(float(first_value(obj, tag) or 0))
     except (TypeError, ValueError, OverflowError):
         return 0
-
-
-def _text(obj: Mapping[str, Any], tag: str) -> str:
-    found = _first(obj, tag)
-    return found if isinstance(found, str) else ""
-
-
-def _first(obj: Mapping[str, Any], tag: str) -> Any:
-    element = obj.get(tag)
-    values = element.get("Value") if isinstance(element, Mapping) else None
-    return values[0] if isinstance(values, list) and values else None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sagittal.archive.access import Principal
 from sagittal.archive.ingest import Source
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
+from sagittal.dicom.models.jsontext import first_text
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import BadRequest, DataSetMismatch, IdentifierMismatch, LimitExceeded, SagittalError
 from sagittal.web.store.answer import Result
@@ -249,9 +250,7 @@ def _parsed(text: bytes) -> dict[str, Any]:
 
 
 def _text(obj: Mapping[str, Any], tag: str) -> str:
-    element = obj.get(tag)
-    values = element.get("Value") if isinstance(element, Mapping) else None
-    return values[0].strip() if isinstance(values, list) and values and isinstance(values[0], str) else ""
+    return first_text(obj, tag).strip()
 
 
 def _address(obj: Mapping[str, Any], tag: str) -> str | None:
