@@ -190,15 +190,15 @@ def test_a_restore_that_ends_within_the_index_leaves_none(tmp_path: Path, monkey
             back_up(archive, tmp_path / "b")
 
     asyncio.run(run())
-    copy = backup._copy
+    copied = backup._digest_of
 
-    def half(fd: int, target: Path) -> str:
-        if target.parent == tmp_path / "c":
+    def half(fd: int, target: Path | None = None) -> str:
+        if target is not None and target.parent == tmp_path / "c":
             target.write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return copy(fd, target)
+        return copied(fd, target)
 
-    monkeypatch.setattr(backup, "_copy", half)
+    monkeypatch.setattr(backup, "_digest_of", half)
     with pytest.raises(OSError, match="No space"):
         list(restore(tmp_path / "b", tmp_path / "c", INDEX))
     assert not (tmp_path / "c" / INDEX).exists()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sagittal.archive import retrieve
 from sagittal.archive.references import OpenObject
 from sagittal.errors import Busy
+from sagittal.folders import pieces_of
 from sagittal.pixels.reach import loses
 from sagittal.uid import derived_uid
 from sagittal.workers.message import memory_file
@@ -64,14 +65,8 @@ class MadeFrames:
         """Each frame in pieces, to be taken one after another."""
         at = 0
         for length in self.lengths:
-            yield self._pieces(at, at + length, chunk_bytes)
+            yield pieces_of(self._fd, at, length, chunk_bytes)
             at += length
-
-    def _pieces(self, at: int, end: int, chunk_bytes: int) -> Iterator[bytes]:
-        while at < end:
-            piece = os.pread(self._fd, min(chunk_bytes, end - at), at)
-            at += len(piece)
-            yield piece
 
     def close(self) -> None:
         """Give it back; more than once is no error."""

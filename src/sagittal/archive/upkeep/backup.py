@@ -17,7 +17,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -183,10 +183,7 @@ class Backup:
         target.unlink(missing_ok=True)
         if self._link:
             volume.link(stored.key, target)
-            digest = _digest_of(volume.open(stored.key))
-        else:
-            digest = _copy(volume.open(stored.key), target)
-        if digest != stored.digest:
+        if _digest_of(volume.open(stored.key), None if self._link else target) != stored.digest:
             raise DamagedObject("the bytes are not those that were received")
 
     def _conclude(self, index: Path, totals: _Totals, before: dict[str, Any] | None) -> None:
@@ -243,7 +240,7 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
     written.directory(path / _OBJECTS)
     written.settle()
     new = path / f"{index_name}.new"
-    _copy(os.open(source, os.O_RDONLY | os.O_CLOEXEC), new)
+    _digest_of(os.open(source, os.O_RDONLY | os.O_CLOEXEC), new)
     sync(new)
     new.replace(path / index_name)  # half of one would be opened as a damaged one, and made anew without what it knew
     sync(path)
@@ -257,7 +254,7 @@ def _restore_object(source: Path, target: Path, digest: str) -> str:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     try:
-        if _copy(fd, target) != digest:
+        if _digest_of(fd, target) != digest:
             raise DamagedObject("the bytes are not those that were received")
     except DamagedObject as error:
         target.unlink()
@@ -293,14 +290,15 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _copy(fd: int, target: Path) -> str:
-    """Copy what `fd` reads to a new file; closes `fd`, gives the SHA-256."""
+def _digest_of(fd: int, target: Path | None = None) -> str:
+    """The SHA-256 of what `fd` reads, which is closed; a new file `target` gets it, too. DamagedObject."""
     digest = hashlib.sha256()
     try:
-        with open(target, "xb", buffering=0, opener=_private) as file:
+        with nullcontext() if target is None else open(target, "xb", buffering=0, opener=_private) as file:
             while data := _read(fd):
                 digest.update(data)
-                file.write(data)
+                if file is not None:
+                    file.write(data)
     finally:
         os.close(fd)
     return digest.hexdigest()
@@ -308,17 +306,6 @@ def _copy(fd: int, target: Path) -> str:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _digest_of(fd: int) -> str:
-    """The SHA-256 of what `fd` reads, which is closed; DamagedObject."""
-    digest = hashlib.sha256()
-    try:
-        while data := _read(fd):
-            digest.update(data)
-    finally:
-        os.close(fd)
-    return digest.hexdigest()
 
 
 def _read(fd: int) -> bytes:

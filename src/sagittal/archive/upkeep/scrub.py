@@ -24,6 +24,7 @@ from sagittal.archive.index.upkeep.checks import Row
 from sagittal.archive.local import LocalVolume
 from sagittal.dicom.part10 import meta_group
 from sagittal.errors import DamagedObject, words_of
+from sagittal.folders import pieces_of
 
 _READ_BYTES = 1 << 20
 _PAGE = 500  # rows read at one time
@@ -137,13 +138,8 @@ class Scrub:
 
     def _digest(self, fd: int, row: Row) -> str:
         digest = hashlib.sha256()
-        at, end = row.offset, row.offset + row.length
-        while at < end:
-            data = os.pread(fd, min(_READ_BYTES, end - at), at)
-            if not data:
-                break
-            digest.update(data)
-            at += len(data)
+        for piece in pieces_of(fd, row.offset, row.length, _READ_BYTES):
+            digest.update(piece)
         return digest.hexdigest()
 
     def _derived(self, row: Row) -> Iterator[Finding]:
