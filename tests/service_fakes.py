@@ -104,7 +104,7 @@ class FakeAssociation:
         if isinstance(answer, BaseException):
             raise answer
         self._sent.append((uid, syntax_uid, originator))
-        return Response(answer)
+        return answer if isinstance(answer, Response) else Response(answer)
 
 
 class FakeNetwork:

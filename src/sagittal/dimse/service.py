@@ -90,7 +90,7 @@ class AssociationInfo:
     identity_response: bytes | None = None  # of an acceptor that confirms our user identity
 
 
-SubStore = Callable[[str, str, str, Source, "tuple[str, int] | None"], Awaitable[int]]
+SubStore = Callable[[str, str, str, Source], Awaitable[Response]]
 EventReport = Callable[[Context, str, str, int, "bytes | None"], Awaitable["Response"]]
 
 
@@ -135,14 +135,7 @@ class Request:
         self.cancelled = True
         self.on_cancel()
 
-    async def store(
-        self,
-        sop_class: str,
-        sop_instance: str,
-        syntax: str,
-        source: Source,
-        move_originator: tuple[str, int] | None = None,
-    ) -> int:
+    async def store(self, sop_class: str, sop_instance: str, syntax: str, source: Source) -> int:
         """C-STORE sub-operation on this same association (C-GET); the status the peer answered.
 
         Raises NoContext if no context with the SCP role for the peer has this class and syntax, PeerError when the
@@ -150,7 +143,7 @@ class Request:
         """
         if self._store is None:
             raise NoContext("this request has no association to send on")
-        return await self._store(sop_class, sop_instance, syntax, source, move_originator)
+        return (await self._store(sop_class, sop_instance, syntax, source)).status
 
     async def report(
         self,

@@ -122,8 +122,7 @@ class Association:
         move_originator: tuple[str, int] | None = None,
     ) -> Response:
         """C-STORE on the context of this class and syntax; NoContext if it wasn't accepted."""
-        context = self.context(sop_class, syntax)
-        return await self._link.invoker.send_store(context, sop_class, sop_instance, source, move_originator)
+        return await self._link.invoker.store(sop_class, sop_instance, syntax, source, move_originator)
 
     def find(self, sop_class: str, identifier: bytes) -> AsyncGenerator[Response, None]:
         """C-FIND: every response, the final one last. Closing the iterator early sends C-CANCEL.

@@ -11,7 +11,7 @@ from sagittal.archive.access import Principal
 from sagittal.dicom.sopclasses import PATIENT_ROOT_GET, PATIENT_STUDY_ONLY_GET, STUDY_ROOT_GET
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from sagittal.dimse.commands import encode
-from sagittal.dimse.service import Context, FileRegion, NoContext
+from sagittal.dimse.service import Context, FileRegion, NoContext, Response
 from sagittal.errors import PeerRefused, PeerUnreachable
 from sagittal.net.proposing import choose_syntax, plan, propose
 from sagittal.services.retrieve import get, move
@@ -142,7 +142,7 @@ def test_cancel_within_a_sub_operation(tmp_path, way):
 
     async def cancelled(*_):
         asked.cancel()
-        return 0xA700
+        return Response(0xA700)
 
     contexts = [Context(3, CT, EXPLICIT_LE, peer_scp=True)]
     asked = request(ONE_STUDY, {"MoveDestination": "DEST"}, contexts, cancelled, abstract_syntax=STUDY_ROOT_GET)
@@ -161,7 +161,7 @@ def test_a_sub_operation_that_takes_long_is_told_of_meanwhile(tmp_path, monkeypa
     async def until_told(*_):
         while len(told) < 2:
             await asyncio.sleep(0)
-        return 0
+        return Response(0)
 
     contexts = [Context(3, CT, EXPLICIT_LE, peer_scp=True)]
     store = until_told if way == "get" else None
@@ -257,17 +257,17 @@ def test_identifiers_that_name_nothing_are_a900(elements):
 def test_get_sends_on_the_contexts_in_which_the_peer_is_scp(tmp_path):
     sent = []
 
-    async def store(sop_class, uid, syntax_uid, source, originator=None):
+    async def store(sop_class, uid, syntax_uid, source):
         assert isinstance(source, FileRegion)
         assert (source.offset, source.length) == (10, 10)
-        sent.append((uid, syntax_uid, originator))
-        return 0
+        sent.append((uid, syntax_uid))
+        return Response(0)
 
     contexts = [Context(3, CT, EXPLICIT_LE, peer_scp=True), Context(5, CT, JPEG, peer_scp=False)]
     asked = request(ONE_STUDY, contexts=contexts, store=store)
     refs = [ref(1), ref(2, syntax_uid=JPEG), ref(3, sop_class="1.9")]
     responses = answers(get(site(FakeArchive(tmp_path, refs))), 0x0010, asked)
-    assert sent == [("1.2.3.1", EXPLICIT_LE, None)]
+    assert sent == [("1.2.3.1", EXPLICIT_LE)]
     assert responses[-1].status == 0xB000
     assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.2\\1.2.3.3"
 

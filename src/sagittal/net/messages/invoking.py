@@ -271,20 +271,8 @@ class Invoker:
         syntax: str,
         source: Source,
         move_originator: tuple[str, int] | None = None,
-    ) -> int:
-        """C-STORE to a peer that has the SCP role; its status."""
-        context = self.context(sop_class, syntax)
-        return (await self.send_store(context, sop_class, sop_instance, source, move_originator)).status
-
-    async def send_store(
-        self,
-        context: Context,
-        sop_class: str,
-        sop_instance: str,
-        source: Source,
-        move_originator: tuple[str, int] | None = None,
     ) -> Response:
-        """C-STORE in this context."""
+        """C-STORE to a peer that has the SCP role, in the context of this class and syntax."""
         command: dict[str, Any] = {
             "AffectedSOPClassUID": sop_class,
             "CommandField": C_STORE_RQ,
@@ -293,7 +281,7 @@ class Invoker:
         }
         if move_originator is not None:
             command["MoveOriginatorApplicationEntityTitle"], command["MoveOriginatorMessageID"] = move_originator
-        return await self.ask(context, command, source)
+        return await self.ask(self.context(sop_class, syntax), command, source)
 
     async def event_report(
         self, context: Context, sop_class: str, sop_instance: str, event_type: int, data_set: bytes | None
