@@ -69,7 +69,7 @@ class Easel:
     def __init__(self, problem: SagittalError) -> None:
         self.problem = problem
 
-    async def still(self, principal: Any, ref: Any, *_: Any) -> bytes:
+    async def alone(self, principal: Any, ref: Any, *_: Any) -> bytes:
         if ref.digest:
             raise self.problem
         return b"!"

@@ -6,6 +6,7 @@ Files are rendered by worker processes, so that a broken one costs itself only.
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,6 @@ _TYPES = {
 _PRINTED = ("pdf", "text")  # what reports become, if asked for
 _LOSSY = ("jpeg", "webp", "jxl", "jp2", "mp4")  # the other formats lose nothing
 _REPORTS, _WAVEFORMS = "1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.9."
-_NUMBER_MAX = 1e30
-_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
-_PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class Task:
 @click.option("--window", help="CENTER,WIDTH or CENTER,WIDTH,SIGMOID (LINEAR, LINEAR_EXACT).")
 @click.option("--viewport", help="W,H to fit into, or W,H,X,Y,W,H with the region to show.")
 @click.option("--annotation", type=click.Choice(["patient", "technique"]), multiple=True)
-@click.option("--icc", type=click.Choice(_PROFILES), default="no", show_default=True)
+@click.option("--icc", type=click.Choice(asked.PROFILES), default="no", show_default=True)
 @click.option("--no-overlays", is_flag=True, help="Without overlay planes.")
 @click.option(
     "--over", "--state", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -78,9 +76,9 @@ def command(
     """
     options: dict[str, Any] = {"annotations": list(annotation), "profile": icc, "overlays": not no_overlays}
     if window:
-        options["window"] = _window(window)
+        options["window"] = _read("--window", asked.window, window)
     if viewport:
-        options["viewport"] = _viewport(viewport)
+        options["viewport"] = _read("--viewport", asked.viewport, viewport)
     named = format_ is None  # then the name of one file says it
     if format_ is None:
         format_ = "png" if output is None or frame == "each" or is_several(paths, output) else _format(output)
@@ -160,22 +158,8 @@ def _frame(text: str) -> int:
     return int(text)
 
 
-def _window(text: str) -> list[Any]:
-    parts = [part.strip() for part in text.split(",")]
-    function = parts[2].upper().replace("-", "_") if len(parts) == 3 else "LINEAR"
+def _read(option: str, read: Callable[[str], list[Any]], text: str) -> list[Any]:
     try:
-        center, width = float(parts[0]), float(parts[1])
-        if not (abs(center) < _NUMBER_MAX and abs(width) < _NUMBER_MAX):
-            raise ValueError
-    except (ValueError, IndexError):
-        raise UsageError("--window is CENTER,WIDTH or CENTER,WIDTH,FUNCTION") from None
-    if len(parts) > 3 or function not in _FUNCTIONS or width < (1 if function == "LINEAR" else 1e-30):
-        raise UsageError(f"--window: the width is at least 1, the function one of {', '.join(_FUNCTIONS)}")
-    return [center, width, function]
-
-
-def _viewport(text: str) -> list[Any]:
-    try:
-        return asked.viewport(text)
+        return read(text)
     except BadRequest as error:
-        raise UsageError(f"--viewport: {error}") from None
+        raise UsageError(f"{option}: {error}") from None

@@ -54,12 +54,9 @@ def _read(query: bytes) -> Asked:
     given = QueryParams(query)
     options: dict[str, Any] = {}
     if text := _one(given, "annotation"):
-        wanted = {part.strip().lower() for part in text.split(",")}
-        if wanted - ANNOTATIONS:
-            raise BadRequest(f"annotation is of {', '.join(sorted(ANNOTATIONS))}")
-        options["annotations"] = sorted(wanted)
+        options["annotations"] = annotation(text)
     if text := _one(given, "window"):
-        options["window"] = _window(text)
+        options["window"] = window(text)
     if text := _one(given, "viewport"):
         options["viewport"] = viewport(text)
     if text := _one(given, "iccprofile"):
@@ -78,7 +75,16 @@ def _one(given: QueryParams, name: str) -> str:
     return values[0].strip() if values else ""
 
 
-def _window(text: str) -> list[Any]:
+def annotation(text: str) -> list[str]:
+    """Some of `ANNOTATIONS` (8.3.5.1.1)."""
+    wanted = {part.strip().lower() for part in text.split(",")}
+    if wanted - ANNOTATIONS:
+        raise BadRequest(f"annotation is of {', '.join(sorted(ANNOTATIONS))}")
+    return sorted(wanted)
+
+
+def window(text: str) -> list[Any]:
+    """`center,width` or `center,width,function` (8.3.5.1.2)."""
     parts = [part.strip() for part in text.split(",")]
     function = parts[2].lower().replace("_", "-") if len(parts) == 3 else "linear"
     try:

@@ -114,6 +114,15 @@ class Easel:
         """The document that an object encapsulates, without padding."""
         return await self._made("encapsulated", principal, [ref])
 
+    async def alone(self, principal: Principal, ref: InstanceRef, frame: int, media_type: str, asked: Asked) -> bytes:
+        """An instance as what it is: a report, a waveform, a document, or a picture of one frame."""
+        kind = kind_of(ref).name
+        if kind in ("report", "waveform"):
+            return await self.document(principal, ref, media_type, {})
+        if kind == "document":
+            return await self.encapsulated(principal, ref)
+        return await self.still(principal, ref, frame, media_type, asked)
+
     async def others(self, principal: Principal, ref: InstanceRef, frame: int, asked: Asked) -> list[object]:
         """What tells the instances that a picture of `ref` is made of besides: entity tags have it."""
         if kind_of(ref) is not OVER and not asked.state_uid:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from sagittal.archive.access import Principal
     from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
 
@@ -208,7 +207,7 @@ class Rendered:
                 if media_type not in own.types:
                     continue
                 try:
-                    body = await self._part(principal, ref, frame, media_type, wants)
+                    body = await self._easel.alone(principal, ref, frame, media_type, wants)
                 except SagittalError as error:
                     if len(items) == 1 or isinstance(error, (Busy, StorageUnavailable)):  # later it may be otherwise
                         raise
@@ -223,14 +222,6 @@ class Rendered:
             yield framing.close
 
         return Pushed(parts(), framing.content_type, headers(tag) if tag else [VARY])
-
-    async def _part(self, principal: Principal, ref: InstanceRef, frame: int, media_type: str, wants: Asked) -> bytes:
-        kind = kind_of(ref).name
-        if kind in ("report", "waveform"):
-            return await self._easel.document(principal, ref, media_type, {})
-        if kind == "document":
-            return await self._easel.encapsulated(principal, ref)
-        return await self._easel.still(principal, ref, frame, media_type, wants)
 
     # Asking
 

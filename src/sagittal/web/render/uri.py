@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from sagittal.errors import BadRequest
 from sagittal.uid import is_uid
-from sagittal.web.render.asked import ANNOTATIONS, MOVING, SIDE_MAX, Asked, chosen
+from sagittal.web.render.asked import MOVING, SIDE_MAX, Asked, annotation, chosen
 from sagittal.web.render.easel import Easel
 from sagittal.web.render.kinds import content_type, frame_kind, kind_of
 from sagittal.web.wire import uri
@@ -68,23 +68,16 @@ class RenderedUri:
     async def _made(
         self, principal: Principal, ref: InstanceRef, kind: str, media_type: str, frame: int, wants: Asked
     ) -> bytes:
-        if kind == "document":
-            return await self._easel.encapsulated(principal, ref)
-        if kind in ("report", "waveform"):
-            return await self._easel.document(principal, ref, media_type, {})
         count = ref.frames or 1
         if media_type in MOVING and count > 1 and not frame and kind != "over":  # those lie over several images
             return await self._easel.moving(principal, ref, range(1, count + 1), media_type, wants)
-        return await self._easel.still(principal, ref, frame, media_type, wants)
+        return await self._easel.alone(principal, ref, frame, media_type, wants)
 
     async def _asked(self, principal: Principal, ref: InstanceRef, given: Mapping[str, str]) -> tuple[Asked, int]:
         """What is asked for, and the frame; 0: none is named."""
         options: dict[str, Any] = {}
         if text := given.get("annotation", ""):
-            wanted = {part.strip().lower() for part in text.split(",")}
-            if wanted - ANNOTATIONS:
-                raise BadRequest(f"annotation is of {', '.join(sorted(ANNOTATIONS))}")
-            options["annotations"] = sorted(wanted)
+            options["annotations"] = annotation(text)
         if window := _window(given):
             options["window"] = window
         rows, columns = (_number(given, name, SIDE_MAX) for name in ("rows", "columns"))

@@ -16,8 +16,3 @@ def upgrade() -> None:
     for statement in script.split(";\n"):
         if statement.strip():
             op.execute(statement)
-
-
-def downgrade() -> None:
-    """There is nothing before."""
-    raise NotImplementedError("the first schema cannot be taken back")

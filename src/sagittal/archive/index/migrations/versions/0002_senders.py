@@ -15,9 +15,3 @@ def upgrade() -> None:
     """New columns, empty."""
     for table, column in _ADDED:
         op.add_column(table, sa.Column(column, sa.Text, nullable=False, server_default=""))
-
-
-def downgrade() -> None:
-    """Without them nothing is lost but what they say."""
-    for table, column in _ADDED:
-        op.drop_column(table, column)

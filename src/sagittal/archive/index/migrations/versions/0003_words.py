@@ -38,10 +38,3 @@ def upgrade() -> None:
     connection.create_function("fold_name", 1, fold_name, deterministic=True)
     connection.execute("UPDATE series SET operators_name_search = fold_name(operators_name) WHERE operators_name <> ''")
     people.record_all(connection)
-
-
-def downgrade() -> None:
-    """All of it can be made anew."""
-    for table in ("name_word", "name_code", "name_use", "indexed_attribute", "attribute_value"):
-        op.drop_table(table)
-    op.drop_column("series", "operators_name_search")

@@ -20,8 +20,3 @@ def upgrade() -> None:
     """The table, empty."""
     op.execute(_TABLE)
     op.execute("CREATE INDEX ix_correction_study ON correction (store, study_instance_uid)")
-
-
-def downgrade() -> None:
-    """Without it the corrections are lost; the rows keep the effective values."""
-    op.drop_table("correction")

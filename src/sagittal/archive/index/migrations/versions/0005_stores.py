@@ -22,10 +22,3 @@ def upgrade() -> None:
     )
     for table in ("node", "token"):
         op.add_column(table, sa.Column("works_in", sa.Text, nullable=False, server_default=""))
-
-
-def downgrade() -> None:
-    """What is in other stores stays where it is, unseen."""
-    for table in ("node", "token"):
-        op.drop_column(table, "works_in")
-    op.drop_table("store")

@@ -22,9 +22,3 @@ def upgrade() -> None:
     """The tables, empty."""
     for statement in _TABLES:
         op.execute(statement)
-
-
-def downgrade() -> None:
-    """Without them an original that is sent again is another content than the one held."""
-    op.drop_table("failed_transcoding")
-    op.drop_table("alias")

@@ -39,7 +39,3 @@ def upgrade() -> None:
         f"WHERE until >= 0 AND {_NAMES}"
     )
     connection.execute("DELETE FROM attribute_value WHERE value GLOB 'p*'")
-
-
-def downgrade() -> None:
-    """An earlier program folds its keys otherwise: such names would not be found until they are folded its way."""
