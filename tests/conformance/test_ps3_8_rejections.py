@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from loopback import CT, EXPLICIT_LE, Raw, request, run, serving
+from loopback import CT, EXPLICIT_LE, Raw, request, serving
 
 from sagittal.net.admission import Accept, AssociateInfo, Reject
 from sagittal.net.requestor import REASONS, RESULTS, SOURCES, describe_rejection
@@ -42,29 +42,22 @@ TABLE: list[tuple[tuple[int, int, int], AssociateRQ, Any, dict[str, int]]] = [
 
 
 @pytest.mark.parametrize(("codes", "asked", "admit", "limits"), TABLE, ids=lambda value: str(value)[:9])
-def test_a_rejection(codes: tuple[int, int, int], asked: AssociateRQ, admit: Any, limits: dict[str, int]) -> None:
-    async def test() -> None:
-        async with serving(admit=admit or (lambda info: Accept("somebody")), **limits) as server:
-            raw = await Raw.open(server.port)
-            raw.send(encode(asked))
-            assert await raw.answer() == AssociateRJ(*codes)
-            raw.close()
-
-    run(test)
+async def test_a_rejection(codes: tuple[int, int, int], asked: AssociateRQ, admit: Any, limits: dict[str, int]) -> None:
+    async with serving(admit=admit or (lambda info: Accept("somebody")), **limits) as server:
+        raw = await Raw.open(server.port)
+        raw.send(encode(asked))
+        assert await raw.answer() == AssociateRJ(*codes)
+        raw.close()
 
 
-def test_while_shutting_down() -> None:
+async def test_while_shutting_down() -> None:
     """Temporary congestion: another try may find us again."""
-
-    async def test() -> None:
-        async with serving() as server:
-            raw = await Raw.open(server.port)
-            server.draining = True
-            raw.send(encode(PLAIN))
-            assert await raw.answer() == AssociateRJ(2, 3, 1)
-            raw.close()
-
-    run(test)
+    async with serving() as server:
+        raw = await Raw.open(server.port)
+        server.draining = True
+        raw.send(encode(PLAIN))
+        assert await raw.answer() == AssociateRJ(2, 3, 1)
+        raw.close()
 
 
 def test_every_code_has_words() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import subprocess
@@ -116,30 +115,22 @@ def test_letters_of_options_and_of_addresses_may_be_in_a_path(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["%20?x=#"]
 
 
-def test_a_path_that_sqlite_does_not_take_is_refused(tmp_path: Path) -> None:
+async def test_a_path_that_sqlite_does_not_take_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "n\udce9"
-
-    async def main() -> None:
-        with pytest.raises(UsageError, match="has to be UTF-8"):
-            async with opened(path):
-                pass
-
-    asyncio.run(main())
+    with pytest.raises(UsageError, match="has to be UTF-8"):
+        async with opened(path):
+            pass
     assert not path.exists()
 
 
-def test_a_newer_index_is_refused(tmp_path: Path) -> None:
+async def test_a_newer_index_is_refused(tmp_path: Path) -> None:
     path = fresh(tmp_path / "index.db")
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-
-    async def main() -> None:
-        with pytest.raises(UsageError, match="9999"):
-            async with opened(tmp_path):
-                pass
-
-    asyncio.run(main())
+    with pytest.raises(UsageError, match="9999"):
+        async with opened(tmp_path):
+            pass
 
 
 def test_every_unique_key_starts_with_the_store() -> None:

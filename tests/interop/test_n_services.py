@@ -58,7 +58,7 @@ def asked_by_them(port: int) -> list[tuple[int, str]]:
     return [(status.Status, str(found.PrinterName) if found else "") for status, found in answers]
 
 
-def test_pynetdicom_asks() -> None:
+async def test_pynetdicom_asks() -> None:
     asked: list[tuple[str, str, Any]] = []
 
     async def perform(request: Request) -> AsyncIterator[Response]:
@@ -69,14 +69,11 @@ def test_pynetdicom_asks() -> None:
         extra = {"AffectedSOPInstanceUID": "1.2.3"} if name == "CREATE" else {}
         yield Response(0, None if name == "DELETE" else encoded(f"RE {name}"), extra=extra)
 
-    async def test() -> None:
-        async with asyncio.timeout(60), serving([n_service(dict.fromkeys(NAMES, perform))]) as server:
-            answers = await asyncio.to_thread(asked_by_them, server.port)
-        assert answers == [
-            (0, "RE GET"), (0, "RE SET"), (0, "RE ACTION"), (0, "RE CREATE"), (0, ""), (0, "RE EVENT-REPORT"),
-        ]  # fmt: skip
-
-    asyncio.run(test())
+    async with asyncio.timeout(60), serving([n_service(dict.fromkeys(NAMES, perform))]) as server:
+        answers = await asyncio.to_thread(asked_by_them, server.port)
+    assert answers == [
+        (0, "RE GET"), (0, "RE SET"), (0, "RE ACTION"), (0, "RE CREATE"), (0, ""), (0, "RE EVENT-REPORT"),
+    ]  # fmt: skip
     assert asked == [
         ("GET", "", [0x21100030]), ("SET", "SET", None), ("ACTION", "ACTION", 7), ("CREATE", "CREATE", None),
         ("DELETE", "", None), ("EVENT-REPORT", "EVENT", 5),
@@ -118,7 +115,7 @@ def asked_in_bytes(port: int) -> None:
         peer.release()
 
 
-def test_bytes_that_share_no_code_with_us() -> None:
+async def test_bytes_that_share_no_code_with_us() -> None:
     events: list[int] = []
 
     async def perform(request: Request) -> AsyncIterator[Response]:
@@ -126,11 +123,8 @@ def test_bytes_that_share_no_code_with_us() -> None:
             events.append((await request.report("1.2.3", 2)).status)
         yield Response(0)
 
-    async def test() -> None:
-        async with asyncio.timeout(60), serving([n_service(dict.fromkeys(NAMES, perform))]) as server:
-            await asyncio.to_thread(asked_in_bytes, server.port)
-
-    asyncio.run(test())
+    async with asyncio.timeout(60), serving([n_service(dict.fromkeys(NAMES, perform))]) as server:
+        await asyncio.to_thread(asked_in_bytes, server.port)
     assert events == [0x0113]
 
 

@@ -293,24 +293,21 @@ async def until_done(acting: list[asyncio.Future[None]], beside: list[asyncio.Fu
 
 @pytest.mark.parametrize("purged", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_each_finds_what_it_did_whatever_others_do(tmp_path: Path, seed: int, purged: bool) -> None:
-    async def run() -> None:
-        async with asyncio.timeout(SECONDS_MAX), opened(tmp_path) as archive, applied(archive) as app:
-            owners = [Owner(number, archive, seed, purged) for number in range(4)]
-            transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-            async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
-                reader, followed = Reader(client, owners, seed), list[Change]()
-                beside = [reader.read(), follow(archive, followed, seed), *([collect(archive)] if purged else [])]
-                await until_done(
-                    [asyncio.ensure_future(owner.live(25)) for owner in owners],
-                    [asyncio.ensure_future(each) for each in beside],
-                )
-            assert reader.answered
-            await archive.collect(now=LATER)
-            await agree(archive, owners, followed)
-        assert_files_are_those_of_the_index(tmp_path)
-
-    asyncio.run(run())
+async def test_each_finds_what_it_did_whatever_others_do(tmp_path: Path, seed: int, purged: bool) -> None:
+    async with asyncio.timeout(SECONDS_MAX), opened(tmp_path) as archive, applied(archive) as app:
+        owners = [Owner(number, archive, seed, purged) for number in range(4)]
+        transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+            reader, followed = Reader(client, owners, seed), list[Change]()
+            beside = [reader.read(), follow(archive, followed, seed), *([collect(archive)] if purged else [])]
+            await until_done(
+                [asyncio.ensure_future(owner.live(25)) for owner in owners],
+                [asyncio.ensure_future(each) for each in beside],
+            )
+        assert reader.answered
+        await archive.collect(now=LATER)
+        await agree(archive, owners, followed)
+    assert_files_are_those_of_the_index(tmp_path)
 
 
 async def agree(archive: Archive, owners: list[Owner], followed: list[Change]) -> None:

@@ -66,19 +66,16 @@ def test_one_of_many_fails_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     assert all(record.exc_info is not None for record in caplog.records)
 
 
-def test_it_ends_when_it_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+async def test_it_ends_when_it_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     async def step() -> bool:
         await asyncio.Event().wait()
         return True
 
-    async def main() -> None:
-        task = asyncio.create_task(lasting.lasting(step, "the work", log))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
+    task = asyncio.create_task(lasting.lasting(step, "the work", log))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert not caplog.records
 
 

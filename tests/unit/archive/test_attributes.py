@@ -75,48 +75,38 @@ async def settled(archive: Archive) -> None:
     await archive._indexing
 
 
-def test_values_come_with_their_objects(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path, *WANTED) as archive:
-            await store(archive, *OBJECTS)  # type: ignore[arg-type]
-            for keys, expected in CASES:
-                assert await found(archive, keys) == expected, keys
-            await archive.delete(LOCAL, Target(uid("study", "a")), "test")
-            assert await found(archive, {KVP: "120"}) == ""
-            with pytest.raises(LimitExceeded, match="not indexed"):
-                await found(archive, {PERFORMER: "a=b"})
-
-    asyncio.run(run())
+async def test_values_come_with_their_objects(tmp_path: Path) -> None:
+    async with opened(tmp_path, *WANTED) as archive:
+        await store(archive, *OBJECTS)  # type: ignore[arg-type]
+        for keys, expected in CASES:
+            assert await found(archive, keys) == expected, keys
+        await archive.delete(LOCAL, Target(uid("study", "a")), "test")
+        assert await found(archive, {KVP: "120"}) == ""
+        with pytest.raises(LimitExceeded, match="not indexed"):
+            await found(archive, {PERFORMER: "a=b"})
 
 
-def test_the_same_answers_without_them(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path, scan=100) as archive:
-            await store(archive, *OBJECTS)  # type: ignore[arg-type]
-            for keys, expected in CASES:
-                assert await found(archive, keys) == expected, keys
-
-    asyncio.run(run())
+async def test_the_same_answers_without_them(tmp_path: Path) -> None:
+    async with opened(tmp_path, scan=100) as archive:
+        await store(archive, *OBJECTS)  # type: ignore[arg-type]
+        for keys, expected in CASES:
+            assert await found(archive, keys) == expected, keys
 
 
-def test_what_was_held_before_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_held_before_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "_COMMITTED_AT_ONCE", 1)
-
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)  # type: ignore[arg-type]
-        async with opened(tmp_path, "KVP") as archive:
-            await settled(archive)
-            assert await found(archive, {KVP: "80"}) == "b"
-        async with opened(tmp_path, *WANTED) as archive:
-            await settled(archive)
-            for keys, expected in CASES:
-                assert await found(archive, keys) == expected, keys
-
-    asyncio.run(run())
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)  # type: ignore[arg-type]
+    async with opened(tmp_path, "KVP") as archive:
+        await settled(archive)
+        assert await found(archive, {KVP: "80"}) == "b"
+    async with opened(tmp_path, *WANTED) as archive:
+        await settled(archive)
+        for keys, expected in CASES:
+            assert await found(archive, keys) == expected, keys
 
 
-def test_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "_COMMITTED_AT_ONCE", 1)
     steps = 0
     step = upkeep._step
@@ -129,40 +119,32 @@ def test_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return await step(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(upkeep, "_step", counted)
-
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)  # type: ignore[arg-type]
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)  # type: ignore[arg-type]
+        await settled(archive)
+    steps = 0
+    async with opened(tmp_path, "KVP") as archive:
+        with pytest.raises(asyncio.CancelledError):
             await settled(archive)
-        nonlocal steps
-        steps = 0
-        async with opened(tmp_path, "KVP") as archive:
-            with pytest.raises(asyncio.CancelledError):
-                await settled(archive)
-            with pytest.raises(LimitExceeded):
-                await found(archive, {KVP: "80"})
-            await store(archive, build(9, study="d", patient_id="d", extra={"KVP": "80"}))
-        async with opened(tmp_path, "KVP") as archive:
-            await settled(archive)
-            assert await found(archive, {KVP: "80"}) == "b"
-            assert await archive.count(LOCAL, Query("STUDY", {KVP: "80"})) == 2
-        assert steps == 3 + 2  # two more for the rest, as the first two are not done again
-
-    asyncio.run(run())
+        with pytest.raises(LimitExceeded):
+            await found(archive, {KVP: "80"})
+        await store(archive, build(9, study="d", patient_id="d", extra={"KVP": "80"}))
+    async with opened(tmp_path, "KVP") as archive:
+        await settled(archive)
+        assert await found(archive, {KVP: "80"}) == "b"
+        assert await archive.count(LOCAL, Query("STUDY", {KVP: "80"})) == 2
+    assert steps == 3 + 2  # two more for the rest, as the first two are not done again
 
 
-def test_what_is_wanted_no_more_goes(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path, *WANTED) as archive:
-            await store(archive, *OBJECTS)  # type: ignore[arg-type]
-        async with opened(tmp_path) as archive:
-            await settled(archive)
-            with pytest.raises(LimitExceeded):
-                await found(archive, {KVP: "80"})
-            left = await archive.readers.run(lambda c: c.execute("SELECT count(*) FROM attribute_value").fetchone())
-            assert left == (0,)
-
-    asyncio.run(run())
+async def test_what_is_wanted_no_more_goes(tmp_path: Path) -> None:
+    async with opened(tmp_path, *WANTED) as archive:
+        await store(archive, *OBJECTS)  # type: ignore[arg-type]
+    async with opened(tmp_path) as archive:
+        await settled(archive)
+        with pytest.raises(LimitExceeded):
+            await found(archive, {KVP: "80"})
+        left = await archive.readers.run(lambda c: c.execute("SELECT count(*) FROM attribute_value").fetchone())
+        assert left == (0,)
 
 
 @pytest.mark.parametrize(

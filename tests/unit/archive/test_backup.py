@@ -73,7 +73,9 @@ def test_what_was_there_comes_back(tmp_path: Path, link: bool) -> None:
     assert asyncio.run(digests(tmp_path / "c")) == {built.digest for built in OBJECTS}
 
 
-def test_what_a_backup_that_died_copied_is_synced_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_a_backup_that_died_copied_is_synced_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     synced: list[str] = []
 
     def note(path: Path) -> None:
@@ -85,22 +87,18 @@ def test_what_a_backup_that_died_copied_is_synced_by_the_next(tmp_path: Path, mo
             raise OSError(errno.EIO, point)
 
     monkeypatch.setattr(backup, "sync", note)
-
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, *OBJECTS[:4])
-            with pytest.raises(OSError, match=r"backup\.object"):
-                back_up(archive, tmp_path / "b", Faults(die))
-            assert not synced
-            for new, objects in ((1, OBJECTS[:4]), (1, OBJECTS[4:])):
-                assert [one.is_new for one in back_up(archive, tmp_path / "b")].count(True) == new
-                files = {f"objects/0001/{built.digest}" for built in objects}
-                assert set(synced[:-4]) == {*files, "objects/0001", "objects"}
-                assert synced[-4:] == ["index.new.db", ".", ".manifest.json.new", "."]
-                synced.clear()
-                await store(archive, *OBJECTS[4:])
-
-    asyncio.run(run())
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, *OBJECTS[:4])
+        with pytest.raises(OSError, match=r"backup\.object"):
+            back_up(archive, tmp_path / "b", Faults(die))
+        assert not synced
+        for new, objects in ((1, OBJECTS[:4]), (1, OBJECTS[4:])):
+            assert [one.is_new for one in back_up(archive, tmp_path / "b")].count(True) == new
+            files = {f"objects/0001/{built.digest}" for built in objects}
+            assert set(synced[:-4]) == {*files, "objects/0001", "objects"}
+            assert synced[-4:] == ["index.new.db", ".", ".manifest.json.new", "."]
+            synced.clear()
+            await store(archive, *OBJECTS[4:])
 
 
 def test_tombstones_come_back_too(tmp_path: Path) -> None:
@@ -117,51 +115,42 @@ def test_tombstones_come_back_too(tmp_path: Path) -> None:
     assert asyncio.run(digests(tmp_path / "c")) == {built.digest for built in OBJECTS}
 
 
-def test_damage_in_the_archive_is_told_and_the_rest_is_saved(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, *OBJECTS)
-            (tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest).write_bytes(b"rot")
-            (tmp_path / "a" / "objects" / "0001" / OBJECTS[1].digest).unlink()
-            copied = back_up(archive, tmp_path / "b")
-            assert [bool(one.error) for one in copied] == [True, True, False, False, False]
-
-    asyncio.run(run())
+async def test_damage_in_the_archive_is_told_and_the_rest_is_saved(tmp_path: Path) -> None:
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, *OBJECTS)
+        (tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest).write_bytes(b"rot")
+        (tmp_path / "a" / "objects" / "0001" / OBJECTS[1].digest).unlink()
+        copied = back_up(archive, tmp_path / "b")
+        assert [bool(one.error) for one in copied] == [True, True, False, False, False]
     assert len(json.loads((tmp_path / "b" / MANIFEST).read_text())["damaged"]) == 2
     errors = [one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX)]
     assert errors == ["missing in the backup"] * 2 + [""] * 3
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_what_may_not_be_read_is_told_and_the_rest_is_saved(
+async def test_what_may_not_be_read_is_told_and_the_rest_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: bool
 ) -> None:
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, *OBJECTS)
-            with monkeypatch.context() as patch:
-                nobody_may_open(patch, [tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest])
-                copied = back_up(archive, tmp_path / "b", link=link)
-            assert [bool(one.error) for one in copied] == [True, False, False, False, False]
-            assert not (tmp_path / "b" / "objects" / "0001" / OBJECTS[0].digest).exists()
-
-    asyncio.run(run())
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, *OBJECTS)
+        with monkeypatch.context() as patch:
+            nobody_may_open(patch, [tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest])
+            copied = back_up(archive, tmp_path / "b", link=link)
+        assert [bool(one.error) for one in copied] == [True, False, False, False, False]
+        assert not (tmp_path / "b" / "objects" / "0001" / OBJECTS[0].digest).exists()
     nobody_may_open(monkeypatch, [tmp_path / "b" / "objects" / "0001" / OBJECTS[1].digest])
     errors = [one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX)]
     assert [bool(error) for error in errors] == [True, True, False, False, False]
     assert errors[1] == "cannot be read: Permission denied"
 
 
-def test_what_was_purged_meanwhile_is_left_out(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, *OBJECTS)
-            await archive.delete(LOCAL, Target(uid("study", 1)), "test")
-            (tmp_path / "a" / "objects" / "0001" / OBJECTS[1].digest).unlink()
-            assert len(back_up(archive, tmp_path / "b")) == 4
-        assert len([one for one in restore(tmp_path / "b", tmp_path / "c", INDEX) if not one.error]) == 4
-
-    asyncio.run(run())
+async def test_what_was_purged_meanwhile_is_left_out(tmp_path: Path) -> None:
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, *OBJECTS)
+        await archive.delete(LOCAL, Target(uid("study", 1)), "test")
+        (tmp_path / "a" / "objects" / "0001" / OBJECTS[1].digest).unlink()
+        assert len(back_up(archive, tmp_path / "b")) == 4
+    assert len([one for one in restore(tmp_path / "b", tmp_path / "c", INDEX) if not one.error]) == 4
 
 
 def test_damage_in_the_backup_is_found(tmp_path: Path) -> None:
@@ -181,15 +170,13 @@ def test_damage_in_the_backup_is_found(tmp_path: Path) -> None:
         list(restore(tmp_path / "b", tmp_path / "d", INDEX))
 
 
-def test_a_restore_that_ends_within_the_index_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_restore_that_ends_within_the_index_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A part of one would be taken for a damaged one, and made anew: with what was deleted."""
-
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, build())
-            back_up(archive, tmp_path / "b")
-
-    asyncio.run(run())
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, build())
+        back_up(archive, tmp_path / "b")
     copied = backup._digest_of
 
     def half(fd: int, target: Path | None = None) -> str:
@@ -204,17 +191,16 @@ def test_a_restore_that_ends_within_the_index_leaves_none(tmp_path: Path, monkey
     assert not (tmp_path / "c" / INDEX).exists()
 
 
-def test_no_room_for_the_index_is_no_trouble_of_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_room_for_the_index_is_no_trouble_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> Path:
         raise sqlite3.OperationalError("database or disk is full")
 
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            monkeypatch.setattr(backup.snapshot, "take", full)
-            with pytest.raises(StorageUnavailable, match=r"cannot be copied into .*/b: database or disk is full"):
-                back_up(archive, tmp_path / "b")
-
-    asyncio.run(run())
+    async with opened(tmp_path / "a") as archive:
+        monkeypatch.setattr(backup.snapshot, "take", full)
+        with pytest.raises(StorageUnavailable, match=r"cannot be copied into .*/b: database or disk is full"):
+            back_up(archive, tmp_path / "b")
 
 
 async def held(path: Path) -> int:
@@ -223,26 +209,23 @@ async def held(path: Path) -> int:
 
 
 @pytest.mark.parametrize("point", ["backup.object", "backup.manifest"])
-def test_the_backup_before_survives_one_that_fails(tmp_path: Path, point: str) -> None:
+async def test_the_backup_before_survives_one_that_fails(tmp_path: Path, point: str) -> None:
     def fail(name: str) -> None:
         if name == point:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, *OBJECTS[:4])
-            back_up(archive, tmp_path / "b")
-            await store(archive, OBJECTS[4])
-            with pytest.raises(OSError, match="space"):
-                back_up(archive, tmp_path / "b", Faults(fail))
-        list(restore(tmp_path / "b", tmp_path / "c", INDEX))
-        assert await held(tmp_path / "c") == 4
-        async with opened(tmp_path / "a") as archive:
-            back_up(archive, tmp_path / "b")
-        list(restore(tmp_path / "b", tmp_path / "d", INDEX))
-        assert await held(tmp_path / "d") == 5
-
-    asyncio.run(run())
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, *OBJECTS[:4])
+        back_up(archive, tmp_path / "b")
+        await store(archive, OBJECTS[4])
+        with pytest.raises(OSError, match="space"):
+            back_up(archive, tmp_path / "b", Faults(fail))
+    list(restore(tmp_path / "b", tmp_path / "c", INDEX))
+    assert await held(tmp_path / "c") == 4
+    async with opened(tmp_path / "a") as archive:
+        back_up(archive, tmp_path / "b")
+    list(restore(tmp_path / "b", tmp_path / "d", INDEX))
+    assert await held(tmp_path / "d") == 5
 
 
 @pytest.mark.parametrize("lost", [True, False])
@@ -266,17 +249,13 @@ def test_a_backup_gives_way_to_none_of_another_archive(tmp_path: Path, lost: boo
     asyncio.run(back_up_from("c", build(9)))  # one that came of it goes on with it
 
 
-def test_only_we_may_read_it(tmp_path: Path) -> None:
+async def test_only_we_may_read_it(tmp_path: Path) -> None:
     """Whoever may look into the folders themselves, which were made by somebody else."""
     for name in "abc":
         (tmp_path / name).mkdir(mode=0o755)
-
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, *OBJECTS)
-            back_up(archive, tmp_path / "b")
-
-    asyncio.run(run())
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, *OBJECTS)
+        back_up(archive, tmp_path / "b")
     list(restore(tmp_path / "b", tmp_path / "c", INDEX))
     said_only = {MANIFEST, "opened"}  # nothing of a patient
     files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name not in said_only]
@@ -284,34 +263,27 @@ def test_only_we_may_read_it(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o077 for path in files} == {0}
 
 
-def test_two_at_once_into_one_folder_are_refused(tmp_path: Path) -> None:
+async def test_two_at_once_into_one_folder_are_refused(tmp_path: Path) -> None:
     """The second would put its index in the place of the first one's, which lacks the objects of that."""
-
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, *OBJECTS)
-            with closing(open_reader(archive.path / INDEX)) as connection:
-                first = Backup(connection, archive.volumes, tmp_path / "b", now=1).run()
-                next(first)
-                with pytest.raises(StorageUnavailable, match="another backup"):
-                    back_up(archive, tmp_path / "b")
-                assert len(list(first)) == len(OBJECTS) - 1
-            assert len(back_up(archive, tmp_path / "b")) == len(OBJECTS)
-
-    asyncio.run(run())
-
-
-def test_folders_with_something_else_are_refused(tmp_path: Path) -> None:
-    async def run() -> None:
-        (tmp_path / "b").mkdir()
-        (tmp_path / "b" / "letter.txt").write_text("dear")
-        async with opened(tmp_path / "a") as archive:
-            with pytest.raises(UsageError, match="something else"):
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, *OBJECTS)
+        with closing(open_reader(archive.path / INDEX)) as connection:
+            first = Backup(connection, archive.volumes, tmp_path / "b", now=1).run()
+            next(first)
+            with pytest.raises(StorageUnavailable, match="another backup"):
                 back_up(archive, tmp_path / "b")
-            back_up(archive, tmp_path / "c")
-        with pytest.raises(UsageError, match="not empty"):
-            list(restore(tmp_path / "c", tmp_path / "b", INDEX))
-        with pytest.raises(UsageError, match="no backup"):
-            list(restore(tmp_path / "b", tmp_path / "d", INDEX))
+            assert len(list(first)) == len(OBJECTS) - 1
+        assert len(back_up(archive, tmp_path / "b")) == len(OBJECTS)
 
-    asyncio.run(run())
+
+async def test_folders_with_something_else_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "letter.txt").write_text("dear")
+    async with opened(tmp_path / "a") as archive:
+        with pytest.raises(UsageError, match="something else"):
+            back_up(archive, tmp_path / "b")
+        back_up(archive, tmp_path / "c")
+    with pytest.raises(UsageError, match="not empty"):
+        list(restore(tmp_path / "c", tmp_path / "b", INDEX))
+    with pytest.raises(UsageError, match="no backup"):
+        list(restore(tmp_path / "b", tmp_path / "d", INDEX))

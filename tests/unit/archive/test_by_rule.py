@@ -358,20 +358,16 @@ def test_only_what_comes_in_while_there_are_rules(tmp_path: Path) -> None:
     assert asyncio.run(look()) == [False, True, False, True]
 
 
-def test_a_restart_goes_on(tmp_path: Path) -> None:
+async def test_a_restart_goes_on(tmp_path: Path) -> None:
     data = tmp_path / "a"
     objects = [build(number, rows=8, columns=8) for number in range(5)]
-
-    async def hold() -> None:
-        async with ruled(data, JPEG_LS) as held:
-            held.task.cancel()
-            await held.store(*objects[:3])
-        async with opened(data) as archive:  # an import without a server
-            await store(archive, *objects[3:])
-        async with ruled(data, JPEG_LS) as held:
-            assert (await held.settled()).state.failed == 0
-            for built in objects:
-                assert (await held.current(built)).syntax_uid == JPEG_LS_LOSSLESS
-            assert held.archive.figures().outcomes == {("transcode", "transcoded", 0): 5}
-
-    asyncio.run(hold())
+    async with ruled(data, JPEG_LS) as held:
+        held.task.cancel()
+        await held.store(*objects[:3])
+    async with opened(data) as archive:  # an import without a server
+        await store(archive, *objects[3:])
+    async with ruled(data, JPEG_LS) as held:
+        assert (await held.settled()).state.failed == 0
+        for built in objects:
+            assert (await held.current(built)).syntax_uid == JPEG_LS_LOSSLESS
+        assert held.archive.figures().outcomes == {("transcode", "transcoded", 0): 5}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 from pathlib import Path
@@ -78,28 +77,24 @@ def test_what_is_not_for_the_rule(tmp_path: Path) -> None:
     run(tmp_path, act)
 
 
-def test_damage_is_not_made_good(tmp_path: Path) -> None:
+async def test_damage_is_not_made_good(tmp_path: Path) -> None:
     """Of a file that is not what it was nothing is made; once it is, it is tried when somebody asks."""
     data = tmp_path / "a"
-
-    async def hold() -> None:
-        async with ruled(data, JPEG_LS) as held:
-            held.task.cancel()
-            await held.store(HELD)
-        (path,) = (data / "objects").glob("*/*")
-        good = path.read_bytes()
-        path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-        async with ruled(data, JPEG_LS) as held:
-            (failure,) = (await held.settled()).failures
-            assert "not those that were received" in failure.reason
-            assert (await held.current(HELD)).syntax_uid == EXPLICIT_LE
-            assert (await held.store(HELD))[0].status == "duplicate"  # a repair
-            assert path.read_bytes() == good
-            await held.by_rule.again(LOCAL)
-            assert (await held.settled()).failures == []
-            assert (await held.current(HELD)).syntax_uid == JPEG_LS_LOSSLESS
-
-    asyncio.run(hold())
+    async with ruled(data, JPEG_LS) as held:
+        held.task.cancel()
+        await held.store(HELD)
+    (path,) = (data / "objects").glob("*/*")
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    async with ruled(data, JPEG_LS) as held:
+        (failure,) = (await held.settled()).failures
+        assert "not those that were received" in failure.reason
+        assert (await held.current(HELD)).syntax_uid == EXPLICIT_LE
+        assert (await held.store(HELD))[0].status == "duplicate"  # a repair
+        assert path.read_bytes() == good
+        await held.by_rule.again(LOCAL)
+        assert (await held.settled()).failures == []
+        assert (await held.current(HELD)).syntax_uid == JPEG_LS_LOSSLESS
 
 
 class Lying(Pool):

@@ -221,7 +221,7 @@ def test_corrections_stay_beside_the_object(tmp_path: Path) -> None:
     run(tmp_path, act, engine=meanwhile(correct))
 
 
-def test_stores_are_apart(tmp_path: Path) -> None:
+async def test_stores_are_apart(tmp_path: Path) -> None:
     """A rule of one store; the same file in another one stays, whatever becomes of it here."""
     data = tmp_path / "a"
 
@@ -243,35 +243,28 @@ def test_stores_are_apart(tmp_path: Path) -> None:
         assert (await held.by_rule.report(research, 10)).failures == []
         assert [(await held.by_rule.tally(who)).done for who in (LOCAL, research)] == [1, 0]
 
-    async def inside() -> None:
-        await (await Archive.open(data, stores=["research"])).close()
-        async with ruled(data, Rule(JPEG_LS_LOSSLESS, stores=("main",))) as held:
-            await act(held)
-
-    asyncio.run(inside())
+    await (await Archive.open(data, stores=["research"])).close()
+    async with ruled(data, Rule(JPEG_LS_LOSSLESS, stores=("main",))) as held:
+        await act(held)
 
 
-def test_the_same_file_in_two_stores(tmp_path: Path) -> None:
+async def test_the_same_file_in_two_stores(tmp_path: Path) -> None:
     """A rule of all stores: each has its own version, of one file; what one deletes the other keeps."""
     data = tmp_path / "a"
-
-    async def inside() -> None:
-        await (await Archive.open(data, stores=["research"])).close()
-        async with ruled(data, JPEG_LS) as held:
-            archive = held.archive
-            research = Principal("r", "local", LOCAL.verbs, archive.stores["research"])
-            for who in (LOCAL, research):
-                transfer = archive.store_begin_part10(who, byrule.Source("import"))
-                transfer.write(HELD.part10)
-                await transfer.commit()
-            await held.settled()
-            (theirs,) = await archive.instances(research, study_uid=HELD.study_uid)
-            ours = await held.current(HELD)
-            assert (ours.syntax_uid, theirs.digest, theirs.key) == (JPEG_LS_LOSSLESS, ours.digest, ours.key)
-            await archive.delete(LOCAL, Target(HELD.study_uid))
-            await archive.collect(now=1 << 62)
-            assert list(archive.volume.keys()) == [theirs.key]
-            assert frames_in(archive, theirs) == list(HELD.frames)
-            assert findings(archive) == []
-
-    asyncio.run(inside())
+    await (await Archive.open(data, stores=["research"])).close()
+    async with ruled(data, JPEG_LS) as held:
+        archive = held.archive
+        research = Principal("r", "local", LOCAL.verbs, archive.stores["research"])
+        for who in (LOCAL, research):
+            transfer = archive.store_begin_part10(who, byrule.Source("import"))
+            transfer.write(HELD.part10)
+            await transfer.commit()
+        await held.settled()
+        (theirs,) = await archive.instances(research, study_uid=HELD.study_uid)
+        ours = await held.current(HELD)
+        assert (ours.syntax_uid, theirs.digest, theirs.key) == (JPEG_LS_LOSSLESS, ours.digest, ours.key)
+        await archive.delete(LOCAL, Target(HELD.study_uid))
+        await archive.collect(now=1 << 62)
+        assert list(archive.volume.keys()) == [theirs.key]
+        assert frames_in(archive, theirs) == list(HELD.frames)
+        assert findings(archive) == []

@@ -79,85 +79,69 @@ def index(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def test_the_order_of_acts(tmp_path: Path) -> None:
+async def test_the_order_of_acts(tmp_path: Path) -> None:
     switch = Switch()
-
-    async def main() -> None:
-        async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
-            switch.seen.clear()
-            await store(archive, build())
-
-    asyncio.run(main())
+    async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
+        switch.seen.clear()
+        await store(archive, build())
     order = [p for p in switch.seen if p in (*ON_THE_WAY, "index.committed", "answer") and p != "index.begin"]
     assert order == ["staging.create", "staging.write", "file.sync", "object.rename", "directory.sync", "index.commit",
                      "index.committed", "answer"]  # fmt: skip
 
 
-def test_what_piled_up_shares_one_commit(tmp_path: Path) -> None:
+async def test_what_piled_up_shares_one_commit(tmp_path: Path) -> None:
     switch = Switch()
-
-    async def main() -> None:
-        async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
-            outcomes = await piled_up(archive, *(build(n) for n in range(40)))
-            assert {outcome.status for outcome in outcomes} == {"stored"}
-            assert (await archive.statistics(LOCAL)).instances == 40
-        assert switch.seen.count("directory.sync") == 1
-        assert len(files(tmp_path)) == 40
-
-    asyncio.run(main())
+    async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
+        outcomes = await piled_up(archive, *(build(n) for n in range(40)))
+        assert {outcome.status for outcome in outcomes} == {"stored"}
+        assert (await archive.statistics(LOCAL)).instances == 40
+    assert switch.seen.count("directory.sync") == 1
+    assert len(files(tmp_path)) == 40
 
 
 @pytest.mark.parametrize("inline", [0, 8])  # the rows are written by the thread, or by the loop
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("point", ON_THE_WAY)
-def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point: str, code: int, inline: int) -> None:
+async def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point: str, code: int, inline: int) -> None:
     switch = Switch()
-
-    async def main() -> None:
-        limits = Limits(archive=replace(LIMITS.archive, rows_inline_max=inline))
-        async with opened(tmp_path, limits, Faults(switch)) as archive:
-            await store(archive, build(1))
-            switch.points = {point: code, "probe": code}  # or it would be well again before anybody looks
-            results = await asyncio.gather(*(send(archive, build(n)) for n in range(2, 6)), return_exceptions=True)
-            assert {type(result) for result in results} == {StorageUnavailable}
-            assert archive.ready() != []
-            with pytest.raises(StorageUnavailable):
-                await send(archive, build(6))
-            told = archive.figures().outcomes.items()
-            assert sum(number for (_, status, _), number in told if status == "refused") == len(results) + 1
-            switch.seen.clear()
-            await until(lambda: "index.begin" in switch.seen)  # a probe in vain
-            assert (await archive.statistics(LOCAL)).instances == 1
-            switch.points = {}
-            await until(lambda: archive.ready() == [] and len(files(tmp_path)) == 1)
-            assert (await send(archive, build(2))).status == "stored"
-            assert (await archive.statistics(LOCAL)).instances == 2
-
-    asyncio.run(main())
+    limits = Limits(archive=replace(LIMITS.archive, rows_inline_max=inline))
+    async with opened(tmp_path, limits, Faults(switch)) as archive:
+        await store(archive, build(1))
+        switch.points = {point: code, "probe": code}  # or it would be well again before anybody looks
+        results = await asyncio.gather(*(send(archive, build(n)) for n in range(2, 6)), return_exceptions=True)
+        assert {type(result) for result in results} == {StorageUnavailable}
+        assert archive.ready() != []
+        with pytest.raises(StorageUnavailable):
+            await send(archive, build(6))
+        told = archive.figures().outcomes.items()
+        assert sum(number for (_, status, _), number in told if status == "refused") == len(results) + 1
+        switch.seen.clear()
+        await until(lambda: "index.begin" in switch.seen)  # a probe in vain
+        assert (await archive.statistics(LOCAL)).instances == 1
+        switch.points = {}
+        await until(lambda: archive.ready() == [] and len(files(tmp_path)) == 1)
+        assert (await send(archive, build(2))).status == "stored"
+        assert (await archive.statistics(LOCAL)).instances == 2
     assert files(tmp_path) == sorted(build(n).digest for n in (1, 2))
 
 
-def test_a_locked_index_refuses_until_the_lock_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_locked_index_refuses_until_the_lock_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sagittal.archive.index.connection._BUSY_MILLISECONDS", 100)
-
-    async def main() -> None:
-        async with opened(tmp_path, LIMITS) as archive:
-            await store(archive, build(1))
-            with index(tmp_path) as other:
-                other.execute("BEGIN IMMEDIATE")
-                with pytest.raises(StorageUnavailable, match="locked"):
-                    await send(archive, build(2))
-                assert any("locked" in reason for reason in archive.ready())
-                other.execute("ROLLBACK")
-            await until(lambda: archive.ready() == [])
-            assert (await send(archive, build(2))).status == "stored"
-        assert len(files(tmp_path)) == 2
-
-    asyncio.run(main())
+    async with opened(tmp_path, LIMITS) as archive:
+        await store(archive, build(1))
+        with index(tmp_path) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StorageUnavailable, match="locked"):
+                await send(archive, build(2))
+            assert any("locked" in reason for reason in archive.ready())
+            other.execute("ROLLBACK")
+        await until(lambda: archive.ready() == [])
+        assert (await send(archive, build(2))).status == "stored"
+    assert len(files(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("sync_threads", [1, 4])
-def test_a_thread_goes_on_where_others_may_be_waited_for(
+async def test_a_thread_goes_on_where_others_may_be_waited_for(
     tmp_path: Path, sync_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one that names the files commits, too, unless it is the only one that could sync more of them."""
@@ -177,24 +161,23 @@ def test_a_thread_goes_on_where_others_may_be_waited_for(
         take(self, turn)
         written.set()
 
-    async def main() -> None:
-        limits = Limits(archive=replace(LIMITS.archive, sync_threads=sync_threads))
-        async with opened(tmp_path, limits) as archive:
-            await store(archive, build(1))
-            for owner, name, by in (
-                (IndexWriter, "commit", committing), (LocalVolume, "sync_directory", late), (Clerk, "take", taking)
-            ):  # fmt: skip
-                monkeypatch.setattr(owner, name, by)
-            other = build(2, extra={"PatientComments": "another"})
-            sending = [asyncio.ensure_future(send(archive, each)) for each in (build(2), other, build(3))]
-            outcomes = await asyncio.gather(*sending)
-            assert [outcome.status for outcome in outcomes] == ["stored", "kept", "stored"]
-
-    asyncio.run(main())
+    limits = Limits(archive=replace(LIMITS.archive, sync_threads=sync_threads))
+    async with opened(tmp_path, limits) as archive:
+        await store(archive, build(1))
+        for owner, name, by in (
+            (IndexWriter, "commit", committing), (LocalVolume, "sync_directory", late), (Clerk, "take", taking)
+        ):  # fmt: skip
+            monkeypatch.setattr(owner, name, by)
+        other = build(2, extra={"PatientComments": "another"})
+        sending = [asyncio.ensure_future(send(archive, each)) for each in (build(2), other, build(3))]
+        outcomes = await asyncio.gather(*sending)
+        assert [outcome.status for outcome in outcomes] == ["stored", "kept", "stored"]
     assert threads[0] == ("sync" if sync_threads > 1 else "committer")
 
 
-def test_a_lock_of_others_holds_up_a_thread_and_not_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lock_of_others_holds_up_a_thread_and_not_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun: list[tuple[str, bool]] = []
     begin = IndexWriter.begin
 
@@ -202,22 +185,19 @@ def test_a_lock_of_others_holds_up_a_thread_and_not_the_loop(tmp_path: Path, mon
         begun.append((threading.current_thread().name, patient))
         begin(self, patient=patient)
 
-    async def main() -> None:
-        async with opened(tmp_path, LIMITS) as archive:
-            await store(archive, build(1))
-            monkeypatch.setattr(IndexWriter, "begin", beginning)
-            with index(tmp_path) as other:
-                other.execute("BEGIN IMMEDIATE")
-                sending = asyncio.ensure_future(send(archive, build(2)))
-                await until(lambda: len(begun) == 2)
-                other.execute("ROLLBACK")
-            assert (await sending).status == "stored"
-
-    asyncio.run(main())
+    async with opened(tmp_path, LIMITS) as archive:
+        await store(archive, build(1))
+        monkeypatch.setattr(IndexWriter, "begin", beginning)
+        with index(tmp_path) as other:
+            other.execute("BEGIN IMMEDIATE")
+            sending = asyncio.ensure_future(send(archive, build(2)))
+            await until(lambda: len(begun) == 2)
+            other.execute("ROLLBACK")
+        assert (await sending).status == "stored"
     assert begun[:2] == [("MainThread", False), ("committer", True)]
 
 
-def test_one_object_that_cannot_be_indexed_does_not_take_others_along(
+async def test_one_object_that_cannot_be_indexed_does_not_take_others_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = build(13).sop_instance_uid
@@ -229,81 +209,65 @@ def test_one_object_that_cannot_be_indexed_does_not_take_others_along(
         return add(self, arrival, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(IndexWriter, "add", fail)
-
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            results = await asyncio.gather(*(send(archive, build(n)) for n in range(10, 20)), return_exceptions=True)
-            assert [isinstance(result, SagittalError) for result in results] == [n == 13 for n in range(10, 20)]
-            assert (await archive.statistics(LOCAL)).instances == 9
-            assert archive.ready() == []
-        assert len(files(tmp_path)) == 9
-
-    asyncio.run(main())
+    async with opened(tmp_path) as archive:
+        results = await asyncio.gather(*(send(archive, build(n)) for n in range(10, 20)), return_exceptions=True)
+        assert [isinstance(result, SagittalError) for result in results] == [n == 13 for n in range(10, 20)]
+        assert (await archive.statistics(LOCAL)).instances == 9
+        assert archive.ready() == []
+    assert len(files(tmp_path)) == 9
 
 
-def test_acts_commit_with_their_audit_row_or_not_at_all(tmp_path: Path) -> None:
+async def test_acts_commit_with_their_audit_row_or_not_at_all(tmp_path: Path) -> None:
     row = AuditRow("A", "node", "change", detail="tested")
 
     def put(connection: sqlite3.Connection) -> int:
         connection.execute("INSERT INTO setting (name, value) VALUES ('tested', '1')")
         return 7
 
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            assert await archive.act(put, row) == 7
-            with pytest.raises(sqlite3.IntegrityError):
-                await archive.act(put, row)
-            assert archive.ready() == []
-            await store(archive, build())
-        with index(tmp_path) as connection:
-            assert connection.execute("SELECT count(*) FROM audit WHERE detail = 'tested'").fetchone() == (1,)
-
-    asyncio.run(main())
+    async with opened(tmp_path) as archive:
+        assert await archive.act(put, row) == 7
+        with pytest.raises(sqlite3.IntegrityError):
+            await archive.act(put, row)
+        assert archive.ready() == []
+        await store(archive, build())
+    with index(tmp_path) as connection:
+        assert connection.execute("SELECT count(*) FROM audit WHERE detail = 'tested'").fetchone() == (1,)
 
 
-def test_audit_rows_of_reads_are_written_soon_and_at_the_end(tmp_path: Path) -> None:
-    async def main() -> None:
-        with index(tmp_path) as connection:
+async def test_audit_rows_of_reads_are_written_soon_and_at_the_end(tmp_path: Path) -> None:
+    with index(tmp_path) as connection:
 
-            def written() -> int:
-                found: int = connection.execute("SELECT count(*) FROM audit WHERE verb = 'find'").fetchone()[0]
-                return found
+        def written() -> int:
+            found: int = connection.execute("SELECT count(*) FROM audit WHERE verb = 'find'").fetchone()[0]
+            return found
 
-            async with opened(tmp_path, LIMITS) as archive:
-                archive.audit(AuditRow("A", "node", "find"))
-                await until(lambda: written() == 1)
-                archive.audit(AuditRow("A", "node", "find"))
-            assert written() == 2
-
-    asyncio.run(main())
+        async with opened(tmp_path, LIMITS) as archive:
+            archive.audit(AuditRow("A", "node", "find"))
+            await until(lambda: written() == 1)
+            archive.audit(AuditRow("A", "node", "find"))
+        assert written() == 2
 
 
-def test_a_batch_is_audited_by_sender_study_and_outcome(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            await piled_up(archive, *(build(n, study=n % 2) for n in range(20)))
-        with index(tmp_path) as connection:
-            total = connection.execute(
-                "SELECT study_instance_uid, sum(number_of_instances) FROM audit WHERE verb = 'store' GROUP BY 1"
-            ).fetchall()
-            assert [count for _, count in total] == [10, 10]
-            assert len(total) == connection.execute("SELECT count(*) FROM audit").fetchone()[0]
-
-    asyncio.run(main())
+async def test_a_batch_is_audited_by_sender_study_and_outcome(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await piled_up(archive, *(build(n, study=n % 2) for n in range(20)))
+    with index(tmp_path) as connection:
+        total = connection.execute(
+            "SELECT study_instance_uid, sum(number_of_instances) FROM audit WHERE verb = 'store' GROUP BY 1"
+        ).fetchall()
+        assert [count for _, count in total] == [10, 10]
+        assert len(total) == connection.execute("SELECT count(*) FROM audit").fetchone()[0]
 
 
-def test_what_comes_while_it_closes_is_refused_and_what_came_before_is_done(tmp_path: Path) -> None:
-    async def run() -> None:
-        archive = await Archive.open(tmp_path, durability="off")
-        before = asyncio.ensure_future(archive.act(lambda _: "done"))
-        await asyncio.sleep(0)
-        closing = asyncio.ensure_future(archive.close())
-        await asyncio.sleep(0)
-        async with asyncio.timeout(20):
-            for late in (archive.act(lambda _: "done"), send(archive, build())):
-                with pytest.raises(StorageUnavailable, match="closing"):
-                    await late
-            assert await before == "done"
-            await closing
-
-    asyncio.run(run())
+async def test_what_comes_while_it_closes_is_refused_and_what_came_before_is_done(tmp_path: Path) -> None:
+    archive = await Archive.open(tmp_path, durability="off")
+    before = asyncio.ensure_future(archive.act(lambda _: "done"))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(archive.close())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        for late in (archive.act(lambda _: "done"), send(archive, build())):
+            with pytest.raises(StorageUnavailable, match="closing"):
+                await late
+        assert await before == "done"
+        await closing

@@ -56,7 +56,7 @@ def test_audit_seconds_max(more: int) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "alone"), [(0.01, True), (600.0, False)])
-def test_audit_rows_ride_with_a_batch_or_alone(
+async def test_audit_rows_ride_with_a_batch_or_alone(
     tmp_path: Path, seconds: float, alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row waits so long for the next batch, and no longer."""
@@ -68,24 +68,20 @@ def test_audit_rows_ride_with_a_batch_or_alone(
         waits.set()
 
     monkeypatch.setattr(Clerk, "_turn", turned)
-
-    async def run() -> None:
-        limits = Limits(archive=ArchiveLimits(audit_seconds_max=seconds, free_bytes_min=0))
-        async with opened(tmp_path, limits) as archive:
-            await store(archive, build(1))
-            await asyncio.to_thread(waits.wait)
-            archive.audit(AuditRow("A", "node", "tested"))
-            if alone:
-                async with asyncio.timeout(20):
-                    while not waiting_rows(tmp_path):
-                        await asyncio.sleep(0.01)
-            else:
-                await asyncio.sleep(0.05)
-                assert not waiting_rows(tmp_path)
-                await store(archive, build(2))
-                assert waiting_rows(tmp_path) == 1  # it rode with that batch
-
-    asyncio.run(run())
+    limits = Limits(archive=ArchiveLimits(audit_seconds_max=seconds, free_bytes_min=0))
+    async with opened(tmp_path, limits) as archive:
+        await store(archive, build(1))
+        await asyncio.to_thread(waits.wait)
+        archive.audit(AuditRow("A", "node", "tested"))
+        if alone:
+            async with asyncio.timeout(20):
+                while not waiting_rows(tmp_path):
+                    await asyncio.sleep(0.01)
+        else:
+            await asyncio.sleep(0.05)
+            assert not waiting_rows(tmp_path)
+            await store(archive, build(2))
+            assert waiting_rows(tmp_path) == 1  # it rode with that batch
 
 
 async def committed_at_once(path: Path, number: int, **limits: Any) -> Archive:
@@ -122,7 +118,7 @@ def test_rows_inline_max(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyPa
 
 
 @AROUND
-def test_audit_rows_inline_max(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_audit_rows_inline_max(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """So many rows for the audit log go with those that the loop writes; more, by the thread."""
     patient, begin = list[bool](), Batch.begin
 
@@ -130,17 +126,14 @@ def test_audit_rows_inline_max(tmp_path: Path, more: int, monkeypatch: pytest.Mo
         patient.append(named["patient"])
         return begin(self, *given, **named)
 
-    async def run() -> None:
-        bounds = ArchiveLimits(audit_rows_inline_max=3, audit_seconds_max=600.0, free_bytes_min=0, **UNHURRIED)
-        async with opened(tmp_path, Limits(archive=bounds)) as archive:
-            await store(archive, build(1))
-            monkeypatch.setattr(Batch, "begin", beginning)
-            for _ in range(3 + more):
-                archive.audit(AuditRow("A", "node", "tested"))
-            await store(archive, build(2))
-        assert waiting_rows(tmp_path) == 3 + more
-
-    asyncio.run(run())
+    bounds = ArchiveLimits(audit_rows_inline_max=3, audit_seconds_max=600.0, free_bytes_min=0, **UNHURRIED)
+    async with opened(tmp_path, Limits(archive=bounds)) as archive:
+        await store(archive, build(1))
+        monkeypatch.setattr(Batch, "begin", beginning)
+        for _ in range(3 + more):
+            archive.audit(AuditRow("A", "node", "tested"))
+        await store(archive, build(2))
+    assert waiting_rows(tmp_path) == 3 + more
     assert patient == [more > 0]
 
 
@@ -164,7 +157,7 @@ def test_what_the_loop_writes_counts_in_all(tmp_path: Path, each: float, monkeyp
 
 
 @AROUND
-def test_slow_rows_seconds(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_rows_seconds(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that took longer leave the next ones to the thread, until they were quick some times."""
     patient: list[bool] = []
     begin, clock = Batch.begin, chain((0.0, 10.0 + more), count(1000.0))
@@ -174,12 +167,9 @@ def test_slow_rows_seconds(tmp_path: Path, more: int, monkeypatch: pytest.Monkey
         monkeypatch.setattr(batch, "perf_counter", lambda: next(clock) if len(patient) == 1 else 0.0)
         return begin(self, *given, **named)
 
-    async def run() -> None:
-        limits = Limits(archive=ArchiveLimits(slow_rows_seconds=10.0, free_bytes_min=0))
-        async with opened(tmp_path, limits) as archive:
-            await store(archive, build(100))
-            monkeypatch.setattr(Batch, "begin", beginning)
-            await store(archive, *(build(n) for n in range(10)))
-
-    asyncio.run(run())
+    limits = Limits(archive=ArchiveLimits(slow_rows_seconds=10.0, free_bytes_min=0))
+    async with opened(tmp_path, limits) as archive:
+        await store(archive, build(100))
+        monkeypatch.setattr(Batch, "begin", beginning)
+        await store(archive, *(build(n) for n in range(10)))
     assert patient == [False, *[more > 0] * 8, False]

@@ -54,89 +54,74 @@ def test_closing_waits_for_a_lock_of_others(
     assert not caplog.records
 
 
-def test_an_audit_row_waits_no_longer_while_batches_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_audit_row_waits_no_longer_while_batches_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> int:
         raise sqlite3.IntegrityError("constructed")
 
-    async def act() -> None:
-        async with opened(tmp_path, limits(audit_seconds_max=0.0)) as archive:
-            monkeypatch.setattr(IndexWriter, "add", fail)
-            archive.audit(AuditRow("A", "node", "tested"))
-            with pytest.raises(SagittalError):
-                await store(archive, build())
-            await archive.act(lambda _: None)  # after that turn
-            with closing(other(tmp_path)) as index:
-                assert index.execute("SELECT count(*) FROM audit WHERE verb = 'tested'").fetchone() == (1,)
-
-    asyncio.run(act())
+    async with opened(tmp_path, limits(audit_seconds_max=0.0)) as archive:
+        monkeypatch.setattr(IndexWriter, "add", fail)
+        archive.audit(AuditRow("A", "node", "tested"))
+        with pytest.raises(SagittalError):
+            await store(archive, build())
+        await archive.act(lambda _: None)  # after that turn
+        with closing(other(tmp_path)) as index:
+            assert index.execute("SELECT count(*) FROM audit WHERE verb = 'tested'").fetchone() == (1,)
 
 
-def test_a_comparison_that_cannot_begin_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_comparison_that_cannot_begin_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    async def act() -> None:
-        async with opened(tmp_path, limits()) as archive:
-            await store(archive, build(1))
-            monkeypatch.setattr(Comparer, "submit", fail)
-            async with resting(archive):
-                sending = [asyncio.ensure_future(store(archive, build(number))) for number in (1, 2)]
-                while archive._committer.waiting < len(sending):
-                    await asyncio.sleep(0)
-            again, new = await asyncio.gather(*sending, return_exceptions=True)
-            assert isinstance(again, SagittalError)
-            assert not isinstance(new, BaseException) and new[0].status == "stored"
-            await archive.act(lambda connection: connection.execute("SELECT 1"))
-            assert (await archive.statistics(LOCAL)).instances == 2
-
-    asyncio.run(act())
+    async with opened(tmp_path, limits()) as archive:
+        await store(archive, build(1))
+        monkeypatch.setattr(Comparer, "submit", fail)
+        async with resting(archive):
+            sending = [asyncio.ensure_future(store(archive, build(number))) for number in (1, 2)]
+            while archive._committer.waiting < len(sending):
+                await asyncio.sleep(0)
+        again, new = await asyncio.gather(*sending, return_exceptions=True)
+        assert isinstance(again, SagittalError)
+        assert not isinstance(new, BaseException) and new[0].status == "stored"
+        await archive.act(lambda connection: connection.execute("SELECT 1"))
+        assert (await archive.statistics(LOCAL)).instances == 2
 
 
-def test_an_answer_that_cannot_be_given_holds_nobody_up(tmp_path: Path) -> None:
+async def test_an_answer_that_cannot_be_given_holds_nobody_up(tmp_path: Path) -> None:
     def fail(_: sqlite3.Connection) -> None:
         raise StopIteration
 
-    async def act() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        async with opened(tmp_path, limits()) as archive:
-            acting = asyncio.ensure_future(archive.act(fail))
-            await asyncio.sleep(0)
-            async with asyncio.timeout(20):
-                assert (await store(archive, build()))[0].status == "stored"
-            acting.cancel()
-
-    asyncio.run(act())
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    async with opened(tmp_path, limits()) as archive:
+        acting = asyncio.ensure_future(archive.act(fail))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            assert (await store(archive, build()))[0].status == "stored"
+        acting.cancel()
 
 
-def test_it_is_closed_twice_while_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_closed_twice_while_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sagittal.archive.index.connection._BUSY_MILLISECONDS", 20)
-
-    async def act() -> None:
-        async with opened(tmp_path, limits()) as archive, asyncio.timeout(20):
-            with closing(other(tmp_path)) as another:
-                another.execute("BEGIN IMMEDIATE")
-                archive.audit(AuditRow("A", "node", "tested"))
-                await archive._committer.close()
-                await archive._committer.close()
-
-    asyncio.run(act())
+    async with opened(tmp_path, limits()) as archive, asyncio.timeout(20):
+        with closing(other(tmp_path)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            archive.audit(AuditRow("A", "node", "tested"))
+            await archive._committer.close()
+            await archive._committer.close()
 
 
-def test_a_version_that_takes_its_place_again_leaves_no_file(tmp_path: Path) -> None:
+async def test_a_version_that_takes_its_place_again_leaves_no_file(tmp_path: Path) -> None:
     """It was put aside, and its file comes again after the directory rolled over."""
     one, two = build(1), build(1, extra={"PatientComments": "another"})
-
-    async def act() -> None:
-        async with opened(tmp_path, limits(directory_files_max=2)) as archive:
-            await store(archive, one, two, build(2), build(3))
-            assert (await store(archive, two, policy="replace"))[0].status == "replaced"
-
-    asyncio.run(act())
+    async with opened(tmp_path, limits(directory_files_max=2)) as archive:
+        await store(archive, one, two, build(2), build(3))
+        assert (await store(archive, two, policy="replace"))[0].status == "replaced"
     names = [path.name for path in (tmp_path / "objects").rglob("*") if path.is_file()]
     assert sorted(names) == sorted(each.digest for each in (one, two, build(2), build(3)))
 
 
-def test_what_is_compared_while_it_closes_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_compared_while_it_closes_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on, compare = threading.Event(), threading.Event(), Comparer._compare
 
     def slowly(*given: Any) -> Any:
@@ -145,36 +130,28 @@ def test_what_is_compared_while_it_closes_is_answered(tmp_path: Path, monkeypatc
         return compare(*given)
 
     monkeypatch.setattr(Comparer, "_compare", slowly)
-
-    async def act() -> None:
-        async with opened(tmp_path, limits()) as archive, asyncio.timeout(20):
-            await store(archive, build())
-            again = asyncio.ensure_future(store(archive, build()))
-            await asyncio.to_thread(begun.wait)
-            ending = asyncio.ensure_future(archive._committer.close())
-            for _ in range(9):
-                await asyncio.sleep(0)
-            go_on.set()
-            assert (await again)[0].status == "duplicate"
-            await ending
-
-    asyncio.run(act())
+    async with opened(tmp_path, limits()) as archive, asyncio.timeout(20):
+        await store(archive, build())
+        again = asyncio.ensure_future(store(archive, build()))
+        await asyncio.to_thread(begun.wait)
+        ending = asyncio.ensure_future(archive._committer.close())
+        for _ in range(9):
+            await asyncio.sleep(0)
+        go_on.set()
+        assert (await again)[0].status == "duplicate"
+        await ending
 
 
-def test_an_audit_row_that_comes_as_the_last_turn_ended_is_written(
+async def test_an_audit_row_that_comes_as_the_last_turn_ended_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     join = Clerk.join
+    async with opened(tmp_path, limits()) as archive:
 
-    async def act() -> None:
-        async with opened(tmp_path, limits()) as archive:
+        async def late(clerk: Clerk) -> None:
+            archive.audit(AuditRow("A", "node", "tested"))
+            await join(clerk)
 
-            async def late(clerk: Clerk) -> None:
-                archive.audit(AuditRow("A", "node", "tested"))
-                await join(clerk)
-
-            monkeypatch.setattr(Clerk, "join", late)
-
-    asyncio.run(act())
+        monkeypatch.setattr(Clerk, "join", late)
     with closing(other(tmp_path)) as index:
         assert index.execute("SELECT count(*) FROM audit WHERE verb = 'tested'").fetchone() == (1,)

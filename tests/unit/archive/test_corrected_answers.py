@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import httpx
@@ -46,25 +45,21 @@ def test_what_no_index_answers_is_found_as_it_is_right(tmp_path: Path) -> None:
     run(tmp_path, act, *held)
 
 
-def test_attributes_indexed_by_configuration_are_found_as_they_are_right(tmp_path: Path) -> None:
+async def test_attributes_indexed_by_configuration_are_found_as_they_are_right(tmp_path: Path) -> None:
     held = [build(1, extra={"Occupation": "wrong"}), build(1, study=2, patient_id="P2", extra={"Occupation": "other"})]
     occupation = 0x00102180
-
-    async def inside() -> None:
-        limits = Limits(archive=ArchiveLimits(scan_instances_max=2))  # what is read is the corrected study alone
-        archive = await Archive.open(tmp_path, limits=limits, durability="off", attributes=["Occupation"])
-        try:
-            await store(archive, *held, *(build(number, study=3, patient_id="P3") for number in range(1, 9)))
-            await correct(archive, Occupation="right")
-            for level, each in (("PATIENT", 1), ("STUDY", 1), ("SERIES", 1), ("IMAGE", 1)):
-                for text, count in {"right": each, "wrong": 0, "other": each, "o*": each}.items():
-                    rows = await archive.find(LOCAL, Query(level, {occupation: text}))
-                    assert len(rows.rows) == count, (level, text)
-                    assert await archive.count(LOCAL, Query(level, {occupation: text})) == count
-        finally:
-            await archive.close()
-
-    asyncio.run(inside())
+    limits = Limits(archive=ArchiveLimits(scan_instances_max=2))  # what is read is the corrected study alone
+    archive = await Archive.open(tmp_path, limits=limits, durability="off", attributes=["Occupation"])
+    try:
+        await store(archive, *held, *(build(number, study=3, patient_id="P3") for number in range(1, 9)))
+        await correct(archive, Occupation="right")
+        for level, each in (("PATIENT", 1), ("STUDY", 1), ("SERIES", 1), ("IMAGE", 1)):
+            for text, count in {"right": each, "wrong": 0, "other": each, "o*": each}.items():
+                rows = await archive.find(LOCAL, Query(level, {occupation: text}))
+                assert len(rows.rows) == count, (level, text)
+                assert await archive.count(LOCAL, Query(level, {occupation: text})) == count
+    finally:
+        await archive.close()
 
 
 async def pictured(archive: Archive, built: Built) -> httpx.Response:

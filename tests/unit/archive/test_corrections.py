@@ -316,7 +316,7 @@ def test_reindex_keeps_corrections(tmp_path: Path) -> None:
     run(tmp_path, after)
 
 
-def test_backup_keeps_corrections(tmp_path: Path) -> None:
+async def test_backup_keeps_corrections(tmp_path: Path) -> None:
     async def act(archive: Archive) -> None:
         await correct(archive, PatientName="Roe^Jane")
         async for _ in back_up(archive, LOCAL, tmp_path / "backup"):
@@ -329,11 +329,8 @@ def test_backup_keeps_corrections(tmp_path: Path) -> None:
         assert await find(archive, "STUDY", NAME) == [["Roe^Jane"]]
         assert len((await metadata(archive, FIRST))["04000561"]["Value"]) == 1
 
-    async def inside() -> None:
-        async with opened(tmp_path / "b") as archive:
-            await after(archive)
-
-    asyncio.run(inside())
+    async with opened(tmp_path / "b") as archive:
+        await after(archive)
 
 
 def test_patients_are_merged_and_parted(tmp_path: Path) -> None:

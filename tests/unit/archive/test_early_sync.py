@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ class Syncs:
 
 
 @either_size
-def test_it_is_read_while_it_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int) -> None:
+async def test_it_is_read_while_it_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int) -> None:
     syncs, met = Syncs(), list[bool]()
 
     def meet(self: Transfer, seconds: float) -> None:
@@ -47,18 +46,14 @@ def test_it_is_read_while_it_is_synced(tmp_path: Path, monkeypatch: pytest.Monke
         read_behind(self, seconds)
 
     monkeypatch.setattr(Transfer, "_read_behind", meet)
-
-    async def main() -> None:
-        async with opened(tmp_path, faults=Faults(syncs)) as archive:
-            given = archive.store_begin_part10(LOCAL, SOURCE)
-            given.write(build(rows=side, columns=side).part10)
-            assert (await given.commit()).status == "stored"
-
-    asyncio.run(main())
+    async with opened(tmp_path, faults=Faults(syncs)) as archive:
+        given = archive.store_begin_part10(LOCAL, SOURCE)
+        given.write(build(rows=side, columns=side).part10)
+        assert (await given.commit()).status == "stored"
     assert met == [True] and syncs.count == 1
 
 
-def test_the_last_bytes_are_hashed_while_it_is_synced(tmp_path: Path) -> None:
+async def test_the_last_bytes_are_hashed_while_it_is_synced(tmp_path: Path) -> None:
     syncs, met, built = Syncs(), list[bool](), build(rows=256, columns=256)
 
     class Meeting:
@@ -72,20 +67,17 @@ def test_the_last_bytes_are_hashed_while_it_is_synced(tmp_path: Path) -> None:
             syncs.go_on.set()
             self._digest.update(data)
 
-    async def main() -> None:
-        async with opened(tmp_path, faults=Faults(syncs)) as archive:
-            given = archive.store_begin_part10(LOCAL, SOURCE)
-            given.write(built.part10[:-1_000])
-            given._digest = Meeting(given._digest)  # type: ignore[assignment]
-            given.write(built.part10[-1_000:], last=True)
-            assert (await given.commit()).digest == built.digest
-
-    asyncio.run(main())
+    async with opened(tmp_path, faults=Faults(syncs)) as archive:
+        given = archive.store_begin_part10(LOCAL, SOURCE)
+        given.write(built.part10[:-1_000])
+        given._digest = Meeting(given._digest)  # type: ignore[assignment]
+        given.write(built.part10[-1_000:], last=True)
+        assert (await given.commit()).digest == built.digest
     assert met == [True] and syncs.count == 1
 
 
 @either_size
-def test_it_is_read_first_while_others_keep_the_disk_busy(
+async def test_it_is_read_first_while_others_keep_the_disk_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int
 ) -> None:
     syncs, counts = Syncs(), list[int]()
@@ -96,21 +88,17 @@ def test_it_is_read_first_while_others_keep_the_disk_busy(
         counts.append(syncs.count)
 
     monkeypatch.setattr(Transfer, "_read_behind", count)
-
-    async def main() -> None:
-        async with opened(tmp_path, faults=Faults(syncs)) as archive:
-            archive._committer.waiting += 1
-            given = archive.store_begin_part10(LOCAL, SOURCE)
-            given.write(build(rows=side, columns=side).part10)
-            assert (await given.commit()).status == "stored"
-            archive._committer.waiting -= 1
-
-    asyncio.run(main())
+    async with opened(tmp_path, faults=Faults(syncs)) as archive:
+        archive._committer.waiting += 1
+        given = archive.store_begin_part10(LOCAL, SOURCE)
+        given.write(build(rows=side, columns=side).part10)
+        assert (await given.commit()).status == "stored"
+        archive._committer.waiting -= 1
     assert counts == [0] and syncs.count == 1
 
 
 @either_size
-def test_what_is_refused_goes_when_its_sync_ends_and_the_loop_waits_for_nothing(
+async def test_what_is_refused_goes_when_its_sync_ends_and_the_loop_waits_for_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int
 ) -> None:
     syncs = Syncs()
@@ -120,34 +108,26 @@ def test_what_is_refused_goes_when_its_sync_ends_and_the_loop_waits_for_nothing(
         read_behind(self, seconds)
 
     monkeypatch.setattr(Transfer, "_read_behind", late)
-
-    async def main() -> None:
-        async with opened(tmp_path, faults=Faults(syncs)) as archive:
-            built = build(rows=side, columns=side)
-            given = archive.store_begin_part10(LOCAL, SOURCE)
-            given.write(built.part10[:-1])
-            with pytest.raises(Malformed):
-                await given.commit()
-            assert len(left(tmp_path)) == 1
-            syncs.go_on.set()
-
-    asyncio.run(main())
+    async with opened(tmp_path, faults=Faults(syncs)) as archive:
+        built = build(rows=side, columns=side)
+        given = archive.store_begin_part10(LOCAL, SOURCE)
+        given.write(built.part10[:-1])
+        with pytest.raises(Malformed):
+            await given.commit()
+        assert len(left(tmp_path)) == 1
+        syncs.go_on.set()
     assert left(tmp_path) == []
 
 
 @either_size
-def test_a_file_whose_head_says_something_else_is_synced_anew(tmp_path: Path, side: int) -> None:
+async def test_a_file_whose_head_says_something_else_is_synced_anew(tmp_path: Path, side: int) -> None:
     syncs, built = Syncs(), build(rows=side, columns=side)
     syncs.go_on.set()
     wrong = meta_group(built.sop_class_uid, "1.2.3", EXPLICIT_LE)
-
-    async def main() -> None:
-        async with opened(tmp_path, faults=Faults(syncs)) as archive:
-            given = archive.store_begin_part10(LOCAL, SOURCE)
-            given.write(wrong + built.data)
-            assert (await given.commit()).digest == built.digest
-            (kept,) = left(tmp_path)
-            assert (tmp_path / kept).read_bytes() == built.part10
-
-    asyncio.run(main())
+    async with opened(tmp_path, faults=Faults(syncs)) as archive:
+        given = archive.store_begin_part10(LOCAL, SOURCE)
+        given.write(wrong + built.data)
+        assert (await given.commit()).digest == built.digest
+        (kept,) = left(tmp_path)
+        assert (tmp_path / kept).read_bytes() == built.part10
     assert syncs.count == 2

@@ -32,13 +32,10 @@ async def references(archive: Archive) -> list[InstanceRef]:
     return await archive.instances(LOCAL, patient_id="../../etc")
 
 
-def test_a_folder(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            refs = await references(archive)
-            assert [one.name for one in export_folder(archive.open_object, refs, tmp_path / "out")] == NAMES
-
-    asyncio.run(run())
+async def test_a_folder(tmp_path: Path) -> None:
+    async with opened(tmp_path / "a") as archive:
+        refs = await references(archive)
+        assert [one.name for one in export_folder(archive.open_object, refs, tmp_path / "out")] == NAMES
     assert [(tmp_path / "out" / name).read_bytes() for name in NAMES] == [built.part10 for built in OBJECTS]
     listed = list(csv.DictReader((tmp_path / "out" / "index.csv").open(newline="")))
     assert [row["file"] for row in listed] == NAMES
@@ -46,42 +43,35 @@ def test_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_zip_file(tmp_path: Path, stream: bool) -> None:
+async def test_a_zip_file(tmp_path: Path, stream: bool) -> None:
     class Stream(io.BytesIO):
         def seekable(self) -> bool:
             return False
 
     target = Stream() if stream else tmp_path / "out.zip"
-
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            refs = await references(archive)
-            assert [one.name for one in export_zip(archive.open_object, refs, target)] == NAMES
-
-    asyncio.run(run())
+    async with opened(tmp_path / "a") as archive:
+        refs = await references(archive)
+        assert [one.name for one in export_zip(archive.open_object, refs, target)] == NAMES
     with zipfile.ZipFile(io.BytesIO(target.getvalue()) if isinstance(target, Stream) else target) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == [*NAMES, "index.csv"]
         assert [archive.read(name) for name in NAMES] == [built.part10 for built in OBJECTS]
 
 
-def test_damaged_objects_are_told_and_left_out(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            refs = await references(archive)
-            objects = tmp_path / "a" / "objects" / "0001"
-            data = bytearray(OBJECTS[0].part10)
-            data[-1] ^= 1
-            (objects / OBJECTS[0].digest).write_bytes(data)
-            (objects / OBJECTS[2].digest).unlink()
-            for number, exported in enumerate(
-                (export_folder(archive.open_object, refs, tmp_path / "out"),
-                 export_zip(archive.open_object, refs, tmp_path / "out.zip"))
-            ):  # fmt: skip
-                answers = list(exported)
-                assert [bool(one.error) for one in answers] == [True, False, True, False], number
-
-    asyncio.run(run())
+async def test_damaged_objects_are_told_and_left_out(tmp_path: Path) -> None:
+    async with opened(tmp_path / "a") as archive:
+        refs = await references(archive)
+        objects = tmp_path / "a" / "objects" / "0001"
+        data = bytearray(OBJECTS[0].part10)
+        data[-1] ^= 1
+        (objects / OBJECTS[0].digest).write_bytes(data)
+        (objects / OBJECTS[2].digest).unlink()
+        for number, exported in enumerate(
+            (export_folder(archive.open_object, refs, tmp_path / "out"),
+             export_zip(archive.open_object, refs, tmp_path / "out.zip"))
+        ):  # fmt: skip
+            answers = list(exported)
+            assert [bool(one.error) for one in answers] == [True, False, True, False], number
     assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.dcm")) == [
         NAMES[1],
         NAMES[3],
@@ -89,20 +79,16 @@ def test_damaged_objects_are_told_and_left_out(tmp_path: Path) -> None:
     assert len((tmp_path / "out" / "index.csv").read_text().splitlines()) == 3
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+async def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "letter.txt").write_text("dear")
     (tmp_path / "out.zip").write_text("dear")
-
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            refs = await references(archive)
-            with pytest.raises(UsageError, match="not empty"):
-                list(export_folder(archive.open_object, refs, tmp_path / "out"))
-            with pytest.raises(FileExistsError):
-                list(export_zip(archive.open_object, refs, tmp_path / "out.zip"))
-
-    asyncio.run(run())
+    async with opened(tmp_path / "a") as archive:
+        refs = await references(archive)
+        with pytest.raises(UsageError, match="not empty"):
+            list(export_folder(archive.open_object, refs, tmp_path / "out"))
+        with pytest.raises(FileExistsError):
+            list(export_zip(archive.open_object, refs, tmp_path / "out.zip"))
 
 
 @pytest.mark.parametrize("full", [True, False])

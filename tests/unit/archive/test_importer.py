@@ -67,21 +67,17 @@ def test_a_folder_and_again(tmp_path: Path) -> None:
     assert second.keys() == first.keys()
 
 
-def test_an_interrupted_import_goes_on(tmp_path: Path) -> None:
+async def test_an_interrupted_import_goes_on(tmp_path: Path) -> None:
     source = folder(tmp_path / "in")
-
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            running = import_files(archive, LOCAL, [source], SOURCE)
-            for _ in range(5):
-                assert (await anext(running)).status == "stored"
-            await running.aclose()  # type: ignore[attr-defined]
-            rest = await done(archive, source)
-            assert {one.status for one in rest.values()} == {"held", "stored"}
-            assert (await archive.statistics(LOCAL)).instances == len(OBJECTS)
-        assert list((tmp_path / "a" / "staging").iterdir()) == []
-
-    asyncio.run(run())
+    async with opened(tmp_path / "a") as archive:
+        running = import_files(archive, LOCAL, [source], SOURCE)
+        for _ in range(5):
+            assert (await anext(running)).status == "stored"
+        await running.aclose()  # type: ignore[attr-defined]
+        rest = await done(archive, source)
+        assert {one.status for one in rest.values()} == {"held", "stored"}
+        assert (await archive.statistics(LOCAL)).instances == len(OBJECTS)
+    assert list((tmp_path / "a" / "staging").iterdir()) == []
 
 
 def test_every_file_has_an_answer(tmp_path: Path) -> None:
@@ -317,23 +313,19 @@ def test_a_held_file_that_is_damaged_is_repaired(tmp_path: Path) -> None:
     assert stored.read_bytes() == whole
 
 
-def test_the_archive_itself_lies_in_the_folder(tmp_path: Path) -> None:
+async def test_the_archive_itself_lies_in_the_folder(tmp_path: Path) -> None:
     """Who closes a descriptor of its index takes the locks off that index: then whoever else opens it and closes it
     is the last one, for SQLite, and removes what was committed last.
     """
     folder(tmp_path / "in")
     other = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM setting'); c.close()"
-
-    async def run() -> None:
-        async with opened(tmp_path / "data") as archive:
-            answers = await done(archive, tmp_path, tmp_path / "data" / "index.db")
-            assert answers[str(tmp_path / "data")].status == "skipped"
-            assert answers[str(tmp_path / "data" / "index.db")].status == "failed"
-            assert len(answers) == len(OBJECTS) + 2
-            subprocess.run([sys.executable, "-c", other, str(archive.index)], check=True)
-            assert (tmp_path / "data" / "index.db-wal").exists()
-
-    asyncio.run(run())
+    async with opened(tmp_path / "data") as archive:
+        answers = await done(archive, tmp_path, tmp_path / "data" / "index.db")
+        assert answers[str(tmp_path / "data")].status == "skipped"
+        assert answers[str(tmp_path / "data" / "index.db")].status == "failed"
+        assert len(answers) == len(OBJECTS) + 2
+        subprocess.run([sys.executable, "-c", other, str(archive.index)], check=True)
+        assert (tmp_path / "data" / "index.db-wal").exists()
 
 
 def test_folders_that_are_not_gone_into_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,13 +338,10 @@ def test_folders_that_are_not_gone_into_are_told(tmp_path: Path, monkeypatch: py
     assert answers[str(tmp_path / "in" / "link")].status == "skipped"
 
 
-def test_only_who_may_store_imports(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            with pytest.raises(NotAuthorized):
-                await anext(import_files(archive, Principal("x", "node", frozenset({"find"})), [tmp_path], SOURCE))
-
-    asyncio.run(run())
+async def test_only_who_may_store_imports(tmp_path: Path) -> None:
+    async with opened(tmp_path / "a") as archive:
+        with pytest.raises(NotAuthorized):
+            await anext(import_files(archive, Principal("x", "node", frozenset({"find"})), [tmp_path], SOURCE))
 
 
 def test_the_builder_makes_every_syntax() -> None:

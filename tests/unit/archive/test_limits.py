@@ -167,24 +167,18 @@ def test_free_bytes_min(tmp_path: Path, more: int) -> None:
 
 
 @AROUND
-def test_delete_grace_seconds(tmp_path: Path, more: int) -> None:
+async def test_delete_grace_seconds(tmp_path: Path, more: int) -> None:
     """Walked in microseconds."""
-
-    async def run() -> None:
-        async with opened(
-            tmp_path, Limits(archive=ArchiveLimits(delete_grace_seconds=100, free_bytes_min=0))
-        ) as archive:
-            await store(archive, build())
-            await archive.delete(LOCAL, Target(build().study_uid))
-            [tombstone] = await archive.tombstones(LOCAL)
-            purged = await archive.collect(now=tombstone.at + 100_000_000 + more)
-            assert purged.instances == (more > 0)
-
-    asyncio.run(run())
+    async with opened(tmp_path, Limits(archive=ArchiveLimits(delete_grace_seconds=100, free_bytes_min=0))) as archive:
+        await store(archive, build())
+        await archive.delete(LOCAL, Target(build().study_uid))
+        [tombstone] = await archive.tombstones(LOCAL)
+        purged = await archive.collect(now=tombstone.at + 100_000_000 + more)
+        assert purged.instances == (more > 0)
 
 
 @AROUND
-def test_import_transfers(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_import_transfers(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3 + more):
         (tmp_path / f"{number}.dcm").write_bytes(build(number).part10)
     running, most = 0, 0
@@ -199,15 +193,11 @@ def test_import_transfers(tmp_path: Path, more: int, monkeypatch: pytest.MonkeyP
         return importer.Imported("x", "stored")
 
     monkeypatch.setattr(importer, "_import", hold)
-
-    async def run() -> None:
-        target: Any = SimpleNamespace(
-            limits=Limits(archive=ArchiveLimits(import_transfers=3)), audited=lambda *_: nullcontext()
-        )
-        found = [one async for one in importer.import_files(target, LOCAL, [tmp_path], Source("import"))]
-        assert len(found) == 3 + more
-
-    asyncio.run(run())
+    target: Any = SimpleNamespace(
+        limits=Limits(archive=ArchiveLimits(import_transfers=3)), audited=lambda *_: nullcontext()
+    )
+    found = [one async for one in importer.import_files(target, LOCAL, [tmp_path], Source("import"))]
+    assert len(found) == 3 + more
     assert most == min(3, 3 + more)
 
 
@@ -230,15 +220,12 @@ def test_zip_ratio_max_and_zip_ratio_free_bytes(ratio: int, free: int, more: int
 
 
 @AROUND
-def test_query_threads_and_sync_threads(tmp_path: Path, more: int) -> None:
-    async def run() -> None:
-        limits = Limits(archive=ArchiveLimits(query_threads=3, sync_threads=3, free_bytes_min=0))
-        async with opened(tmp_path, limits) as archive:
-            for pool in pools(archive):
-                found = await asyncio.to_thread(at_once, pool.submit, 3 + more, min(3, 3 + more))
-                assert found == min(3, 3 + more)
-
-    asyncio.run(run())
+async def test_query_threads_and_sync_threads(tmp_path: Path, more: int) -> None:
+    limits = Limits(archive=ArchiveLimits(query_threads=3, sync_threads=3, free_bytes_min=0))
+    async with opened(tmp_path, limits) as archive:
+        for pool in pools(archive):
+            found = await asyncio.to_thread(at_once, pool.submit, 3 + more, min(3, 3 + more))
+            assert found == min(3, 3 + more)
 
 
 def pools(archive: Archive) -> list[Any]:
@@ -246,18 +233,14 @@ def pools(archive: Archive) -> list[Any]:
 
 
 @AROUND
-def test_audit_rows_max(tmp_path: Path, more: int) -> None:
+async def test_audit_rows_max(tmp_path: Path, more: int) -> None:
     """So many wait while the committer doesn't take them; a read that would need one more is refused."""
-
-    async def run() -> None:
-        limits = Limits(archive=ArchiveLimits(audit_rows_max=5, audit_seconds_max=600.0, free_bytes_min=0))
-        async with opened(tmp_path, limits) as archive, resting(archive):
-            for _ in range(4 + more):
-                archive.audit(AuditRow("A", "node", "tested"))
-            if more > 0:
-                with pytest.raises(Busy):
-                    await archive.statistics(LOCAL)
-            else:
+    limits = Limits(archive=ArchiveLimits(audit_rows_max=5, audit_seconds_max=600.0, free_bytes_min=0))
+    async with opened(tmp_path, limits) as archive, resting(archive):
+        for _ in range(4 + more):
+            archive.audit(AuditRow("A", "node", "tested"))
+        if more > 0:
+            with pytest.raises(Busy):
                 await archive.statistics(LOCAL)
-
-    asyncio.run(run())
+        else:
+            await archive.statistics(LOCAL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -47,26 +46,20 @@ OBJECTS = [
         ("PATIENT", {DATE: "20200101", KVP: "120"}, 0),
     ],
 )
-def test_all_keys_are_of_one_thing_below(tmp_path: Path, level: str, keys: Keys, found: int) -> None:
-    async def act() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)
-            for limit in (None, 5):
-                assert len((await archive.find(LOCAL, Query(level, keys, limit=limit))).rows) == found
-            assert await archive.count(LOCAL, Query(level, keys)) == found
-            if found == 2:  # a page goes on where the one before ended
-                first = await archive.find(LOCAL, Query(level, keys, limit=1))
-                assert len((await archive.find(LOCAL, Query(level, keys, after=first.next))).rows) == 1
-
-    asyncio.run(act())
+async def test_all_keys_are_of_one_thing_below(tmp_path: Path, level: str, keys: Keys, found: int) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)
+        for limit in (None, 5):
+            assert len((await archive.find(LOCAL, Query(level, keys, limit=limit))).rows) == found
+        assert await archive.count(LOCAL, Query(level, keys)) == found
+        if found == 2:  # a page goes on where the one before ended
+            first = await archive.find(LOCAL, Query(level, keys, limit=1))
+            assert len((await archive.find(LOCAL, Query(level, keys, after=first.next))).rows) == 1
 
 
-def test_a_name_as_it_sounds_goes_with_keys_of_the_levels_below(tmp_path: Path) -> None:
-    async def act() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)
-            for modality, number in (("CT", 1), ("US", 0)):
-                keys = {REFERRER: "Roe", MODALITY: modality, BODY: "CHEST"}
-                assert len((await archive.find(LOCAL, Query("PATIENT", keys, fuzzy=True))).rows) == number
-
-    asyncio.run(act())
+async def test_a_name_as_it_sounds_goes_with_keys_of_the_levels_below(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)
+        for modality, number in (("CT", 1), ("US", 0)):
+            keys = {REFERRER: "Roe", MODALITY: modality, BODY: "CHEST"}
+            assert len((await archive.find(LOCAL, Query("PATIENT", keys, fuzzy=True))).rows) == number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
 from pathlib import Path
@@ -19,7 +18,7 @@ from sagittal.errors import SagittalError
 SECONDS_MAX = 20.0
 
 
-def test_rows_are_written_while_files_get_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rows_are_written_while_files_get_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     naming, flush = threading.Event(), IndexWriter.flush
     met: list[bool] = []
 
@@ -32,16 +31,14 @@ def test_rows_are_written_while_files_get_their_names(tmp_path: Path, monkeypatc
         flush(self, at)
 
     monkeypatch.setattr(IndexWriter, "flush", meet)
-
-    async def main() -> None:
-        async with opened(tmp_path, faults=Faults(point)) as archive:
-            await store(archive, build())
-
-    asyncio.run(main())
+    async with opened(tmp_path, faults=Faults(point)) as archive:
+        await store(archive, build())
     assert met[0]
 
 
-def test_nothing_is_taken_back_while_a_file_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_taken_back_while_a_file_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     naming, taking = threading.Event(), threading.Event()
     take_back = Batch.take_back
     early: list[bool] = []
@@ -60,17 +57,13 @@ def test_nothing_is_taken_back_while_a_file_gets_its_name(tmp_path: Path, monkey
         take_back(self, *arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Batch, "take_back", taken)
-
-    async def main() -> None:
-        async with opened(tmp_path, faults=Faults(point)) as archive:
-            with monkeypatch.context() as patch:
-                patch.setattr(IndexWriter, "add", fail)
-                with pytest.raises(SagittalError, match="could not be indexed"):
-                    await store(archive, build())
-            assert archive.ready() == []
-            assert not [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
-            await store(archive, build())
-            assert (await archive.statistics(LOCAL)).instances == 1
-
-    asyncio.run(main())
+    async with opened(tmp_path, faults=Faults(point)) as archive:
+        with monkeypatch.context() as patch:
+            patch.setattr(IndexWriter, "add", fail)
+            with pytest.raises(SagittalError, match="could not be indexed"):
+                await store(archive, build())
+        assert archive.ready() == []
+        assert not [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
+        await store(archive, build())
+        assert (await archive.statistics(LOCAL)).instances == 1
     assert early == [False]

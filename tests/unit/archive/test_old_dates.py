@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -45,26 +44,20 @@ ACQUIRED, ACQUIRED_AT = 0x00080022, 0x00080032  # no columns: read from the meta
         ("IMAGE", {ACQUIRED: "-19961231", ACQUIRED_AT: "15:18:59"}),
     ],
 )
-def test_are_found(tmp_path: Path, level: str, keys: dict[int, str]) -> None:
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, OLD, OTHER)
-            rows = await archive.find(LOCAL, Query(level, keys, frozenset({0x0020000D, DATE, TIME})))
-            wanted = [rows.columns.index(tag) for tag in (0x0020000D, DATE, TIME)]
-            assert [[row[at] for at in wanted] for row in rows.rows] == [[OLD.study_uid, "19961029", "151859.5"]]
-
-    asyncio.run(run())
+async def test_are_found(tmp_path: Path, level: str, keys: dict[int, str]) -> None:
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, OLD, OTHER)
+        rows = await archive.find(LOCAL, Query(level, keys, frozenset({0x0020000D, DATE, TIME})))
+        wanted = [rows.columns.index(tag) for tag in (0x0020000D, DATE, TIME)]
+        assert [[row[at] for at in wanted] for row in rows.rows] == [[OLD.study_uid, "19961029", "151859.5"]]
 
 
-def test_the_same_day_is_no_discrepancy(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            again = build(
-                2, study=1, study_date="19961029", extra={"StudyTime": "151859.5", "PatientBirthDate": "19310203"}
-            )
-            await store(archive, OLD, again)
-            assert await archive.discrepancies(LOCAL) == []
-
-    asyncio.run(run())
+async def test_the_same_day_is_no_discrepancy(tmp_path: Path) -> None:
+    async with opened(tmp_path / "a") as archive:
+        again = build(
+            2, study=1, study_date="19961029", extra={"StudyTime": "151859.5", "PatientBirthDate": "19310203"}
+        )
+        await store(archive, OLD, again)
+        assert await archive.discrepancies(LOCAL) == []
     files = [file.read_bytes() for file in (tmp_path / "a" / "objects").rglob("*") if file.is_file()]
     assert sum(OLD.data in file for file in files) == 1  # as it was received

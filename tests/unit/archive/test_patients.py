@@ -77,60 +77,44 @@ def test_a_patient_that_a_correction_made_takes_nobody_s_place_in_a_reindex(tmp_
     assert asyncio.run(act()) == before
 
 
-def test_one_whose_identifier_was_corrected_away_has_it_no_more(tmp_path: Path) -> None:
-    async def act() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, X)
-            await archive.correct(LOCAL, (X.study_uid, ""), {"PatientID": None}, "nobody knows", "CORRECT")
-            await store(archive, Y)
-            assert await patients(archive) == [["", *DOE[1:]], DOE]
-
-    asyncio.run(act())
+async def test_one_whose_identifier_was_corrected_away_has_it_no_more(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, X)
+        await archive.correct(LOCAL, (X.study_uid, ""), {"PatientID": None}, "nobody knows", "CORRECT")
+        await store(archive, Y)
+        assert await patients(archive) == [["", *DOE[1:]], DOE]
 
 
-def test_a_study_that_was_given_to_a_patient_says_nothing_beside_one_of_its_own(tmp_path: Path) -> None:
-    async def act() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, X)
-            await archive.correct(LOCAL, (X.study_uid, ""), {"PatientID": "P2"}, "mixed up", "CORRECT")
-            assert await patients(archive) == [["P2", *DOE[1:]]]
-            await store(archive, FOREIGN)
-            assert await patients(archive) == [["P2", *ROE[1:]]]
-
-    asyncio.run(act())
+async def test_a_study_that_was_given_to_a_patient_says_nothing_beside_one_of_its_own(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, X)
+        await archive.correct(LOCAL, (X.study_uid, ""), {"PatientID": "P2"}, "mixed up", "CORRECT")
+        assert await patients(archive) == [["P2", *DOE[1:]]]
+        await store(archive, FOREIGN)
+        assert await patients(archive) == [["P2", *ROE[1:]]]
 
 
-def test_a_later_instance_says_more_of_the_patient(tmp_path: Path) -> None:
-    async def act() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, build(1, study="x", extra={"PatientBirthDate": ""}))
-            assert await patients(archive) == [["P1", "Doe^Jane", ""]]
-            await store(archive, build(2, study="x"))
-            assert await patients(archive) == [DOE]
-
-    asyncio.run(act())
+async def test_a_later_instance_says_more_of_the_patient(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, build(1, study="x", extra={"PatientBirthDate": ""}))
+        assert await patients(archive) == [["P1", "Doe^Jane", ""]]
+        await store(archive, build(2, study="x"))
+        assert await patients(archive) == [DOE]
 
 
-def test_an_issuer_that_comes_later_makes_it_the_issuer_s_patient(tmp_path: Path) -> None:
+async def test_an_issuer_that_comes_later_makes_it_the_issuer_s_patient(tmp_path: Path) -> None:
     issued = {"extra": {"IssuerOfPatientID": "A"}}
-
-    async def act() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, X, OTHER, build(1, study="z", **issued))
-            await store(archive, build(2, study="x", **issued))
-            assert sorted(await find(archive, "PATIENT", ID, ISSUER)) == [["P1", ""], ["P1", "A"]]
-            merged = await archive.merge_patient(LOCAL, ("P1", "A"), ("P1", ""), "the same one")
-            assert len(merged) == 2
-
-    asyncio.run(act())
+    async with opened(tmp_path) as archive:
+        await store(archive, X, OTHER, build(1, study="z", **issued))
+        await store(archive, build(2, study="x", **issued))
+        assert sorted(await find(archive, "PATIENT", ID, ISSUER)) == [["P1", ""], ["P1", "A"]]
+        merged = await archive.merge_patient(LOCAL, ("P1", "A"), ("P1", ""), "the same one")
+        assert len(merged) == 2
 
 
-def test_the_first_study_that_is_left_says_it(tmp_path: Path) -> None:
-    async def act() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, X, OTHER)
-            await archive.delete(LOCAL, Target(X.study_uid))
-            await archive.collect(now=1 << 60)
-            assert await patients(archive) == [["P1", "Other^Jane", "19700101"]]
-
-    asyncio.run(act())
+async def test_the_first_study_that_is_left_says_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, X, OTHER)
+        await archive.delete(LOCAL, Target(X.study_uid))
+        await archive.collect(now=1 << 60)
+        assert await patients(archive) == [["P1", "Other^Jane", "19700101"]]

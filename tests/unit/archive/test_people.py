@@ -26,27 +26,21 @@ def words(path: Path) -> set[str]:
         connection.close()
 
 
-def test_words_go_with_their_last_study(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            one = build(1, study="a", patient_id="A", patient_name="Doe^Jane")
-            await store(archive, one, build(1, study="b", patient_id="B", patient_name="Doe^John"))
-            assert {"doe", "jane", "john", "roe", "richard"} == words(tmp_path)
-            await archive.delete(LOCAL, Target(one.study_uid), "test")
-            await archive.collect(now=1 << 60)
-            assert {"doe", "john", "roe", "richard"} == words(tmp_path)
-            assert len((await archive.find(LOCAL, Query("STUDY", {NAME: "doe"}, fuzzy=True))).rows) == 1
-
-    asyncio.run(run())
+async def test_words_go_with_their_last_study(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        one = build(1, study="a", patient_id="A", patient_name="Doe^Jane")
+        await store(archive, one, build(1, study="b", patient_id="B", patient_name="Doe^John"))
+        assert {"doe", "jane", "john", "roe", "richard"} == words(tmp_path)
+        await archive.delete(LOCAL, Target(one.study_uid), "test")
+        await archive.collect(now=1 << 60)
+        assert {"doe", "john", "roe", "richard"} == words(tmp_path)
+        assert len((await archive.find(LOCAL, Query("STUDY", {NAME: "doe"}, fuzzy=True))).rows) == 1
 
 
-def test_a_name_that_comes_later(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, build(1, patient_name=""), build(2, patient_name="Doe^Jane"))
-            assert len((await archive.find(LOCAL, Query("STUDY", {NAME: "jane"}, fuzzy=True))).rows) == 1
-
-    asyncio.run(run())
+async def test_a_name_that_comes_later(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, build(1, patient_name=""), build(2, patient_name="Doe^Jane"))
+        assert len((await archive.find(LOCAL, Query("STUDY", {NAME: "jane"}, fuzzy=True))).rows) == 1
 
 
 def test_an_index_of_before_is_filled(tmp_path: Path) -> None:
@@ -120,13 +114,9 @@ def _take_back(connection: sqlite3.Connection, tables: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["ab" * 2_000, " ".join(f"word{at}" for at in range(2_000))])
-def test_what_is_no_name_takes_little_of_the_index(tmp_path: Path, name: str) -> None:
+async def test_what_is_no_name_takes_little_of_the_index(tmp_path: Path, name: str) -> None:
     """A word of thousands of letters had as many spellings, each as long: one small object took 280 megabytes."""
-
-    async def run() -> None:
-        async with opened(tmp_path / "archive") as archive:
-            await store(archive, build(1, patient_name=name))
-            assert len((await archive.find(LOCAL, Query("STUDY", {NAME: name[:4] + "*"}, fuzzy=True))).rows) == 1
-            assert archive.index.stat().st_size < 2 << 20
-
-    asyncio.run(run())
+    async with opened(tmp_path / "archive") as archive:
+        await store(archive, build(1, patient_name=name))
+        assert len((await archive.find(LOCAL, Query("STUDY", {NAME: name[:4] + "*"}, fuzzy=True))).rows) == 1
+        assert archive.index.stat().st_size < 2 << 20

@@ -93,98 +93,75 @@ def test_studies(tmp_path: Path, keys: dict[int, str], studies: list[str]) -> No
 
 
 @pytest.mark.parametrize("key", [{}, {PATIENT_NAME: "*a*"}, {0x00080008: "*"}, {0x00081140: {0x00081155: "*"}}])
-def test_counting_ends_at_the_limit(tmp_path: Path, key: Any) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)
-            whole = await archive.count(LOCAL, Query("STUDY", key))
-            for limit in range(5):
-                assert await archive.count(LOCAL, Query("STUDY", key, limit=limit, offset=1)) == min(limit, whole)
-
-    asyncio.run(run())
+async def test_counting_ends_at_the_limit(tmp_path: Path, key: Any) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)
+        whole = await archive.count(LOCAL, Query("STUDY", key))
+        for limit in range(5):
+            assert await archive.count(LOCAL, Query("STUDY", key, limit=limit, offset=1)) == min(limit, whole)
 
 
-def test_computed_attributes(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)
-            row = await asked(archive, "STUDY", {STUDY: A}, MODALITIES, 0x00080062, 0x00201206, 0x00201208)
-            assert row == [("CT\\MR", f"{CT}\\{MR}", 2, 3)]
-            assert await asked(archive, "PATIENT", {PATIENT_ID: "P1"}, 0x00201200, 0x00201202, 0x00201204) == [
-                (1, 2, 3)
-            ]
-            counts = await asked(archive, "SERIES", {STUDY: A}, 0x00201209)
-            assert counts == [(2,), (1,)]
-            assert len(await asked(archive, "PATIENT", {}, PATIENT_ID)) == 3
-
-    asyncio.run(run())
+async def test_computed_attributes(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)
+        row = await asked(archive, "STUDY", {STUDY: A}, MODALITIES, 0x00080062, 0x00201206, 0x00201208)
+        assert row == [("CT\\MR", f"{CT}\\{MR}", 2, 3)]
+        assert await asked(archive, "PATIENT", {PATIENT_ID: "P1"}, 0x00201200, 0x00201202, 0x00201204) == [(1, 2, 3)]
+        counts = await asked(archive, "SERIES", {STUDY: A}, 0x00201209)
+        assert counts == [(2,), (1,)]
+        assert len(await asked(archive, "PATIENT", {}, PATIENT_ID)) == 3
 
 
-def test_series_and_instances_reach_up(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)
-            assert await asked(archive, "SERIES", {PATIENT_ID: "P1", 0x00080060: "MR"}, SERIES, STUDY) == [
-                (OBJECTS[2].series_uid, A)
-            ]
-            assert await asked(archive, "IMAGE", {STUDY: A, SERIES: OBJECTS[0].series_uid}, INSTANCE, PATIENT_NAME) == [
-                (OBJECTS[0].sop_instance_uid, "Doe^Jane"),
-                (OBJECTS[1].sop_instance_uid, "Doe^Jane"),
-            ]
-            assert await asked(archive, "IMAGE", {0x00200013: "2"}, INSTANCE) == [(OBJECTS[1].sop_instance_uid,)]
-            assert len(await asked(archive, "IMAGE", {0x00280010: "4"}, INSTANCE)) == 5
-
-    asyncio.run(run())
+async def test_series_and_instances_reach_up(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)
+        assert await asked(archive, "SERIES", {PATIENT_ID: "P1", 0x00080060: "MR"}, SERIES, STUDY) == [
+            (OBJECTS[2].series_uid, A)
+        ]
+        assert await asked(archive, "IMAGE", {STUDY: A, SERIES: OBJECTS[0].series_uid}, INSTANCE, PATIENT_NAME) == [
+            (OBJECTS[0].sop_instance_uid, "Doe^Jane"),
+            (OBJECTS[1].sop_instance_uid, "Doe^Jane"),
+        ]
+        assert await asked(archive, "IMAGE", {0x00200013: "2"}, INSTANCE) == [(OBJECTS[1].sop_instance_uid,)]
+        assert len(await asked(archive, "IMAGE", {0x00280010: "4"}, INSTANCE)) == 5
 
 
-def test_pages_are_stable(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)
-            pages = [await asked(archive, "IMAGE", {}, INSTANCE, limit=2, offset=offset) for offset in (0, 2, 4, 6)]
-            assert [len(page) for page in pages] == [2, 2, 1, 0]
-            assert [row for page in pages for row in page] == [(built.sop_instance_uid,) for built in OBJECTS]
-
-    asyncio.run(run())
+async def test_pages_are_stable(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)
+        pages = [await asked(archive, "IMAGE", {}, INSTANCE, limit=2, offset=offset) for offset in (0, 2, 4, 6)]
+        assert [len(page) for page in pages] == [2, 2, 1, 0]
+        assert [row for page in pages for row in page] == [(built.sop_instance_uid,) for built in OBJECTS]
 
 
-def test_unmatched_keys_are_told(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            rows = await archive.find(LOCAL, Query("STUDY", {0x00400275: "x", 0x00321060: "", STUDY: ""}))
-            assert rows.unmatched == {0x00400275}
-            assert rows.columns == (STUDY,)
-
-    asyncio.run(run())
+async def test_unmatched_keys_are_told(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        rows = await archive.find(LOCAL, Query("STUDY", {0x00400275: "x", 0x00321060: "", STUDY: ""}))
+        assert rows.unmatched == {0x00400275}
+        assert rows.columns == (STUDY,)
 
 
-def test_deleted_and_other_versions_are_not_found(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS, build(1, study="a", series=1, patient_id="P1", extra={"StudyID": "other"}))
-            assert len(await asked(archive, "IMAGE", {STUDY: A}, INSTANCE)) == 3
-            await archive.delete(LOCAL, Target(A, OBJECTS[2].series_uid), "test")
-            assert await asked(archive, "STUDY", {STUDY: A}, MODALITIES, 0x00201206) == [("CT", 1)]
-            await archive.delete(LOCAL, Target(A), "test")
-            for level in KEYS:
-                assert not await asked(archive, level, {PATIENT_ID: "P1"}, PATIENT_ID)
-
-    asyncio.run(run())
+async def test_deleted_and_other_versions_are_not_found(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS, build(1, study="a", series=1, patient_id="P1", extra={"StudyID": "other"}))
+        assert len(await asked(archive, "IMAGE", {STUDY: A}, INSTANCE)) == 3
+        await archive.delete(LOCAL, Target(A, OBJECTS[2].series_uid), "test")
+        assert await asked(archive, "STUDY", {STUDY: A}, MODALITIES, 0x00201206) == [("CT", 1)]
+        await archive.delete(LOCAL, Target(A), "test")
+        for level in KEYS:
+            assert not await asked(archive, level, {PATIENT_ID: "P1"}, PATIENT_ID)
 
 
 @pytest.mark.parametrize(("held", "refused"), [(1, False), (2, False), (3, True)])
-def test_the_row_budget(tmp_path: Path, held: int, refused: bool) -> None:
-    async def run() -> None:
-        async with opened(tmp_path, Limits(archive=ArchiveLimits(query_rows_max=2))) as archive:
-            await store(archive, *(build(number) for number in range(held)))
-            if refused:
-                with pytest.raises(LimitExceeded, match="more than 2"):
-                    await archive.find(LOCAL, Query("IMAGE"))
-            else:
-                assert len((await archive.find(LOCAL, Query("IMAGE"))).rows) == held
-            assert len((await archive.find(LOCAL, Query("IMAGE", limit=1))).rows) == 1
-
-    asyncio.run(run())
+async def test_the_row_budget(tmp_path: Path, held: int, refused: bool) -> None:
+    async with opened(tmp_path, Limits(archive=ArchiveLimits(query_rows_max=2))) as archive:
+        await store(archive, *(build(number) for number in range(held)))
+        if refused:
+            with pytest.raises(LimitExceeded, match="more than 2"):
+                await archive.find(LOCAL, Query("IMAGE"))
+        else:
+            assert len((await archive.find(LOCAL, Query("IMAGE"))).rows) == held
+        assert len((await archive.find(LOCAL, Query("IMAGE", limit=1))).rows) == 1
 
 
 _MANY = (
@@ -211,44 +188,35 @@ def test_query_seconds_max(beyond: float, monkeypatch: pytest.MonkeyPatch) -> No
     connection.close()
 
 
-def test_the_time_budget(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path, Limits(archive=ArchiveLimits(query_seconds_max=0))) as archive:
-            await store(archive, *OBJECTS)
-            await archive.find(LOCAL, Query("STUDY"))  # over before anybody looks
-            wide = "\\".join(f"*{'?' * 50}{number}*" for number in range(100))
-            await archive.act(lambda connection: connection.execute(_MANY) and None)
-            with pytest.raises(LimitExceeded, match="0 seconds"):
-                await archive.find(LOCAL, Query("STUDY", {0x00081030: wide}))
-            await archive.find(LOCAL, Query("STUDY"))
-
-    asyncio.run(run())
+async def test_the_time_budget(tmp_path: Path) -> None:
+    async with opened(tmp_path, Limits(archive=ArchiveLimits(query_seconds_max=0))) as archive:
+        await store(archive, *OBJECTS)
+        await archive.find(LOCAL, Query("STUDY"))  # over before anybody looks
+        wide = "\\".join(f"*{'?' * 50}{number}*" for number in range(100))
+        await archive.act(lambda connection: connection.execute(_MANY) and None)
+        with pytest.raises(LimitExceeded, match="0 seconds"):
+            await archive.find(LOCAL, Query("STUDY", {0x00081030: wide}))
+        await archive.find(LOCAL, Query("STUDY"))
 
 
-def test_refusals(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            with pytest.raises(BadRequest):
-                await archive.find(LOCAL, Query("GALAXY"))
-            with pytest.raises(BadRequest):
-                await archive.find(LOCAL, Query("STUDY", {STUDY_DATE: "soon"}))
-            with pytest.raises(NotAuthorized):
-                await archive.find(Principal("x", "node", frozenset({"store"})), Query("STUDY"))
-
-    asyncio.run(run())
+async def test_refusals(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        with pytest.raises(BadRequest):
+            await archive.find(LOCAL, Query("GALAXY"))
+        with pytest.raises(BadRequest):
+            await archive.find(LOCAL, Query("STUDY", {STUDY_DATE: "soon"}))
+        with pytest.raises(NotAuthorized):
+            await archive.find(Principal("x", "node", frozenset({"store"})), Query("STUDY"))
 
 
-def test_every_key_is_a_column_and_every_statement_is_sql(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, OBJECTS[0])
-            for level, keys in KEYS.items():
-                matching = {tag: "1" for tag, key in keys.items() if key.kind and key.kind not in ("date", "time")}
-                await archive.find(LOCAL, Query(level, matching, frozenset(keys)))
-                for tag in matching:
-                    await archive.find(LOCAL, Query(level, {tag: "1*"} if keys[tag].kind != "number" else {tag: "1"}))
-
-    asyncio.run(run())
+async def test_every_key_is_a_column_and_every_statement_is_sql(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, OBJECTS[0])
+        for level, keys in KEYS.items():
+            matching = {tag: "1" for tag, key in keys.items() if key.kind and key.kind not in ("date", "time")}
+            await archive.find(LOCAL, Query(level, matching, frozenset(keys)))
+            for tag in matching:
+                await archive.find(LOCAL, Query(level, {tag: "1*"} if keys[tag].kind != "number" else {tag: "1"}))
 
 
 def test_the_indexed_columns_are_those_of_the_schema() -> None:
@@ -260,12 +228,9 @@ def test_the_indexed_columns_are_those_of_the_schema() -> None:
         assert columns <= {names[1] for names in led if names[0] == "store" and len(names) > 1}
 
 
-def test_indexes_answer_the_usual_questions(tmp_path: Path) -> None:
-    async def make() -> None:
-        async with opened(tmp_path):
-            pass
-
-    asyncio.run(make())
+async def test_indexes_answer_the_usual_questions(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        pass
     connection = sqlite3.connect(tmp_path / "index.db")
     for level, shape, values in (
         ("STUDY", ((PATIENT_ID, "eq"),), 1),
@@ -295,12 +260,9 @@ def test_indexes_answer_the_usual_questions(tmp_path: Path) -> None:
         )
 
 
-def test_no_indexed_form_scans(tmp_path: Path) -> None:
-    async def make() -> None:
-        async with opened(tmp_path):
-            pass
-
-    asyncio.run(make())
+async def test_no_indexed_form_scans(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        pass
     connection = sqlite3.connect(tmp_path / "index.db")
     asked = 0
     for level, keys in KEYS.items():
@@ -320,12 +282,9 @@ def test_no_indexed_form_scans(tmp_path: Path) -> None:
     assert asked > 100
 
 
-def test_an_ordered_page_walks_an_index(tmp_path: Path) -> None:
-    async def make() -> None:
-        async with opened(tmp_path):
-            pass
-
-    asyncio.run(make())
+async def test_an_ordered_page_walks_an_index(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        pass
     connection = sqlite3.connect(tmp_path / "index.db")
     for tag in (STUDY_DATE, PATIENT_NAME, PATIENT_ID):
         for down in (False, True):

@@ -70,40 +70,24 @@ def test_the_oldest_is_forgotten_first(tmp_path: Path) -> None:
     assert asyncio.run(asked()) == (300, 301)
 
 
-def test_an_index_that_cannot_be_read_is_told_as_one_of_our_errors(tmp_path: Path) -> None:
+async def test_an_index_that_cannot_be_read_is_told_as_one_of_our_errors(tmp_path: Path) -> None:
     """503 and A700, not 500; what is wrong with a statement stays a mistake of ours."""
     (tmp_path / "index.db").write_bytes(b"nonsense" * 10_000)
-
-    async def run() -> None:
-        damaged, empty = Readers(tmp_path / "index.db", 1), Readers(tmp_path / "empty.db", 1)
-        with pytest.raises(StorageUnavailable, match="sagittal reindex"):
-            await damaged.run(select)
-        with pytest.raises(sqlite3.OperationalError, match="no such table"):
-            await empty.run(select)
-        damaged.close()
-        empty.close()
 
     def select(connection: sqlite3.Connection) -> None:
         connection.execute("SELECT * FROM study")
 
-    asyncio.run(run())
+    damaged, empty = Readers(tmp_path / "index.db", 1), Readers(tmp_path / "empty.db", 1)
+    with pytest.raises(StorageUnavailable, match="sagittal reindex"):
+        await damaged.run(select)
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        await empty.run(select)
+    damaged.close()
+    empty.close()
 
 
-def test_an_index_that_is_damaged_is_not_ready(tmp_path: Path) -> None:
+async def test_an_index_that_is_damaged_is_not_ready(tmp_path: Path) -> None:
     """One page of it, which only some questions need; the others are answered."""
-
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, build(1))
-        spoil(tmp_path / "index.db", "change")
-        async with opened(tmp_path) as archive:
-            assert len(await archive.instances(LOCAL, study_uid=build(1).study_uid)) == 1
-            assert archive.ready() == []
-            for _ in range(2):
-                with pytest.raises(StorageUnavailable, match="sagittal reindex"):
-                    await archive.changes(LOCAL, None, 10)
-            assert len(archive.ready()) == 1
-            assert "sagittal reindex" in archive.ready()[0]
 
     def spoil(index: Path, table: str) -> None:
         connection = sqlite3.connect(index)
@@ -114,7 +98,17 @@ def test_an_index_that_is_damaged_is_not_ready(tmp_path: Path) -> None:
             file.seek((page - 1) * size)
             file.write(b"\xff" * size)
 
-    asyncio.run(run())
+    async with opened(tmp_path) as archive:
+        await store(archive, build(1))
+    spoil(tmp_path / "index.db", "change")
+    async with opened(tmp_path) as archive:
+        assert len(await archive.instances(LOCAL, study_uid=build(1).study_uid)) == 1
+        assert archive.ready() == []
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable, match="sagittal reindex"):
+                await archive.changes(LOCAL, None, 10)
+        assert len(archive.ready()) == 1
+        assert "sagittal reindex" in archive.ready()[0]
 
 
 def test_what_one_reads_is_of_one_moment(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_clean_archive_has_no_findings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("vr", [b"LO", b"PN", b"UN", b"OB"])
-def test_identifiers_of_another_value_representation_are_no_findings(tmp_path: Path, vr: bytes) -> None:
+async def test_identifiers_of_another_value_representation_are_no_findings(tmp_path: Path, vr: bytes) -> None:
     """They are stored and warned of; the metadata has them as they came."""
     long = vr in (b"OB", b"UN")
     data = build(1).data
@@ -67,12 +67,8 @@ def test_identifiers_of_another_value_representation_are_no_findings(tmp_path: P
         at = data.index(head + b"UI") + 4
         length = data[at + 2 : at + 4]
         data = data[:at] + vr + (b"\0\0" + length + b"\0\0" if long else length) + data[at + 4 :]
-
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, replace(build(1), data=data))
-
-    asyncio.run(run())
+    async with opened(tmp_path) as archive:
+        await store(archive, replace(build(1), data=data))
     assert scrub(tmp_path) == []
     with sqlite3.connect(tmp_path / INDEX) as connection:
         connection.execute("UPDATE study SET study_instance_uid = '1.2.3'")
@@ -217,15 +213,11 @@ def test_a_resend_repairs_what_may_not_be_read(tmp_path: Path, monkeypatch: pyte
     assert scrub(tmp_path) == []
 
 
-def test_a_resend_repairs(tmp_path: Path) -> None:
+async def test_a_resend_repairs(tmp_path: Path) -> None:
     filled(tmp_path)
     flip(tmp_path / "objects" / "0001" / OBJECTS[1].digest)
-
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, OBJECTS[1])
-
-    asyncio.run(run())
+    async with opened(tmp_path) as archive:
+        await store(archive, OBJECTS[1])
     assert scrub(tmp_path) == []
 
 

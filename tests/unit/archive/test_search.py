@@ -253,38 +253,31 @@ NAUGHTY = [
 ]  # fmt: skip
 
 
-def test_naughty_values_are_found_by_themselves_only(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            built = [
-                build(n, study=n, charset="ISO_IR 192", patient_id=f"P{n}", patient_name=f"N{text}",
-                      extra={"PatientComments": text, "StudyDescription": text})
-                for n, text in enumerate(NAUGHTY)
-            ]  # fmt: skip
-            await store(archive, *built)
-            for n, text in enumerate(NAUGHTY):
-                for tag in (COMMENTS, 0x00081030):
-                    rows = await archive.find(LOCAL, Query("STUDY", {tag: text, STUDY: ""}))
-                    assert column(rows, STUDY) == [built[n].study_uid], (tag, text)
-            for key in ("**", "*", "\0", " "):
-                assert len((await archive.find(LOCAL, Query("STUDY", {COMMENTS: key}))).rows) == len(NAUGHTY)
-
-    asyncio.run(run())
+async def test_naughty_values_are_found_by_themselves_only(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        built = [
+            build(n, study=n, charset="ISO_IR 192", patient_id=f"P{n}", patient_name=f"N{text}",
+                  extra={"PatientComments": text, "StudyDescription": text})
+            for n, text in enumerate(NAUGHTY)
+        ]  # fmt: skip
+        await store(archive, *built)
+        for n, text in enumerate(NAUGHTY):
+            for tag in (COMMENTS, 0x00081030):
+                rows = await archive.find(LOCAL, Query("STUDY", {tag: text, STUDY: ""}))
+                assert column(rows, STUDY) == [built[n].study_uid], (tag, text)
+        for key in ("**", "*", "\0", " "):
+            assert len((await archive.find(LOCAL, Query("STUDY", {COMMENTS: key}))).rows) == len(NAUGHTY)
 
 
-def test_names_of_three_groups(tmp_path: Path) -> None:
+async def test_names_of_three_groups(tmp_path: Path) -> None:
     yamada = build(1, charset="ISO_IR 192", patient_name="Yamada^Tarou=山田^太郎=やまだ^たろう")
-
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, yamada)
-            for key, found in (
-                ("YAMADA^TAROU", 1), ("山田^*", 1), ("=山田*", 1), ("==やまだ*", 1), ("=やまだ*", 0),
-                ("Yamada*=*太郎", 1), ("*=山田^太郎=x*", 0), ("=", 1), ("^", 1), ("==", 1), ("Y*d", 0), ("*a^T*", 1),
-            ):  # fmt: skip
-                assert len((await archive.find(LOCAL, Query("STUDY", {NAME: key}))).rows) == found, key
-
-    asyncio.run(run())
+    async with opened(tmp_path) as archive:
+        await store(archive, yamada)
+        for key, found in (
+            ("YAMADA^TAROU", 1), ("山田^*", 1), ("=山田*", 1), ("==やまだ*", 1), ("=やまだ*", 0),
+            ("Yamada*=*太郎", 1), ("*=山田^太郎=x*", 0), ("=", 1), ("^", 1), ("==", 1), ("Y*d", 0), ("*a^T*", 1),
+        ):  # fmt: skip
+            assert len((await archive.find(LOCAL, Query("STUDY", {NAME: key}))).rows) == found, key
 
 
 def private(block: int, creator: str, value: bytes) -> bytes:
@@ -292,34 +285,31 @@ def private(block: int, creator: str, value: bytes) -> bytes:
     return encode(elements, syntax(EXPLICIT_LE))
 
 
-def test_private_attributes_in_whatever_block(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            for n, block, creator, value in (
-                (0, 16, "ACME", b"red "),
-                (1, 66, "ACME", b"blue"),
-                (2, 16, "OTHER", b"red "),
-            ):
-                built = build(n, study=n, patient_id=f"P{n}")
-                at = built.data.index(b"\xe0\x7f\x10\x00")  # Pixel Data
-                data = built.data[:at] + private(block, creator, value) + built.data[at:]
-                await store(archive, replace(built, data=data))
-            color = Private("ACME", 0x00290009)
-            for value, found in (("red", [0]), ("blue", [1]), ("b*", [1]), ("green", []), ("", [0, 1, 2])):
-                rows = await archive.find(LOCAL, Query("STUDY", {color: value, STUDY: ""}))
-                assert column(rows, STUDY) == [uid("study", n) for n in found]
-            rows = await archive.find(LOCAL, Query("STUDY", {STUDY: uid("study", 1)}, frozenset({color})))
-            assert rows.extra == [
-                {
-                    "00290042": {"vr": "LO", "Value": ["ACME"]},
-                    "00294209": {"vr": "LO", "Value": ["blue"]},
-                }
-            ]
-
-    asyncio.run(run())
+async def test_private_attributes_in_whatever_block(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        for n, block, creator, value in (
+            (0, 16, "ACME", b"red "),
+            (1, 66, "ACME", b"blue"),
+            (2, 16, "OTHER", b"red "),
+        ):
+            built = build(n, study=n, patient_id=f"P{n}")
+            at = built.data.index(b"\xe0\x7f\x10\x00")  # Pixel Data
+            data = built.data[:at] + private(block, creator, value) + built.data[at:]
+            await store(archive, replace(built, data=data))
+        color = Private("ACME", 0x00290009)
+        for value, found in (("red", [0]), ("blue", [1]), ("b*", [1]), ("green", []), ("", [0, 1, 2])):
+            rows = await archive.find(LOCAL, Query("STUDY", {color: value, STUDY: ""}))
+            assert column(rows, STUDY) == [uid("study", n) for n in found]
+        rows = await archive.find(LOCAL, Query("STUDY", {STUDY: uid("study", 1)}, frozenset({color})))
+        assert rows.extra == [
+            {
+                "00290042": {"vr": "LO", "Value": ["ACME"]},
+                "00294209": {"vr": "LO", "Value": ["blue"]},
+            }
+        ]
 
 
-def test_one_item_matches_all(tmp_path: Path) -> None:
+async def test_one_item_matches_all(tmp_path: Path) -> None:
     item = (
         [(0x00080100, "SH", b"A "), (0x00080102, "SH", b"99X ")],
         [(0x00080100, "SH", b"B "), (0x00080102, "SH", b"DCM ")],
@@ -330,28 +320,24 @@ def test_one_item_matches_all(tmp_path: Path) -> None:
     )
     sequence = b"\x08\x00\x32\x10SQ\0\0" + len(items).to_bytes(4, "little") + items  # Procedure Code Sequence
     code = 0x00081032
-
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            built = build(1)
-            at = built.data.index(b"\x08\x00\x3e\x10")  # Series Description
-            await store(archive, replace(built, data=built.data[:at] + sequence + built.data[at:]), build(1, study=2))
-            for keys, options, found in (
-                ({0x00080100: "A", 0x00080102: "99X"}, {}, 1),
-                ({0x00080100: "A", 0x00080102: "DCM"}, {}, 0),
-                ({0x00080100: "", 0x00080102: ""}, {}, 2),
-                ({}, {}, 2),
-                ('""', {"empty_value": True}, 1),
-            ):
-                query = Query("STUDY", {code: keys, STUDY: ""}, **options)  # type: ignore[arg-type]
-                assert len((await archive.find(LOCAL, query)).rows) == found, keys
-            rows = await archive.find(LOCAL, Query("STUDY", {code: {0x00080100: "B"}}))
-            assert rows.extra == [{"00081032": {"vr": "SQ", "Value": [
-                {"00080100": {"vr": "SH", "Value": ["A"]}}, {"00080100": {"vr": "SH", "Value": ["B"]}}]}}]  # fmt: skip
-            rows = await archive.find(LOCAL, Query("STUDY", {code: "B"}))
-            assert rows.unmatched == {code}
-
-    asyncio.run(run())
+    async with opened(tmp_path) as archive:
+        built = build(1)
+        at = built.data.index(b"\x08\x00\x3e\x10")  # Series Description
+        await store(archive, replace(built, data=built.data[:at] + sequence + built.data[at:]), build(1, study=2))
+        for keys, options, found in (
+            ({0x00080100: "A", 0x00080102: "99X"}, {}, 1),
+            ({0x00080100: "A", 0x00080102: "DCM"}, {}, 0),
+            ({0x00080100: "", 0x00080102: ""}, {}, 2),
+            ({}, {}, 2),
+            ('""', {"empty_value": True}, 1),
+        ):
+            query = Query("STUDY", {code: keys, STUDY: ""}, **options)  # type: ignore[arg-type]
+            assert len((await archive.find(LOCAL, query)).rows) == found, keys
+        rows = await archive.find(LOCAL, Query("STUDY", {code: {0x00080100: "B"}}))
+        assert rows.extra == [{"00081032": {"vr": "SQ", "Value": [
+            {"00080100": {"vr": "SH", "Value": ["A"]}}, {"00080100": {"vr": "SH", "Value": ["B"]}}]}}]  # fmt: skip
+        rows = await archive.find(LOCAL, Query("STUDY", {code: "B"}))
+        assert rows.unmatched == {code}
 
 
 @pytest.mark.parametrize("level", ["STUDY", "SERIES", "IMAGE"])

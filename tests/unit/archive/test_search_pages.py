@@ -33,31 +33,27 @@ OBJECTS = [
 
 @pytest.mark.parametrize("level", ["PATIENT", "STUDY", "SERIES", "IMAGE"])
 @pytest.mark.parametrize("limit", [None, 2, 10])
-def test_a_page_ends_where_what_it_returns_is_enough(tmp_path: Path, level: str, limit: int | None) -> None:
+async def test_a_page_ends_where_what_it_returns_is_enough(tmp_path: Path, level: str, limit: int | None) -> None:
     """Of what no index holds; at cap-1, cap and cap+1, and each page has a row."""
-
-    async def act() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)
-            asked = Query(level, {}, include=frozenset({COMMENTS}), limit=limit)
-            archive.limits = Limits()
-            whole = await archive.find(LOCAL, replace(asked, limit=None))
-            sizes = [len(json.dumps(each, separators=(",", ":"))) for each in whole.extra]
-            for most, rows in ((1, 1), (sum(sizes[:2]) - 1, 1), (sum(sizes[:2]), 2), (sum(sizes[:2]) + 1, 2)):
-                archive.limits = Limits(archive=ArchiveLimits(returned_bytes_max=most))
-                first = await archive.find(LOCAL, asked)
-                assert first.more and (len(first.rows), len(first.extra)) == (rows, rows)
-                pages = [first]
-                while pages[-1].next:
-                    pages.append(await archive.find(LOCAL, replace(asked, after=pages[-1].next)))
-                assert not pages[-1].more
-                assert [row for page in pages for row in page.rows] == whole.rows
-                assert [each for page in pages for each in page.extra] == whole.extra
-
-    asyncio.run(act())
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)
+        asked = Query(level, {}, include=frozenset({COMMENTS}), limit=limit)
+        archive.limits = Limits()
+        whole = await archive.find(LOCAL, replace(asked, limit=None))
+        sizes = [len(json.dumps(each, separators=(",", ":"))) for each in whole.extra]
+        for most, rows in ((1, 1), (sum(sizes[:2]) - 1, 1), (sum(sizes[:2]), 2), (sum(sizes[:2]) + 1, 2)):
+            archive.limits = Limits(archive=ArchiveLimits(returned_bytes_max=most))
+            first = await archive.find(LOCAL, asked)
+            assert first.more and (len(first.rows), len(first.extra)) == (rows, rows)
+            pages = [first]
+            while pages[-1].next:
+                pages.append(await archive.find(LOCAL, replace(asked, after=pages[-1].next)))
+            assert not pages[-1].more
+            assert [row for page in pages for row in page.rows] == whole.rows
+            assert [each for page in pages for each in page.extra] == whole.extra
 
 
-def test_no_more_is_held_than_a_page_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_more_is_held_than_a_page_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several instances that are read in one go: the page, and the one that is too much for it."""
     whole, held = scan.objects, list[int]()
 
@@ -67,15 +63,12 @@ def test_no_more_is_held_than_a_page_returns(tmp_path: Path, monkeypatch: pytest
             held[-1] += 1
             yield each
 
-    async def act() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *(build(n, extra={"PatientComments": "x" * 200}) for n in range(1, 13)))
-            archive.limits = Limits(archive=ArchiveLimits(returned_bytes_max=600))
-            monkeypatch.setattr(scan, "objects", counted)
-            page = await archive.find(LOCAL, Query("IMAGE", {}, include=frozenset({COMMENTS})))
-            assert page.more and len(page.rows) == 2
-
-    asyncio.run(act())
+    async with opened(tmp_path) as archive:
+        await store(archive, *(build(n, extra={"PatientComments": "x" * 200}) for n in range(1, 13)))
+        archive.limits = Limits(archive=ArchiveLimits(returned_bytes_max=600))
+        monkeypatch.setattr(scan, "objects", counted)
+        page = await archive.find(LOCAL, Query("IMAGE", {}, include=frozenset({COMMENTS})))
+        assert page.more and len(page.rows) == 2
     assert max(held) == 3
 
 
@@ -98,24 +91,20 @@ def test_too_much_metadata_is_looked_through_in_parts(
             tracemalloc.stop()
 
 
-def test_a_page_ends_where_its_time_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_ends_where_its_time_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that is over the limit after the first objects that are read at one time."""
     clock = iter([0.0, 0.0, 0.0, 20.0] * 2)
     monkeypatch.setattr(query, "_OBJECTS_AT_ONCE", 2)
-
-    async def act() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)
-            asked = Query("IMAGE", {COMMENTS: ""})
-            whole = await archive.find(LOCAL, asked)
-            monkeypatch.setattr(query, "monotonic", lambda: next(clock))
-            found = [rows async for rows in archive.pages(LOCAL, asked)]
-            assert [len(rows.rows) for rows in found] == [2, 2]
-            assert [row for rows in found for row in rows.rows] == whole.rows
-            assert [each for rows in found for each in rows.extra] == whole.extra
-            assert not any(rows.unmatched for rows in found)
-
-    asyncio.run(act())
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)
+        asked = Query("IMAGE", {COMMENTS: ""})
+        whole = await archive.find(LOCAL, asked)
+        monkeypatch.setattr(query, "monotonic", lambda: next(clock))
+        found = [rows async for rows in archive.pages(LOCAL, asked)]
+        assert [len(rows.rows) for rows in found] == [2, 2]
+        assert [row for rows in found for row in rows.rows] == whole.rows
+        assert [each for rows in found for each in rows.extra] == whole.extra
+        assert not any(rows.unmatched for rows in found)
 
 
 @pytest.mark.parametrize("fails", ["once", "later", "always"])
@@ -146,19 +135,16 @@ def test_what_costs_too_much_to_return_is_left_out(fails: str, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("left_after", [1, 2, None])
-def test_all_pages_are_one_act(left_after: int | None, tmp_path: Path) -> None:
-    async def act() -> None:
-        limits = Limits(archive=ArchiveLimits(returned_bytes_max=1))
-        async with opened(tmp_path, limits) as archive:
-            await store(archive, *OBJECTS)
-            number = 0
-            async with aclosing(archive.pages(LOCAL, Query("IMAGE", {COMMENTS: ""}))) as pages:
-                async for rows in pages:
-                    number += len(rows.rows)
-                    if number == left_after:
-                        break
-
-    asyncio.run(act())
+async def test_all_pages_are_one_act(left_after: int | None, tmp_path: Path) -> None:
+    limits = Limits(archive=ArchiveLimits(returned_bytes_max=1))
+    async with opened(tmp_path, limits) as archive:
+        await store(archive, *OBJECTS)
+        number = 0
+        async with aclosing(archive.pages(LOCAL, Query("IMAGE", {COMMENTS: ""}))) as pages:
+            async for rows in pages:
+                number += len(rows.rows)
+                if number == left_after:
+                    break
     with closing(sqlite3.connect(tmp_path / INDEX)) as index:
         rows = index.execute("SELECT outcome, number_of_instances FROM audit WHERE verb = 'find'").fetchall()
     assert rows == [("done", left_after or len(OBJECTS))]

@@ -91,14 +91,10 @@ def test_what_the_sender_says_reaches_the_index(
 
 
 @pytest.mark.parametrize(("case", "assumed"), [(0, "GB18030"), (1, "GB18030"), (2, ""), (4, ""), (6, "")])
-def test_the_receipt_says_what_was_assumed(case: int, assumed: str, tmp_path: Path) -> None:
+async def test_the_receipt_says_what_was_assumed(case: int, assumed: str, tmp_path: Path) -> None:
     built, source, *_ = CASES[case]
-
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await put(archive, built, source)
-
-    asyncio.run(run())
+    async with opened(tmp_path) as archive:
+        await put(archive, built, source)
     connection = sqlite3.connect(tmp_path / INDEX)
     assert connection.execute("SELECT calling_aet, character_set FROM receipt").fetchall() == [
         (source.calling_aet, assumed)

@@ -35,25 +35,22 @@ def audited(path: Path) -> list[tuple[str, str, str, int]]:
     return sqlite3.connect(path / INDEX).execute(statement).fetchall()
 
 
-def test_every_verb_is_in_the_audit_log(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, *OBJECTS)
-            refs = await archive.instances(READER, study_uid=OBJECTS[0].study_uid)
-            await archive.find(READER, Query("STUDY"))
-            (tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest).unlink()
-            await every(tasks.export(archive, READER, refs, tmp_path / "out.zip"))
-            await every(tasks.back_up(archive, LOCAL, tmp_path / "b"))
-            await archive.delete(LOCAL, Target(OBJECTS[0].study_uid))
-            for denied in (
-                archive.find(NOBODY, Query("STUDY")),
-                archive.instances(NOBODY, study_uid="1"),
-                archive.delete(READER, Target("1")),
-            ):
-                with pytest.raises(NotAuthorized):
-                    await denied
-
-    asyncio.run(run())
+async def test_every_verb_is_in_the_audit_log(tmp_path: Path) -> None:
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, *OBJECTS)
+        refs = await archive.instances(READER, study_uid=OBJECTS[0].study_uid)
+        await archive.find(READER, Query("STUDY"))
+        (tmp_path / "a" / "objects" / "0001" / OBJECTS[0].digest).unlink()
+        await every(tasks.export(archive, READER, refs, tmp_path / "out.zip"))
+        await every(tasks.back_up(archive, LOCAL, tmp_path / "b"))
+        await archive.delete(LOCAL, Target(OBJECTS[0].study_uid))
+        for denied in (
+            archive.find(NOBODY, Query("STUDY")),
+            archive.instances(NOBODY, study_uid="1"),
+            archive.delete(READER, Target("1")),
+        ):
+            with pytest.raises(NotAuthorized):
+                await denied
     assert audited(tmp_path / "a") == [
         ("reader", "get", "done", 6),
         ("reader", "find", "done", 1),
@@ -66,21 +63,18 @@ def test_every_verb_is_in_the_audit_log(tmp_path: Path) -> None:
     ]
 
 
-def test_who_may(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path / "a") as archive:
-            for refused in (
-                tasks.back_up(archive, READER, tmp_path / "b"),
-                tasks.export(archive, NOBODY, [], tmp_path / "c"),
-            ):
-                with pytest.raises(NotAuthorized):
-                    await anext(refused)
-        with pytest.raises(NotAuthorized):
-            next(tasks.reindex(tmp_path / "a", READER))
-        with pytest.raises(NotAuthorized):
-            next(tasks.restore(tmp_path / "b", tmp_path / "c", READER))
-
-    asyncio.run(run())
+async def test_who_may(tmp_path: Path) -> None:
+    async with opened(tmp_path / "a") as archive:
+        for refused in (
+            tasks.back_up(archive, READER, tmp_path / "b"),
+            tasks.export(archive, NOBODY, [], tmp_path / "c"),
+        ):
+            with pytest.raises(NotAuthorized):
+                await anext(refused)
+    with pytest.raises(NotAuthorized):
+        next(tasks.reindex(tmp_path / "a", READER))
+    with pytest.raises(NotAuthorized):
+        next(tasks.restore(tmp_path / "b", tmp_path / "c", READER))
 
 
 def test_backup_while_objects_come_in_loses_nothing_that_was_there(tmp_path: Path) -> None:
@@ -126,14 +120,11 @@ async def scrubbed(path: Path) -> list[Any]:
         return findings(archive)
 
 
-def test_reindex_needs_the_directory_for_itself(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, *OBJECTS)
-            with pytest.raises(DirectoryHeld):
-                next(tasks.reindex(tmp_path))
-
-    asyncio.run(run())
+async def test_reindex_needs_the_directory_for_itself(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, *OBJECTS)
+        with pytest.raises(DirectoryHeld):
+            next(tasks.reindex(tmp_path))
     assert len(list(tasks.reindex(tmp_path))) == len(OBJECTS)
     assert audited(tmp_path)[-1] == ("local", "reindex", "done", 0)
 

@@ -60,17 +60,14 @@ async def states(archive: Archive) -> list[tuple[str, int]]:
     ],
     ids=["same", "implicit", "big-endian", "deflated", "trailing-padding", "group-length"],
 )
-def test_the_same_content_is_held_once(tmp_path: Path, again: Built, policy: str) -> None:
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            first, second = await store(archive, FIRST, again, policy=policy)
-            assert (first.status, second.status, second.digest) == ("stored", "duplicate", FIRST.digest)
-            assert (await archive.statistics(LOCAL)).instances == 1
-            assert await states(archive) == [(FIRST.digest, CURRENT)]
-        assert objects(tmp_path) == {FIRST.digest}
-        assert rows(tmp_path, "SELECT outcome FROM receipt ORDER BY id") == [("stored",), ("duplicate",)]
-
-    asyncio.run(main())
+async def test_the_same_content_is_held_once(tmp_path: Path, again: Built, policy: str) -> None:
+    async with opened(tmp_path) as archive:
+        first, second = await store(archive, FIRST, again, policy=policy)
+        assert (first.status, second.status, second.digest) == ("stored", "duplicate", FIRST.digest)
+        assert (await archive.statistics(LOCAL)).instances == 1
+        assert await states(archive) == [(FIRST.digest, CURRENT)]
+    assert objects(tmp_path) == {FIRST.digest}
+    assert rows(tmp_path, "SELECT outcome FROM receipt ORDER BY id") == [("stored",), ("duplicate",)]
 
 
 @pytest.mark.parametrize(
@@ -84,95 +81,79 @@ def test_the_same_content_is_held_once(tmp_path: Path, again: Built, policy: str
     ],
     ids=["name", "pixels", "more", "pixels-swapped", "encapsulated"],
 )
-def test_other_content_is_kept_beside(tmp_path: Path, other: Built, offending: int) -> None:
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            _, second, again = await store(archive, FIRST, other, other)
-            assert (second.status, second.offending) == (again.status, again.offending) == ("kept", offending)
-            assert await states(archive) == [(FIRST.digest, CURRENT), (other.digest, OTHER)]
-            (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
-            assert ref.digest == FIRST.digest
-        assert objects(tmp_path) == {FIRST.digest, other.digest}
-        kinds = rows(tmp_path, "SELECT kind FROM change ORDER BY id")
-        assert kinds == [("stored",), ("kept",)]
-
-    asyncio.run(main())
+async def test_other_content_is_kept_beside(tmp_path: Path, other: Built, offending: int) -> None:
+    async with opened(tmp_path) as archive:
+        _, second, again = await store(archive, FIRST, other, other)
+        assert (second.status, second.offending) == (again.status, again.offending) == ("kept", offending)
+        assert await states(archive) == [(FIRST.digest, CURRENT), (other.digest, OTHER)]
+        (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
+        assert ref.digest == FIRST.digest
+    assert objects(tmp_path) == {FIRST.digest, other.digest}
+    kinds = rows(tmp_path, "SELECT kind FROM change ORDER BY id")
+    assert kinds == [("stored",), ("kept",)]
 
 
-def test_replace_makes_it_current_and_back_again(tmp_path: Path) -> None:
+async def test_replace_makes_it_current_and_back_again(tmp_path: Path) -> None:
     elsewhere = build(study=2, modality="MR", sop_instance_uid=FIRST.sop_instance_uid)
-
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            outcomes = await store(archive, FIRST, elsewhere, build(2, study=2), policy="replace")
-            assert [outcome.status for outcome in outcomes] == ["stored", "replaced", "stored"]
-            found = await archive.find(LOCAL, Query("STUDY", {0x0020000D: "", 0x00080061: "", 0x00201208: ""}))
-            assert found.rows == [("MR", elsewhere.study_uid, 2)]  # the first of the series said MR
-            (back,) = await store(archive, FIRST, policy="replace")
-            assert back.status == "replaced"
-            assert await states(archive) == [(FIRST.digest, CURRENT), (elsewhere.digest, OTHER)]
-            found = await archive.find(LOCAL, Query("STUDY", {0x0020000D: "", 0x00080061: "", 0x00201208: ""}))
-            assert sorted(found.rows) == sorted([("MR", elsewhere.study_uid, 1), ("CT", FIRST.study_uid, 1)])
-        assert rows(tmp_path, "SELECT kind FROM change ORDER BY id")[-1] == ("replaced",)
-
-    asyncio.run(main())
+    async with opened(tmp_path) as archive:
+        outcomes = await store(archive, FIRST, elsewhere, build(2, study=2), policy="replace")
+        assert [outcome.status for outcome in outcomes] == ["stored", "replaced", "stored"]
+        found = await archive.find(LOCAL, Query("STUDY", {0x0020000D: "", 0x00080061: "", 0x00201208: ""}))
+        assert found.rows == [("MR", elsewhere.study_uid, 2)]  # the first of the series said MR
+        (back,) = await store(archive, FIRST, policy="replace")
+        assert back.status == "replaced"
+        assert await states(archive) == [(FIRST.digest, CURRENT), (elsewhere.digest, OTHER)]
+        found = await archive.find(LOCAL, Query("STUDY", {0x0020000D: "", 0x00080061: "", 0x00201208: ""}))
+        assert sorted(found.rows) == sorted([("MR", elsewhere.study_uid, 1), ("CT", FIRST.study_uid, 1)])
+    assert rows(tmp_path, "SELECT kind FROM change ORDER BY id")[-1] == ("replaced",)
 
 
-def test_refuse_keeps_nothing_and_says_where(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, FIRST)
-            with pytest.raises(DuplicateInstance, match="0010,0010"):
-                await store(archive, OTHER_NAME, policy="refuse")
-            assert await states(archive) == [(FIRST.digest, CURRENT)]
-        assert objects(tmp_path) == {FIRST.digest}
-        assert list((tmp_path / "staging").iterdir()) == []
-        audit = rows(tmp_path, "SELECT verb, outcome FROM audit WHERE outcome = 'refused'")
-        assert audit == [("store", "refused")]
-
-    asyncio.run(main())
+async def test_refuse_keeps_nothing_and_says_where(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, FIRST)
+        with pytest.raises(DuplicateInstance, match="0010,0010"):
+            await store(archive, OTHER_NAME, policy="refuse")
+        assert await states(archive) == [(FIRST.digest, CURRENT)]
+    assert objects(tmp_path) == {FIRST.digest}
+    assert list((tmp_path / "staging").iterdir()) == []
+    audit = rows(tmp_path, "SELECT verb, outcome FROM audit WHERE outcome = 'refused'")
+    assert audit == [("store", "refused")]
 
 
 @pytest.mark.parametrize("damage", ["missing", "flipped", "truncated"])
 @pytest.mark.parametrize("later", [False, True])
-def test_a_resend_repairs_a_damaged_file(tmp_path: Path, damage: str, later: bool) -> None:
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, FIRST, build(2))
-            file = tmp_path / "objects" / "0001" / FIRST.digest
-            if damage == "missing":
-                file.unlink()
-            elif damage == "truncated":
-                file.write_bytes(FIRST.part10[:-1])
-            else:
-                file.write_bytes(FIRST.part10[:-1] + b"!")
-            if later:  # another directory is the current one
-                archive.volume._current = "0007"
-                (tmp_path / "objects" / "0007").mkdir()
-            (outcome,) = await store(archive, FIRST)
-            assert outcome.status == "duplicate"
-            (ref,) = await archive.instances(LOCAL, sop_instance_uids=[FIRST.sop_instance_uid])
-            assert file_of(archive, ref) == FIRST.part10
-            assert (await archive.statistics(LOCAL)).instances == 2
-        assert len(list((tmp_path / "objects").rglob(FIRST.digest))) == 1
-
-    asyncio.run(main())
+async def test_a_resend_repairs_a_damaged_file(tmp_path: Path, damage: str, later: bool) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, FIRST, build(2))
+        file = tmp_path / "objects" / "0001" / FIRST.digest
+        if damage == "missing":
+            file.unlink()
+        elif damage == "truncated":
+            file.write_bytes(FIRST.part10[:-1])
+        else:
+            file.write_bytes(FIRST.part10[:-1] + b"!")
+        if later:  # another directory is the current one
+            archive.volume._current = "0007"
+            (tmp_path / "objects" / "0007").mkdir()
+        (outcome,) = await store(archive, FIRST)
+        assert outcome.status == "duplicate"
+        (ref,) = await archive.instances(LOCAL, sop_instance_uids=[FIRST.sop_instance_uid])
+        assert file_of(archive, ref) == FIRST.part10
+        assert (await archive.statistics(LOCAL)).instances == 2
+    assert len(list((tmp_path / "objects").rglob(FIRST.digest))) == 1
 
 
-def test_other_content_takes_the_place_of_a_damaged_file(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, FIRST)
-            (tmp_path / "objects" / "0001" / FIRST.digest).unlink()
-            (outcome,) = await store(archive, OTHER_NAME)
-            assert outcome.status == "replaced"
-            (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
-            assert ref.digest == OTHER_NAME.digest
-
-    asyncio.run(main())
+async def test_other_content_takes_the_place_of_a_damaged_file(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, FIRST)
+        (tmp_path / "objects" / "0001" / FIRST.digest).unlink()
+        (outcome,) = await store(archive, OTHER_NAME)
+        assert outcome.status == "replaced"
+        (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
+        assert ref.digest == OTHER_NAME.digest
 
 
-def test_one_uid_many_times_at_once(tmp_path: Path) -> None:
+async def test_one_uid_many_times_at_once(tmp_path: Path) -> None:
     """Twice the same bytes, and another content, in one batch: one instance, one version beside."""
 
     async def one(archive: Archive, built: Built) -> Outcome:
@@ -180,47 +161,36 @@ def test_one_uid_many_times_at_once(tmp_path: Path) -> None:
         transfer.write(built.part10)
         return await transfer.commit()
 
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            outcomes = await asyncio.gather(*(one(archive, b) for b in (FIRST, FIRST, OTHER_NAME, FIRST, OTHER_NAME)))
-            assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept", "duplicate", "kept"]
-            assert await states(archive) == [(FIRST.digest, CURRENT), (OTHER_NAME.digest, OTHER)]
-        assert objects(tmp_path) == {FIRST.digest, OTHER_NAME.digest}
-
-    asyncio.run(main())
+    async with opened(tmp_path) as archive:
+        outcomes = await asyncio.gather(*(one(archive, b) for b in (FIRST, FIRST, OTHER_NAME, FIRST, OTHER_NAME)))
+        assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept", "duplicate", "kept"]
+        assert await states(archive) == [(FIRST.digest, CURRENT), (OTHER_NAME.digest, OTHER)]
+    assert objects(tmp_path) == {FIRST.digest, OTHER_NAME.digest}
 
 
-def test_encapsulated_content_is_compared_by_its_bytes(tmp_path: Path) -> None:
+async def test_encapsulated_content_is_compared_by_its_bytes(tmp_path: Path) -> None:
     first = build(syntax_uid=JPEG_LS)
     padded = replace(first, data=b"\x08\0\0\0UL\4\0\xff\0\0\0" + first.data)
     other = replace(first, data=first.data[:-12] + bytes(4) + first.data[-8:])
-
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            outcomes = await store(archive, first, padded, other, replace(first, syntax_uid=RLE))
-            assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept", "kept"]
-
-    asyncio.run(main())
+    async with opened(tmp_path) as archive:
+        outcomes = await store(archive, first, padded, other, replace(first, syntax_uid=RLE))
+        assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept", "kept"]
 
 
-def test_a_version_beside_can_be_promoted(tmp_path: Path) -> None:
+async def test_a_version_beside_can_be_promoted(tmp_path: Path) -> None:
     elsewhere = build(study=2, sop_instance_uid=FIRST.sop_instance_uid)
-
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            await store(archive, FIRST, elsewhere)
-            first, beside = await archive.versions(LOCAL, FIRST.sop_instance_uid)
+    async with opened(tmp_path) as archive:
+        await store(archive, FIRST, elsewhere)
+        first, beside = await archive.versions(LOCAL, FIRST.sop_instance_uid)
+        await archive.promote(LOCAL, beside)
+        assert await states(archive) == [(FIRST.digest, OTHER), (elsewhere.digest, CURRENT)]
+        with pytest.raises(NotFound):
             await archive.promote(LOCAL, beside)
-            assert await states(archive) == [(FIRST.digest, OTHER), (elsewhere.digest, CURRENT)]
-            with pytest.raises(NotFound):
-                await archive.promote(LOCAL, beside)
-            found = await archive.find(LOCAL, Query("STUDY", {0x0020000D: "", 0x00201208: ""}))
-            assert found.rows == [(elsewhere.study_uid, 1)]
-            await archive.promote(LOCAL, first)
-            assert await states(archive) == [(FIRST.digest, CURRENT), (elsewhere.digest, OTHER)]
-            assert (await store(archive, build(2)))[0].status == "stored"
-        assert rows(tmp_path, "SELECT kind FROM change ORDER BY id") == [
-            ("stored",), ("kept",), ("replaced",), ("replaced",), ("stored",)
-        ]  # fmt: skip
-
-    asyncio.run(main())
+        found = await archive.find(LOCAL, Query("STUDY", {0x0020000D: "", 0x00201208: ""}))
+        assert found.rows == [(elsewhere.study_uid, 1)]
+        await archive.promote(LOCAL, first)
+        assert await states(archive) == [(FIRST.digest, CURRENT), (elsewhere.digest, OTHER)]
+        assert (await store(archive, build(2)))[0].status == "stored"
+    assert rows(tmp_path, "SELECT kind FROM change ORDER BY id") == [
+        ("stored",), ("kept",), ("replaced",), ("replaced",), ("stored",)
+    ]  # fmt: skip

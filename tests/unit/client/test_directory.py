@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,35 +36,29 @@ class Pieces:
         raise AssertionError("the answer broke off")
 
 
-def test_workers_end_with_it(tmp_path: Path) -> None:
+async def test_workers_end_with_it(tmp_path: Path) -> None:
     """Those that drew a picture, and the process that they were forked from."""
     held, pieces = build(), Pieces()
-
-    async def main() -> None:
-        async with opened(tmp_path) as archive:
-            await hold(archive, held)
-        before = {*multiprocessing.active_children()}
-        async with open_directory(tmp_path, Access(), print) as remote:
-            path = instance_of(held).removeprefix("/dicom-web")
-            await remote.retrieve(f"{path}/rendered", pieces, "image/png")
-        assert {*multiprocessing.active_children()} == before
-
-    asyncio.run(main())
+    async with opened(tmp_path) as archive:
+        await hold(archive, held)
+    before = {*multiprocessing.active_children()}
+    async with open_directory(tmp_path, Access(), print) as remote:
+        path = instance_of(held).removeprefix("/dicom-web")
+        await remote.retrieve(f"{path}/rendered", pieces, "image/png")
+    assert {*multiprocessing.active_children()} == before
     assert pieces.count == 1 and pieces.body.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("left", ["", "{"])
-def test_where_the_server_listens_can_not_be_read(tmp_path: Path, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_the_server_listens_can_not_be_read(
+    tmp_path: Path, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a power cut left of the file, before the next server writes it."""
     monkeypatch.setattr(place, "_STARTING_SECONDS", 0.0)
-
-    async def ask() -> None:
-        async with opened(tmp_path):
-            (tmp_path / "server.json").write_text(left)
-            with pytest.raises(DirectoryHeld, match="does not say where"):
-                async with open_directory(tmp_path, Access(), print):
-                    pass
-            with pytest.raises(DirectoryHeld, match="does not say where"):
-                await place.server_of(tmp_path)
-
-    asyncio.run(ask())
+    async with opened(tmp_path):
+        (tmp_path / "server.json").write_text(left)
+        with pytest.raises(DirectoryHeld, match="does not say where"):
+            async with open_directory(tmp_path, Access(), print):
+                pass
+        with pytest.raises(DirectoryHeld, match="does not say where"):
+            await place.server_of(tmp_path)

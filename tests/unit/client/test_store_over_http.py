@@ -83,23 +83,20 @@ def test_a_file_that_cannot_be_read_is_told_in_plain_words(tmp_path: Path, monke
     assert imported(path, httpx.Response(500))[1:3] == ("failed", "Input/output error")
 
 
-def test_an_archive_that_is_not_there_is_told_once(tmp_path: Path) -> None:
+async def test_an_archive_that_is_not_there_is_told_once(tmp_path: Path) -> None:
     """Several files are under way when the first fails: what the others die of is no line of its own."""
     for number in range(4):
         (tmp_path / f"{number}.dcm").write_bytes(build(number).part10)
     loop_said: list[object] = []
 
-    async def run() -> None:
-        async def handle(_: httpx.Request) -> httpx.Response:
-            await asyncio.sleep(0)
-            raise httpx.ConnectError("All connection attempts failed")
+    async def handle(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)
+        raise httpx.ConnectError("All connection attempts failed")
 
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: loop_said.append(context))
-        async with httpx.AsyncClient(transport=httpx.MockTransport(handle), base_url="http://archive") as client:
-            with pytest.raises(httpx.ConnectError):
-                async for _ in store_over_http(client, [tmp_path]):
-                    pass
-        gc.collect()
-
-    asyncio.run(run())
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: loop_said.append(context))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle), base_url="http://archive") as client:
+        with pytest.raises(httpx.ConnectError):
+            async for _ in store_over_http(client, [tmp_path]):
+                pass
+    gc.collect()
     assert loop_said == []

@@ -7,5 +7,5 @@ import pytest
 
 
 @pytest.fixture(params=[*loopback.LOOPS], autouse=True)
-def event_loop_kind(request: pytest.FixtureRequest) -> None:
-    loopback.loop = request.param
+def event_loop_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopback, "loop", request.param)

@@ -11,7 +11,6 @@ from loopback import (
     Raw,
     Store,
     request,
-    run,
     services,
     serving,
     store_request,
@@ -49,34 +48,30 @@ def listed(store: Store | None = None) -> list[Service]:
     (STUDY_FIND, STORAGE, (), REFUSED),
     (OURS, STORAGE, (), ACCEPTED),
 ])  # fmt: skip
-def test_what_is_accepted(sop_class: str, service_class: str | None, related: tuple[str, ...], result: int) -> None:
-    async def test() -> None:
-        store = Store()
-        declared = () if service_class is None else (CommonExtended(sop_class, service_class, related),)
-        async with serving(listed(store)) as server:
-            raw = await Raw.open(server.port)
-            asked = request((sop_class, EXPLICIT_LE), (VERIFICATION, EXPLICIT_LE), common_extended=declared)
-            raw.send(encode(asked))
-            answer = await raw.answer()
-            assert [each.result for each in answer.contexts] == [result, ACCEPTED]
-            assert answer.user.common_extended == ()  # no answer is defined for it
-            if result == ACCEPTED:
-                raw.send(store_request(b"data", sop_class=sop_class))
-                status = (await raw.command())["Status"]
-                assert (status, store.kept) == ((0x0211, []) if sop_class == OURS else (0, [b"data"]))
-            raw.close()
+async def test_what_is_accepted(
+    sop_class: str, service_class: str | None, related: tuple[str, ...], result: int
+) -> None:
+    store = Store()
+    declared = () if service_class is None else (CommonExtended(sop_class, service_class, related),)
+    async with serving(listed(store)) as server:
+        raw = await Raw.open(server.port)
+        asked = request((sop_class, EXPLICIT_LE), (VERIFICATION, EXPLICIT_LE), common_extended=declared)
+        raw.send(encode(asked))
+        answer = await raw.answer()
+        assert [each.result for each in answer.contexts] == [result, ACCEPTED]
+        assert answer.user.common_extended == ()  # no answer is defined for it
+        if result == ACCEPTED:
+            raw.send(store_request(b"data", sop_class=sop_class))
+            status = (await raw.command())["Status"]
+            assert (status, store.kept) == ((0x0211, []) if sop_class == OURS else (0, [b"data"]))
+        raw.close()
 
-    run(test)
 
-
-def test_what_one_requestor_declares_holds_for_its_association_only() -> None:
-    async def test() -> None:
-        async with serving(listed()) as server:
-            for service_class, accepted in ((WORKLIST, False), (STORAGE, True), (WORKLIST, False)):
-                peer = Peer("SAGITTAL", "127.0.0.1", server.port)
-                declared = [CommonExtended(PRIVATE, service_class)]
-                contexts = [(PRIVATE, [EXPLICIT_LE])]
-                async with await connect(peer, "CLIENT", contexts, common_extended=declared) as association:
-                    assert bool(association.info.contexts) == accepted
-
-    run(test)
+async def test_what_one_requestor_declares_holds_for_its_association_only() -> None:
+    async with serving(listed()) as server:
+        for service_class, accepted in ((WORKLIST, False), (STORAGE, True), (WORKLIST, False)):
+            peer = Peer("SAGITTAL", "127.0.0.1", server.port)
+            declared = [CommonExtended(PRIVATE, service_class)]
+            contexts = [(PRIVATE, [EXPLICIT_LE])]
+            async with await connect(peer, "CLIENT", contexts, common_extended=declared) as association:
+                assert bool(association.info.contexts) == accepted

@@ -15,7 +15,6 @@ from loopback import (
     message,
     n_service,
     request,
-    run,
     services,
     serving,
 )
@@ -75,47 +74,38 @@ async def call(association: Association, name: str, *arguments: Any) -> Response
 
 @pytest.mark.parametrize(("name", "arguments", "command", "data_set"), CALLS)
 @pytest.mark.parametrize("reply", [None, b"reply"])
-def test_an_operation_asked_and_performed(
+async def test_an_operation_asked_and_performed(
     name: str, arguments: tuple[Any, ...], command: dict[str, Any], data_set: bytes | None, reply: bytes | None
 ) -> None:
-    async def test() -> None:
-        performer = Performer(Response(0x0107, reply, "mind", {"AttributeIdentifierList": [0x21100010]}))
-        role = "scp" if name == "N-EVENT-REPORT" else "scu"
-        async with serving([n_service({FIELDS[name]: performer})]) as server, await opened(server, role) as association:
-            response = await call(association, name, *arguments)
-        assert (response.status, response.data_set, response.comment) == (0x0107, reply, "mind")
-        told = dict(response.extra)
-        types = {key: value for key, value in command.items() if key in ("EventTypeID", "ActionTypeID")}
-        assert told == {**AFFECTED, **types, "AttributeIdentifierList": [0x21100010]}
-        ((asked, identifier),) = performer.asked
-        expected = {**command, "CommandField": FIELDS[name], "MessageID": 1}
-        assert asked == expected | {"CommandDataSetType": 0x0101 if data_set is None else 1}
-        assert identifier == data_set
-
-    run(test)
+    performer = Performer(Response(0x0107, reply, "mind", {"AttributeIdentifierList": [0x21100010]}))
+    role = "scp" if name == "N-EVENT-REPORT" else "scu"
+    async with serving([n_service({FIELDS[name]: performer})]) as server, await opened(server, role) as association:
+        response = await call(association, name, *arguments)
+    assert (response.status, response.data_set, response.comment) == (0x0107, reply, "mind")
+    told = dict(response.extra)
+    types = {key: value for key, value in command.items() if key in ("EventTypeID", "ActionTypeID")}
+    assert told == {**AFFECTED, **types, "AttributeIdentifierList": [0x21100010]}
+    ((asked, identifier),) = performer.asked
+    expected = {**command, "CommandField": FIELDS[name], "MessageID": 1}
+    assert asked == expected | {"CommandDataSetType": 0x0101 if data_set is None else 1}
+    assert identifier == data_set
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_what_is_not_performed_and_what_fails(name: str) -> None:
-    async def test() -> None:
-        role = "scp" if name == "N-EVENT-REPORT" else "scu"
-        arguments = {"N-SET": (b"",), "N-ACTION": (1,), "N-EVENT-REPORT": (1,)}.get(name, ())
-        for handlers, status in (({}, 0x0211), ({FIELDS[name]: Performer(NotFound("no such printer"))}, 0x0112)):
-            async with serving([n_service(handlers)]) as server, await opened(server, role) as association:
-                assert (await call(association, name, *arguments)).status == status
-
-    run(test)
+async def test_what_is_not_performed_and_what_fails(name: str) -> None:
+    role = "scp" if name == "N-EVENT-REPORT" else "scu"
+    arguments = {"N-SET": (b"",), "N-ACTION": (1,), "N-EVENT-REPORT": (1,)}.get(name, ())
+    for handlers, status in (({}, 0x0211), ({FIELDS[name]: Performer(NotFound("no such printer"))}, 0x0112)):
+        async with serving([n_service(handlers)]) as server, await opened(server, role) as association:
+            assert (await call(association, name, *arguments)).status == status
 
 
-def test_an_instance_that_the_peer_names() -> None:
-    async def test() -> None:
-        performer = Performer(Response(0, extra={"AffectedSOPInstanceUID": "1.2.3"}))
-        async with serving([n_service({0x0140: performer})]) as server, await opened(server) as association:
-            response = await association.n_create(PRINTER, attributes=b"list")
-        assert response.extra["AffectedSOPInstanceUID"] == "1.2.3"
-        assert "AffectedSOPInstanceUID" not in performer.asked[0][0]
-
-    run(test)
+async def test_an_instance_that_the_peer_names() -> None:
+    performer = Performer(Response(0, extra={"AffectedSOPInstanceUID": "1.2.3"}))
+    async with serving([n_service({0x0140: performer})]) as server, await opened(server) as association:
+        response = await association.n_create(PRINTER, attributes=b"list")
+    assert response.extra["AffectedSOPInstanceUID"] == "1.2.3"
+    assert "AffectedSOPInstanceUID" not in performer.asked[0][0]
 
 
 @pytest.mark.parametrize(
@@ -123,44 +113,37 @@ def test_an_instance_that_the_peer_names() -> None:
     [(0x0110, "RequestedSOPClassUID"), (0x0120, "RequestedSOPInstanceUID"), (0x0130, "ActionTypeID"),
      (0x0140, "AffectedSOPClassUID"), (0x0150, "RequestedSOPInstanceUID")],
 )  # fmt: skip
-def test_a_command_without_what_it_requires(field: int, missing: str) -> None:
-    async def test() -> None:
-        performer = Performer(Response(0))
-        whole = {**REQUESTED, **(AFFECTED if field == 0x0140 else {}), "ActionTypeID": 1}
-        command = {key: value for key, value in whole.items() if key != missing}
-        async with serving([n_service({field: performer})]) as server:
-            raw = await Raw.open(server.port, associate=request((PRINTER, EXPLICIT_LE)))
-            raw.send(message(1, {**command, "CommandField": field, "MessageID": 4}))
-            answer = await raw.command()
-            assert (answer["Status"], missing in answer["ErrorComment"], performer.asked) == (0x0212, True, [])
-            raw.close()
-
-    run(test)
+async def test_a_command_without_what_it_requires(field: int, missing: str) -> None:
+    performer = Performer(Response(0))
+    whole = {**REQUESTED, **(AFFECTED if field == 0x0140 else {}), "ActionTypeID": 1}
+    command = {key: value for key, value in whole.items() if key != missing}
+    async with serving([n_service({field: performer})]) as server:
+        raw = await Raw.open(server.port, associate=request((PRINTER, EXPLICIT_LE)))
+        raw.send(message(1, {**command, "CommandField": field, "MessageID": 4}))
+        answer = await raw.command()
+        assert (answer["Status"], missing in answer["ErrorComment"], performer.asked) == (0x0212, True, [])
+        raw.close()
 
 
-def test_only_the_role_that_was_agreed() -> None:
+async def test_only_the_role_that_was_agreed() -> None:
     """An SCU tells no events, and an SCP asks for nothing else (PS3.7 10.1)."""
-
-    async def test() -> None:
-        event, get = Performer(Response(0)), Performer(Response(0))
-        async with serving([n_service({0x0100: event, 0x0110: get})]) as server:
-            asked = {"MessageID": 1, **AFFECTED, **REQUESTED, "EventTypeID": 1}
-            for role, refused, taken in ((None, 0x0100, 0x0110), (Role(PRINTER, False, True), 0x0110, 0x0100)):
-                roles = () if role is None else (role,)
-                raw = await Raw.open(server.port, associate=request((PRINTER, EXPLICIT_LE), roles=roles))
-                for field, status in ((refused, 0x0211), (taken, 0)):
-                    raw.send(message(1, asked | {"CommandField": field}))
-                    assert (await raw.command())["Status"] == status
-                raw.close()
-            assert len(event.asked) == len(get.asked) == 1
-            async with await opened(server) as association:
-                with pytest.raises(NoContext, match="with us as SCP"):
-                    await association.n_event_report(PRINTER, INSTANCE, 1)
-            async with await opened(server, "scp") as association:
-                with pytest.raises(NoContext):
-                    await association.n_get(PRINTER, INSTANCE)
-
-    run(test)
+    event, get = Performer(Response(0)), Performer(Response(0))
+    async with serving([n_service({0x0100: event, 0x0110: get})]) as server:
+        asked = {"MessageID": 1, **AFFECTED, **REQUESTED, "EventTypeID": 1}
+        for role, refused, taken in ((None, 0x0100, 0x0110), (Role(PRINTER, False, True), 0x0110, 0x0100)):
+            roles = () if role is None else (role,)
+            raw = await Raw.open(server.port, associate=request((PRINTER, EXPLICIT_LE), roles=roles))
+            for field, status in ((refused, 0x0211), (taken, 0)):
+                raw.send(message(1, asked | {"CommandField": field}))
+                assert (await raw.command())["Status"] == status
+            raw.close()
+        assert len(event.asked) == len(get.asked) == 1
+        async with await opened(server) as association:
+            with pytest.raises(NoContext, match="with us as SCP"):
+                await association.n_event_report(PRINTER, INSTANCE, 1)
+        async with await opened(server, "scp") as association:
+            with pytest.raises(NoContext):
+                await association.n_get(PRINTER, INSTANCE)
 
 
 class Committing:
@@ -187,87 +170,71 @@ class Committing:
 
 @pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("answer", [Response(0, b"reply"), Response(0x0113), NotFound("nothing known of it")])
-def test_an_event_on_the_association_that_the_scu_opened(early: bool, answer: Response | Exception) -> None:
-    async def test() -> None:
-        committing, events = Committing(early), Performer(answer)
-        async with serving([n_service({0x0130: committing})]) as server, await opened(server) as association:
-            association.perform([Service("Events", frozenset({PRINTER}), {0x0100: events}, scp=False, scu=True)])
-            assert (await association.n_action(PRINTER, INSTANCE, 1)).status == 0
-            told = await committing.told
-        expected = answer if isinstance(answer, Response) else Response(0x0112)
-        assert (told.status, told.data_set) == (expected.status, expected.data_set)
-        ((command, data_set),) = events.asked
-        assert (command["AffectedSOPInstanceUID"], command["EventTypeID"], data_set) == ("1.2.3", 2, b"event")
-
-    run(test)
+async def test_an_event_on_the_association_that_the_scu_opened(early: bool, answer: Response | Exception) -> None:
+    committing, events = Committing(early), Performer(answer)
+    async with serving([n_service({0x0130: committing})]) as server, await opened(server) as association:
+        association.perform([Service("Events", frozenset({PRINTER}), {0x0100: events}, scp=False, scu=True)])
+        assert (await association.n_action(PRINTER, INSTANCE, 1)).status == 0
+        told = await committing.told
+    expected = answer if isinstance(answer, Response) else Response(0x0112)
+    assert (told.status, told.data_set) == (expected.status, expected.data_set)
+    ((command, data_set),) = events.asked
+    assert (command["AffectedSOPInstanceUID"], command["EventTypeID"], data_set) == ("1.2.3", 2, b"event")
 
 
-def test_an_event_that_nobody_listens_to() -> None:
-    async def test() -> None:
-        committing = Committing(False)
-        async with serving([n_service({0x0130: committing})]) as server, await opened(server) as association:
-            assert (await association.n_action(PRINTER, INSTANCE, 1)).status == 0
-            assert (await committing.told).status == 0x0211
-
-    run(test)
+async def test_an_event_that_nobody_listens_to() -> None:
+    committing = Committing(False)
+    async with serving([n_service({0x0130: committing})]) as server, await opened(server) as association:
+        assert (await association.n_action(PRINTER, INSTANCE, 1)).status == 0
+        assert (await committing.told).status == 0x0211
 
 
-def test_an_event_for_an_association_that_is_over() -> None:
-    async def test() -> None:
-        gone = asyncio.Event()
-        failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+async def test_an_event_for_an_association_that_is_over() -> None:
+    gone = asyncio.Event()
+    failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
-        async def later(request: Request) -> None:
-            await gone.wait()
-            try:
-                await request.report("1.2.3", 1)
-            except Exception as error:
-                failed.set_result(error)
+    async def later(request: Request) -> None:
+        await gone.wait()
+        try:
+            await request.report("1.2.3", 1)
+        except Exception as error:
+            failed.set_result(error)
 
-        tasks = []
+    tasks = []
 
-        async def act(request: Request) -> AsyncIterator[Response]:
-            tasks.append(asyncio.ensure_future(later(request)))
-            yield Response(0)
+    async def act(request: Request) -> AsyncIterator[Response]:
+        tasks.append(asyncio.ensure_future(later(request)))
+        yield Response(0)
 
-        async with serving([n_service({0x0130: act})]) as server:
-            async with await opened(server) as association:
-                await association.n_action(PRINTER, INSTANCE, 1)
-            gone.set()
-            assert isinstance(await failed, PeerError)
-
-    run(test)
+    async with serving([n_service({0x0130: act})]) as server:
+        async with await opened(server) as association:
+            await association.n_action(PRINTER, INSTANCE, 1)
+        gone.set()
+        assert isinstance(await failed, PeerError)
 
 
-def test_a_request_without_an_association_reports_nothing() -> None:
-    async def test() -> None:
-        from sagittal.dimse.service import AssociationInfo, Context
+async def test_a_request_without_an_association_reports_nothing() -> None:
+    from sagittal.dimse.service import AssociationInfo, Context
 
-        lone = Request(AssociationInfo("A", "B", "", 0), Context(1, PRINTER, EXPLICIT_LE), {"MessageID": 1})
-        with pytest.raises(NoContext):
-            await lone.report("1.2.3", 1)
-
-    run(test)
+    lone = Request(AssociationInfo("A", "B", "", 0), Context(1, PRINTER, EXPLICIT_LE), {"MessageID": 1})
+    with pytest.raises(NoContext):
+        await lone.report("1.2.3", 1)
 
 
-def test_a_response_of_another_kind_ends_the_association() -> None:
+async def test_a_response_of_another_kind_ends_the_association() -> None:
     """The event is answered by an N-GET-RSP with its message ID: nothing sensible can follow."""
-
-    async def test() -> None:
-        committing = Committing(False)
-        async with serving([n_service({0x0130: committing}), *services()]) as server:
-            raw = await Raw.open(server.port, associate=request((PRINTER, EXPLICIT_LE)))
-            raw.send(message(1, {**REQUESTED, "CommandField": 0x0130, "MessageID": 1, "ActionTypeID": 1}))
-            seen = {(await raw.command())["CommandField"]}
-            if 0x0100 not in seen:
-                event = await raw.command()
-                assert event["CommandField"] == 0x0100
-                await raw.pdu()
-            raw.send(message(1, {"CommandField": 0x8110, "MessageIDBeingRespondedTo": 1, "Status": 0}))
-            assert await raw.ended()
-            with pytest.raises(PeerError):
-                await committing.told
-            raw.send(echo_request())
-            raw.close()
-
-    run(test)
+    committing = Committing(False)
+    async with serving([n_service({0x0130: committing}), *services()]) as server:
+        raw = await Raw.open(server.port, associate=request((PRINTER, EXPLICIT_LE)))
+        raw.send(message(1, {**REQUESTED, "CommandField": 0x0130, "MessageID": 1, "ActionTypeID": 1}))
+        seen = {(await raw.command())["CommandField"]}
+        if 0x0100 not in seen:
+            event = await raw.command()
+            assert event["CommandField"] == 0x0100
+            await raw.pdu()
+        raw.send(message(1, {"CommandField": 0x8110, "MessageIDBeingRespondedTo": 1, "Status": 0}))
+        assert await raw.ended()
+        with pytest.raises(PeerError):
+            await committing.told
+        raw.send(echo_request())
+        raw.close()

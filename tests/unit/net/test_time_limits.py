@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from loopback import CT, EXPLICIT_LE, VERIFICATION, Raw, Store, request, run, services, serving, store_request
+from loopback import CT, EXPLICIT_LE, VERIFICATION, Raw, Store, request, services, serving, store_request
 
 from sagittal.dimse.commands import C_GET_RQ, C_MOVE_RQ
 from sagittal.dimse.service import AssociationInfo, Context
@@ -126,26 +126,22 @@ class TestWatch:
         assert bool(link.ended) == (beyond >= 0)
 
 
-def test_what_is_slow_to_take_is_read_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_slow_to_take_is_read_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A read whose data costs the loop much makes the next ones small, until they are quick again."""
-
-    async def test() -> None:
-        async with serving(services(Store()), receive_buffer_bytes=1 << 18) as server:
-            raw = await Raw.open(server.port, associate=request((CT, EXPLICIT_LE)))
-            (link,) = server.associations
-            clock = iter(())
-            monkeypatch.setattr("sagittal.net.link.perf_counter", lambda: next(clock))
-            monkeypatch.setattr(link.machine, "receive", lambda data, now: [])
-            link._room = 1 << 18  # whatever the association request cost on this machine
-            sizes = []
-            for cost in (0.1, 0.02, 0.02, 0.004, 0.001, 0.001, *[0.0] * 8):
-                clock = iter((0.0, cost))
-                link.buffer_updated(len(link.get_buffer(-1)))
-                sizes.append(len(link.get_buffer(-1)) >> 10)
-            assert sizes == [32, 8, 8, 8, 16, 32, 64, 128, 256, 256, 256, 256, 256, 256]
-            raw.close()
-
-    run(test)
+    async with serving(services(Store()), receive_buffer_bytes=1 << 18) as server:
+        raw = await Raw.open(server.port, associate=request((CT, EXPLICIT_LE)))
+        (link,) = server.associations
+        clock = iter(())
+        monkeypatch.setattr("sagittal.net.link.perf_counter", lambda: next(clock))
+        monkeypatch.setattr(link.machine, "receive", lambda data, now: [])
+        link._room = 1 << 18  # whatever the association request cost on this machine
+        sizes = []
+        for cost in (0.1, 0.02, 0.02, 0.004, 0.001, 0.001, *[0.0] * 8):
+            clock = iter((0.0, cost))
+            link.buffer_updated(len(link.get_buffer(-1)))
+            sizes.append(len(link.get_buffer(-1)) >> 10)
+        assert sizes == [32, 8, 8, 8, 16, 32, 64, 128, 256, 256, 256, 256, 256, 256]
+        raw.close()
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
@@ -177,49 +173,39 @@ def test_connect_seconds_max(beyond: float, monkeypatch: pytest.MonkeyPatch) -> 
         runner.run(test())
 
 
-def test_a_listener_that_does_not_accept() -> None:
+async def test_a_listener_that_does_not_accept() -> None:
     """Its backlog is full: its kernel answers no further connection."""
-
-    async def test() -> None:
-        with socket.socket() as full:
-            full.bind(("127.0.0.1", 0))
-            full.listen(0)
-            waiting = [socket.socket() for _ in range(4)]
-            for each in waiting:
-                each.setblocking(False)
-                each.connect_ex(full.getsockname())
-            peer = Peer("FULL", *full.getsockname())
-            with pytest.raises(PeerUnreachable, match=r"no connection within 0\.05 s"):
-                await connect(
-                    peer, "CLIENT", [(VERIFICATION, [EXPLICIT_LE])], limits=NetLimits(connect_seconds_max=0.05)
-                )
-            for each in waiting:
-                each.close()
-        async with serving() as server:
-            peer = Peer("SAGITTAL", "127.0.0.1", server.port)
-            limits = NetLimits(connect_seconds_max=20)
-            async with await connect(peer, "CLIENT", [(VERIFICATION, [EXPLICIT_LE])], limits=limits) as association:
-                assert await association.echo() == 0
-
-    run(test)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        peer = Peer("FULL", *full.getsockname())
+        with pytest.raises(PeerUnreachable, match=r"no connection within 0\.05 s"):
+            await connect(peer, "CLIENT", [(VERIFICATION, [EXPLICIT_LE])], limits=NetLimits(connect_seconds_max=0.05))
+        for each in waiting:
+            each.close()
+    async with serving() as server:
+        peer = Peer("SAGITTAL", "127.0.0.1", server.port)
+        limits = NetLimits(connect_seconds_max=20)
+        async with await connect(peer, "CLIENT", [(VERIFICATION, [EXPLICIT_LE])], limits=limits) as association:
+            assert await association.echo() == 0
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
-def test_receive_buffer_bytes(more: int) -> None:
+async def test_receive_buffer_bytes(more: int) -> None:
     """One read is never longer; what is longer comes in several."""
-
-    async def test() -> None:
-        store = Store()
-        async with serving(services(store), receive_buffer_bytes=4096) as server:
-            raw = await Raw.open(server.port, associate=request((CT, EXPLICIT_LE)))
-            (link,) = server.associations
-            assert len(link.get_buffer(-1)) == 4096
-            data = bytes(4096 - (len(store_request(b"ab")) - 2) + more)
-            whole = store_request(data)
-            assert len(whole) == 4096 + more
-            raw.send(whole)
-            assert (await raw.command())["Status"] == 0
-            assert store.kept == [data]
-            raw.close()
-
-    run(test)
+    store = Store()
+    async with serving(services(store), receive_buffer_bytes=4096) as server:
+        raw = await Raw.open(server.port, associate=request((CT, EXPLICIT_LE)))
+        (link,) = server.associations
+        assert len(link.get_buffer(-1)) == 4096
+        data = bytes(4096 - (len(store_request(b"ab")) - 2) + more)
+        whole = store_request(data)
+        assert len(whole) == 4096 + more
+        raw.send(whole)
+        assert (await raw.command())["Status"] == 0
+        assert store.kept == [data]
+        raw.close()

@@ -134,20 +134,16 @@ def test_handshakes_count_as_connections(certificates: Path, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
-def test_handshakes_count_by_address(certificates: Path, beyond: int) -> None:
+async def test_handshakes_count_by_address(certificates: Path, beyond: int) -> None:
     tls = server_context(certificates / "cert.pem", certificates / "key.pem")
-
-    async def test() -> None:
-        async with serving(tls=tls, connections_per_address_max=3) as server:
-            silent = [await Raw.open(server.port) for _ in range(3 + beyond)]
-            await until(lambda: server.connections == min(3, 3 + beyond))
-            if beyond > 0:
-                assert await silent[-1].ended()
-            for each in silent:
-                each.close()
-            await until(lambda: server.connections == 0)
-
-    run(test)
+    async with serving(tls=tls, connections_per_address_max=3) as server:
+        silent = [await Raw.open(server.port) for _ in range(3 + beyond)]
+        await until(lambda: server.connections == min(3, 3 + beyond))
+        if beyond > 0:
+            assert await silent[-1].ended()
+        for each in silent:
+            each.close()
+        await until(lambda: server.connections == 0)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00"])
@@ -170,7 +166,7 @@ def test_a_handshake_that_never_ends_is_ended(
     assert "handshake" in line
 
 
-def test_a_connection_that_fails_unexpectedly_keeps_nobody_out(
+async def test_a_connection_that_fails_unexpectedly_keeps_nobody_out(
     certificates: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tls = server_context(certificates / "cert.pem", certificates / "key.pem")
@@ -185,51 +181,39 @@ def test_a_connection_that_fails_unexpectedly_keeps_nobody_out(
 
     monkeypatch.setattr(Acceptor, "secure", fail_once)
     monkeypatch.setattr(lasting, "PAUSES", (0.01, 0.01))
-
-    async def test() -> None:
-        async with serving(tls=tls) as server:
-            first = await Raw.open(server.port)
-            assert await first.ended()
-            first.close()
-            peer = Peer("SAGITTAL", "127.0.0.1", server.port, client_context(ca=certificates / "cert.pem"))
-            association = await connect(peer, "CLIENT", ALL)
-            await association.release()
-
-    run(test)
+    async with serving(tls=tls) as server:
+        first = await Raw.open(server.port)
+        assert await first.ended()
+        first.close()
+        peer = Peer("SAGITTAL", "127.0.0.1", server.port, client_context(ca=certificates / "cert.pem"))
+        association = await connect(peer, "CLIENT", ALL)
+        await association.release()
     assert "accepting connections failed, and is tried again" in caplog.text
 
 
-def test_stopping_within_a_handshake(certificates: Path) -> None:
+async def test_stopping_within_a_handshake(certificates: Path) -> None:
     tls = server_context(certificates / "cert.pem", certificates / "key.pem")
-
-    async def test() -> None:
-        async with serving(tls=tls) as server:
-            raw = await Raw.open(server.port)
-            await until(lambda: server.connections == 1)
-            await server.stop(5)
-            assert server.connections == 0
-            assert await raw.ended()
-            raw.close()
-
-    run(test)
+    async with serving(tls=tls) as server:
+        raw = await Raw.open(server.port)
+        await until(lambda: server.connections == 1)
+        await server.stop(5)
+        assert server.connections == 0
+        assert await raw.ended()
+        raw.close()
 
 
-def test_connections_reset_before_they_are_accepted_harm_nobody(certificates: Path) -> None:
+async def test_connections_reset_before_they_are_accepted_harm_nobody(certificates: Path) -> None:
     """As port scans make them: accepted, they have no peer any more."""
     cert = certificates / "cert.pem"
     tls = server_context(cert, certificates / "key.pem")
-
-    async def test() -> None:
-        async with serving(tls=tls) as server:
-            for _ in range(20):  # all of them before the listener gets a turn
-                with socket.create_connection(("127.0.0.1", server.port)) as scan:
-                    scan.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            peer = Peer("SAGITTAL", "127.0.0.1", server.port, client_context(ca=cert))
-            async with asyncio.timeout(10), await connect(peer, "CLIENT", ALL) as association:
-                assert await association.echo() == 0
-            await until(lambda: server.connections == 0)
-
-    run(test)
+    async with serving(tls=tls) as server:
+        for _ in range(20):  # all of them before the listener gets a turn
+            with socket.create_connection(("127.0.0.1", server.port)) as scan:
+                scan.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer = Peer("SAGITTAL", "127.0.0.1", server.port, client_context(ca=cert))
+        async with asyncio.timeout(10), await connect(peer, "CLIENT", ALL) as association:
+            assert await association.echo() == 0
+        await until(lambda: server.connections == 0)
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
@@ -295,22 +279,20 @@ def test_the_log_says_why_also_where_the_system_does_not(
     assert 'failed: "' not in caplog.text
 
 
-def test_a_peer_that_does_not_close_tls_is_not_waited_for(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_peer_that_does_not_close_tls_is_not_waited_for(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its connection stayed half a minute after ARTIM, and a shutdown took as long as it might."""
     monkeypatch.setattr("sagittal.net.acceptor.CLOSE_NOTIFY_SECONDS", 0.05)
     cert = certificates / "cert.pem"
     tls, context = server_context(cert, certificates / "key.pem"), client_context(ca=cert)
-
-    async def test() -> None:
-        async with serving(tls=tls) as server:
-            plain = socket.create_connection(("127.0.0.1", server.port))
-            with await asyncio.to_thread(context.wrap_socket, plain, server_hostname="127.0.0.1"):
-                await until(lambda: server.connections == 1)
-                async with asyncio.timeout(15):
-                    await server.stop(25)
-                assert server.connections == 0
-
-    run(test)
+    async with serving(tls=tls) as server:
+        plain = socket.create_connection(("127.0.0.1", server.port))
+        with await asyncio.to_thread(context.wrap_socket, plain, server_hostname="127.0.0.1"):
+            await until(lambda: server.connections == 1)
+            async with asyncio.timeout(15):
+                await server.stop(25)
+            assert server.connections == 0
 
 
 def test_who_speaks_no_tls_is_told_apart(certificates: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -234,22 +234,18 @@ class TestChanges:
             (answer,) = answers(tmp_path, [], (f"/api/changes{query}", {"accept": type_, "last-event-id": last}))
             assert answer.status_code == 400, type_
 
-    def test_streams_that_come_together_are_counted_one_by_one(self, web: Any) -> None:
+    async def test_streams_that_come_together_are_counted_one_by_one(self, web: Any) -> None:
         web.settings = Settings(limits=Limits(web=WebLimits(event_streams_max=1)))
         statuses: list[int] = []
+        app = web.app()
 
-        async def inside() -> None:
-            app = web.app()
+        def send(message: Any) -> None:
+            statuses.extend([message["status"]] if "status" in message else [])
+            if len(statuses) == 3:
+                app.drain()
 
-            def send(message: Any) -> None:
-                statuses.extend([message["status"]] if "status" in message else [])
-                if len(statuses) == 3:
-                    app.drain()
-
-            await asyncio.gather(*(self.follow(app, send) for _ in range(3)))
-            app.close()
-
-        asyncio.run(inside())
+        await asyncio.gather(*(self.follow(app, send) for _ in range(3)))
+        app.close()
         assert sorted(statuses) == [200, 503, 503]
 
     def test_streams_at_once(self, web: Any) -> None:

@@ -99,20 +99,16 @@ class _Waiting:
 
 
 @AROUND
-def test_commits_outstanding_max(web: Any, more: int) -> None:
+async def test_commits_outstanding_max(web: Any, more: int) -> None:
     """With that many under way the next part is read; with more it waits for one."""
-
-    async def inside() -> None:
-        commits, gate = Commits(None, 3), asyncio.Event()
-        for _ in range(3 + more):
-            commits.begin(_Waiting(gate), Result())  # type: ignore[arg-type]
-        breathing = asyncio.ensure_future(commits.room())
-        await asyncio.sleep(0)
-        assert breathing.done() == (more <= 0)
-        gate.set()
-        await asyncio.gather(breathing, commits.settle())
-
-    asyncio.run(inside())
+    commits, gate = Commits(None, 3), asyncio.Event()
+    for _ in range(3 + more):
+        commits.begin(_Waiting(gate), Result())  # type: ignore[arg-type]
+    breathing = asyncio.ensure_future(commits.room())
+    await asyncio.sleep(0)
+    assert breathing.done() == (more <= 0)
+    gate.set()
+    await asyncio.gather(breathing, commits.settle())
 
 
 @AROUND

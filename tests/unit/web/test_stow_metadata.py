@@ -363,20 +363,16 @@ def test_two_arrays_are_no_payload() -> None:
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
-def test_instances_of_one_request(over: int, tmp_path: Path) -> None:
+async def test_instances_of_one_request(over: int, tmp_path: Path) -> None:
     """They may be a byte or two each, and many in one part."""
-
-    async def act() -> None:
-        async with (
-            opened(tmp_path) as archive,
-            applied(archive, Settings(limits=Limits(web=WebLimits(parts_max=5)))) as app,
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
-        ):
-            answer = await post(client, [(JSON, "", b"[" + b",".join([b"{}"] * (5 + over)) + b"]")])
-            comments = [item["00000902"]["Value"][0] for item in answer.json()["0008119A"]["Value"]]
-            assert sum("is missing" in text for text in comments) == min(5, 5 + over)
-            assert [text for text in comments if "parts_max" in text] == ["more than 5 instances (limits.parts_max)"][
-                : max(over, 0)
-            ]
-
-    asyncio.run(act())
+    async with (
+        opened(tmp_path) as archive,
+        applied(archive, Settings(limits=Limits(web=WebLimits(parts_max=5)))) as app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
+    ):
+        answer = await post(client, [(JSON, "", b"[" + b",".join([b"{}"] * (5 + over)) + b"]")])
+        comments = [item["00000902"]["Value"][0] for item in answer.json()["0008119A"]["Value"]]
+        assert sum("is missing" in text for text in comments) == min(5, 5 + over)
+        assert [text for text in comments if "parts_max" in text] == ["more than 5 instances (limits.parts_max)"][
+            : max(over, 0)
+        ]

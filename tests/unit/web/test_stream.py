@@ -37,92 +37,72 @@ async def never(ended: list[str]) -> bytes:
     return b""
 
 
-def test_quick_work_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_quick_work_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is it afterwards, when it would have become slow."""
-
-    async def act() -> None:
-        client = Client()
-        assert await unless_gone(client.receive, asyncio.sleep(0, b"picture")) == b"picture"
-        monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0)
-        assert await unless_gone(client.receive, asyncio.sleep(0, b"picture")) == b"picture"
-        for _ in range(3):
-            await asyncio.sleep(0)
-        assert client.asked == 0
-
-    asyncio.run(act())
+    client = Client()
+    assert await unless_gone(client.receive, asyncio.sleep(0, b"picture")) == b"picture"
+    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0)
+    assert await unless_gone(client.receive, asyncio.sleep(0, b"picture")) == b"picture"
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert client.asked == 0
 
 
-def test_slow_work_ends_as_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_work_ends_as_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
+    client = Client()
 
-    async def act() -> None:
-        client = Client()
-
-        async def work() -> bytes:
-            await client.watched.wait()
-            return b"picture"
-
-        assert await unless_gone(client.receive, work()) == b"picture"
-        assert client.asked == 2
-        client.gone.set()  # afterwards it is nobody's concern
-        await asyncio.sleep(0.01)
-        task = asyncio.current_task()
-        assert task is not None
-        assert task.cancelling() == 0
-
-    asyncio.run(act())
-
-
-def test_work_for_a_client_that_has_gone_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
-
-    async def act() -> None:
-        client, ended = Client(), list[str]()
-        client.gone.set()
-        with pytest.raises(ClientDisconnect):
-            await unless_gone(client.receive, never(ended))
-        assert ended == ["cancelled"]
-        await asyncio.sleep(0)  # the task that asked goes on
-
-    asyncio.run(act())
-
-
-def test_who_goes_as_work_ends_cancels_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
-
-    async def act() -> None:
-        going = asyncio.Event()
-
-        async def receive() -> dict[str, Any]:
-            going.set()  # work goes on in the turn of the loop in which this is told, too
-            return {"type": "http.disconnect"}
-
-        async def work() -> bytes:
-            await going.wait()
-            return b"picture"
-
-        assert await unless_gone(receive, work()) == b"picture"
-        await asyncio.sleep(0.01)
-        task = asyncio.current_task()
-        assert task is not None
-        assert task.cancelling() == 0
-
-    asyncio.run(act())
-
-
-def test_who_is_cancelled_from_outside_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
-
-    async def act() -> None:
-        client, ended = Client(), list[str]()
-        task = asyncio.ensure_future(unless_gone(client.receive, never(ended)))
+    async def work() -> bytes:
         await client.watched.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert ended == ["cancelled"]
+        return b"picture"
 
-    asyncio.run(act())
+    assert await unless_gone(client.receive, work()) == b"picture"
+    assert client.asked == 2
+    client.gone.set()  # afterwards it is nobody's concern
+    await asyncio.sleep(0.01)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_work_for_a_client_that_has_gone_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
+    client, ended = Client(), list[str]()
+    client.gone.set()
+    with pytest.raises(ClientDisconnect):
+        await unless_gone(client.receive, never(ended))
+    assert ended == ["cancelled"]
+    await asyncio.sleep(0)  # the task that asked goes on
+
+
+async def test_who_goes_as_work_ends_cancels_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
+    going = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        going.set()  # work goes on in the turn of the loop in which this is told, too
+        return {"type": "http.disconnect"}
+
+    async def work() -> bytes:
+        await going.wait()
+        return b"picture"
+
+    assert await unless_gone(receive, work()) == b"picture"
+    await asyncio.sleep(0.01)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_who_is_cancelled_from_outside_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_UNWATCHED_SECONDS", 0.001)
+    client, ended = Client(), list[str]()
+    task = asyncio.ensure_future(unless_gone(client.receive, never(ended)))
+    await client.watched.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["cancelled"]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
