@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 from builders import Built, opened
@@ -43,43 +42,36 @@ async def applied(archive: Archive, settings: Settings | None = None) -> AsyncIt
         await workers.close()
 
 
-def asked(
-    folder: Path,
-    objects: list[Built],
-    act: Callable[[httpx.AsyncClient, Archive], Awaitable[Any]],
-    settings: Settings | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Any:
-    """`act(client, archive)` on an archive that holds `objects`; `headers` go with every request."""
-
-    async def inside() -> Any:
-        async with opened(folder) as archive:
-            await hold(archive, *objects)
-            async with applied(archive, settings) as app:
-                transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-                async with httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers) as client:
-                    return await act(client, archive)
-
-    return asyncio.run(inside())
+@asynccontextmanager
+async def asking(
+    folder: Path, objects: list[Built], settings: Settings | None = None, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[httpx.AsyncClient, Archive]]:
+    """A client of an archive that holds `objects`; `headers` go with every request."""
+    async with opened(folder) as archive:
+        await hold(archive, *objects)
+        async with applied(archive, settings) as app:
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers) as client:
+                yield client, archive
 
 
-def asked_with(
-    verbs: frozenset[str], folder: Path, objects: list[Built], act: Callable[[httpx.AsyncClient], Awaitable[Any]]
-) -> Any:
+@asynccontextmanager
+async def asking_with(verbs: frozenset[str], folder: Path, objects: list[Built]) -> AsyncIterator[httpx.AsyncClient]:
     """The same with a token that has these verbs."""
     tokens = {hashlib.sha256(b"secret").hexdigest(): Principal("asking", "token", verbs)}
     bearer = {"authorization": "Bearer secret"}
-    return asked(folder, objects, lambda client, _: act(client), Settings(tokens=lambda: tokens), bearer)
+    async with asking(folder, objects, Settings(tokens=lambda: tokens), bearer) as (client, _):
+        yield client
 
 
 def answers(folder: Path, objects: list[Built], *asks: tuple[str, dict[str, str]]) -> list[httpx.Response]:
     """The answers to GETs of paths with headers."""
 
-    async def act(client: httpx.AsyncClient, _: Archive) -> list[httpx.Response]:
-        return [await client.get(path, headers=headers) for path, headers in asks]
+    async def run() -> list[httpx.Response]:
+        async with asking(folder, objects) as (client, _):
+            return [await client.get(path, headers=headers) for path, headers in asks]
 
-    found: list[httpx.Response] = asked(folder, objects, act)
-    return found
+    return asyncio.run(run())
 
 
 def study_of(held: Built) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,15 +93,12 @@ async def ruled(
         await archive.close()
 
 
-def run(tmp_path: Path, act: Callable[[Ruled], Awaitable[Any]], *rules: Rule, **more: Any) -> Any:
-    """`act` on an archive in the folder `a`, with one rule when none is given: JPEG_LS."""
-
-    async def inside() -> Any:
-        async with ruled(tmp_path / "a", *(rules or (JPEG_LS,)), **more) as held:
-            return await act(held)
-
+@asynccontextmanager
+async def ruling(tmp_path: Path, *rules: Rule, **more: Any) -> AsyncIterator[Ruled]:
+    """An archive in the folder `a`, with one rule when none is given: JPEG_LS."""
     with patch("sagittal.archive.transcoding.byrule._GATHER_SECONDS", 0.01):
-        return asyncio.run(inside())
+        async with ruled(tmp_path / "a", *(rules or (JPEG_LS,)), **more) as held:
+            yield held
 
 
 def frames_in(archive: Archive, ref: InstanceRef) -> list[bytes]:

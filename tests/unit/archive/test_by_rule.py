@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 import pytest
 from builders import Built, build, file_of, opened, store
-from ruled import JPEG_LS, Ruled, findings, frames_in, ruled, run
+from ruled import JPEG_LS, findings, frames_in, ruled, ruling
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.index import CURRENT, DELETED_OTHER, OTHER
@@ -61,11 +61,10 @@ def plain(built: Built) -> list[bytes]:
 
 
 @pytest.mark.parametrize("to", [JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, RLE_LOSSLESS, DEFLATED_LE])
-def test_every_way(to: str, tmp_path: Path) -> None:
+async def test_every_way(to: str, tmp_path: Path) -> None:
     came = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED_LE)
     objects = [build(number, rows=16, columns=16, frames=2, syntax_uid=uid) for number, uid in enumerate(came)]
-
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path, Rule(to)) as held:
         await held.store(*objects)
         assert (await held.settled()).failures == []
         for built in objects:
@@ -74,11 +73,9 @@ def test_every_way(to: str, tmp_path: Path) -> None:
             assert frames_in(held.archive, ref) == plain(built)
         assert findings(held.archive) == []
 
-    run(tmp_path, act, Rule(to))
 
-
-def test_everything_about_it_is_right(tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
+async def test_everything_about_it_is_right(tmp_path: Path) -> None:
+    async with ruling(tmp_path) as held:
         archive = held.archive
         await held.store(HELD, calling_aet="CT1")
         before = await held.current(HELD)
@@ -100,13 +97,10 @@ def test_everything_about_it_is_right(tmp_path: Path) -> None:
         assert index is not None
         assert await archive.frame_ranges(ref, [1, 3]) == list(index.ranges_of([1, 3]))
 
-    run(tmp_path, act)
 
-
-def test_nothing_is_counted_twice(tmp_path: Path) -> None:
+async def test_nothing_is_counted_twice(tmp_path: Path) -> None:
     beside = build(2)
-
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path) as held:
         archive = held.archive
         await held.store(HELD, calling_aet="CT1")
         await held.settled()
@@ -121,8 +115,6 @@ def test_nothing_is_counted_twice(tmp_path: Path) -> None:
         assert kinds == ["stored", "transcoded"]
         assert await held.states(HELD) == [(EXPLICIT_LE, DELETED_OTHER), (JPEG_LS_LOSSLESS, CURRENT)]
         assert held.archive.figures().outcomes["transcode", "transcoded", 0] == 2
-
-    run(tmp_path, act)
     data = tmp_path / "a"
     audit = (
         "SELECT principal, outcome, study_instance_uid, sum(number_of_instances) FROM audit WHERE verb = 'transcode'"
@@ -134,8 +126,8 @@ def test_nothing_is_counted_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("policy", ["keep-first", "replace", "refuse"])
-def test_the_original_sent_again_is_no_conflict(policy: str, tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
+async def test_the_original_sent_again_is_no_conflict(policy: str, tmp_path: Path) -> None:
+    async with ruling(tmp_path) as held:
         await held.store(HELD)
         await held.settled()
         ref = await held.current(HELD)
@@ -155,8 +147,6 @@ def test_the_original_sent_again_is_no_conflict(policy: str, tmp_path: Path) -> 
             other = build(rows=32, columns=32, frames=3, patient_name="Another")
             assert {one.status for one in await held.store(other, policy=policy)} <= {"kept", "replaced"}
 
-    run(tmp_path, act)
-
 
 BE_PIXELS = b"".join(swapped(frame, 2) for frame in HELD.frames)
 SAME = [
@@ -175,10 +165,9 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("purged", [False, True])
-def test_the_original_otherwise_encoded_is_no_conflict(purged: bool, tmp_path: Path) -> None:
+async def test_the_original_otherwise_encoded_is_no_conflict(purged: bool, tmp_path: Path) -> None:
     """As between any two encodings of one content; other content is one still, and the answer says where."""
-
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path) as held:
         await held.store(HELD)
         await held.settled()
         if purged:
@@ -188,11 +177,9 @@ def test_the_original_otherwise_encoded_is_no_conflict(purged: bool, tmp_path: P
             (outcome,) = await held.store(other)
             assert (outcome.status, outcome.offending) == ("kept", offending)
 
-    run(tmp_path, act)
-
 
 @pytest.mark.parametrize("to", [JPEG_LS_LOSSLESS, EXPLICIT_LE])
-def test_a_compressed_original_is_known_by_its_fragments(to: str, tmp_path: Path) -> None:
+async def test_a_compressed_original_is_known_by_its_fragments(to: str, tmp_path: Path) -> None:
     frames = [codec(RLE_LOSSLESS).encode(numpy.full((8, 8), n, "u2"), PIXELS, Options()) for n in (1, 2)]
     built = build(rows=8, columns=8, frames=2, syntax_uid=RLE_LOSSLESS, extra={"PixelData": b""})
     items = b"".join(b"\xfe\xff\0\xe0" + len(one).to_bytes(4, "little") + one for one in (b"", *frames))
@@ -200,18 +187,15 @@ def test_a_compressed_original_is_known_by_its_fragments(to: str, tmp_path: Path
     built = replace(built, data=data + b"\xfe\xff\xdd\xe0\0\0\0\0")
     padded = replace(built, data=built.data + b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0\0\0\0\0")
     other = replace(built, data=built.data.replace(items, items[:-2] + b"\x03\0"))
-
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path, Rule(to)) as held:
         await held.store(built)
         assert (await held.settled()).failures == []
         assert (await held.current(built)).syntax_uid == to
         assert [one.status for one in await held.store(built, padded, other)] == ["duplicate", "duplicate", "kept"]
 
-    run(tmp_path, act, Rule(to))
 
-
-def test_the_original_goes_after_its_grace(tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
+async def test_the_original_goes_after_its_grace(tmp_path: Path) -> None:
+    async with ruling(tmp_path) as held:
         archive = held.archive
         await held.store(HELD, calling_aet="CT1")
         await held.settled()
@@ -228,15 +212,13 @@ def test_the_original_goes_after_its_grace(tmp_path: Path) -> None:
         assert await archive.tombstones(LOCAL, originals=True) == []
         assert (await archive.statistics(LOCAL)).bytes == ref.size
         assert findings(archive) == []
-
-    run(tmp_path, act)
     # Who sent it is still told of the instance.
     senders = "SELECT calling_aet FROM receipt JOIN instance ON instance.id = receipt.instance AND state = 1"
     assert told(tmp_path / "a", senders) == [("CT1",), ("",)]
 
 
-def test_the_original_can_come_back_beside(tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
+async def test_the_original_can_come_back_beside(tmp_path: Path) -> None:
+    async with ruling(tmp_path) as held:
         archive = held.archive
         await held.store(HELD)
         await held.settled()
@@ -256,8 +238,6 @@ def test_the_original_can_come_back_beside(tmp_path: Path) -> None:
         assert findings(archive) == []
         assert (await archive.statistics(LOCAL)).instances == 1
 
-    run(tmp_path, act)
-
 
 async def answers(data: Path) -> list[Any]:
     async with opened(data) as archive:
@@ -268,18 +248,15 @@ async def answers(data: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("purged", [False, True])
-def test_reindex_and_backup(purged: bool, tmp_path: Path) -> None:
+async def test_reindex_and_backup(purged: bool, tmp_path: Path) -> None:
     data = tmp_path / "a"
-
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path) as held:
         await held.store(HELD)
         await held.settled()
         if purged:
             await held.archive.collect(now=1 << 62)
         async for copied in tasks.back_up(held.archive, LOCAL, tmp_path / "backup"):
             assert not copied.error
-
-    run(tmp_path, act)
     before = asyncio.run(answers(data))
     assert before[2:] == [list(HELD.frames), ["duplicate"], []]
     assert not any(one.error for one in restore(tmp_path / "backup", tmp_path / "restored", INDEX))
@@ -296,8 +273,8 @@ def test_reindex_and_backup(purged: bool, tmp_path: Path) -> None:
     assert alone[0] == (before[0] if purged else HELD.digest)
 
 
-def test_export_is_of_what_is_current(tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
+async def test_export_is_of_what_is_current(tmp_path: Path) -> None:
+    async with ruling(tmp_path) as held:
         await held.store(HELD)
         await held.settled()
         ref = await held.current(HELD)
@@ -306,20 +283,11 @@ def test_export_is_of_what_is_current(tmp_path: Path) -> None:
         files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
         assert ref.digest in {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
-    run(tmp_path, act)
 
-
-def test_what_was_assumed_of_its_text_stays(tmp_path: Path) -> None:
+async def test_what_was_assumed_of_its_text_stays(tmp_path: Path) -> None:
     """A character set of the sender's node, for an object that names none: before, after, and after a reindex."""
     data, name = tmp_path / "a", "Äpfel^Ä"
     built = build(rows=8, columns=8, extra={"PatientName": name.encode("latin-1")})
-
-    async def act(held: Ruled) -> None:
-        source = Source("dimse", "CT1", character_set="ISO_IR 100", issuer_of_patient_id="HOSP", timezone="+0100")
-        transfer = held.archive.store_begin_part10(LOCAL, source)
-        transfer.write(built.part10)
-        await transfer.commit()
-        await held.settled()
 
     async def look() -> str:
         async with opened(data) as archive:
@@ -329,7 +297,12 @@ def test_what_was_assumed_of_its_text_stays(tmp_path: Path) -> None:
             ((body,),) = [texts async for texts in archive.metadata(LOCAL, [ref])]
             return str(json.loads(body)["00100010"]["Value"][0]["Alphabetic"])
 
-    run(tmp_path, act)
+    async with ruling(tmp_path) as held:
+        source = Source("dimse", "CT1", character_set="ISO_IR 100", issuer_of_patient_id="HOSP", timezone="+0100")
+        transfer = held.archive.store_begin_part10(LOCAL, source)
+        transfer.write(built.part10)
+        await transfer.commit()
+        await held.settled()
     assert asyncio.run(look()) == name
     volume = LocalVolume(data)
     list(Reindex(data, volume, Limits(), INDEX, 1).run())

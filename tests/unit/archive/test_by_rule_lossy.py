@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 import pytest
 from builders import Built, build, file_of
-from ruled import Ruled, findings, frames_in, run
+from ruled import Ruled, findings, frames_in, ruling
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.index import CURRENT, DELETED
@@ -39,8 +39,8 @@ def attributes(held: Ruled, ref: InstanceRef) -> Any:
     return read_whole(ref.syntax_uid, lambda at, length: data[at : at + length], held.archive.limits.reader).members
 
 
-def test_beside_the_original(tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
+async def test_beside_the_original(tmp_path: Path) -> None:
+    async with ruling(tmp_path, KEEP) as held:
         await held.store(HELD)
         assert (await held.settled()).failures == []
         assert (await held.current(HELD)).digest == HELD.digest
@@ -67,8 +67,6 @@ def test_beside_the_original(tmp_path: Path) -> None:
         assert (await held.archive.statistics(LOCAL)).instances == 2
         assert findings(held.archive) == []
 
-    run(tmp_path, act, KEEP)
-
 
 def frame_length(held: Ruled, ref: InstanceRef) -> int:
     """Bytes of the last fragment, as its item says."""
@@ -77,8 +75,8 @@ def frame_length(held: Ruled, ref: InstanceRef) -> int:
     return int.from_bytes(data[at + 4 : at + 8], "little")
 
 
-def test_in_its_stead(tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
+async def test_in_its_stead(tmp_path: Path) -> None:
+    async with ruling(tmp_path, REMOVE) as held:
         archive = held.archive
         await held.store(HELD)
         assert (await held.settled()).failures == []
@@ -108,47 +106,36 @@ def test_in_its_stead(tmp_path: Path) -> None:
         assert findings(archive) == []
         assert second.level == "original"
 
-    run(tmp_path, act, REMOVE)
 
-
-def test_a_version_beside_is_not_let_go(tmp_path: Path) -> None:
+async def test_a_version_beside_is_not_let_go(tmp_path: Path) -> None:
     other = build(rows=32, columns=32, patient_name="Another", extra={"PixelData": GRADIENT})
-
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path, REMOVE) as held:
         held.task.cancel()
         await held.store(HELD, other)
         await held.by_rule._step()
         assert sorted(state for _, state in await held.states(HELD)) == [0, DELETED]
         assert findings(held.archive) == []
 
-    run(tmp_path, act, REMOVE)
 
-
-def test_what_a_syntax_does_not_take_stays(tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
+async def test_what_a_syntax_does_not_take_stays(tmp_path: Path) -> None:
+    async with ruling(tmp_path, Rule(JPEG_BASELINE, lossy=True, keep_original=False)) as held:
         await held.store(HELD)
         (failure,) = (await held.settled()).failures
         assert "8 bits" in failure.reason
         assert await held.states(HELD) == [(EXPLICIT_LE, CURRENT)]
 
-    run(tmp_path, act, Rule(JPEG_BASELINE, lossy=True, keep_original=False))
 
-
-def test_a_syntax_that_takes_both_loses_nothing_unless_told(tmp_path: Path) -> None:
-    async def lossless(held: Ruled) -> None:
+async def test_a_syntax_that_takes_both_loses_nothing_unless_told(tmp_path: Path) -> None:
+    async with ruling(tmp_path, Rule(JPEG_2000)) as held:
         await held.store(HELD)
         assert (await held.settled()).failures == []
         ref = await held.current(HELD)
         assert (ref.syntax_uid, frames_in(held.archive, ref)) == (JPEG_2000, [GRADIENT])
         assert "00282110" not in attributes(held, ref)
 
-    run(tmp_path, lossless, Rule(JPEG_2000))
 
-
-def test_a_ratio(tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
+async def test_a_ratio(tmp_path: Path) -> None:
+    async with ruling(tmp_path, Rule(JPEG_2000, lossy=True, ratio=8.0)) as held:
         await held.store(HELD)
         assert (await held.settled()).failures == []
         assert float(attributes(held, await derived(held))["00282112"]["Value"][0]) >= 8
-
-    run(tmp_path, act, Rule(JPEG_2000, lossy=True, ratio=8.0))

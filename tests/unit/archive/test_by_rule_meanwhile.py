@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from builders import build, file_of, opened
-from ruled import JPEG_LS, Ruled, findings, frames_in, ruled, run
+from ruled import JPEG_LS, Ruled, findings, frames_in, ruled, ruling
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
@@ -43,11 +43,11 @@ def meanwhile(act: Callable[[ByRule], Awaitable[Any]]) -> type[ByRule]:
     return Interrupted
 
 
-def test_deleted_meanwhile(tmp_path: Path) -> None:
+async def test_deleted_meanwhile(tmp_path: Path) -> None:
     async def delete(engine: ByRule) -> None:
         await engine._archive.delete(LOCAL, Target(HELD.study_uid))
 
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path, engine=meanwhile(delete)) as held:
         await held.store(HELD)
         assert (await held.settled()).state.failed == 0
         assert await held.states(HELD) == [(EXPLICIT_LE, DELETED)]
@@ -56,15 +56,13 @@ def test_deleted_meanwhile(tmp_path: Path) -> None:
         await held.archive.undelete(LOCAL, Target(HELD.study_uid))
         assert (await held.current(HELD)).digest == HELD.digest
 
-    run(tmp_path, act, engine=meanwhile(delete))
 
-
-def test_gone_meanwhile(tmp_path: Path) -> None:
+async def test_gone_meanwhile(tmp_path: Path) -> None:
     async def purge(engine: ByRule) -> None:
         await engine._archive.delete(LOCAL, Target(HELD.study_uid))
         await engine._archive.collect(now=1 << 62)
 
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path, engine=meanwhile(purge)) as held:
         await held.store(HELD)
         assert (await held.settled()).state.failed == 0
         assert await held.states(HELD) == []
@@ -74,13 +72,10 @@ def test_gone_meanwhile(tmp_path: Path) -> None:
         await held.settled()
         assert (await held.current(HELD)).syntax_uid == JPEG_LS_LOSSLESS
 
-    run(tmp_path, act, engine=meanwhile(purge))
 
-
-def test_deleted_afterwards_and_sent_again(tmp_path: Path) -> None:
+async def test_deleted_afterwards_and_sent_again(tmp_path: Path) -> None:
     """The same file is made again, and lies where that of the deleted version lies."""
-
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path) as held:
         archive = held.archive
         await held.store(HELD)
         await held.settled()
@@ -98,32 +93,23 @@ def test_deleted_afterwards_and_sent_again(tmp_path: Path) -> None:
         assert frames_in(archive, ref) == list(HELD.frames)
         assert findings(archive) == []
 
-    run(tmp_path, act)
 
-
-def test_what_does_not_fit_is_still_told_of_it(tmp_path: Path) -> None:
+async def test_what_does_not_fit_is_still_told_of_it(tmp_path: Path) -> None:
     """Discrepancies name the instance that carries them, after its original is gone too."""
     other = build(2, extra={"StudyDescription": "Another", "SeriesDescription": "Another"})
-
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path) as held:
         await held.store(HELD, other)
         await held.settled()
         await held.archive.collect(now=1 << 62)
         told = [(row.sop_instance_uid, row.level, row.instances) for row in await held.archive.discrepancies(LOCAL)]
         assert sorted(told) == [(other.sop_instance_uid, "series", 1), (other.sop_instance_uid, "study", 1)]
 
-    run(tmp_path, act)
 
-
-def test_what_does_not_fit_is_found_anew_and_counted_once(tmp_path: Path) -> None:
+async def test_what_does_not_fit_is_found_anew_and_counted_once(tmp_path: Path) -> None:
     """Its original, which is held for a while, says the same."""
     different = {"StudyDescription": "Another", "SeriesDescription": "Another"}
     other, third = (build(number, extra=different) for number in (2, 3))
     of_patient = build(4, study=2, extra={"PatientSex": "M"})
-
-    async def act(held: Ruled) -> None:
-        await held.store(HELD, other, third, of_patient)
-        await held.settled()
 
     async def told(renewed: bool) -> list[Any]:
         async with opened(tmp_path / "a") as archive:
@@ -133,7 +119,9 @@ def test_what_does_not_fit_is_found_anew_and_counted_once(tmp_path: Path) -> Non
                 await archive.collect(now=1 << 62)
             return sorted(row._replace(id=0) for row in await archive.discrepancies(LOCAL))
 
-    run(tmp_path, act)
+    async with ruling(tmp_path) as held:
+        await held.store(HELD, other, third, of_patient)
+        await held.settled()
     before = asyncio.run(told(False))
     assert sorted(row.instances for row in before) == [1, 2, 2] and all(row.sop_instance_uid for row in before)
     with sqlite3.connect(tmp_path / "a" / "index.db") as index:
@@ -144,10 +132,14 @@ def test_what_does_not_fit_is_found_anew_and_counted_once(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("policy", ["keep-first", "replace", "refuse"])
-def test_sent_again_meanwhile(policy: str, tmp_path: Path) -> None:
+async def test_sent_again_meanwhile(policy: str, tmp_path: Path) -> None:
     statuses: list[str] = []
 
-    async def act(held: Ruled) -> None:
+    async def later(engine: ByRule) -> None:
+        await type(engine).act(engine)  # type: ignore[attr-defined]
+
+    async with ruling(tmp_path, engine=meanwhile(later)) as held:
+
         async def send(_: ByRule) -> None:
             statuses.extend(one.status for one in await held.store(HELD, HELD, policy=policy))
 
@@ -157,14 +149,13 @@ def test_sent_again_meanwhile(policy: str, tmp_path: Path) -> None:
         assert statuses == ["duplicate", "duplicate"]
         assert await held.states(HELD) == [(EXPLICIT_LE, DELETED_OTHER), (JPEG_LS_LOSSLESS, CURRENT)]
 
+
+async def test_replaced_meanwhile(tmp_path: Path) -> None:
     async def later(engine: ByRule) -> None:
         await type(engine).act(engine)  # type: ignore[attr-defined]
 
-    run(tmp_path, act, engine=meanwhile(later))
+    async with ruling(tmp_path, engine=meanwhile(later)) as held:
 
-
-def test_replaced_meanwhile(tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
         async def send(_: ByRule) -> None:
             assert [one.status for one in await held.store(OTHER_CONTENT, policy="replace")] == ["replaced"]
 
@@ -177,14 +168,9 @@ def test_replaced_meanwhile(tmp_path: Path) -> None:
         ]  # fmt: skip
         assert findings(held.archive) == []
 
-    async def later(engine: ByRule) -> None:
-        await type(engine).act(engine)  # type: ignore[attr-defined]
 
-    run(tmp_path, act, engine=meanwhile(later))
-
-
-def test_a_version_beside_stays_as_it_is(tmp_path: Path) -> None:
-    async def act(held: Ruled) -> None:
+async def test_a_version_beside_stays_as_it_is(tmp_path: Path) -> None:
+    async with ruling(tmp_path) as held:
         await held.store(HELD, OTHER_CONTENT)
         await held.settled()
         assert sorted(await held.states(HELD)) == [
@@ -194,17 +180,15 @@ def test_a_version_beside_stays_as_it_is(tmp_path: Path) -> None:
         assert sorted(await held.states(HELD)) == [(EXPLICIT_LE, OTHER), (JPEG_LS_LOSSLESS, CURRENT)]
         assert findings(held.archive) == []
 
-    run(tmp_path, act)
 
-
-def test_corrections_stay_beside_the_object(tmp_path: Path) -> None:
+async def test_corrections_stay_beside_the_object(tmp_path: Path) -> None:
     """Made before, meanwhile and after: in force on every way out, in no file."""
 
     async def correct(engine: ByRule) -> None:
         where = (HELD.study_uid, "")
         await engine._archive.correct(LOCAL, where, {"PatientName": "Right^Jane"}, "mixed up", "CORRECT")
 
-    async def act(held: Ruled) -> None:
+    async with ruling(tmp_path, engine=meanwhile(correct)) as held:
         archive = held.archive
         await held.store(HELD)
         await held.settled()
@@ -217,8 +201,6 @@ def test_corrections_stay_beside_the_object(tmp_path: Path) -> None:
             sent = b"".join(opened.file(1 << 16))
         assert b"Right^Jane" in sent and b"P9" in sent and len(sent) == ref.sent_size
         assert frames_in(archive, ref) == list(HELD.frames)
-
-    run(tmp_path, act, engine=meanwhile(correct))
 
 
 async def test_stores_are_apart(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from builders import Built, build, store
-from unit.archive.test_corrections import FIRST, SERIES, correct, run
+from unit.archive.test_corrections import FIRST, SERIES, correct, holding
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -21,11 +21,10 @@ from sagittal.workers.pool import Pool
 STUDY_UID = 0x0020000D
 
 
-def test_what_no_index_answers_is_found_as_it_is_right(tmp_path: Path) -> None:
+async def test_what_no_index_answers_is_found_as_it_is_right(tmp_path: Path) -> None:
     held = [build(1, extra={"PatientComments": "wrong"}), build(1, study=2, extra={"PatientComments": "other"})]
     comments, right = 0x00104000, {"vr": "LT", "Value": ["right"]}
-
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path, *held) as archive:
         number = await correct(archive, PatientComments="right")
         await correct(archive, SERIES, ProtocolName="Knee")
         for level in ("PATIENT", "STUDY", "SERIES", "IMAGE"):
@@ -41,8 +40,6 @@ def test_what_no_index_answers_is_found_as_it_is_right(tmp_path: Path) -> None:
         assert told["00104000"] == right
         await archive.undo_correction(LOCAL, FIRST.study_uid, number)
         assert len((await archive.find(LOCAL, Query("STUDY", {comments: "wrong"}))).rows) == 1
-
-    run(tmp_path, act, *held)
 
 
 async def test_attributes_indexed_by_configuration_are_found_as_they_are_right(tmp_path: Path) -> None:
@@ -79,20 +76,16 @@ async def pictured(archive: Archive, built: Built) -> httpx.Response:
 
 
 @pytest.mark.parametrize("uid", [EXPLICIT_LE, DEFLATED_LE])
-def test_pictures_show_the_right_name(uid: str, tmp_path: Path) -> None:
+async def test_pictures_show_the_right_name(uid: str, tmp_path: Path) -> None:
     wrong, right = (
         build(1, patient_name=name, syntax_uid=uid, rows=64, columns=64) for name in ("Doe^Jane", "Roe^Tom")
     )
 
-    async def wronged(archive: Archive) -> tuple[httpx.Response, httpx.Response]:
+    async with holding(tmp_path / "wrong", wrong) as archive:
         before = await pictured(archive, wrong)
         await correct(archive, PatientName="Roe^Tom")
-        return before, await pictured(archive, wrong)
-
-    async def righted(archive: Archive) -> httpx.Response:
-        return await pictured(archive, right)
-
-    before, after = run(tmp_path / "wrong", wronged, wrong)
-    expected = run(tmp_path / "right", righted, right)
+        after = await pictured(archive, wrong)
+    async with holding(tmp_path / "right", right) as archive:
+        expected = await pictured(archive, right)
     assert before.content != expected.content == after.content
     assert after.headers["etag"] != before.headers["etag"]

@@ -14,19 +14,18 @@ from unit.archive.test_corrections import (
     STUDY,
     correct,
     find,
+    holding,
     metadata,
-    run,
 )
 from unit.archive.test_reindex import reindex
 
 from sagittal.archive.access import LOCAL
-from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
 from sagittal.archive.ingest import Source
 
 
-def test_later_instances_are_corrected_and_no_discrepancy(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
+async def test_later_instances_are_corrected_and_no_discrepancy(tmp_path: Path) -> None:
+    async with holding(tmp_path, FIRST) as archive:
         await correct(archive, PatientName="Roe^Jane")
         await store(archive, build(2), build(1, series=2))
         assert await archive.discrepancies(LOCAL) == []
@@ -35,54 +34,46 @@ def test_later_instances_are_corrected_and_no_discrepancy(tmp_path: Path) -> Non
         await store(archive, build(3, patient_id="OTHER"))
         assert [row.value for row in await archive.discrepancies(LOCAL)] == ["OTHER"]
 
-    run(tmp_path, act, FIRST)
-
 
 @pytest.mark.parametrize("other", ["Knee", "Hip"])
 @pytest.mark.parametrize("level", ["STUDY", "SERIES"])
-def test_what_a_later_instance_fills_is_there_when_it_is_taken_back(tmp_path: Path, level: str, other: str) -> None:
+async def test_what_a_later_instance_fills_is_there_when_it_is_taken_back(
+    tmp_path: Path, level: str, other: str
+) -> None:
     """The first instance says nothing; what the second says comes out again, also where it is what was corrected to."""
     name, where, tag = (
         ("StudyDescription", STUDY, DESCRIPTION) if level == "STUDY" else ("SeriesDescription", SERIES, 0x0008103E)
     )
     first = build(1, extra={name: ""})
-
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path, first) as archive:
         number = await correct(archive, where, **{name: "Knee"})
         await store(archive, build(2, extra={name: other}), build(3, extra={name: "Third"}))
         assert await find(archive, level, tag) == [["Knee"]]
         await archive.undo_correction(LOCAL, FIRST.study_uid, number)
         assert await find(archive, level, tag) == [[other]]
 
-    run(tmp_path, act, first)
-
 
 @pytest.mark.parametrize("level", ["STUDY", "SERIES"])
-def test_it_is_there_after_a_reindex_too(tmp_path: Path, level: str) -> None:
+async def test_it_is_there_after_a_reindex_too(tmp_path: Path, level: str) -> None:
     name, where, tag = (
         ("StudyDescription", STUDY, DESCRIPTION) if level == "STUDY" else ("SeriesDescription", SERIES, 0x0008103E)
     )
 
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path, build(1, extra={name: ""})) as archive:
         await store(archive, build(2, extra={name: "Knee"}))
         await correct(archive, where, **{name: "Hip"})
-
-    async def undo(archive: Archive) -> None:
+    reindex(tmp_path / "a")
+    async with holding(tmp_path) as archive:
         [row] = await archive.corrections_of(LOCAL, FIRST.study_uid)
         await archive.undo_correction(LOCAL, FIRST.study_uid, row.id)
         assert await find(archive, level, tag) == [["Knee"]]
 
-    run(tmp_path, act, build(1, extra={name: ""}))
-    reindex(tmp_path / "a")
-    run(tmp_path, undo)
 
-
-def test_the_size_is_that_of_the_character_set_that_was_assumed(tmp_path: Path) -> None:
+async def test_the_size_is_that_of_the_character_set_that_was_assumed(tmp_path: Path) -> None:
     """The same bytes, purged, come back from a node that means something else by them; the correction has waited."""
     name = "Müller^Jörg".encode()
     one = build(1, extra={"PatientName": name})
-
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path) as archive:
         sizes = []
         for assumed in ("ISO_IR 100", "ISO_IR 192"):
             transfer = archive.store_begin_part10(LOCAL, Source("dimse", character_set=assumed))
@@ -97,5 +88,3 @@ def test_the_size_is_that_of_the_character_set_that_was_assumed(tmp_path: Path) 
             await archive.delete(LOCAL, Target(one.study_uid), "test")
             await archive.collect(now=1 << 60)
         assert sizes[0] != sizes[1]
-
-    run(tmp_path, act)

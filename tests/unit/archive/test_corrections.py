@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import json
 import sqlite3
 import time
 import zipfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,11 @@ STUDY = (FIRST.study_uid, "")
 SERIES = (FIRST.study_uid, FIRST.series_uid)
 
 
-def run(tmp_path: Path, act: Callable[[Archive], Awaitable[Any]], *held: Built) -> Any:
-    async def inside() -> Any:
-        async with opened(tmp_path / "a") as archive:
-            await store(archive, *held)
-            return await act(archive)
-
-    return asyncio.run(inside())
+@asynccontextmanager
+async def holding(tmp_path: Path, *held: Built) -> AsyncIterator[Archive]:
+    async with opened(tmp_path / "a") as archive:
+        await store(archive, *held)
+        yield archive
 
 
 async def correct(archive: Archive, where: tuple[str, str] = STUDY, code: str = "CORRECT", **attributes: Any) -> int:
@@ -96,8 +94,8 @@ def placeless(obj: Any) -> Any:
     return {tag: {k: v for k, v in element.items() if k != "BulkDataURI"} for tag, element in obj.items()}
 
 
-def test_queries_find_what_is_right(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
+async def test_queries_find_what_is_right(tmp_path: Path) -> None:
+    async with holding(tmp_path, FIRST) as archive:
         before = await archive.revision(LOCAL, FIRST.study_uid)
         await correct(archive, PatientName="Roe^Jöan", StudyDescription="Knee", PatientBirthDate=None)
         assert await find(archive, "STUDY", STUDY_UID, PatientName="ROE*") == [[FIRST.study_uid]]
@@ -108,13 +106,10 @@ def test_queries_find_what_is_right(tmp_path: Path) -> None:
         changes, _ = await archive.changes(LOCAL, None, 10)
         assert [(change.kind, change.sop_instance_uid) for change in changes][-1] == ("corrected", "")
 
-    run(tmp_path, act, FIRST)
 
-
-def test_a_series_is_corrected_alone(tmp_path: Path) -> None:
+async def test_a_series_is_corrected_alone(tmp_path: Path) -> None:
     other = build(1, series=2)
-
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path, FIRST, other) as archive:
         number = await correct(archive, SERIES, SeriesDescription="Left knee", Modality="MR")
         assert await find(archive, "STUDY", 0x00080061) == [["CT\\MR"]]
         found = await find(archive, "SERIES", 0x0008103E, 0x00080060)
@@ -126,13 +121,10 @@ def test_a_series_is_corrected_alone(tmp_path: Path) -> None:
         await archive.undo_correction(LOCAL, FIRST.study_uid, number)
         assert await find(archive, "STUDY", 0x00080061) == [["CT"]]
 
-    run(tmp_path, act, FIRST, other)
 
-
-def test_every_way_out_says_the_same(tmp_path: Path) -> None:
+async def test_every_way_out_says_the_same(tmp_path: Path) -> None:
     held = objects()
-
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path, *held) as archive:
         await correct(archive, PatientName="Roe^Jane", PatientID="P2", StudyDescription="Schädel")
         await correct(archive, SERIES, "COERCE", SeriesDescription="Дом")
         refs = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
@@ -154,8 +146,6 @@ def test_every_way_out_says_the_same(tmp_path: Path) -> None:
             assert (tmp_path / "out" / exported.name).read_bytes() == files[exported.ref.sop_instance_uid]
         listing = (tmp_path / "out" / "index.csv").read_text()
         assert all(hashlib.sha256(file).hexdigest() in listing for file in files.values())
-
-    run(tmp_path, act, *held)
 
 
 async def over_http(archive: Archive, files: dict[str, bytes]) -> None:
@@ -190,18 +180,16 @@ async def over_http(archive: Archive, files: dict[str, bytes]) -> None:
         assert frame.content == objects()[0].frames[0]
 
 
-def test_what_is_not_corrected_goes_out_as_it_is(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
+async def test_what_is_not_corrected_goes_out_as_it_is(tmp_path: Path) -> None:
+    async with holding(tmp_path, FIRST) as archive:
         (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
         assert ref.corrections == () and ref.sent_size == ref.size
         with archive.open_object(ref) as found:
             assert b"".join(found.file(CHUNK)) == FIRST.part10
 
-    run(tmp_path, act, FIRST)
 
-
-def test_objects_stay_as_they_are(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
+async def test_objects_stay_as_they_are(tmp_path: Path) -> None:
+    async with holding(tmp_path, FIRST) as archive:
         await correct(archive, PatientName="Roe")
         (ref,) = await archive.versions(LOCAL, FIRST.sop_instance_uid)
         with archive.open_object(ref) as found:
@@ -209,11 +197,9 @@ def test_objects_stay_as_they_are(tmp_path: Path) -> None:
         (outcome,) = await store(archive, FIRST)
         assert outcome.status == "duplicate"
 
-    run(tmp_path, act, FIRST)
 
-
-def test_corrections_are_taken_back_in_any_order(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
+async def test_corrections_are_taken_back_in_any_order(tmp_path: Path) -> None:
+    async with holding(tmp_path, FIRST) as archive:
         first = await correct(archive, PatientName="One", StudyDescription="Knee")
         second = await correct(archive, PatientName="Two")
         third = await correct(archive, PatientName="Three")
@@ -231,17 +217,15 @@ def test_corrections_are_taken_back_in_any_order(tmp_path: Path) -> None:
         assert [(row.id, row.undone_by) for row in rows] == [(first, "local"), (second, "local"), (third, "local")]
         assert {row.reason for row in rows} == {"mixed up at the modality"}
 
-    run(tmp_path, act, FIRST)
 
-
-def test_a_study_goes_to_the_patient_of_its_identifier(tmp_path: Path) -> None:
+async def test_a_study_goes_to_the_patient_of_its_identifier(tmp_path: Path) -> None:
     other = build(1, study=2, patient_id="P2", patient_name="Roe^Jane")
     third = build(1, study=3)
 
     async def patients(archive: Archive) -> list[Any]:
         return sorted(await find(archive, "PATIENT", ID, NAME))
 
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path, FIRST, other, third) as archive:
         number = await correct(archive, PatientID="P2", PatientName="Roe^Jane")
         assert sorted(await find(archive, "STUDY", STUDY_UID, PatientID="P2")) == sorted(
             [[FIRST.study_uid], [other.study_uid]]
@@ -251,8 +235,6 @@ def test_a_study_goes_to_the_patient_of_its_identifier(tmp_path: Path) -> None:
         assert await patients(archive) == [["P2", "Roe^Jane"], ["P9", "Doe^Jane"]]
         await archive.undo_correction(LOCAL, FIRST.study_uid, number)
         assert await patients(archive) == [["P1", "Doe^Jane"], ["P2", "Roe^Jane"], ["P9", "Doe^Jane"]]
-
-    run(tmp_path, act, FIRST, other, third)
 
 
 @pytest.mark.parametrize(
@@ -277,8 +259,8 @@ def test_a_study_goes_to_the_patient_of_its_identifier(tmp_path: Path) -> None:
         ({"OtherPatientIDsSequence": [{"00100022": {"vr": "CS", "Value": ["text"]}}]}, "TypeOfPatientID is no CS"),
     ],
 )
-def test_what_cannot_be_corrected(attributes: dict[str, Any], why: str, tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
+async def test_what_cannot_be_corrected(attributes: dict[str, Any], why: str, tmp_path: Path) -> None:
+    async with holding(tmp_path, FIRST) as archive:
         with pytest.raises(BadRequest, match=why):
             await archive.correct(LOCAL, STUDY, attributes, "why", "CORRECT")
         for reason, code, missed in ((" ", "CORRECT", "reason"), ("why", "correct", "the code is")):
@@ -288,15 +270,11 @@ def test_what_cannot_be_corrected(attributes: dict[str, Any], why: str, tmp_path
             await archive.correct(LOCAL, ("1.2.3", ""), {"PatientName": "x"}, "why", "CORRECT")
         assert await archive.corrections_of(LOCAL, FIRST.study_uid) == []
 
-    run(tmp_path, act, FIRST)
 
-
-def test_reindex_keeps_corrections(tmp_path: Path) -> None:
-    async def before(archive: Archive) -> int:
+async def test_reindex_keeps_corrections(tmp_path: Path) -> None:
+    async with holding(tmp_path, FIRST) as archive:
         await correct(archive, SERIES, SeriesDescription="Knee")
-        return await correct(archive, PatientName="Roe^Jane", PatientID="P2")
-
-    number = run(tmp_path, before, FIRST)
+        number = await correct(archive, PatientName="Roe^Jane", PatientID="P2")
     connection = sqlite3.connect(tmp_path / "a" / INDEX)
     connection.execute("UPDATE study SET patient_name = 'lost'")
     connection.commit()
@@ -304,8 +282,7 @@ def test_reindex_keeps_corrections(tmp_path: Path) -> None:
     volume = LocalVolume(tmp_path / "a")
     list(Reindex(tmp_path / "a", volume, Limits(), INDEX, time.time_ns() // 1000).run())
     volume.close()
-
-    async def after(archive: Archive) -> None:
+    async with holding(tmp_path) as archive:
         assert await find(archive, "STUDY", NAME, ID) == [["Roe^Jane", "P2"]]
         assert await find(archive, "PATIENT", NAME, ID) == [["Roe^Jane", "P2"]]
         assert await find(archive, "SERIES", 0x0008103E) == [["Knee"]]
@@ -313,31 +290,22 @@ def test_reindex_keeps_corrections(tmp_path: Path) -> None:
         await archive.undo_correction(LOCAL, FIRST.study_uid, number)
         assert await find(archive, "STUDY", NAME, ID) == [["Doe^Jane", "P1"]]
 
-    run(tmp_path, after)
-
 
 async def test_backup_keeps_corrections(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path, FIRST) as archive:
         await correct(archive, PatientName="Roe^Jane")
         async for _ in back_up(archive, LOCAL, tmp_path / "backup"):
             pass
-
-    run(tmp_path, act, FIRST)
     list(restore(tmp_path / "backup", tmp_path / "b", INDEX))
-
-    async def after(archive: Archive) -> None:
+    async with opened(tmp_path / "b") as archive:
         assert await find(archive, "STUDY", NAME) == [["Roe^Jane"]]
         assert len((await metadata(archive, FIRST))["04000561"]["Value"]) == 1
 
-    async with opened(tmp_path / "b") as archive:
-        await after(archive)
 
-
-def test_patients_are_merged_and_parted(tmp_path: Path) -> None:
+async def test_patients_are_merged_and_parted(tmp_path: Path) -> None:
     other = build(1, study=2, patient_id="P2", patient_name="Roe^Jane")
     third = build(1, study=3)
-
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path, FIRST, other, third) as archive:
         numbers = await archive.merge_patient(LOCAL, ("P1", ""), ("P2", ""), "one person")
         assert await find(archive, "PATIENT", ID, NAME) == [["P2", "Roe^Jane"]]
         assert len(await find(archive, "STUDY", STUDY_UID, PatientID="P2")) == 3
@@ -361,19 +329,16 @@ def test_patients_are_merged_and_parted(tmp_path: Path) -> None:
         with pytest.raises(BadRequest, match="reason"):
             await archive.merge_patient(LOCAL, ("P1", ""), ("P2", ""), "")
 
-    run(tmp_path, act, FIRST, other, third)
-
 
 @pytest.mark.parametrize("is_behind", [False, True])
-def test_an_object_out_of_order_is_corrected_where_its_elements_are(tmp_path: Path, is_behind: bool) -> None:
+async def test_an_object_out_of_order_is_corrected_where_its_elements_are(tmp_path: Path, is_behind: bool) -> None:
     """The name stands behind the Original Attributes Sequence's place, before or behind Pixel Data."""
     name = encode([(NAME, "PN", b"Doe^Jane")], syntax(EXPLICIT_LE))
     pixels = FIRST.data[FIRST.data.index(b"\xe0\x7f\x10\x00") :]
     data = FIRST.data.removesuffix(pixels).replace(name, b"")
     data = data + pixels + name if is_behind else data + name + pixels
     assert len(data) == len(FIRST.data)
-
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path) as archive:
         transfer = archive.store_begin(LOCAL, Source("import"), syntax_uid=EXPLICIT_LE)
         transfer.write(data)
         await transfer.commit()
@@ -393,5 +358,3 @@ def test_an_object_out_of_order_is_corrected_where_its_elements_are(tmp_path: Pa
         found = await find(archive, "IMAGE", STUDY_UID, PatientName="Roe*", PatientComments="checked")
         assert found == [[FIRST.study_uid]]
         assert await find(archive, "IMAGE", STUDY_UID, PatientComments="Doe") == []
-
-    run(tmp_path, act)

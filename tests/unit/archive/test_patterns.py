@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +9,11 @@ import pytest
 from builders import opened
 
 from sagittal.archive.access import LOCAL
-from sagittal.archive.archive import Archive
 from sagittal.archive.query import Private, Query
 from sagittal.errors import LimitExceeded
 from sagittal.limits import ArchiveLimits, Limits
 
 STUDY, NAME, COMMENTS = 0x0020000D, 0x00100010, 0x00104000
-
-
-def within(path: Path, act: Callable[[Archive], Awaitable[None]], **limits: int) -> None:
-    async def run() -> None:
-        async with opened(path, Limits(archive=ArchiveLimits(**limits))) as archive:
-            await act(archive)
-
-    asyncio.run(run())
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
@@ -36,8 +25,8 @@ def within(path: Path, act: Callable[[Archive], Awaitable[None]], **limits: int)
         {Private("ACME", 0x00090002): "x" * 20},
     ],
 )  # fmt: skip
-def test_the_budget_of_patterns(tmp_path: Path, keys: Any, over: int) -> None:
-    async def act(archive: Archive) -> None:
+async def test_the_budget_of_patterns(tmp_path: Path, keys: Any, over: int) -> None:
+    async with opened(tmp_path, Limits(archive=ArchiveLimits(query_pattern_characters_max=20 + over))) as archive:
         for ask in (archive.find, archive.count):
             if over < 0:
                 with pytest.raises(LimitExceeded, match="query_pattern_characters_max"):
@@ -48,14 +37,11 @@ def test_the_budget_of_patterns(tmp_path: Path, keys: Any, over: int) -> None:
             with pytest.raises(LimitExceeded, match="query_pattern_characters_max"):
                 await archive.find_non_patient(LOCAL, ["1.2"], keys)
 
-    within(tmp_path, act, query_pattern_characters_max=20 + over)
 
-
-def test_long_patterns_at_the_limit_and_lists_beyond_it(tmp_path: Path) -> None:
+async def test_long_patterns_at_the_limit_and_lists_beyond_it(tmp_path: Path) -> None:
     """What is taken is answered, in any script; what is no pattern is not counted."""
     most = ArchiveLimits().query_pattern_characters_max
-
-    async def act(archive: Archive) -> None:
+    async with opened(tmp_path) as archive:
         for text in ("*" + "[" * (most - 1), "*" + "\U00020000" * (most - 1), "*a" * (most // 2)):
             for tag in (NAME, 0x00100020):
                 assert (await archive.find(LOCAL, Query("STUDY", {tag: text}))).rows == []
@@ -63,5 +49,3 @@ def test_long_patterns_at_the_limit_and_lists_beyond_it(tmp_path: Path) -> None:
             await archive.find(LOCAL, Query("STUDY", {NAME: "\ufdfa" * most}))
         uids = "\\".join(f"1.2.{at}" for at in range(most))
         assert (await archive.find(LOCAL, Query("STUDY", {STUDY: uids}))).rows == []
-
-    within(tmp_path, act)

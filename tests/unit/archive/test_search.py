@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,11 @@ OBJECTS = [
 A, B, C = (uid("study", name) for name in "abc")
 
 
-def within(path: Path, act: Callable[[Archive], Awaitable[None]], **limits: int) -> None:
-    async def run() -> None:
-        async with opened(path, Limits(archive=ArchiveLimits(**limits))) as archive:
-            await store(archive, *OBJECTS)
-            await act(archive)
-
-    asyncio.run(run())
+@asynccontextmanager
+async def within(path: Path, **limits: int) -> AsyncIterator[Archive]:
+    async with opened(path, Limits(archive=ArchiveLimits(**limits))) as archive:
+        await store(archive, *OBJECTS)
+        yield archive
 
 
 def column(rows: Rows, tag: int) -> list[object]:
@@ -93,19 +91,17 @@ SHOWN = {"PATIENT": 0x00100020, "STUDY": STUDY, "SERIES": SERIES, "IMAGE": INSTA
 
 
 @pytest.mark.parametrize(("level", "keys", "options", "expected"), CASES)
-def test_matches(tmp_path: Path, level: str, keys: Keys, options: dict[str, bool], expected: list[str]) -> None:
-    async def act(archive: Archive) -> None:
+async def test_matches(tmp_path: Path, level: str, keys: Keys, options: dict[str, bool], expected: list[str]) -> None:
+    async with within(tmp_path) as archive:
         query = Query(level, keys, frozenset({SHOWN[level]}), **options)  # type: ignore[arg-type]
         rows = await archive.find(LOCAL, query)
         assert column(rows, SHOWN[level]) == expected
         assert not rows.unmatched
         assert await archive.count(LOCAL, query) == len(expected)
 
-    within(tmp_path, act)
 
-
-def test_the_requestor_has_another_time_zone(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
+async def test_the_requestor_has_another_time_zone(tmp_path: Path) -> None:
+    async with within(tmp_path) as archive:
         for zone, clock, expected in (
             ("+0100", "1015", [A]),
             ("+0000", "0915", [A]),  # stored as 10:15:30 at +0100
@@ -119,11 +115,9 @@ def test_the_requestor_has_another_time_zone(tmp_path: Path) -> None:
         with pytest.raises(BadRequest, match="offset"):
             await archive.find(LOCAL, Query("STUDY", timezone="Madrid"))
 
-    within(tmp_path, act)
 
-
-def test_what_is_returned_beyond_the_index(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
+async def test_what_is_returned_beyond_the_index(tmp_path: Path) -> None:
+    async with within(tmp_path) as archive:
         rows = await archive.find(LOCAL, Query("STUDY", {STUDY: "", KVP: ""}, frozenset({COMMENTS})))
         assert [sorted(more) for more in rows.extra] == [["00104000", "00180060"], ["00104000", "00180060"], []]
         assert rows.extra[0]["00180060"] == {"vr": "DS", "Value": [120]}
@@ -138,11 +132,10 @@ def test_what_is_returned_beyond_the_index(tmp_path: Path) -> None:
         assert {"00180060", "00080008"} <= rows.extra[0].keys()
         assert "7FE00010" not in rows.extra[0]
 
-    within(tmp_path, act)
 
+async def test_ordering_and_paging(tmp_path: Path) -> None:
+    async with within(tmp_path) as archive:
 
-def test_ordering_and_paging(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
         async def walk(order: tuple[tuple[int, bool], ...], keys: Keys, level: str = "STUDY") -> list[object]:
             found: list[object] = []
             after = ""
@@ -169,32 +162,26 @@ def test_ordering_and_paging(tmp_path: Path) -> None:
         with pytest.raises(BadRequest, match="ordered"):
             await walk(((KVP, False),), {})
 
-    within(tmp_path, act)
-
 
 @pytest.mark.parametrize(
     "cursor", ["x", "e30", "W10", "WyJTVFVEWSIsIiIsbnVsbF0", "WyJTRVJJRVMiLCIiLDFd", "é", "W" * 9000]
 )
-def test_a_cursor_of_something_else_is_refused(tmp_path: Path, cursor: str) -> None:
-    async def act(archive: Archive) -> None:
+async def test_a_cursor_of_something_else_is_refused(tmp_path: Path, cursor: str) -> None:
+    async with within(tmp_path) as archive:
         with pytest.raises(BadRequest, match="cursor"):
             await archive.find(LOCAL, Query("STUDY", after=cursor))
 
-    within(tmp_path, act)
 
-
-def test_a_cursor_belongs_to_its_order(tmp_path: Path) -> None:
-    async def act(archive: Archive) -> None:
+async def test_a_cursor_belongs_to_its_order(tmp_path: Path) -> None:
+    async with within(tmp_path) as archive:
         rows = await archive.find(LOCAL, Query("STUDY", order=((DATE, False),), limit=1))
         with pytest.raises(BadRequest, match="cursor"):
             await archive.find(LOCAL, Query("STUDY", order=((DATE, True),), after=rows.next))
 
-    within(tmp_path, act)
-
 
 @pytest.mark.parametrize(("most", "refused"), [(3, True), (4, False), (5, False)])
-def test_the_budget_of_instances(tmp_path: Path, most: int, refused: bool) -> None:
-    async def act(archive: Archive) -> None:
+async def test_the_budget_of_instances(tmp_path: Path, most: int, refused: bool) -> None:
+    async with within(tmp_path, scan_instances_max=most) as archive:
         if refused:
             with pytest.raises(LimitExceeded, match=r" 3 instances .*scan_instances_max.*indexed") as told:
                 await archive.find(LOCAL, Query("STUDY", {KVP: "80"}))
@@ -205,12 +192,10 @@ def test_the_budget_of_instances(tmp_path: Path, most: int, refused: bool) -> No
         else:
             assert len((await archive.find(LOCAL, Query("STUDY", {KVP: "80"}))).rows) == 1
 
-    within(tmp_path, act, scan_instances_max=most)
-
 
 @pytest.mark.parametrize(("more", "refused"), [(-1, True), (0, False), (1, False)])
-def test_the_budget_of_metadata(tmp_path: Path, more: int, refused: bool) -> None:
-    async def act(archive: Archive) -> None:
+async def test_the_budget_of_metadata(tmp_path: Path, more: int, refused: bool) -> None:
+    async with within(tmp_path) as archive:
         refs = await archive.instances(LOCAL, study_uid=A)
         sizes = [len(text) async for texts in archive.metadata(LOCAL, refs) for text in texts]
         bounds = ArchiveLimits(scan_metadata_bytes_max=max(sizes) + more)
@@ -223,14 +208,11 @@ def test_the_budget_of_metadata(tmp_path: Path, more: int, refused: bool) -> Non
             assert (await archive.find(LOCAL, Query("STUDY", {COMMENTS: "x", STUDY: A}))).rows == []
         assert (await archive.find(LOCAL, Query("STUDY", {0x00189074: "2020", STUDY: A}))).rows == []  # nobody has it
 
-    within(tmp_path, act)
 
-
-def test_the_thread_is_given_back_between_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_thread_is_given_back_between_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "_SLICE_SECONDS", 0.0)
     monkeypatch.setattr(scan, "_ROWS_AT_ONCE", 1)
-
-    async def act(archive: Archive) -> None:
+    async with within(tmp_path) as archive:
         turns = 0
         run = archive.readers.run
 
@@ -243,8 +225,6 @@ def test_the_thread_is_given_back_between_slices(tmp_path: Path, monkeypatch: py
         rows = await archive.find(LOCAL, Query("IMAGE", {KVP: "80"}))
         assert len(rows.rows) == 1
         assert turns >= len(OBJECTS)
-
-    within(tmp_path, act)
 
 
 NAUGHTY = [
@@ -341,15 +321,15 @@ async def test_one_item_matches_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", ["STUDY", "SERIES", "IMAGE"])
-def test_what_is_deleted_while_metadata_is_read_is_not_returned(
+async def test_what_is_deleted_while_metadata_is_read_is_not_returned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
     """Nor does a page that lacks it say that there is no other one."""
     objects = [build(1, study=study, extra={"PatientComments": "noted"}) for study in range(4)]
     asked = Query(level, {0x00104000: "noted", 0x0020000D: ""}, limit=1, order=((0x0020000D, False),))
     matching, going = scan.matching, sorted(built.study_uid for built in objects)[:2]
+    async with within(tmp_path) as archive:
 
-    async def act(archive: Archive) -> None:
         async def meanwhile(*arguments: Any) -> dict[int, int]:
             found = await matching(*arguments)
             if going:
@@ -363,5 +343,3 @@ def test_what_is_deleted_while_metadata_is_read_is_not_returned(
         second = await archive.find(LOCAL, replace(asked, after=first.next))
         assert [column(rows, 0x0020000D) for rows in (first, second)] == [[left[0]], [left[1]]]
         assert (first.more, second.more) == (True, False)
-
-    within(tmp_path, act)

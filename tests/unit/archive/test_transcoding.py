@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,19 +38,19 @@ CHUNK = 1 << 16
 Act = Callable[[Archive, Maker, list[InstanceRef]], Awaitable[Any]]
 
 
-def made_of(tmp_path: Path, act: Act, *held: Built, limits: Limits | None = None, pool: type[Pool] = Pool) -> Any:
-    async def inside() -> Any:
-        async with opened(tmp_path / "a", **({"limits": limits} if limits else {})) as archive:
-            await store(archive, *held)
-            workers = pool(WorkerLimits(workers=2))
-            refs = await archive.instances(LOCAL, study_uid=held[0].study_uid)
-            try:
-                return await act(archive, Maker(archive, workers, limits or Limits()), refs)
-            finally:
-                await workers.close()
-                assert not os.listdir(tmp_path / "a" / "staging")  # noqa: PTH208
-
-    return asyncio.run(inside())
+@asynccontextmanager
+async def making(
+    tmp_path: Path, *held: Built, limits: Limits | None = None, pool: type[Pool] = Pool
+) -> AsyncIterator[tuple[Archive, Maker, list[InstanceRef]]]:
+    async with opened(tmp_path / "a", **({"limits": limits} if limits else {})) as archive:
+        await store(archive, *held)
+        workers = pool(WorkerLimits(workers=2))
+        refs = await archive.instances(LOCAL, study_uid=held[0].study_uid)
+        try:
+            yield archive, Maker(archive, workers, limits or Limits()), refs
+        finally:
+            await workers.close()
+            assert not os.listdir(tmp_path / "a" / "staging")  # noqa: PTH208
 
 
 def image_of(data: bytes, syntax_uid: str) -> Any:
@@ -63,10 +64,9 @@ def frames_of(data: bytes, syntax_uid: str) -> list[bytes]:
 
 @pytest.mark.parametrize("stored", [EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED_LE])
 @pytest.mark.parametrize("to", [RLE_LOSSLESS, JPEG_LS_LOSSLESS])
-def test_instances_and_their_frames(stored: str, to: str, tmp_path: Path) -> None:
+async def test_instances_and_their_frames(stored: str, to: str, tmp_path: Path) -> None:
     held = build(syntax_uid=stored, frames=3, rows=8, columns=8)
-
-    async def act(_: Archive, maker: Maker, refs: list[InstanceRef]) -> tuple[bytes, list[bytes], list[bytes]]:
+    async with making(tmp_path, held) as (_, maker, refs):
         with await maker.instance(refs[0], to) as made:
             whole = b"".join(made.data_set(CHUNK))
             assert made.length == len(whole) == made.sent_size()
@@ -78,9 +78,7 @@ def test_instances_and_their_frames(stored: str, to: str, tmp_path: Path) -> Non
         compressed.close()
         native.close()
         native.close()
-        return whole, parts, plain
-
-    whole, parts, plain = made_of(tmp_path, act, held)
+        whole, parts, plain = whole, parts, plain
     frames = [swapped(frame, 2) if stored == EXPLICIT_BE else frame for frame in held.frames]
     assert frames_of(whole, to) == frames
     image = image_of(whole, to)
@@ -90,17 +88,14 @@ def test_instances_and_their_frames(stored: str, to: str, tmp_path: Path) -> Non
     assert plain == [frames[1]]
 
 
-def test_a_loss_makes_another_instance_the_same_each_time(tmp_path: Path) -> None:
+async def test_a_loss_makes_another_instance_the_same_each_time(tmp_path: Path) -> None:
     held = build(rows=64, columns=64)
-
-    async def act(_: Archive, maker: Maker, refs: list[InstanceRef]) -> list[tuple[str, bytes]]:
+    async with making(tmp_path, held) as (_, maker, refs):
         found = []
         for options in ({}, {}, {"psnr": 45.0}):
             with await maker.instance(refs[0], JPEG_2000, options) as made:
                 found.append((made.sop_instance_uid, b"".join(made.data_set(CHUNK))))
-        return found
-
-    first, again, other = made_of(tmp_path, act, held)
+        first, again, other = found
     assert first == again
     assert len({first[0], other[0], held.sop_instance_uid}) == 3
     image = image_of(first[1], JPEG_2000)
@@ -109,10 +104,9 @@ def test_a_loss_makes_another_instance_the_same_each_time(tmp_path: Path) -> Non
     assert held.sop_instance_uid in str(image.members["00082112"])
 
 
-def test_what_cannot_be_made_says_why(tmp_path: Path) -> None:
+async def test_what_cannot_be_made_says_why(tmp_path: Path) -> None:
     broken, wide = build(1, syntax_uid=JPEG_BASELINE), build(2)
-
-    async def act(archive: Archive, maker: Maker, refs: list[InstanceRef]) -> None:
+    async with making(tmp_path, broken, wide) as (archive, maker, refs):
         with pytest.raises(PixelsUndecodable):
             await maker.instance(refs[0], EXPLICIT_LE)
         with pytest.raises(NotAcceptable, match="8 bits"):
@@ -121,8 +115,6 @@ def test_what_cannot_be_made_says_why(tmp_path: Path) -> None:
         with pytest.raises(StorageUnavailable):
             await maker.instance(refs[1], RLE_LOSSLESS)
         archive.volume.probe()
-
-    made_of(tmp_path, act, broken, wide)
 
 
 class Crashing(Pool):
@@ -134,24 +126,21 @@ class Crashing(Pool):
         return await super().run(call, *given, **more)
 
 
-def test_a_crash_costs_one_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_costs_one_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(CRASH))
     held = build()
 
-    async def act(_: Archive, maker: Maker, refs: list[InstanceRef]) -> bytes:
+    async with making(tmp_path, held, pool=Crashing) as (_, maker, refs):
         with pytest.raises(WorkerLost):
             await maker.instance(refs[0], RLE_LOSSLESS)
         with await maker.instance(refs[0], RLE_LOSSLESS) as made:
-            return b"".join(made.data_set(CHUNK))
-
-    assert frames_of(made_of(tmp_path, act, held, pool=Crashing), RLE_LOSSLESS) == list(held.frames)
+            assert frames_of(b"".join(made.data_set(CHUNK)), RLE_LOSSLESS) == list(held.frames)
 
 
-def test_so_many_at_once(tmp_path: Path) -> None:
+async def test_so_many_at_once(tmp_path: Path) -> None:
     """One below, at, and one above `transcoded_max`: the last waits until another is closed, or failed."""
     limits = Limits(archive=replace(Limits().archive, transcoded_max=2))
-
-    async def act(_: Archive, maker: Maker, refs: list[InstanceRef]) -> None:
+    async with making(tmp_path, build(), limits=limits) as (_, maker, refs):
         first = await maker.instance(refs[0], RLE_LOSSLESS)
         with pytest.raises(NotAcceptable):
             await maker.instance(refs[0], JPEG_BASELINE)
@@ -164,18 +153,13 @@ def test_so_many_at_once(tmp_path: Path) -> None:
         (await third).close()
         second.close()
 
-    made_of(tmp_path, act, build(), limits=limits)
 
-
-def test_nobody_waits_for_a_place_without_end(tmp_path: Path) -> None:
+async def test_nobody_waits_for_a_place_without_end(tmp_path: Path) -> None:
     """Whose time is over is told that the archive is busy, and leaves no place taken."""
     short = replace(Limits().archive, transcoded_max=1, transcoded_wait_seconds_max=0.05)
-
-    async def act(_: Archive, maker: Maker, refs: list[InstanceRef]) -> None:
+    async with making(tmp_path, build(), limits=Limits(archive=short)) as (_, maker, refs):
         with await maker.instance(refs[0], RLE_LOSSLESS):
-            for making in (maker.instance(refs[0], RLE_LOSSLESS), maker.frames(refs[0], [1], RLE_LOSSLESS)):
+            for asked in (maker.instance(refs[0], RLE_LOSSLESS), maker.frames(refs[0], [1], RLE_LOSSLESS)):
                 with pytest.raises(Busy, match="transcoded_max"):
-                    await asyncio.wait_for(making, 20)
+                    await asyncio.wait_for(asked, 20)
         (await maker.instance(refs[0], RLE_LOSSLESS)).close()
-
-    made_of(tmp_path, act, build(), limits=Limits(archive=short))

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from archived import answers, asked, hold, instance_of, parts, series_of, study_of
+from archived import answers, asking, hold, instance_of, parts, series_of, study_of
 from builders import Built, build
 
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_2000_LOSSLESS, JPEG_BASELINE
@@ -44,34 +42,30 @@ def test_all_of_a_study(tmp_path: Path) -> None:
     assert types[5] == f"video/mpeg;transfer-syntax={MPEG2}"
 
 
-def test_each_part_can_be_had_by_its_address(tmp_path: Path) -> None:
+async def test_each_part_can_be_had_by_its_address(tmp_path: Path) -> None:
     held = [build(number, syntax_uid=IMPLICIT_LE, extra={"EncapsulatedDocument": DOCUMENT}) for number in (1, 2)]
-
-    async def act(client: httpx.AsyncClient, _: Any) -> int:
+    async with asking(tmp_path, held) as (client, _):
         found = parts(await client.get(study_of(held[0]) + "/bulkdata"))
         for headers, body in found:
             again = await client.get(headers["content-location"], headers=OCTETS)
             assert again.content == body
-        return len(found)
-
-    assert asked(tmp_path, held, act) == 4
+        assert len(found) == 4
 
 
 @pytest.mark.parametrize(
     "accept", ["application/dicom+json", 'multipart/related; type="application/dicom+xml"', "text/csv"]
 )
-def test_addresses_in_searches_lead_somewhere(tmp_path: Path, accept: str) -> None:
+async def test_addresses_in_searches_lead_somewhere(tmp_path: Path, accept: str) -> None:
     """Metadata holds them within the instance; a row of a search has the whole of them, as /metadata has."""
     held = replace(with_icon(), frames=build(1, syntax_uid=JPEG_BASELINE).frames)
     document = build(2, extra={"EncapsulatedDocument": DOCUMENT})
     fields = "?includefield=00420011,00880200"
-
-    async def act(client: httpx.AsyncClient, _: Any) -> list[bytes]:
+    async with asking(tmp_path, [held, document]) as (client, _):
         rows = await client.get("/dicom-web/instances" + fields, headers={"accept": accept})
         found = re.findall(r'https?://[^",\\\s]*/bulkdata/[^",\\\s]*', rows.text)
-        return [(await client.get(each.replace("&amp;", "&"), headers=ANYTHING)).content for each in found]
-
-    icon, value = sorted(asked(tmp_path, [held, document], act), key=len)
+        icon, value = sorted(
+            [(await client.get(each.replace("&amp;", "&"), headers=ANYTHING)).content for each in found], key=len
+        )
     assert ICON in icon and DOCUMENT in value
 
 
@@ -100,31 +94,25 @@ def test_one_alone(tmp_path: Path) -> None:
     assert refused.status_code == 406
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+async def test_nothing_there(tmp_path: Path) -> None:
     one, two = build(1), build(2)
-
-    async def act(client: httpx.AsyncClient, archive: Any) -> list[int]:
+    async with asking(tmp_path, []) as (client, archive):
         for held in (one, two):
             await hold(archive, held, data=held.data[: -12 - len(held.frames[0])])
         paths = [level(one) + "/pixeldata" for level in (study_of, series_of, instance_of)]
-        return [(await client.get(path)).status_code for path in paths]
-
-    assert asked(tmp_path, [], act) == [404, 404, 404]
+        assert [(await client.get(path)).status_code for path in paths] == [404, 404, 404]
 
 
-def test_an_instance_with_much_metadata(tmp_path: Path) -> None:
+async def test_an_instance_with_much_metadata(tmp_path: Path) -> None:
     held = build(frames=600)
     with_document = build(
         2, frames=600, extra={"EncapsulatedDocument": DOCUMENT, "StudyDescription": '"BulkDataURI":"1'}
     )
-
-    async def act(client: httpx.AsyncClient, archive: Any) -> None:
+    async with asking(tmp_path, [held]) as (client, archive):
         await hold(archive, with_document)
         found = parts(await client.get(study_of(held) + "/bulkdata"))
         pixels = [b"".join(each.frames) for each in (held, with_document)]
         assert [body for _, body in found] == [pixels[0], DOCUMENT, pixels[1]]
-
-    asked(tmp_path, [held], act)
 
 
 class TestRanges:
@@ -145,16 +133,13 @@ class TestRanges:
             ("bytes=0-b", 200, None, DOCUMENT),
         ],
     )
-    def test_of_a_value(
+    async def test_of_a_value(
         self, tmp_path: Path, asked_for: str, status: int, content_range: str | None, content: bytes | None
     ) -> None:
         held = build(extra={"EncapsulatedDocument": DOCUMENT})
-
-        async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
+        async with asking(tmp_path, [held]) as (client, _):
             (obj,) = (await client.get(instance_of(held) + "/metadata")).json()
-            return await client.get(obj["00420011"]["BulkDataURI"], headers={**OCTETS, "range": asked_for})
-
-        answer = asked(tmp_path, [held], act)
+            answer = await client.get(obj["00420011"]["BulkDataURI"], headers={**OCTETS, "range": asked_for})
         assert answer.status_code == status
         assert answer.headers.get("content-range") == content_range
         if content is not None:
@@ -171,19 +156,16 @@ class TestRanges:
             ("bytes=0-1,4-5", 200, None, DOCUMENT),
         ],
     )
-    def test_of_a_value_in_a_part(
+    async def test_of_a_value_in_a_part(
         self, tmp_path: Path, asked_for: str, status: int, content_range: str | None, content: bytes | None
     ) -> None:
         """The range is one of the value, and the part says so (PS3.18 8.4.3), not the answer."""
         held = build(extra={"EncapsulatedDocument": DOCUMENT})
-
-        async def act(client: httpx.AsyncClient, _: Any) -> tuple[str, httpx.Response]:
+        async with asking(tmp_path, [held]) as (client, _):
             (obj,) = (await client.get(instance_of(held) + "/metadata")).json()
             address = obj["00420011"]["BulkDataURI"]
             accept = 'multipart/related; type="application/octet-stream"'
-            return address, await client.get(address, headers={"accept": accept, "range": asked_for})
-
-        address, answer = asked(tmp_path, [held], act)
+            address, answer = address, await client.get(address, headers={"accept": accept, "range": asked_for})
         assert answer.status_code == status
         if content is None:
             assert answer.headers["content-range"] == "bytes */2048"
@@ -239,19 +221,16 @@ class TestRanges:
         assert answer.content == b"".join(held.frames)[int(first) : int(last) + 1 if last else None]
         assert answer.status_code == 206
 
-    def test_if_range(self, tmp_path: Path) -> None:
+    async def test_if_range(self, tmp_path: Path) -> None:
         held = build()
         headers = {"accept": "application/dicom", "range": "bytes=0-9"}
-
-        async def act(client: httpx.AsyncClient, _: Any) -> list[int]:
+        async with asking(tmp_path, [held]) as (client, _):
             tag = (await client.get(instance_of(held), headers={"accept": "application/dicom"})).headers["etag"]
             found = []
             for condition in (tag, '"other"', f"W/{tag}"):
                 answer = await client.get(instance_of(held), headers={**headers, "if-range": condition})
                 found.append(answer.status_code)
-            return found
-
-        assert asked(tmp_path, [held], act) == [206, 200, 200]
+            assert found == [206, 200, 200]
 
 
 ICON = b"\xff\xd8\xff\xe0" + bytes(range(100))  # taken for a JPEG stream
@@ -275,10 +254,9 @@ def with_icon() -> Built:
     return replace(built, data=built.data[:at] + sequence + built.data[at:])
 
 
-def test_encapsulated_icons(tmp_path: Path) -> None:
+async def test_encapsulated_icons(tmp_path: Path) -> None:
     held = with_icon()
-
-    async def act(client: httpx.AsyncClient, _: Any) -> None:
+    async with asking(tmp_path, [held]) as (client, _):
         (obj,) = (await client.get(instance_of(held) + "/metadata")).json()
         address = obj["00880200"]["Value"][1]["7FE00010"]["BulkDataURI"]
         assert address.endswith("/bulkdata/00880200/2/7FE00010")
@@ -295,8 +273,6 @@ def test_encapsulated_icons(tmp_path: Path) -> None:
         assert [body for _, body in all_] == [ICON, *held.frames]
         pixels = parts(await client.get(instance_of(held) + "/pixeldata"))
         assert [body for _, body in pixels] == [*held.frames]
-
-    asked(tmp_path, [held], act)
 
 
 def without_frames(number: int, syntax_uid: str) -> Built:
@@ -326,11 +302,10 @@ def test_fragments_that_are_no_frames(tmp_path: Path, syntax_uid: str) -> None:
 
 
 @pytest.mark.parametrize(("sop_class", "media_type"), [(PDF_STORAGE, "application/pdf"), (STL_STORAGE, "model/stl")])
-def test_documents_are_had_as_what_they_are(tmp_path: Path, sop_class: str, media_type: str) -> None:
+async def test_documents_are_had_as_what_they_are(tmp_path: Path, sop_class: str, media_type: str) -> None:
     number = (len(PDF) - 1).to_bytes(4, "little")
     held = build(sop_class_uid=sop_class, extra={"EncapsulatedDocument": PDF, "EncapsulatedDocumentLength": number})
-
-    async def act(client: httpx.AsyncClient, _: Any) -> None:
+    async with asking(tmp_path, [held]) as (client, _):
         (obj,) = (await client.get(instance_of(held) + "/metadata")).json()
         address = obj["00420011"]["BulkDataURI"]
         answer = await client.get(address, headers={"accept": media_type})
@@ -343,8 +318,6 @@ def test_documents_are_had_as_what_they_are(tmp_path: Path, sop_class: str, medi
         (part,) = parts(await client.get(address, headers={"accept": f'multipart/related; type="{media_type}"'}))
         assert (part[0]["content-type"], part[1]) == (media_type, PDF[:-1])
         assert (await client.get(address, headers={"accept": "text/xml"})).status_code == 406
-
-    asked(tmp_path, [held], act)
 
 
 def test_a_frame_alone_is_had_by_ranges(tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from archived import asked
+from archived import asking
 from builders import build
 
 from sagittal.conformance import statement
@@ -89,10 +88,9 @@ def test_another_form(web: Any) -> None:
     assert web.request("OPTIONS", "/dicom-web/", headers={"accept": "text/html"}).status_code == 406
 
 
-def test_what_is_named_is_answered(tmp_path: Path) -> None:
+async def test_what_is_named_is_answered(tmp_path: Path) -> None:
     held = build()
-
-    async def act(client: httpx.AsyncClient, _: Any) -> int:
+    async with asking(tmp_path, [held]) as (client, _):
         body = (await client.request("OPTIONS", "/dicom-web/", headers={"accept": "application/json"})).json()
         (obj,) = (await client.get(f"/dicom-web/studies/{held.study_uid}/metadata")).json()
         bulk = obj["7FE00010"]["BulkDataURI"].partition("/bulkdata/")[2]
@@ -110,16 +108,13 @@ def test_what_is_named_is_answered(tmp_path: Path) -> None:
                     assert answer.status_code == 200, (path, type_, answer.text)
                     assert got.startswith(type_.replace('"', ""))
                     count += 1
-        return count
-
-    assert asked(tmp_path, [held], act) > 30
+        assert count > 30
 
 
-def test_pictures_that_are_named_are_drawn(tmp_path: Path) -> None:
+async def test_pictures_that_are_named_are_drawn(tmp_path: Path) -> None:
     """Of an image of one frame; reports, waveforms, documents and videos have tests of their own."""
     held = build()
-
-    async def act(client: httpx.AsyncClient, _: Any) -> int:
+    async with asking(tmp_path, [held]) as (client, _):
         body = (await client.request("OPTIONS", "/dicom-web/", headers={"accept": "application/json"})).json()
         count = 0
         for resource in body["resources"]:
@@ -133,13 +128,11 @@ def test_pictures_that_are_named_are_drawn(tmp_path: Path) -> None:
                 assert answer.status_code == 200, (path, type_, answer.text)
                 assert answer.headers["content-type"].replace('"', "").startswith(type_.replace('"', ""))
                 count += 1
-        return count
-
-    assert asked(tmp_path, [held], act) >= 4 * 12
+        assert count >= 4 * 12
 
 
-def test_the_conformance_statement_is_where_they_say(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, _: Any) -> None:
+async def test_the_conformance_statement_is_where_they_say(tmp_path: Path) -> None:
+    async with asking(tmp_path, []) as (client, _):
         answer = await client.request("OPTIONS", "/dicom-web/", headers={"accept": "application/json"})
         address = answer.json()["conformance"]
         assert answer.headers["link"] == f'<{address}>; rel="describedby"'
@@ -148,5 +141,3 @@ def test_the_conformance_statement_is_where_they_say(tmp_path: Path) -> None:
         assert told.headers["content-type"].startswith("text/markdown") and told.text == statement()
         again = await client.get(address, headers={"if-none-match": told.headers["etag"]})
         assert again.status_code == 304
-
-    asked(tmp_path, [], act)

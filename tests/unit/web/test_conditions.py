@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from archived import asked, hold, instance_of, series_of, study_of
+from archived import asking, hold, instance_of, series_of, study_of
 from builders import build
 
 HELD = build(frames=2)
@@ -25,10 +23,9 @@ RESOURCES = [
 
 
 @pytest.mark.parametrize(("path", "accept"), RESOURCES)
-def test_unchanged(tmp_path: Path, path: str, accept: str | None) -> None:
+async def test_unchanged(tmp_path: Path, path: str, accept: str | None) -> None:
     headers = {"accept": accept} if accept else {}
-
-    async def act(client: httpx.AsyncClient, _: Any) -> None:
+    async with asking(tmp_path, [HELD]) as (client, _):
         first = await client.get(path, headers=headers)
         tag = first.headers["etag"]
         assert first.headers["vary"] == "accept"
@@ -43,15 +40,12 @@ def test_unchanged(tmp_path: Path, path: str, accept: str | None) -> None:
         other = await client.get(path, headers={**headers, "if-none-match": '"x"'})
         assert other.status_code == 200
 
-    asked(tmp_path, [HELD], act)
-
 
 @pytest.mark.parametrize(("path", "accept"), RESOURCES)
-def test_another_representation_is_wanted(tmp_path: Path, path: str, accept: str | None) -> None:
+async def test_another_representation_is_wanted(tmp_path: Path, path: str, accept: str | None) -> None:
     """RFC 9110 13.1.1; it comes before If-None-Match (13.2.2)."""
     headers = {"accept": accept} if accept else {}
-
-    async def act(client: httpx.AsyncClient, _: Any) -> None:
+    async with asking(tmp_path, [HELD]) as (client, _):
         tag = (await client.get(path, headers=headers)).headers["etag"]
         strong = 412 if tag.startswith("W/") else 200
         for condition, status in ((tag, strong), (f'"x", {tag}', strong), ("*", 200), ('"x"', 412)):
@@ -60,42 +54,32 @@ def test_another_representation_is_wanted(tmp_path: Path, path: str, accept: str
         answer = await client.get(path, headers={**headers, "if-match": '"x"', "if-none-match": "*"})
         assert answer.status_code == 412
 
-    asked(tmp_path, [HELD], act)
-
 
 @pytest.mark.parametrize(("path", "accept"), RESOURCES[:2] + RESOURCES[3:6])
-def test_another_instance_comes(tmp_path: Path, path: str, accept: str | None) -> None:
+async def test_another_instance_comes(tmp_path: Path, path: str, accept: str | None) -> None:
     headers = {"accept": accept} if accept else {}
-
-    async def act(client: httpx.AsyncClient, archive: Any) -> None:
+    async with asking(tmp_path, [HELD]) as (client, archive):
         tag = (await client.get(path, headers=headers)).headers["etag"]
         await hold(archive, build(2))
         answer = await client.get(path, headers={**headers, "if-none-match": tag})
         assert answer.status_code == 200
         assert answer.headers["etag"] != tag
 
-    asked(tmp_path, [HELD], act)
 
-
-def test_another_form_has_another_tag(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, _: Any) -> list[str]:
+async def test_another_form_has_another_tag(tmp_path: Path) -> None:
+    async with asking(tmp_path, [HELD]) as (client, _):
         found = [await client.get(path, headers={"accept": accept or "*/*"}) for path, accept in RESOURCES]
         named = await client.get(RESOURCES[3][0], headers={"host": "localhost:8042"})
-        return [answer.headers["etag"] for answer in (*found, named)]
-
-    tags = asked(tmp_path, [HELD], act)
+        tags = [answer.headers["etag"] for answer in (*found, named)]
     assert len(set(tags)) == len(tags)
 
 
 @pytest.mark.parametrize("path", [instance_of(HELD), "/api" + study_of(HELD).removeprefix("/dicom-web")])
-def test_nothing_is_deleted_for_a_tag(path: str, tmp_path: Path) -> None:
+async def test_nothing_is_deleted_for_a_tag(path: str, tmp_path: Path) -> None:
     """RFC 9110 13.1.1: not unless it matches, and there is none that could."""
-
-    async def act(client: httpx.AsyncClient, _: Any) -> None:
+    async with asking(tmp_path, [HELD]) as (client, _):
         tag = (await client.get(study_of(HELD) + "/metadata")).headers["etag"]
         for condition in (tag, '"x"'):
             assert (await client.delete(path, headers={"if-match": condition})).status_code == 412
         assert (await client.get(study_of(HELD))).status_code == 200
         assert (await client.delete(path, headers={"if-match": "*"})).status_code in (200, 204)
-
-    asked(tmp_path, [HELD], act)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
-from archived import asked_with
+from archived import asking_with
 from builders import build
 
 from sagittal.archive.access import VERBS
@@ -19,12 +19,12 @@ SERIES = f"{STUDY}/series/{FIRST.series_uid}"
 WEB = f"/dicom-web/studies/{FIRST.study_uid}"
 
 
-def asked(path: Path, act: Callable[[httpx.AsyncClient], Awaitable[None]], verbs: frozenset[str] = VERBS) -> None:
-    asked_with(verbs, path, [FIRST, OTHER], act)
+def asking(path: Path, verbs: frozenset[str] = VERBS) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+    return asking_with(verbs, path, [FIRST, OTHER])
 
 
-def test_correct_see_and_take_back(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_correct_see_and_take_back(tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
         stored = await client.get(f"{WEB}/metadata")
         body = {
             "attributes": {"PatientName": "Roe^Joan", "00081030": {"vr": "LO", "Value": ["Knee"]}},
@@ -48,11 +48,9 @@ def test_correct_see_and_take_back(tmp_path: Path) -> None:
         assert (await client.get(f"{WEB}/metadata")).json() == stored.json()
         assert (await client.get(f"{STUDY}/corrections")).json()[0]["undone_by"] == "asking"
 
-    asked(tmp_path, act)
 
-
-def test_series_and_patients(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_series_and_patients(tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
         body = {"attributes": {"SeriesDescription": "Knee"}, "reason": "swap", "code": "COERCE"}
         assert (await client.patch(SERIES, json=body)).status_code == 200
         (row,) = (await client.get(f"{WEB}/series?includefield=SeriesDescription")).json()
@@ -61,17 +59,13 @@ def test_series_and_patients(tmp_path: Path) -> None:
         assert len(answer.json()["corrections"]) == 1
         assert len((await client.get("/dicom-web/studies?PatientID=P2")).json()) == 2
 
-    asked(tmp_path, act)
-
 
 @pytest.mark.parametrize("identifier", ["12/34", "12/", "a merge/merge", "50%"])
-def test_a_patient_id_of_any_characters(identifier: str, tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_a_patient_id_of_any_characters(identifier: str, tmp_path: Path) -> None:
+    async with asking_with(VERBS, tmp_path, [build(1, patient_id=identifier), OTHER]) as client:
         body = {"into": "P2", "reason": "one person"}
         answer = await client.post(f"/api/patients/{quote(identifier, safe='')}/merge", json=body)
         assert (answer.status_code, len(answer.json()["corrections"])) == (200, 1)
-
-    asked_with(VERBS, tmp_path, [build(1, patient_id=identifier), OTHER], act)
 
 
 @pytest.mark.parametrize(
@@ -86,19 +80,15 @@ def test_a_patient_id_of_any_characters(identifier: str, tmp_path: Path) -> None
         (f"{STUDY}/series/1.2", {"attributes": {"Modality": "MR"}, "reason": "why"}, 404),
     ],
 )
-def test_what_is_refused(path: str, body: dict[str, object], status: int, tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_what_is_refused(path: str, body: dict[str, object], status: int, tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
         assert (await client.patch(path, json=body)).status_code == status
         assert (await client.delete(f"{STUDY}/corrections/9")).status_code == 404
 
-    asked(tmp_path, act)
 
-
-def test_only_who_may_change(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_only_who_may_change(tmp_path: Path) -> None:
+    async with asking(tmp_path, VERBS - {"change"}) as client:
         body = {"attributes": {"PatientName": "x"}, "reason": "why"}
         assert (await client.patch(STUDY, json=body)).status_code == 403
         assert (await client.delete(f"{STUDY}/corrections/1")).status_code == 403
         assert (await client.get(f"{STUDY}/corrections")).json() == []
-
-    asked(tmp_path, act, VERBS - {"change"})

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import httpx
 import orjson
 import pytest
-from archived import BASE, asked, parts
+from archived import BASE, asking, parts
 from builders import CT, Built, build, uid
 
 from sagittal.archive.access import LOCAL
@@ -87,12 +86,10 @@ def names(answer: httpx.Response) -> list[str]:
         ("defined-procedure-protocols", []),
     ],
 )
-def test_search(tmp_path: Path, path: str, numbers: list[int]) -> None:
-    async def act(client: httpx.AsyncClient, archive: Archive) -> httpx.Response:
+async def test_search(tmp_path: Path, path: str, numbers: list[int]) -> None:
+    async with asking(tmp_path, [build()]) as (client, archive):
         await stored(archive)
-        return await client.get(f"/dicom-web/{path}")
-
-    answer = asked(tmp_path, [build()], act)
+        answer = await client.get(f"/dicom-web/{path}")
     assert names(answer) == [HELD[number - 1][0] for number in numbers]
     told = f"299 {BASE}/dicom-web: There are 1 additional results that can be requested"
     assert answer.headers.get("warning") == (told if path == "color-palettes?limit=1" else None)
@@ -109,15 +106,13 @@ def test_search(tmp_path: Path, path: str, numbers: list[int]) -> None:
         "fuzzymatching=1",
     ],
 )
-def test_bad_searches(tmp_path: Path, query: str) -> None:
-    async def act(client: httpx.AsyncClient, _: Any) -> int:
-        return (await client.get(f"/dicom-web/color-palettes?{query}")).status_code
-
-    assert asked(tmp_path, [], act) == 400
+async def test_bad_searches(tmp_path: Path, query: str) -> None:
+    async with asking(tmp_path, []) as (client, _):
+        assert (await client.get(f"/dicom-web/color-palettes?{query}")).status_code == 400
 
 
-def test_fields(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, archive: Archive) -> None:
+async def test_fields(tmp_path: Path) -> None:
+    async with asking(tmp_path, []) as (client, archive):
         await stored(archive)
         base = "/dicom-web/color-palettes"
         (row,) = (await client.get(f"{base}?ContentLabel=HOT_IRON")).json()
@@ -130,11 +125,9 @@ def test_fields(tmp_path: Path) -> None:
         (named,) = (await client.get(f"{base}?ContentLabel=HOT_IRON&includefield=00281201")).json()
         assert "00281201" in named
 
-    asked(tmp_path, [], act)
 
-
-def test_private_fields(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, archive: Archive) -> None:
+async def test_private_fields(tmp_path: Path) -> None:
+    async with asking(tmp_path, []) as (client, archive):
         await stored(archive)
         asked_for = "00091002&00090010=SAGITTAL TEST&ContentLabel=PET"
         (row,) = (await client.get(f"/dicom-web/color-palettes?includefield={asked_for}")).json()
@@ -142,11 +135,9 @@ def test_private_fields(tmp_path: Path) -> None:
         (row,) = (await client.get("/dicom-web/color-palettes?ContentLabel=PET")).json()
         assert "00094202" not in row
 
-    asked(tmp_path, [], act)
 
-
-def test_retrieve(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, archive: Archive) -> None:
+async def test_retrieve(tmp_path: Path) -> None:
+    async with asking(tmp_path, []) as (client, archive):
         await stored(archive)
         path = f"/dicom-web/hanging-protocols/{HELD[2][0]}"
         assert parts(await client.get(path))[0][1] == HELD[2][1]
@@ -159,20 +150,17 @@ def test_retrieve(tmp_path: Path) -> None:
         assert (await client.get("/dicom-web/color-palettes/1.2")).status_code == 404
         assert (await client.get("/dicom-web/color-palettes/x")).status_code == 400
 
-    asked(tmp_path, [], act)
 
-
-def test_a_patients_instance_is_none(tmp_path: Path) -> None:
+async def test_a_patients_instance_is_none(tmp_path: Path) -> None:
     held: Built = build()
+    async with asking(tmp_path, [held]) as (client, _):
+        assert [
+            (await client.get(f"/dicom-web/{name}/{held.sop_instance_uid}")).status_code for name in NON_PATIENT
+        ] == [404] * len(NON_PATIENT)
 
-    async def act(client: httpx.AsyncClient, _: Any) -> list[int]:
-        return [(await client.get(f"/dicom-web/{name}/{held.sop_instance_uid}")).status_code for name in NON_PATIENT]
 
-    assert asked(tmp_path, [held], act) == [404] * len(NON_PATIENT)
-
-
-def test_store(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, _: Any) -> None:
+async def test_store(tmp_path: Path) -> None:
+    async with asking(tmp_path, []) as (client, _):
         headers = {"content-type": "application/dicom"}
         answer = await client.post("/dicom-web/color-palettes", content=HELD[0][1], headers=headers)
         assert answer.status_code == 200
@@ -186,10 +174,8 @@ def test_store(tmp_path: Path) -> None:
             assert "SOP class" in refused.text
         assert (await client.get("/dicom-web/hanging-protocols")).json() == []
 
-    asked(tmp_path, [], act)
 
-
-def test_store_as_metadata(tmp_path: Path) -> None:
+async def test_store_as_metadata(tmp_path: Path) -> None:
     def told(sop_class: str, label: str) -> bytes:
         texts = {"00080016": ("UI", sop_class), "00080018": ("UI", uid(label)), "00700080": ("CS", label)}
         obj = {tag: {"vr": vr, "Value": [text]} for tag, (vr, text) in texts.items()}
@@ -198,7 +184,7 @@ def test_store_as_metadata(tmp_path: Path) -> None:
                   b"application/octet-stream\r\nContent-Location: red\r\n\r\n" + bytes(range(256)) * 2)  # fmt: skip
         return b"".join(b"--b\r\nContent-Type: " + part + b"\r\n" for part in parts_) + b"--b--"
 
-    async def act(client: httpx.AsyncClient, _: Any) -> None:
+    async with asking(tmp_path, []) as (client, _):
         headers = {"content-type": 'multipart/related; type="application/dicom+json"; boundary=b'}
         answer = await client.post("/dicom-web/color-palettes", content=told(PALETTE, "HOT"), headers=headers)
         assert answer.status_code == 200, answer.text
@@ -213,8 +199,6 @@ def test_store_as_metadata(tmp_path: Path) -> None:
             refused = await client.post(f"/dicom-web/{where}", content=told(PALETTE, "Y"), headers=headers)
             assert refused.status_code == 409
         assert len((await client.get("/dicom-web/color-palettes")).json()) == 1
-
-    asked(tmp_path, [], act)
 
 
 @pytest.mark.parametrize(("most", "status"), [(1, 413), (2, 200), (3, 200)])
@@ -237,15 +221,12 @@ def test_how_many_are_looked_through(tmp_path: Path, most: int, status: int) -> 
 
 
 @pytest.mark.parametrize(("most", "shown"), [(1, [1]), (10_000, [1, 2])])
-def test_a_page_ends_where_what_it_returns_is_enough(tmp_path: Path, most: int, shown: list[int]) -> None:
+async def test_a_page_ends_where_what_it_returns_is_enough(tmp_path: Path, most: int, shown: list[int]) -> None:
     """The first is there in any case, and the rest is told."""
-
-    async def act(client: httpx.AsyncClient, archive: Archive) -> None:
+    async with asking(tmp_path, []) as (client, archive):
         await stored(archive)
         archive.limits = Limits(archive=ArchiveLimits(returned_bytes_max=most))
         answer = await client.get("/dicom-web/color-palettes")
         assert names(answer) == [HELD[number - 1][0] for number in shown]
         assert ("There are 1 additional" in answer.headers.get("warning", "")) == (len(shown) == 1)
         assert names(await client.get("/dicom-web/color-palettes?offset=1")) == [HELD[1][0]]
-
-    asked(tmp_path, [], act)

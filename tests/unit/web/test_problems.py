@@ -10,9 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
-from archived import asked
+from archived import asking
 
 from sagittal.errors import Busy, SagittalError
 from sagittal.web.app import WebApp
@@ -39,11 +38,9 @@ WRONG = (
 
 
 @pytest.mark.parametrize(("method", "path", "given", "status"), WRONG, ids=[f"{m} {p[:40]}" for m, p, _, _ in WRONG])
-def test_what_is_wrong_is_told(tmp_path: Path, method: str, path: str, given: Any, status: int) -> None:
-    async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
-        return await client.request(method, path, json=given)
-
-    answer = asked(tmp_path, [], act)
+async def test_what_is_wrong_is_told(tmp_path: Path, method: str, path: str, given: Any, status: int) -> None:
+    async with asking(tmp_path, []) as (client, _):
+        answer = await client.request(method, path, json=given)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     told = answer.json()
     assert told == {"status": status, "title": HTTPStatus(status).phrase, "detail": told["detail"]}
@@ -52,27 +49,28 @@ def test_what_is_wrong_is_told(tmp_path: Path, method: str, path: str, given: An
     assert "allow" in answer.headers or status != 405
 
 
-def test_what_is_refused_is_told_where(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
-        return await client.post("/api/corrections/undo", json={"corrections": ["x"]})
+async def test_what_is_refused_is_told_where(tmp_path: Path) -> None:
+    async with asking(tmp_path, []) as (client, _):
+        assert (
+            (await client.post("/api/corrections/undo", json={"corrections": ["x"]}))
+            .json()["detail"]
+            .startswith("body.corrections.0: ")
+        )
 
-    assert asked(tmp_path, [], act).json()["detail"].startswith("body.corrections.0: ")
 
-
-def test_what_nobody_foresaw_is_told(
+async def test_what_nobody_foresaw_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By a route of FastAPI too, which would answer text; why, the log says."""
 
-    async def act(client: httpx.AsyncClient, archive: Any) -> list[httpx.Response]:
-        def fails(*_: object) -> None:
-            raise ZeroDivisionError
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
 
+    async with asking(tmp_path, []) as (client, archive):
         monkeypatch.setattr(archive, "versions", fails)
         monkeypatch.setattr(archive, "find", fails)
-        return [await client.get(path) for path in ("/api/instances/1.2/versions", "/dicom-web/studies")]
-
-    for answer in asked(tmp_path, [], act):
+        answers = [await client.get(path) for path in ("/api/instances/1.2/versions", "/dicom-web/studies")]
+    for answer in answers:
         assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
         assert answer.json()["title"] == "Internal Server Error"
         assert "Zero" not in answer.text
@@ -109,11 +107,9 @@ def test_names_of_classes_are_not_told(kind: type[SagittalError]) -> None:
     assert ("retry-after" in answer.headers) == (answer.status_code == 503)
 
 
-def test_openapi_says_so(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
-        return await client.get("/api/openapi.json")
-
-    paths = asked(tmp_path, [], act).json()["paths"]
+async def test_openapi_says_so(tmp_path: Path) -> None:
+    async with asking(tmp_path, []) as (client, _):
+        paths = await client.get("/api/openapi.json").json()["paths"]
     assert "/changes" in paths
     for path in paths.values():
         for operation in path.values():

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from archived import asked, instance_of, series_of, study_of
+from archived import asking, instance_of, series_of, study_of
 from builders import Built, build
 
 from sagittal.archive.access import LOCAL, Principal
@@ -17,10 +15,9 @@ from sagittal.web.house import Settings
 
 
 @pytest.mark.parametrize("level", [study_of, series_of, instance_of])
-def test_there_and_back(tmp_path: Path, level: Callable[[Built], str]) -> None:
+async def test_there_and_back(tmp_path: Path, level: Callable[[Built], str]) -> None:
     held, other = build(), build(study=2)
-
-    async def act(client: httpx.AsyncClient, archive: Any) -> None:
+    async with asking(tmp_path, [held, other]) as (client, archive):
         path = level(held)
         answer = await client.delete(path, params={"reason": "wrong patient"})
         assert (answer.status_code, answer.content) == (204, b"")
@@ -33,27 +30,19 @@ def test_there_and_back(tmp_path: Path, level: Callable[[Built], str]) -> None:
         assert back.json() == {"instances": 1}
         assert (await client.get(path)).status_code == 200
 
-    asked(tmp_path, [held, other], act)
 
-
-def test_who_may_not(tmp_path: Path) -> None:
+async def test_who_may_not(tmp_path: Path) -> None:
     reader = Principal("reader", "token", frozenset({"find", "get"}))
     settings = Settings(tokens=lambda: {hashlib.sha256(b"sesame").hexdigest(): reader})
     held = build()
-
-    async def act(client: httpx.AsyncClient, _: Any) -> None:
+    async with asking(tmp_path, [held], settings) as (client, _):
         bearer = {"authorization": "Bearer sesame"}
         assert (await client.delete(study_of(held), headers=bearer)).status_code == 403
         assert (await client.get(study_of(held), headers=bearer)).status_code == 200
 
-    asked(tmp_path, [held], act, settings)
-
 
 @pytest.mark.parametrize(("count", "status"), [(1000, 204), (1001, 400)])
-def test_the_reason_is_short(tmp_path: Path, count: int, status: int) -> None:
+async def test_the_reason_is_short(tmp_path: Path, count: int, status: int) -> None:
     held = build()
-
-    async def act(client: httpx.AsyncClient, _: Any) -> int:
-        return (await client.delete(study_of(held), params={"reason": "x" * count})).status_code
-
-    assert asked(tmp_path, [held], act) == status
+    async with asking(tmp_path, [held]) as (client, _):
+        assert (await client.delete(study_of(held), params={"reason": "x" * count})).status_code == status

@@ -8,9 +8,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from archived import asked, asked_with
+from archived import asking, asking_with
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.errors import NotAuthorized
@@ -188,19 +187,16 @@ def test_a_token_may_not_do_more_than_its_verbs(web: Any) -> None:
     assert answer.json()["detail"] == "reader may not store"
 
 
-def test_who_may_do_nothing_is_told_nothing(tmp_path: Path) -> None:
+async def test_who_may_do_nothing_is_told_nothing(tmp_path: Path) -> None:
     """Of all that there is to read or to delete, not even whether it is there."""
-
-    async def act(client: httpx.AsyncClient) -> dict[str, int]:
+    async with asking_with(frozenset(), tmp_path, []) as client:
         paths = (await client.get("/api/openapi.json")).json()["paths"]
         asks = [(verb, "/api" + path) for path in paths for verb in paths[path] if verb in ("get", "delete")]
         asks += [("get", path) for path in ("/api/summary", "/metrics", "/dicom-web/studies")]
-        return {
+        told = {
             f"{verb} {path}": (await client.request(verb, re.sub("{[^}]*}", "1", path))).status_code
             for verb, path in asks
         }
-
-    told = asked_with(frozenset(), tmp_path, [], act)
     open_to_all = {"get /api/conformance": 200}
     not_kept_here = dict.fromkeys(("delete /api/nodes/{aet}", "delete /api/tokens/{name}", "get /api/transcoding"), 404)
     assert told == dict.fromkeys(told, 403) | open_to_all | not_kept_here
@@ -264,18 +260,15 @@ def test_a_prefix_that_the_proxy_leaves(
 
 
 @pytest.mark.parametrize(("tokens", "loopback"), [(False, True), (False, False), (True, True), (True, False)])
-def test_openapi_says_who_is_let_in(tmp_path: Path, tokens: bool, loopback: bool) -> None:
+async def test_openapi_says_who_is_let_in(tmp_path: Path, tokens: bool, loopback: bool) -> None:
     """As it is at the time: what its `security` lets pass is let pass, and nothing else."""
     known = dict(TOKENS)
-
-    async def act(client: httpx.AsyncClient, _: Any) -> list[Any]:
+    async with asking(tmp_path, [], Settings(tokens=lambda: known, loopback=loopback)) as (client, _):
         told = (await client.get("/api/openapi.json", headers={"authorization": "Bearer sesame"})).json()
         if not tokens:
             known.clear()
         told = [told, (await client.get("/api/openapi.json")).json()] if loopback and not tokens else [told]
-        return [*told, await client.get("/api/statistics")]
-
-    *told, bare = asked(tmp_path, [], act, Settings(tokens=lambda: known, loopback=loopback))
+        *told, bare = [*told, await client.get("/api/statistics")]
     for document, is_open in zip(told, (False, True), strict=False):
         assert (
             document["components"]["securitySchemes"]["bearer"].items() >= {"type": "http", "scheme": "bearer"}.items()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -51,20 +50,12 @@ async def client_of(
         await archive.close()
 
 
-def asked(path: Path, act: Callable[[httpx.AsyncClient], Awaitable[Any]], settings: Settings | None = None) -> Any:
-    async def inside() -> Any:
-        async with client_of(path, settings) as client:
-            return await act(client)
-
-    return asyncio.run(inside())
-
-
 async def get(client: httpx.AsyncClient, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
     return await client.get(path, headers=headers or JSON)
 
 
-def test_every_answer_is_of_its_store_and_names_it(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_every_answer_is_of_its_store_and_names_it(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as client:
         for prefix, name, built in (("", "Doe^Jane", OURS), (STORE, "Trial^One", THEIRS)):
             (row,) = (await get(client, f"{prefix}/dicom-web/studies")).json()
             assert row["00100010"]["Value"] == [{"Alphabetic": name}]
@@ -89,27 +80,22 @@ def test_every_answer_is_of_its_store_and_names_it(tmp_path: Path) -> None:
             (version,) = (await get(client, f"{prefix}/api/instances/{built.sop_instance_uid}/versions")).json()
             assert version["digest"] == built.digest
 
-    asked(tmp_path, act)
 
-
-def test_pictures_are_of_their_store(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> list[bytes]:
+async def test_pictures_are_of_their_store(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as client:
         paths = [f"{prefix}{INSTANCE}/{kind}" for kind in ("rendered", "thumbnail") for prefix in ("", STORE)]
         answers = [await get(client, path, {"accept": "image/png"}) for path in paths]
         assert {answer.status_code for answer in answers} == {200}
-        return [answer.content for answer in answers]
-
-    ours, theirs, our_small, their_small = asked(tmp_path, act)
+        ours, theirs, our_small, their_small = [answer.content for answer in answers]
     assert ours != theirs
     assert our_small != their_small
 
 
-def test_what_is_stored_below_a_store_is_there_only(tmp_path: Path) -> None:
+async def test_what_is_stored_below_a_store_is_there_only(tmp_path: Path) -> None:
     sent = build(5, study=5)
     body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + sent.part10 + b"\r\n--b--\r\n"
     kind = {"content-type": 'multipart/related; type="application/dicom"; boundary=b', **JSON}
-
-    async def act(client: httpx.AsyncClient) -> None:
+    async with client_of(tmp_path) as client:
         answer = await client.post(f"{STORE}/dicom-web/studies", content=body, headers=kind)
         assert answer.status_code == 200
         assert answer.json()["00081190"]["Value"] == [f"{BASE}{STORE}/dicom-web/studies/{sent.study_uid}"]
@@ -122,11 +108,9 @@ def test_what_is_stored_below_a_store_is_there_only(tmp_path: Path) -> None:
         assert [c["instance"] for c in (await get(client, "/api/changes")).json()["changes"]] == [OURS.sop_instance_uid]
         assert (await get(client, "/stores/empty/api/changes")).json()["changes"] == []
 
-    asked(tmp_path, act)
 
-
-def test_what_is_changed_below_a_store_is_changed_there_only(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_what_is_changed_below_a_store_is_changed_there_only(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as client:
         before = await get(client, f"{INSTANCE}/metadata")
         change = {"attributes": {"PatientName": "ANON"}, "reason": "test"}
         answer = await client.patch(f"{STORE}/api/studies/{OURS.study_uid}", json=change)
@@ -143,11 +127,9 @@ def test_what_is_changed_below_a_store_is_changed_there_only(tmp_path: Path) -> 
         assert (await client.post(f"{STORE}/api/tombstones/{tombstone['id']}/undelete")).status_code == 200
         assert (await get(client, f"{STORE}{STUDY}/metadata")).status_code == 200
 
-    asked(tmp_path, act)
 
-
-def test_pages_link_within_their_store(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_pages_link_within_their_store(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as client:
         for number in (2, 3):
             sent = build(number, study=number)
             body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + sent.part10 + b"\r\n--b--\r\n"
@@ -158,21 +140,19 @@ def test_pages_link_within_their_store(tmp_path: Path) -> None:
         assert link.startswith(f"<{BASE}{STORE}/dicom-web/studies?")
         assert len((await get(client, link[1:].partition(">")[0])).json()) == 1
 
-    asked(tmp_path, act)
-
 
 @pytest.mark.parametrize(
     "path", ["/stores/none/dicom-web/studies", "/stores/research", "/stores/research/metrics", "/stores/research/",
              "/stores/research/stores/main/dicom-web/studies", "/stores//dicom-web/studies"],
 )  # fmt: skip
-def test_what_is_no_store(tmp_path: Path, path: str) -> None:
-    assert asked(tmp_path, lambda client: get(client, path)).status_code == 404
+async def test_what_is_no_store(tmp_path: Path, path: str) -> None:
+    async with client_of(tmp_path) as client:
+        assert (await get(client, path)).status_code == 404
 
 
-def test_a_slash_at_the_end_leads_nowhere_else(tmp_path: Path) -> None:
+async def test_a_slash_at_the_end_leads_nowhere_else(tmp_path: Path) -> None:
     """Not by a redirect either, that loses the store or the prefix of a proxy: what is written would be of `main`."""
-
-    async def act(client: httpx.AsyncClient) -> None:
+    async with client_of(tmp_path, Settings(public_url="https://pacs.example/archive")) as client:
         (row,) = (await get(client, f"/archive{STORE}/dicom-web/studies/")).json()
         assert row["00100010"]["Value"] == [{"Alphabetic": "Trial^One"}]
         again = build(2, study=2)
@@ -185,13 +165,10 @@ def test_a_slash_at_the_end_leads_nowhere_else(tmp_path: Path) -> None:
         for path in ("/api/changes/", "/api/nodes/", "/wado/?requestType=WADO", "/dicom-web/nothing/"):
             assert (await get(client, STORE + path)).status_code in (200, 400, 404), path
 
-    asked(tmp_path, act, Settings(public_url="https://pacs.example/archive"))
 
-
-def test_a_proxy_and_the_titles_of_stores(tmp_path: Path) -> None:
+async def test_a_proxy_and_the_titles_of_stores(tmp_path: Path) -> None:
     settings = Settings(public_url="https://pacs.example/d", aets={2: "RESEARCH1"})
-
-    async def act(client: httpx.AsyncClient) -> None:
+    async with client_of(tmp_path, settings) as client:
         (row,) = (await get(client, f"{STORE}/dicom-web/studies")).json()
         assert row["00081190"]["Value"] == [f"https://pacs.example/d{STORE}{STUDY}"]
         assert row["00080054"]["Value"] == ["RESEARCH1"]
@@ -199,27 +176,18 @@ def test_a_proxy_and_the_titles_of_stores(tmp_path: Path) -> None:
         assert row["00080054"]["Value"] == ["SAGITTAL"]
         assert len((await get(client, f"{STORE}/dicom-web/studies?RetrieveAETitle=RESEARCH1")).json()) == 1
 
-    asked(tmp_path, act, settings)
 
-
-def test_openapi_leads_into_the_store(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("public", "base"), [(None, BASE), ("https://pacs.example/d", "https://pacs.example/d")])
+async def test_openapi_leads_into_the_store(tmp_path: Path, public: str | None, base: str) -> None:
     """A client that is made of the document deletes where it was read, not in main."""
-
-    async def act(client: httpx.AsyncClient) -> list[str]:
+    async with client_of(tmp_path, Settings(public_url=public)) as client:
         told = [(await get(client, f"{prefix}/api/openapi.json")).json() for prefix in (STORE, "", STORE)]
         assert all("/conformance" in each["paths"] for each in told)
-        return [server["url"] for each in told for server in each["servers"]]
-
-    assert asked(tmp_path, act) == [f"{BASE}{STORE}/api", f"{BASE}/api", f"{BASE}{STORE}/api"]
-    front = "https://pacs.example/d"
-    assert asked(tmp_path, act, Settings(public_url=front)) == [
-        f"{front}{STORE}/api",
-        f"{front}/api",
-        f"{front}{STORE}/api",
-    ]
+        urls = [server["url"] for each in told for server in each["servers"]]
+        assert urls == [f"{base}{STORE}/api", f"{base}/api", f"{base}{STORE}/api"]
 
 
-def test_a_token_lets_into_its_store_only(tmp_path: Path) -> None:
+async def test_a_token_lets_into_its_store_only(tmp_path: Path) -> None:
     reading = frozenset({"find", "get"})
     holders = {
         "main": Principal("main", "token", reading),
@@ -227,23 +195,20 @@ def test_a_token_lets_into_its_store_only(tmp_path: Path) -> None:
         "admin": Principal("admin", "token", reading | {"admin"}),
     }
     digests = {hashlib.sha256(secret.encode()).hexdigest(): principal for secret, principal in holders.items()}
-
-    async def act(client: httpx.AsyncClient) -> dict[str, list[int]]:
+    async with client_of(tmp_path, Settings(tokens=lambda: digests)) as client:
         found = {}
         for secret in holders:
             headers = {**JSON, "authorization": f"Bearer {secret}"}
             paths = [f"{prefix}{below}" for prefix in ("", STORE) for below in (f"{STUDY}/metadata", "/api/changes")]
             found[secret] = [(await get(client, path, headers)).status_code for path in paths]
-        return found
-
-    assert asked(tmp_path, act, Settings(tokens=lambda: digests)) == {
-        "main": [200, 200, 403, 403],
-        "research": [403, 403, 200, 200],
-        "admin": [200, 200, 200, 200],
-    }
+        assert found == {
+            "main": [200, 200, 403, 403],
+            "research": [403, 403, 200, 200],
+            "admin": [200, 200, 200, 200],
+        }
 
 
-def test_the_page_and_the_metrics_tell_stores_apart(tmp_path: Path) -> None:
+async def test_the_page_and_the_metrics_tell_stores_apart(tmp_path: Path) -> None:
     secrets = {"main": 1, "research": 2, "admin": 1}
     verbs = frozenset({"find"})
     holders = {
@@ -252,8 +217,7 @@ def test_the_page_and_the_metrics_tell_stores_apart(tmp_path: Path) -> None:
         )
         for name, store in secrets.items()
     }
-
-    async def act(client: httpx.AsyncClient) -> None:
+    async with client_of(tmp_path, Settings(tokens=lambda: holders, aets={2: "RESEARCH1"})) as client:
         for name, prefix, aet, seen in (
             ("main", "", "SAGITTAL", ["main"]),
             ("research", STORE, "RESEARCH1", ["research"]),
@@ -274,22 +238,19 @@ def test_the_page_and_the_metrics_tell_stores_apart(tmp_path: Path) -> None:
         assert 'sagittal_store_bytes{store="main"}' in text
         assert "research" not in text and "empty" not in text
 
-    asked(tmp_path, act, Settings(tokens=lambda: holders, aets={2: "RESEARCH1"}))
-
 
 class Table:
     def list(self) -> list[dict[str, Any]]:
         return [{"aet": name.upper(), "store": name} for name in ("", "main", "research", "empty")]
 
 
-def test_nodes_of_another_store_are_not_told(tmp_path: Path) -> None:
+async def test_nodes_of_another_store_are_not_told(tmp_path: Path) -> None:
     """Their addresses are nobody's business who is not let in there; those of no store may be sent to from any."""
     verbs = frozenset({"find"})
     holders = {"main": Principal("m", "token", verbs), "research": Principal("r", "token", verbs, 2)}
     holders["admin"] = Principal("a", "token", verbs | {"admin"})
     digests = {hashlib.sha256(secret.encode()).hexdigest(): principal for secret, principal in holders.items()}
-
-    async def act(client: httpx.AsyncClient) -> None:
+    async with client_of(tmp_path, Settings(tokens=lambda: digests, nodes=Table())) as client:
         for secret, prefix, seen in (
             ("main", "", ["", "MAIN"]),
             ("research", STORE, ["", "RESEARCH"]),
@@ -301,5 +262,3 @@ def test_nodes_of_another_store_are_not_told(tmp_path: Path) -> None:
             for name in ("MAIN", "RESEARCH", "EMPTY"):
                 answer = await get(client, f"{prefix}/api/nodes/{name}", headers)
                 assert answer.status_code == (200 if name in seen else 404)
-
-    asked(tmp_path, act, Settings(tokens=lambda: digests, nodes=Table()))  # type: ignore[arg-type]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -21,20 +21,18 @@ BROKEN = build(9, syntax_uid=RLE_LOSSLESS, rows=8, columns=8)
 WHO = Principal("reader", "token", frozenset({"find"}))
 
 
-def run(tmp_path: Path, act: Callable[[httpx.AsyncClient, Ruled], Awaitable[None]], *rules: Rule) -> None:
-    async def inside() -> None:
-        async with ruled(tmp_path / "a", *rules) as held:
-            tokens = {hashlib.sha256(b"secret").hexdigest(): WHO}
-            async with applied(held.archive, Settings(by_rule=held.by_rule, tokens=lambda: tokens)) as app:
-                transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-                async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
-                    await act(client, held)
-
-    asyncio.run(inside())
+@asynccontextmanager
+async def ruling(tmp_path: Path, *rules: Rule) -> AsyncIterator[tuple[httpx.AsyncClient, Ruled]]:
+    async with ruled(tmp_path / "a", *rules) as held:
+        tokens = {hashlib.sha256(b"secret").hexdigest(): WHO}
+        async with applied(held.archive, Settings(by_rule=held.by_rule, tokens=lambda: tokens)) as app:
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+                yield client, held
 
 
-def test_what_failed_is_told_and_tried_again(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, held: Ruled) -> None:
+async def test_what_failed_is_told_and_tried_again(tmp_path: Path) -> None:
+    async with ruling(tmp_path, Rule(JPEG_LS_LOSSLESS)) as (client, held):
         assert (await client.get("/api/transcoding")).status_code == 401
         client.headers["authorization"] = "Bearer secret"
         await held.store(BROKEN, build(1, rows=8, columns=8))
@@ -49,11 +47,9 @@ def test_what_failed_is_told_and_tried_again(tmp_path: Path) -> None:
         }  # fmt: skip
         assert (await client.post("/api/transcoding/again")).status_code == 403
 
-    run(tmp_path, act, Rule(JPEG_LS_LOSSLESS))
 
-
-def test_done_and_failed_are_counted_for_the_page_and_the_metrics(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, held: Ruled) -> None:
+async def test_done_and_failed_are_counted_for_the_page_and_the_metrics(tmp_path: Path) -> None:
+    async with ruling(tmp_path, Rule(JPEG_LS_LOSSLESS)) as (client, held):
         client.headers["authorization"] = "Bearer secret"
         assert 'sagittal_transcodings_total{outcome="failed",store="main"} 0.0' in (await client.get("/metrics")).text
         await held.store(BROKEN, *(build(number, rows=8, columns=8) for number in (1, 2)))
@@ -68,11 +64,9 @@ def test_done_and_failed_are_counted_for_the_page_and_the_metrics(tmp_path: Path
         assert 'outcome="failed",store="main"} 2.0' in (await client.get("/metrics")).text  # tried twice
         assert (await client.get("/api/summary")).json()["transcoding"]["failed"] == 1
 
-    run(tmp_path, act, Rule(JPEG_LS_LOSSLESS))
 
-
-def test_without_rules(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, held: Ruled) -> None:
+async def test_without_rules(tmp_path: Path) -> None:
+    async with ruling(tmp_path) as (client, _):
         client.headers["authorization"] = "Bearer secret"
         assert "transcodings" not in (await client.get("/metrics")).text
         assert (await client.get("/api/summary")).json()["transcoding"] is None
@@ -80,5 +74,3 @@ def test_without_rules(tmp_path: Path) -> None:
             "rules": 0, "waiting": 0, "failed": 0, "failures": [],
         }  # fmt: skip
         assert (await client.post("/api/transcoding/again")).status_code == 404
-
-    run(tmp_path, act)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import httpx
 import pytest
-from archived import asked_with
+from archived import asking_with
 from builders import build
 
 from sagittal.archive.access import VERBS
@@ -18,12 +18,12 @@ SERIES = f"/api/studies/{FIRST.study_uid}/series/{FIRST.series_uid}"
 INSTANCE = f"{SERIES}/instances/{FIRST.sop_instance_uid}"
 
 
-def asked(path: Path, act: Callable[[httpx.AsyncClient], Awaitable[None]], verbs: frozenset[str] = VERBS) -> None:
-    asked_with(verbs, path, [FIRST, BESIDE, NEXT], act)
+def asking(path: Path, verbs: frozenset[str] = VERBS) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+    return asking_with(verbs, path, [FIRST, BESIDE, NEXT])
 
 
-def test_versions_are_listed_read_and_promoted(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_versions_are_listed_read_and_promoted(tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
         first, beside = (await client.get(VERSIONS)).json()
         assert (first["state"], beside["state"]) == ("current", "other")
         assert (first["digest"], first["size"]) == (FIRST.digest, len(FIRST.part10))
@@ -40,8 +40,6 @@ def test_versions_are_listed_read_and_promoted(tmp_path: Path) -> None:
         )
         assert held.content == BESIDE.part10
         assert (await client.post(f"{VERSIONS}/{beside['id']}/promote")).status_code == 404
-
-    asked(tmp_path, act)
 
 
 @pytest.mark.parametrize(
@@ -61,27 +59,23 @@ def test_versions_are_listed_read_and_promoted(tmp_path: Path) -> None:
         ("POST", f"{INSTANCE}/undelete", 404),
     ],
 )
-def test_what_is_not_there(tmp_path: Path, method: str, path: str, status: int) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_what_is_not_there(tmp_path: Path, method: str, path: str, status: int) -> None:
+    async with asking(tmp_path) as client:
         assert (await client.request(method, path)).status_code == status
 
-    asked(tmp_path, act)
 
-
-def test_who_may(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_who_may(tmp_path: Path) -> None:
+    async with asking(tmp_path, frozenset({"get"})) as client:
         beside = (await client.get(VERSIONS)).json()[1]
         assert (await client.post(f"{VERSIONS}/{beside['id']}/promote")).status_code == 403
         assert (await client.delete(INSTANCE)).status_code == 403
         assert (await client.post(f"{INSTANCE}/undelete")).status_code == 403
         assert (await client.get("/api/discrepancies")).status_code == 403
 
-    asked(tmp_path, act, frozenset({"get"}))
-
 
 @pytest.mark.parametrize("level", [INSTANCE, SERIES])
-def test_delete_and_undelete(tmp_path: Path, level: str) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_delete_and_undelete(tmp_path: Path, level: str) -> None:
+    async with asking(tmp_path) as client:
         done = (await client.delete(level, params={"reason": "wrong patient"})).json()
         assert done["instances"] == (2 if level == INSTANCE else 3)
         first, beside = (await client.get(VERSIONS)).json()
@@ -93,22 +87,18 @@ def test_delete_and_undelete(tmp_path: Path, level: str) -> None:
         first, beside = (await client.get(VERSIONS)).json()
         assert (first["state"], beside["state"]) == ("current", "other")
 
-    asked(tmp_path, act)
 
-
-def test_discrepancies(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_discrepancies(tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
         latest, *_ = found = (await client.get("/api/discrepancies")).json()
         assert (latest["tag"], latest["kept"], latest["value"]) == ("00100010", "Doe^Jane", "Doe^Jan")
         assert (latest["study"], latest["instance"]) == (FIRST.study_uid, NEXT.sop_instance_uid)
         assert (await client.get(f"/api/discrepancies?study={FIRST.study_uid}")).json() == found
         assert (await client.get("/api/discrepancies?study=1.2")).json() == []
 
-    asked(tmp_path, act)
 
-
-def test_openapi_lists_them(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient) -> None:
+async def test_openapi_lists_them(tmp_path: Path) -> None:
+    async with asking(tmp_path) as client:
         paths = (await client.get("/api/openapi.json")).json()["paths"]
         instance = "/studies/{study}/series/{series}/instances/{instance}"
         assert {
@@ -122,5 +112,3 @@ def test_openapi_lists_them(tmp_path: Path) -> None:
         }.items() <= {path: set(operations) for path, operations in paths.items()}.items()
         file = paths["/instances/{instance}/versions/{version}/file"]["get"]["responses"]["200"]
         assert list(file["content"]) == ["application/dicom"]
-
-    asked(tmp_path, act)

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from archived import asked, instance_of, parts, study_of
+from archived import asking, instance_of, parts, study_of
 from builders import build
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,18 +67,15 @@ def test_numbers_as_the_text_has_them() -> None:
     assert b'<Value number="1">1.500</Value><Value number="2">2e1</Value>' in b"".join(stream.feed(text))
 
 
-def test_the_same_as_json(tmp_path: Path) -> None:
+async def test_the_same_as_json(tmp_path: Path) -> None:
     held = [build(1, frames=600), build(2, charset="ISO_IR 192", patient_name="Müller^Jörg=山田"), build(3, series=2)]
-
-    async def act(client: httpx.AsyncClient, _: Any) -> None:
+    async with asking(tmp_path, held) as (client, _):
         path = study_of(held[0]) + "/metadata"
         answer = await client.get(path, headers={"accept": f'multipart/related; type="{XML}"'})
         assert answer.headers["content-type"].startswith(f'multipart/related; type="{XML}"; boundary=')
         documents = [from_xml(body) for _, body in parts(answer)]
         assert [headers["content-type"] for headers, _ in parts(answer)] == [XML] * 3
         assert documents == (await client.get(path)).json()
-
-    asked(tmp_path, held, act)
 
 
 @pytest.mark.parametrize(
@@ -93,20 +89,15 @@ def test_the_same_as_json(tmp_path: Path) -> None:
         ('multipart/related; type="application/dicom"', "application/problem+json"),
     ],
 )
-def test_which_form(tmp_path: Path, accept: str, type_: str) -> None:
+async def test_which_form(tmp_path: Path, accept: str, type_: str) -> None:
     held = build()
-
-    async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
-        return await client.get(instance_of(held) + "/metadata", headers={"accept": accept})
-
-    answer = asked(tmp_path, [held], act)
+    async with asking(tmp_path, [held]) as (client, _):
+        answer = await client.get(instance_of(held) + "/metadata", headers={"accept": accept})
     assert answer.headers["content-type"].partition(";")[0] == type_
     if type_ == XML:
         assert from_xml(answer.content)["00080018"]["Value"] == [held.sop_instance_uid]
 
 
-def test_several_alone(tmp_path: Path) -> None:
-    async def act(client: httpx.AsyncClient, _: Any) -> httpx.Response:
-        return await client.get(study_of(build()) + "/metadata", headers={"accept": XML})
-
-    assert asked(tmp_path, [build(1), build(2)], act).status_code == 406
+async def test_several_alone(tmp_path: Path) -> None:
+    async with asking(tmp_path, [build(1), build(2)]) as (client, _):
+        assert await client.get(study_of(build()) + "/metadata", headers={"accept": XML}).status_code == 406

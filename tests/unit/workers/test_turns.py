@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -38,83 +37,61 @@ class Queue:
         await self.settle()
 
 
-def played(play: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(play())  # type: ignore[arg-type]  # always a coroutine
+async def test_background_work_never_has_all_workers() -> None:
+    queue = Queue(3)
+    await queue.come("A", "B", "C", "d")
+    assert queue.got == ["A", "B", "d"]
+    await queue.leave("d")
+    assert queue.got == ["A", "B", "d"] and queue.turns.waiting == 1
+    await queue.leave("A")
+    assert queue.got[-1] == "C" and queue.turns.running == 2
 
 
-def test_background_work_never_has_all_workers() -> None:
-    async def play() -> None:
-        queue = Queue(3)
-        await queue.come("A", "B", "C", "d")
-        assert queue.got == ["A", "B", "d"]
-        await queue.leave("d")
-        assert queue.got == ["A", "B", "d"] and queue.turns.waiting == 1
-        await queue.leave("A")
-        assert queue.got[-1] == "C" and queue.turns.running == 2
-
-    played(play)
+async def test_one_worker_does_both() -> None:
+    queue = Queue(1)
+    await queue.come("A", "b", "C", "d")
+    assert queue.got == ["A"]
+    for name in ("A", "b", "d", "C"):
+        await queue.leave(name)
+    assert queue.got == ["A", "b", "d", "C"] and queue.turns.idle
 
 
-def test_one_worker_does_both() -> None:
-    async def play() -> None:
-        queue = Queue(1)
-        await queue.come("A", "b", "C", "d")
-        assert queue.got == ["A"]
-        for name in ("A", "b", "d", "C"):
-            await queue.leave(name)
-        assert queue.got == ["A", "b", "d", "C"] and queue.turns.idle
-
-    played(play)
+async def test_background_work_is_not_starved() -> None:
+    queue = Queue(1)
+    await queue.come("a", "B", *"cdefghijkl")
+    while len(queue.got) < 8:
+        await queue.leave(queue.got[-1])
+    assert "".join(queue.got) == "acdeBfgh"
 
 
-def test_background_work_is_not_starved() -> None:
-    async def play() -> None:
-        queue = Queue(1)
-        await queue.come("a", "B", *"cdefghijkl")
-        while len(queue.got) < 8:
-            await queue.leave(queue.got[-1])
-        assert "".join(queue.got) == "acdeBfgh"
-
-    played(play)
-
-
-def test_waiting_has_an_end() -> None:
-    async def play() -> None:
-        queue = Queue(1, waiting_max=2)
-        await queue.come("a", "b", "C", "d", "E")
-        for name in ("d", "E"):
-            with pytest.raises(Busy):
-                queue.tasks[name].result()
-        assert queue.turns.waiting == 2
-        queue.turns.close()
+async def test_waiting_has_an_end() -> None:
+    queue = Queue(1, waiting_max=2)
+    await queue.come("a", "b", "C", "d", "E")
+    for name in ("d", "E"):
         with pytest.raises(Busy):
-            await queue.turns.enter(background=False)
-
-    played(play)
-
-
-def test_who_gives_up_is_passed_over() -> None:
-    async def play() -> None:
-        queue = Queue(1)
-        await queue.come("a", "b", "c")
-        queue.tasks["b"].cancel()
-        await queue.settle()
-        assert queue.turns.waiting == 1
-        await queue.leave("a")
-        assert queue.got == ["a", "c"]
-        await queue.leave("c")
-        assert queue.turns.idle
-
-    played(play)
+            queue.tasks[name].result()
+    assert queue.turns.waiting == 2
+    queue.turns.close()
+    with pytest.raises(Busy):
+        await queue.turns.enter(background=False)
 
 
-def test_a_turn_given_to_one_who_gives_up_goes_on() -> None:
-    async def play() -> None:
-        queue = Queue(1)
-        await queue.come("a", "b", "c")
-        queue.turns.leave(background=False)
-        queue.tasks["b"].cancel()  # it was given the turn and has not run yet
-        await queue.settle()
-        assert queue.got == ["a", "c"]
+async def test_who_gives_up_is_passed_over() -> None:
+    queue = Queue(1)
+    await queue.come("a", "b", "c")
+    queue.tasks["b"].cancel()
+    await queue.settle()
+    assert queue.turns.waiting == 1
+    await queue.leave("a")
+    assert queue.got == ["a", "c"]
+    await queue.leave("c")
+    assert queue.turns.idle
 
-    played(play)
+
+async def test_a_turn_given_to_one_who_gives_up_goes_on() -> None:
+    queue = Queue(1)
+    await queue.come("a", "b", "c")
+    queue.turns.leave(background=False)
+    queue.tasks["b"].cancel()  # it was given the turn and has not run yet
+    await queue.settle()
+    assert queue.got == ["a", "c"]
