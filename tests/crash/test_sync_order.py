@@ -4,7 +4,6 @@ of a data directory that is opened, gets its first object and is closed.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import urllib.request
@@ -96,7 +95,7 @@ def test_stow_is_answered_after_file_directory_and_index(server: Served, tmp_pat
     _check_order(trace, lambda call: call.name in SENDS and '"HTTP/1.1 200' in call.text)
 
 
-def test_the_mark_and_all_directories_are_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_mark_and_all_directories_are_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
 
     def noting(sync: Callable[[int], None]) -> Callable[[int], None]:
@@ -109,18 +108,13 @@ def test_the_mark_and_all_directories_are_synced_too(tmp_path: Path, monkeypatch
 
     for name in SYNCS:
         monkeypatch.setattr(os, name, noting(getattr(os, name)))
-
-    async def act() -> list[str]:
-        archive = await Archive.open(tmp_path, limits=Limits(archive=ArchiveLimits(free_bytes_min=0)))
-        opening = synced.copy()
-        await store(archive, build())
-        stored = synced[len(opening) :]
-        synced.clear()
-        await archive.close()
-        assert opening == ["staging/probe-", "objects", *mark]
-        return stored
-
     mark = ["opened.new", "."] * 2
-    stored = asyncio.run(act())
+    archive = await Archive.open(tmp_path, limits=Limits(archive=ArchiveLimits(free_bytes_min=0)))
+    opening = synced.copy()
+    await store(archive, build())
+    stored = synced[len(opening) :]
+    synced.clear()
+    await archive.close()
+    assert opening == ["staging/probe-", "objects", *mark]
     assert sorted(stored) == ["objects", "objects/0001", "staging/"] and stored[-1] == "objects/0001"
     assert synced == mark

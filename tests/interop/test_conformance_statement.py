@@ -88,17 +88,13 @@ def test_our_scu_role_is_granted_where_it_is_stated(shared_server: Served) -> No
 
 
 @pytest.mark.parametrize(("sop_class", "column"), [(STUDY_ROOT_FIND, 1), (STUDY_ROOT_MOVE, 2), (STUDY_ROOT_GET, 2)])
-def test_options_are_granted_as_stated(shared_server: Served, sop_class: str, column: int) -> None:
+async def test_options_are_granted_as_stated(shared_server: Served, sop_class: str, column: int) -> None:
     table = [row + [""] * (3 - len(row)) for row in rows("Extended negotiation")[1:]]
     options = [row[column] == "granted" for row in table if row[column]]
-
-    async def granted() -> bytes:
-        contexts = [Proposal(sop_class, [EXPLICIT_LE])]
-        extended = {sop_class: bytes([1] * len(options))}
-        async with await connect(peer_of(shared_server), "ASKING", contexts, extended=extended) as association:
-            return association.info.extended.get(sop_class, bytes(len(options)))
-
-    assert asyncio.run(granted()) == bytes(options)
+    contexts = [Proposal(sop_class, [EXPLICIT_LE])]
+    extended = {sop_class: bytes([1] * len(options))}
+    async with await connect(peer_of(shared_server), "ASKING", contexts, extended=extended) as association:
+        assert association.info.extended.get(sop_class, bytes(len(options))) == bytes(options)
 
 
 # PS3.2 N

@@ -79,7 +79,7 @@ async def test_it_ends_when_it_is_cancelled(caplog: pytest.LogCaptureFixture) ->
     assert not caplog.records
 
 
-def test_several_at_one_time() -> None:
+async def test_several_at_one_time() -> None:
     """As many as may be, and whoever has seen enough ends those that are under way."""
     begun, ended = list[int](), list[int]()
 
@@ -91,9 +91,6 @@ def test_several_at_one_time() -> None:
             ended.append(number)
         return number
 
-    async def run() -> int:
-        async with aclosing(lasting.several(iter(range(1, 9)), act, 3)) as found:
-            return await anext(found)
-
-    assert asyncio.run(run()) == 1
+    async with aclosing(lasting.several(iter(range(1, 9)), act, 3)) as found:
+        assert await anext(found) == 1
     assert sorted(begun) == sorted(ended) == [1, 2, 3]

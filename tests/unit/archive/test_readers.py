@@ -23,51 +23,39 @@ def counting(calls: list[int]) -> Callable[[sqlite3.Connection], int]:
     return act
 
 
-def test_a_result_is_remembered_until_something_is_committed(tmp_path: Path) -> None:
-    async def asked() -> list[int]:
-        readers, act = Readers(tmp_path / "index.db", 1), counting([])
-        got = [await readers.recall("key", act), await readers.recall("key", act), await readers.recall("other", act)]
-        readers.forget()
-        got.append(await readers.recall("key", act))
-        readers.close()
-        return got
-
-    assert asyncio.run(asked()) == [1, 1, 2, 3]
+async def test_a_result_is_remembered_until_something_is_committed(tmp_path: Path) -> None:
+    readers, act = Readers(tmp_path / "index.db", 1), counting([])
+    got = [await readers.recall("key", act), await readers.recall("key", act), await readers.recall("other", act)]
+    readers.forget()
+    got.append(await readers.recall("key", act))
+    readers.close()
+    assert got == [1, 1, 2, 3]
 
 
-def test_what_was_read_before_a_commit_is_not_remembered(tmp_path: Path) -> None:
-    async def asked() -> tuple[int, int]:
-        readers, act = Readers(tmp_path / "index.db", 1), counting([])
-        reading = asyncio.ensure_future(readers.recall("key", act))
-        await asyncio.sleep(0)  # it has begun
-        readers.forget()
-        got = await reading, await readers.recall("key", act)
-        readers.close()
-        return got
-
-    assert asyncio.run(asked()) == (1, 2)
+async def test_what_was_read_before_a_commit_is_not_remembered(tmp_path: Path) -> None:
+    readers, act = Readers(tmp_path / "index.db", 1), counting([])
+    reading = asyncio.ensure_future(readers.recall("key", act))
+    await asyncio.sleep(0)  # it has begun
+    readers.forget()
+    got = await reading, await readers.recall("key", act)
+    readers.close()
+    assert got == (1, 2)
 
 
-def test_large_results_are_read_anew(tmp_path: Path) -> None:
-    async def asked() -> list[int]:
-        readers, act = Readers(tmp_path / "index.db", 1), counting([])
-        got = [await readers.recall("key", act, lambda found: found > 1) for _ in range(3)]
-        readers.close()
-        return got
-
-    assert asyncio.run(asked()) == [1, 2, 2]
+async def test_large_results_are_read_anew(tmp_path: Path) -> None:
+    readers, act = Readers(tmp_path / "index.db", 1), counting([])
+    got = [await readers.recall("key", act, lambda found: found > 1) for _ in range(3)]
+    readers.close()
+    assert got == [1, 2, 2]
 
 
-def test_the_oldest_is_forgotten_first(tmp_path: Path) -> None:
-    async def asked() -> tuple[int, int]:
-        readers, act = Readers(tmp_path / "index.db", 1), counting([])
-        for key in range(300):
-            await readers.recall(key, act)
-        got = await readers.recall(299, act), await readers.recall(0, act)
-        readers.close()
-        return got
-
-    assert asyncio.run(asked()) == (300, 301)
+async def test_the_oldest_is_forgotten_first(tmp_path: Path) -> None:
+    readers, act = Readers(tmp_path / "index.db", 1), counting([])
+    for key in range(300):
+        await readers.recall(key, act)
+    got = await readers.recall(299, act), await readers.recall(0, act)
+    readers.close()
+    assert got == (300, 301)
 
 
 async def test_an_index_that_cannot_be_read_is_told_as_one_of_our_errors(tmp_path: Path) -> None:

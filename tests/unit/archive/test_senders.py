@@ -102,17 +102,13 @@ async def test_the_receipt_says_what_was_assumed(case: int, assumed: str, tmp_pa
     connection.close()
 
 
-def test_two_senders_do_not_remember_for_each_other(tmp_path: Path) -> None:
+async def test_two_senders_do_not_remember_for_each_other(tmp_path: Path) -> None:
     """The same bytes mean another name from another node."""
     name = "Müller".encode("latin-1")
-
-    async def run() -> list[str]:
-        async with opened(tmp_path) as archive:
-            for number, charset in enumerate(("ISO_IR 100", "ISO_IR 144", "ISO_IR 100")):
-                built = build(1, study=number, patient_id=f"P{number}", extra={"PatientName": name})
-                await put(archive, built, Source("dimse", "A", character_set=charset))
-            rows = await archive.find(LOCAL, Query("STUDY", {}, frozenset({PATIENT_NAME})))
-            at = rows.columns.index(PATIENT_NAME)
-            return sorted(str(row[at]) for row in rows.rows)
-
-    assert asyncio.run(run()) == sorted(["Müller", "Müller", name.decode("iso8859-5")])
+    async with opened(tmp_path) as archive:
+        for number, charset in enumerate(("ISO_IR 100", "ISO_IR 144", "ISO_IR 100")):
+            built = build(1, study=number, patient_id=f"P{number}", extra={"PatientName": name})
+            await put(archive, built, Source("dimse", "A", character_set=charset))
+        rows = await archive.find(LOCAL, Query("STUDY", {}, frozenset({PATIENT_NAME})))
+        at = rows.columns.index(PATIENT_NAME)
+        assert sorted(str(row[at]) for row in rows.rows) == sorted(["Müller", "Müller", name.decode("iso8859-5")])

@@ -82,37 +82,33 @@ PREPARING = {"merge_patient", "undo_correction", "undo_corrections"}  # these be
 
 @pytest.mark.parametrize("same_uids", [False, True])
 @pytest.mark.parametrize("name", sorted(set(ALL) - WHOLE))
-def test_no_verb_sees_or_changes_the_other_store(tmp_path: Path, name: str, same_uids: bool) -> None:
+async def test_no_verb_sees_or_changes_the_other_store(tmp_path: Path, name: str, same_uids: bool) -> None:
     need, _, ask = ALL[name]
     asking = Principal("asking", "token", frozenset({need}), 2)
-
-    async def run() -> object:
-        async with two(tmp_path / "a") as archive:
-            await put(archive, LOCAL, FIRST, SECOND, BESIDE)
-            ref, beside = await archive.versions(LOCAL, FIRST.sop_instance_uid)
-            await archive.delete(LOCAL, Target(SECOND.study_uid))
-            mine = (
-                [TWIN, TWIN_SECOND, TWIN_BESIDE]
-                if same_uids
-                else [build(70, study=70, patient_id="R7", patient_name="Trial^Seven")]
-            )
-            await put(archive, RESEARCH, *mine)
-            if same_uids:
-                await archive.delete(RESEARCH, Target(SECOND.study_uid))
-            before, files = of_main(tmp_path / "a"), blobs(tmp_path / "a")
-            try:
-                answer = await ask(Held(archive, tmp_path, ref, beside), asking)
-            except SagittalError as error:
-                assert not isinstance(error, NotAuthorized)
-                answer = error.text
-            if name not in PREPARING:
-                assert of_main(tmp_path / "a") == before
-            else:
-                assert "no patient has" in str(answer) or "no correction" in str(answer)
-            assert files <= blobs(tmp_path / "a")
-            return answer
-
-    told = repr(asyncio.run(run()))
+    async with two(tmp_path / "a") as archive:
+        await put(archive, LOCAL, FIRST, SECOND, BESIDE)
+        ref, beside = await archive.versions(LOCAL, FIRST.sop_instance_uid)
+        await archive.delete(LOCAL, Target(SECOND.study_uid))
+        mine = (
+            [TWIN, TWIN_SECOND, TWIN_BESIDE]
+            if same_uids
+            else [build(70, study=70, patient_id="R7", patient_name="Trial^Seven")]
+        )
+        await put(archive, RESEARCH, *mine)
+        if same_uids:
+            await archive.delete(RESEARCH, Target(SECOND.study_uid))
+        before, files = of_main(tmp_path / "a"), blobs(tmp_path / "a")
+        try:
+            answer = await ask(Held(archive, tmp_path, ref, beside), asking)
+        except SagittalError as error:
+            assert not isinstance(error, NotAuthorized)
+            answer = error.text
+        if name not in PREPARING:
+            assert of_main(tmp_path / "a") == before
+        else:
+            assert "no patient has" in str(answer) or "no correction" in str(answer)
+        assert files <= blobs(tmp_path / "a")
+        told = repr(answer)
     if not same_uids:
         assert not any(text in told for text in (FIRST.study_uid, SECOND.study_uid, FIRST.sop_instance_uid)), told
     assert not any(text in told for text in OURS), told

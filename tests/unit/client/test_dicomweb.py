@@ -12,7 +12,7 @@ from builders import build
 
 from sagittal.client.dicomweb import open_url, retrieve_paths, search_path
 from sagittal.client.keys import Question, parse_keys
-from sagittal.client.outcome import Retrieved, Stored
+from sagittal.client.outcome import Stored
 from sagittal.client.place import Access, Url, parse_place, parse_url
 from sagittal.client.storing.stow import answer_of
 from sagittal.dimse.address import PeerAddress
@@ -268,17 +268,16 @@ def test_odd_answers_that_name_what_is_stored(answer: httpx.Response) -> None:
 
 
 @pytest.mark.parametrize(("known", "failed"), [([{"0020000D": {"vr": "UI", "Value": ["1.2"]}}], 1), ([], 0)])
-def test_what_a_search_knows_and_cannot_be_retrieved_has_failed(known: list[dict], failed: int, tmp_path: Path) -> None:
+async def test_what_a_search_knows_and_cannot_be_retrieved_has_failed(
+    known: list[dict], failed: int, tmp_path: Path
+) -> None:
     def handle(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/studies"):
             assert request.url.params["StudyInstanceUID"] == "1.2"
             return httpx.Response(200, json=known)
         return httpx.Response(404)
 
-    async def run() -> Retrieved:
-        transport = httpx.MockTransport(handle)
-        async with open_url(Url("http://archive/dicom-web"), Access(), print, transport) as archive:
-            return await archive.get(Question("study", parse_keys(["StudyInstanceUID=1.2"])), tmp_path, print)
-
-    outcome = asyncio.run(run())
+    transport = httpx.MockTransport(handle)
+    async with open_url(Url("http://archive/dicom-web"), Access(), print, transport) as archive:
+        outcome = await archive.get(Question("study", parse_keys(["StudyInstanceUID=1.2"])), tmp_path, print)
     assert (outcome.failed, outcome.whole) == (failed, not failed)

@@ -94,7 +94,7 @@ def test_a_list_of_what_failed_that_can_not_be_read_hides_no_counts() -> None:
     assert (found.status, found.completed, found.failed, found.failed_uids) == (0xB000, 3, 1, [])
 
 
-def test_a_peer_that_tells_nothing_that_can_be_read_or_counted(tmp_path: Path) -> None:
+async def test_a_peer_that_tells_nothing_that_can_be_read_or_counted(tmp_path: Path) -> None:
     """Which classes there are is only asked to spare contexts; what came is known without the peer's counts."""
 
     async def find(_: Request) -> AsyncIterator[Response]:
@@ -105,12 +105,9 @@ def test_a_peer_that_tells_nothing_that_can_be_read_or_counted(tmp_path: Path) -
         assert await request.store(CT_IMAGE_STORAGE, "1.2.3", EXPLICIT_LE, build(1).data) == 0x0000
         yield Response(0x0000)
 
-    async def retrieved() -> Retrieved:
-        async with serving(services(find=find, get=get)) as server:
-            archive = DimseArchive(Peer("SAGITTAL", "127.0.0.1", server.port), Access(), print)
-            return await archive.get(Question("study", {0x0020000D: "1.2"}), tmp_path, lambda path, uid: None)
-
-    found = asyncio.run(retrieved())
+    async with serving(services(find=find, get=get)) as server:
+        archive = DimseArchive(Peer("SAGITTAL", "127.0.0.1", server.port), Access(), print)
+        found = await archive.get(Question("study", {0x0020000D: "1.2"}), tmp_path, lambda path, uid: None)
     assert (found.status, found.completed, found.failed) == (0x0000, 1, 0)
     assert [path.name for path in tmp_path.iterdir()] == ["1.2.3.dcm"]
 

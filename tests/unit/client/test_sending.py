@@ -88,18 +88,15 @@ def test_a_peer_that_answers_nothing_is_given_up(tmp_path: Path, before: list[An
 
 
 @pytest.mark.parametrize(("study", "path"), [("", "/studies"), ("1.2", "/studies/1.2")])
-def test_over_http_into_any_study_or_one(tmp_path: Path, study: str, path: str) -> None:
+async def test_over_http_into_any_study_or_one(tmp_path: Path, study: str, path: str) -> None:
     asked: list[str] = []
 
     async def post(to: str, **_: Any) -> httpx.Response:
         asked.append(to)
         return httpx.Response(200, json={"00081199": {"vr": "SQ", "Value": [{}]}})
 
-    async def run() -> list[Stored]:
-        (tmp_path / "a.dcm").write_bytes(build(1).part10)
-        return [answer async for answer in stow.send(post, read_objects([tmp_path])[0], Sending(study=study))]
-
-    (answer,) = asyncio.run(run())
+    (tmp_path / "a.dcm").write_bytes(build(1).part10)
+    (answer,) = [answer async for answer in stow.send(post, read_objects([tmp_path])[0], Sending(study=study))]
     assert asked == [path] and not answer.failed
 
 

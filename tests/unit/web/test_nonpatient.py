@@ -202,22 +202,18 @@ async def test_store_as_metadata(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("most", "status"), [(1, 413), (2, 200), (3, 200)])
-def test_how_many_are_looked_through(tmp_path: Path, most: int, status: int) -> None:
+async def test_how_many_are_looked_through(tmp_path: Path, most: int, status: int) -> None:
+
     from archived import applied
     from builders import opened
 
-    async def inside() -> int:
-        async with opened(tmp_path, Limits(archive=ArchiveLimits(scan_instances_max=most))) as archive:
-            await stored(archive)
-            async with (
-                applied(archive) as app,
-                httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
-            ):
-                return (await client.get("/dicom-web/color-palettes")).status_code
-
-    import asyncio
-
-    assert asyncio.run(inside()) == status
+    async with opened(tmp_path, Limits(archive=ArchiveLimits(scan_instances_max=most))) as archive:
+        await stored(archive)
+        async with (
+            applied(archive) as app,
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client,
+        ):
+            assert (await client.get("/dicom-web/color-palettes")).status_code == status
 
 
 @pytest.mark.parametrize(("most", "shown"), [(1, [1]), (10_000, [1, 2])])

@@ -271,7 +271,7 @@ def test_tiny_parts_leave_others_their_turns(web: Any, monkeypatch: pytest.Monke
     assert made - begun >= 20
 
 
-def test_an_answer_in_xml_is_never_whole_in_memory() -> None:
+async def test_an_answer_in_xml_is_never_whole_in_memory() -> None:
     """It is twice as long as JSON, and is sent as it is made."""
     results = [Result().fail(IdentifierMismatch(f"part {number} is not a DICOM file")) for number in range(1_000)]
     pieces: list[bytes] = []
@@ -279,12 +279,9 @@ def test_an_answer_in_xml_is_never_whole_in_memory() -> None:
     async def send(message: Any) -> None:
         pieces.append(message.get("body", b""))
 
-    async def act() -> int:
-        made = await answer("application/dicom+xml", results, Addresses("http://localhost"), None)
-        await made({"type": "http", "method": "POST"}, asyncio.Event().wait, send)  # type: ignore[arg-type]
-        return made.status_code
-
-    assert asyncio.run(act()) == 409
+    made = await answer("application/dicom+xml", results, Addresses("http://localhost"), None)
+    await made({"type": "http", "method": "POST"}, asyncio.Event().wait, send)  # type: ignore[arg-type]
+    assert made.status_code == 409
     whole = b"".join(pieces)
     ElementTree.fromstring(whole)
     assert whole.count(b"is not a DICOM file") == 1_000
