@@ -257,18 +257,18 @@ async def test_reindex_and_backup(purged: bool, tmp_path: Path) -> None:
             await held.archive.collect(now=1 << 62)
         async for copied in tasks.back_up(held.archive, LOCAL, tmp_path / "backup"):
             assert not copied.error
-    before = asyncio.run(answers(data))
+    before = await answers(data)
     assert before[2:] == [list(HELD.frames), ["duplicate"], []]
     assert not any(one.error for one in restore(tmp_path / "backup", tmp_path / "restored", INDEX))
-    assert asyncio.run(answers(tmp_path / "restored")) == before
+    assert await answers(tmp_path / "restored") == before
     volume = LocalVolume(data)
     list(Reindex(data, volume, Limits(), INDEX, 1).run())
-    assert asyncio.run(answers(data)) == before
+    assert await answers(data) == before
     # From the objects alone: of two files the older is current, and pixels are the same either way.
     (data / INDEX).unlink()
     list(Reindex(data, volume, Limits(), INDEX, 1).run())
     volume.close()
-    alone = asyncio.run(answers(data))
+    alone = await answers(data)
     assert (alone[2], alone[4]) == (list(HELD.frames), [])
     assert alone[0] == (before[0] if purged else HELD.digest)
 
@@ -303,11 +303,11 @@ async def test_what_was_assumed_of_its_text_stays(tmp_path: Path) -> None:
         transfer.write(built.part10)
         await transfer.commit()
         await held.settled()
-    assert asyncio.run(look()) == name
+    assert await look() == name
     volume = LocalVolume(data)
     list(Reindex(data, volume, Limits(), INDEX, 1).run())
     volume.close()
-    assert asyncio.run(look()) == name
+    assert await look() == name
 
 
 def test_only_what_comes_in_while_there_are_rules(tmp_path: Path) -> None:

@@ -122,13 +122,13 @@ async def test_what_does_not_fit_is_found_anew_and_counted_once(tmp_path: Path) 
     async with ruling(tmp_path) as held:
         await held.store(HELD, other, third, of_patient)
         await held.settled()
-    before = asyncio.run(told(False))
+    before = await told(False)
     assert sorted(row.instances for row in before) == [1, 2, 2] and all(row.sop_instance_uid for row in before)
     with sqlite3.connect(tmp_path / "a" / "index.db") as index:
         index.execute("UPDATE instance SET reader_version = 0")
         index.execute("UPDATE discrepancy SET number_of_instances = 9, instance = 0")
         index.execute("UPDATE setting SET value = '0' WHERE name = 'reader_version'")
-    assert asyncio.run(asyncio.wait_for(told(True), 20)) == before
+    assert await asyncio.wait_for(told(True), 20) == before
 
 
 @pytest.mark.parametrize("policy", ["keep-first", "replace", "refuse"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import sqlite3
@@ -34,13 +33,10 @@ OBJECTS = [
 FIRST = OBJECTS[0]
 
 
-def filled(path: Path) -> None:
-    async def run() -> None:
-        async with opened(path) as archive:
-            await store(archive, *OBJECTS)
-            await archive.delete(LOCAL, Target(OBJECTS[3].study_uid))
-
-    asyncio.run(run())
+async def filled(path: Path) -> None:
+    async with opened(path) as archive:
+        await store(archive, *OBJECTS)
+        await archive.delete(LOCAL, Target(OBJECTS[3].study_uid))
 
 
 def scrub(path: Path, **options: float) -> list[Finding]:
@@ -53,8 +49,8 @@ def scrub(path: Path, **options: float) -> list[Finding]:
         volume.close()
 
 
-def test_a_clean_archive_has_no_findings(tmp_path: Path) -> None:
-    filled(tmp_path)
+async def test_a_clean_archive_has_no_findings(tmp_path: Path) -> None:
+    await filled(tmp_path)
     assert scrub(tmp_path) == []
 
 
@@ -99,15 +95,15 @@ def flip_head(file: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("number", range(len(OBJECTS)))
-def test_damaged_files(tmp_path: Path, damage: Callable[[Path], None], kind: str, number: int) -> None:
-    filled(tmp_path)
+async def test_damaged_files(tmp_path: Path, damage: Callable[[Path], None], kind: str, number: int) -> None:
+    await filled(tmp_path)
     damage(tmp_path / "objects" / "0001" / OBJECTS[number].digest)
     [finding] = scrub(tmp_path)
     assert (finding.kind, finding.sop_instance_uid) == (kind, OBJECTS[number].sop_instance_uid)
 
 
-def test_swapped_files_are_both_found(tmp_path: Path) -> None:
-    filled(tmp_path)
+async def test_swapped_files_are_both_found(tmp_path: Path) -> None:
+    await filled(tmp_path)
     one, two = (tmp_path / "objects" / "0001" / built.digest for built in OBJECTS[:2])
     data = one.read_bytes()
     one.write_bytes(two.read_bytes())
@@ -115,8 +111,8 @@ def test_swapped_files_are_both_found(tmp_path: Path) -> None:
     assert len({finding.sop_instance_uid for finding in scrub(tmp_path)}) == 2
 
 
-def test_strays_and_strangers(tmp_path: Path) -> None:
-    filled(tmp_path)
+async def test_strays_and_strangers(tmp_path: Path) -> None:
+    await filled(tmp_path)
     (tmp_path / "objects" / "0001" / ("ab" * 32)).write_bytes(b"?")
     (tmp_path / "objects" / "0001" / "thumbs.db").write_bytes(b"?")
     (tmp_path / "objects" / "readme").write_bytes(b"?")
@@ -149,8 +145,8 @@ def test_strays_and_strangers(tmp_path: Path) -> None:
         "UPDATE metadata SET instance = 99 WHERE instance = 1",
     ],
 )
-def test_edited_rows(tmp_path: Path, edit: str) -> None:
-    filled(tmp_path)
+async def test_edited_rows(tmp_path: Path, edit: str) -> None:
+    await filled(tmp_path)
     with sqlite3.connect(tmp_path / INDEX) as connection:
         assert connection.execute(edit).rowcount
     found = scrub(tmp_path)
@@ -158,32 +154,32 @@ def test_edited_rows(tmp_path: Path, edit: str) -> None:
 
 
 @pytest.mark.parametrize("young_seconds", [0.0, 60.0])
-def test_a_stray_of_the_future_is_found(tmp_path: Path, young_seconds: float) -> None:
+async def test_a_stray_of_the_future_is_found(tmp_path: Path, young_seconds: float) -> None:
     """As after a start at which the clock was not set yet."""
-    filled(tmp_path)
+    await filled(tmp_path)
     stray = tmp_path / "objects" / "0001" / ("ab" * 32)
     stray.write_bytes(b"x")
     os.utime(stray, (time.time() + 86_400,) * 2)
     assert [finding.kind for finding in scrub(tmp_path, young_seconds=young_seconds)] == ["stray"]
 
 
-def test_a_damaged_row_does_not_open_other_files(tmp_path: Path) -> None:
-    filled(tmp_path)
+async def test_a_damaged_row_does_not_open_other_files(tmp_path: Path) -> None:
+    await filled(tmp_path)
     with sqlite3.connect(tmp_path / INDEX) as connection:
         connection.execute("UPDATE instance SET \"key\" = '../index.db' WHERE id = 1")
     assert {finding.kind for finding in scrub(tmp_path)} == {"missing", "stray"}
 
 
-def test_an_object_that_may_not_be_read_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    filled(tmp_path)
+async def test_an_object_that_may_not_be_read_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await filled(tmp_path)
     nobody_may_open(monkeypatch, [tmp_path / "objects" / "0001" / OBJECTS[1].digest])
     [finding] = scrub(tmp_path)
     assert (finding.kind, finding.sop_instance_uid) == ("unreadable", OBJECTS[1].sop_instance_uid)
     assert "Permission denied" in finding.detail
 
 
-def test_blocks_that_cannot_be_read_are_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    filled(tmp_path)
+async def test_blocks_that_cannot_be_read_are_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await filled(tmp_path)
     bad, act = (tmp_path / "objects" / "0001" / OBJECTS[1].digest).stat().st_ino, os.pread
 
     def pread(fd: int, length: int, offset: int) -> bytes:
@@ -196,33 +192,30 @@ def test_blocks_that_cannot_be_read_are_a_finding(tmp_path: Path, monkeypatch: p
     assert (finding.kind, finding.detail) == ("unreadable", "Input/output error")
 
 
-def test_a_resend_repairs_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    filled(tmp_path)
+async def test_a_resend_repairs_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await filled(tmp_path)
     file = tmp_path / "objects" / "0001" / OBJECTS[1].digest
     before = file.stat().st_ino
 
-    async def run() -> None:
+    with monkeypatch.context() as patch:
+        nobody_may_open(patch, [file])
         async with opened(tmp_path) as archive:
             await store(archive, OBJECTS[1])
             assert archive.ready() == [], "one object is not the whole archive"
-
-    with monkeypatch.context() as patch:
-        nobody_may_open(patch, [file])
-        asyncio.run(run())
     assert file.stat().st_ino != before
     assert scrub(tmp_path) == []
 
 
 async def test_a_resend_repairs(tmp_path: Path) -> None:
-    filled(tmp_path)
+    await filled(tmp_path)
     flip(tmp_path / "objects" / "0001" / OBJECTS[1].digest)
     async with opened(tmp_path) as archive:
         await store(archive, OBJECTS[1])
     assert scrub(tmp_path) == []
 
 
-def test_it_goes_on_where_it_was_and_keeps_to_its_rate(tmp_path: Path) -> None:
-    filled(tmp_path)
+async def test_it_goes_on_where_it_was_and_keeps_to_its_rate(tmp_path: Path) -> None:
+    await filled(tmp_path)
     slept: list[float] = []
     volume, connection = LocalVolume(tmp_path), open_reader(tmp_path / INDEX)
     run = Scrub(connection, {1: volume}, bytes_per_second=100, sleep=slept.append, young_seconds=0)
