@@ -7,13 +7,15 @@ files, and who may.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING, corrections
 from sagittal.archive.index.finding import people
 from sagittal.archive.index.hierarchy import INSTANCE, REVISION, recount, retire
-from sagittal.archive.index.transcoding.originals import ORIGINAL
+from sagittal.archive.index.transcoding.originals import ORIGINAL, TOMBSTONE
+from sagittal.archive.index.upkeep.feed import note
 
 _OF_STUDY = "study IN (SELECT id FROM study WHERE store = ? AND study_instance_uid = ?)"
 _OF_SERIES = f"series IN (SELECT id FROM series WHERE series.store = ? AND series_instance_uid = ? AND {_OF_STUDY})"
@@ -21,16 +23,6 @@ _OF_INSTANCE = "store = ? AND sop_instance_uid = ?"
 _HIDE = (
     f"UPDATE instance SET tombstone = ?, state = CASE state WHEN {CURRENT} THEN {DELETED} ELSE {DELETED_OTHER} END "
     "WHERE id IN (SELECT value FROM json_each(?))"
-)
-_TOMBSTONE = (
-    "INSERT INTO tombstone (store, level, study_instance_uid, series_instance_uid, sop_instance_uid, principal, "
-    "reason, number_of_instances, at) VALUES (?,?,?,?,?,?,?,?,?)"
-)
-_CHANGE = (
-    "INSERT INTO change (store, kind, study_instance_uid, series_instance_uid, sop_instance_uid, instance, at) "
-    "SELECT instance.store, ?, coalesce(study_instance_uid, ''), coalesce(series_instance_uid, ''), sop_instance_uid, "
-    "instance.id, ? FROM instance LEFT JOIN series ON series.id = instance.series "
-    "LEFT JOIN study ON study.id = instance.study WHERE instance.id IN (SELECT value FROM json_each(?))"
 )
 TOMBSTONES = (
     "SELECT id, level, study_instance_uid, series_instance_uid, sop_instance_uid, principal, reason, "
@@ -112,11 +104,11 @@ def hide(
 ) -> int:
     """Delete the versions `rows` of `find_target` under a tombstone; gives its number."""
     row = (store, target.level, *target, who, why, len(rows), at)
-    tombstone = connection.execute(_TOMBSTONE, row).lastrowid
+    tombstone = connection.execute(TOMBSTONE, row).lastrowid
     assert tombstone is not None
-    ids = _json([id for id, _ in rows])
-    connection.execute(_HIDE, (tombstone, ids))
-    connection.execute(_CHANGE, ("deleted", at, ids))
+    ids = [id for id, _ in rows]
+    connection.execute(_HIDE, (tombstone, json.dumps(ids)))
+    note(connection, "deleted", at, ids)
     _recount({study for _, study in rows}, connection, at)
     return tombstone
 
@@ -138,7 +130,7 @@ def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int) 
         back.append(id)
         studies.add(study)
     if back:
-        connection.execute(_CHANGE, ("undeleted", at, _json(back)))
+        note(connection, "undeleted", at, back)
         connection.execute("UPDATE tombstone SET undone_at = ? WHERE id = ?", (at, tombstone))
         _recount(studies, connection, at)
     return len(back)
@@ -167,15 +159,15 @@ def mark_due(connection: sqlite3.Connection, deleted_before: int, originals_befo
     before = originals_before, deleted_before
     due = [id for (id,) in connection.execute(_DUE, (*before, max(0, count_max - len(left))))]
     connection.execute(
-        f"UPDATE instance SET state = {PURGING} WHERE id IN (SELECT value FROM json_each(?))", (_json(due),)
+        f"UPDATE instance SET state = {PURGING} WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(due),)
     )
     return left + due
 
 
 def purging(connection: sqlite3.Connection, ids: list[int], at: int) -> list[Purging]:
     """The versions marked by `mark_due`; the change feed says that they go."""
-    connection.execute(_CHANGE, ("purged", at, _json(ids)))
-    return [Purging._make(row) for row in connection.execute(_PURGING, (_json(ids), PURGING))]
+    note(connection, "purged", at, ids)
+    return [Purging._make(row) for row in connection.execute(_PURGING, (json.dumps(ids), PURGING))]
 
 
 def take_out(connection: sqlite3.Connection, row: Purging) -> bool:
@@ -236,7 +228,3 @@ def _recount(studies: set[int | None], connection: sqlite3.Connection, at: int) 
     for study in studies:
         if study is not None:
             recount(connection, study, at)
-
-
-def _json(ids: list[int]) -> str:
-    return "[" + ",".join(map(str, ids)) + "]"

@@ -17,6 +17,7 @@ from sagittal.archive.index.connection import begin
 from sagittal.archive.index.finding.attributes import Attribute, keep, values_of_parts
 from sagittal.archive.index.hierarchy import Hierarchy, recount
 from sagittal.archive.index.transcoding import originals
+from sagittal.archive.index.upkeep.feed import note
 from sagittal.errors import NotFound
 
 _VOLUME = 1
@@ -51,13 +52,6 @@ _KEY_REFERENCES = " UNION ALL ".join(
     "SELECT 1 FROM instance WHERE store IN (SELECT id FROM store) AND sop_instance_uid = ? "
     f"AND state {side} {CURRENT} AND key = ?"
     for side in ("=", "<>")
-)
-
-
-_UIDS = (
-    "SELECT coalesce(study_instance_uid, ''), coalesce(series_instance_uid, ''), sop_instance_uid FROM instance "
-    "LEFT JOIN series ON series.id = instance.series LEFT JOIN study ON study.id = instance.study "
-    "WHERE instance.id = ?"
 )
 
 
@@ -170,15 +164,18 @@ class IndexWriter:
 
     def demote(self, held: Held, at: int) -> None:
         """The current version becomes another one."""
-        self.flush(at)
-        self.connection.execute("UPDATE instance SET state = ? WHERE id = ?", (OTHER, held.id))
-        self._recount(held, at)
+        self._become(OTHER, held, at)
 
     def promote(self, held: Held, at: int) -> None:
         """Another version becomes the current one; there is none at the moment."""
+        self._become(CURRENT, held, at)
+
+    def _become(self, state: int, held: Held, at: int) -> None:
         self.flush(at)
-        self.connection.execute("UPDATE instance SET state = ? WHERE id = ?", (CURRENT, held.id))
-        self._recount(held, at)
+        self.connection.execute("UPDATE instance SET state = ? WHERE id = ?", (state, held.id))
+        if held.study is not None:
+            recount(self.connection, held.study, at)
+            self.hierarchy.forget()
 
     def reencode(self, arrival: Arrival, held: Held, beside: Held | None) -> int:
         """The current version gives way to the same in another encoding, which may lie beside it; gives the new one."""
@@ -201,11 +198,6 @@ class IndexWriter:
             f"AND (store = ? OR key = ?) AND state < {DELETED}",
             (arrival.key, arrival.sop_instance_uid, arrival.digest, arrival.store, held_key),
         )
-
-    def _recount(self, held: Held, at: int) -> None:
-        if held.study is not None:
-            recount(self.connection, held.study, at)
-            self.hierarchy.forget()
 
     def receipt(self, arrival: Arrival, instance: int | None, outcome: str) -> None:
         # fmt: off
@@ -264,9 +256,7 @@ def promote_version(connection: sqlite3.Connection, store: int, instance: int, a
         writer.demote(held, at)
     beside = Held(*connection.execute(f"{_HELD} WHERE id = ?", (instance,)).fetchone())
     writer.promote(beside, at)
-    uids = connection.execute(_UIDS, (instance,)).fetchone()
-    row_of_change = (writer.hierarchy.next_id("change"), store, "replaced", *uids, instance, at)
-    connection.execute(_INSERT_CHANGE, row_of_change)
+    note(connection, "replaced", at, [instance])
 
 
 def newest_key(connection: sqlite3.Connection, schema: str = "main") -> str | None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER
 from sagittal.archive.index.hierarchy import recount
+from sagittal.archive.index.upkeep.feed import note
 
 ORIGINAL = "original"  # tombstone.level
 
@@ -20,9 +21,9 @@ _PLACE = (
     "coalesce(series_instance_uid, ''), instance.state FROM instance LEFT JOIN series ON series.id = instance.series "
     "LEFT JOIN study ON study.id = instance.study WHERE instance.id = ?"
 )
-_TOMBSTONE = (
+TOMBSTONE = (
     "INSERT INTO tombstone (store, level, study_instance_uid, series_instance_uid, sop_instance_uid, principal, "
-    "reason, number_of_instances, at) VALUES (?,?,?,?,?,?,?,1,?)"
+    "reason, number_of_instances, at) VALUES (?,?,?,?,?,?,?,?,?)"
 )
 _KEEP = (
     "INSERT OR IGNORE INTO alias (store, digest, instance, pixels) SELECT store, digest, ?, ? FROM instance "
@@ -35,10 +36,6 @@ _CARRIES = (
     "OR level = 'series' AND parent = ?4) AND instance = ?5"
 )
 _REVISED = "UPDATE {} SET revision = revision + 1, changed_at = ? WHERE id = ?"
-_CHANGE = (
-    "INSERT INTO change (store, kind, study_instance_uid, series_instance_uid, sop_instance_uid, instance, at) "
-    "VALUES (?,'deleted',?,?,?,?,?)"
-)
 _IS_HELD = f"SELECT 1 FROM instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT} AND digest = ?"
 ALIASES = "SELECT digest, pixels FROM alias WHERE instance = ?"
 
@@ -87,8 +84,7 @@ def hide_source(
     if connection.execute(_IS_HELD, (place.store, *made)).fetchone() is None:
         return False
     _bury(connection, instance, place, DELETED, syntax_uid, who, at)
-    uids = place.study_uid, place.series_uid, place.sop_instance_uid
-    connection.execute(_CHANGE, (place.store, *uids, instance, at))
+    note(connection, "deleted", at, [instance])
     if place.study is not None:
         recount(connection, place.study, at)
     return True
@@ -98,7 +94,7 @@ def _bury(
     connection: sqlite3.Connection, instance: int, place: Place, state: int, syntax_uid: str, who: str, at: int
 ) -> None:
     uids = place.study_uid, place.series_uid, place.sop_instance_uid
-    row = (place.store, ORIGINAL, *uids, who, f"transcoded to {syntax_uid}", at)
-    tombstone = connection.execute(_TOMBSTONE, row).lastrowid
+    row = (place.store, ORIGINAL, *uids, who, f"transcoded to {syntax_uid}", 1, at)
+    tombstone = connection.execute(TOMBSTONE, row).lastrowid
     connection.execute("UPDATE instance SET state = ?, tombstone = ? WHERE id = ?", (state, tombstone, instance))
     connection.execute("DELETE FROM failed_transcoding WHERE instance = ?", (instance,))
