@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sagittal.dicom.models.members import element
 from sagittal.errors import NotAcceptable, UsageError
 from sagittal.pixels.codecs import codec
 from sagittal.pixels.codecs.interface import Options
@@ -20,15 +21,13 @@ from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Open, Transcoding
 from sagittal.pixels.rendering.color import through_palette
 from sagittal.pixels.rendering.tables import palette_of
-from sagittal.pixels.transcode import Changes, Plan, Way, embedded_overlays
+from sagittal.pixels.transcode import Changes, Plan, Way, derived, embedded_overlays, from_source
 
 if TYPE_CHECKING:
     from sagittal.pixels.codecs.interface import Array
 
-_BURNED_IN, _IMAGE_TYPE, _INSTANCE, _CLASS = "00280301", "00080008", "00080018", "00080016"
-_DERIVATION, _DERIVATION_CODE, _SOURCE = "00082111", "00089215", "00082112"
+_BURNED_IN = "00280301"
 _STALE = ("00280106", "00280107", "00880200")  # smallest and largest value; the icon shows what the pixels showed
-_TEXT_MAX = 1024
 
 
 class Rectangle(NamedTuple):
@@ -73,23 +72,11 @@ class MaskPlan(Plan):
     def changes(self, members: Mapping[str, Any], ratio: float = 0.0, instance_uid: str = "") -> Changes:
         """What the data set says afterwards."""
         base = Plan.changes(self, members, ratio, instance_uid)  # no super(): slots make the class anew
-        found = dict(base.members)
-        held = {**members, **found}
-        types = [value or "" for value in (held.get(_IMAGE_TYPE) or {}).get("Value", [])]
-        found[_IMAGE_TYPE] = {"vr": "CS", "Value": ["DERIVED", *(types[1:] or ["PRIMARY"])]}
-        found[_BURNED_IN] = {"vr": "CS", "Value": ["NO"]}
-        told = [str(value) for value in (held.get(_DERIVATION) or {}).get("Value", []) if value]
-        text = "; ".join([*told, f"Pixels set to {self.value:g} in {len(self.rectangles)} rectangles"])
-        found[_DERIVATION] = {"vr": "ST", "Value": [text[:_TEXT_MAX]]}
-        codes = (held.get(_DERIVATION_CODE) or {}).get("Value", [])
-        found[_DERIVATION_CODE] = {"vr": "SQ", "Value": [*codes, _code("113047", "Pixel by pixel mask")]}
+        told = f"Pixels set to {self.value:g} in {len(self.rectangles)} rectangles"
+        found = base.members | derived({**members, **base.members}, told, ("113047", "Pixel by pixel mask"))
+        found[_BURNED_IN] = element("CS", "NO")
         if instance_uid:
-            found[_INSTANCE] = {"vr": "UI", "Value": [instance_uid]}
-            source = {"00081150": members.get(_CLASS, {"vr": "UI"}), "00081155": members.get(_INSTANCE, {"vr": "UI"})}
-            purpose = _code("121322", "Source image for image processing operation")
-            source["0040A170"] = {"vr": "SQ", "Value": [purpose]}
-            sources = (members.get(_SOURCE) or {}).get("Value", [])
-            found[_SOURCE] = {"vr": "SQ", "Value": [*sources, source]}
+            found |= from_source(members, instance_uid, ("121322", "Source image for image processing operation"))
         removed = base.removed | {tag for tag in _STALE if tag in members}
         if self.way == "values":  # overlays in unused bits don't outlive it
             groups = {f"{group:04X}" for group, _ in embedded_overlays(members)}
@@ -168,11 +155,3 @@ def _darkest(image: Image) -> float:
     if not len(indices):
         return 0
     return float(indices[through_palette(indices, tables).sum(axis=-1, dtype=int).argmin()])
-
-
-def _code(value: str, meaning: str) -> dict[str, Any]:
-    return {
-        "00080100": {"vr": "SH", "Value": [value]},
-        "00080102": {"vr": "SH", "Value": ["DCM"]},
-        "00080104": {"vr": "LO", "Value": [meaning]},
-    }

@@ -12,7 +12,7 @@ from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.pixels.codecs import ROWS, decodes, encodes
-from sagittal.pixels.transcode import JPEGS, RECOMPRESSED
+from sagittal.pixels.transcode import RECOMPRESSED, recompresses
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -28,19 +28,19 @@ READ_BY: Mapping[str, frozenset[str]] = {
 
 def reaches(stored: str, to: str) -> bool:
     """Whether there is a way from one syntax to another."""
-    if can_reencode(syntax(stored), syntax(to)) or _recompressed(stored, to):
+    if can_reencode(syntax(stored), syntax(to)) or recompresses(stored, to):
         return True
     return decodes(stored) and encodes(to)
 
 
 def loses(stored: str, to: str) -> bool:
     """Whether that way may lose information."""
-    return stored != to and syntax(to).lossless is not True and not _recompressed(stored, to)
+    return stored != to and syntax(to).lossless is not True and not recompresses(stored, to)
 
 
 def may_be_lossless(stored: str, to: str) -> bool:
     """Whether that way can be gone without loss, by a codec that is told so if need be."""
-    return stored == to or syntax(to).lossless is not False or _recompressed(stored, to)
+    return stored == to or syntax(to).lossless is not False or recompresses(stored, to)
 
 
 def without_loss(stored: str, accepted: Collection[str]) -> list[str]:
@@ -70,7 +70,3 @@ async def first_carrying(
             problem = problem or error
             undecodable = undecodable or isinstance(error, PixelsUndecodable)
     raise problem or NotAcceptable("there is no transfer syntax to send it in")
-
-
-def _recompressed(stored: str, to: str) -> bool:
-    return (stored == RECOMPRESSED and to in JPEGS) or (stored in JPEGS and to == RECOMPRESSED)

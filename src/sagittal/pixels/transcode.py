@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from sagittal.dicom.models.members import Members, code, element, reference, values
 from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable
@@ -38,8 +39,11 @@ JPEGS: Mapping[str, frozenset[int]] = {
     "1.2.840.10008.1.2.4.55": frozenset((0xC2,)),
 }
 _LOSSY, _RATIO, _METHOD = "00282110", "00282112", "00282114"
-_IMAGE_TYPE, _CLASS, _INSTANCE = "00080008", "00080016", "00080018"
+_IMAGE_TYPE, _INSTANCE = "00080008", "00080018"
 _DERIVATION, _DERIVATION_CODE, _SOURCE = "00082111", "00089215", "00082112"
+_LOSSY_BEFORE = ("121330", "Lossy compressed predecessor")
+_NEVER_LOSSY = ("121320", "Uncompressed predecessor")
+_TEXT_MAX = 1024
 _OFFSET_TABLES = ("7FE00001", "7FE00002")
 _BITS_OF_OVERLAYS = tuple((group, f"{group:04X}0100") for group in range(0x6000, 0x6020, 2))  # Overlay Bits Allocated
 
@@ -123,30 +127,39 @@ class Plan:
             found[f"{PIXELS:08X}"] = {"vr": self.vr}
         if self.loses:
             found |= self._lost(members, ratio, instance_uid)
-        elif syntax(self.from_syntax).lossless is False and _values(members, _LOSSY) != ["01"]:
-            found[_LOSSY] = {"vr": "CS", "Value": ["01"]}  # once lossy, for ever
+        elif syntax(self.from_syntax).lossless is False and values(members, _LOSSY) != ["01"]:
+            found[_LOSSY] = element("CS", "01")  # once lossy, for ever
         return Changes(found, frozenset(tag for tag in _OFFSET_TABLES if tag in members), self.loses)
 
     def _lost(self, members: Mapping[str, Any], ratio: float, instance_uid: str) -> dict[str, Any]:
         name, method = _called(self.to_syntax)
-        again, lossy = _values(members, _LOSSY) == ["01"], syntax(self.from_syntax).lossless is False
-        types = [value or "" for value in (members.get(_IMAGE_TYPE) or {}).get("Value", [])]
+        again, lossy = values(members, _LOSSY) == ["01"], syntax(self.from_syntax).lossless is False
         ratios, methods = _steps(members, _called(self.from_syntax)[1] if lossy else None) if again else ([], [])
-        found: dict[str, Any] = {
-            _LOSSY: {"vr": "CS", "Value": ["01"]},
-            _RATIO: {"vr": "DS", "Value": [*ratios, round(ratio, 2)]},
-            _METHOD: {"vr": "CS", "Value": [*methods, method]},
-            _IMAGE_TYPE: {"vr": "CS", "Value": ["DERIVED", *(types[1:] or ["PRIMARY"])]},
-            _DERIVATION: {"vr": "ST", "Value": [_told(members, f"Lossy compression, {name}, ratio {ratio:.2f}")]},
-            _DERIVATION_CODE: {
-                "vr": "SQ",
-                "Value": [*_values(members, _DERIVATION_CODE), _code("113040", "Lossy Compression")],
-            },
+        found = {
+            _LOSSY: element("CS", "01"),
+            _RATIO: element("DS", *ratios, round(ratio, 2)),
+            _METHOD: element("CS", *methods, method),
+            **derived(members, f"Lossy compression, {name}, ratio {ratio:.2f}", ("113040", "Lossy Compression")),
         }
-        if instance_uid:
-            found[_INSTANCE] = {"vr": "UI", "Value": [instance_uid]}
-            found[_SOURCE] = {"vr": "SQ", "Value": [*_values(members, _SOURCE), _reference(members, again or lossy)]}
-        return found
+        before = _LOSSY_BEFORE if again or lossy else _NEVER_LOSSY
+        return found | (from_source(members, instance_uid, before) if instance_uid else {})
+
+
+def derived(members: Mapping[str, Any], told: str, coded: tuple[str, str]) -> Members:
+    """What an image says that is derived from the one with `members`: how, in words and as a code (C.7.6.1.1.3)."""
+    types = [value or "" for value in (members.get(_IMAGE_TYPE) or {}).get("Value", [])]
+    history = "; ".join([*(str(value) for value in values(members, _DERIVATION) if value), told])
+    return {
+        _IMAGE_TYPE: element("CS", "DERIVED", *(types[1:] or ["PRIMARY"])),
+        _DERIVATION: element("ST", history[:_TEXT_MAX]),
+        _DERIVATION_CODE: element("SQ", *values(members, _DERIVATION_CODE), code(*coded)),
+    }
+
+
+def from_source(members: Mapping[str, Any], instance_uid: str, purpose: tuple[str, str]) -> Members:
+    """What a new instance says of the one with `members`, which it is made from; `purpose` of CID 7202 (PS3.16)."""
+    source = reference(members) | {"0040A170": element("SQ", code(*purpose))}
+    return {_INSTANCE: element("UI", instance_uid), _SOURCE: element("SQ", *values(members, _SOURCE), source)}
 
 
 def became_rgb(told: Description, said: Description) -> bool:
@@ -191,33 +204,6 @@ def _steps(members: Mapping[str, Any], last: str | None) -> tuple[list[Any], lis
     return [*ratios, *[None] * -missing], methods
 
 
-def _values(members: Mapping[str, Any], tag: str) -> list[Any]:
-    return [value for value in (members.get(tag) or {}).get("Value", []) if value is not None]
-
-
-def _told(members: Mapping[str, Any], text: str) -> str:
-    before = _values(members, _DERIVATION)
-    return f"{before[0]}; {text}"[:1024] if before else text
-
-
-def _code(value: str, meaning: str) -> dict[str, Any]:
-    return {
-        "00080100": {"vr": "SH", "Value": [value]},
-        "00080102": {"vr": "SH", "Value": ["DCM"]},
-        "00080104": {"vr": "LO", "Value": [meaning]},
-    }
-
-
-def _reference(members: Mapping[str, Any], lossy: bool) -> dict[str, Any]:
-    """An item of Source Image Sequence: the image as it was, `lossy` already or not (PS3.16 CID 7202)."""
-    purpose = ("121330", "Lossy compressed predecessor") if lossy else ("121320", "Uncompressed predecessor")
-    return {
-        "00081150": {"vr": "UI", "Value": _values(members, _CLASS)},
-        "00081155": {"vr": "UI", "Value": _values(members, _INSTANCE)},
-        "0040A170": {"vr": "SQ", "Value": [_code(*purpose)]},
-    }
-
-
 @lru_cache(maxsize=16)  # the images of a series have the same
 def plan(source: Description, from_syntax: str, to_syntax: str, options: Options | None = None,
          limits: PixelLimits | None = None) -> Plan:  # fmt: skip
@@ -226,7 +212,7 @@ def plan(source: Description, from_syntax: str, to_syntax: str, options: Options
     source.check(limits or PixelLimits())
     if from_syntax == to_syntax:
         return Plan("same", source, source, from_syntax, to_syntax, options, False)
-    if _jpegs(from_syntax, to_syntax):
+    if recompresses(from_syntax, to_syntax):
         return Plan("jpeg", source, source, from_syntax, to_syntax, options, False)
     if not syntax(to_syntax).written:
         raise NotAcceptable(f"nothing is put into {syntax(to_syntax).name}")
@@ -239,7 +225,8 @@ def plan(source: Description, from_syntax: str, to_syntax: str, options: Options
     return Plan(way, source, target, from_syntax, to_syntax, options, after.loses(options))
 
 
-def _jpegs(from_syntax: str, to_syntax: str) -> bool:
+def recompresses(from_syntax: str, to_syntax: str) -> bool:
+    """Whether one is JPEG and the other what it is recompressed to."""
     return (from_syntax == RECOMPRESSED and to_syntax in JPEGS) or (from_syntax in JPEGS and to_syntax == RECOMPRESSED)
 
 
@@ -260,7 +247,7 @@ def embedded_overlays(members: Mapping[str, Any]) -> list[tuple[int, int]]:
     for group, tag in _BITS_OF_OVERLAYS:
         if tag not in members:
             continue
-        allocated, bit = _values(members, tag), _values(members, f"{group:04X}0102")
+        allocated, bit = values(members, tag), values(members, f"{group:04X}0102")
         if allocated and int(allocated[0]) > 1 and bit and f"{group:04X}3000" not in members:
             found.append((group, int(bit[0])))
     return found

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from sagittal.convert.multiframe.elements import PER_FRAME, SHARED, element, items, text, values
+from sagittal.convert.multiframe.elements import PER_FRAME, SHARED, items
 from sagittal.convert.multiframe.joining import class_for, joined, ordered
 from sagittal.convert.multiframe.splitting import Splitting
+from sagittal.dicom.models.members import element, text, values
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
 from sagittal.pixels.rendering.attributes import Attributes

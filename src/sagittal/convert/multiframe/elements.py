@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from sagittal.dicom.models.members import Members, values
 from sagittal.pixels.rendering.attributes import numbers_in
-
-Members = dict[str, Any]
 
 CLASS, INSTANCE, SERIES, STUDY = "00080016", "00080018", "0020000E", "0020000D"
 IMAGE_TYPE, FRAME_TYPE, NUMBER = "00080008", "00089007", "00200013"
@@ -18,16 +17,6 @@ UNASSIGNED_SHARED, UNASSIGNED_PER_FRAME, CONVERSION_SOURCE = "00209170", "002091
 PIXELS = ("7FE00008", "7FE00009", "7FE00010")
 # What speaks of the data set or its pixels as they lay there: group lengths, offset tables, signatures, padding.
 LEFT_OUT = frozenset({"7FE00001", "7FE00002", "7FE00003", "4FFE0001", "FFFAFFFA", "FFFCFFFC", "00880200"})
-
-
-def values(members: Mapping[str, Any], tag: str) -> list[Any]:
-    """The values that an element has."""
-    return [value for value in (members.get(tag) or {}).get("Value") or () if value is not None]
-
-
-def text(members: Mapping[str, Any], tag: str) -> str:
-    """The first value as text, "" when there is none."""
-    return str(next(iter(values(members, tag)), "")).strip()
 
 
 def numbers(members: Mapping[str, Any], tag: str) -> list[float]:
@@ -45,25 +34,6 @@ def items(members: Mapping[str, Any], tag: str) -> list[Members]:
     if (members.get(tag) or {}).get("vr") != "SQ":
         return []  # person names are objects too
     return [item for item in values(members, tag) if isinstance(item, dict)]
-
-
-def element(vr: str, *given: Any) -> Members:
-    """An element with these values."""
-    return {"vr": vr, "Value": list(given)} if given else {"vr": vr}
-
-
-def code(value: str, meaning: str) -> Members:
-    """An item of a code sequence, of DCM."""
-    return {
-        "00080100": element("SH", value),
-        "00080102": element("SH", "DCM"),
-        "00080104": element("LO", meaning),
-    }
-
-
-def reference(members: Mapping[str, Any]) -> Members:
-    """An item that names an instance."""
-    return {"00081150": element("UI", text(members, CLASS)), "00081155": element("UI", text(members, INSTANCE))}
 
 
 def is_private(tag: str) -> bool:

@@ -12,10 +12,10 @@ from typing import Any
 
 from sagittal.convert.files import object_in
 from sagittal.convert.multiframe import elements as el
-from sagittal.convert.multiframe.elements import Members, text
 from sagittal.convert.multiframe.joining import joined, ordered
 from sagittal.convert.multiframe.splitting import Splitting
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
+from sagittal.dicom.models.members import Members, text
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, syntax

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sagittal.convert.multiframe import elements as el
-from sagittal.convert.multiframe.elements import Members, element, items, numbers, text, values
+from sagittal.convert.multiframe.elements import items, numbers
+from sagittal.dicom.models.members import Members, element, reference, text, values
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
 from sagittal.uid import derived_uid
@@ -105,7 +106,7 @@ def joined(instances: Sequence[Members], described: Description, *, keep_series:
     by_frame = text(first, el.CLASS) in LEGACY
     for number, (held, groups) in enumerate(zip(instances, per_frame, strict=True), start=1):
         groups["00209111"] = element("SQ", _content(held, number))
-        groups[el.CONVERSION_SOURCE] = element("SQ", el.reference(held))
+        groups[el.CONVERSION_SOURCE] = element("SQ", reference(held))
         if by_frame:
             frame_type = {el.FRAME_TYPE: element("CS", *_type_of(held)), **_common(held)}
             groups[LEGACY[text(first, el.CLASS)][1]] = element("SQ", frame_type)

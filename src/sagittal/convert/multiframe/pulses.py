@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sagittal.convert.multiframe.elements import Members, element, text
+from sagittal.dicom.models.members import Members, element, text
 
 
 class Term(NamedTuple):

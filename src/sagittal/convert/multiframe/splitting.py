@@ -13,7 +13,8 @@ from typing import Any
 
 from sagittal.convert.multiframe import elements as el
 from sagittal.convert.multiframe import pulses
-from sagittal.convert.multiframe.elements import Members, element, items, numbers, text, values, whole
+from sagittal.convert.multiframe.elements import items, numbers, whole
+from sagittal.dicom.models.members import Members, code, element, reference, text, values
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.frames import shifted
 from sagittal.uid import derived_uid
@@ -104,8 +105,8 @@ class Splitting:
         if not self._keep_series:
             made[el.SERIES] = element("UI", derived_uid(text(source, el.SERIES), "single-frame"))
         made[el.NUMBER] = element("IS", str(self._number(frame)))
-        purpose = el.code("121322", "Source image for image processing operation")
-        came_from = el.reference(source) | {"00081160": element("IS", str(frame))}
+        purpose = code("121322", "Source image for image processing operation")
+        came_from = reference(source) | {"00081160": element("IS", str(frame))}
         came_from["0040A170"] = element("SQ", purpose)
         made[el.SOURCE_IMAGE] = element("SQ", *items(made, el.SOURCE_IMAGE), came_from)
         return made
