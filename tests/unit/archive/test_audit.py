@@ -30,7 +30,7 @@ from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep import tasks
 from sagittal.archive.upkeep.importer import import_files
 from sagittal.dimse.commands import C_GET_RQ, C_MOVE_RQ
-from sagittal.dimse.service import Context
+from sagittal.dimse.service import Context, Response
 from sagittal.errors import DuplicateInstance, Malformed, NotAuthorized, NotFound, SagittalError
 from sagittal.limits import ArchiveLimits, Limits
 from sagittal.services.nodes import NodeTable
@@ -248,8 +248,8 @@ def test_a_retrieval_by_a_peer_is_one_act(
         command = {"CommandField": field, "MoveDestination": destination}
         contexts = [Context(3, study.sop_class_uid, study.syntax_uid, peer_scp=True)]
 
-        async def stored(*_: Any) -> int:
-            return 0
+        async def stored(*_: Any) -> Response:
+            return Response(0)
 
         asking = request(keys, command, contexts, stored, principal=who)
         answers = [one async for one in service(site(held.archive)).handlers[field](asking)]  # type: ignore[arg-type]
