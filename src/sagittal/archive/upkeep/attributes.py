@@ -16,6 +16,7 @@ from time import monotonic
 from sagittal.archive.acts import Act
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.attributes import Attributes, values_of_parts
+from sagittal.archive.index.select import METADATA
 from sagittal.archive.index.upkeep import attributes as rows
 from sagittal.lasting import lasting
 
@@ -64,7 +65,7 @@ async def _step(readers: Readers, act: Act, attributes: Attributes) -> bool:
 def _slice(connection: sqlite3.Connection, ids: list[int], at: int, attributes: Attributes, values: Values) -> int:
     until = monotonic() + _SLICE_SECONDS
     while True:
-        parts = [row[0] for row in connection.execute(rows.METADATA, (ids[at],))]
+        parts = [row[0] for row in connection.execute(METADATA, (ids[at],))]
         values[ids[at]] = values_of_parts(parts, attributes.wanted) if parts else []
         at += 1
         if at >= len(ids) or monotonic() >= until:

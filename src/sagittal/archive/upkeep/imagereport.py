@@ -19,6 +19,7 @@ from typing import Any
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index.connection import Readers
+from sagittal.archive.index.select import METADATA
 from sagittal.archive.index.upkeep import counts
 from sagittal.dicom.frameindex import FrameIndex
 from sagittal.pixels.census import Census, Seen
@@ -108,7 +109,7 @@ class _OfStore:
 def _told(connection: sqlite3.Connection, instance: int) -> tuple[int, int, str]:
     """Bits Stored, Samples per Pixel and Photometric Interpretation in the metadata, without parsing it."""
     text = b""
-    for (body,) in connection.execute(counts.METADATA_PARTS, (instance,)):
+    for (body,) in connection.execute(METADATA, (instance,)):
         text += zlib.decompress(body)
         if (_STORED.search(text) and _PHOTOMETRIC.search(text)) or len(text) > _METADATA_BYTES_MAX:
             break

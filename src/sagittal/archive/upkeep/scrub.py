@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from sagittal.archive.index.select import METADATA
 from sagittal.archive.index.upkeep import checks
 from sagittal.archive.index.upkeep.checks import Row
 from sagittal.archive.local import LocalVolume
@@ -155,7 +156,7 @@ class Scrub:
         ]
         tail = b""
         parts = 0
-        for (body,) in self._connection.execute(checks.METADATA, (row.id,)):
+        for (body,) in self._connection.execute(METADATA, (row.id,)):
             parts += 1
             try:
                 text = tail + zlib.decompress(body)

@@ -10,14 +10,12 @@ from pydantic import BaseModel, Field
 
 from sagittal.archive.access import Principal
 from sagittal.web.api.models import Asking
+from sagittal.web.routes import SERIES, STUDY
 from sagittal.web.wire import uri
 
 if TYPE_CHECKING:
     from sagittal.archive.index.corrections import Row
     from sagittal.web.house import House
-
-STUDY = "/studies/{study}"
-SERIES = STUDY + "/series/{series}"
 
 
 class CorrectionIn(BaseModel):

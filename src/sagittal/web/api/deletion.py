@@ -9,14 +9,11 @@ from fastapi import FastAPI, Path, Query
 from sagittal.archive.access import Principal
 from sagittal.archive.index.removal import Target
 from sagittal.web.api.models import Asking, Deleted, Reason, Undeleted, as_dict
+from sagittal.web.routes import INSTANCE, SERIES, STUDY
 from sagittal.web.wire import uri
 
 if TYPE_CHECKING:
     from sagittal.web.house import House
-
-STUDY = "/studies/{study}"
-SERIES = STUDY + "/series/{series}"
-INSTANCE = SERIES + "/instances/{instance}"
 
 
 def add_deletion(api: FastAPI, house: House) -> None:

@@ -18,7 +18,6 @@ _STALE = (
 )
 _WANTED = "SELECT name, done, until FROM indexed_attribute WHERE until >= 0"
 _NEXT = "SELECT id FROM instance WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
-METADATA = "SELECT body FROM metadata WHERE instance = ? ORDER BY part"
 
 
 def begin(connection: sqlite3.Connection, wanted: Iterable[Attribute] | None) -> Attributes:

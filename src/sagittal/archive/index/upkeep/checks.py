@@ -36,7 +36,6 @@ _ROW = (
 )
 VERSIONS = f"{_ROW} instance.id > ? ORDER BY instance.id LIMIT ?"
 VERSION = f"{_ROW} instance.id = ?"
-METADATA = "SELECT body FROM metadata WHERE instance = ? ORDER BY part"
 
 _COUNTED = f"(SELECT count(*) FROM instance WHERE instance.series = series.id AND instance.state = {CURRENT})"
 # (what is wrong, statement whose first column names where)

@@ -32,4 +32,3 @@ MODALITIES = (
     "WHERE +store = ? AND number_of_instances > 0 GROUP BY modality"
 )
 CHANGES_SINCE = "SELECT max(id), coalesce(sum(kind <> 'stored'), 0) FROM change WHERE id > ?"
-METADATA_PARTS = "SELECT body FROM metadata WHERE instance = ? ORDER BY part"
