@@ -14,11 +14,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.faults import Faults
 from sagittal.archive.index.connection import open_reader
+from sagittal.archive.index.upkeep.stale import is_current
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep.scrub import Finding, Scrub
@@ -112,6 +114,15 @@ _TEXTS = {
 _NUMBERS = {"SamplesPerPixel": 1, "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 0}
 
 
+def uid_of(name: str) -> str:
+    """The UID of a study ("S1"), series ("S1/A") or object ("S1/A/1") that is built with these names."""
+    study, _, rest = name.partition("/")
+    series, _, number = rest.partition("/")
+    if number:
+        return uid("instance", study, f"{study}/{series}", int(number))
+    return uid("series", study, name) if series else uid("study", study)
+
+
 def _data_set(
     values: Mapping[str, str | bytes], numbers: Mapping[str, int], pixels: tuple[bytes, ...], to: TransferSyntax
 ) -> bytes:
@@ -153,6 +164,19 @@ async def opened(path: Path, limits: Limits | None = None, faults: Faults | None
 def file_of(archive: Archive, ref: InstanceRef) -> bytes:
     """The file of an instance."""
     return (archive.index.parent / "objects" / ref.key).read_bytes()
+
+
+def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
+    """What the index of a data directory answers."""
+    with closing(sqlite3.connect(path / "index.db")) as index:
+        return index.execute(statement).fetchall()
+
+
+async def until_current(archive: Archive) -> None:
+    """Return once no row is of an older reader."""
+    async with asyncio.timeout(20):
+        while not await archive.readers.run(is_current):
+            await asyncio.sleep(0.01)
 
 
 def findings(archive: Archive) -> list[Finding]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from builders import CT, MR, SC, Built, build, uid
+from builders import CT, MR, SC, Built, build, uid_of
 
 from sagittal.dicom.dictionary import tag_of, vr_of
 from sagittal.dicom.elements import encode, encode_sequence, encode_text
@@ -125,15 +125,6 @@ def said(name: str) -> dict[str, str]:
 
 def names() -> list[str]:
     return [f"{series}/{number}" for series, (count, _) in SERIES.items() for number in range(1, count + 1)]
-
-
-def uid_of(name: str) -> str:
-    """The UID of a study ("A"), series ("A/1") or object ("A/1/1")."""
-    study, _, rest = name.partition("/")
-    series, _, number = rest.partition("/")
-    if number:
-        return uid("instance", study, f"{study}/{series}", int(number))
-    return uid("series", study, name) if series else uid("study", study)
 
 
 def seeds() -> list[Built]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import httpx
-from builders import CT, MR, SC, Built, build, uid
+from builders import CT, MR, SC, Built, build, uid_of
 from conftest import Served
 
 SR = "1.2.840.10008.5.1.4.1.1.88.11"
@@ -101,15 +101,6 @@ def post(served: Served, objects: Iterable[Built]) -> None:
     type_ = 'multipart/related; type="application/dicom"; boundary=an-edge'
     answer = httpx.post(f"{served.http}/dicom-web/studies", content=body, headers={"content-type": type_}, timeout=60)
     assert answer.status_code == 200, answer.text
-
-
-def uid_of(name: str) -> str:
-    """The UID of a study ("S1"), series ("S1/A") or object ("S1/A/1")."""
-    study, _, rest = name.partition("/")
-    series, _, number = rest.partition("/")
-    if number:
-        return uid("instance", study, f"{study}/{series}", int(number))
-    return uid("series", study, name) if series else uid("study", study)
 
 
 class Question(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from interop.pictured import image
-from interop.test_rendered_kept import Opened, on_a_loop, opened
+from interop.test_rendered_kept import Opened, opened
 
 from sagittal.limits import Limits
 from sagittal.web.render import ahead
@@ -31,7 +31,6 @@ async def stored(ours: Opened) -> str:
 
 @pytest.mark.parametrize("query", ["", "?window=1500,2000&quality=70&viewport=20,20"])
 @pytest.mark.parametrize("backwards", [False, True])
-@on_a_loop
 async def test_one_after_the_other(tmp_path: Path, query: str, backwards: bool) -> None:
     numbers = range(FRAMES, 0, -1) if backwards else range(1, FRAMES + 1)
     pictures, calls = [], []
@@ -47,7 +46,6 @@ async def test_one_after_the_other(tmp_path: Path, query: str, backwards: bool) 
     assert calls[1].count("still") <= 3 and "stills" in calls[1]
 
 
-@on_a_loop
 async def test_one_here_and_one_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those about each are made ahead, the nearest first; each has its own picture all the same."""
     monkeypatch.setattr(ahead, "_BATCH_SECONDS", 60.0)  # so that batches grow on any machine
@@ -64,7 +62,6 @@ async def test_one_here_and_one_there(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [one == other for one, other in zip(*pictures, strict=True)] == [True] * FRAMES
 
 
-@on_a_loop
 async def test_all_of_them_as_parts(tmp_path: Path) -> None:
     """They come one after the other, so most of them are made by few calls."""
     async with opened(tmp_path) as ours:

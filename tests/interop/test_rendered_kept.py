@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,6 @@ from sagittal.web.house import House, Settings
 from sagittal.workers.pool import Answer, Pool
 
 JPEG = {"accept": "image/jpeg"}
-
-
-def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @wraps(test)
-    def run(**arguments: Any) -> None:
-        asyncio.run(test(**arguments))
-
-    return run
 
 
 class Counted(Pool):
@@ -100,7 +91,6 @@ async def opened(
     await archive.close()
 
 
-@on_a_loop
 async def test_the_same_picture_is_made_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as ours:
         ct = (await ours.store("ct"))["ct"]
@@ -113,7 +103,6 @@ async def test_the_same_picture_is_made_once(tmp_path: Path) -> None:
         assert nothing == [] and by_frame.content == (await ours.made(f"{ct}/rendered"))[0].content
 
 
-@on_a_loop
 async def test_another_picture_is_another(tmp_path: Path) -> None:
     async with opened(tmp_path) as ours:
         ct = (await ours.store("ct"))["ct"]
@@ -125,7 +114,6 @@ async def test_another_picture_is_another(tmp_path: Path) -> None:
             assert made == ["still"] and png.content[:4] == b"\x89PNG"
 
 
-@on_a_loop
 async def test_every_frame_is_its_own(tmp_path: Path) -> None:
     async with opened(tmp_path) as ours:
         frames = (await ours.store("frames"))["frames"]
@@ -135,7 +123,6 @@ async def test_every_frame_is_its_own(tmp_path: Path) -> None:
             assert answers[0][0].content != answers[1][0].content
 
 
-@on_a_loop
 async def test_a_correction_makes_a_new_picture(tmp_path: Path) -> None:
     async with opened(tmp_path) as ours:
         ct = f"{(await ours.store('ct'))['ct']}/rendered?annotation=patient"
@@ -147,7 +134,6 @@ async def test_a_correction_makes_a_new_picture(tmp_path: Path) -> None:
         assert made == ["still"] and right.content != first.content
 
 
-@on_a_loop
 async def test_what_is_deleted_is_not_shown(tmp_path: Path) -> None:
     async with opened(tmp_path) as ours:
         ct = (await ours.store("ct"))["ct"]
@@ -156,7 +142,6 @@ async def test_what_is_deleted_is_not_shown(tmp_path: Path) -> None:
         assert (await ours.made(f"{ct}/rendered"))[0].status_code in (404, 410)
 
 
-@on_a_loop
 async def test_a_thumbnail_of_what_lies_over_an_image_follows_the_image(tmp_path: Path) -> None:
     async with opened(tmp_path) as ours:
         state = (await ours.store("state"))["state"]
@@ -167,7 +152,6 @@ async def test_a_thumbnail_of_what_lies_over_an_image_follows_the_image(tmp_path
         assert (await ours.made(f"{state}/thumbnail"))[1] == []
 
 
-@on_a_loop
 @pytest.mark.parametrize("name", ["state", "segmentation"])
 async def test_what_a_client_has_is_of_the_image_beneath_too(tmp_path: Path, name: str) -> None:
     async with opened(tmp_path) as ours:
@@ -181,7 +165,6 @@ async def test_what_a_client_has_is_of_the_image_beneath_too(tmp_path: Path, nam
         assert (await ours.made(f"{over}/thumbnail", **{"if-none-match": laid.headers["etag"]}))[0].status_code == 304
 
 
-@on_a_loop
 async def test_what_a_client_has_is_of_the_state_too_that_it_asks_for(tmp_path: Path) -> None:
     async with opened(tmp_path) as ours:
         ct, state = (await ours.store("ct"))["ct"], objects()["state"]
@@ -196,7 +179,6 @@ async def test_what_a_client_has_is_of_the_state_too_that_it_asks_for(tmp_path: 
         assert (await ours.made(path, **has))[0].status_code == 200
 
 
-@on_a_loop
 async def test_who_may_not_get_sees_no_kept_picture(tmp_path: Path) -> None:
     def table(**verbs: frozenset[str]) -> Callable[[], dict[str, Principal]]:
         who = {hashlib.sha256(n.encode()).hexdigest(): Principal(n, "token", may) for n, may in verbs.items()}
@@ -211,7 +193,6 @@ async def test_who_may_not_get_sees_no_kept_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("bytes_max", "made"), [(1 << 10, ["still"]), (64 << 20, [])])
-@on_a_loop
 async def test_how_much_is_kept_is_a_limit(tmp_path: Path, bytes_max: int, made: list[str]) -> None:
     limits = Limits(web=replace(Limits().web, pictures_bytes_max=bytes_max))
     async with opened(tmp_path, limits) as ours:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from interop.pictured import STUDY, dataset, image
 from interop.test_rendered_ahead import limits
-from interop.test_rendered_kept import Opened, on_a_loop, opened
+from interop.test_rendered_kept import Opened, opened
 
 from sagittal.archive.access import VERBS, Principal
 from sagittal.archive.archive import Archive
@@ -83,7 +83,6 @@ async def gone_through(ours: Opened, paths: Sequence[str], **headers: str) -> tu
         pytest.param(SHUFFLED, {*range(5, COUNT // 2)}, id="in no order"),
     ],
 )
-@on_a_loop
 async def test_one_after_the_other(tmp_path: Path, order: Sequence[int], alone: set[int]) -> None:
     answers, calls = [], []
     for most in (0, 16):
@@ -105,7 +104,6 @@ async def test_one_after_the_other(tmp_path: Path, order: Sequence[int], alone: 
     "pattern",
     ["MR/dcm4che__MR*.dcm", "dicomdir/pydicom-dicomdirtests/98892003/MR700/*", "malformed/**/*"],
 )
-@on_a_loop
 async def test_series_of_the_corpus(tmp_path: Path, corpus_dir: Path, pattern: str) -> None:
     """Whatever their transfer syntaxes are, and what is wrong with them."""
     files = sorted(file for file in corpus_dir.glob(pattern) if file.is_file())
@@ -130,7 +128,6 @@ async def test_series_of_the_corpus(tmp_path: Path, corpus_dir: Path, pattern: s
     assert "several" in calls[1] and calls[1].count("still") < calls[0].count("still")
 
 
-@on_a_loop
 async def test_all_of_them_as_parts(tmp_path: Path) -> None:
     answers, calls = [], []
     for most in (0, 16):
@@ -144,7 +141,6 @@ async def test_all_of_them_as_parts(tmp_path: Path) -> None:
     assert calls[1].count("still") < calls[0].count("still") == COUNT
 
 
-@on_a_loop
 async def test_what_changed_meanwhile_is_never_answered_as_it_was(tmp_path: Path) -> None:
     """One that was made ahead is replaced, another deleted, a third one stored between them."""
     numbers = [number for number in range(1, COUNT + 1) if number != 7]
@@ -167,7 +163,6 @@ async def test_what_changed_meanwhile_is_never_answered_as_it_was(tmp_path: Path
                 assert told(answer)[:2] == told((await other.made(alone[number] + RENDERED))[0])[:2]
 
 
-@on_a_loop
 async def test_a_correction_is_in_what_was_made_ahead(tmp_path: Path) -> None:
     path = "/rendered?annotation=patient"
     async with opened(tmp_path / "a") as ours, opened(tmp_path / "b", limits(0)) as other:
@@ -185,7 +180,6 @@ async def test_a_correction_is_in_what_was_made_ahead(tmp_path: Path) -> None:
             assert answer.content == (await other.made(alone[number] + path))[0].content
 
 
-@on_a_loop
 async def test_what_is_no_image_of_one_frame_is_left_out(tmp_path: Path) -> None:
     """An object of frames, a report, and an image that can't be decoded, in the midst of a series."""
     answers, calls = [], []
@@ -212,7 +206,6 @@ def table(who: dict[str, Principal]) -> Callable[[], dict[str, Principal]]:
     return lambda: held
 
 
-@on_a_loop
 async def test_everybody_gets_what_is_of_their_store_and_who_may_not_nothing(tmp_path: Path) -> None:
     """The same UIDs in two stores, gone through at one time; other pixels in each."""
     who = {
@@ -242,7 +235,6 @@ async def test_everybody_gets_what_is_of_their_store_and_who_may_not_nothing(tmp
         assert (len({*seen["ours"]}), len({*seen["theirs"]})) == (COUNT, COUNT // 2)
 
 
-@on_a_loop
 async def test_it_is_looked_for_by_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every object that a worker is given ahead was had by the verbs that the principal may do, and is written down."""
     asking: list[tuple[str, str, tuple[Any, ...]]] = []
@@ -266,7 +258,6 @@ async def test_it_is_looked_for_by_who_asks(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("count", "looks", "unused"), [(1, 0, 0), (2, 0, 0), (3, 1, 2), (COUNT // 2, 1, 4)])
-@on_a_loop
 async def test_what_it_costs_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, looks: int, unused: int
 ) -> None:
@@ -285,7 +276,6 @@ async def test_what_it_costs_is_bounded(
         assert len(ours.house.pictures._held) - count <= unused
 
 
-@on_a_loop
 async def test_the_audit_log_tells_what_nobody_asked_for(tmp_path: Path) -> None:
     statement = "SELECT detail, sum(number_of_instances) FROM audit WHERE verb = 'get' AND detail <> '' GROUP BY 1"
     async with opened(tmp_path) as ours:
@@ -297,7 +287,6 @@ async def test_the_audit_log_tells_what_nobody_asked_for(tmp_path: Path) -> None
     assert told == {"neighbours": 0, "rendering": 3, "rendering ahead": made - 3} and made > 5
 
 
-@on_a_loop
 async def test_how_many_is_a_limit_that_may_be_larger_than_a_call_carries(tmp_path: Path) -> None:
     async with opened(tmp_path, limits(100)) as ours:
         at = await stored(ours, range(1, 121))

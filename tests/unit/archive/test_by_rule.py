@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
-from builders import Built, build, file_of, opened, store
+from builders import Built, build, file_of, opened, rows, store
 from ruled import JPEG_LS, findings, frames_in, ruled, ruling
 
 from sagittal.archive.access import LOCAL
@@ -46,14 +45,6 @@ from sagittal.pixels.description import Description
 
 HELD = build(rows=32, columns=32, frames=3)
 PIXELS = Description(8, 8)
-
-
-def told(data: Path, statement: str) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(data / "index.db")
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
 
 
 def plain(built: Built) -> list[bytes]:
@@ -119,8 +110,8 @@ async def test_nothing_is_counted_twice(tmp_path: Path) -> None:
     audit = (
         "SELECT principal, outcome, study_instance_uid, sum(number_of_instances) FROM audit WHERE verb = 'transcode'"
     )
-    assert told(data, audit) == [("transcode", "transcoded", HELD.study_uid, 2)]
-    assert told(data, "SELECT kind, outcome FROM receipt WHERE calling_aet <> 'CT1'") == [
+    assert rows(data, audit) == [("transcode", "transcoded", HELD.study_uid, 2)]
+    assert rows(data, "SELECT kind, outcome FROM receipt WHERE calling_aet <> 'CT1'") == [
         ("transcode", "transcoded"), ("import", "stored"), ("transcode", "transcoded"),
     ]  # fmt: skip
 
@@ -214,7 +205,7 @@ async def test_the_original_goes_after_its_grace(tmp_path: Path) -> None:
         assert findings(archive) == []
     # Who sent it is still told of the instance.
     senders = "SELECT calling_aet FROM receipt JOIN instance ON instance.id = receipt.instance AND state = 1"
-    assert told(tmp_path / "a", senders) == [("CT1",), ("",)]
+    assert rows(tmp_path / "a", senders) == [("CT1",), ("",)]
 
 
 async def test_the_original_can_come_back_beside(tmp_path: Path) -> None:

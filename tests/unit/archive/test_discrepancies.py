@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import build, opened, store
+from builders import build, opened, store, until_current
 
-from sagittal.archive.archive import Archive
-from sagittal.archive.index.upkeep import anew, discrepancies, stale
+from sagittal.archive.index.upkeep import anew, discrepancies
 from sagittal.limits import ArchiveLimits, Limits
 
 
@@ -27,12 +26,6 @@ def grow_old(path: Path) -> None:
         index.execute("UPDATE setting SET value = '0' WHERE name = 'reader_version'")
         index.execute("UPDATE study SET study_description = 'wrong'")
         index.execute("UPDATE discrepancy SET value = 'gone ' || id WHERE id % 2 = 0")
-
-
-async def until_current(archive: Archive) -> None:
-    async with asyncio.timeout(20):
-        while not await archive.readers.run(stale.is_current):
-            await asyncio.sleep(0.01)
 
 
 def described_as(path: Path) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
-from builders import Built, build, opened, store
+from builders import Built, build, opened, rows, store
 
 from sagittal.dicom.matching.names import fold_name
 
@@ -26,14 +24,6 @@ def stored(path: Path, *objects: Built, reopen: bool = False) -> None:
             asyncio.run(main())
     else:
         asyncio.run(main())
-
-
-def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(path / "index.db")
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize("reopen", [False, True])

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import build, opened, store
+from builders import build, opened, store, until_current
 
 from sagittal.archive.access import LOCAL
-from sagittal.archive.archive import Archive
 from sagittal.archive.index import READER_VERSION
 from sagittal.archive.index.arrival import SERIES_COLUMNS, STUDY_COLUMNS
 from sagittal.archive.index.upkeep import anew, discrepancies, stale
@@ -67,12 +66,6 @@ def filled(path: Path) -> list[Any]:
 
     asyncio.run(run())
     return rows(path)
-
-
-async def until_current(archive: Archive) -> None:
-    async with asyncio.timeout(20):
-        while not await archive.readers.run(stale.is_current):
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("characters", [None, 1_000])

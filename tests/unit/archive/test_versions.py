@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import Built, build, file_of, opened, store
+from builders import Built, build, file_of, opened, rows, store
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -29,14 +28,6 @@ def swapped(words: bytes) -> bytes:
 FIRST = build()
 OTHER_NAME = build(patient_name="Doe^Joan")
 OTHER_PIXELS = build(extra={"PixelData": bytes(32)})
-
-
-def rows(path: Path, statement: str) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(path / "index.db")
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
 
 
 def objects(path: Path) -> set[str]:

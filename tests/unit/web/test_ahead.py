@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -23,14 +22,6 @@ AS_THEY_CAME = [n * 37 % 101 for n in range(1, TOTAL + 1)]
 @pytest.fixture(autouse=True)
 def _however_slow_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BATCH_SECONDS", 60.0)
-
-
-def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @wraps(test)
-    def run(**arguments: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(**arguments), 10))
-
-    return run
 
 
 class Walk:
@@ -116,7 +107,6 @@ class Maker:
         ([*range(1, 20), 50, 51, 52, 53], [1, 2, 50], range(54, 60)),
     ],
 )
-@on_a_loop
 async def test_who_goes_from_one_to_the_next_finds_them_made(
     asked: Iterable[int], alone: list[int], last: Iterable[int]
 ) -> None:
@@ -132,7 +122,6 @@ async def test_who_goes_from_one_to_the_next_finds_them_made(
 @pytest.mark.parametrize(
     "asked", [[90, 7, 8, 50], [1, 1, 1, 1, 1, 1], [5, 6, 5, 6, 5, 6, 5], [50], [10, 12, 14, 16], [9, 10]]
 )
-@on_a_loop
 async def test_who_does_not_gets_only_what_was_asked(asked: Iterable[int]) -> None:
     maker = Maker()
     await maker.ask(*asked)
@@ -144,7 +133,6 @@ OUTWARDS = [50, *(n for away in range(1, 50) for n in (50 + away, 50 - away)), 1
 
 @pytest.mark.parametrize("asked", [AS_THEY_CAME, range(1, 101, 7), OUTWARDS])
 @pytest.mark.parametrize("told", [False, True])
-@on_a_loop
 async def test_who_goes_to_one_and_another_finds_those_about_them_made(asked: Iterable[int], told: bool) -> None:
     """All of it, in whatever order; never one twice, nor what was asked for before, nor more than a batch for each."""
     maker, asked, made = Maker(orders=windows(BY_NUMBER) if told else None), list(asked), set[int]()
@@ -159,7 +147,6 @@ async def test_who_goes_to_one_and_another_finds_those_about_them_made(asked: It
     assert len(maker.alone) <= 20 and len(set(asked)) - len(maker.alone) <= len(made)
 
 
-@on_a_loop
 async def test_the_nearest_are_made_first() -> None:
     maker = Maker()
     await maker.ask(90, 10, 80, 20, 50)
@@ -168,7 +155,6 @@ async def test_the_nearest_are_made_first() -> None:
     assert len(maker.batches) == 1
 
 
-@on_a_loop
 async def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SEEN_MAX", 50)
     maker = Maker()
@@ -179,7 +165,6 @@ async def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 3, 16])
-@on_a_loop
 async def test_pictures_ahead_max(most: int) -> None:
     """There are never more, and as many at some time."""
     maker, beyond = Maker(most), [0]
@@ -189,7 +174,6 @@ async def test_pictures_ahead_max(most: int) -> None:
     assert max(beyond) == most and (maker.batches == []) == (most == 0)
 
 
-@on_a_loop
 async def test_who_catches_up_waits_for_the_batch() -> None:
     maker = Maker()
     await maker.ask(1)
@@ -206,7 +190,6 @@ async def test_who_catches_up_waits_for_the_batch() -> None:
 
 
 @pytest.mark.parametrize("error", [PixelsUndecodable("a frame is broken"), RuntimeError("a bug")])
-@on_a_loop
 async def test_what_goes_wrong_ahead_is_told_to_nobody(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """Who asks for the frame has it made, and is told then; a bug leaves its line in the log. It is tried once."""
     maker = Maker()
@@ -217,14 +200,12 @@ async def test_what_goes_wrong_ahead_is_told_to_nobody(error: Exception, caplog:
     assert bool(told) == isinstance(error, RuntimeError)
 
 
-@on_a_loop
 async def test_what_is_too_large_to_be_kept_is_not_made_ahead() -> None:
     maker = Maker(shelf=Shelf(8 * 1000))
     assert await maker.ask(*range(1, 9)) == [b"picture %d" % number for number in range(1, 9)]
     assert maker.batches == [[3, 4]]
 
 
-@on_a_loop
 async def test_batches_that_take_long_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BATCH_SECONDS", 0.0)
     maker = Maker()
@@ -253,7 +234,6 @@ def windows(*orders: Sequence[int], most: int = 1_000) -> Callable[[int], Sequen
         ([80, 10, 12, *range(30, 60)], [80, 10, 12, 30, 31]),
     ],
 )
-@on_a_loop
 async def test_orders_that_are_told(asked: Iterable[int], alone: list[int]) -> None:
     """Whoever goes along one of them finds pictures made, for one look at the index."""
     maker, asked = Maker(orders=windows(BY_NUMBER, AS_THEY_CAME)), list(asked)
@@ -264,21 +244,18 @@ async def test_orders_that_are_told(asked: Iterable[int], alone: list[int]) -> N
 
 
 @pytest.mark.parametrize(("asked", "looks"), [([5], 0), ([5, 6], 0), ([5, 6, 7], 1), (range(1, 100, 7), 1)])
-@on_a_loop
 async def test_who_asks_for_one_costs_no_look(asked: Iterable[int], looks: int) -> None:
     maker = Maker(orders=windows(BY_NUMBER))
     await maker.ask(*asked)
     assert maker.looks == looks
 
 
-@on_a_loop
 async def test_nobody_is_looked_after_when_nothing_is_made_ahead() -> None:
     maker = Maker(0, orders=windows(BY_NUMBER))
     await maker.ask(*range(1, 30))
     assert (maker.looks, maker.batches, maker.ahead._runs) == (0, [], {})
 
 
-@on_a_loop
 async def test_who_goes_on_beyond_what_was_told_is_told_more() -> None:
     maker = Maker(orders=windows(BY_NUMBER, most=20))
     asked = range(1, TOTAL + 1)
@@ -286,7 +263,6 @@ async def test_who_goes_on_beyond_what_was_told_is_told_more() -> None:
     assert maker.looks <= 5 and len(maker.alone) <= 2 + maker.looks
 
 
-@on_a_loop
 async def test_who_goes_along_no_order_is_asked_after_ever_less_often() -> None:
     total = 20_000
     maker = Maker(orders=windows(range(1, total + 1), most=5))
@@ -296,7 +272,6 @@ async def test_who_goes_along_no_order_is_asked_after_ever_less_often() -> None:
 
 @pytest.mark.parametrize("stop", [3, 4, 7, 20])
 @pytest.mark.parametrize("most", [1, 4, 16])
-@on_a_loop
 async def test_what_nobody_wants_is_never_more_than_the_limit(stop: int, most: int) -> None:
     maker = Maker(most, orders=windows(BY_NUMBER))
     await maker.ask(*range(1, stop + 1))
@@ -304,7 +279,6 @@ async def test_what_nobody_wants_is_never_more_than_the_limit(stop: int, most: i
     assert len(made - {*range(1, stop + 1)}) <= min(most, 2 if stop == 3 else 2 * stop)
 
 
-@on_a_loop
 async def test_what_does_not_fit_is_left_out() -> None:
     """As an object of many frames is, in a series of images, or one that went meanwhile."""
     maker = Maker(orders=windows(BY_NUMBER))
@@ -313,7 +287,6 @@ async def test_what_does_not_fit_is_left_out() -> None:
     assert maker.alone == [1, 2, 3, 7, 8, 9, 15]
 
 
-@on_a_loop
 async def test_what_somebody_waits_for_is_not_made_ahead() -> None:
     maker, wanted = Maker(orders=windows(BY_NUMBER)), asyncio.Event()
     await maker.ask(1, 2)
@@ -330,14 +303,12 @@ async def test_what_somebody_waits_for_is_not_made_ahead() -> None:
     assert await waiting == b"picture 4"
 
 
-@on_a_loop
 async def test_who_is_not_told_an_order_gets_only_what_was_asked() -> None:
     maker = Maker(orders=lambda _: [])
     assert await maker.ask(*range(1, 20)) == [b"picture %d" % number for number in range(1, 20)]
     assert maker.batches == [] and maker.looks <= 3
 
 
-@on_a_loop
 async def test_no_more_batches_at_one_time_than_workers_can_take() -> None:
     maker = Maker()
     maker.held.clear()
@@ -348,7 +319,6 @@ async def test_no_more_batches_at_one_time_than_workers_can_take() -> None:
     assert len(maker.batches) == module._BATCHES_MAX
 
 
-@on_a_loop
 async def test_runs_that_were_given_up_are_forgotten() -> None:
     maker = Maker(1)
     for number in range(1000):
@@ -356,7 +326,6 @@ async def test_runs_that_were_given_up_are_forgotten() -> None:
     assert len(maker.ahead._runs) == module._RUNS_MAX
 
 
-@on_a_loop
 async def test_the_end_ends_them() -> None:
     maker = Maker()
     maker.held.clear()
@@ -367,7 +336,6 @@ async def test_the_end_ends_them() -> None:
     assert task.cancelled() and maker.shelf.get(b"3 of all") is None
 
 
-@on_a_loop
 async def test_what_is_kept_is_gone_through_with_few_looks_for_more() -> None:
     """A look for what comes next costs a query, where it is instances."""
     maker = Maker()

@@ -18,11 +18,7 @@ from sagittal.errors import BadRequest
 @model_options
 def command(**options: Any) -> int:
     """DICOM files as DICOM JSON (PS3.18 F) on stdout, one object a line; with --to-dicom JSON as DICOM files."""
-    return convert(_encoded, _decoded, **options)
-
-
-def _encoded(obj: dict[str, Any]) -> bytes:
-    return json_text(obj)
+    return convert(json_text, _decoded, **options)
 
 
 def _decoded(data: bytes) -> Iterator[dict[str, Any]]:
