@@ -26,7 +26,8 @@ from sagittal.archive.query import Query
 from sagittal.archive.upkeep import tasks
 from sagittal.dicom.sopclasses import PATIENT_ROOT_GET, PATIENT_ROOT_MOVE, STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import EXPLICIT_LE
-from sagittal.dimse.service import Context, FileRegion, Matches
+from sagittal.dimse.service import Context, FileRegion, Matches, Response
+from sagittal.dimse.status import SUCCESS
 from sagittal.errors import SagittalError
 from sagittal.limits import ReaderLimits, WorkerLimits
 from sagittal.net.client import Peer
@@ -130,9 +131,9 @@ async def dimse(side: Side) -> list[object]:
     peer = Peer("DEST", "127.0.0.1", 104)
     site = Site(side.archive, "SAGITTAL", {"DEST": peer}.get, network.connect, ReaderLimits())
 
-    async def store(sop_class: str, uid: str, syntax_uid: str, source: Any, originator: Any = None) -> int:
+    async def store(sop_class: str, uid: str, syntax_uid: str, source: Any) -> Response:
         got.append((uid, syntax_uid, await read(source)))
-        return 0
+        return Response(SUCCESS)
 
     contexts = [Context(at, name, EXPLICIT_LE, peer_scp=True) for at, name in ((3, CT), (5, MR))]
     found: list[object] = []

@@ -109,7 +109,7 @@ def test_names_of_classes_are_not_told(kind: type[SagittalError]) -> None:
 
 async def test_openapi_says_so(tmp_path: Path) -> None:
     async with asking(tmp_path, []) as (client, _):
-        paths = await client.get("/api/openapi.json").json()["paths"]
+        paths = (await client.get("/api/openapi.json")).json()["paths"]
     assert "/changes" in paths
     for path in paths.values():
         for operation in path.values():

@@ -100,4 +100,5 @@ async def test_which_form(tmp_path: Path, accept: str, type_: str) -> None:
 
 async def test_several_alone(tmp_path: Path) -> None:
     async with asking(tmp_path, [build(1), build(2)]) as (client, _):
-        assert await client.get(study_of(build()) + "/metadata", headers={"accept": XML}).status_code == 406
+        answer = await client.get(study_of(build()) + "/metadata", headers={"accept": XML})
+    assert answer.status_code == 406
