@@ -153,3 +153,17 @@ def test_a_folder_of_fragments_has_nothing_else(tmp_path: Path) -> None:
     done = CliRunner().invoke(group, [*arguments, "--bulk", str(tmp_path / "bulk")], standalone_mode=False)
     assert (done.exception, done.return_value) == (None, 1)
     assert "is no fragment" in done.stderr and not (tmp_path / "x.dcm").exists()
+
+
+@pytest.mark.parametrize("model", ["json", "xml"])
+def test_no_object_takes_the_place_of_another(tmp_path: Path, model: str) -> None:
+    for name in ("CT_small.dcm", "MR_small.dcm"):
+        (tmp_path / name).write_text(called(model, get_testdata_file(name)))
+    sources = [str(tmp_path / "CT_small.dcm"), str(tmp_path / "MR_small.dcm")]
+    arguments = [model, *sources, "--to-dicom", "-o", str(tmp_path / "one.dcm")]
+    done = CliRunner().invoke(group, arguments, standalone_mode=False)
+    assert (done.return_value, done.stdout) == (1, f"{tmp_path / 'one.dcm'}\n")
+    assert done.stderr.startswith(sources[1]) and "name a folder for several objects" in done.stderr
+    assert pydicom.dcmread(tmp_path / "one.dcm").Modality == "CT"
+    done = CliRunner().invoke(group, [model, sources[0], "--to-dicom", "-o", sources[0]], standalone_mode=False)
+    assert done.return_value == 1 and "is a source" in done.stderr

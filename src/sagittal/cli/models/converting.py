@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ def model_options(command: F) -> F:
         (
             click.argument("paths", nargs=-1, required=True, type=_FILE),
             click.option("--to-dicom", is_flag=True, help="The other way."),
-            click.option("-o", "--out", type=click.Path(path_type=Path), help="DICOM file or folder to write [.]"),
+            click.option("-o", "--out", type=click.Path(path_type=Path), help="DICOM file to write, or a folder that is there [.]"),
             click.option("--bulk", type=click.Path(path_type=Path, file_okay=False), help="Folder for bulk data."),
             click.option("--syntax", default="", help="Transfer syntax to write [as told]."),
         )
@@ -46,12 +47,12 @@ def convert(
     """Each file on its own: one that fails keeps none of the others. The exit status."""
     if (out or syntax) and not to_dicom:
         raise UsageError("-o and --syntax go with --to-dicom; the models go to stdout")
-    wanted, failed = _syntax_uid(syntax), 0
+    wanted, failed, taken = _syntax_uid(syntax), 0, set(map(os.path.realpath, paths))
     for path in paths:
         try:
             if to_dicom:
                 for obj in decoded(path.read_bytes()):
-                    written = write_object(obj, out or Path(), bulk, wanted)
+                    written = write_object(obj, out or Path(), bulk, wanted, taken)
                     result(False, {"file": str(written)})
             else:
                 click.echo(encoded(read_object(path, bulk)))

@@ -154,8 +154,11 @@ def _write(path: Path, data: Iterator[bytes]) -> str:
     return path.name
 
 
-def write_object(obj: Mapping[str, Any], out: Path, bulk: Path | None, syntax_uid: str) -> Path:
-    """A Part 10 file of an object: `out`, or a file in the folder `out`. BadRequest for what can't be written."""
+def write_object(obj: Mapping[str, Any], out: Path, bulk: Path | None, syntax_uid: str, taken: set[str]) -> Path:
+    """A Part 10 file of an object: `out`, or a file in the folder `out`, but none of those `taken`, which it joins.
+
+    BadRequest for what can't be written.
+    """
     available, sop_class, instance = (first_text(obj, tag) for tag in (AVAILABLE_SYNTAX, SOP_CLASS, SOP_INSTANCE))
     told = {tag: member for tag, member in obj.items() if tag != AVAILABLE_SYNTAX}
     if not is_uid(sop_class) or not is_uid(instance):
@@ -167,9 +170,12 @@ def write_object(obj: Mapping[str, Any], out: Path, bulk: Path | None, syntax_ui
 
     pieces = data_set(told, to, resolve, _LIMITS)
     path = out / f"{instance}.dcm" if out.is_dir() else out
+    if (place := os.path.realpath(path)) in taken:
+        raise BadRequest(f"{path} is a source or another object's file: name a folder for several objects (-o)")
     with whole(path) as file:
         file.write(meta_group(sop_class, instance, to.uid))
         file.writelines(pieces)
+    taken.add(place)
     return path
 
 
