@@ -193,8 +193,8 @@ def rest_page() -> str:
         "# REST\n\nOurs, below `/api` of `sagittal serve`; below `/stores/NAME/api` of another store. DICOMweb is in\n"
     )
     page += "the [conformance statement](conformance.md). Answers are JSON where nothing else is said, errors problem\n"
-    page += "details (RFC 9457). What is in brackets may be left out. A running archive describes it for programs at\n"
-    page += "`/api/openapi.json`, for people at `/api/docs`.\n\n"
+    page += "details (RFC 9457). What is in brackets may be left out; a body with anything else is refused.\n"
+    page += "A running archive describes it for programs at `/api/openapi.json`, for people at `/api/docs`.\n\n"
     rows = (
         (method.upper(), f"`{path}`", _described(operation), ", ".join(_asked(operation, document["components"])))
         for path, methods in document["paths"].items()

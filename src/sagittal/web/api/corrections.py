@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
 
 
-class CorrectionIn(BaseModel):
+class CorrectionIn(BaseModel, extra="forbid"):
     """What is right, and why."""
 
     attributes: dict[str, Any] = Field(
@@ -37,7 +37,7 @@ class Corrected(BaseModel):
     correction: int
 
 
-class MergeIn(BaseModel):
+class MergeIn(BaseModel, extra="forbid"):
     """Which patient remains, and why."""
 
     into: str = Field(min_length=1, max_length=64, description="Patient ID")
@@ -50,7 +50,7 @@ class Merged(BaseModel):
     corrections: list[int] = Field(description="one for each study; taking them back takes the merge back")
 
 
-class UndoIn(BaseModel):
+class UndoIn(BaseModel, extra="forbid"):
     """Corrections to take back together: those of a merge, for instance."""
 
     corrections: list[Annotated[int, Field(ge=1, lt=1 << 63)]] = Field(min_length=1, max_length=100_000)

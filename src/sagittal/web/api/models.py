@@ -13,7 +13,7 @@ from sagittal.archive.access import Principal
 from sagittal.archive.nodes import NODE_VERBS
 
 
-class NodeIn(BaseModel):
+class NodeIn(BaseModel, extra="forbid"):
     """A node of the AE table."""
 
     peer: str = Field(examples=["SCANNER1@192.168.1.20:104"], max_length=300)
@@ -35,7 +35,7 @@ class NodeIn(BaseModel):
     store: str = Field("", max_length=32, description="the store that it works in, whatever title it calls")
 
 
-class TokenIn(BaseModel):
+class TokenIn(BaseModel, extra="forbid"):
     """A bearer token, by the SHA-256 of its secret: the secret stays with who made it."""
 
     name: str = Field(min_length=1, max_length=64)
@@ -44,7 +44,7 @@ class TokenIn(BaseModel):
     store: str = Field("", max_length=32, description="the only one that it lets into, unless it may admin; none: main")
 
 
-class UpkeepIn(BaseModel):
+class UpkeepIn(BaseModel, extra="forbid"):
     """What a command did beside the server."""
 
     verb: Literal["scrub", "backup", "export"]
