@@ -25,7 +25,12 @@ def model_options(command: F) -> F:
         (
             click.argument("paths", nargs=-1, required=True, type=_FILE),
             click.option("--to-dicom", is_flag=True, help="The other way."),
-            click.option("-o", "--out", type=click.Path(path_type=Path), help="DICOM file to write, or a folder that is there [.]"),
+            click.option(
+                "-o",
+                "--out",
+                type=click.Path(path_type=Path),
+                help="DICOM file to write, or a folder that is there [.]",
+            ),
             click.option("--bulk", type=click.Path(path_type=Path, file_okay=False), help="Folder for bulk data."),
             click.option("--syntax", default="", help="Transfer syntax to write [as told]."),
         )
