@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import urllib.request
 from collections.abc import Iterator
@@ -188,6 +189,25 @@ def test_the_rest_is_described(page: Any, server: Served) -> None:
     page.goto(server.http + "/api/docs")
     page.wait_for_selector("#operations section")
     assert "GET /api/changes" in page.text_content("#operations")
+
+
+def test_a_token_is_asked_for_once(browser: Any, start_server: Any, tmp_path: Any) -> None:
+    """The pages themselves are for everybody, as links send no token; what they show is not."""
+    text = f'[[tokens]]\nname = "reader"\nsha256 = "{hashlib.sha256(b"sesame").hexdigest()}"\n'
+    (tmp_path / "sagittal.toml").write_text(text, encoding="utf-8")
+    server = start_server("--config", str(tmp_path / "sagittal.toml"))
+    page = opened(browser, "en")
+    page.goto(server.http + "/api/docs")
+    page.wait_for_selector("#description:has-text('asks for a bearer token')")
+    page.goto(server.http + "/")
+    for token, state in (("open", "bad"), ("sesame", "good")):
+        page.fill("#token", token)
+        page.click("#sign-in button")
+        page.wait_for_selector(f"#state.{state}:not(:has-text('asks for'))")
+    assert not page.is_visible("#sign-in") and not page.is_visible("footer [href='/metrics']")
+    page.click("footer [href='/api/docs']")
+    page.wait_for_selector("#operations section")
+    page.close()
 
 
 def test_behind_a_proxy_with_a_prefix_in_a_store(browser: Any, start_server: Any, tmp_path: Any) -> None:

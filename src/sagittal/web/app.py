@@ -133,5 +133,7 @@ def routes(house: House, service: Sequence[Route]) -> list[BaseRoute]:
         # Served without the sub-application, which the page must not need.
         Route("/api/changes", Changes(house).changes),
         Route("/api/summary", page.summary),
+        Route("/api/docs", page.api),
+        Route("/stores/{name}/api/docs", page.api),
         Mount("/api", LazyApi(house)),
     ]

@@ -28,7 +28,7 @@ _STORES, _IN_STORES = "/stores/", ("/dicom-web/", "/wado/", "/api/")
 _PORT = re.compile(r"(?::[0-9]{0,5})?\Z")
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _PROBES = frozenset({"/healthz", "/readyz"})  # a prober names us by any address, and learns nothing
-_OPEN = ("/ui/",)  # the page itself; what it shows needs the token
+_OPEN = re.compile(r"/|/ui/.*|(/stores/[^/]+)?/api/docs")  # the pages themselves; what they show needs the token
 
 DEFAULT_HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -60,7 +60,7 @@ class Guard:
             if answer := preflight(scope["method"], headers, self._settings.origins):
                 await answer(scope, receive, send)
                 return
-            if path != "/" and not path.startswith(_OPEN):
+            if not _OPEN.fullmatch(path):
                 self._enter(scope, principal_of(self._settings, headers))
             if scope["method"] not in _SAFE_METHODS:
                 unconditional(headers)

@@ -171,7 +171,7 @@ def test_tokens(web: Any, tokens: bool, loopback: bool, authorization: str, stat
         if status == 401:
             assert answer.headers["www-authenticate"].startswith("Bearer")
             assert answer.json()["status"] == 401
-    for path in ("/", "/ui/page.js", "/healthz"):
+    for path in ("/", "/ui/page.js", "/healthz", "/api/docs", "/stores/main/api/docs"):
         assert web.get(path, authorization=authorization).status_code == 200
 
 

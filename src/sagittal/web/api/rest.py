@@ -26,7 +26,6 @@ from sagittal.web.api.transcoding import add_transcoding
 from sagittal.web.api.upkeep import add_upkeep
 from sagittal.web.api.versions import add_discrepancies, add_versions
 from sagittal.web.problems import PROBLEM_JSON, problem, told
-from sagittal.web.ui.page import html
 from sagittal.web.wire.uri import addresses
 
 if TYPE_CHECKING:
@@ -225,14 +224,10 @@ def _add_tokens(api: FastAPI, house: House) -> None:
 
 
 def _add_docs(api: FastAPI, house: House) -> None:
-    """The statement; the document, and a page of it, whose addresses lead into the store that was asked."""
+    """The statement, and the document, whose addresses lead into the store that was asked."""
     add_statement(api, house)
 
     @api.get("/openapi.json", include_in_schema=False)
     async def document(request: Request) -> JSONResponse:
         at = addresses(request, house.settings)
         return JSONResponse(api.openapi() | {"servers": [{"url": f"{at.here}/api"}]})
-
-    @api.get("/docs", include_in_schema=False)
-    async def docs(request: Request) -> Response:
-        return html("api.html", request, house.settings)

@@ -155,6 +155,7 @@ async function refresh() {
   const answer = await fetch(inStore("/api/summary"), { headers: headers() });
   const refused = answer.status === 401 || answer.status === 403; // 403: a token of another store
   at("sign-in").hidden = !refused;
+  at("metrics").hidden = refused || sessionStorage.getItem("token") !== null; // a link can't send a token
   if (refused) {
     state("bad", sessionStorage.getItem("token") ? word("refused") : word("token"));
     return null;

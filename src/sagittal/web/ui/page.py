@@ -1,4 +1,4 @@
-"""The page at `/`: fixed files of this folder, and the one route of JSON that it shows.
+"""The pages at `/` and `/api/docs`: fixed files of this folder, and the one route of JSON that the first shows.
 
 No template and no build: text comes into the page as text nodes only (PAGE_POLICY allows no inline script). The
 language is chosen by Accept-Language, and by the switch on the page. Behind a proxy that adds a prefix, the addresses
@@ -41,7 +41,7 @@ _LATEST = 20
 
 
 class Page:
-    """GET of `/`, `/ui/…` and `/api/summary`."""
+    """GET of `/`, `/ui/…`, `/api/docs` and `/api/summary`."""
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -51,6 +51,9 @@ class Page:
         answer = html("index.html", request, self._house.settings, language)
         answer.headers["vary"] = "accept-language"
         return answer
+
+    async def api(self, request: Request) -> Response:
+        return html("api.html", request, self._house.settings)
 
     async def asset(self, request: Request) -> Response:
         name = request.path_params["name"]
