@@ -64,8 +64,13 @@ def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 def settings_page() -> str:
     page = "# Settings and limits\n\nOf `sagittal serve`. What comes later wins: these defaults, the TOML file of\n"
     page += "`--config FILE`, the environment (`SAGITTAL_DIMSE__PORT=104`), the command line.\n"
-    page += "An unknown name is an error. `stores` is a table of tables, one a store. In the environment a list is\n"
-    page += "JSON, or its values with commas between; a table is JSON (`SAGITTAL_STORES='{\"research\": {}}'`).\n"
+    page += (
+        "An unknown name is an error; a variable without `__` that is no setting is told of and passed over, as other\n"
+    )
+    page += (
+        "programs may mean it. `stores` is a table of tables, one a store. In the environment a list is JSON, or its\n"
+    )
+    page += "values with commas between; a table is JSON (`SAGITTAL_STORES='{\"research\": {}}'`).\n"
     beside = comments(ROOT / "src/sagittal/config/__init__.py")
     parts = {"Top level": config.Settings, "[dimse]": config.DimseSettings, "[web]": config.WebSettings}
     parts |= {"[index]": config.IndexSettings, "[stores.NAME]": config.StoreSettings}

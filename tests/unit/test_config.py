@@ -61,7 +61,7 @@ def test_later_wins(tmp_path, monkeypatch):
         ({"dimse": {"prefer": ["jpeg"]}}, "dimse.prefer: 'jpeg' is not the UID of a transfer syntax"),
         ({"nodes": [{"aet": "A", "host": "h", "port": 1, "verbs": ["fly"]}]}, "nodes[0].verbs: unknown verb 'fly'"),
         ({"nodes": [{"aet": "A", "host": "h", "port": 1, "syntax_order": ["x"]}]}, "nodes: A: 'x' is not the UID"),
-        ({"nodes": [{"aet": "A", "host": "h", "port": 1, "timezone": "1"}]}, "nodes: A: '1' is not an offset"),
+        ({"nodes": [{"aet": "A", "host": "h", "port": 1, "timezone": "1"}]}, "nodes[0].timezone: '1' is not an offset"),
         ({"tokens": [{"name": "a", "sha256": "0" * 64, "verbs": ["fly"]}]}, "tokens[0].verbs: unknown verb 'fly'"),
         ({"web": {"hosts": ["pacs:8042"]}}, "web.hosts: 'pacs:8042' is not the name of a host alone"),
         ({"web": {"hosts": ["https://pacs"]}}, "web.hosts: 'https://pacs' is not the name"),
@@ -76,7 +76,9 @@ def test_later_wins(tmp_path, monkeypatch):
         ({"web": {"public_url": "https://pacs?a=1"}}, "web.public_url"),
         ({"web": {"public_url": "https://pacs#a"}}, "web.public_url"),
         ({"web": {"hosts": ["a..b"]}}, "web.hosts: 'a..b' is no name"),
-        ({"timezone": "1"}, "'1' is not an offset"),
+        ({"timezone": "1", "aet": ""}, "timezone: '1' is not an offset .*; aet: '' is not"),
+        ({"character_set": "KLINGON"}, "character_set: 'KLINGON' is not a defined term"),
+        ({"index": {"attributes": ["KVPP"]}}, "index.attributes: 'KVPP' is not an attribute"),
         ({"nodes": ["nowhere"]}, "AET@host:port"),
         ({"nodes": ["A@h:1", "B@h:1", "A@h:1", "A@h:2"]}, "nodes: A is there twice"),
         ({"nodes": [{"aet": "A", "host": "h"}]}, "port: is missing"),
@@ -165,9 +167,9 @@ def test_what_is_not_loopback(value):
 
 
 def test_variables_that_are_no_settings_are_told(monkeypatch):
-    for name in ("SAGITTAL_DISME__PORT", "SAGITTAL_DIMSE__PORT", "SAGITTAL_TOKEN", "SAGITTAL_USER"):
+    for name in ("SAGITTAL_DIMSE_PORT", "SAGITTAL_DIMSE__PORT", "SAGITTAL_TOKEN", "SAGITTAL_USER"):
         monkeypatch.setenv(name, "1")
-    assert config.unknown_environment() == ["SAGITTAL_DISME__PORT"]
+    assert config.passed_over() == ["SAGITTAL_DIMSE_PORT is not a setting; did you mean SAGITTAL_DIMSE__PORT?"]
 
 
 def test_a_variable_that_leads_into_a_table_is_a_setting(monkeypatch):

@@ -29,8 +29,8 @@ def command(config_file: Path | None, as_json: bool, **options: Any) -> int:
     from sagittal.cli import logs
 
     settings = config.load(config_file, _overrides(options))
-    for name in config.unknown_environment():
-        say(f"{name} is not a setting")
+    for text in config.passed_over():
+        say(text)
     logs.start(settings.log_level)
     if settings.durability == "off":
         say("durability is off: nothing is synced, a power cut loses what was acknowledged")

@@ -14,6 +14,7 @@ from typing import Any, Union
 
 from sagittal.dicom.dictionary import keyword_of, tag_of, vr_of
 from sagittal.dicom.elements import NUMBERS, encode, encode_numbers, encode_sequence, encode_text
+from sagittal.dicom.matching.times import is_offset
 from sagittal.dicom.syntaxes import TransferSyntax, syntax
 from sagittal.errors import UsageError
 
@@ -53,11 +54,13 @@ class Question:
     order: tuple[str, ...] = ()  # DICOMweb only, as our own archive has it: PatientName, -StudyDate
 
     def __post_init__(self) -> None:
-        """UsageError for a level that is none, and a limit that lets nothing through."""
+        """UsageError for a level or an offset that is none, and a limit that lets nothing through."""
         if self.level not in LEVELS:
             raise UsageError(f"the level is one of {', '.join(LEVELS)}; not {self.level!r}")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"the limit is at least 1, not {self.limit}")
+        if self.timezone and not is_offset(self.timezone):
+            raise UsageError(f"{self.timezone!r} is not an offset from UTC such as +0100")
 
 
 def tag_for(name: str) -> int:

@@ -167,16 +167,12 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     given = _read(file) if file else {}
     _merge(given, _environment(os.environ))
     _merge(given, overrides or {})
-    faults = [_unknown(name, _variables()) for name in unknown_environment() if "__" in name]
+    faults = [_unknown(name, _variables()) for name in _unknown_environment() if "__" in name]
     settings = _make(Settings, given, "", faults)
     if faults:
         raise UsageError("; ".join(faults))
     assert isinstance(settings, Settings)
     _check_stores(settings)
-    if settings.character_set or settings.timezone:
-        from sagittal.archive.nodes import Assumed, check_assumed
-
-        check_assumed(Assumed(settings.character_set, settings.timezone))
     titles = dict[str, NodeSettings]()
     for node in settings.nodes:
         node.node()
@@ -208,8 +204,15 @@ def _check_stores(settings: Settings) -> None:
             raise UsageError(f"{table}: {whose}: there is no store {name}; add [stores.{name}]")
 
 
-def unknown_environment() -> list[str]:
-    """Variables that look like settings and are none. Names of tables (`__`) are ours alone: `load` refuses them."""
+def passed_over() -> list[str]:
+    """What to say of variables that look like settings and are none, which others may mean for themselves. Names of
+    tables (`__`) are ours alone: `load` refuses them.
+    """
+    known = _variables()
+    return [f"{name} is not a setting{_near(name, known)}" for name in _unknown_environment() if "__" not in name]
+
+
+def _unknown_environment() -> list[str]:
     return sorted({name for name in os.environ if name.startswith(ENVIRONMENT)} - _variables().keys() - _NOT_SETTINGS)
 
 
@@ -381,5 +384,9 @@ def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
 
 
 def _unknown(key: str, names: Iterable[str]) -> str:
+    return f"unknown setting {key}{_near(key, names)}"
+
+
+def _near(key: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(key, list(names), 1, 0.5)
-    return f"unknown setting {key}" + (f"; did you mean {near[0]}?" if near else "")
+    return f"; did you mean {near[0]}?" if near else ""

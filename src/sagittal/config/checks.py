@@ -107,6 +107,19 @@ def _check_url(value: str | None) -> None:
         raise UsageError(f"{value!r} is not a URL such as https://pacs.example")
 
 
+def _check_assumed(character_set: str = "", timezone: str = "") -> None:
+    from sagittal.archive.nodes import Assumed, check_assumed
+
+    check_assumed(Assumed(character_set, timezone))
+
+
+def _check_attributes(value: Iterable[str]) -> None:
+    from sagittal.archive.index.finding.attributes import attribute_of
+
+    for text in value:
+        attribute_of(text)
+
+
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "aet": lambda value: _check_aets((value,)),
     "host": check_host,
@@ -121,4 +134,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "hosts": _check_hosts,
     "origins": _check_origins,
     "public_url": _check_url,
+    "character_set": _check_assumed,
+    "timezone": lambda value: _check_assumed(timezone=value),
+    "attributes": _check_attributes,
 }

@@ -132,6 +132,13 @@ def test_a_limit_that_lets_nothing_through_is_refused(limit: int) -> None:
         Question("study", limit=limit)
 
 
+@pytest.mark.parametrize("timezone", ["0100", "+1", "CET", "+1500"])
+def test_an_offset_that_is_none_is_refused(timezone: str) -> None:
+    """A peer would pass over it, and answer what was not asked."""
+    with pytest.raises(UsageError, match="is not an offset from UTC"):
+        Question("study", timezone=timezone)
+
+
 @pytest.mark.parametrize(
     ("level", "keys", "model", "missing"),
     [

@@ -35,9 +35,9 @@ def show(file: Path | None, as_json: bool) -> None:
     """The settings in force: defaults, file, environment; as a settings file, in which tokens are a comment."""
     from sagittal import config
 
-    for name in config.unknown_environment():
-        say(f"{name} is not a setting")
     settings = dataclasses.asdict(config.load(file))
+    for text in config.passed_over():
+        say(text)
     settings["tokens"] = [{**token, "sha256": "…"} for token in settings["tokens"]]
     if as_json:
         result(True, json.loads(json.dumps(settings, default=str)))
