@@ -35,6 +35,7 @@ LONG = "x" * 64  # a label has 63 characters at most
         ("find http://127.0.0.1:1 --identity", "--identity is for AET@host:port"),
         ("find A@127.0.0.1:1 --identity", "there is neither SAGITTAL_TOKEN nor SAGITTAL_USER"),
         ("find archive --user a:b", "--user is for AET@host:port or a URL, not for a data directory"),
+        ("import . --url http://127.0.0.1:1 --data archive", "--data or --url, not both"),
         ("find archive --tls-ca a.pem", "--tls-ca is for AET@host:port or an https URL, not for a data directory"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from urllib.parse import quote
 
 import click
+from click.core import ParameterSource
 
 from sagittal.archive import SERVER_FILE
 from sagittal.client.place import Access, bearer, parse_url
@@ -67,6 +68,8 @@ def server_option(command: F) -> F:
     def called(url: str | None, tls_ca: Path | None, **given: Any) -> Any:
         if tls_ca is not None and not (url or "").startswith("https:"):
             raise UsageError("--tls-ca is for an https URL")
+        if url is not None and click.get_current_context().get_parameter_source("data") is ParameterSource.COMMANDLINE:
+            raise UsageError("--data or --url, not both")
         return command(server=None if url is None else server_at(url, tls_ca), **given)
 
     file = click.Path(path_type=Path, exists=True, dir_okay=False)
