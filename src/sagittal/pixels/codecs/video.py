@@ -143,6 +143,6 @@ def _library() -> Any:
     try:
         import av
     except ImportError:
-        told = "frames of video need the extra `video`: pip install 'sagittal[video]'"
+        told = "frames of video need the extra `video`: uv sync --extra video, in the clone"
         raise PixelsUndecodable(told) from None
     return av

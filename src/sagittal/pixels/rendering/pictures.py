@@ -130,7 +130,7 @@ def _mp4(frames: Iterator[Picture], seconds: Sequence[float], quality: int | Non
     try:
         import av
     except ImportError:
-        raise NotAcceptable("MP4 wants the extra `video`: pip install 'sagittal[video]'") from None
+        raise NotAcceptable("MP4 wants the extra `video`: uv sync --extra video, in the clone") from None
     from fractions import Fraction
 
     out, first, level = io.BytesIO(), _check_sides("video/mp4", next(frames)), quality or QUALITY
