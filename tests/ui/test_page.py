@@ -94,7 +94,8 @@ def test_the_page_lives(page: Any, server: Served) -> None:
     store(server, 1, "Doe^Jane")
     page.wait_for_selector("#latest tbody tr")
     assert page.locator("#latest tbody tr").count() == 1
-    assert page.text_content("#instances") == "1"
+    counts = page.locator(".counts li").all_inner_texts()[:3]
+    assert [" ".join(count.split()) for count in counts] == ["1 estudio", "1 serie", "1 instancia"]
     row = page.text_content("#latest tbody tr")
     assert "Doe, Jane" in row and "<img src=x onerror=alert(1)>" in row
 
@@ -103,6 +104,7 @@ def test_the_page_lives(page: Any, server: Served) -> None:
     store(server, 2, "Roe^Richard")
     page.wait_for_selector("#latest tbody tr:nth-child(2)")
     assert "Roe" in page.text_content("#latest tbody tr:first-child")
+    assert page.text_content(".counts li:first-child").split() == ["2", "studies"]
 
     # A value without end is cut and breaks, so that others stay in sight; a day that no month has is as it came.
     store(server, 3, "W" * 5_000, date="99999999")

@@ -136,7 +136,11 @@ function show(summary) {
     `${dcmtk} -aec ${summary.aet} ${summary.host} ${summary.dimse_port} +sd +r ${word("folder")}`;
   const host = summary.host.includes(":") ? `[${summary.host}]` : summary.host;
   at("store").textContent = `${own} ${summary.aet}@${host}:${summary.dimse_port} ${word("folder")}`;
-  for (const name of ["studies", "series", "instances"]) at(name).textContent = number.format(summary[name]);
+  const one = { studies: word("study"), series: word("oneSeries"), instances: word("instance") };
+  for (const name of Object.keys(one)) {
+    at(name).textContent = number.format(summary[name]);
+    at(name).nextElementSibling.textContent = summary[name] === 1 ? one[name] : word(name);
+  }
   at("bytes").textContent = size(summary.bytes);
   showTranscoding(summary.transcoding, number);
   at("warning").hidden = summary.durability === "full";
