@@ -1,7 +1,8 @@
 """The command `sagittal`: one file a command, imported when it is called, so that `--help` costs nothing.
 
 Results go to stdout (`--json`: one object a line), all else to stderr. Exit status: 0 all done, warnings too; 1 some
-failed; 2 usage; 3 the peer refused or was unreachable; 130 and 143 ended by Ctrl-C and SIGTERM, in the same order.
+failed; 2 usage; 3 the peer refused or was unreachable; 130 and 143 ended by Ctrl-C and SIGTERM, in the same order, but
+0 of `serve` and `receive`, which are meant to end so.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ def revision_of(connection: sqlite3.Connection) -> str | None:
 def check(revision: str) -> None:
     """UsageError for a revision that is newer than this program."""
     if revision > SCHEMA_REVISION:
-        raise UsageError(f"the index is of revision {revision}, this program knows up to {SCHEMA_REVISION}")
+        what = f"the index is of a newer program (revision {revision}, this one knows up to {SCHEMA_REVISION})"
+        raise UsageError(f"{what}: run that, or restore a backup of before")
 
 
 def create(connection: sqlite3.Connection) -> None:
