@@ -102,7 +102,7 @@ async def test_replace_makes_it_current_and_back_again(tmp_path: Path) -> None:
 async def test_refuse_keeps_nothing_and_says_where(tmp_path: Path) -> None:
     async with opened(tmp_path) as archive:
         await store(archive, FIRST)
-        with pytest.raises(DuplicateInstance, match="0010,0010"):
+        with pytest.raises(DuplicateInstance, match=r"^.{0,52}\(0010,0010\)$"):  # in 64 characters
             await store(archive, OTHER_NAME, policy="refuse")
         assert await states(archive) == [(FIRST.digest, CURRENT)]
     assert objects(tmp_path) == {FIRST.digest}

@@ -219,7 +219,7 @@ def _answer(incoming: Incoming) -> Outcome | SagittalError:
     offending = None if verdict is None else verdict.offending
     if plan is Plan.REFUSE:
         where = "" if offending is None else f", differing in ({offending >> 16:04X},{offending & 0xFFFF:04X})"
-        return DuplicateInstance(f"another content is held under this SOP Instance UID{where}")
+        return DuplicateInstance(f"other content is held under this UID{where}")  # an Error Comment has 64 characters
     digest = incoming.held.digest if plan is Plan.DUPLICATE and incoming.held is not None else arrival.digest
     return Outcome(
         plan.status,
