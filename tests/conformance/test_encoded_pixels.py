@@ -219,6 +219,7 @@ def test_few_values_of_many_bits_are_not_blurred_away(uid: str, name: str) -> No
     stream = made.encoded(few, described)
     difference = numpy.abs(codec(uid).decode(stream, made.target).astype(int) - few)
     assert difference.max() <= 12 and difference.mean() <= 2
+    assert uid != XL or not difference.any()  # so near to them libjxl can't come with a loss
     assert len(stream) < described.frame_bytes / 2
 
 

@@ -86,7 +86,7 @@ def test_an_index_of_a_later_program_is_left_alone(tmp_path: Path, name: str) ->
         index.execute("UPDATE alembic_version SET version_num = '9999'")
     done = sagittal_here(*name.split(), *given, "--data", data)
     assert done.returncode == 2, done.stderr
-    assert "the index is of revision 9999" in done.stderr
+    assert "the index is of a newer program (revision 9999" in done.stderr
     with closing(sqlite3.connect(data / "index.db")) as index:
         assert index.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
 

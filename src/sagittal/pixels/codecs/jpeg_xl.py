@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sagittal.pixels.codecs.interface import Array
 
 
-_DISTANCE_MIN = 0.01  # that libjxl knows
+_DISTANCE_MIN = 0.05  # that libjxl 0.12 knows, 0.01 before; what is to be nearer loses nothing
 
 
 class JpegXl(Codec):
@@ -71,11 +71,13 @@ class JpegXl(Codec):
         loses = self.loses(options)
         if loses and description.photometric == "YBR_FULL":
             array = rgb_of_ybr(array)
+        distance = options.distance * used(array, description) if loses else 0.0
+        lossless = not loses or (description.samples == 1 and distance < _DISTANCE_MIN)  # colors of a loss are XYB
         with refusals(self.name):
             done = imagecodecs.jpegxl_encode(
                 masked(array, description),
-                lossless=not loses,
-                distance=max(options.distance * used(array, description), _DISTANCE_MIN) if loses else None,
+                lossless=lossless,
+                distance=None if lossless else max(distance, _DISTANCE_MIN),
                 effort=options.effort,
                 bitspersample=description.bits_stored,
                 photometric=1 if description.samples == 1 else 2,
