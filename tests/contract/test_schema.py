@@ -128,7 +128,7 @@ async def test_a_newer_index_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    with pytest.raises(UsageError, match="revision 9999.*run that, or restore a backup"):
+    with pytest.raises(UsageError, match=r"revision 9999.*run that, or restore a backup"):
         async with opened(tmp_path):
             pass
 
