@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from sagittal.archive.index import MAIN_STORE
 from sagittal.archive.index.writer import AuditRow
@@ -66,13 +66,29 @@ class Audited:
     def __init__(self, audit: Callable[[AuditRow], None], principal: Principal, verb: str) -> None:
         self._audit, self._principal, self._verb = audit, principal, verb
 
-    def __enter__(self) -> None:
-        return
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, SagittalError):
             outcome = "denied" if isinstance(error, NotAuthorized) else "failed"
             self._audit(audit_row(self._principal, self._verb, outcome, detail=error.text[:DETAIL_CHARACTERS]))
+
+
+class AuditedReading(Audited):
+    """Writes down what is done, too: also what was left early, as nobody waits for the answer any more."""
+
+    __slots__ = ("detail", "number", "study_uid")
+
+    def __init__(self, audit: Callable[[AuditRow], None], principal: Principal, verb: str, detail: str) -> None:
+        super().__init__(audit, principal, verb)
+        self.detail, self.study_uid, self.number = detail, "", 0
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        super().__exit__(kind, error, trace)
+        if not isinstance(error, Exception):
+            detail, number = self.detail[:DETAIL_CHARACTERS], self.number
+            self._audit(audit_row(self._principal, self._verb, "done", "", self.study_uid, detail, number))
 
 
 def audit_row(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sagittal.archive import query, retrieve
-from sagittal.archive.access import DETAIL_CHARACTERS, LOCAL, Audited, Principal, audit_row, authorize
+from sagittal.archive.access import LOCAL, Audited, AuditedReading, Principal, audit_row, authorize
 from sagittal.archive.acts import corrections, deletion
 from sagittal.archive.acts.deletion import Deleted, Purged, Tombstone
 from sagittal.archive.changes import Change
@@ -154,9 +154,13 @@ class Archive:
         self, principal: Principal, verb: str, detail: str = "", *, study_uid: str = "", number: int = 0
     ) -> None:
         """Raise NotAuthorized unless `principal` may do `verb`; either way it is written down, in one row."""
-        with self.audited(principal, verb):
+        with self._reading(principal, verb, detail) as row:
             authorize(principal, verb)
-        self.audit(audit_row(principal, verb, "done", "", study_uid, detail[:DETAIL_CHARACTERS], number))
+            row.study_uid, row.number = study_uid, number
+
+    def _reading(self, principal: Principal, verb: str, detail: str) -> AuditedReading:
+        """What is read within is written down in one row, whatever becomes of it."""
+        return AuditedReading(self.audit, principal, verb, detail)
 
     async def promote(self, principal: Principal, ref: InstanceRef) -> None:
         """Make a version that lies beside the current one the current one. NotFound."""
@@ -227,7 +231,7 @@ class Archive:
 
     async def find(self, principal: Principal, asked: Query, spare: frozenset[Tag] = frozenset()) -> Rows:
         """The rows that match; without what is `spare` of them where that is too much to read."""
-        with self.audited(principal, "find"):
+        with self._reading(principal, "find", asked.level) as row:
             bounds = self.limits.archive
             try:
                 rows = await query.find(self.readers, bounds, principal, asked, self._attributes)
@@ -236,33 +240,23 @@ class Archive:
                     raise
                 asked = replace(asked, include=asked.include - spare)
                 rows = await query.find(self.readers, bounds, principal, asked, self._attributes)
-        self.audit(audit_row(principal, "find", detail=asked.level, number_of_instances=len(rows.rows)))
+            row.number = len(rows.rows)
         return rows
 
     async def pages(self, principal: Principal, asked: Query) -> AsyncGenerator[Rows, None]:
         """All rows that match, some at one time. One act, also if it is left early; so close it."""
-        number, failed = 0, False
-        try:
-            with self.audited(principal, "find"):
-                async for rows in query.pages(self.readers, self.limits.archive, principal, asked, self._attributes):
-                    number += len(rows.rows)
-                    yield rows
-        except SagittalError:
-            failed = True
-            raise
-        finally:
-            if not failed:
-                self.audit(audit_row(principal, "find", detail=asked.level, number_of_instances=number))
+        with self._reading(principal, "find", asked.level) as row:
+            async for rows in query.pages(self.readers, self.limits.archive, principal, asked, self._attributes):
+                row.number += len(rows.rows)
+                yield rows
 
     async def count(self, principal: Principal, asked: Query, beside: bool = False) -> int:
         """How many rows match; `beside` those that were found just before, which is one act with it."""
         counting = query.count(self.readers, self.limits.archive, principal, asked, self._attributes)
         if beside:
             return await counting
-        with self.audited(principal, "find"):
-            number = await counting
-        self.audit(audit_row(principal, "find", detail=f"count {asked.level}"))
-        return number
+        with self._reading(principal, "find", f"count {asked.level}"):
+            return await counting
 
     async def find_non_patient(
         self,
@@ -274,10 +268,10 @@ class Archive:
         limit: int | None = None,
     ) -> nonpatient.Page:
         """A page of the instances without a study, of these classes, that match."""
-        with self.audited(principal, "find"):
+        with self._reading(principal, "find", "NONE") as row:
             asked = sop_classes, keys, fuzzy, offset, limit
             found = await nonpatient.find_non_patient(self.readers, self.limits.archive, principal, *asked)
-        self.audit(audit_row(principal, "find", detail="NONE", number_of_instances=found.number))
+            row.number = found.number
         return found
 
     async def instances(
@@ -292,14 +286,13 @@ class Archive:
         detail: str = "",
     ) -> list[InstanceRef]:
         """The current instances below what is named, for this act. NotFound, Gone."""
-        with self.audited(principal, verb):
+        with self._reading(principal, verb, detail) as row:
             refs = await retrieve.instances(
                 self.readers, principal, study_uid=study_uid, series_uid=series_uid,
                 sop_instance_uids=sop_instance_uids, patient_id=patient_id, verb=verb,
             )  # fmt: skip
             refs = await self._sizes.told(refs)
-        of = refs[0].study_uid or ""
-        self.audit(audit_row(principal, verb, study_uid=of, detail=detail, number_of_instances=len(refs)))
+            row.study_uid, row.number = refs[0].study_uid or "", len(refs)
         return refs
 
     async def neighbours(self, principal: Principal, ref: InstanceRef, most: int) -> list[list[str]]:

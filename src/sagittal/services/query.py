@@ -29,16 +29,16 @@ def query(site: Site) -> Service:
     """C-FIND, for whoever may `find`."""
 
     async def find(request: Request) -> AsyncIterator[Response | Matches]:
-        terms = find_terms(request.context.extended)
+        terms, principal = find_terms(request.context.extended), request.association.principal
         try:
-            identifier = read_identifier(
-                request,
-                LEVELS[request.context.abstract_syntax],
-                site.limits,
-                relational=terms.relational,
-                charsets=site.charsets(request.association.calling_aet),
-            )
-            principal = request.association.principal
+            with site.archive.audited(principal, "find"):
+                identifier = read_identifier(
+                    request,
+                    LEVELS[request.context.abstract_syntax],
+                    site.limits,
+                    relational=terms.relational,
+                    charsets=site.charsets(request.association.calling_aet),
+                )
             async with aclosing(site.archive.pages(principal, _query(identifier, terms))) as pages:
                 async for rows in pages:
                     for matches in _matches(request, identifier, rows, site.aet_in(principal.store)):

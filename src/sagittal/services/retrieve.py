@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from sagittal.archive.access import authorize
+from sagittal.archive.access import Audited, authorize
 from sagittal.archive.references import InstanceRef
 from sagittal.dicom.sopclasses import (
     LEVELS,
@@ -84,7 +84,7 @@ def moving(site: Site, find: Find) -> Handler:
     async def handle(request: Request) -> AsyncIterator[Response]:
         try:
             aet = str(request.command.get("MoveDestination", ""))
-            with site.archive.audited(request.association.principal, "move"):
+            with audited(site, request):
                 authorize(request.association.principal, "move")
                 peer = site.destination(aet)
                 if peer is None:
@@ -129,8 +129,9 @@ async def find_instances(site: Site, request: Request) -> Found:
     levels = LEVELS[request.context.abstract_syntax]
     relational = retrieve_terms(request.context.extended).relational
     charsets = site.charsets(request.association.calling_aet)
-    identifier = read_identifier(request, levels, site.limits, relational=relational, charsets=charsets)
-    check_retrieve(identifier)
+    with audited(site, request):
+        identifier = read_identifier(request, levels, site.limits, relational=relational, charsets=charsets)
+        check_retrieve(identifier)
     level, place = identifier.level, levels.index(identifier.level)
     wanted: dict[str, Any] = {}
     for above in levels[:place]:
@@ -224,6 +225,12 @@ class _Moving:
             return response.status
 
         return send
+
+
+def audited(site: Site, request: Request) -> Audited:
+    """Around what comes before the engine is asked: a retrieval that fails there is written down, too."""
+    verb = "move" if request.command["CommandField"] == C_MOVE_RQ else "get"
+    return site.archive.audited(request.association.principal, verb)
 
 
 async def instances(site: Site, request: Request, **wanted: Any) -> list[InstanceRef]:

@@ -29,15 +29,18 @@ from sagittal.archive.query import Query
 from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep import tasks
 from sagittal.archive.upkeep.importer import import_files
-from sagittal.dimse.commands import C_GET_RQ, C_MOVE_RQ
+from sagittal.dimse.commands import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ
 from sagittal.dimse.service import Context, Response
 from sagittal.errors import DuplicateInstance, Malformed, NotAuthorized, NotFound, SagittalError
 from sagittal.limits import ArchiveLimits, Limits
 from sagittal.services.nodes import NodeTable
+from sagittal.services.parts.composite import composite_get, composite_move
+from sagittal.services.query import query
 from sagittal.services.retrieve import get, move
 from sagittal.services.tokens import TokenTable
 from sagittal.web.house import Settings
 
+ASKING = Principal("asking", "node", VERBS)
 FIRST, SECOND, BESIDE = build(1), build(2, study=2), build(1, patient_name="Doe^Joan")
 Row = tuple[str, str, str]  # principal, verb, outcome
 
@@ -302,6 +305,38 @@ def test_what_fails_is_written_down_once(tmp_path: Path, name: str) -> None:
             await ask(held, Principal("asking", "token", VERBS))
 
     assert asked(tmp_path, failing) == [("asking", verb, outcome)]
+
+
+@pytest.mark.parametrize(
+    ("service", "field", "verb"),
+    [
+        (query, C_FIND_RQ, "find"),
+        (get, C_GET_RQ, "get"),
+        (move, C_MOVE_RQ, "move"),
+        (composite_get, C_GET_RQ, "get"),
+        (composite_move, C_MOVE_RQ, "move"),
+    ],
+)
+def test_an_identifier_without_a_level_is_written_down(tmp_path: Path, service: Any, field: int, verb: str) -> None:
+    async def asking(held: Held) -> None:
+        wrong = request(command={"CommandField": field, "MoveDestination": "DEST"}, principal=ASKING)
+        (answer,) = [one async for one in service(site(held.archive)).handlers[field](wrong)]  # type: ignore[arg-type]
+        assert answer.status == 0xA900
+
+    assert asked(tmp_path, asking) == [("asking", verb, "failed")]
+
+
+@pytest.mark.parametrize("name", ["find", "pages", "count", "find_non_patient", "instances"])
+def test_a_search_that_nobody_waits_for_any_more_is_written_down_once(tmp_path: Path, name: str) -> None:
+    _, verb, ask = ASKED[name]
+
+    async def leaving(held: Held) -> None:
+        searching = asyncio.ensure_future(ask(held, ASKING))
+        await asyncio.sleep(0)
+        assert searching.cancel()
+        assert isinstance((await asyncio.gather(searching, return_exceptions=True))[0], asyncio.CancelledError)
+
+    assert asked(tmp_path, leaving) == [("asking", verb, "done")]
 
 
 def test_objects_are_counted_by_what_became_of_them(tmp_path: Path) -> None:

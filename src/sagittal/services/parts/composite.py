@@ -14,7 +14,7 @@ from sagittal.services.identifier import INSTANCE_UID, KeyMismatch, check_uids, 
 from sagittal.services.parts.framelist import frame_list
 from sagittal.services.parts.frames import FramesOf
 from sagittal.services.parts.withoutbulk import WITHOUT_BULK
-from sagittal.services.retrieve import Found, getting, instances, moving
+from sagittal.services.retrieve import Found, audited, getting, instances, moving
 from sagittal.services.site import Site
 from sagittal.services.suboperations import WHOLE
 
@@ -43,12 +43,13 @@ def get_without_bulk(site: Site) -> Service:
 
 
 async def _find(site: Site, request: Request) -> Found:
-    elements, level = decode_request(request, LEVELS[request.context.abstract_syntax], site.limits)
-    uids = _uids(elements)
-    if level == "FRAME" and len(uids) != 1:
-        raise KeyMismatch("the FRAME level wants one SOP Instance UID", INSTANCE_UID)
-    check_uids(uids, "IMAGE")
-    asked = frame_list(elements) if level == "FRAME" else None
+    with audited(site, request):
+        elements, level = decode_request(request, LEVELS[request.context.abstract_syntax], site.limits)
+        uids = _uids(elements)
+        if level == "FRAME" and len(uids) != 1:
+            raise KeyMismatch("the FRAME level wants one SOP Instance UID", INSTANCE_UID)
+        check_uids(uids, "IMAGE")
+        asked = frame_list(elements) if level == "FRAME" else None
     refs = await instances(site, request, sop_instance_uids=uids)
     if asked is None or not refs:
         return refs, WHOLE
