@@ -153,7 +153,7 @@ def check_uids(uids: Sequence[str], level: str) -> None:
 def failure(error: SagittalError) -> Response:
     """The final response for an error: its status, comment and offending element."""
     extra = {"OffendingElement": [error.tag]} if isinstance(error, KeyMismatch) else {}
-    return Response(error.dimse_status, comment=error.text[:64], extra=extra)
+    return Response(error.dimse_status, comment=error.text, extra=extra)
 
 
 class _Reader:

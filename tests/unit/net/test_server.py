@@ -109,6 +109,30 @@ async def test_a_command_without_what_it_requires(missing: str, code: int) -> No
         raw.close()
 
 
+@pytest.mark.parametrize(("answer", "told"), [
+    (Response(0xA900, comment="no level"), [("request refused", 'status=A900 reason="no level"')]),
+    (Response(0xB000, None, "full", {"NumberOfFailedSuboperations": 2}),
+     [("sub-operations failed", "failed=2 status=B000 reason=full")]),
+    (Response(0), []),
+])  # fmt: skip
+def test_what_a_handler_refuses_is_a_line_of_the_log(
+    answer: Response, told: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def find(_: Request) -> AsyncIterator[Response]:
+        yield answer
+
+    async def test() -> None:
+        async with serving(services(find=find)) as server:
+            raw = await Raw.open(server.port, associate=FINDING)
+            raw.send(message(1, FIND, b"id"))
+            assert (await raw.command())["Status"] == answer.status
+            raw.close()
+
+    run(test)
+    lines = [record.message.split(" message=C-FIND-RQ ") for record in caplog.records]
+    assert [(line[0].partition(" peer=")[0], line[1]) for line in lines if line[1:]] == told
+
+
 async def test_backpressure_stops_reading_until_ready() -> None:
     store = Store()
     store.gate = asyncio.get_running_loop().create_future()

@@ -102,7 +102,7 @@ class Performer:
         operation = Operation(request, service)
         failure = self._obstacle(operation, arrived)
         if failure is not None:
-            operation.failure = failure
+            operation.failure = self._told(operation, failure)
         elif arrived.command["CommandField"] == C_STORE_RQ:
             self._open_sink(operation)
         elif arrived.data_set:
@@ -218,7 +218,7 @@ class Performer:
         try:
             async for response in responses:
                 if isinstance(response, Response) and not status.is_pending(response.status):
-                    self.respond(operation, response)
+                    self.respond(operation, self._told(operation, response))
                     return
                 if request.cancelled:
                     break
@@ -271,13 +271,26 @@ class Performer:
 
     def _failure(self, operation: Operation, error: Exception) -> Response:
         """The response an error becomes; a mistake of ours is logged whole and told in general."""
-        name = commands.MESSAGE[operation.request.command["CommandField"]].name
         if isinstance(error, SagittalError):
             code, text = status.of_error(error)
-            self._link.log(logging.WARNING, "request refused", message=name, status=f"{code:04X}", reason=text)
-            return Response(code, comment=text)
-        LOGGER.error("%s failed", name, exc_info=error)
+            return self._told(operation, Response(code, comment=text))
+        LOGGER.error("%s failed", _name(operation), exc_info=error)
         return Response(status.PROCESSING_FAILURE, comment="internal error")
+
+    def _told(self, operation: Operation, response: Response) -> Response:
+        """The response; what it refuses, or says to have failed, is a line of the log."""
+        failed = response.extra.get("NumberOfFailedSuboperations", 0)
+        if failed or status.kind(response.status) == "failure":
+            self._link.log(
+                logging.WARNING,
+                "sub-operations failed" if failed else "request refused",
+                message=_name(operation),
+                destination=operation.request.command.get("MoveDestination"),
+                failed=failed or "",
+                status=f"{response.status:04X}",
+                reason=response.comment,
+            )
+        return response
 
     def abandon(self) -> None:
         """Nothing more of the request that is being received will come."""
@@ -295,3 +308,7 @@ class Performer:
             operation.request.cancelled = True
             if operation.sink is None and operation.task is not None:
                 operation.task.cancel()
+
+
+def _name(operation: Operation) -> str:
+    return commands.MESSAGE[operation.request.command["CommandField"]].name
