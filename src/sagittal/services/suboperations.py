@@ -157,13 +157,13 @@ class Pace:
 
 
 async def send_instance(
-    site: Site, ref: InstanceRef, accepted: Iterable[str], send: Send, tally: Tally, rendition: Rendition = WHOLE
+    site: Site, ref: InstanceRef, accepted: Sequence[str], send: Send, tally: Tally, rendition: Rendition = WHOLE
 ) -> None:
     """One sub-operation; counts it, unless the association is gone: PeerError."""
     uid = ref.sop_instance_uid
     able = rendition.syntaxes(site, ref, accepted)
     if not able:
-        tally.count(uid, ALL_FAILED, f"no context accepted for {ref.syntax_uid}")
+        tally.count(uid, ALL_FAILED, f"no context accepted for {ref.syntax_uid if accepted else ref.sop_class_uid}")
         return
     try:
         to, opened = await first_carrying(able, lambda to: rendition.opened(site, ref, to))

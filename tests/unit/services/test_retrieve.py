@@ -212,6 +212,13 @@ def test_a_compressed_object_whose_syntax_is_not_accepted_fails(tmp_path):
     assert JPEG in responses[-1].comment
 
 
+def test_a_class_that_is_not_accepted_is_named(tmp_path):
+    network = FakeNetwork(accept=lambda sop_class, syntax_uid: sop_class == CT)
+    responses = moved(tmp_path, [ref(1, sop_class="1.2.3.4"), ref(2)], network)
+    assert counts(responses[-1]) == (1, 1, 0, None)
+    assert responses[-1].comment == "no context accepted for 1.2.3.4"
+
+
 def test_an_uncompressed_object_goes_in_another_uncompressed_syntax(tmp_path):
     network = FakeNetwork(accept=lambda sop_class, syntax_uid: syntax_uid == IMPLICIT_LE)
     moved(tmp_path, [ref(1)], network)
