@@ -9,7 +9,7 @@ from sagittal.dimse.commands import InvalidCommand
 from sagittal.errors import IdentifierMismatch, SagittalError
 
 
-@pytest.mark.parametrize("data", [b"\0", b"\0\0\2\0\4\0\0\0ab", b"\x08\0\x16\0\0\0\0\0", b"\0\0\2\0\xff\xff\xff\xff"])
+@pytest.mark.parametrize("data", [b"\0", b"\0\0\2\0\4\0\0\0ab", b"\0\0\2\0\xff\xff\xff\xff"])
 def test_bytes_that_are_no_command_set(data: bytes) -> None:
     with pytest.raises(InvalidCommand):
         commands.decode(data)
@@ -18,6 +18,15 @@ def test_bytes_that_are_no_command_set(data: bytes) -> None:
 def test_retired_and_unknown_elements_are_skipped() -> None:
     data = commands.encode({"MessageID": 5}) + b"\0\0\x50\x03\4\0\0\0abcd"
     assert commands.decode(data) == {"MessageID": 5}
+
+
+def test_elements_of_other_groups_are_skipped() -> None:
+    """Orthanc 1.10 puts Failed SOP Instance UID List behind the command of a C-GET response, and says "no data set"."""
+    said = {"CommandField": 0x8010, "MessageIDBeingRespondedTo": 1, "CommandDataSetType": 0x0101, "Status": 0xC000}
+    listed = b"\x08\0\0\0\4\0\0\0\x0c\0\0\0" + b"\x08\0\x58\0\4\0\0\0001.2\0"
+    command = commands.decode(commands.encode(said) + listed)
+    assert command == said
+    assert commands.check(command).name == "C-GET-RSP"
 
 
 @pytest.mark.parametrize("value", [b"", b"\0"])
