@@ -14,6 +14,7 @@ import os
 import threading
 import warnings
 from collections.abc import Coroutine, Iterable, Mapping
+from concurrent.futures import CancelledError
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -43,11 +44,11 @@ class Archive:
         self._place = parse_place(os.fspath(place))
         access = access or Access()
         self._access = access if isinstance(self._place, PeerAddress) else access.with_environment()
-        self._loop = asyncio.new_event_loop()
+        self._loop, self._lock = asyncio.new_event_loop(), threading.Lock()
+        self._calls: set[asyncio.Task[Any]] = set()  # under way, of any thread
         self._thread = threading.Thread(target=self._loop.run_forever, name="sagittal-client", daemon=True)
         self._thread.start()
-        self._opened = open_remote(self._place, self._access, _warn)
-        self._closed = False
+        self._opened, self._closed = open_remote(self._place, self._access, _warn), False
         try:
             self._remote: Remote = self._run(self._opened.__aenter__())
         except BaseException:
@@ -130,24 +131,43 @@ class Archive:
         return answers
 
     def close(self) -> None:
-        """Let go of the archive."""
-        if not self._closed:
-            self._closed = True
+        """Let go of the archive. A call that another thread waits for ends in a UsageError."""
+        with self._lock:
+            closed, self._closed = self._closed, True
+        if not closed:
             try:
-                self._run(self._opened.__aexit__(None, None, None))
+                asyncio.run_coroutine_threadsafe(self._let_go(), self._loop).result()
             finally:
                 self._stop()
 
+    async def _let_go(self) -> None:
+        for call in self._calls:
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        await self._opened.__aexit__(None, None, None)
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._loop.is_closed():
-            work.close()
-            raise UsageError("the archive was closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise UsageError("the archive was closed")
+            future = asyncio.run_coroutine_threadsafe(self._called(work), self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise UsageError("the archive was closed") from None
         except BaseException:
             future.cancel()
             raise
+
+    async def _called(self, work: Coroutine[Any, Any, T]) -> T:
+        call = asyncio.current_task()
+        assert call is not None
+        self._calls.add(call)
+        try:
+            return await work
+        finally:
+            self._calls.discard(call)
 
     def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

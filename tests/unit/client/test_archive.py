@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,25 @@ def test_after_it_was_closed(data: Path, call: Callable[[Any], Any]) -> None:
     archive.close()
     with pytest.raises(UsageError, match="was closed"):
         call(archive)
+
+
+@pytest.mark.parametrize("place", ["SILENT@127.0.0.1:{}", "http://127.0.0.1:{}"])
+def test_what_another_thread_waits_for_ends_as_it_is_closed(place: str) -> None:
+    told: list[str] = []
+
+    def find() -> None:
+        with pytest.raises(UsageError) as raised:
+            archive.find()
+        told.append(raised.value.text)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        archive = Archive(place.format(silent.getsockname()[1]))
+        other = threading.Thread(target=find, daemon=True)
+        other.start()
+        with silent.accept()[0]:
+            archive.close()
+            other.join(20)
+    assert told == ["the archive was closed"]
 
 
 def test_that_nobody_sends(data: Path) -> None:
