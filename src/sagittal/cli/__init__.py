@@ -1,8 +1,8 @@
 """The command `sagittal`: one file a command, imported when it is called, so that `--help` costs nothing.
 
 Results go to stdout (`--json`: one object a line), all else to stderr. Exit status: 0 all done, warnings too; 1 some
-failed; 2 usage; 3 the peer refused or was unreachable; 130 and 143 ended by Ctrl-C and SIGTERM, in the same order, but
-0 of `serve` and `receive`, which are meant to end so.
+failed; 2 usage; 3 the peer refused or was unreachable; 129, 130 and 143 ended by SIGHUP (the terminal was closed),
+Ctrl-C and SIGTERM, in the same order, but 0 of `serve` and `receive`, which are meant to end so.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     with _orderly() as ending:
         status = _status(arguments)
-    sys.exit(143 if status == 130 and ending else status)
+    sys.exit(128 + ending[0] if status == 130 and ending else status)
 
 
 @contextmanager
 def _orderly() -> Iterator[list[int]]:
-    """SIGTERM ends a command as Ctrl-C does, so that it leaves nothing behind, and is in the list then.
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, so that it leaves nothing behind, and are in the list then.
 
-    A command that handles the signal itself takes this place.
+    A command that handles the signal itself takes this place. What `nohup` ignores stays ignored.
     """
     ending: list[int] = []
 
@@ -104,11 +104,13 @@ def _orderly() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield ending
         return
-    before = signal.signal(signal.SIGTERM, end)
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {each: signal.signal(each, end) for each in numbers if signal.getsignal(each) is not signal.SIG_IGN}
     try:
         yield ending
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _status(arguments: Sequence[str] | None) -> int:

@@ -1,4 +1,6 @@
-"""A command that SIGTERM ends, as a scheduler or `timeout` does, leaves in order: as one that Ctrl-C ends."""
+"""A command that SIGTERM ends, as a scheduler or `timeout` does, or SIGHUP, as a terminal that is closed, leaves in
+order: as one that Ctrl-C ends.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +34,7 @@ def test_ctrl_c_ends_it_in_order_before_it_has_begun(monkeypatch: pytest.MonkeyP
     [
         (signal.SIGTERM, 143, forked.sagittal),
         (signal.SIGINT, 130, forked.sagittal),
+        (signal.SIGHUP, 129, forked.sagittal),
         (signal.SIGTERM, 143, forked.sagittal_in_background),
     ],
 )
