@@ -162,10 +162,11 @@ async def test_one_uid_many_times_at_once(tmp_path: Path) -> None:
 async def test_encapsulated_content_is_compared_by_its_bytes(tmp_path: Path) -> None:
     first = build(syntax_uid=JPEG_LS)
     padded = replace(first, data=b"\x08\0\0\0UL\4\0\xff\0\0\0" + first.data)
+    behind = replace(first, data=first.data + b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0\0\0\0\0")
     other = replace(first, data=first.data[:-12] + bytes(4) + first.data[-8:])
     async with opened(tmp_path) as archive:
-        outcomes = await store(archive, first, padded, other, replace(first, syntax_uid=RLE))
-        assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept", "kept"]
+        outcomes = await store(archive, first, padded, behind, other, replace(first, syntax_uid=RLE))
+        assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "duplicate", "kept", "kept"]
 
 
 async def test_a_version_beside_can_be_promoted(tmp_path: Path) -> None:

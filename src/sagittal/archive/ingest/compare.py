@@ -26,6 +26,7 @@ PIXEL_DATA = 0x7FE00010
 
 _BLOCK = 1 << 20
 _CHARACTER_SET = "00080005"
+_PADDING = b"\xfc\xff\xfc\xff"  # the tag of Data Set Trailing Padding, after which nothing else comes
 
 
 @dataclass(slots=True)
@@ -132,13 +133,21 @@ def _is_encapsulated(elements: dict[str, Any]) -> bool:
 
 
 def _same_tail(new: Version, old: Version) -> bool:
-    """Encapsulated pixel data in one syntax: the same fragments, that is the same bytes to the end of the file."""
+    """Encapsulated pixel data in one syntax: the same fragments, that is the same bytes to the end of the file, or to
+    the padding that only one of them has there.
+    """
     at = _pixel_offset(new), _pixel_offset(old)
-    if at[0] is None or at[1] is None or new.length - at[0] != old.length - at[1]:
+    if at[0] is None or at[1] is None:
+        return False
+    sizes = new.length - at[0], old.length - at[1]
+    common, more = min(sizes), abs(sizes[0] - sizes[1])
+    longer = new if sizes[0] > common else old
+    if more and os.pread(longer.fd, 4, longer.length - more) != _PADDING:
         return False
     pairs: Iterator[tuple[bytes, bytes]] = (
-        (os.pread(new.fd, _BLOCK, at[0] + start), os.pread(old.fd, _BLOCK, at[1] + start))
-        for start in range(0, new.length - at[0], _BLOCK)
+        (os.pread(new.fd, size, at[0] + start), os.pread(old.fd, size, at[1] + start))
+        for start in range(0, common, _BLOCK)
+        for size in (min(_BLOCK, common - start),)
     )
     return all(one == other for one, other in pairs)
 
