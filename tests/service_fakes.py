@@ -82,6 +82,11 @@ class FakeArchive:
         return OpenObject(os.open(self.folder / "object", os.O_RDONLY), 0, 20, 10)
 
 
+def answered(answer: Response | int) -> Response:
+    """A status alone is enough."""
+    return answer if isinstance(answer, Response) else Response(answer)
+
+
 class FakeAssociation:
     """Takes what is stored; accepts what it is told to, and answers with statuses in order (then 0000)."""
 
@@ -104,7 +109,7 @@ class FakeAssociation:
         if isinstance(answer, BaseException):
             raise answer
         self._sent.append((uid, syntax_uid, originator))
-        return answer if isinstance(answer, Response) else Response(answer)
+        return answered(answer)
 
 
 class FakeNetwork:
@@ -140,7 +145,11 @@ def request(
         syntax(syntax_uid),
     )
     context = Context(1, abstract_syntax, syntax_uid, extended=extended)
-    return Request(info, context, {"MessageID": 7, **(command or {})}, data or None, store)
+
+    async def stored(*what: Any) -> Response:
+        return answered(await store(*what))
+
+    return Request(info, context, {"MessageID": 7, **(command or {})}, data or None, stored if store else None)
 
 
 def answers(service: Service, field: int, asked: Request, cancel_after: int | None = None) -> list[Response]:

@@ -135,15 +135,15 @@ class Request:
         self.cancelled = True
         self.on_cancel()
 
-    async def store(self, sop_class: str, sop_instance: str, syntax: str, source: Source) -> int:
-        """C-STORE sub-operation on this same association (C-GET); the status the peer answered.
+    async def store(self, sop_class: str, sop_instance: str, syntax: str, source: Source) -> Response:
+        """C-STORE sub-operation on this same association (C-GET); what the peer answered.
 
         Raises NoContext if no context with the SCP role for the peer has this class and syntax, PeerError when the
         association ends meanwhile.
         """
         if self._store is None:
             raise NoContext("this request has no association to send on")
-        return (await self._store(sop_class, sop_instance, syntax, source)).status
+        return await self._store(sop_class, sop_instance, syntax, source)
 
     async def report(
         self,

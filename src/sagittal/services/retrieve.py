@@ -218,11 +218,11 @@ class _Moving:
                 yield self._tally.pending()
 
     def _sender(self, association: Association) -> Send:
-        async def send(sop_class: str, instance: str, syntax_uid: str, data_set: Source) -> int:
+        async def send(sop_class: str, instance: str, syntax_uid: str, data_set: Source) -> Response:
             async with self._cancellable():
                 response = await association.store(sop_class, instance, syntax_uid, data_set, self._originator)
             self._answered = True
-            return response.status
+            return response
 
         return send
 

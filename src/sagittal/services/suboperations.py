@@ -31,7 +31,7 @@ _COUNT_MAX = 0xFFFF  # VR US (PS3.7 Table E.1-1): a patient may have more instan
 _CHUNK_BYTES = 64 * 1024  # of a corrected object: what is made at once
 _PENDING_SECONDS = 0.2  # a Pending response for every object would cost more than it tells
 
-Send = Callable[[str, str, str, Source], Awaitable[int]]  # class, instance, syntax, data set → status
+Send = Callable[[str, str, str, Source], Awaitable[Response]]  # class, instance, syntax, data set → answer
 
 
 class Rendition(Protocol):
@@ -106,7 +106,12 @@ class Tally:
             self.warnings += 1
         else:
             self.failed.append(uid)
-            self.reason = self.reason or reason or f"a peer answered {status:04X}"
+            self.reason = self.reason or reason
+
+    def answered(self, uid: str, answer: Response) -> None:
+        """One more is done, by the receiver's word."""
+        status, comment = f"a peer answered {answer.status:04X}", answer.comment
+        self.count(uid, answer.status, f"{status}: {comment}" if comment else status)
 
     def fail(self, refs: Iterable[InstanceRef], reason: str) -> None:
         """These can't be sent any more."""
@@ -172,7 +177,7 @@ async def send_instance(
         return
     try:
         source = await rendition.source(site, opened, ref, to)
-        tally.count(uid, await send(ref.sop_class_uid, rendition.uid(ref), to, source))
+        tally.answered(uid, await send(ref.sop_class_uid, rendition.uid(ref), to, source))
     except PeerError:
         raise
     except (NoContext, SagittalError) as error:

@@ -102,7 +102,7 @@ async def test_a_peer_that_tells_nothing_that_can_be_read_or_counted(tmp_path: P
         yield Response(0x0000)
 
     async def get(request: Request) -> AsyncIterator[Response]:
-        assert await request.store(CT_IMAGE_STORAGE, "1.2.3", EXPLICIT_LE, build(1).data) == 0x0000
+        assert (await request.store(CT_IMAGE_STORAGE, "1.2.3", EXPLICIT_LE, build(1).data)).status == 0x0000
         yield Response(0x0000)
 
     async with serving(services(find=find, get=get)) as server:

@@ -120,7 +120,8 @@ async def test_get_takes_what_the_peer_sends_meanwhile(answered: bool, monkeypat
 
     async def get(request: Request) -> AsyncIterator[Response]:
         for number in range(3):
-            assert await request.store(CT, f"1.2.{number}", EXPLICIT_LE, b"%d" % number * 100_000) == 0
+            answer = await request.store(CT, f"1.2.{number}", EXPLICIT_LE, b"%d" % number * 100_000)
+            assert answer.status == 0
             yield Response(0xFF00, extra={"NumberOfRemainingSuboperations": 2 - number})
         yield Response(0, extra={"NumberOfCompletedSuboperations": 3})
 

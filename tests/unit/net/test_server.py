@@ -293,7 +293,7 @@ async def test_requests_sent_ahead_do_not_keep_the_answer_to_a_sub_operation_awa
     """Without a window a peer may not send them; to abort both it and its retrieval is no answer."""
 
     async def get(request: Request) -> AsyncIterator[Response]:
-        assert await request.store(CT, "1.2.3", EXPLICIT_LE, b"data") == 0
+        assert (await request.store(CT, "1.2.3", EXPLICIT_LE, b"data")).status == 0
         yield Response(0, extra={"NumberOfCompletedSuboperations": 1})
 
     contexts = (STUDY_GET, EXPLICIT_LE), (CT, EXPLICIT_LE), (VERIFICATION, EXPLICIT_LE)
@@ -324,7 +324,8 @@ async def test_sub_operations_on_the_same_association() -> None:
         try:
             await request.store("1.2.3.4", "1.1", EXPLICIT_LE, b"")
         except NoContext:
-            assert await request.store(CT, "1.2.3", EXPLICIT_LE, [sent[:100], sent[100:]]) == 0xB000
+            pieces = [sent[:100], sent[100:]]
+            assert (await request.store(CT, "1.2.3", EXPLICIT_LE, pieces)).status == 0xB000
             yield Response(0, extra={"NumberOfCompletedSuboperations": 1, "NumberOfFailedSuboperations": 1})
 
     asked = request((STUDY_GET, EXPLICIT_LE), (CT, EXPLICIT_LE), pdu_bytes_max=1000, roles=(Role(CT, False, True),))

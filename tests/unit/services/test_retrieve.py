@@ -61,6 +61,13 @@ def test_some_failed(tmp_path):
     assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.1\\1.2.3.3"
 
 
+def test_what_the_receiver_says_is_told(tmp_path):
+    responses = moved(tmp_path, [ref(1), ref(2)], FakeNetwork(answers=[0xC000, Response(0xA700, comment="disk full")]))
+    assert responses[-1].comment == "a peer answered C000"
+    responses = moved(tmp_path, [ref(1), ref(2)], FakeNetwork(answers=[Response(0xA700, comment="disk full")]))
+    assert responses[-1].comment == "a peer answered A700: disk full"
+
+
 def test_all_failed(tmp_path):
     responses = moved(tmp_path, [ref(1), ref(2)], FakeNetwork(answers=[0xA700, 0xA700]))
     assert responses[-1].status == 0xA702
