@@ -14,7 +14,7 @@ from sagittal.dicom.elements import decode_identifier, encode
 from sagittal.dicom.sopclasses import STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.dimse.service import AssociationInfo, Context, Matches, Request, Response, Service
-from sagittal.errors import NotFound
+from sagittal.errors import NotFound, PeerRefused
 from sagittal.limits import ReaderLimits
 from sagittal.net.client import Peer
 from sagittal.services.site import Site
@@ -90,6 +90,8 @@ def answered(answer: Response | int) -> Response:
 class FakeAssociation:
     """Takes what is stored; accepts what it is told to, and answers with statuses in order (then 0000)."""
 
+    over = _ended = False
+
     def __init__(self, contexts: Sequence[Any], accept: Any, answers: list[Any], sent: list[Any]) -> None:
         offered = [(proposal.abstract_syntax, proposal.transfer_syntaxes[0]) for proposal in contexts]
         accepted = tuple(Context(1, *kind) for kind in offered if accept(*kind))
@@ -103,10 +105,13 @@ class FakeAssociation:
         return None
 
     async def store(self, sop_class: str, uid: str, syntax_uid: str, source: Any, originator: Any = None) -> Response:
+        if self._ended:
+            raise PeerRefused("the association ended")
         answer = self._answers.pop(0) if self._answers else 0
         if callable(answer):
             answer = await answer()
         if isinstance(answer, BaseException):
+            self.over = self._ended = not isinstance(answer, OSError)  # of which nothing was sent
             raise answer
         self._sent.append((uid, syntax_uid, originator))
         return answered(answer)

@@ -216,6 +216,8 @@ class _Moving:
                 raise
             if self._tally.remaining and not self._request.cancelled and self._pace.due():
                 yield self._tally.pending()
+            if association.over:  # the object could not be read to its end: the next one is not to blame
+                return
 
     def _sender(self, association: Association) -> Send:
         async def send(sop_class: str, instance: str, syntax_uid: str, data_set: Source) -> Response:

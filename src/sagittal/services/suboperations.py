@@ -17,9 +17,9 @@ from sagittal.archive.transcoding.maker import Made
 from sagittal.dicom.elements import encode
 from sagittal.dicom.reencode import can_reencode, reencode
 from sagittal.dicom.syntaxes import syntax
-from sagittal.dimse.service import FileRegion, NoContext, Request, Response, Source
+from sagittal.dimse.service import FileRegion, Request, Response, Source
 from sagittal.dimse.status import CANCEL, PENDING, SUCCESS, kind
-from sagittal.errors import PeerError, SagittalError
+from sagittal.errors import PeerError, SagittalError, words_of
 from sagittal.net.proposing import data_set_source
 from sagittal.pixels.reach import first_carrying, without_loss
 from sagittal.services.parts.slices import taking_turns
@@ -172,15 +172,14 @@ async def send_instance(
         return
     try:
         to, opened = await first_carrying(able, lambda to: rendition.opened(site, ref, to))
-    except (SagittalError, OSError) as error:
-        tally.count(uid, ALL_FAILED, error.text if isinstance(error, SagittalError) else "the object can't be read")
-        return
-    try:
-        source = await rendition.source(site, opened, ref, to)
-        tally.answered(uid, await send(ref.sop_class_uid, rendition.uid(ref), to, source))
+        try:
+            source = await rendition.source(site, opened, ref, to)
+            tally.answered(uid, await send(ref.sop_class_uid, rendition.uid(ref), to, source))
+        finally:
+            opened.close()
     except PeerError:
         raise
-    except (NoContext, SagittalError) as error:
-        tally.count(uid, ALL_FAILED, str(error))
-    finally:
-        opened.close()
+    except SagittalError as error:
+        tally.count(uid, ALL_FAILED, error.text)
+    except OSError as error:
+        tally.count(uid, ALL_FAILED, f"the object can't be read: {words_of(error)}")

@@ -19,6 +19,7 @@ from sagittal.errors import DamagedObject, PeerError, PeerRefused, PeerUnreachab
 from sagittal.limits import NetLimits
 from sagittal.net.admission import AssociateInfo, Reject
 from sagittal.net.client import Association, Peer, Proposal, connect
+from sagittal.net.messages.sending import BATCH_BYTES
 from sagittal.net.server import DimseServer
 from sagittal.ul import negotiation
 
@@ -84,15 +85,30 @@ async def test_every_kind_of_source_arrives_whole(kind: str, pdu: int, tmp_path:
         assert store.kept == [b"" if kind == "empty" else data]
 
 
-async def test_a_short_file_aborts() -> None:
+def test_a_short_file_aborts(tmp_path: Path) -> None:
     store = Store()
-    with Path(__file__).open("rb") as file:
+    (tmp_path / "short").write_bytes(bytes(BATCH_BYTES))
+    with (tmp_path / "short").open("rb") as file:
         async with serving(services(store)) as server:
             async with await opened(server) as association:
                 with pytest.raises(DamagedObject):
                     await association.store(CT, "1.2", EXPLICIT_LE, FileRegion(file.fileno(), 0, 1 << 24))
                 assert association.over
             await until(lambda: store.aborted == 1)
+
+
+def test_what_cannot_be_read_at_all_costs_no_association(tmp_path: Path) -> None:
+    async def test() -> None:
+        store, folder = Store(), os.open(tmp_path, os.O_RDONLY)
+        async with serving(services(store)) as server, await opened(server) as association:
+            for source in (FileRegion(folder, 0, 1000), (b"%d" % (1 // n) for n in (0,))):
+                with pytest.raises((OSError, ZeroDivisionError)):
+                    await association.store(CT, "1.2", EXPLICIT_LE, source)
+                assert await association.echo() == 0
+            assert not store.requests
+        os.close(folder)
+
+    run(test)
 
 
 @pytest.mark.parametrize("by", ["close", "cancel"])

@@ -12,7 +12,7 @@ from sagittal.dicom.sopclasses import PATIENT_ROOT_GET, PATIENT_STUDY_ONLY_GET, 
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 from sagittal.dimse.commands import encode
 from sagittal.dimse.service import Context, FileRegion, NoContext, Response
-from sagittal.errors import PeerRefused, PeerUnreachable
+from sagittal.errors import DamagedObject, PeerRefused, PeerUnreachable
 from sagittal.net.proposing import choose_syntax, plan, propose
 from sagittal.services.retrieve import get, move
 from sagittal.services.suboperations import Tally
@@ -191,6 +191,34 @@ def test_a_comment_tells_why_before_it_is_cut(tmp_path):
     network.connect = refuse
     (response,) = moved(tmp_path, [ref(1)], network)
     assert response.comment[:64] == "rejected permanently by the application: called AE title not rec"
+
+
+@pytest.mark.parametrize("way", ["move", "get"])
+def test_an_object_that_cannot_be_read_fails_alone(tmp_path, way):
+    answers_given = [OSError(5, "Input/output error"), 0, 0]
+
+    async def stored(*_):
+        answer = answers_given.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    network = FakeNetwork(answers=[*answers_given])
+    contexts = [Context(3, CT, EXPLICIT_LE, peer_scp=True)]
+    asked = request(ONE_STUDY, {"MoveDestination": "DEST"}, contexts, stored, abstract_syntax=STUDY_ROOT_GET)
+    service, field = (move, 0x0021) if way == "move" else (get, 0x0010)
+    responses = answers(service(site(FakeArchive(tmp_path, [ref(n) for n in range(3)]), network)), field, asked)
+    assert counts(responses[-1]) == (2, 1, 0, None)
+    assert responses[-1].comment == "the object can't be read: Input/output error"
+
+
+def test_an_object_that_ends_the_association_takes_no_other_with_it(tmp_path):
+    """It was found short when half of it was sent; what comes next goes on a new one."""
+    network = FakeNetwork(answers=[DamagedObject("short")])
+    responses = moved(tmp_path, [ref(n) for n in range(3)], network)
+    assert len(network.opened) == 2
+    assert counts(responses[-1]) == (2, 1, 0, None)
+    assert elements_of(responses[-1])[FAILED_UIDS].text() == "1.2.3.0"
 
 
 @pytest.mark.parametrize("connecting", [False, True])

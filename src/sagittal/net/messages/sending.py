@@ -80,30 +80,35 @@ class Sender:
             self._link.write([b"".join(parts)] if joined else parts)
 
     async def send_with_data(self, context_id: int, command: bytes, source: Source) -> None:
-        """A message whose data set comes from `source`. PeerError when the association ends meanwhile."""
+        """A message whose data set comes from `source`. PeerError when the association ends meanwhile.
+
+        What can't be read at all is an error before anything of the message is sent, so the association goes on.
+        """
         if at_once(source):
             assert isinstance(source, bytes)
             self.send(context_id, command, source + self._pad if len(source) & 1 else source)
             await self.writable()
             return
-        async with self._busy:
-            waiting, self._parts, self._bytes = self._parts, [], 0
-            self._link.write([*waiting, *encode_part(context_id, command, self.limit, command=True)])
-            try:
-                await self._send_pieces(context_id, source)
-            except BaseException:  # the message can't be completed, so nothing more can be said on this association
-                self._link.abort("a data set could not be read to its end")
-                raise
-        self.flush()
+        pieces = _even(_pieces(source, self.limit), self._pad)
+        try:
+            async with self._busy:
+                first = await anext(pieces, b"")
+                waiting, self._parts, self._bytes = self._parts, [], 0
+                self._link.write([*waiting, *encode_part(context_id, command, self.limit, command=True)])
+                try:
+                    await self._send_pieces(context_id, first, pieces)
+                except BaseException:  # the message can't be completed, so nothing more can be said on this association
+                    self._link.abort("a data set could not be read to its end")
+                    raise
+        finally:
+            self.flush()
 
-    async def _send_pieces(self, context_id: int, source: Source) -> None:
-        held: Buffer | None = None  # one piece behind, as the last one must say so
-        async for piece in _even(_pieces(source, self.limit), self._pad):
-            if held is not None:
-                self._send_piece(context_id, held, last=False)
-                await self.writable()
+    async def _send_pieces(self, context_id: int, held: Buffer, pieces: AsyncIterator[Buffer]) -> None:
+        async for piece in pieces:  # one behind, as the last one must say so
+            self._send_piece(context_id, held, last=False)
+            await self.writable()
             held = piece
-        self._send_piece(context_id, held if held is not None else b"", last=True)
+        self._send_piece(context_id, held, last=True)
         await self.writable()
 
     def _send_piece(self, context_id: int, piece: Buffer, *, last: bool) -> None:
