@@ -7,7 +7,7 @@ import errno
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
 from sagittal.archive.upkeep.reindex import OLD, Indexed, Reindex
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, RLE_LOSSLESS
-from sagittal.errors import DamagedObject
+from sagittal.errors import DamagedObject, StorageUnavailable
 from sagittal.limits import ArchiveLimits, Limits, ReaderLimits
 
 OBJECTS = [
@@ -175,6 +175,32 @@ def test_a_deleted_object_that_cannot_be_read_does_not_come_back(tmp_path: Path)
     file.unlink()
     assert not any(indexed.error for indexed in reindex(tmp_path))
     assert asyncio.run(instances()) == left
+
+
+def test_what_could_not_be_removed_in_the_end_does_not_come_back(tmp_path: Path) -> None:
+    """The collector failed, or died, on its way: what it was at cannot be brought back, and goes the next time."""
+    failing = True
+
+    def fail(point: str) -> None:
+        if point == "object.delete" and failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def collect() -> tuple[int, int]:
+        async with opened(tmp_path, faults=Faults(fail)) as archive:
+            with suppress(StorageUnavailable):
+                await archive.collect(now=1 << 62)
+            return (await archive.statistics(LOCAL)).instances, len(list(archive.volume.keys()))
+
+    async def delete() -> None:
+        async with opened(tmp_path) as archive:
+            await archive.delete(LOCAL, Target(uid("study", "b")), "wrong patient")
+
+    fill(tmp_path)
+    asyncio.run(delete())
+    assert asyncio.run(collect()) == (3, 6)
+    reindex(tmp_path)
+    failing = False
+    assert asyncio.run(collect()) == (3, 3)
 
 
 def test_an_unreadable_index_is_no_hindrance(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ here: reading objects.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING, schema
+from sagittal.archive.index.arrival import ISSUER_OF_PATIENT_ID, TIMEZONE_OFFSET_FROM_UTC
 from sagittal.archive.index.connection import is_of_the_moment
 from sagittal.archive.index.hierarchy import INSTANCE, retired
 
@@ -19,10 +21,14 @@ from sagittal.archive.index.hierarchy import INSTANCE, retired
 TABLES = ("store", "volume", "tombstone", "receipt", "change", "audit", "node", "token", "correction",
           "alias", "failed_transcoding")  # fmt: skip
 _KEPT_SETTINGS = "INSERT OR IGNORE INTO main.setting SELECT * FROM old.setting WHERE name <> 'opened'"
-_VERSIONS = (
-    'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at, store FROM old.instance '
-    f"WHERE state <> {PURGING}"
+_VERSIONS = 'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at, store FROM old.instance'
+# As they are carried over: while objects come in, corrections learn anew what those say instead.
+_CORRECTED = (
+    "CREATE TEMP TABLE corrected AS SELECT id, store, study_instance_uid, replaced FROM main.correction "
+    "WHERE series_instance_uid = '' AND undone_at IS NULL"
 )
+_REPLACED = "SELECT replaced FROM temp.corrected WHERE study_instance_uid = ? AND store = ? ORDER BY id DESC"
+_ISSUER, _OFFSET = f"{ISSUER_OF_PATIENT_ID:08X}", f"{TIMEZONE_OFFSET_FROM_UTC:08X}"
 
 
 class HeldVersion(NamedTuple):
@@ -80,9 +86,11 @@ def carry_settings(connection: sqlite3.Connection) -> None:
 
 
 def carry_versions(connection: sqlite3.Connection) -> int:
-    """Prepare `held`; gives the first id that no version had."""
+    """Prepare `held` and `in_effect`; gives the first id that no version had."""
     connection.execute(_VERSIONS)
     connection.execute('CREATE INDEX temp.held_key ON held ("key")')
+    connection.execute(_CORRECTED)
+    connection.execute("CREATE INDEX temp.corrected_study ON corrected (study_instance_uid)")
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM old.instance").fetchone()
     return max(int(last), retired(connection, INSTANCE)) + 1
 
@@ -102,13 +110,19 @@ def held(connection: sqlite3.Connection, key: str) -> list[HeldVersion]:
 
 
 def in_effect(connection: sqlite3.Connection, store: int, study_uid: str) -> tuple[str, str]:
-    """The issuer of the Patient ID and the offset from UTC of the study: they may have come from its sender's node."""
+    """The issuer of the Patient ID and the offset from UTC of the study, as they were before they were corrected: they
+    may have come from its sender's node.
+    """
     row = connection.execute(
         "SELECT issuer_of_patient_id, timezone_offset_from_utc FROM old.study "
         "WHERE store = ? AND study_instance_uid = ?",
         (store, study_uid),
     ).fetchone()
-    return (str(row[0]), str(row[1])) if row else ("", "")
+    issuer, offset = row or ("", "")
+    for (replaced,) in connection.execute(_REPLACED, (study_uid, store)):
+        said = json.loads(replaced)
+        issuer, offset = said.get(_ISSUER, issuer), said.get(_OFFSET, offset)
+    return str(issuer), str(offset)
 
 
 def character_set_of(connection: sqlite3.Connection, instance: int) -> str:
@@ -158,4 +172,4 @@ def has_current(connection: sqlite3.Connection, store: int, sop_instance_uid: st
     )
 
 
-VERSION_STATES = frozenset({OTHER, CURRENT, DELETED, DELETED_OTHER})
+VERSION_STATES = frozenset({OTHER, CURRENT, DELETED, DELETED_OTHER, PURGING})
