@@ -16,7 +16,7 @@ from pathlib import Path
 from sagittal.archive.changes import Feed
 from sagittal.archive.faults import Faults
 from sagittal.archive.index import schema
-from sagittal.archive.index.connection import Readers, check_path, open_writer
+from sagittal.archive.index.connection import Readers, check_path, has_log, open_writer
 from sagittal.archive.index.finding.attributes import Attribute, Attributes
 from sagittal.archive.index.upkeep import stores
 from sagittal.archive.index.upkeep.attributes import begin as begin_attributes
@@ -75,8 +75,10 @@ def opened(
     lock = hold(path)
     try:
         return _composed(lock, path, limits, faults, durable, wanted, named)
-    except BaseException:
+    except BaseException as error:
         os.close(lock)
+        if isinstance(error, OSError) and error.filename is None:  # as of a write or a sync
+            error.filename = str(path)
         raise
 
 
@@ -91,10 +93,11 @@ def _composed(
     )  # fmt: skip
     if durable:
         volume.probe()  # a volume that fails it is unwell from the start; `ready` says so
+    crashed = has_log(index)
     connection = open_writer(index, durable=durable)
     schema.prepare(connection, index)
     held = stores.begin(connection, named)
-    recover(path, volume, connection, batch_max=bounds.commit_batch_max, durable=durable)
+    recover(path, volume, connection, crashed=crashed, batch_max=bounds.commit_batch_max, durable=durable)
     readers = Readers(index, bounds.query_threads)
     feed = Feed(readers)
     attributes = begin_attributes(connection, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
@@ -17,6 +18,7 @@ from builders import Built, build, store
 from sagittal.archive import SERVER_FILE
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.ingest import recovery
 from sagittal.archive.upkeep.tasks import reindex
 from sagittal.errors import StorageUnavailable
 from sagittal.limits import ArchiveLimits, Limits
@@ -131,6 +133,22 @@ def test_a_copy_of_an_open_directory_keeps_all_objects(tmp_path: Path) -> None:
         assert files(copy) == {FIRST.digest, LATER.digest}
 
 
+@pytest.mark.parametrize("log", [True, False])
+def test_where_a_crash_left_no_log_of_the_index_all_objects_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: bool
+) -> None:
+    """Somebody removed it, and the rows of the last objects were in it."""
+    with monkeypatch.context() as killed:
+        killed.setattr(recovery, "leave", lambda _: None)
+        used(tmp_path, FIRST)
+    lay(tmp_path, LATER)
+    if log:
+        (tmp_path / f"{INDEX}-wal").touch()
+    for _ in range(2):
+        used(tmp_path)
+        assert files(tmp_path) == {FIRST.digest, *(() if log else (LATER.digest,))}
+
+
 def test_what_came_without_syncs_is_kept(tmp_path: Path) -> None:
     used(tmp_path, FIRST, durability="off")
     lay(tmp_path, LATER)  # its row was lost by a power cut
@@ -186,6 +204,16 @@ def test_an_archive_goes_on_without_objects_that_are_lost(tmp_path: Path) -> Non
     (tmp_path / "objects" / "0001").mkdir(parents=True)
     used(tmp_path, FIRST)
     assert files(tmp_path) == {FIRST.digest}
+
+
+def test_what_cannot_be_written_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(recovery, "sync", full)
+    with pytest.raises(OSError) as raised:
+        used(tmp_path)
+    assert raised.value.filename == str(tmp_path)
 
 
 def test_nobody_is_sent_to_a_server_that_was_killed(tmp_path: Path) -> None:

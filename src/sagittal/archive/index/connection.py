@@ -72,6 +72,12 @@ def make(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
+def has_log(path: Path) -> bool:
+    """Whether an index was left without being closed, which takes the log away; to be asked before it is opened."""
+    index = path.resolve()  # SQLite's files lie beside what a link leads to
+    return index.with_name(f"{index.name}-wal").exists()
+
+
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     """The writing connection. Transactions are opened and ended by hand (BEGIN IMMEDIATE … COMMIT)."""
     make(path)

@@ -1,11 +1,12 @@
 """After a crash: staging is emptied, and objects that got their name but not their row are removed.
 
-Such objects were never acknowledged. They lie in the newest directories, and there are no more than one batch of
-them. Removing is right only when index and objects belong together: both carry the mark of the last opening or closing,
-which names the file of the index, too. One taken from a backup has none, and a copy of a directory that was open, whose
-files are of different moments, is told by its file. Without the mark, or with more strays than a batch or such as came
-long after one another, nothing is removed, nor at any later opening as long as there are strays; `scrub` lists them and
-`reindex` takes them in. Bounded and idempotent; runs before anything is received.
+Such objects were never acknowledged. They lie in the newest directories, and there are no more than one batch of them.
+Removing is right only when index and objects belong together: both carry the mark of the last opening or closing,
+which names the file of the index, too. One taken from a backup has none, and a copy of a directory that was open,
+whose files are of different moments, is told by its file. A crash leaves the log of the index, too: where that is
+gone, so are the rows in it. Without mark or log, or with more strays than a batch or such as came long after one
+another, nothing is removed, nor at any later opening as long as there are strays; `scrub` lists them and `reindex`
+takes them in. Bounded and idempotent; runs before anything is received.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ log = logging.getLogger("sagittal.archive")
 _DIRECTORIES = 2  # a batch can straddle a roll-over
 _MOMENT_NANOSECONDS = 600 * 10**9  # generously: what waits for a disk that hangs is one batch, too
 _MARK = "opened"  # a setting of the index, and a file beside it
+_CLOSED = "closed-"  # so the mark of a closing begins
 
 
-def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, batch_max: int, durable: bool) -> None:
-    """Bring a data directory that nobody holds to the state of its last commit. StorageUnavailable when its objects are
-    somewhere else.
+def recover(
+    path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, crashed: bool, batch_max: int, durable: bool
+) -> None:
+    """Bring a data directory that nobody holds to the state of its last commit; `crashed`: its index was left with a
+    log. StorageUnavailable when its objects are somewhere else.
     """
     if (newest := newest_key(connection)) is not None:
         volume.check_directory_of(newest)
@@ -43,7 +47,10 @@ def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, 
         log.warning("%d incomplete objects were removed from staging", staged)
     strays = _strays(volume, connection)
     settled = not strays or (
-        len(strays) <= batch_max and _of_one_moment(volume, strays) and _belong_together(path, connection)
+        (crashed or _was_closed(connection))
+        and len(strays) <= batch_max
+        and _of_one_moment(volume, strays)
+        and _belong_together(path, connection)
     )
     if not settled:
         line = f"sagittal reindex --data {shlex.quote(str(path))}"
@@ -60,7 +67,11 @@ def recover(path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, 
 def leave(connection: sqlite3.Connection) -> None:
     """A new mark as the directory is closed, so that an index that was copied before does not belong to it any more."""
     if _belong_together(path := file_of(connection).parent, connection):
-        _stamp(path, connection, secrets.token_hex(16))
+        _stamp(path, connection, _CLOSED + secrets.token_hex(16))
+
+
+def _was_closed(connection: sqlite3.Connection) -> bool:
+    return (settings.read(connection, _MARK) or "").startswith(_CLOSED)
 
 
 def _stamp(path: Path, connection: sqlite3.Connection, mark: str) -> None:
