@@ -153,6 +153,30 @@ async def test_what_was_purged_meanwhile_is_left_out(tmp_path: Path) -> None:
     assert len([one for one in restore(tmp_path / "b", tmp_path / "c", INDEX) if not one.error]) == 4
 
 
+def test_what_was_being_purged_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Neither a study whose values would be the first ones, nor a tombstone of what cannot come back."""
+
+    def fail(point: str) -> None:
+        if point == "object.delete":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def run() -> None:
+        async with opened(tmp_path / "a", faults=Faults(fail)) as archive:
+            await store(archive, build(1, patient_name="Wrong^One"), build(1, study=2))
+            await archive.delete(LOCAL, Target(uid("study", 1)), "test")
+            with pytest.raises(StorageUnavailable):
+                await archive.collect(now=1 << 62)
+            assert len(back_up(archive, tmp_path / "b")) == 1
+        assert len(list(restore(tmp_path / "b", tmp_path / "c", INDEX))) == 1
+        async with opened(tmp_path / "c") as archive:
+            assert (await archive.tombstones(LOCAL))[0].purged_at
+            await store(archive, build(1, patient_name="Right^One"))
+            rows = await archive.find(LOCAL, Query("STUDY", {0x0020000D: uid("study", 1), 0x00100010: ""}))
+            assert rows.rows[0][rows.columns.index(0x00100010)] == "Right^One"
+
+    asyncio.run(run())
+
+
 def test_damage_in_the_backup_is_found(tmp_path: Path) -> None:
     async def run() -> None:
         async with opened(tmp_path / "a") as archive:

@@ -7,22 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sagittal.archive.index import DELETED, MAIN_STORE, PURGING
+from sagittal.archive.index import DELETED, MAIN_STORE, PURGING, clock, removal
 from sagittal.archive.index.connection import make
 
-# What the collector was about to remove may be gone: it does not belong to the copy.
-_FORGET = (
-    f"DELETE FROM metadata WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})",
-    f"DELETE FROM frame_index WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})",
-    f"UPDATE receipt SET instance = NULL WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})",
-    *(
-        f"DELETE FROM {table} WHERE instance IN (SELECT id FROM instance WHERE state = {PURGING})"
-        for table in ("alias", "failed_transcoding")
-    ),
-    f"DELETE FROM instance WHERE state = {PURGING}",
-    # The copy and the objects beside it have never been opened together (`ingest.recovery`).
-    "DELETE FROM setting WHERE name = 'opened'",
-)
+# The copy and the objects beside it have never been opened together (`ingest.recovery`).
+_UNMARK = "DELETE FROM setting WHERE name = 'opened'"
+_LEFT = f"SELECT id FROM instance WHERE tombstone > 0 AND state = {PURGING}"
 
 
 class Stored(NamedTuple):
@@ -44,12 +34,21 @@ def take(connection: sqlite3.Connection, to: Path) -> Path:
         connection.backup(copy, pages=-1)
         copy.execute("PRAGMA journal_mode=DELETE")
         copy.execute("BEGIN")
-        for statement in _FORGET:
-            copy.execute(statement)
+        copy.execute(_UNMARK)
+        _purge(copy)
         copy.execute("COMMIT")
     finally:
         copy.close()
     return to
+
+
+def _purge(copy: sqlite3.Connection) -> None:
+    """What the collector was about to remove may be gone: in the copy, its rows go as they would have gone then."""
+    at = clock()
+    rows = removal.purging(copy, [id for (id,) in copy.execute(_LEFT)], at)
+    for row in rows:
+        removal.take_out(copy, row)
+    removal.close_tombstones(copy, rows, at)
 
 
 def made_at(connection: sqlite3.Connection) -> int | None:
@@ -80,8 +79,7 @@ def forget(to: Path, objects: list[Stored]) -> None:
         for gone in objects:
             place = (gone.volume, gone.key)
             copy.execute('UPDATE instance SET state = ? WHERE volume = ? AND "key" = ?', (PURGING, *place))
-        for statement in _FORGET:
-            copy.execute(statement)
+        _purge(copy)
         copy.execute("COMMIT")
     finally:
         copy.close()
