@@ -44,6 +44,11 @@ def test_counts_modalities_and_classes(tmp_path: Path, reopen: bool) -> None:
     assert rows(tmp_path, "SELECT count(*) FROM patient") == [(1,)]
 
 
+def test_a_modality_that_comes_with_another_version_is_the_studys_too(tmp_path: Path) -> None:
+    stored(tmp_path, build(1, modality=""), build(1, extra={"PatientComments": "kept beside it"}))
+    assert rows(tmp_path, "SELECT modality, modalities_in_study FROM series JOIN study") == [("CT", "CT")]
+
+
 def test_the_first_value_wins_and_others_are_listed_once(tmp_path: Path) -> None:
     stored(
         tmp_path,

@@ -161,6 +161,7 @@ class Hierarchy:
             got := self._spared(study, arrival.series_uid, _SERIES_TAGS, series.values, got, arrival)
         ) != series.values:
             self._merge(("series", series.id), _SERIES_TAGS, series.values, got, arrival, instance)
+            self._list_modality(study, series)
         return study.id, series.id
 
     def count(self, arrival: Arrival) -> None:
@@ -171,11 +172,16 @@ class Hierarchy:
             study.number_of_series += 1
         series.instances += 1
         study.instances += 1
-        if series.values[0]:
-            study.modalities.add(series.values[0])
         study.classes.add(arrival.sop_class_uid)
+        self._list_modality(study, series)
         self._touched[study.id] = study
         self._touched_series[series.id] = series
+
+    def _list_modality(self, study: Study, series: Series) -> None:
+        """What may have come with a version that is not current."""
+        if series.instances and (modality := series.values[0]) and modality not in study.modalities:
+            study.modalities.add(modality)
+            self._touched[study.id] = study
 
     def flush(self, at: int) -> None:
         """Write the counts of what was touched."""
