@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,6 +152,22 @@ async def test_edited_rows(tmp_path: Path, edit: str) -> None:
         assert connection.execute(edit).rowcount
     found = scrub(tmp_path)
     assert {finding.kind for finding in found} == {"mismatch"}
+
+
+def test_a_damaged_file_of_the_index(tmp_path: Path) -> None:
+    """A bit flipped in an index of a table: the study is there, and is not found by its patient."""
+    filled(tmp_path)
+    with closing(sqlite3.connect(tmp_path / INDEX)) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        statement = "SELECT rootpage FROM sqlite_master WHERE name = 'ix_study_patient_id'"
+        (page,) = connection.execute(statement).fetchone()
+    octets = bytearray((tmp_path / INDEX).read_bytes())
+    at = octets.index(b"P1", (page - 1) * size, page * size)
+    octets[at] ^= 1
+    (tmp_path / INDEX).write_bytes(octets)
+    found = scrub(tmp_path)
+    assert found and {(one.kind, one.key) for one in found} == {("mismatch", "")}
+    assert "damaged at its table study: " in found[0].detail
 
 
 @pytest.mark.parametrize("young_seconds", [0.0, 60.0])

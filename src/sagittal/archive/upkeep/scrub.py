@@ -175,7 +175,12 @@ class Scrub:
         return now is not None and Row._make(now) == row
 
     def _rows(self) -> Iterator[Finding]:
-        """Counts and references of the index itself. A count that a commit just changed is asked for a second time."""
+        """The index itself: its file, counts and references. A count that a commit just changed is asked for a second
+        time.
+        """
+        for table, words in checks.damages(self._connection):
+            detail = f"the index is damaged at its table {table}: {words}; `sagittal reindex` makes a new one"
+            yield Finding("mismatch", "", "", detail)
         for detail, statement in checks.CONSISTENCY:
             for name, *_ in self._connection.execute(statement).fetchall():
                 again = {row[0] for row in self._connection.execute(statement)}

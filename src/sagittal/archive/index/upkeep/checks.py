@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, PURGING
@@ -70,6 +70,14 @@ CONSISTENCY = (
         "WHERE instance.id IS NULL",
     ),
 )
+
+
+def damages(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """(table, words) of what SQLite finds wrong in the file of the index; each table with its indexes at one moment."""
+    for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        for (words,) in connection.execute(f'PRAGMA integrity_check("{table}")').fetchall():
+            if words != "ok":
+                yield table, words
 
 
 def unreferred(connection: sqlite3.Connection, volume: int, keys: Sequence[str]) -> list[str]:
