@@ -125,6 +125,23 @@ async def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point
     assert files(tmp_path) == sorted(build(n).digest for n in (1, 2))
 
 
+def test_a_probe_of_the_index_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    switch = Switch()
+
+    async def main() -> None:
+        async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
+            switch.points = {"index.commit": errno.EIO}
+            with pytest.raises(StorageUnavailable):
+                await send(archive, build(1))
+            switch.seen.clear()
+            await until(lambda: "index.commit" in switch.seen)
+            switch.points = {}
+            await until(lambda: archive.ready() == [])  # no row for the audit log has ended what was begun
+            assert (await send(archive, build(1))).status == "stored"
+
+    asyncio.run(main())
+
+
 async def test_a_locked_index_refuses_until_the_lock_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sagittal.archive.index.connection._BUSY_MILLISECONDS", 100)
     async with opened(tmp_path, LIMITS) as archive:
