@@ -19,6 +19,7 @@ ITEMS = [{"00080100": {"vr": "SH", "Value": ["A"]}, "00080102": {"vr": "SH", "Va
 FOUND: dict[str, Any] = {
     "00080018": {"vr": "UI", "Value": ["1.2.3"]},
     "00080020": {"vr": "DA", "Value": ["20240229"]},
+    "00080021": {"vr": "DA", "Value": ["20240229"]},
     "00080030": {"vr": "TM", "Value": ["2330"]},
     "0008002A": {"vr": "DT", "Value": ["20240229233000.5-0500"]},
     "00080032": {"vr": "TM", "Value": ["101530.5"]},
@@ -89,6 +90,9 @@ FOUND: dict[str, Any] = {
         ({DATE: "20240228-", TIME: "-0100"}, {"combined_datetime": True}, False),
         ({DATE: "20240228-20240301", TIME: "2330-"}, {"combined_datetime": True}, True),
         ({DATE: "20240227-20240301", TIME: "0900"}, {"combined_datetime": True}, False),
+        # A single date is no range, and what has no time is not of a range of times.
+        ({0x00080021: "20240229", 0x00080031: "-1200"}, {"combined_datetime": True}, False),
+        ({DATE: "20240229", TIME: "-2330"}, {"combined_datetime": True}, True),
         ({MOMENT: "20240229"}, {}, True),
         ({MOMENT: "20240301"}, {"timezone": 0}, True),
         ({MOMENT: "20240301043000+0000-20240301043001+0000"}, {}, True),
@@ -134,6 +138,13 @@ def test_what_is_needed_of_a_text() -> None:
     matcher = Matcher({KVP: "1", CODES: {0x00080100: "A"}, Private("ACME", 0x00290005): "x", 0x00181030: ""})
     assert set(matcher.needs) == {b'"00180060"', b'"00081032"', b'"00080100"', b'"ACME"'}
     assert Matcher({KVP: '""'}, Options(empty_value=True)).needs == ()
+
+
+@pytest.mark.parametrize("keys", [{0x00181030: "x\\*"}, {0x00081050: "^"}, {Private("ACME", 0x00290005): "x\\*"}])
+def test_what_matches_all_needs_nothing(keys: Keys) -> None:
+    """One of the values is universal, or all of a name; an object without the attribute is found, too."""
+    matcher = Matcher(keys)
+    assert matcher({}) and matcher.needs == ()
 
 
 @pytest.mark.parametrize(

@@ -120,13 +120,12 @@ def _joined(keys: Keys, options: Options) -> Iterable[tuple[Tag, tuple[str, str]
 
 
 def are_combined(dates: str, clock: str) -> bool:
-    """Whether a key of a date and one of its time are one (PS3.4 C.2.2.2.5.4): two values, no lists or patterns; of a
-    range of dates the times are one of the same form, open at the same end.
+    """Whether a key of a date and one of its time are one: ranges of the same form (PS3.4 C.2.2.2.5.4), no lists or
+    patterns. A single date is none, and the times with it are matched for themselves.
     """
-    both = dates.strip() and clock.strip() and EMPTY not in (dates, clock)
-    if not both or any(mark in dates + clock for mark in "*?\\"):
+    if any(mark in dates + clock for mark in '*?\\"'):
         return False
-    return "-" not in dates or _form(dates) == _form(clock)
+    return "-" in dates and _form(dates) == _form(clock)
 
 
 def _form(text: str) -> tuple[bool, ...]:
@@ -164,8 +163,8 @@ def _values(tag: Tag, text: str, options: Options) -> _Made | None:
             return ()
         return tests_of(RULES[vr], text, options)
 
-    if vr and vr != "UN":
-        tests(vr)  # says what is wrong with the key now, and not at the first object
+    if tests(vr or "UN") is None:  # it says as well what is wrong with the key now, and not at the first object
+        return None
     zoned = options.timezone is not None or (vr in ("DT", "") and times.has_offset(text))
     partner = time_of(tag) or date_of(tag) if options.timezone is not None and isinstance(tag, int) else None
 
