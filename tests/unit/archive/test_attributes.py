@@ -93,6 +93,30 @@ async def test_the_same_answers_without_them(tmp_path: Path) -> None:
             assert await found(archive, keys) == expected, keys
 
 
+@pytest.mark.parametrize("wanted", [("KVP", "ImageType"), ("KVP",), ()])
+def test_keys_are_met_by_one_instance(wanted: tuple[str, ...], tmp_path: Path) -> None:
+    """Indexed or not: KVP of one and the number or type of another are none that was asked for."""
+    held = [
+        build(1, study="a", extra={"KVP": "80", "ImageType": "DERIVED"}),
+        build(2, study="a", extra={"KVP": "120", "ImageType": "ORIGINAL"}),
+        build(1, study="b", series=2, extra={"KVP": "120", "ImageType": "DERIVED"}),
+    ]
+    number, modality = 0x00200013, 0x00080060
+    cases: list[tuple[Keys, str]] = [
+        ({KVP: "120", number: "1"}, "b"), ({KVP: "80\\120", number: "2"}, "a"),
+        ({KVP: "80", IMAGE_TYPE: "ORIGINAL"}, ""),
+        ({KVP: "120", IMAGE_TYPE: "D*"}, "b"), ({KVP: "80", number: "1", modality: "CT", IMAGE_TYPE: "DERIVED"}, "a"),
+    ]  # fmt: skip
+
+    async def run() -> None:
+        async with opened(tmp_path, *wanted, scan=100) as archive:
+            await store(archive, *held)
+            for keys, expected in cases:
+                assert await found(archive, keys) == expected, keys
+
+    asyncio.run(run())
+
+
 async def test_what_was_held_before_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "_COMMITTED_AT_ONCE", 1)
     async with opened(tmp_path) as archive:

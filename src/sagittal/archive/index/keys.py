@@ -21,6 +21,7 @@ class Key(NamedTuple):
     kind: str = "text"  # see `matching`; "" cannot be matched
     search: str = ""  # the column that is matched
     within: str = ""  # a condition around the one on that column, which goes to "@"
+    alone: str = "@"  # the same for one row of the table of `column`, whatever the level
 
 
 _PATIENT_COLUMNS = (

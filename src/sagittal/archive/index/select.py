@@ -161,7 +161,11 @@ def is_lower(level: str, asked: Asked) -> bool:
 
 def _lower(level: str, shape: Shape) -> list[str]:
     """The conditions of what is asked of lower levels."""
-    return [condition(asked.shape, _searched(asked.key)) for asked in shape if is_lower(level, asked)]
+    return [
+        asked.key.alone.replace("@", condition(asked.shape, _searched(asked.key)))
+        for asked in shape
+        if is_lower(level, asked)
+    ]
 
 
 def _joins(level: str, texts: list[str]) -> str:
@@ -246,7 +250,7 @@ def _searched(key: Key) -> str:
 
 
 def _table(key: Key) -> str:
-    return _searched(key).partition(".")[0]
+    return key.column.partition(".")[0]
 
 
 def _moment(asked: Asked, column: str) -> str:

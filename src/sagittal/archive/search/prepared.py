@@ -131,8 +131,7 @@ class _Parts:
             return False
         form = self.attributes.form(key, text)
         if form is not None:
-            self.shape.append(Asked(key, form.shape))
-            self.values += (name, *form.values)
+            self._add(Asked(key, ""), form._replace(values=(name, *form.values)))
             if tag in self.corrected:
                 self.scanned[tag] = text
         return True

@@ -110,10 +110,13 @@ class Attributes:
         if name not in self.complete:
             return None
         kind = RULES[vr_of(tag)] if isinstance(tag, int) else "private"
-        within = f"{_ROWS[level]} WHERE v.name = ? AND i.state = {CURRENT} AND @)"
-        if corrected:
-            within = f"({within} OR {_CORRECTED[level]} {_STUDIES.format(name)}))"
-        return Key(tag if isinstance(tag, int) else tag.tag, "v.value", kind, "", within), name
+
+        def at(level: str) -> str:
+            found = f"{_ROWS[level]} WHERE v.name = ? AND i.state = {CURRENT} AND @)"
+            return f"({found} OR {_CORRECTED[level]} {_STUDIES.format(name)}))" if corrected else found
+
+        alone = "+" + at("IMAGE")  # or every row below would be looked up by every id of the list
+        return Key(tag if isinstance(tag, int) else tag.tag, "instance.id", kind, "v.value", at(level), alone), name
 
     def form(self, key: Key, text: str) -> Form | None:
         """The form of a key's text on kept values; None: universal. BadRequest when no rule can read it."""
