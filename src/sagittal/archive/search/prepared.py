@@ -213,7 +213,7 @@ def _is_data(tag: Tag) -> bool:
 def _around(form: Form, shift: int | None) -> Form | None:
     """Stored dates that may be in a range after their time zone is taken into account: an index can answer this."""
     first, last = (str(value) for value in (form.values if form.shape == "within" else form.values * 2))
-    days = 0 if shift is None else 1
+    days = 0 if shift is None else 2  # from -1200 to +1400 there are 26 hours
     begin, end = _days(first[:8], -days), _days(last[:8], days)
     if form.shape == "eq" and not begin:
         return None
