@@ -41,6 +41,8 @@ _TERMS = {
     "fuzzy": "Fuzzy semantic matching of person names",
     "timezone": "Time zone query adjustment",
     "enhanced_conversion": "Enhanced Multi-Frame Image conversion",
+    "empty_value": "Empty Value Matching",
+    "multiple_value": "Multiple Value Matching",
 }
 
 
@@ -183,8 +185,9 @@ the tables from the index, any other standard or private one from what was kept 
 is matched within what the indexed keys leave, up to a limit, else A700. Keys that can't be matched give FF01.
 Every response has Retrieve AE Title (0008,0054) and Instance Availability (0008,0056), which is `ONLINE`, asked for or
 not. Storage Media File-Set ID and UID, and Retrieve URL (0008,1190), come back without a value.
-Two quotation marks (`""`) match what has no value (Empty Value Matching, PS3.4 C.2.2.2.7), and several values any of
-them, without being negotiated: as literal texts they would match nothing that is held.
+Two quotation marks (`""`) match what has no value (Empty Value Matching, PS3.4 C.2.2.2.7), negotiated or not: as
+literal text they would match nothing that is held. Of several values any may match; where Multiple Value Matching is
+negotiated all have to, if the attribute can have several (C.2.2.2.8).
 Names match by component group, without regard to case and accents, wild cards too. In fuzzy semantic matching each word
 that is asked for equals a word of the name, in whatever component, but for one letter, or sounds like it (a Soundex of
 folded spellings).

@@ -16,6 +16,8 @@ class FindTerms(NamedTuple):
     fuzzy: bool = False
     timezone: bool = False
     enhanced_conversion: bool = False
+    empty_value: bool = False
+    multiple_value: bool = False
 
 
 class RetrieveTerms(NamedTuple):
@@ -25,7 +27,7 @@ class RetrieveTerms(NamedTuple):
     enhanced_conversion: bool = False
 
 
-FIND_GRANTED = FindTerms(True, True, True, True, False)
+FIND_GRANTED = FindTerms(True, True, True, True, False, True, True)
 RETRIEVE_GRANTED = RetrieveTerms(True, False)
 
 

@@ -61,7 +61,8 @@ def _query(identifier: Identifier, terms: FindTerms) -> Query:
         fuzzy=terms.fuzzy,
         combined_datetime=terms.combined_datetime,
         timezone=identifier.timezone if terms.timezone else "",
-        empty_value=True,
+        empty_value=True,  # whether asked for or not: no value is two quotation marks
+        multiple_value=terms.multiple_value,
     )
 
 

@@ -65,8 +65,9 @@ async def opened(path: Path, *wanted: str, scan: int = 0) -> AsyncIterator[Archi
         await archive.close()
 
 
-async def found(archive: Archive, keys: Keys) -> str:
-    rows = await archive.find(LOCAL, Query("STUDY", keys, frozenset({STUDY})))
+async def found(archive: Archive, keys: Keys, multiple_value: bool = False) -> str:
+    query = Query("STUDY", keys, frozenset({STUDY}), multiple_value=multiple_value)
+    rows = await archive.find(LOCAL, query)
     at = rows.columns.index(STUDY)
     return "".join(name for name in "abc" if uid("study", name) in {row[at] for row in rows.rows})
 
@@ -113,6 +114,8 @@ def test_keys_are_met_by_one_instance(wanted: tuple[str, ...], tmp_path: Path) -
             await store(archive, *held)
             for keys, expected in cases:
                 assert await found(archive, keys) == expected, keys
+            assert await found(archive, {IMAGE_TYPE: "ORIGINAL\\DERIVED"}) == "ab"
+            assert await found(archive, {IMAGE_TYPE: "ORIGINAL\\DERIVED"}, multiple_value=True) == ""
 
     asyncio.run(run())
 

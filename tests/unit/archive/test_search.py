@@ -23,7 +23,7 @@ from sagittal.limits import ArchiveLimits, Limits
 
 STUDY, SERIES, INSTANCE = 0x0020000D, 0x0020000E, 0x00080018
 NAME, DATE, TIME = 0x00100010, 0x00080020, 0x00080030
-KVP, COMMENTS, IMAGE_TYPE = 0x00180060, 0x00104000, 0x00080008
+KVP, COMMENTS, IMAGE_TYPE, MODALITIES = 0x00180060, 0x00104000, 0x00080008, 0x00080061
 
 OBJECTS = [
     build(1, study="a", patient_id="P1", patient_name="González^Ana", study_date="20240105", charset="ISO_IR 192",
@@ -86,6 +86,11 @@ CASES: list[tuple[str, Keys, dict[str, bool], list[str]]] = [
     ("IMAGE", {KVP: "", STUDY: A}, {}, [OBJECTS[0].sop_instance_uid, OBJECTS[1].sop_instance_uid]),
     ("STUDY", {DATE: "20240101-20240105", TIME: "1100-1015"}, {"combined_datetime": True}, [A, C]),
     ("STUDY", {DATE: "20240101-20240105", TIME: "1000-1010"}, {"combined_datetime": True}, [B]),
+    ("STUDY", {MODALITIES: "CT\\MR"}, {}, [A, B, C]),
+    ("STUDY", {MODALITIES: "CT\\MR"}, {"multiple_value": True}, []),
+    ("STUDY", {MODALITIES: "*\\M?"}, {"multiple_value": True}, [B]),
+    ("STUDY", {IMAGE_TYPE: "AXIAL\\ORIGINAL"}, {"multiple_value": True}, [A]),
+    ("STUDY", {IMAGE_TYPE: "AXIAL\\DERIVED"}, {"multiple_value": True}, []),
 ]  # fmt: skip
 SHOWN = {"PATIENT": 0x00100020, "STUDY": STUDY, "SERIES": SERIES, "IMAGE": INSTANCE}
 

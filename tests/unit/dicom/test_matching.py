@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from functools import partial
 from typing import Any
 
 import pytest
@@ -51,6 +52,13 @@ FOUND: dict[str, Any] = {
         ({0x00080008: "AXIAL"}, {}, True),
         ({0x00080008: "AX*"}, {}, True),
         ({0x00080008: "LOCALIZER"}, {}, False),
+        # Multiple Value Matching (PS3.4 C.2.2.2.8) wants all of them, where there can be several.
+        ({0x00080008: "AXIAL\\LOCALIZER"}, {}, True),
+        ({0x00080008: "AXIAL\\LOCALIZER"}, {"multiple_value": True}, False),
+        ({0x00080008: "AX*\\ORIGINAL"}, {"multiple_value": True}, True),
+        ({0x00080008: "AXIAL\\*"}, {"multiple_value": True}, True),
+        ({0x00080018: "1\\1.2.3"}, {"multiple_value": True}, True),
+        ({0x00081030: '""\\x'}, {"multiple_value": True, "empty_value": True}, True),  # of VM 1
         ({0x00080008: '""'}, {"empty_value": True}, False),
         ({0x00189074: '""'}, {"empty_value": True}, True),
         ({0x0040A13A: '""'}, {"empty_value": True}, True),
@@ -132,6 +140,16 @@ def test_the_predicate(keys: Keys, options: dict[str, Any], expected: bool) -> N
 def test_keys_that_cannot_be(keys: Keys) -> None:
     with pytest.raises(BadRequest):
         Matcher(keys)
+
+
+@pytest.mark.parametrize(("number", "refused"), [(99, False), (100, False), (101, True)])
+def test_so_many_values_may_all_have_to_match(number: int, refused: bool) -> None:
+    matcher = partial(Matcher, {0x00080008: "\\".join(["AXIAL"] * number)}, Options(multiple_value=True))
+    if refused:
+        with pytest.raises(BadRequest, match="100 values"):
+            matcher()
+    else:
+        assert matcher()(FOUND)
 
 
 def test_what_is_needed_of_a_text() -> None:

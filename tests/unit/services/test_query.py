@@ -201,18 +201,18 @@ def test_the_levels_and_the_hierarchy_of_each_root(sop_class, extended, elements
 
 def test_what_is_granted_of_extended_negotiation():
     negotiate = query(site(FakeArchive())).negotiate
-    assert negotiate(b"\1\1\1\1\1") == b"\1\1\1\1\0"
+    assert negotiate(b"\1\1\1\1\1\1\1\1") == b"\1\1\1\1\0\1\1"  # PS3.4 Table C.5-2 has seven
     assert negotiate(b"\1") == b"\1"
-    assert negotiate(b"\0\1\2\0\0\1") == b"\0\1\0\0\0"
+    assert negotiate(b"\0\1\2\0\0\1") == b"\0\1\0\0\0\1"
     assert negotiate(b"") == b""
 
 
-@pytest.mark.parametrize("granted", [b"\1\1\1\1\0", b"\0\0\0\0\0", None])
+@pytest.mark.parametrize("granted", [b"\1\1\1\1\0\1\1", b"\0\0\0\0\0", None])
 def test_the_engine_is_told_what_was_granted(granted):
     elements = [(LEVEL, "CS", "STUDY"), (STUDY, "UI", ""), (0x00080201, "SH", "+0100")]
     asked, _ = found_with(Rows((STUDY,), []), request(elements, extended=granted))
-    terms = (asked[0].combined_datetime, asked[0].fuzzy, asked[0].timezone)
-    assert terms == ((True, True, "+0100") if granted and granted[0] else (False, False, ""))
+    terms = (asked[0].combined_datetime, asked[0].fuzzy, asked[0].multiple_value, asked[0].timezone)
+    assert terms == ((True, True, True, "+0100") if granted and granted[0] else (False, False, False, ""))
     assert asked[0].keys == {STUDY: "", 0x00080201: ""}  # returned, not matched
 
 

@@ -28,6 +28,7 @@ class Query:
     combined_datetime: bool = False  # a date and its time matched as one (PS3.4 C.2.2.2.5)
     timezone: str = ""  # the requestor's offset from UTC, "+0100"; "" as stored
     empty_value: bool = False  # `""` matches what has no value (PS3.4 C.2.2.2.7)
+    multiple_value: bool = False  # several values are all to match, and not any of them (PS3.4 C.2.2.2.8)
     order: tuple[tuple[int, bool], ...] = ()  # (tag, descending); then as first stored
     after: str = ""  # `Rows.next` of the page before
     limit: int | None = None

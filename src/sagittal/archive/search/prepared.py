@@ -18,7 +18,7 @@ from sagittal.archive.search.asked import Keys, Path, Private, Query, Tag
 from sagittal.dicom.dictionary import vr_of
 from sagittal.dicom.matching import times
 from sagittal.dicom.matching.predicate import Matcher, are_combined, date_of, time_of
-from sagittal.dicom.matching.rules import EMPTY, RULES, Options
+from sagittal.dicom.matching.rules import EMPTY, RULES, Options, all_of
 from sagittal.errors import BadRequest
 
 Values = list[str | int | float | None]
@@ -83,7 +83,8 @@ class _Parts:
             return False
         if key.kind in ("date", "time"):
             return self._moment(key, text)
-        self._add(Asked(key, ""), form_of(key.kind, text, self.options))
+        for each in all_of(key.tag, text, self.options):
+            self._add(Asked(key, ""), form_of(key.kind, each, self.options))
         return True
 
     def _add(self, asked: Asked, form: Form | None) -> None:
@@ -126,11 +127,11 @@ class _Parts:
         key, name = found
         if not answers(key.kind, text):
             return False
-        plain = self.options._replace(empty_value=False) == Options()
+        plain = self.options._replace(empty_value=False, multiple_value=False) == Options()
         if not plain and key.kind in ("date", "time", "date-time", "name", "private"):
             return False
-        form = self.attributes.form(key, text)
-        if form is not None:
+        forms = [self.attributes.form(key, each) for each in all_of(key.tag, text, self.options)]
+        for form in filter(None, forms):
             self._add(Asked(key, ""), form._replace(values=(name, *form.values)))
             if tag in self.corrected:
                 self.scanned[tag] = text
@@ -189,7 +190,7 @@ def options_of(query: Query) -> Options:
     zone = times.offset_minutes(query.timezone) if query.timezone else None
     if query.timezone and zone is None:
         raise BadRequest(f"not an offset from UTC: {query.timezone[:16]!r}")
-    return Options(query.fuzzy, query.combined_datetime, zone, query.empty_value)
+    return Options(query.fuzzy, query.combined_datetime, zone, query.empty_value, query.multiple_value)
 
 
 def _dates_first(item: tuple[Tag, object]) -> tuple[bool, str]:

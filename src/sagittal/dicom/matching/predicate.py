@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sagittal.dicom.dictionary import keyword_of, tag_of, vr_of
 from sagittal.dicom.matching import times
 from sagittal.dicom.matching.names import codes, fold_name, words
-from sagittal.dicom.matching.rules import EMPTY, PLAIN, RULES, Options, Test, number_of, tests_of
+from sagittal.dicom.matching.rules import EMPTY, PLAIN, RULES, Options, Test, all_of, number_of, tests_of
 from sagittal.errors import BadRequest
 
 Object = Mapping[str, Any]  # a data set or an item in the DICOM JSON Model
@@ -149,6 +149,8 @@ def _combined(tag: Tag, texts: tuple[str, str], options: Options) -> _Made | Non
 def _values(tag: Tag, text: str, options: Options) -> _Made | None:
     if not text.strip(" \0").strip("*"):
         return None
+    if isinstance(tag, int) and len(texts := all_of(tag, text, options)) > 1:
+        return _all([made for text in texts if (made := _values(tag, text, options))])
     vr = vr_of(tag) if isinstance(tag, int) else ""
     if vr == "SQ":
         if options.empty_value and text == EMPTY:
@@ -184,6 +186,16 @@ def _values(tag: Tag, text: str, options: Options) -> _Made | None:
 
     of_nothing = options.empty_value and EMPTY in text.split("\\")
     return matches, set(), of_nothing
+
+
+def _all(made: list[_Made]) -> _Made | None:
+    if not made:
+        return None
+    return (
+        lambda found, zone: all(condition(found, zone) for condition, _, _ in made),
+        set().union(*(needs for _, needs, _ in made)),
+        all(of_nothing for _, _, of_nothing in made),
+    )
 
 
 def _unmatched(tag: Tag) -> BadRequest:

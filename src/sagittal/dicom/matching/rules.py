@@ -12,6 +12,7 @@ from collections.abc import Callable
 from struct import pack, unpack
 from typing import NamedTuple
 
+from sagittal.dicom.dictionary import lookup, vr_of
 from sagittal.dicom.matching import names, times
 from sagittal.errors import BadRequest
 
@@ -32,6 +33,7 @@ RULES: dict[str, str] = {
     "DT": "date-time",
 }
 EMPTY = '""'  # PS3.4 C.2.2.2.7
+_SEVERAL = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})  # PS3.4 C.2.2.2.8
 
 
 class Test(NamedTuple):
@@ -48,9 +50,24 @@ class Options(NamedTuple):
     combined_datetime: bool = False
     timezone: int | None = None  # the requestor's offset from UTC in minutes
     empty_value: bool = False
+    multiple_value: bool = False
 
 
 PLAIN = Options()
+
+
+def all_of(tag: int, text: str, options: Options) -> list[str]:
+    """The keys that are all to match: each value of one where Multiple Value Matching is asked for and may be, of an
+    attribute that can have several (PS3.4 C.2.2.2.8); else the key itself. BadRequest for too many.
+    """
+    if not options.multiple_value or "\\" not in text or vr_of(tag) not in _SEVERAL:
+        return [text]
+    entry, texts = lookup(tag), text.split("\\")
+    if entry is None or entry.vm == "1":
+        return [text]
+    if len(texts) > _PATTERNS_MAX:
+        raise BadRequest(f"more than {_PATTERNS_MAX} values that are all to match")
+    return texts
 
 
 def tests_of(rule: str, text: str, options: Options = PLAIN) -> tuple[Test, ...] | None:
