@@ -26,6 +26,7 @@ UIDS = {"study": STUDY_UID, "series": SERIES_UID, "image": INSTANCE_UID}
 Tree = Mapping[int, Union[str, "Tree"]]
 """Tag → value ("" universal matching, a list joined by backslashes), or the keys inside a sequence."""
 
+_WITHOUT_COMMA = ("UI", "CS")  # PS3.5 6.2: no value has one, so it stands between values, as in an address
 _SEVERAL = (Sequence, Set, Iterator)  # text is one of them as well
 _WRITTEN = ((datetime, "%Y%m%d%H%M%S.%f%z"), (date, "%Y%m%d"), (time, "%H%M%S.%f"))  # a datetime is a date, too
 
@@ -119,6 +120,8 @@ def _put(tree: dict[int, Any], name: str, value: str) -> None:
         raise UsageError(f"{name} is a sequence: name a key in it, as {name}.Keyword={value}")
     if isinstance(held, dict):
         return
+    if vr_of(last) in _WITHOUT_COMMA:
+        value = value.replace(",", "\\")
     tree[last] = value if not held else f"{held}\\{value}" if value else held
 
 
@@ -135,13 +138,17 @@ def level_of(keys: Tree, model: str | None = None) -> str:
 
 
 def advice(question: Question) -> str:
-    """What to type where a peer finds that an identifier lacks keys (A900), "" if that is not it."""
+    """What to type where a peer finds that an identifier lacks keys, or has too many (A900), "" if that is not it."""
     chain = {"patient": PATIENT_ID, **UIDS} if question.model != "study" else UIDS
     above = [tag for level, tag in chain.items() if LEVELS.index(level) < LEVELS.index(question.level)]
-    missing = [keyword_of(tag) for tag in above if not question.keys.get(tag)]
-    if question.relational or not missing:
+    wanted = [f"one {keyword_of(tag)}" for tag in above if _is_not_one(question.keys.get(tag))]
+    if question.relational or not wanted:
         return ""
-    return f"name {' and '.join(missing)} too, or ask with --relational"
+    return f"name {' and '.join(wanted)}, or ask with --relational"
+
+
+def _is_not_one(value: object) -> bool:
+    return not value or "\\" in str(value)
 
 
 def identifier(question: Question, syntax_uid: str) -> bytes:

@@ -35,6 +35,12 @@ def test_dots_lead_into_sequences() -> None:
     assert keys_of(named) == NESTED
 
 
+def test_a_comma_stands_between_values_that_have_none() -> None:
+    given = {"StudyInstanceUID": "1.2,1.3", "ModalitiesInStudy": "CT,MR", "PatientName": "Doe, Jane"}
+    expected = {0x0020000D: "1.2\\1.3", 0x00080061: "CT\\MR", 0x00100010: "Doe, Jane"}
+    assert keys_of(given) == parse_keys(f"{name}={value}" for name, value in given.items()) == expected
+
+
 def test_a_key_given_twice_is_a_list() -> None:
     assert parse_keys(["StudyInstanceUID=1.2", "StudyInstanceUID=1.3", "StudyInstanceUID"]) == {0x0020000D: "1.2\\1.3"}
     assert keys_of({"StudyInstanceUID": ["1.2", "1.3"], "StudyDate": 20200101}) == {
@@ -142,14 +148,15 @@ def test_an_offset_that_is_none_is_refused(timezone: str) -> None:
 @pytest.mark.parametrize(
     ("level", "keys", "model", "missing"),
     [
-        ("image", "SOPInstanceUID=1", "study", "StudyInstanceUID and SeriesInstanceUID"),
-        ("image", "StudyInstanceUID=1", "patient", "PatientID and SeriesInstanceUID"),
+        ("image", "SOPInstanceUID=1", "study", "one StudyInstanceUID and one SeriesInstanceUID"),
+        ("image", "StudyInstanceUID=1", "patient", "one PatientID and one SeriesInstanceUID"),
         ("series", "StudyInstanceUID=1", "study", ""),
+        ("series", "StudyInstanceUID=1,2", "study", "one StudyInstanceUID"),
         ("study", "PatientName=A", "study", ""),
-        ("study", "StudyInstanceUID=1", "patient-study", "PatientID"),
+        ("study", "StudyInstanceUID=1", "patient-study", "one PatientID"),
     ],
 )
 def test_what_is_missing_is_named(level: str, keys: str, model: str, missing: str) -> None:
     asked = Question(level, parse_keys([keys]), model)
-    assert advice(asked) == (f"name {missing} too, or ask with --relational" if missing else "")
+    assert advice(asked) == (f"name {missing}, or ask with --relational" if missing else "")
     assert not advice(Question(level, parse_keys([keys]), model, relational=True))
