@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import httpx
 
-from sagittal.client.keys import SERIES_UID, STUDY_UID, UIDS, Question, parameters
+from sagittal.client.keys import LEVELS, SERIES_UID, STUDY_UID, UIDS, Question, parameters
 from sagittal.client.outcome import Absent, Retrieved, Stored, Unanswered
 from sagittal.client.place import Access, Url
 from sagittal.client.remote import Arrived, Remark, Sending, named
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 DICOM_JSON = "application/dicom+json"
 OBJECTS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PAGE = 500
+_UIDS_AT_ONCE = 100  # of 64 characters each, as servers commonly take request lines of 8 kB
 _PLAIN = "*?,:"  # as they are in a query (RFC 3986 3.4); Orthanc doesn't know a percent-encoded asterisk
 _TAG = re.compile(r"[0-9A-Fa-f]{8}\Z")
 _MORE = "additional results"  # PS3.18 8.3.4.4: how a server says that it cut its answer
@@ -73,7 +75,7 @@ class WebArchive:
                         self.remark(f"the server warns: {text}")
                 yield response
         except httpx.InvalidURL as error:
-            raise UsageError(f"{path!r} is no resource: {error}") from None
+            raise UsageError(f"{path[:80]!r} is no resource: {error}") from None
         except _UNREACHABLE as error:
             raise PeerUnreachable(f"{self.base}: {words_of(error)}") from None
 
@@ -88,10 +90,13 @@ class WebArchive:
         return response
 
     async def find(self, question: Question) -> AsyncGenerator[dict[str, Any], None]:
-        path, said = search_path(question)
-        pairs = [pair for pair in parameters(question, said) if pair[0] not in ("limit", "offset")]
-        async for match in self.search(path, pairs, question.limit, question.offset):
-            yield match
+        left = question.limit
+        for part in parts_of(question):
+            path, said = search_path(part)
+            pairs = [pair for pair in parameters(part, said) if pair[0] not in ("limit", "offset")]
+            async for match in self.search(path, pairs, left, question.offset):
+                yield match
+                left = None if left is None else left - 1
 
     async def search(
         self, path: str, pairs: Iterable[tuple[str, str]], limit: int | None = None, offset: int = 0
@@ -157,6 +162,18 @@ class WebArchive:
         from sagittal.client.storing.stow import send
 
         return send(self.post, files, sending)
+
+
+def parts_of(question: Question) -> Iterator[Question]:
+    """The question in parts, of which each has so many UIDs as an address holds; what matches is of one of them."""
+    own = [tag for level, tag in UIDS.items() if LEVELS.index(level) <= LEVELS.index(question.level)]
+    lists = {tag: list(dict.fromkeys(str(question.keys.get(tag, "")).split("\\"))) for tag in own}
+    tag, uids = max(lists.items(), key=lambda of: len(of[1]), default=(0, []))
+    if len(uids) <= _UIDS_AT_ONCE or question.order or question.offset:
+        yield question
+        return
+    for at in range(0, len(uids), _UIDS_AT_ONCE):
+        yield replace(question, keys={**question.keys, tag: "\\".join(uids[at : at + _UIDS_AT_ONCE])})
 
 
 def search_path(question: Question) -> tuple[str, list[int]]:

@@ -54,6 +54,24 @@ def test_a_search_reads_every_page(count: int, of: int) -> None:
     assert len(found(rows(count, of), Question("study", limit=7))[0]) == min(7, of)
 
 
+@pytest.mark.parametrize(
+    ("number", "limit", "requests"), [(100, None, 1), (101, None, 2), (250, None, 3), (250, 150, 2)]
+)
+def test_a_list_of_uids_is_asked_for_in_parts(number: int, limit: int | None, requests: int) -> None:
+    """An address does not hold them all: 64 kB are the most that even we send or take, 8 kB what servers usually do."""
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params["0020000D"])
+        uids = asked[-1].split(",")[: int(request.url.params["limit"])]
+        return httpx.Response(200, json=[{"0020000D": {"vr": "UI", "Value": [uid]}} for uid in uids])
+
+    uids = [f"1.2.{at}" for at in range(number)]
+    question = Question("study", {0x0020000D: "\\".join(uids + uids[: number // 101])}, limit=limit)
+    assert [match["0020000D"]["Value"][0] for match in found(handle, question)[0]] == uids[:limit]
+    assert len(asked) == requests and max(uids.count(",") for uids in asked) < 100
+
+
 def test_a_server_without_pages_is_asked_once_more_at_the_most() -> None:
     asked = []
 
