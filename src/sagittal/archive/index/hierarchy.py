@@ -1,8 +1,9 @@
 """Patients, studies and series as the writer keeps them up: found or made once, then counted in memory.
 
-The first non-empty value wins; other values are listed as discrepancies. Counts and the lists of modalities and SOP
-classes are written once a batch for each study and series that it touched. Whoever changes these tables by other means
-calls `forget` afterwards. Deliberately not here: instances.
+The first non-empty value wins; other values are listed as discrepancies. What is not held any more wins nothing: a
+study or series of which all is deleted is as the object says that comes next. Counts and the lists of modalities and
+SOP classes are written once a batch for each study and series that it touched. Whoever changes these tables by other
+means calls `forget` afterwards. Deliberately not here: instances.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ _RETIRE = (
     "INSERT INTO setting (name, value) VALUES (?, ?) "
     "ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))"
 )
+_NOTHING = "SELECT 1 WHERE FALSE"
 _CURRENT_OF_STUDY = (
     "SELECT DISTINCT series.modality, instance.sop_class_uid, series.id FROM series "
     "JOIN instance ON instance.series = series.id WHERE series.study = ? AND instance.state = ?"
@@ -144,19 +146,21 @@ class Hierarchy:
         self._next[table] = given + 1
         return given
 
-    def place(self, arrival: Arrival, instance: int) -> tuple[int, int]:
-        """The ids of the study and series that the object belongs to, made when new; discrepancies are listed."""
+    def place(self, arrival: Arrival, instance: int, *, current: bool) -> tuple[int, int]:
+        """The ids of the study and series that the object belongs to, made when new, and made anew by a `current` one
+        when they hold no other; discrepancies are listed.
+        """
         get = arrival.values.get
         got = [get(tag, "") for tag in _STUDY_TAGS]
         study = self._studies.get((arrival.store, arrival.study_uid)) or self._find_study(arrival)
-        if study is None:
-            study = self._make_study(arrival, got, instance)
+        if study is None or (current and not study.instances):
+            study = self._make_study(arrival, got, instance, study)
         elif (got := self._spared(study, "", _STUDY_TAGS, study.values, got, arrival)) != study.values:
             self._merge_study(study, got, arrival, instance)
         got = [get(tag, "") for tag in _SERIES_TAGS]
         series = study.series.get(arrival.series_uid) or self._find_series(study, arrival.series_uid)
-        if series is None:
-            series = self._make_series(study, arrival, got)
+        if series is None or (current and not series.instances):
+            series = self._make_series(study, arrival, got, series)
         elif (
             got := self._spared(study, arrival.series_uid, _SERIES_TAGS, series.values, got, arrival)
         ) != series.values:
@@ -211,8 +215,10 @@ class Hierarchy:
         self._studies[store, uid] = study
         return study
 
-    def _make_study(self, arrival: Arrival, got: list[str], instance: int) -> Study:
-        id, at = self.next_id("study"), arrival.received_at
+    def _make_study(self, arrival: Arrival, got: list[str], instance: int, empty: Study | None) -> Study:
+        if empty is not None:
+            remove_study(self._connection, empty.id)
+        id, at = empty.id if empty else self.next_id("study"), arrival.received_at
         patient = self._patient(got, ("study", id), arrival, instance)
         values, revision = _values(_STUDY_TAGS, tuple(got)), retired(self._connection, REVISION)
         self._connection.execute(
@@ -315,8 +321,10 @@ class Hierarchy:
         series = study.series[uid] = Series(row[0], list(row[2:]), row[1])
         return series
 
-    def _make_series(self, study: Study, arrival: Arrival, got: list[str]) -> Series:
-        id, at = self.next_id("series"), arrival.received_at
+    def _make_series(self, study: Study, arrival: Arrival, got: list[str], empty: Series | None) -> Series:
+        if empty is not None:
+            remove_series(self._connection, empty.id)
+        id, at = empty.id if empty else self.next_id("series"), arrival.received_at
         values, revision = _values(_SERIES_TAGS, tuple(got)), retired(self._connection, REVISION)
         row = (id, study.store, study.id, arrival.series_uid, *values, revision, at, at)
         self._connection.execute(_INSERT_SERIES, row)
@@ -336,6 +344,29 @@ def retire(connection: sqlite3.Connection, name: str, number: int) -> None:
 def retired(connection: sqlite3.Connection, name: str) -> int:
     """The highest number of the rows that went; 0 when none did."""
     return int(settings.read(connection, name) or 0)
+
+
+def remove_study(connection: sqlite3.Connection, id: int, unless: str = _NOTHING) -> None:
+    """Take out a study, what is listed of it, and its patient if that has no other; not if `unless` finds something."""
+    row = connection.execute("SELECT patient FROM study WHERE id = ?", (id,)).fetchone()
+    if _remove(connection, "study", id, unless):
+        connection.execute("DELETE FROM discrepancy WHERE level IN ('study', 'patient') AND parent = ?", (id,))
+        people.forget(connection, id)
+        corrections.describe(connection, *row)
+
+
+def remove_series(connection: sqlite3.Connection, id: int, unless: str = _NOTHING) -> None:
+    """Take out a series and what is listed of it; not if `unless` finds something."""
+    if _remove(connection, "series", id, unless):
+        connection.execute("DELETE FROM discrepancy WHERE level = 'series' AND parent = ?", (id,))
+
+
+def _remove(connection: sqlite3.Connection, table: str, id: int, unless: str) -> bool:
+    statement = f"DELETE FROM {table} WHERE id = ?1 AND NOT EXISTS ({unless}) RETURNING revision"
+    found = connection.execute(statement, (id,)).fetchall()
+    for (revision,) in found:
+        retire(connection, REVISION, revision)
+    return bool(found)
 
 
 def recount(connection: sqlite3.Connection, study: int, at: int) -> None:

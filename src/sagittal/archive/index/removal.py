@@ -11,9 +11,8 @@ import json
 import sqlite3
 from typing import NamedTuple
 
-from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING, corrections
-from sagittal.archive.index.finding import people
-from sagittal.archive.index.hierarchy import INSTANCE, REVISION, recount, retire
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
+from sagittal.archive.index.hierarchy import INSTANCE, recount, remove_series, remove_study, retire
 from sagittal.archive.index.transcoding.originals import ORIGINAL, TOMBSTONE
 from sagittal.archive.index.upkeep.feed import note
 
@@ -203,25 +202,12 @@ def close_tombstones(connection: sqlite3.Connection, rows: list[Purging], at: in
 
 
 def _remove_empty(connection: sqlite3.Connection, series: set[int | None], studies: set[int | None]) -> None:
-    for id in series - {None}:
-        if _remove(connection, "series", id, "SELECT 1 FROM instance WHERE series = ?"):
-            connection.execute("DELETE FROM discrepancy WHERE level = 'series' AND parent = ?", (id,))
-    for id in studies - {None}:
-        row = connection.execute("SELECT patient FROM study WHERE id = ?", (id,)).fetchone()
-        if not _remove(connection, "study", id, "SELECT 1 FROM series WHERE study = ?"):
-            continue
-        connection.execute("DELETE FROM discrepancy WHERE level IN ('study', 'patient') AND parent = ?", (id,))
-        people.forget(connection, int(id or 0))
-        corrections.describe(connection, *row)
-
-
-def _remove(connection: sqlite3.Connection, table: str, id: int | None, below: str) -> bool:
-    """Take out a study or series that nothing is left of; gives whether there was one."""
-    statement = f"DELETE FROM {table} WHERE id = ? AND NOT EXISTS ({below}) RETURNING revision"
-    found = connection.execute(statement, (id, id)).fetchall()
-    for (revision,) in found:
-        retire(connection, REVISION, revision)
-    return bool(found)
+    for id in series:
+        if id is not None:
+            remove_series(connection, id, "SELECT 1 FROM instance WHERE series = ?1")
+    for id in studies:
+        if id is not None:
+            remove_study(connection, id, "SELECT 1 FROM series WHERE study = ?1")
 
 
 def _recount(studies: set[int | None], connection: sqlite3.Connection, at: int) -> None:

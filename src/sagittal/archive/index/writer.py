@@ -144,7 +144,7 @@ class IndexWriter:
         if place is not None:
             study, series = place.study, place.series
         elif arrival.study_uid:
-            study, series = self.hierarchy.place(arrival, id)
+            study, series = self.hierarchy.place(arrival, id, current=state == CURRENT)
             if state == CURRENT:
                 self.hierarchy.count(arrival)
         get = arrival.values.get

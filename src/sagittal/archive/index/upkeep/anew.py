@@ -53,10 +53,13 @@ class Said:
         self.lost: dict[Claim, Lost] = {}
         self.patient: dict[int, str] = {}  # what was said of the patient when the Patient ID was,
         self.named_by = (0, 0)  # and by which instance, which came when
+        self._held: set[int | None] = set()  # the series of which something is held; None: of the study
 
     def add(self, found: Stale, series: int, values: Mapping[int, str]) -> None:
         """One more object."""
         self.last = found.id
+        if found.is_held:
+            self._begin(series)
         places = (
             ("study", self.study, STUDY_COLUMNS, self.values),
             ("series", series, SERIES_COLUMNS, self.series.setdefault(series, {})),
@@ -69,6 +72,16 @@ class Said:
         if not self.patient and self.values.get(PATIENT_ID):
             self.patient = {tag: value for tag, value in self.values.items() if tag in PATIENT_COLUMNS}
             self.named_by = found.id, found.received_at
+
+    def _begin(self, series: int) -> None:
+        """What is held says how it is, and nothing that came before it, as at ingest."""
+        if None not in self._held:
+            self.values, self.patient = {}, {}
+            self.lost = {claim: lost for claim, lost in self.lost.items() if claim.level == "series"}
+        if series not in self._held:
+            self.series[series] = {}
+            self.lost = {claim: lost for claim, lost in self.lost.items() if claim[:2] != ("series", series)}
+        self._held |= {None, series}
 
     def _claim(self, claim: Claim, kept: str, found: Stale) -> None:
         if claim not in self.lost:
