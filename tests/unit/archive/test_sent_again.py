@@ -1,4 +1,4 @@
-"""What is deleted and sent again as it should have been: it is as the new objects say, and so it stays."""
+"""What is deleted says nothing any more, of what is sent again as it should have been nor of what is left."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from unit.archive.test_rereading import grow_old, until_current
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
+from sagittal.archive.index.upkeep import discrepancies
 
 MODALITY, MODALITIES, ACCESSION_NUMBER = 0x00080060, 0x00080061, 0x00080050
 WRONG = [build(number, patient_id="X", patient_name="Wrong^W", extra={"AccessionNumber": "7"}) for number in (1, 2)]
@@ -79,6 +80,73 @@ def test_what_is_replaced_says_nothing_any_more(tmp_path: Path) -> None:
             await store(archive, WRONG[0])
             await store(archive, RIGHT[0], policy="replace")
             assert await told(archive) == [PATIENT, MR_STUDY, MR_SERIES, []]
+
+    asyncio.run(run())
+
+
+def test_what_is_left_says_how_it_is(tmp_path: Path) -> None:
+    """The first objects of a study were another patient's, and are deleted."""
+
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, *WRONG, *(build(number, patient_id="Y", patient_name="Right^R") for number in (3, 4)))
+            assert (await told(archive))[:2] == [[["X", "Wrong^W"]], [["X", "Wrong^W", "CT"]]]
+            await archive.delete(LOCAL, Target("", "", WRONG[0].sop_instance_uid))
+            assert (await told(archive))[0] == [["X", "Wrong^W"]]  # the second is held
+            await archive.delete(LOCAL, Target("", "", WRONG[1].sop_instance_uid))
+            assert await told(archive) == [PATIENT, [["Y", "Right^R", "CT"]], [["CT"]], []]
+            assert await find(archive, "STUDY", ACCESSION_NUMBER) == [["A1"]]
+
+    asyncio.run(run())
+
+
+def test_what_goes_differs_from_no_patient_any_more(tmp_path: Path) -> None:
+    first = build(1, study="first", patient_id="X", patient_name="Xaver^X")
+
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, first, *WRONG, build(3, patient_id="Y", patient_name="Right^R"))
+            assert (NAME, "Xaver^X", "Wrong^W") in (await told(archive))[3]
+            for wrong in WRONG:
+                await archive.delete(LOCAL, Target("", "", wrong.sop_instance_uid))
+            assert (await told(archive))[::3] == [[["X", "Xaver^X"], ["Y", "Right^R"]], []]
+
+    asyncio.run(run())
+
+
+def test_what_is_corrected_stays_when_what_it_corrected_goes(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, *WRONG, build(3, patient_id="Y", patient_name="Right^R"))
+            await archive.correct(LOCAL, (STUDY.study_uid, ""), {"PatientID": "Z"}, "mixed up", "CORRECT")
+            for wrong in WRONG:
+                await archive.delete(LOCAL, Target("", "", wrong.sop_instance_uid))
+            assert await find(archive, "STUDY", ID, NAME) == [["Z", "Right^R"]]
+
+    asyncio.run(run())
+
+
+def test_a_version_that_is_promoted_says_how_it_is(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, WRONG[0], build(1, patient_id="Y", patient_name="Right^R"))
+            [_, beside] = await archive.versions(LOCAL, WRONG[0].sop_instance_uid)
+            await archive.promote(LOCAL, beside)
+            assert (await told(archive))[:2] == [PATIENT, [["Y", "Right^R", "CT"]]]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("held_max", "won"), [(1, "Wrong^W"), (2, "Right^R"), (3, "Right^R")])
+def test_so_many_are_looked_at(tmp_path: Path, held_max: int, won: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer waits for it meanwhile."""
+    monkeypatch.setattr(discrepancies, "_HELD_MAX", held_max)
+
+    async def run() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, WRONG[0], *(build(number, patient_name="Right^R") for number in (2, 3)))
+            await archive.delete(LOCAL, Target("", "", WRONG[0].sop_instance_uid))
+            assert await find(archive, "STUDY", NAME) == [[won]]
 
     asyncio.run(run())
 

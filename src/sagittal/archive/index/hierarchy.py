@@ -23,7 +23,7 @@ from sagittal.archive.index.arrival import (
     Arrival,
 )
 from sagittal.archive.index.finding import people
-from sagittal.archive.index.upkeep import settings
+from sagittal.archive.index.upkeep import discrepancies, settings
 from sagittal.dicom.matching.names import fold_name
 
 _STUDIES_HELD = 1_000  # studies that are being received at one time, generously
@@ -370,7 +370,10 @@ def _remove(connection: sqlite3.Connection, table: str, id: int, unless: str) ->
 
 
 def recount(connection: sqlite3.Connection, study: int, at: int) -> None:
-    """Count a study's current instances anew, with its series: after anything but an addition."""
+    """After anything but an addition: count a study's current instances anew, with its series; what none of them says
+    any more gives way to what they do.
+    """
+    discrepancies.settle(connection, study, at)
     connection.execute(_RECOUNT_SERIES, (at, CURRENT, study))
     rows = connection.execute(_CURRENT_OF_STUDY, (study, CURRENT)).fetchall()
     modalities = "\\".join(sorted({row[0] for row in rows if row[0]}))

@@ -1,18 +1,32 @@
 """Discrepancies, values that lost against the one that came first: the list of them, and those of a study found anew.
 
 A study may have as many as there are attributes in its objects: they are put some at a time, so that what is received
-meanwhile need not wait for them. Deliberately not here: which value wins (`anew`, and `hierarchy` at ingest).
+meanwhile need not wait for them. One of them wins when what won is deleted. Deliberately not here: which value wins
+otherwise (`anew`, and `hierarchy` at ingest).
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sagittal.archive.index.arrival import ISSUER_OF_PATIENT_ID, PATIENT_COLUMNS, PATIENT_ID
+import orjson
+
+from sagittal.archive.index import CURRENT, corrections
+from sagittal.archive.index.arrival import (
+    ISSUER_OF_PATIENT_ID,
+    PATIENT_COLUMNS,
+    PATIENT_ID,
+    SERIES_COLUMNS,
+    STUDY_COLUMNS,
+)
+from sagittal.archive.index.select import METADATA
+from sagittal.dicom.matching.predicate import Matcher
+from sagittal.errors import BadRequest
 
 # Levels patient and study have the study as their parent, which may carry any of both.
 DISCREPANCIES = (
@@ -54,6 +68,23 @@ _DISAGREE = (
     "AND c.study_instance_uid = s.study_instance_uid AND c.series_instance_uid = '' AND c.undone_at IS NULL "
     "AND corrected.key IN (SELECT value FROM json_each(:tags)))"
 )
+_OF_STUDY = (
+    "SELECT 'study' AS place, parent, '' AS uid, tag, kept, value FROM discrepancy WHERE store = ?1 "
+    "AND level IN ('study', 'patient') AND parent = ?2 UNION ALL "
+    "SELECT 'series', parent, series_instance_uid, tag, kept, value FROM series JOIN discrepancy d "
+    "ON d.store = ?1 AND d.level = 'series' AND d.parent = series.id WHERE study = ?2"
+)
+_HELD = {
+    "study": f"SELECT id FROM instance WHERE series IN (SELECT id FROM series WHERE study = ?) AND state = {CURRENT}",
+    "series": f"SELECT id FROM instance WHERE series = ? AND state = {CURRENT}",
+}
+_HELD_MAX = 5_000  # instances that are looked at: half a second, in which nothing is committed
+_WON = (
+    "DELETE FROM discrepancy WHERE store = ?1 AND level IN ({}) AND parent = ?2 AND tag = ?3 AND value IN (?4, ?5)",
+    "UPDATE discrepancy SET kept = ?5 WHERE store = ?1 AND level IN ({}) AND parent = ?2 AND tag = ?3 AND kept = ?4",
+)
+_LEVELS = {"study": "'study', 'patient'", "series": "'series'"}
+_COLUMNS = {"study": STUDY_COLUMNS, "series": SERIES_COLUMNS}
 
 
 class Claim(NamedTuple):
@@ -130,3 +161,52 @@ def compare_others(connection: sqlite3.Connection, store: int, patient: int, stu
         bound = {"store": store, "patient": patient, "study": study, "tag": tag, "tags": corrected}
         for statement in (_FORGET, _DISAGREE):
             connection.execute(statement.format(column=PATIENT_COLUMNS[tag]), bound)
+
+
+def settle(connection: sqlite3.Connection, study: int, at: int) -> None:
+    """After instances of a study went: where none says any more what won, what the first says that lost wins instead.
+
+    Where that was corrected, the correction stays.
+    """
+    store, study_uid = connection.execute(
+        "SELECT store, study_instance_uid FROM study WHERE id = ?", (study,)
+    ).fetchone()
+    rows = connection.execute(_OF_STUDY, (store, study)).fetchall()
+    corrected = corrections.in_force(connection, store, study_uid) if rows else {}
+    disputed: dict[tuple[str, int], dict[int, list[str]]] = {}
+    for table, id, series_uid, tag, kept, value in rows:
+        present = connection.execute(f"SELECT {_COLUMNS[table][tag]} FROM {table} WHERE id = ?", (id,)).fetchone()
+        if present == (kept,) and tag not in corrected.get(series_uid, {}):  # a study may differ from its patient, too
+            disputed.setdefault((table, id), {}).setdefault(tag, [kept]).append(value)
+    for (table, id), texts in disputed.items():
+        won = _won(connection, table, id, texts)
+        if won:
+            corrections.write(connection, store, table, id, won, at)
+        for tag, value in won.items():
+            for statement in _WON:
+                connection.execute(statement.format(_LEVELS[table]), (store, id, tag, texts[tag][0], value))
+
+
+def _won(connection: sqlite3.Connection, table: str, id: int, texts: Mapping[int, Sequence[str]]) -> dict[int, str]:
+    """The values of a place that win now, by tag; of each tag that one comes first which won before."""
+    left = {tag: _matchers(tag, some) for tag, some in texts.items()}
+    found: dict[int, str] = {}
+    held = connection.execute(f"{_HELD[table]} ORDER BY id LIMIT ?", (id, _HELD_MAX + 1)).fetchall()
+    for (instance,) in held if len(held) <= _HELD_MAX else ():
+        parts = [zlib.decompress(body) for (body,) in connection.execute(METADATA, (instance,))]
+        obj = orjson.loads(b"".join(parts))
+        for tag, matchers in list(left.items()):
+            said = next((text for text, matches in matchers if matches(obj)), None)
+            if said == texts[tag][0]:
+                del left[tag]
+            elif said is not None:
+                found.setdefault(tag, said)
+    return {tag: found[tag] for tag in left if tag in found}
+
+
+def _matchers(tag: int, texts: Iterable[str]) -> list[tuple[str, Matcher]]:
+    """Whether an object says one of these; of what is no key, none does."""
+    try:
+        return [(text, Matcher({tag: text})) for text in texts]
+    except BadRequest:
+        return []
