@@ -83,14 +83,18 @@ def parse_keys(keys: Iterable[str]) -> dict[int, Any]:
 
 def keys_of(values: Mapping[str, Any]) -> dict[int, Any]:
     """The same from a mapping: text, numbers, dates and times, None (universal), several of these in a list or anything
-    like one, mappings inside sequences.
+    like one, mappings inside sequences. UsageError for a list of nothing, which would be asked for as universal.
     """
     found: dict[int, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
             found[tag_for(name)] = keys_of(value)
-        else:
-            _put(found, name, _written(value))
+            continue
+        if isinstance(value, _SEVERAL) and not isinstance(value, (str, bytes)):
+            value = list(value)
+            if not value:
+                raise UsageError(f"{name}: a list without values matches nothing; None asks for whatever there is")
+        _put(found, name, _written(value))
     return found
 
 
@@ -98,7 +102,7 @@ def _written(value: Any) -> str:
     """A value as it is typed (PS3.5 6.2)."""
     if value is None:
         return ""
-    if isinstance(value, _SEVERAL) and not isinstance(value, (str, bytes)):
+    if isinstance(value, list):
         return "\\".join(map(_written, value))
     pattern = next((pattern for kind, pattern in _WRITTEN if isinstance(value, kind)), None)
     return value.strftime(pattern) if pattern else str(value)

@@ -49,6 +49,12 @@ def test_a_key_given_twice_is_a_list() -> None:
     }
 
 
+@pytest.mark.parametrize("nothing", [[], (), set(), iter(())])
+def test_a_list_of_nothing_does_not_ask_for_all(nothing: Any) -> None:
+    with pytest.raises(UsageError, match="StudyInstanceUID: a list without values"):
+        keys_of({"PatientID": "1", "StudyInstanceUID": nothing})
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [

@@ -59,6 +59,7 @@ def asked(web: Any, path: str) -> Any:
         ("00091003.CodeValue=x&00090010=ACME", {Private("ACME", 0x00090003): {0x00080100: "x"}}),
         ("ReferencedStudySequence.ReferencedSOPInstanceUID=1.2,1.3", {0x00081110: {0x00081155: "1.2\\1.3"}}),
         ("TimezoneOffsetFromUTC=", {}),
+        ("SpecificCharacterSet=ISO_IR%20100&PatientID=A", {PATIENT_ID: "A"}),
         ("AcquisitionDateTime=2020010112+0100-2021", {0x0008002A: "2020010112+0100-2021"}),
         ("AcquisitionDateTime=2020-20200102%2B0100", {0x0008002A: "2020-20200102+0100"}),
     ],

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Parameters = list[tuple[str, str]]
 _TIMEZONE = 0x00080201
+_NEVER_MATCHED = frozenset({(_TIMEZONE,), (0x00080005,)})  # they are about the request (PS3.4 C.2.2.2)
 _UNENCODED_PLUS = re.compile(r"(?:^|(?<=\d)) (?=\d{4}(?!\d))")  # `TimezoneOffsetFromUTC=+0100`, as people type it
 _WITHOUT_COMMA = ("UI", "CS")  # PS3.5 6.2: no value has one, so it stands between values
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
@@ -122,7 +123,7 @@ class Asked:
             raise BadRequest("TimezoneOffsetFromUTC is an offset such as +0100")
         keys: dict[Tag, Any] = {}
         for path, values in self._values.items():
-            if path not in blocks and path != (_TIMEZONE,) and path[0] not in levels.ADDED:
+            if path not in blocks and path not in _NEVER_MATCHED and path[0] not in levels.ADDED:
                 _put(keys, path, named(path, creators), values)
         return Query(
             self.level,
