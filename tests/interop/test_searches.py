@@ -63,6 +63,7 @@ def objects() -> list[Any]:
     one = {"PatientID": "P1", "PatientName": "Smith^John", "StudyDate": "20200101", "StudyTime": "1000"}
     two = {"PatientID": "P2", "PatientName": "Müller^Jörg", "StudyDate": "20200102", "StudyTime": "0900"}
     three = {"PatientID": "P3", "PatientName": "Yamada^Tarou=山田^太郎", "StudyDate": "20210601", "StudyTime": "1200"}
+    three["TimezoneOffsetFromUTC"] = "+0900"
     asked = {"ScheduledProcedureStepID": "7", "RequestedProcedureID": "1"}
     other = {"ScheduledProcedureStepID": "8", "RequestedProcedureID": "2"}
     mixed = {"ScheduledProcedureStepID": "7", "RequestedProcedureID": "2"}
@@ -233,6 +234,18 @@ def test_attributes_that_are_answered(get: Callable[..., httpx.Response], archiv
     steps = {name: row.get("00400275", {}).get("Value") for name, row in zip(names(rows), rows, strict=True)}
     assert [item["00400009"]["Value"] for item in steps["S1A"]] == [["7"], ["8"]]
     assert not steps["S1B"]
+
+
+def test_the_offset_from_utc_is_answered_if_known(get: Callable[..., httpx.Response]) -> None:
+    """PS3.18 Tables 10.6.3-3 to -5: at every level."""
+    study, series = f"/studies/{uid('study', 'S3')}", f"/series/{uid('series', 'S3', 'A')}"
+    within = (f"{study}/series", f"{study}/instances", f"{study}{series}/instances")
+    for path in ("/studies", "/series", "/instances", *within):
+        rows = get(path).json()
+        told = {
+            name: row["00080201"]["Value"] for name, row in zip(names(rows), rows, strict=True) if "00080201" in row
+        }
+        assert told == {name: ["+0900"] for name in names(rows) if name.startswith("S3")}, path
 
 
 def test_includefield(get: Callable[..., httpx.Response]) -> None:

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from sagittal.limits import Limits
 
 Parameters = list[tuple[str, str]]
-_TIMEZONE = 0x00080201
-_NEVER_MATCHED = frozenset({(_TIMEZONE,), (0x00080005,)})  # they are about the request (PS3.4 C.2.2.2)
+_NEVER_MATCHED = frozenset({(levels.TIMEZONE,), (0x00080005,)})  # they are about the request (PS3.4 C.2.2.2)
 _UNENCODED_PLUS = re.compile(r"(?:^|(?<=\d)) (?=\d{4}(?!\d))")  # `TimezoneOffsetFromUTC=+0100`, as people type it
 _WITHOUT_COMMA = ("UI", "CS")  # PS3.5 6.2: no value has one, so it stands between values
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
@@ -118,7 +117,7 @@ class Asked:
         creators = {path: values[0] for path, values in self._values.items() if is_creator(path[-1])}
         meant = {*self._include, *self._values}
         blocks = {block(path[:at], tag) for path in meant for at, tag in enumerate(path) if _is_owned(tag)}
-        timezone = _UNENCODED_PLUS.sub("+", self._values.get((_TIMEZONE,), [""])[0])
+        timezone = _UNENCODED_PLUS.sub("+", self._values.get((levels.TIMEZONE,), [""])[0])
         if timezone and not is_offset(timezone):
             raise BadRequest("TimezoneOffsetFromUTC is an offset such as +0100")
         keys: dict[Tag, Any] = {}

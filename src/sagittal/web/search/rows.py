@@ -1,8 +1,9 @@
 """Rows of the index as DICOM JSON (PS3.18 F), by a writer for each column, made once.
 
 An attribute without value is `{"vr":…}`, but for Modalities in Study, which is left out: viewers break on an empty
-one. What the archive found outside the index is DICOM JSON already and goes behind the columns. Many rows are written
-in slices, between which the loop serves others.
+one, and Timezone Offset From UTC, which is there if known (PS3.18 Table 10.6.3-3). What the archive found outside the
+index is DICOM JSON already and goes behind the columns. Many rows are written in slices, between which the loop serves
+others.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ T = TypeVar("T")
 SLICE, _SLICE_OF_MORE = 100, 5  # rows written without a pause, and such with more than the index has: about 2 ms
 
 _quoted = json.encoder.encode_basestring
-_MODALITIES_IN_STUDY = 0x00080061
+_NEVER_EMPTY = frozenset({0x00080061, levels.TIMEZONE})  # and Modalities in Study
 _ONE_TEXT = frozenset({"LT", "ST", "UT", "UR"})
 _INTEGERS = frozenset({"IS", "US", "UL", "SS", "SL", "UV", "SV"})
 _DECIMALS = frozenset({"DS", "FL", "FD"})
@@ -103,7 +104,7 @@ def _nothing(value: Cell) -> str:
 def _writer(tag: int) -> Callable[[Cell], str]:
     vr = vr_of(tag)
     head = f'"{tag:08X}":{{"vr":"{vr}"'
-    empty = "" if tag == _MODALITIES_IN_STUDY else head + "}"
+    empty = "" if tag in _NEVER_EMPTY else head + "}"
     before = head + ',"Value":['
     value_of = _VALUES.get(vr, _texts)
 
