@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from conftest import Served
-from interop.pictured import RAMP, STUDY, dataset, objects
+from interop.pictured import RAMP, STUDY, dataset, image, objects
 from PIL import Image
 from pypdf import PdfReader
 
@@ -250,6 +250,27 @@ def test_thumbnails_of_everything_and_every_level(held: dict[str, str]) -> None:
     assert picture(held["ct"] + "/thumbnail", viewport="200,12,32,0,32,12").shape == (12, 32)
     assert get(held["ct"] + "/thumbnail", viewport="9,9,0,0,999,9").status_code == 400
     assert picture(held["report"] + "/thumbnail", viewport="40,30").shape == (30, 30)
+
+
+def test_what_has_no_pixels_does_not_stand_for_a_study(shared_server: Served) -> None:
+    study = "2.25.77002"
+    made = (
+        dataset(1, "481.5", RTPlanLabel="P", StudyInstanceUID=study),
+        dataset(2, "79.1", StudyInstanceUID=study),  # a report that is not among the others
+        dataset(3, "9.100.1", StudyInstanceUID=study),  # nor is a state of waveforms one of them
+        image(4, RAMP, StudyInstanceUID=study),
+    )
+    with httpx.Client(base_url=shared_server.http, timeout=60) as client:
+        for number, each in enumerate(made, 1):
+            each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = f"{study}.{number}"
+            each.SeriesInstanceUID = f"{study}.0.{number}"
+            store(client, each)
+    address = f"{shared_server.http}/dicom-web/studies/{study}"
+    plan, grid, state, ct = (f"{address}/series/{study}.0.{n}/instances/{study}.{n}" for n in (1, 2, 3, 4))
+    assert get(address + "/thumbnail").content == get(ct + "/thumbnail").content
+    assert "radiotherapy" in get(plan + "/rendered").json()["detail"]
+    assert get(grid + "/rendered").headers["content-type"] == "text/html; charset=utf-8"
+    assert "shows waveforms" in get(state + "/rendered").json()["detail"]
 
 
 def test_a_document_says_itself_what_it_is_written_in(shared_server: Served) -> None:

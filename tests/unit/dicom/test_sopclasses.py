@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sagittal.dicom import sopclasses
-from sagittal.dicom.sopclasses import STORAGE, WELL_KNOWN, may_be_storage, name_of
+from sagittal.dicom.sopclasses import (
+    STORAGE,
+    WELL_KNOWN,
+    WITHOUT_PIXELS,
+    is_report,
+    is_waveform,
+    may_be_storage,
+    name_of,
+)
 
 
 def test_all_of_pydicom() -> None:
@@ -24,6 +34,26 @@ def test_storage_contexts_of_pynetdicom_are_storage() -> None:
 
     theirs = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
     assert theirs <= STORAGE
+
+
+# What PS3.6 calls the classes whose objects are of one kind; the first that fits.
+CALLED = {
+    "report": re.compile("SR Storage|Procedure Log|Key Object|Report"),
+    "waveform": re.compile("Waveform Storage"),
+    "over images": re.compile("(?<!XRF )(Grayscale|Color) Softcopy|Structure Set"),
+    "document": re.compile("Encapsulated [A-Z]{3} "),
+    "image": re.compile("Image|Map Storage|(?<!Surface )Segmentation|RT Dose|B-scan|US Volume"),
+}
+APART = re.compile(
+    r"1\.2\.840\.10008\.5\.1\.4\.(1\.1\.[56]01\.|3[89]\.|4[345]\.|1\.1\.20(0\.[137]|1\.))"
+)  # no patients'
+
+
+def test_what_objects_hold_is_as_their_classes_are_called() -> None:
+    for uid in (uid for uid in STORAGE if not WELL_KNOWN[uid].retired and not APART.match(uid)):
+        called = next((kind for kind, pattern in CALLED.items() if pattern.search(name_of(uid))), "")
+        told = is_report(uid), is_waveform(uid), uid in WITHOUT_PIXELS
+        assert told == (called == "report", called == "waveform", called == ""), name_of(uid)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +76,7 @@ def test_is_storage(uid: str, known: bool, may: bool) -> None:
 
 def test_constants_and_names() -> None:
     for name, value in vars(sopclasses).items():
-        if name.isupper() and isinstance(value, str) and name != "UIDS":
+        if name.isupper() and isinstance(value, str) and name != "UIDS" and not name.startswith("_"):
             assert value in WELL_KNOWN, name
     assert name_of("1.2.840.10008.5.1.4.1.1.2") == "CT Image Storage"
     assert name_of("1.2.3") == "1.2.3"

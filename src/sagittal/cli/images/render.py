@@ -17,6 +17,7 @@ import click
 from sagittal.cli.images.batch import Place, Told, each, is_several, opened, places
 from sagittal.cli.output import json_option
 from sagittal.convert.documents import DOCUMENTS
+from sagittal.dicom.sopclasses import is_report, is_waveform
 from sagittal.errors import BadRequest, NotAcceptable, UsageError
 from sagittal.folders import whole
 from sagittal.web.render import asked
@@ -30,7 +31,6 @@ _TYPES = {
 }  # fmt: skip
 _PRINTED = ("pdf", "text")  # what reports become, if asked for
 _LOSSY = ("jpeg", "webp", "jxl", "jp2", "mp4")  # the other formats lose nothing
-_REPORTS, _WAVEFORMS = "1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.9."
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +127,9 @@ def _made_of(sop_class: str, format_: str) -> tuple[str, str]:
     """What an object of this class becomes: media type and ending. NotAcceptable when it can't be in this format."""
     if sop_class in DOCUMENTS:
         return DOCUMENTS[sop_class][:2]
-    if sop_class.startswith(_WAVEFORMS):
+    if is_waveform(sop_class):
         return "image/svg+xml", ".svg"
-    if sop_class.startswith(_REPORTS):
+    if is_report(sop_class):
         return _TYPES[format_] if format_ in _PRINTED else ("text/html", ".html")
     if format_ in _PRINTED:
         raise NotAcceptable(f"only reports are rendered as {_TYPES[format_][0]}")

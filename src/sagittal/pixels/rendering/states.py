@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import isfinite
 
+from sagittal.dicom.sopclasses import WITHOUT_PIXELS
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
 from sagittal.pixels.rendering.attributes import Attributes
@@ -21,17 +22,6 @@ from sagittal.pixels.rendering.tables import Table, lut_of, palette_of
 _P = "1.2.840.10008.5.1.4.1.1.11."
 GRAYSCALE, COLOR, PSEUDO_COLOR = _P + "1", _P + "2", _P + "3"
 STATES = frozenset({GRAYSCALE, COLOR, PSEUDO_COLOR})
-REFUSED = {  # presentation states that are not rendered, by what they do
-    _P + "4": "blends two series",
-    _P + "5": "subtracts a mask (XA/XRF)",
-    _P + "6": "shows planes of a volume",
-    _P + "7": "shows planes of a volume",
-    _P + "8": "blends several series",
-    _P + "9": "shows a volume",
-    _P + "10": "shows segments of a volume",
-    _P + "11": "shows several volumes",
-    _P + "12": "has a modality LUT a part of the image",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +73,8 @@ def references(state: Attributes) -> list[Reference]:
 
 def refuse(sop_class: str) -> None:
     """NotAcceptable for the classes of presentation states that are not rendered, and for what is no state."""
-    if sop_class in REFUSED:
-        raise NotAcceptable(f"a presentation state that {REFUSED[sop_class]} is not rendered")
+    if sop_class.startswith(_P) and sop_class in WITHOUT_PIXELS:
+        raise NotAcceptable(f"a presentation state that {WITHOUT_PIXELS[sop_class]} is not rendered")
     if sop_class not in STATES:
         raise NotAcceptable("what is named as a presentation state is none that can be applied")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sagittal.convert import documents
+from sagittal.dicom.sopclasses import WITHOUT_PIXELS, is_report, is_waveform
 from sagittal.dicom.syntaxes import syntax
 from sagittal.web.render.asked import MOVING, STILL
 from sagittal.web.wire.accept import COMPRESSED_TYPES
@@ -32,15 +33,6 @@ FRAME = Kind("image", STILL, "a frame of a video")
 REPORT = Kind("report", ("text/html", "text/plain", "application/pdf"), "a report")
 WAVEFORM = Kind("waveform", ("image/svg+xml",), "a waveform")
 OVER = Kind("over", STILL, "what lies over an image")
-REFUSED = {  # classes that have no pixels of their own and are not rendered; why
-    _STORAGE + tail: Kind("refused", (), f"what {why} is not rendered") for tail, why in {
-        "11.4": "blends two series", "11.5": "subtracts a mask (XA/XRF)", "11.6": "shows planes of a volume",
-        "11.7": "shows planes of a volume", "11.8": "blends several series", "11.9": "shows a volume",
-        "11.10": "shows segments of a volume", "11.11": "shows several volumes",
-        "11.12": "has a modality LUT a part of the image", "66": "holds raw data", "66.1": "registers images",
-        "66.2": "marks points in space", "66.3": "deforms images", "66.5": "holds surfaces",
-    }.items()
-}  # fmt: skip
 _SEGMENTATIONS = frozenset(_STORAGE + tail for tail in ("66.4", "66.7"))
 _OVER = _SEGMENTATIONS | {_STORAGE + tail for tail in ("11.1", "11.2", "11.3", "481.3")}
 _DOCUMENTS = {
@@ -59,13 +51,13 @@ def kind_of(ref: InstanceRef) -> Kind:
     sop_class = ref.sop_class_uid
     if sop_class in _DOCUMENTS:
         return _DOCUMENTS[sop_class]
-    if sop_class in REFUSED:
-        return REFUSED[sop_class]
+    if sop_class in WITHOUT_PIXELS:
+        return Kind("refused", (), f"what {WITHOUT_PIXELS[sop_class]} is not rendered")
     if sop_class in _OVER:
         return OVER
-    if sop_class.startswith(_STORAGE + "88."):
+    if is_report(sop_class):
         return REPORT
-    if sop_class.startswith(_STORAGE + "9."):
+    if is_waveform(sop_class):
         return WAVEFORM
     if syntax(ref.syntax_uid).video:
         own = COMPRESSED_TYPES.get(ref.syntax_uid, "video/mp4")  # it is its own rendering, and goes first
