@@ -90,6 +90,16 @@ def test_what_is_seen_stays(uid: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rate", "code"),
+    [(23.976, 1), (24, 2), (25, 3), (29.97, 4), (30, 5), (50, 6), (59.94, 7), (60, 8), (15, 1), (120, 8)],
+)
+def test_mpeg2_has_the_nearest_rate_that_there_is(rate: float, code: int) -> None:
+    """By frame_rate_code, ISO 13818-2 Table 6-4: the last half octet of the head's fourth number."""
+    stream = video.encode(pictures(), DESCRIBED, "1.2.840.10008.1.2.4.101", rate)
+    assert stream[stream.index(b"\0\0\1\xb3") + 7] & 15 == code
+
+
+@pytest.mark.parametrize(
     "described",
     [
         replace(DESCRIBED, rows=95),

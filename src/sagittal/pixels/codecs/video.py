@@ -53,7 +53,8 @@ CODINGS: dict[str, Coding] = {
     _P + "104": Coding("libx264", _H264, {"profile": "high", "level": "4.2", "crf": "18"}, 1088, 1920),
     _P + "107": Coding("libx265", _HEVC, {"profile": "main", "crf": "20", "x265-params": "log-level=none"}, 2304, 4096),
 }
-_MPEG2_RATES = [Fraction(24000, 1001), *map(Fraction, (24, 25)), Fraction(30000, 1001), *map(Fraction, (30, 50, 60))]
+# ISO 13818-2 Table 6-4.
+_MPEG2_RATES = [Fraction(25), Fraction(50), *(Fraction(1000 * n, over) for n in (24, 30, 60) for over in (1000, 1001))]
 
 
 def available() -> bool:
