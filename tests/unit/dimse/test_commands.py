@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pynetdicom import status as peer
 
 from sagittal.dimse import commands, status
 from sagittal.dimse.commands import InvalidCommand
@@ -79,6 +80,16 @@ def test_the_class_of_a_status(code: int, kind: str) -> None:
 def test_what_the_standard_calls_refused(code: int) -> None:
     assert status.is_refusal(code)
     assert not any(map(status.is_refusal, (0, 0x0110, 0xA900, 0xAA00, 0xB000, 0xC000, 0xFE00, 0x7777)))
+
+
+def test_statuses_are_of_the_class_that_pynetdicom_has_them_in() -> None:
+    """Of every service class, whole ranges too (PS3.4 B.2.3: A7xx is refused, A9xx a data set that does not match)."""
+    for name, table in vars(peer).items():
+        if name.endswith("_STATUS"):
+            for code, (kind, text) in table.items():
+                assert status.kind(code) == kind.lower(), (name, f"{code:04X}")
+                assert status.is_refusal(code) or not text.startswith("Refused"), (name, f"{code:04X}")
+    assert status.words(0xA9FF) == status.words(0xA900) != status.words(0xAA00)
 
 
 def test_errors_become_statuses() -> None:
