@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sagittal.client.folder import Landing
 from sagittal.client.storing.files import read_head
+from sagittal.convert.documents import DOCUMENTS
 from sagittal.errors import PeerError, SagittalError
 from sagittal.limits import ReaderLimits, WebLimits
 from sagittal.web.wire.accept import DICOM, MULTIPART, OCTET_STREAM
@@ -22,21 +23,25 @@ if TYPE_CHECKING:
     from sagittal.client.remote import Arrived
 
 _LIMITS = WebLimits()
-ENDINGS = {
+ENDINGS = {held.media_type: held.ending for held in DOCUMENTS.values()} | {
     "image/jpeg": ".jpg",
     "image/jp2": ".jp2",
+    "image/jpx": ".jpx",
     "image/jphc": ".jph",
     "image/jls": ".jls",
     "image/jxl": ".jxl",
     "image/png": ".png",
     "image/gif": ".gif",
+    "image/webp": ".webp",
+    "image/svg+xml": ".svg",
     "image/dicom-rle": ".rle",
     "video/mpeg": ".mpg",
     "video/mp4": ".mp4",
-    "application/pdf": ".pdf",
     "application/zip": ".zip",
     "text/html": ".html",
     "text/plain": ".txt",
+    "text/csv": ".csv",
+    "application/json": ".json",
     "application/dicom": ".dcm",
     "application/dicom+json": ".json",
     "application/dicom+xml": ".xml",

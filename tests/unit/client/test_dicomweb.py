@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from mimetypes import MimeTypes
 from pathlib import Path
 
 import httpx
@@ -13,11 +14,15 @@ from builders import build
 from sagittal.client.dicomweb import open_url, retrieve_paths, search_path
 from sagittal.client.keys import Question, parse_keys
 from sagittal.client.outcome import Stored
+from sagittal.client.parts import Numbered
 from sagittal.client.place import Access, Url, parse_place, parse_url
 from sagittal.client.storing.stow import answer_of
 from sagittal.dimse.address import PeerAddress
 from sagittal.errors import PeerError, PeerRefused, SagittalError, UsageError
+from sagittal.web.retrieve.capabilities import media_types
+from sagittal.web.routes import RESOURCES
 from sagittal.web.store.became import encode
+from sagittal.web.wire.accept import media_type
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -299,3 +304,18 @@ async def test_what_a_search_knows_and_cannot_be_retrieved_has_failed(
     async with open_url(Url("http://archive/dicom-web"), Access(), print, transport) as archive:
         outcome = await archive.get(Question("study", parse_keys(["StudyInstanceUID=1.2"])), tmp_path, print)
     assert (outcome.failed, outcome.whole) == (failed, not failed)
+
+
+def test_a_file_of_whatever_is_answered_says_what_it_is(tmp_path: Path) -> None:
+    """Every media type that our own server names in its capabilities, by an ending that is known for it."""
+    answered = {media_type(each).root for one in RESOURCES if one.method == "GET" for each in media_types(one)[1]}
+    paths: list[Path] = []
+    sink = Numbered(tmp_path, "part", [], lambda path, uid: paths.append(path))
+    for told in sorted(answered):
+        sink.begin({"content-type": told})
+        sink.end()
+    endings = dict(zip(sorted(answered), (path.suffix for path in paths), strict=True))
+    assert [told for told, ending in endings.items() if ending == ".bin"] == ["application/octet-stream"]
+    for told, ending in endings.items():
+        known = MimeTypes().guess_type(f"x{ending}", strict=False)[0]
+        assert known in (None, told, "application/octet-stream") or told.endswith(f"+{ending[1:]}"), (told, ending)
