@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom._dicom_dict import DicomDictionary
 
 from sagittal.dicom.elements import decode_identifier, encode, encode_sequence
 from sagittal.dicom.partial.bulkless import holds_fragments, is_bulk, without_bulk
@@ -114,3 +117,27 @@ def test_overlays_by_frame_and_private_elements_do_not_survive() -> None:
     assert [item[0x00209157].numbers() for item in found[0x52009230].items] == [[1], [3]]
     assert all(list(item) == [0x00209157] for item in found[0x52009230].items)
     assert found[0x00081164].items[0][SIMPLE_LIST].numbers() == [1, 3]
+
+
+# Of what PS3.6 has several values of: one for each frame, or numbers of frames.
+OF_OTHERS = {"FrameTimeVector", "RWaveTimeVector", "TriggerVector", "BscanCycleTimeVector"}  # made anew; heart beats
+BY_FRAME = {
+    tag: vr
+    for tag, (vr, vm, _, _, keyword) in DicomDictionary.items()
+    if "n" in vm and keyword.endswith(("Vector", "Increment")) and keyword not in OF_OTHERS
+}
+NUMBERS_OF_FRAMES = {
+    tag: vr
+    for tag, (vr, _, _, _, keyword) in DicomDictionary.items()
+    if re.search("^St.*Trim$|^RWavePointer|OfInterest|^(Representative|IVUS.*)FrameNumber$", keyword)
+}
+
+
+def test_what_goes_by_frame_follows_the_frames() -> None:
+    there = BY_FRAME | NUMBERS_OF_FRAMES
+    elements = [(tag, vr, b"\1\0\2\0\3\0" if vr == "US" else b"1\\2\\3") for tag, vr in there.items()]
+    walk = Walk([encode([*elements, (0x7FE00010, "OW", b"\1\2")], ELE)], ELE, LIMITS)
+    header = Header(walk, Survey(), Extraction("1.2", "1.3", [1, 3], 3, (SIMPLE_LIST, (1, 3))), ELE)
+    found = decode_identifier(b"".join(written(walk, header.events(), ELE, 3)), ELE, LIMITS)
+    assert {tag: found[tag].text() for tag in BY_FRAME} == dict.fromkeys(BY_FRAME, "1\\3")
+    assert not found.keys() & NUMBERS_OF_FRAMES.keys()

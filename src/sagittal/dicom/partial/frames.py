@@ -25,15 +25,16 @@ _FRAME_TIME, _FRAME_TIME_VECTOR, _INCREMENT = 0x00181063, 0x00181065, 0x00280009
 _GRID_OFFSETS = 0x3004000C  # of an RT Dose, from Image Position (Patient)
 _PER_FRAME, _ORGANIZATION = 0x52009230, 0x00209311
 _ENDS = {"sequence": "end-sequence", "fragments": "end-sequence", "item": "end-item"}
-# Values by frame: PS3.3 C.7.6.5, C.8.4.8, C.8.6.3, C.8.8.3.
+# Values by frame: PS3.3 C.7.6.5, C.8.4.8, C.8.6.3, C.8.7.4, C.8.7.5, C.8.8.3.
 _VECTORS = frozenset(
-    {0x00182001, 0x00182002, 0x00182003, 0x00182004, 0x00182005, 0x00182006, _GRID_OFFSETS}
+    {0x00181135, 0x00181136, 0x00181137, 0x00181520, 0x00181521}
+    | {0x00182001, 0x00182002, 0x00182003, 0x00182004, 0x00182005, 0x00182006, _GRID_OFFSETS}
     | {0x00540010, 0x00540020, 0x00540030, 0x00540050, 0x00540060, 0x00540070, 0x00540080, 0x00540090, 0x00540100}
 )
-# Frame pointers, masks, offset tables of the pixels, signatures.
+# Numbers of frames, masks, offset tables of the pixels, signatures.
 _LEFT_OUT = frozenset(
-    {0x00286010, 0x00286020, 0x00286022, 0x00286023, 0x00286100, 0x7FE00001, 0x7FE00002, 0x7FE00003}
-    | {0x4FFE0001, 0xFFFAFFFA}
+    {0x00082142, 0x00082143, 0x00183103, 0x00183104, 0x00286010, 0x00286020, 0x00286022, 0x00286023, 0x00286040}
+    | {0x00286100, 0x7FE00001, 0x7FE00002, 0x7FE00003, 0x4FFE0001, 0xFFFAFFFA}
 )
 _NONE: Mapping[int, tuple[str, bytes]] = {}
 _FRAME_EXTRACTING = (("109105", "DCM", "Frame Extracting Equipment"), (0x00080100, 0x00080102, 0x00080104))
