@@ -1,4 +1,4 @@
-"""THE POLICY TABLE: what is wrong with bytes, and what is done about it (PS3.4 B.2.3, PS3.18 Table 6.6.1).
+"""THE POLICY TABLE: what is wrong with bytes, and what is done about it (PS3.4 B.2.3, PS3.18 I.2).
 
 One line a defect. refuse: the object isn't stored, and the statuses are what its sender gets. warn: it is stored exactly as
 received, and the name is kept with it. Structure that can be read in one way only is tolerated; structure that two readers

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+from pydicom.charset import CODES_TO_ENCODINGS, python_encoding
 
 from sagittal.dicom.charset import decode, decode_checked, encode, normalise, parse
 
@@ -72,6 +73,26 @@ PRINTED = [
 @pytest.mark.parametrize(("charsets", "data", "text"), PRINTED)
 def test_what_is_written_is_what_the_standard_prints(charsets: tuple[str, ...], data: bytes, text: str) -> None:
     assert encode(text, charsets, "PN") == data
+
+
+ESCAPES = {codec: escape for escape, codec in CODES_TO_ENCODINGS.items()}
+OF_ONE_BYTE = {
+    term.rpartition(" ")[2]: codec for term, codec in python_encoding.items() if term.startswith("ISO_IR 1")
+} | {"203": "iso8859_15"}  # newer than pydicom 3.0.2
+del OF_ONE_BYTE["192"], OF_ONE_BYTE["13"]  # the latter's two halves are no codec of Python's
+
+
+@pytest.mark.parametrize(("number", "codec"), OF_ONE_BYTE.items())
+def test_every_byte_is_the_character_that_pydicom_reads(number: str, codec: str) -> None:
+    escape = ESCAPES.get(codec, b"\x1b-b")
+    for data in (bytes([byte]) for byte in range(0xA0, 0x100)):
+        character = data.decode(codec, "replace")
+        known = character != "�"
+        assert decode_checked(data, (f"ISO_IR {number}",)) == (character, known)
+        assert decode_checked(escape + data, ("", f"ISO 2022 IR {number}")) == (character, known)
+        if known:
+            assert encode(character, (f"ISO_IR {number}",)) == data
+            assert encode(character, ("", f"ISO 2022 IR {number}")) == escape + data
 
 
 def test_the_first_set_is_active_again_before_a_delimiter() -> None:
