@@ -62,7 +62,7 @@ def seconds_each(held: Attributes, frames: Sequence[int]) -> list[float]:
 
 
 def _bounded(seconds: float) -> float:
-    return min(max(0.02, seconds), 5.0)  # in this order NaN is no number of seconds
+    return min(max(0.004, seconds), 5.0)  # in this order NaN is no number of seconds
 
 
 class IntoVideo(Transcoding):

@@ -320,14 +320,22 @@ def test_a_video_shows_what_the_frames_show(pixels: Any, seen: Any, more: dict[s
             next(film.frames(numbers))
 
 
-@pytest.mark.parametrize(("to", "rate"), [(".4.102", 20), (".4.100", Fraction(24000, 1001))])
-def test_a_video_has_the_rate_of_its_frames(to: str, rate: Fraction) -> None:
+@pytest.mark.parametrize(
+    ("to", "milliseconds", "rate"),
+    [
+        (".4.102", 50, 20),
+        (".4.102", 12.5, 80),
+        (".4.100", 50, Fraction(24000, 1001)),
+        (".4.101", 16.683, Fraction(60000, 1001)),
+    ],
+)
+def test_a_video_has_the_rate_of_its_frames(to: str, milliseconds: float, rate: Fraction) -> None:
     """Or, in MPEG-2, the nearest that there is."""
     import io
 
     import av
 
-    data = plain(np.zeros((4, 16, 32), np.uint8), **{"00181063": member("DS", 50)})
+    data = plain(np.zeros((4, 16, 32), np.uint8), **{"00181063": member("DS", milliseconds)})
     made = transcoding(image(data), lambda: [data], P + to, None, "2.25.3")
     (stream,) = made.frames()
     with av.open(io.BytesIO(stream)) as container:
@@ -343,8 +351,10 @@ def test_a_video_has_the_rate_of_its_frames(to: str, rate: Fraction) -> None:
         ({"t00181063": [40], "t00181065": [0, 100, 300]}, [0.04, 0.04]),
         ({"t00181063": [40], "t00181065": [0, 100, 300], "t00280009": ["00181065"]}, [0.3, 0.3]),
         ({"t00180040": [20]}, [0.05, 0.05]),
-        ({"t00181063": ["NaN"]}, [0.02, 0.02]),
-        ({"t00181065": [0, 9e9, 0]}, [0.02, 0.02]),
+        ({"t00180040": [60]}, [1 / 60, 1 / 60]),
+        ({"t00181063": ["NaN"]}, [0.004, 0.004]),
+        ({"t00181065": [0, 9e9, 0]}, [0.004, 0.004]),
+        ({"t00181063": [9e9]}, [5, 5]),
         ({}, [0.1, 0.1]),
     ],
 )

@@ -121,6 +121,16 @@ def test_frames_that_are_seen_unequally_long(media_type: str) -> None:
     assert times == [300, 50, 2000]
 
 
+@pytest.mark.parametrize(("media_type", "least"), [("image/gif", 20), ("image/webp", 11)])
+def test_no_frame_is_so_short_that_browsers_show_it_for_a_tenth_of_a_second(media_type: str, least: int) -> None:
+    frames = [np.full((8, 8), 20 * level, np.uint8) for level in range(8)]
+    opened = Image.open(io.BytesIO(moving(media_type, frames, [0.008] * 8)))
+    for n in range(8):
+        opened.seek(n)
+        opened.load()
+        assert opened.info["duration"] == least
+
+
 def test_mp4_of_frames_that_are_seen_unequally_long() -> None:
     import av
 
