@@ -14,8 +14,9 @@ from reading import SEQUENCE_END, UNDEFINED, Outcome, cut, explicit, image, impl
 
 from sagittal.dicom.charset import decode, decode_checked, encode, normalise
 from sagittal.dicom.defects import POLICY
+from sagittal.dicom.elements import BINARY_VRS
 from sagittal.dicom.reader import Memo
-from sagittal.dicom.scanning.values import BINARY_VRS, WRITERS, members, plain_text
+from sagittal.dicom.scanning.values import WRITERS, members, plain_text
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.images import read_whole

@@ -3,7 +3,7 @@
 `decode` reads what senders write, not only what they may write: defined terms misspelled in known ways, designations
 that the data set didn't declare, Korean and Chinese designations given once a value, or none of the only set that is
 declared. What has no character becomes U+FFFD and is flagged; nothing is guessed. Not here: the VRs that are text
-(`scanning.values.TEXT_VRS`).
+(`elements.TEXT_VRS`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Keys, Private, Tag
-from sagittal.dicom.elements import TEXT_VRS, Element, decode_identifier
+from sagittal.dicom.elements import BINARY_VRS, TEXT_VRS, Element, decode_identifier
 from sagittal.dicom.matching.times import is_offset
 from sagittal.dicom.syntaxes import syntax
 from sagittal.dimse.service import Request, Response
@@ -30,7 +30,7 @@ _CONTROL = frozenset({CHARACTER_SET, LEVEL, RETRIEVE_AET, AVAILABILITY})
 # Told of an entity, never said by an object: where the level has no such key there is nothing to search.
 _TOLD = frozenset({0x00080061, 0x00080062, 0x00201200, 0x00201202, 0x00201204, 0x00201206, 0x00201208, 0x00201209})
 _TOLD |= {MEDIA_ID, MEDIA_UID, TIMEZONE}
-_BYTES = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
+_BYTES = BINARY_VRS - {"UN"}
 
 
 class KeyMismatch(IdentifierMismatch):

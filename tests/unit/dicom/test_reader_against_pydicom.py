@@ -21,10 +21,10 @@ from programs import corpus_path
 from pydicom.dataset import Dataset
 from reading import Outcome, read
 
-from sagittal.dicom.elements import WORDS, swapped
+from sagittal.dicom.elements import BINARY_VRS, WORDS, swapped
 from sagittal.dicom.part10 import Part10Head
 from sagittal.dicom.reader import Memo
-from sagittal.dicom.scanning.values import BINARY_VRS, STRING_VRS
+from sagittal.dicom.scanning.values import STRING_VRS
 from sagittal.dicom.syntaxes import EXPLICIT_BE
 from sagittal.errors import Malformed
 from sagittal.limits import ReaderLimits

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from sagittal.client.keys import CHARACTER_SET, INSTANCE_UID, tag_for
 from sagittal.dicom import charset
 from sagittal.dicom.dictionary import name_of, vr_of
-from sagittal.dicom.elements import NUMBERS, TEXT_VRS, encode_numbers, encode_text
+from sagittal.dicom.elements import BINARY_VRS, NUMBERS, TEXT_VRS, encode_numbers, encode_text
 from sagittal.dicom.reencode import can_reencode, deflated, written
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.dicom.walk import Event, Walk
@@ -25,7 +25,7 @@ from sagittal.uid import is_uid, new_uid
 SOP_CLASS = 0x00080016
 _FIRST_PIXELS = 0x7FE00001  # extended offset tables, then the pixels
 _STANDARD = "1.2.840.10008."
-_NO_TEXT = frozenset(("SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "AT"))
+_NO_TEXT = BINARY_VRS | {"AT", "SQ"}
 
 # Of the UIDs that PS3.15 E.1-1 replaces (action U), those of instances and of what is described in them.
 _INSTANCES = """00080017 00080018 00080019 00080058 00081155 00081195 00083010 00182042 0020000D 0020000E

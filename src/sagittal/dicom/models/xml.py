@@ -18,6 +18,7 @@ from typing import Any
 from xml.parsers import expat
 
 from sagittal.dicom.dictionary import NAME_GROUPS, keyword_of, tag_of, vr_of
+from sagittal.dicom.elements import BINARY_VRS
 from sagittal.errors import BadRequest, LimitExceeded
 from sagittal.limits import ReaderLimits
 
@@ -30,7 +31,6 @@ _COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffi
 _INTEGERS = frozenset(("IS", "US", "SS", "UL", "SL", "SV", "UV"))
 _SAFE_INTEGER = 1 << 53  # beyond it JSON has SV and UV as text
 _GAPS_MAX = 65_536  # empty values that a document may imply by leaving numbers out
-_BINARY = frozenset(("OB", "OW", "OF", "OD", "OL", "OV", "UN"))
 
 _SPECIAL = re.compile('[&<>"\t\n\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
@@ -315,7 +315,7 @@ def _base64(text: str) -> str:
 
 
 def _value(vr: str, text: str) -> Any:
-    if vr in _BINARY or vr == "SQ" or vr == "PN":
+    if vr in BINARY_VRS or vr == "SQ" or vr == "PN":
         raise BadRequest(f"an attribute of VR {vr} has no Value")
     if not text:
         return None

@@ -11,9 +11,9 @@ from struct import Struct
 from typing import NamedTuple
 
 from sagittal.dicom.dictionary import VR_TEXTS, VRS, base_tag, vr_of
-from sagittal.dicom.elements import LONG_CODES, SHORT_CODES
+from sagittal.dicom.elements import BINARY_VRS, LONG_CODES, SHORT_CODES
 from sagittal.dicom.scanning.memo import Entry, Extra, Memo, Table
-from sagittal.dicom.scanning.values import BINARY_VRS, STRING_VRS, WRITERS, plain_text
+from sagittal.dicom.scanning.values import STRING_VRS, WRITERS, plain_text
 
 _STRUCTS = {
     True: (Struct("<HH2sH"), Struct("<HHI"), Struct("<I")),

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from sagittal.dicom.elements import UNDEFINED
+from sagittal.dicom.elements import BINARY_VRS, UNDEFINED
 from sagittal.dicom.scanning.coding import Coding, Element
 from sagittal.dicom.scanning.levels import ELEMENTS, FRAGMENTS, ITEMS, PADDING, Level, Levels
 from sagittal.dicom.scanning.memo import UNDEFINED_KEY, Entry, Run, Table
-from sagittal.dicom.scanning.values import BINARY_VRS
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
 

@@ -13,20 +13,16 @@ from base64 import b64encode
 from collections.abc import Callable
 from json.encoder import encode_basestring
 from math import isfinite
-from struct import Struct, unpack
+from struct import unpack
 
 from sagittal.dicom.charset import decode_checked
 from sagittal.dicom.dictionary import NAME_GROUPS
-from sagittal.dicom.elements import WORDS, swapped
+from sagittal.dicom.elements import ASCII_VRS, BINARY_VRS, NUMBERS, TEXT_VRS, WORDS, swapped
 
 Members = tuple[str, str]  # the JSON members with a comma before them ("" for an empty value), a defect's name or ""
 
-TEXT_VRS = frozenset(("SH", "LO", "ST", "LT", "PN", "UC", "UT"))  # those that (0008,0005) bears on
-STRING_VRS = TEXT_VRS | frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"))
-BINARY_VRS = frozenset(("OB", "OW", "OF", "OD", "OL", "OV", "UN"))
+STRING_VRS = TEXT_VRS | ASCII_VRS
 _ONE_VALUE = frozenset(("ST", "LT", "UT", "UR"))
-_NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
-_SIZES = {vr: Struct("<" + code).size for vr, code in _NUMBERS.items()} | {"AT": 4}
 _PADDING = " \0"
 
 _NUMBER = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,24})?(?:[eE][+-]?[0-9]{1,2})?"
@@ -51,7 +47,7 @@ def plain_text(vr: str, raw: bytes, charsets: tuple[str, ...] = (), little_endia
         return "\\".join(value.strip(_PADDING) for value in text.split("\\"))
     if vr == "AT":
         return "\\".join(_tags(raw, little_endian))
-    return "\\".join(map(_decimal, _numbers(vr, raw, little_endian))) if vr in _NUMBERS else ""
+    return "\\".join(map(_decimal, _numbers(vr, raw, little_endian))) if vr in NUMBERS else ""
 
 
 def _decimal(number: float) -> str:
@@ -61,8 +57,8 @@ def _decimal(number: float) -> str:
 
 
 def _numbers(vr: str, raw: bytes, little_endian: bool) -> tuple[float, ...]:
-    count = len(raw) // _SIZES[vr]
-    return unpack(f"{'<' if little_endian else '>'}{count}{_NUMBERS[vr]}", raw[: count * _SIZES[vr]])
+    count = len(raw) // WORDS[vr]
+    return unpack(f"{'<' if little_endian else '>'}{count}{NUMBERS[vr]}", raw[: count * WORDS[vr]])
 
 
 def _tags(raw: bytes, little_endian: bool) -> list[str]:
@@ -151,7 +147,7 @@ def _write_numbers(vr: str, raw: bytes, charsets: tuple[str, ...], little_endian
     if not raw:
         return "", ""
     numbers = _numbers(vr, raw, little_endian)
-    defect = "value-length-uneven" if len(raw) % _SIZES[vr] else ""
+    defect = "value-length-uneven" if len(raw) % WORDS[vr] else ""
     if len(numbers) == 1:
         value = _number(numbers[0])
     elif vr in ("FL", "FD", "SV", "UV"):
@@ -184,7 +180,7 @@ def _write_binary(vr: str, raw: bytes, charsets: tuple[str, ...], little_endian:
 _Writer = Callable[[str, bytes, tuple[str, ...], bool], Members]
 WRITERS: dict[str, _Writer] = {
     **dict.fromkeys(STRING_VRS, _write_text),
-    **dict.fromkeys(_NUMBERS, _write_numbers),
+    **dict.fromkeys(NUMBERS, _write_numbers),
     **dict.fromkeys(BINARY_VRS, _write_binary),
     "PN": _write_person_names,
     "DS": _write_decimals,

@@ -25,8 +25,8 @@ PART_2_LOSSLESS, PART_2 = _P + "92", _P + "93"
 HT_LOSSLESS, HT_RPCL, HT = _P + "201", _P + "202", _P + "203"
 XL_LOSSLESS, XL_RECOMPRESSED, XL = _P + "110", _P + "111", _P + "112"
 _CODESTREAM, _SIGNATURE_JP2, _SIGNATURE_XL = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL "
-_FRAME_HEADERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}  # SOF0-15; SOF55 of JPEG-LS
-_XL_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
+FRAME_HEADERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}  # SOF0-15; SOF55 of JPEG-LS
+XL_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}  # width to height (D.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _read_jpeg(read: Read, length: int) -> Still:
     process, frame, adobe, jfif, scan = 0, b"", -1, False, b""
     for marker, at, size in _segments(read, 2, length):
         content = read(at, min(size, 18))
-        if marker in _FRAME_HEADERS:
+        if marker in FRAME_HEADERS:
             process, frame = marker, content
         elif marker == 0xE0:
             jfif = jfif or content.startswith(b"JFIF\0")
@@ -212,7 +212,7 @@ def _read_xl(read: Read, length: int, head: bytes) -> Still:
     rows = (bits.take(5) + 1) * 8 if small else _xl_size(bits)
     ratio = bits.take(3)
     if ratio:
-        wide, high = _XL_RATIOS[ratio]
+        wide, high = XL_RATIOS[ratio]
         columns = rows * wide // high
     else:
         columns = (bits.take(5) + 1) * 8 if small else _xl_size(bits)

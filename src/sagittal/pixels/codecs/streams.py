@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sagittal.dicom.streams.stills import FRAME_HEADERS, XL_RATIOS
 from sagittal.errors import PixelsUndecodable
 
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # TEM, RST0-7, SOI: markers without a segment
-_FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}  # SOF0-15; SOF55 of JPEG-LS
 
 
 class Jpeg(NamedTuple):
@@ -48,7 +48,7 @@ def jpeg(data: bytes) -> Jpeg:
         raise PixelsUndecodable("not a JPEG code stream: no SOI marker")
     process, frame, adobe, jfif, scan = 0, b"", -1, False, b""
     for marker, body in _segments(data):
-        if marker in _FRAMES and not frame:
+        if marker in FRAME_HEADERS and not frame:
             process, frame = marker, body
         elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
             adobe = body[11]
@@ -152,7 +152,6 @@ class _Bits:
 
 
 _JXL_CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
-_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # ISO/IEC 18181-1 Table D.2, width to height
 
 
 def jpegxl(data: bytes) -> tuple[int, int]:
@@ -166,7 +165,7 @@ def jpegxl(data: bytes) -> tuple[int, int]:
     rows = (bits.take(5) + 1) * 8 if small else bits.u32(9, 13, 18, 30) + 1
     ratio = bits.take(3)
     if ratio:
-        wide, high = _RATIOS[ratio - 1]
+        wide, high = XL_RATIOS[ratio]
         return rows, rows * wide // high
     return rows, (bits.take(5) + 1) * 8 if small else bits.u32(9, 13, 18, 30) + 1
 
