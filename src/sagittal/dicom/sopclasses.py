@@ -39,6 +39,16 @@ LEVELS: dict[str, tuple[str, ...]] = {
     WITHOUT_BULK_GET: ("IMAGE",),
 }
 
+# PS3.18 12.1.1: the storage SOP classes of what belongs to no patient (PS3.4 GG), by the names of their resources.
+NON_PATIENT: dict[str, tuple[str, ...]] = {
+    "color-palettes": ("1.2.840.10008.5.1.4.39.1",),
+    "defined-procedure-protocols": ("1.2.840.10008.5.1.4.1.1.200.1", "1.2.840.10008.5.1.4.1.1.200.7"),
+    "hanging-protocols": ("1.2.840.10008.5.1.4.38.1",),
+    "implant-templates": ("1.2.840.10008.5.1.4.43.1", "1.2.840.10008.5.1.4.44.1", "1.2.840.10008.5.1.4.45.1"),
+    "inventories": ("1.2.840.10008.5.1.4.1.1.201.1",),
+    "protocol-approvals": ("1.2.840.10008.5.1.4.1.1.200.3",),
+}
+
 _P, _RADIOTHERAPY = "1.2.840.10008.5.1.4.1.1.", "plans, guides or records radiotherapy"
 # Storage SOP classes whose objects have neither pixels nor waveforms and are no documents either, and what they do.
 WITHOUT_PIXELS: dict[str, str] = {

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route, compile_path
 
-from sagittal.web.wire.resources import NON_PATIENT
+from sagittal.dicom.sopclasses import NON_PATIENT
 from sagittal.web.wire.uri import PREFIX
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import pytest
 
 from sagittal.dicom import sopclasses
 from sagittal.dicom.sopclasses import (
+    NON_PATIENT,
     STORAGE,
     WELL_KNOWN,
     WITHOUT_PIXELS,
@@ -36,6 +37,18 @@ def test_storage_contexts_of_pynetdicom_are_storage() -> None:
     assert theirs <= STORAGE
 
 
+def test_what_belongs_to_no_patient_is_as_pynetdicom_has_it() -> None:
+    """And each in the resource that is called as it is."""
+    from pynetdicom.sop_class import _NON_PATIENT_OBJECT_CLASSES
+
+    assert sorted(uid for classes in NON_PATIENT.values() for uid in classes) == sorted(
+        _NON_PATIENT_OBJECT_CLASSES.values()
+    )
+    for resource, classes in NON_PATIENT.items():
+        for uid in classes:
+            assert all(word[:8].rstrip("s") in name_of(uid).lower() for word in resource.split("-")), (resource, uid)
+
+
 # What PS3.6 calls the classes whose objects are of one kind; the first that fits.
 CALLED = {
     "report": re.compile("SR Storage|Procedure Log|Key Object|Report"),
@@ -44,13 +57,12 @@ CALLED = {
     "document": re.compile("Encapsulated [A-Z]{3} "),
     "image": re.compile("Image|Map Storage|(?<!Surface )Segmentation|RT Dose|B-scan|US Volume"),
 }
-APART = re.compile(
-    r"1\.2\.840\.10008\.5\.1\.4\.(1\.1\.[56]01\.|3[89]\.|4[345]\.|1\.1\.20(0\.[137]|1\.))"
-)  # no patients'
+OF_NO_PATIENT = {uid for classes in NON_PATIENT.values() for uid in classes}
+INDUSTRIAL = re.compile(r".*\.1\.1\.[56]01\.")  # DICOS, DICONDE
 
 
 def test_what_objects_hold_is_as_their_classes_are_called() -> None:
-    for uid in (uid for uid in STORAGE if not WELL_KNOWN[uid].retired and not APART.match(uid)):
+    for uid in (uid for uid in STORAGE - OF_NO_PATIENT if not WELL_KNOWN[uid].retired and not INDUSTRIAL.match(uid)):
         called = next((kind for kind, pattern in CALLED.items() if pattern.search(name_of(uid))), "")
         told = is_report(uid), is_waveform(uid), uid in WITHOUT_PIXELS
         assert told == (called == "report", called == "waveform", called == ""), name_of(uid)

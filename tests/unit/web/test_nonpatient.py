@@ -16,9 +16,9 @@ from sagittal.archive.ingest import Source
 from sagittal.dicom import elements, part10
 from sagittal.dicom.dictionary import tag_of, vr_of
 from sagittal.dicom.models.xml import from_xml
+from sagittal.dicom.sopclasses import NON_PATIENT
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.limits import ArchiveLimits, Limits
-from sagittal.web.wire.resources import NON_PATIENT
 
 PALETTE, HANGING, IMPLANT = "1.2.840.10008.5.1.4.39.1", "1.2.840.10008.5.1.4.38.1", "1.2.840.10008.5.1.4.43.1"
 

@@ -14,6 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from time import perf_counter
 
 from sagittal.archive.access import Principal, audit_row
@@ -35,6 +36,7 @@ from sagittal.archive.ingest.staging import Gauge, Pen
 from sagittal.dicom.part10 import SHOWING_BYTES, Part10Head, meta_group, shown_syntax
 from sagittal.dicom.reader import Parsed, Reader
 from sagittal.dicom.scanning.memo import Memo
+from sagittal.dicom.sopclasses import NON_PATIENT
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import Busy, DuplicateInstance, IdentifierMismatch, Malformed, SagittalError, StorageUnavailable
 from sagittal.limits import Limits
@@ -46,19 +48,7 @@ _SLICE_BYTES, _SLOW_SLICE_BYTES = 16 << 10, 4 << 10  # of elements never met bef
 _TURN_SECONDS = 0.004  # then what is left of a read waits, so that others get their turn
 
 # PS3.3 A: IODs without Patient, Study and Series modules.
-NON_PATIENT = frozenset(
-    {
-        "1.2.840.10008.5.1.4.38.1",  # Hanging Protocol
-        "1.2.840.10008.5.1.4.39.1",  # Color Palette
-        "1.2.840.10008.5.1.4.43.1",  # Generic Implant Template
-        "1.2.840.10008.5.1.4.44.1",  # Implant Assembly Template
-        "1.2.840.10008.5.1.4.45.1",  # Implant Template Group
-        "1.2.840.10008.5.1.4.1.1.200.1",  # CT Defined Procedure Protocol
-        "1.2.840.10008.5.1.4.1.1.200.3",  # Protocol Approval
-        "1.2.840.10008.5.1.4.1.1.200.7",  # XA Defined Procedure Protocol
-        "1.2.840.10008.5.1.4.1.1.201.1",  # Inventory
-    }
-)
+_OF_NO_PATIENT = frozenset(chain.from_iterable(NON_PATIENT.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +336,7 @@ class Transfer:
         found = _uid(values.get(SOP_INSTANCE_UID), "SOP Instance UID (0008,0018)")
         if instance_uid and found != instance_uid:
             raise IdentifierMismatch("SOP Instance UID (0008,0018) differs from the command")
-        if class_uid in NON_PATIENT and not values.get(STUDY_INSTANCE_UID):
+        if class_uid in _OF_NO_PATIENT and not values.get(STUDY_INSTANCE_UID):
             return class_uid, found, "", ""
         study_uid = _uid(values.get(STUDY_INSTANCE_UID), "Study Instance UID (0020,000D)")
         return class_uid, found, study_uid, _uid(values.get(SERIES_INSTANCE_UID), "Series Instance UID (0020,000E)")

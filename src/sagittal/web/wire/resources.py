@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sagittal.dicom.sopclasses import NON_PATIENT
 from sagittal.web.wire.uri import uids
 
 if TYPE_CHECKING:
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from sagittal.web.house import House
     from sagittal.web.wire.uri import Addresses
 
-NON_PATIENT: dict[str, tuple[str, ...]] = {
-    "color-palettes": ("1.2.840.10008.5.1.4.39.1",),
-    "defined-procedure-protocols": ("1.2.840.10008.5.1.4.1.1.200.1", "1.2.840.10008.5.1.4.1.1.200.7"),
-    "hanging-protocols": ("1.2.840.10008.5.1.4.38.1",),
-    "implant-templates": ("1.2.840.10008.5.1.4.43.1", "1.2.840.10008.5.1.4.44.1", "1.2.840.10008.5.1.4.45.1"),
-    "inventories": ("1.2.840.10008.5.1.4.1.1.201.1",),
-    "protocol-approvals": ("1.2.840.10008.5.1.4.1.1.200.3",),
-}
 _RESOURCE_OF = {sop_class: name for name, classes in NON_PATIENT.items() for sop_class in classes}
 
 
