@@ -77,12 +77,14 @@ def test_what_is_so_of_one_frame_is_so_of_the_image() -> None:
 
 def test_what_is_equal_is_said_once() -> None:
     shared = {"00281053": element("DS", "2"), "00181210": element("SH", "B30")}
+    shared |= {"00180010": element("LO", "Iodine"), "00181008": element("LO", "G1"), "00081050": element("PN", "A^B")}
     both = [instance(n, **shared, **{"00201041": element("DS", str(n))}) for n in (1, 2)]
     made = joined(both, Description(4, 4))
     (group,) = items(made, SHARED)
     assert text(items(group, "00289145")[0], "00281053") == "2"
     assert text(items(group, "00209170")[0], "00181210") == "B30"
     assert "00181210" not in made and "00281053" not in made
+    assert [text(made, tag) for tag in ("00180010", "00181008")] == ["Iodine", "G1"]  # PS3.3 C.7.6.4, C.7.5.1
     assert [text(items(one, "00209171")[0], "00201041") for one in items(made, PER_FRAME)] == ["1", "2"]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from sagittal.convert.multiframe import elements as el
 from sagittal.convert.multiframe.elements import items, numbers
 from sagittal.dicom.models.members import Members, element, reference, text, values
+from sagittal.dicom.models.entities import SERIES, STUDY
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
 from sagittal.uid import derived_uid
@@ -34,19 +35,15 @@ _MACROS: Mapping[str, tuple[str, ...]] = {
     "00289132": ("00281050", "00281051", "00281055", "00281056", "00283010"),  # Frame VOI LUT With LUT
     _REFERENCED: (_REFERENCED,),
 }
-# Of the modules of patient, study, series, equipment, frame of reference, image pixel and SOP common.
+# Of the modules of patient, study, series, equipment and frame of reference; of image pixel, image, contrast/bolus
+# (C.7.6.4) and SOP common; and of secondary capture.
 _TOP_GROUPS = ("0010", "0012", "0032", "0038")
-_TOP = frozenset({
-    "00080005", "00080020", "00080021", "00080030", "00080031", "00080050", "00080051", "00080060", "00080070",
-    "00080080", "00080081", "00080090", "00080096", "00080201", "00081010", "00081030", "00081032", "0008103E",
-    "0008103F", "00081040", "00081048", "00081049", "00081050", "00081060", "00081062", "00081070", "00081072",
-    "00081080", "00081084", "00081090", "00081110", "00081111", "00081120", "00180015", "00181000", "00181020",
-    "00181030", "00181200", "00181201", "00185100", "00200010", "00200011", "00200052", "00200060", "00201040",
-    "0020000D", "0020000E", "00280301", "00280302", "00282110", "00282112", "00282114", "00282000", "00282002",
-    "00280120", "00280121", "20500020", "00080064", "00181016", "00181018", "00181019",
-    "00400244", "00400245", "00400250", "00400251", "00400253", "00400254", "00400260", "00400275", "00280034",
-    "00181164", "00182010",
-})  # fmt: skip
+_TOP = STUDY | SERIES | {
+    "00280301", "00280302", "00282110", "00282112", "00282114", "00282000", "00282002", "00280120", "00280121",
+    "20500020", "00280034", "00181164", "00182010", "00080064", "00181016", "00181018", "00181019",
+    "00180010", "00180012", "00180014", "00181040", "00181041", "00181042", "00181043", "00181044", "00181046",
+    "00181047", "00181048", "00181049",
+}  # fmt: skip
 _GEOMETRY = frozenset({
     "00280002", "00280004", "00280006", "00280010", "00280011", "00280100", "00280101", "00280102", "00280103",
 })  # fmt: skip
