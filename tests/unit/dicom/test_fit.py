@@ -43,6 +43,10 @@ from sagittal.dicom.models.fit import fits
         ("ST", "one\r\ntwo\\three", True),
         ("ST", "x" * 1025, False),
         ("LT", "bell\x07", False),
+        ("LT", "x" * 10_240, True),
+        ("LT", "x" * 10_241, False),
+        ("LT", "x" * 10_000 + "\\" + "y" * 500, False),  # one value, whatever it holds
+        ("ST", "x" * 1000 + "\\" + "y" * 50, False),
         ("UI", "1.2.840.0", True),
         ("UI", "1.02", False),
         ("UI", "1." + "2" * 63, False),

@@ -13,9 +13,20 @@ from sagittal.dicom.syntaxes import (
     JPEG_2000_LOSSLESS,
     JPEG_BASELINE,
     JPEG_LOSSLESS_SV1,
+    SYNTAXES,
 )
 from sagittal.errors import BadRequest, NotAcceptable
-from sagittal.web.wire.accept import DICOM, OCTET_STREAM, Offer, accepted, accepts, choose, media_type
+from sagittal.web.wire.accept import (
+    COMPRESSED_TYPES,
+    DEFAULT_SYNTAXES,
+    DICOM,
+    OCTET_STREAM,
+    Offer,
+    accepted,
+    accepts,
+    choose,
+    media_type,
+)
 
 J2K = [Offer("image/jp2", JPEG_2000_LOSSLESS), Offer(OCTET_STREAM, JPEG_2000_LOSSLESS)]
 NATIVE = [Offer(OCTET_STREAM, EXPLICIT_LE)]
@@ -170,3 +181,20 @@ def test_any_syntax_is_the_default_where_the_stored_one_is_of_another_type(
     """PS3.18 8.7.3: with `*` it is the server's to choose; never one that loses."""
     offer = choose(accepted([accept]), MADE, single=True).offer
     assert (offer.type, offer.syntax) == answer
+
+
+# PS3.18 Table 8.7.3-5 by what PS3.6 calls the transfer syntaxes; the first that fits.
+NAMED = (
+    ("High-Throughput JPEG 2000", "image/jphc"), ("JPEG 2000 Part 2", "image/jpx"), ("JPEG 2000", "image/jp2"),
+    ("JPEG-LS", "image/jls"), ("JPEG XL", "image/jxl"), ("JPEG", "image/jpeg"), ("RLE", "image/dicom-rle"),
+    ("MPEG2", "video/mpeg"), ("H.264", "video/mp4"), ("H.265", "video/mp4"),
+)  # fmt: skip
+
+
+def test_every_compressed_syntax_has_the_media_type_of_its_name() -> None:
+    compressed = {uid: row.name for uid, row in SYNTAXES.items() if row.encapsulated}
+    named = {uid: next((type_ for part, type_ in NAMED if part in name), None) for uid, name in compressed.items()}
+    assert {uid: type_ for uid, type_ in named.items() if type_} == COMPRESSED_TYPES
+    assert all(
+        COMPRESSED_TYPES[uid] == type_ and "Lossless" in compressed[uid] for type_, uid in DEFAULT_SYNTAXES.items()
+    )

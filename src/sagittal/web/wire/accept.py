@@ -31,7 +31,7 @@ MULTIPART = "multipart/related"
 # PS3.18 Table 8.7.3-5: transfer syntax -> media type of its compressed pixel data.
 _P = "1.2.840.10008.1.2"
 COMPRESSED_TYPES: Mapping[str, str] = {
-    **{f"{_P}.4.{n}": "image/jpeg" for n in range(50, 71)},
+    **{f"{_P}.4.{n}": "image/jpeg" for n in (*range(50, 67), 70)},
     f"{_P}.5": "image/dicom-rle",
     f"{_P}.4.80": "image/jls",
     f"{_P}.4.81": "image/jls",
