@@ -15,7 +15,7 @@ BYTES_A_FRAGMENT = 12  # of the frame index: its length, the code stream that be
 METADATA_PARTS_HELD = 4  # being gathered, joined, and two that wait to be compressed
 HEADERS_HELD_BYTES_MAX = 256 * KiB  # compressed; by a worker, of objects it had lately: some eighty, about 25 MB open
 
-CHARACTER_SETS_MAX = 64  # values of one (0008,0005); there are 29 defined terms (PS3.3 C.12.1.1.2)
+CHARACTER_SETS_MAX = 64  # values of one (0008,0005); there are 32 defined terms (PS3.3 C.12.1.1.2)
 NAME_WORD_CHARACTERS_MAX = 64  # of a component group (PS3.5 6.2): a longer word has no other spelling to be found by
 NAME_WORDS_MAX = 100  # of one name in the index, and of one key; real ones have ten
 NAME_FOLDED_CHARACTERS_KEPT = 256  # a longer name is no longer one, and not kept folded in memory

@@ -10,6 +10,7 @@ import pytest
 from builders import build
 from conftest import Served
 from conftest import sagittal_here as sagittal
+from pydicom.charset import python_encoding
 
 from sagittal.conformance import statement
 from sagittal.dicom.sopclasses import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE, WELL_KNOWN
@@ -139,6 +140,12 @@ def test_services_are_used_that_a_command_uses() -> None:
     stated = {row[0].partition(" (")[0]: row[1] == "yes" for row in rows("DIMSE services")[1:] if len(row) == 3}
     assert {name for name, yes in stated.items() if yes} == used
     assert not stated["Composite Instance Get"]
+
+
+def test_character_sets_are_those_of_pydicom_and_one_more() -> None:
+    stated = {row[0].strip("`") for row in rows("Specific character sets")[1:]}
+    misspelt = {"", "ISO 2022 GBK", "ISO 2022 58"}  # which pydicom takes too
+    assert stated == (python_encoding.keys() - misspelt) | {"ISO_IR 203", "ISO 2022 IR 203"}
 
 
 def test_refusals_of_frames_are_stated() -> None:
