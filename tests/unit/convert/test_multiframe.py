@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from typing import Any
 
 import pytest
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from sagittal.convert.multiframe.elements import PER_FRAME, SHARED, items
 from sagittal.convert.multiframe.joining import class_for, joined, ordered
@@ -166,3 +169,41 @@ def test_no_class_for_signed_pixels() -> None:
     with pytest.raises(NotAcceptable):
         class_for("1.2.840.10008.5.1.4.1.1.6.1", Description(4, 4, signed=True))
     assert class_for(CT, Description(4, 4, signed=True)) == "1.2.840.10008.5.1.4.1.1.2.2"
+
+
+# What PS3.6 calls attributes that only an image of several frames has.
+OF_SEVERAL_FRAMES = re.compile(
+    "NumberOfFrames$|Frame(IncrementPointer|Time|TimeVector|Delay|NumbersOfInterest|OfInterest.*)$|St(art|op)Trim$"
+    "|RecommendedDisplayFrameRate$|RepresentativeFrameNumber$|RWavePointer$|IVUSPullback.*FrameNumber$"
+    "|MaskSubtractionSequence$|(Shared|PerFrame)FunctionalGroupsSequence$|Dimension(Organization|Index)(Sequence|Type)$"
+    "|(Concatenation|InConcatenation|SOPInstanceUIDOfConcatenation).*|VolumeFrameOfReferenceUID$"
+    "|Table.*Increment$|Positioner.*Increment$|ExtendedOffsetTable"
+)
+
+
+def test_nothing_of_several_frames_is_said_of_one() -> None:
+    named = {
+        f"{tag:08X}": vr for tag, (vr, _, _, _, keyword) in DicomDictionary.items() if OF_SEVERAL_FRAMES.match(keyword)
+    }
+    members = instance(1, **{"00080016": element("UI", ENHANCED_CT)})
+    members |= {tag: element(vr, {}, {}) if vr == "SQ" else element(vr, "1", "2") for tag, vr in named.items()}
+    assert not named.keys() & Splitting(members, 2, nothing).members(1).keys()
+
+
+# Attributes of the enhanced images and of the classic ones that say the same (PS3.3 C.8.13, C.8.15 and C.8.2, C.8.3).
+CLASSIC = {
+    "FrameAcquisitionNumber": "AcquisitionNumber", "FrameComments": "ImageComments", "EffectiveEchoTime": "EchoTime",
+    "ExposureTimeInms": "ExposureTime", "XRayTubeCurrentInmA": "XRayTubeCurrent", "ExposureInmAs": "Exposure",
+    "FrameLaterality": "ImageLaterality", "NominalCardiacTriggerDelayTime": "TriggerTime",
+    "RFEchoTrainLength": "EchoTrainLength", "InversionTimes": "InversionTime",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("enhanced", CLASSIC)
+def test_what_is_called_otherwise_is_said_in_the_classic_way(enhanced: str) -> None:
+    tag, classic = (f"{tag_for_keyword(keyword):08X}" for keyword in (enhanced, CLASSIC[enhanced]))
+    told = element(dictionary_VR(int(tag, 16)), "L" if enhanced == "FrameLaterality" else 12)
+    members = instance(1, **{"00080016": element("UI", ENHANCED_CT)})
+    members[PER_FRAME] = element("SQ", {"00209111": element("SQ", {tag: told})}, {})
+    made = Splitting(members, 2, nothing).members(1)
+    assert (made[classic]["vr"], text(made, classic)) == (dictionary_VR(int(classic, 16)), str(told["Value"][0]))
