@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec, module_from_spec
+from typing import Any
 
 import pytest
 
@@ -37,6 +39,29 @@ def test_same_encoding_as_pydicom() -> None:
         assert row.little_endian == theirs.is_little_endian, uid
         assert row.deflated == theirs.is_deflated, uid
         assert row.encapsulated == theirs.is_encapsulated, uid
+
+
+# What a name says of a syntax; the first that fits. Frames and losses: PS3.5 8.2, A.4.
+FRAMES = (
+    ("JPIP|SMPTE|Deflated Explicit", "none"), ("MPEG|H\\.26", "stream"), ("RLE|Encapsulated|Image Frame", "fragment"),
+    ("Explicit|Implicit|MIME|XML", "native"), ("", "fragments"),
+)  # fmt: skip
+LOSSLESS = (
+    ("Lossy|Baseline|Extended|Spectral|Progression|Recompression|MPEG|H\\.26", False),
+    ("Lossless|RLE|SMPTE|Explicit|Implicit|MIME|XML|Deflated", True),
+    ("", None),
+)
+
+
+@pytest.mark.parametrize("row", SYNTAXES.values(), ids=lambda row: row.uid)
+def test_what_a_name_says(row: syntaxes.TransferSyntax) -> None:
+    def said(table: tuple[tuple[str, Any], ...]) -> Any:
+        return next(value for pattern, value in table if re.search(pattern, row.name))
+
+    assert (row.frames, row.lossless) == (said(FRAMES), said(LOSSLESS))
+    assert row.video == bool(re.search(r"MPEG|H\.26|Active Video", row.name))
+    assert row.written == (not re.search("MIME|XML|Papyrus", row.name))
+    assert row.encapsulated == (row.frames in ("fragment", "fragments", "stream"))
 
 
 def test_keywords_and_uids_are_unique() -> None:
