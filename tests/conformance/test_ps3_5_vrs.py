@@ -27,6 +27,7 @@ VRS = {*map(str, valuerep.EXPLICIT_VR_LENGTH_32 | valuerep.EXPLICIT_VR_LENGTH_16
         (elements.ASCII_VRS, valuerep.DEFAULT_CHARSET_VR),
         (elements.BINARY_VRS, valuerep.BYTES_VR),
         (STRING_VRS, valuerep.STR_VR),
+        (elements.ONE_VALUE_VRS, set(valuerep.ALLOW_BACKSLASH) & set(valuerep.STR_VR) | {"UR"}),
         (WRITERS.keys(), VRS - {"SQ"}),
         (RULES.keys(), VRS - {"SQ", *map(str, valuerep.BYTES_VR)} | {"UN"}),  # text of an unknown VR is matched
     ],

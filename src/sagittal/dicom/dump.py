@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from sagittal.dicom import charset
 from sagittal.dicom.dictionary import keyword_of, private_name, vr_of
-from sagittal.dicom.elements import ASCII_VRS, NUMBERS, TEXT_VRS, UNDEFINED, WORDS
+from sagittal.dicom.elements import ASCII_VRS, NUMBERS, ONE_VALUE_VRS, TEXT_VRS, UNDEFINED, WORDS
 from sagittal.dicom.part10 import Part10Head, head_of
 from sagittal.dicom.sopclasses import WELL_KNOWN
 from sagittal.dicom.syntaxes import SYNTAXES, syntax
@@ -133,7 +133,7 @@ def _shown(vr: str, value: bytes, length: int, little: bool, charsets: tuple[str
         return f"={row.keyword}" if row is not None and row.keyword else _clipped(uid, width), uid.count("\\") + 1
     if vr in TEXT_VRS or vr in ASCII_VRS:
         text = charset.decode(value, charsets, vr) if vr in TEXT_VRS else value.decode("ascii", "replace")
-        single = vr in ("LT", "ST", "UT", "UR")
+        single = vr in ONE_VALUE_VRS
         return _clipped(text.rstrip(" \0"), width), 1 if single else text.count("\\") + 1
     order = "<" if little else ">"
     if vr == "AT":

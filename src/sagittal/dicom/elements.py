@@ -30,6 +30,7 @@ SHORT_VRS = frozenset({
 })  # fmt: skip
 TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # Specific Character Set applies (PS3.5 6.1.2.2)
 ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
+ONE_VALUE_VRS = frozenset({"LT", "ST", "UR", "UT"})  # a backslash parts nothing (PS3.5 6.2)
 BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 NUMBERS = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
 WORDS = {"AT": 2, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4}
@@ -108,7 +109,7 @@ class Element(NamedTuple):
         if self.vr in NUMBERS or self.vr == "AT":
             return "\\".join(f"{n:08X}" if self.vr == "AT" else str(n) for n in self.numbers())
         text = _decode_text(value, charsets, self.vr) if self.vr in TEXT_VRS else value.decode("ascii", "replace")
-        if self.vr in ("LT", "ST", "UT"):
+        if self.vr in ONE_VALUE_VRS:
             return text.rstrip(" \0")
         return "\\".join(part.strip(" \0") for part in text.split("\\")) if "\\" in text else text.strip(" \0")
 

@@ -36,6 +36,8 @@ TABLE: list[tuple[str, bytes, dict[str, Any], str]] = [
     ("DS", b"+1\\ .5\\2.\\-0\\\\1e3", {"Value": [1, 0.5, 2.0, 0, None, 1000.0]}, ""),
     ("DS", b"0.1234567890123456789", {"Value": [0.12345678901234568]}, ""),
     ("DS", b"1_0\\nan\\inf\\0x1\\1e999", {"Value": ["1_0", "nan", "inf", "0x1", "1e999"]}, "number-invalid"),
+    ("DS", b"+" + b"9" * 63, {"Value": [10**63 - 1]}, ""),
+    ("DS", b"+" + b"9" * 64, {"Value": ["+" + "9" * 64]}, "number-invalid"),
     ("DS", b"9" * 5000, {"Value": ["9" * 5000]}, "number-invalid"),
     ("IS", b"007\\-3\\12.0", {"Value": [7, -3, 12]}, ""),
     ("IS", b"12 mm", {"Value": ["12 mm"]}, "number-invalid"),

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from sagittal.dicom.elements import ONE_VALUE_VRS
+
 _TEXT = r"[^\x00-\x1f\x7f\\]"  # without control characters; the backslash parts values
 _LONG = r"[^\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]"  # with line breaks
 _CLOCK = r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?"
@@ -30,7 +32,6 @@ _FORMS = {
 }
 _PATTERNS = {vr: re.compile(form, re.ASCII) for vr, form in _FORMS.items()}
 _GROUP = re.compile(rf"{_TEXT}{{0,64}}")
-_SINGLE = frozenset({"LT", "ST"})
 
 
 def fits(vr: str, value: Any) -> bool:
@@ -40,7 +41,7 @@ def fits(vr: str, value: Any) -> bool:
     pattern = _PATTERNS.get(vr)
     if pattern is None or not isinstance(value, str):
         return True
-    parts = [value] if vr in _SINGLE else value.split("\\")
+    parts = [value] if vr in ONE_VALUE_VRS else value.split("\\")
     return all(not part or _fits(vr, pattern, part) for part in parts)
 
 

@@ -17,12 +17,11 @@ from struct import unpack
 
 from sagittal.dicom.charset import decode_checked
 from sagittal.dicom.dictionary import NAME_GROUPS
-from sagittal.dicom.elements import ASCII_VRS, BINARY_VRS, NUMBERS, TEXT_VRS, WORDS, swapped
+from sagittal.dicom.elements import ASCII_VRS, BINARY_VRS, NUMBERS, ONE_VALUE_VRS, TEXT_VRS, WORDS, swapped
 
 Members = tuple[str, str]  # the JSON members with a comma before them ("" for an empty value), a defect's name or ""
 
 STRING_VRS = TEXT_VRS | ASCII_VRS
-_ONE_VALUE = frozenset(("ST", "LT", "UT", "UR"))
 _PADDING = " \0"
 
 _NUMBER = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,24})?(?:[eE][+-]?[0-9]{1,2})?"
@@ -40,7 +39,7 @@ def plain_text(vr: str, raw: bytes, charsets: tuple[str, ...] = (), little_endia
     """The value as one Unicode string: padding gone, values joined by backslashes; binary values give ""."""
     if vr in STRING_VRS:
         text = decode_checked(raw, charsets if vr in TEXT_VRS else (), vr)[0]
-        if vr in _ONE_VALUE:
+        if vr in ONE_VALUE_VRS:
             return text.rstrip(_PADDING)
         if "\\" not in text:
             return text.strip(_PADDING)
@@ -76,7 +75,7 @@ def _write_text(vr: str, raw: bytes, charsets: tuple[str, ...], little_endian: b
         text = text.rstrip(_PADDING)
     if not text:
         return "", ""
-    if vr in _ONE_VALUE:
+    if vr in ONE_VALUE_VRS:
         value = encode_basestring(text)
     elif "\\" in text:
         value = ",".join([_quoted(part.strip(_PADDING)) for part in text.split("\\")])
