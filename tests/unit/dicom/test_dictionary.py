@@ -9,6 +9,7 @@ import pytest
 
 from sagittal.dicom import dictionary
 from sagittal.dicom.dictionary import base_tag, keyword_of, lookup, private_name, tag_of, vr_of
+from sagittal.dicom.elements import CODES
 
 # Corrected in PS3.6 after the edition in pydicom 3.0.2.
 KEYWORDS_CORRECTED = {0x003A0320, 0x003A0325}
@@ -71,6 +72,12 @@ def test_newer_than_pydicom() -> None:
 )
 def test_vr_of(tag: int, vr: str) -> None:
     assert vr_of(tag) == vr
+
+
+def test_every_choice_is_made() -> None:
+    """No "US or SS" is left, whatever stands for it in a data set without VRs."""
+    assert {*dictionary.VRS.values()} <= CODES.keys()
+    assert vr_of(0x00281200) == "OW"
 
 
 def test_pixel_representation_decides() -> None:

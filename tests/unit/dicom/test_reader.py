@@ -259,6 +259,25 @@ def test_tolerated(defect: str, data: bytes) -> None:
     assert read(data, pieces=cut(data, *range(len(data)))) == result
 
 
+@pytest.mark.parametrize(
+    ("tag", "vrs", "others"),
+    [
+        (0x00080119, "UC LO SH UT LT ST PN", "US"),  # Long Code Value
+        (0x0040A160, "UT LT ST LO", "SH UC"),  # Text Value
+        (0x00081190, "UR UT ST LO", "LT"),  # Retrieve URL
+        (0x00204000, "LT ST LO", "UT SH"),  # Image Comments
+        (0x00081030, "LO SH", "ST LT"),  # Study Description
+        (0x00280106, "US SS", "UL OW"),  # Smallest Image Pixel Value
+        (0x00080050, "SH UN", "LO CS"),  # Accession Number
+    ],
+)
+def test_vrs_of_earlier_editions_are_no_mismatch(tag: int, vrs: str, others: str) -> None:
+    """PS3.6 has made short texts longer ones, and names of 64 characters out of shorter ones."""
+    for vr in (*vrs.split(), *others.split()):
+        defects = read(explicit(tag, vr, b"1234")).known.defects
+        assert ("vr-mismatch" in defects) == (vr in others.split()), vr
+
+
 @pytest.mark.parametrize(("defect", "data"), REFUSED)
 def test_refused(defect: str, data: bytes) -> None:
     result = read(data)
