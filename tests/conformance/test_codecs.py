@@ -7,7 +7,7 @@ import re
 import pytest
 
 from sagittal.dicom.syntaxes import EXPLICIT_BE, SYNTAXES, TransferSyntax
-from sagittal.pixels.codecs import ROWS, decodes, encodes
+from sagittal.pixels.codecs import ROWS, codec, decodes, encodes
 
 FILES = (
     ("JPEG Lossless", "jpeg_lossless"), ("JPEG-LS", "jpeg_ls"), ("High-Throughput", "htj2k"), ("JPEG 2000", "jpeg2000"),
@@ -28,3 +28,4 @@ def test_a_syntax_has_the_codec_of_its_name(row: TransferSyntax) -> None:
         file, _, arguments, _ = ROWS[row.uid]
         assert file == next(file for name, file in FILES if name in row.name)
         assert arguments in ((), (row.lossless is not True,))
+        assert (codec(row.uid).uid, codec(row.uid).name) == (row.uid, row.name)
