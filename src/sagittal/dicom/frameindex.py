@@ -37,7 +37,7 @@ _NATIVE, _FRAGMENTS = b"sfN1", b"sfF1"
 ITEM_HEADER = 8
 
 # A code stream begins with one of these: JPEG and JPEG-LS SOI, JPEG 2000 SOC, box formats, JPEG XL.
-_MARKS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0c", b"\xff\x0a")
+MARKS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0c", b"\xff\x0a")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Fragments:
     starts: array[int] = field(default_factory=lambda: array("I"))  # numbers of the fragments that begin a code stream
 
     def add(self, length: int, beginning: bytes) -> None:
-        if beginning.startswith(_MARKS):
+        if beginning.startswith(MARKS):
             self.starts.append(len(self.lengths))
         self.lengths.append(length)
 

@@ -47,6 +47,24 @@ def pixels() -> Any:
     return np.random.default_rng(1).integers(0, 4095, (2, 20, 30), np.uint16)
 
 
+# What PS3.6 calls the syntaxes of our names.
+KEYWORDS = {
+    "implicit": "ImplicitVRLittleEndian", "explicit": "ExplicitVRLittleEndian", "big-endian": "ExplicitVRBigEndian",
+    "deflated": "DeflatedExplicitVRLittleEndian", "deflated-frame": "DeflatedImageFrameCompression",
+    "rle": "RLELossless", "jpeg": "JPEGBaseline8Bit", "jpeg-extended": "JPEGExtended12Bit",
+    "jpeg-lossless": "JPEGLosslessSV1", "jpeg-lossless-p14": "JPEGLossless", "jpeg-ls": "JPEGLSLossless",
+    "jpeg-ls-near": "JPEGLSNearLossless", "jpeg2000": "JPEG2000Lossless", "jpeg2000-lossy": "JPEG2000",
+    "htj2k": "HTJ2KLossless", "htj2k-rpcl": "HTJ2KLosslessRPCL", "htj2k-lossy": "HTJ2K",
+    "jpeg-xl": "JPEGXLLossless", "jpeg-xl-jpeg": "JPEGXLJPEGRecompression", "jpeg-xl-lossy": "JPEGXL",
+    "mpeg2": "MPEG2MPML", "mpeg2-high": "MPEG2MPHL", "h264": "MPEG4HP41", "h264-4.2": "MPEG4HP422D",
+    "hevc": "HEVCMP51",
+}  # fmt: skip
+
+
+def test_names_are_those_of_the_syntaxes_that_they_say() -> None:
+    assert {name: SYNTAXES[uid].keyword for name, uid in NAMES.items()} == KEYWORDS
+
+
 def test_every_name_is_a_syntax_that_can_be_written() -> None:
     made = {uid for uid in SYNTAXES if encodes(uid)} | {"1.2.840.10008.1.2.4.111"} | video.CODINGS.keys()
     assert set(NAMES.values()) <= made

@@ -124,9 +124,12 @@ def test_an_extended_offset_table_beyond_what_is_held() -> None:
     assert frames_of(data) == fragments
 
 
-def test_code_streams_tell_frames_apart() -> None:
-    data = encapsulated(b"\xff\xd8a", b"bc", b"\xff\xd8d", b"e ", before=image(1, 1, 8, 2))
-    assert frames_of(data) == [b"\xff\xd8abc", b"\xff\xd8de "]
+@pytest.mark.parametrize("mark", ["ffd8", "ff4fff51", "0000000c6a502020", "0000000c4a584c20", "ff0a"])
+def test_code_streams_tell_frames_apart(mark: str) -> None:
+    """JPEG, JPEG 2000, its file format and that of JPEG XL (ISO/IEC 15444-1 I.5.1, 18181-2 9.1), JPEG XL."""
+    head = bytes.fromhex(mark)
+    data = encapsulated(head + b"aa", b"bc", head + b"dd", b"e ", before=image(1, 1, 8, 2))
+    assert frames_of(data) == [head + b"aabc", head + b"dde "]
 
 
 def test_of_more_code_streams_than_frames_the_first_count() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sagittal.dicom.dictionary import VR_TEXTS, base_tag, vr_of
 from sagittal.dicom.elements import ASCII_VRS, LONG_VRS, TEXT_VRS, UNDEFINED, WORDS
-from sagittal.dicom.frameindex import BITS, COLUMNS, FRAMES, PHOTOMETRIC, PIXEL_DATA, ROWS, SAMPLES
+from sagittal.dicom.frameindex import BITS, COLUMNS, FRAMES, MARKS, PHOTOMETRIC, PIXEL_DATA, ROWS, SAMPLES
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.dicom.walk import Event, Walk
 from sagittal.limits import ReaderLimits
@@ -24,7 +24,6 @@ _VALUE_BYTES_MAX = 1024
 _AS_PIXELS = frozenset(range(0x00280106, 0x00280112)) | {0x00280120, 0x00280121}
 _TEXTUAL = TEXT_VRS | ASCII_VRS
 _INTEGERS = ({"US", "SS"}, {"UL", "SL"}, {"UV", "SV"})
-_MARKS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0c", b"\xff\x0a")
 SEQUENCE_BYTES_MAX = 1 << 24  # of a sequence in UN that is read as one: it is held
 
 
@@ -115,7 +114,7 @@ def _see(event: Event, walk: Walk, found: Survey) -> None:
 def _fragment(event: Event, walk: Walk, found: Survey) -> None:
     found.fragments += 1
     if found.fragments:
-        found.streams += next(walk.pieces(), b"").startswith(_MARKS)
+        found.streams += next(walk.pieces(), b"").startswith(MARKS)
 
 
 def right_vr(event: Event, signed: bool, allocated: int) -> str:
