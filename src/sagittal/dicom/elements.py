@@ -33,6 +33,7 @@ ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR
 ONE_VALUE_VRS = frozenset({"LT", "ST", "UR", "UT"})  # a backslash parts nothing (PS3.5 6.2)
 BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 NUMBERS = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
+INTEGER_VRS = frozenset(NUMBERS) - {"FL", "FD"} | {"IS"}
 WORDS = {"AT": 2, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4}
 WORDS |= {"US": 2, "UV": 8}  # bytes that change places with the byte order
 

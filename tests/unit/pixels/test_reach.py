@@ -18,7 +18,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("option", READ_BY)
+@pytest.mark.parametrize("option", sorted(READ_BY.keys() | VALUES.keys()))
 def test_an_option_changes_what_those_make_that_read_it(option: str) -> None:
     smooth = np.cumsum(np.random.default_rng(1).normal(size=(64, 64)), axis=1) * 8 + 128
     pixels, described = smooth.clip(0, 255).astype(np.uint8), Description(64, 64, 1, 8, 8, 7, False, "MONOCHROME2")

@@ -18,7 +18,7 @@ from typing import Any
 from xml.parsers import expat
 
 from sagittal.dicom.dictionary import NAME_GROUPS, keyword_of, tag_of, vr_of
-from sagittal.dicom.elements import BINARY_VRS
+from sagittal.dicom.elements import BINARY_VRS, INTEGER_VRS
 from sagittal.errors import BadRequest, LimitExceeded
 from sagittal.limits import ReaderLimits
 
@@ -28,7 +28,6 @@ NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<NativeDicomModel xmlns="{NAMESPACE}" xml:space="preserve">'.encode()
 TAIL = b"</NativeDicomModel>"
 _COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
-_INTEGERS = frozenset(("IS", "US", "SS", "UL", "SL", "SV", "UV"))
 _SAFE_INTEGER = 1 << 53  # beyond it JSON has SV and UV as text
 _GAPS_MAX = 65_536  # empty values that a document may imply by leaving numbers out
 
@@ -319,7 +318,7 @@ def _value(vr: str, text: str) -> Any:
         raise BadRequest(f"an attribute of VR {vr} has no Value")
     if not text:
         return None
-    if vr in _INTEGERS:
+    if vr in INTEGER_VRS:
         return _integer(vr, text)
     if vr in ("FL", "FD", "DS"):
         return _decimal(vr, text)

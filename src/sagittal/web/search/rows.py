@@ -16,7 +16,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagittal.dicom.dictionary import NAME_GROUPS, vr_of
-from sagittal.dicom.elements import ONE_VALUE_VRS
+from sagittal.dicom.elements import INTEGER_VRS, ONE_VALUE_VRS
 from sagittal.dicom.models.jsontext import encode_json
 from sagittal.web.search import levels
 from sagittal.web.wire.resources import addressed
@@ -32,7 +32,6 @@ SLICE, _SLICE_OF_MORE = 100, 5  # rows written without a pause, and such with mo
 
 _quoted = json.encoder.encode_basestring
 _NEVER_EMPTY = frozenset({0x00080061, levels.TIMEZONE})  # and Modalities in Study
-_INTEGERS = frozenset({"IS", "US", "UL", "SS", "SL", "UV", "SV"})
 _DECIMALS = frozenset({"DS", "FL", "FD"})
 
 
@@ -159,6 +158,6 @@ def _numeric(text: str, kind: Callable[[str], Any]) -> str:
 _VALUES: dict[str, Callable[[Cell], str]] = {
     "PN": _names,
     **dict.fromkeys(ONE_VALUE_VRS, lambda value: _quoted(str(value))),
-    **dict.fromkeys(_INTEGERS, _integers),
+    **dict.fromkeys(INTEGER_VRS, _integers),
     **dict.fromkeys(_DECIMALS, _decimals),
 }
