@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from sagittal.dicom.elements import WORDS, swapped
-from sagittal.dicom.syntaxes import syntax
+from sagittal.dicom.elements import INTEGER_VRS, NUMBERS, WORDS, encode_numbers, swapped
+from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 
 BULK = re.compile(r"[0-9A-F/]+\?offset=([0-9]+)&length=([0-9]+)\Z")
-_INTEGERS = {"US": (2, False), "SS": (2, True), "UL": (4, False), "SL": (4, True), "UV": (8, False), "SV": (8, True)}
+_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 # Of the encoding, not of the content: group lengths are not in the metadata, this is padding.
 NO_CONTENT = {"FFFCFFFC"}
 _BLOCK = 1 << 20
@@ -67,9 +67,11 @@ def _plain(element: Mapping[str, Any]) -> bytes | None:
     vr, values = element["vr"], element.get("Value", [])
     if "InlineBinary" in element:
         return base64.b64decode(element["InlineBinary"]).rstrip(b"\0 ")
-    if vr in _INTEGERS and all(isinstance(value, int) for value in values):
-        size, signed = _INTEGERS[vr]
-        return b"".join(value.to_bytes(size, "little", signed=signed) for value in values).rstrip(b"\0 ")
+    if vr in NUMBERS or vr == "AT":
+        read = (lambda tag: int(tag, 16)) if vr == "AT" else int if vr in INTEGER_VRS else float
+        return encode_numbers(vr, map(read, values), syntax(EXPLICIT_LE)).rstrip(b"\0 ")
+    if vr == "PN":
+        values = ["=".join((name or {}).get(group, "") for group in _GROUPS).rstrip("=") for name in values]
     if all(isinstance(value, str) for value in values):
         return "\\".join(values).encode().rstrip(b"\0 ")
     return None
