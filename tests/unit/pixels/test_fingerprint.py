@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sagittal.dicom.syntaxes import JPEG_BASELINE
-from sagittal.pixels.fingerprint import fingerprint
+from sagittal.dicom.syntaxes import EXPLICIT_LE, JPEG_BASELINE
+from sagittal.pixels.fingerprint import OF_PIXELS, fingerprint
 
 
 def encapsulated(fragment: bytes) -> bytes:
@@ -36,6 +36,14 @@ def test_by_fragments() -> None:
 @pytest.mark.parametrize("tag", ["0002", "0004", "0006", "0100", "0101", "0102", "0103", "2110"])
 def test_by_what_is_said_of_them(tag: str) -> None:
     assert len({told(encapsulated(b"ab"), **{f"0028{tag}": {"vr": "US", "Value": [value]}}) for value in (8, 9)}) == 2
+
+
+@pytest.mark.parametrize(("tag", "vr"), [("7FE00008", "OF"), ("7FE00009", "OD"), ("7FE00010", "OW")])
+def test_pixels_of_every_kind_are_known_by_their_bytes(tag: str, vr: str) -> None:
+    members = ({tag: {"vr": vr, "InlineBinary": text}} for text in ("AAAAAAAAAAA=", "AAAAAAAAAAE="))
+    found = {fingerprint(each, lambda at, length: b"", EXPLICIT_LE) for each in members}
+    assert [len(each) for each in found] == [64, 64]
+    assert {tag, "7FE00001", "7FE00002", "00280100"} <= OF_PIXELS
 
 
 def test_pixels_of_a_sequence_are_not_taken_for_the_image() -> None:

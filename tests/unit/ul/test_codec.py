@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
+from sagittal.dicom.sopclasses import name_of
 from sagittal.ul.codec import decode, encode
 from sagittal.ul.negotiation import acceptance
 from sagittal.ul.pdu import (
@@ -106,6 +107,20 @@ def test_128_contexts_are_taken_and_129_cannot_be_numbered() -> None:
     more = (*contexts, ProposedContext(255, "1.2", ("1.2",)))
     with pytest.raises(InvalidPDU):
         decode(1, encode(AssociateRQ("A", "B", more))[6:])
+
+
+def test_what_is_not_said_is_as_the_standard_has_it() -> None:
+    """PS3.7 A.2.1; PS3.8 D.1.1: no Maximum Length is no limit; PS3.7 D.3.3.7: no secondary field, no response."""
+    assert name_of(RQ.application_context) == "DICOM Application Context Name"
+    data = encode(AssociateRQ("A", "B", RQ.contexts, UserInformation(identity=UserIdentity(1, b"name"))))
+    at = data.index(b"\x51\0\0\4")
+    shorter = data[: at - 2] + (len(data) - at - 8).to_bytes(2, "big") + data[at + 8 :]
+    user = decode(1, shorter[6:]).user  # type: ignore[union-attr]
+    assert (user.pdu_bytes_max, user.identity) == (0, UserIdentity(1, b"name", b"", False))
+    assert (user.implementation_class, user.implementation_version) == ("", "")
+    assert encode(AC)[6:8] == encode(RQ)[6:8] == b"\0\1"  # the protocol version (PS3.8 9.3.2)
+    assert encode(Abort(0))[6:] == bytes(4)
+    assert b"\x58\0\0\x0a\1\0\0\4name\0\0" in data
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3, 4, 5])
