@@ -71,6 +71,8 @@ class IntoVideo(Transcoding):
     def __init__(self, image: Image, opened: Open, to_syntax: str, instance_uid: str) -> None:
         if image.is_video:
             raise NotAcceptable("a video is passed through, or taken apart")
+        if not image.count:
+            raise NotAcceptable("an object without frames that can be told apart is no video")
         if not instance_uid:
             raise NotAcceptable(f"{syntax(to_syntax).name} would lose information; it has to be asked for")
         self._start(image, opened, to_syntax, instance_uid)

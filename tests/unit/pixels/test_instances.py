@@ -244,6 +244,11 @@ def test_objects_without_frames_only_change_their_form() -> None:
     assert image(transcoded(held, data, P), P).members == held.members
     with pytest.raises(NotAcceptable, match="without frames"):
         Transcoding(held, lambda: [data], P + ".5")
+    pixels = plain(np.zeros((1, 8, 8), np.uint8))
+    hollow = replace(image(pixels), index=None)
+    for to in (P + ".5", P + ".4.102"):
+        with pytest.raises(NotAcceptable, match="without frames"):
+            transcoding(hollow, lambda: [pixels], to, None, "2.25.3")
 
 
 OVERLAY_IN_BIT_15 = {
