@@ -15,6 +15,7 @@ from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import codec, video
 from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.description import MONOCHROME
 from sagittal.pixels.frames import Table
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Open, Transcoding, check_meaning
@@ -112,19 +113,19 @@ class IntoVideo(Transcoding):
 
 
 def _seen(described: Description) -> Description:
-    """What pictures of such frames are like."""
-    if described.samples == 3 or described.photometric == "PALETTE COLOR":
-        return replace(described, samples=3, photometric="RGB")
-    return replace(described, photometric="MONOCHROME2")
+    """What pictures of such frames are like: colours that are made of others have 8 bits."""
+    if described.photometric in MONOCHROME:
+        return replace(described, photometric="MONOCHROME2")
+    if described.photometric == "RGB":
+        return described
+    return replace(described, samples=3, photometric="RGB", bits_allocated=8, bits_stored=8, high_bit=7, signed=False)
 
 
 def _picture(frame: Frame) -> Array:
     described, stored = frame.description, frame.stored
-    if described.photometric == "MONOCHROME1":
-        inverted: Array = stored.dtype.type(described.highest) - stored
-        return inverted
-    if described.photometric in ("MONOCHROME2", "RGB"):
-        return stored
+    if described.photometric in ("RGB", *MONOCHROME):
+        octets = stored.astype("uint8", copy=False)  # cells may be wider
+        return ~octets if described.photometric == "MONOCHROME1" else octets
     from sagittal.pixels.rendering.color import rgb_of
 
     return rgb_of(frame.instance, stored, described.photometric, described.bits_stored)

@@ -301,6 +301,11 @@ def films() -> Iterable[Any]:
     words = base64.b64encode(np.arange(256, dtype="<u2")[::-1].tobytes()).decode()
     tables |= {f"0028120{n}": {"vr": "OW", "InlineBinary": words} for n in (1, 2, 3)}
     yield pytest.param(ramp, ramp, {}, id="grey")
+    octets = {"00280101": member("US", 8), "00280102": member("US", 7)}
+    yield pytest.param(ramp.astype(np.uint16), ramp, octets, id="in wider cells")
+    yield pytest.param(
+        ramp.astype(np.uint16), 255 - ramp, {"00280004": member("CS", "PALETTE COLOR"), **tables}, id="wide palette"
+    )
     yield pytest.param(ramp, 255 - ramp, {"00280004": member("CS", "MONOCHROME1")}, id="inverted")
     yield pytest.param(ramp, 255 - ramp, {"00280004": member("CS", "PALETTE COLOR"), **tables}, id="palette")
     yield pytest.param(
