@@ -39,9 +39,8 @@ def planes(
         rows, columns = holder.integer(base | 0x0010), holder.integer(base | 0x0011)
         if not rows or not columns:
             continue
-        bits = _embedded(holder, base, raw) if holder.integer(base | 0x0100, 1) > 1 else None
-        if bits is None:
-            bits = _own(holder, base, frame, rows, columns)
+        own = base | 0x3000 in holder  # whatever it says of bits in the pixels
+        bits = _own(holder, base, frame, rows, columns) if own else _embedded(holder, base, raw)
         if bits is not None:
             mask = _placed(bits, holder.numbers(base | 0x0050), shape)
             label = holder.text(base | 0x1500) or holder.text(base | 0x0022)
@@ -49,7 +48,7 @@ def planes(
 
 
 def _embedded(holder: Attributes, base: int, raw: np.ndarray[Any, Any] | None) -> Mask | None:
-    if raw is None or raw.ndim != 2:
+    if raw is None or raw.ndim != 2 or holder.integer(base | 0x0100, 1) == 1:
         return None
     place: Mask = (raw >> holder.integer(base | 0x0102)) & 1 == 1
     return place
