@@ -208,4 +208,4 @@ def test_values_that_fill_their_container_have_one_code_stream(kind: Any, near: 
     picture = numpy.add.outer(numpy.arange(200), numpy.arange(180)) * 3 + made.integers(0, noise + 1, (200, 180))
     pixels = picture.astype(kind)
     bits = pixels.itemsize * 8
-    assert jpeg_ls._whole(pixels, near) == jpeg_ls._precise(pixels, bits, near)
+    assert jpeg_ls._whole(pixels, near) == jpeg_ls._precise(pixels, bits, near, near)

@@ -318,13 +318,34 @@ def test_limits_come_first() -> None:
         transcode.plan(GREY, EXPLICIT_LE, RLE_LOSSLESS, limits=PixelLimits(frame_pixels_max=87))
 
 
-def test_signed_near_lossless_does_not_wrap() -> None:
-    made = transcode.plan(GREY, EXPLICIT_LE, NEAR_LOSSLESS, Options(near=3))
-    frame = natives(GREY)[0]
-    assert 0 < made.error(frame, made.frame(frame)) <= 3
-    ends = codec(EXPLICIT_LE).encode(numpy.full(GREY.shape, 2047, "int16"), GREY, Options())
-    with pytest.raises(NotAcceptable, match="ends of the signed range"):
-        made.frame(ends)
+@pytest.mark.parametrize(
+    "described",
+    [
+        GREY,
+        Description(8, 11, 1, 16, 16, 15, True),
+        Description(8, 11, 1, 16, 15, 14),
+        Description(8, 11, 1, 16, 8, 7),
+        Description(8, 11, 1, 8, 7, 6),
+        Description(8, 11, 1, 8, 8, 7),
+        Description(90, 100, 1, 16, 12, 11),
+    ],
+)
+def test_near_lossless_does_not_wrap(described: Description) -> None:
+    """Nor does it for readers that mask what lies above Bits Stored: no value of the stream does."""
+    import imagecodecs
+
+    made = transcode.plan(described, EXPLICIT_LE, NEAR_LOSSLESS, Options(near=3))
+    random, ends = numpy.random.default_rng(4), [described.lowest, described.highest]
+    for choice in (numpy.arange(*ends), ends):
+        array = random.choice(choice, described.shape).astype(described.dtype)
+        native = codec(EXPLICIT_LE).encode(array, described, Options())
+        stream = made.frame(native)
+        assert made.error(native, stream) <= 3
+        found = imagecodecs.jpegls_decode(stream).astype(described.dtype)
+        assert described.lowest <= found.min() <= found.max() <= described.highest
+    middle = numpy.full(described.shape, (ends[0] + ends[1]) // 2) + random.integers(0, 9, described.shape)
+    native = codec(EXPLICIT_LE).encode(middle.astype(described.dtype), described, Options())
+    assert 0 < made.error(native, made.frame(native)) <= 3
 
 
 def test_a_short_frame_is_refused_and_a_long_one_is_not() -> None:

@@ -2,8 +2,8 @@
 
 2 to 16 bits; precision is Bits Stored where pyjpegls is installed, else (and of signed pixels) that of the container.
 Values of 16-bit cells have 9 bits at least: readers take a stream of 8 for one of bytes, which the data set denies.
-Signed pixels travel as the same bits unsigned: lossless that is all the same; near-lossless it would turn the highest
-value into the lowest, so frames with values that close to either end are refused.
+Signed pixels travel as the same bits unsigned. An error could take a value over the end of Bits Stored where the stream
+has more bits, and readers that mask it would turn the highest value into the lowest: such frames lose nothing.
 """
 
 from __future__ import annotations
@@ -50,23 +50,23 @@ class JpegLs(Codec):
         return values(found, description, header.precision, clip=self.near and not description.signed)
 
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
-        near = options.near if self.near else 0
-        if near and description.signed:
-            low, high = int(array.min()), int(array.max())
-            if low - near < description.lowest or high + near > description.highest:
-                raise NotAcceptable(f"{self.name}: values within {near} of the ends of the signed range")
         # Sign and all for signed pixels: many readers take the container as it comes and extend no sign.
         cell = min(array.dtype.itemsize * 8, _BITS_MAX)
         bits = cell if description.signed else max(description.bits_stored, cell - 7)
+        near = options.near if self.near else 0
+        wider = description.signed or description.bits_stored < cell
+        in_cells = 0 if near and wider and _leaves(array, description, near) else near
+        if description.signed or bits > description.bits_stored:
+            near = in_cells
         pixels = masked(
             array, replace(description, signed=False, bits_allocated=64, bits_stored=bits, high_bit=bits - 1)
         )
         with refusals(self.name):
-            if pixels.nbytes <= _SMALL:
+            if pixels.nbytes <= _SMALL and near == in_cells:
                 return _plain(pixels, near)
             if bits == pixels.itemsize * 8 and pixels.ndim == 2:
                 return _whole(pixels, near)
-            return _precise(pixels, bits, near)
+            return _precise(pixels, bits, near, in_cells)
 
     def check(self, description: Description, options: Options) -> None:
         super().check(description, options)
@@ -74,25 +74,32 @@ class JpegLs(Codec):
             raise NotAcceptable(f"{self.name}: NEAR {options.near} is out of range")
 
 
+def _leaves(array: Array, description: Description, near: int) -> bool:
+    """Whether an error of `near` could take a value over the end of Bits Stored."""
+    low, high = int(array.min()) - near, int(array.max()) + near
+    return high > description.highest or (description.signed and low < description.lowest)
+
+
 def _whole(pixels: Array, near: int) -> bytes:
     """As `_precise` makes it of values that fill their container, without its copies."""
     try:
         return _plain(pixels, near)
     except RuntimeError:  # noise: its buffer is smaller than that one's
-        return _precise(pixels, pixels.itemsize * 8, near)
+        return _precise(pixels, pixels.itemsize * 8, near, near)
 
 
-def _precise(pixels: Array, bits: int, near: int) -> bytes:
+def _precise(pixels: Array, bits: int, near: int, in_cells: int) -> bytes:
+    """With `bits` of precision; where that can't be with those of the container, and the error that is right then."""
     try:
         import jpeg_ls
     except ImportError:  # no wheel for this Python
-        return _plain(pixels, near)
+        return _plain(pixels, in_cells)
     rows, columns = pixels.shape[:2]
     samples = pixels.shape[2] if pixels.ndim > 2 else 1
     try:
         done = jpeg_ls.encode_buffer(pixels.tobytes(), rows, columns, samples, bits, near, 2 if samples > 1 else 0)
     except RuntimeError:  # noise: its buffer is as large as the pixels
-        return _plain(pixels, near)
+        return _plain(pixels, in_cells)
     return bytes(done)
 
 
