@@ -75,3 +75,27 @@ def test_what_a_library_raises_is_told_as_ours(within: Any, made: type[Exception
     ):
         with pytest.raises(kind), within("JPEG"):
             raise error
+
+
+@pytest.mark.parametrize(
+    ("tail", "described", "bits"),
+    [
+        (50, Description(16, 24, 1, 8, 7, 6), 8),
+        (51, Description(16, 24, 1, 8, 6, 6), 8),
+        (51, Description(16, 24, 1, 16, 10, 12, photometric="MONOCHROME1"), 12),
+        (51, Description(16, 24, 1, 16, 12, 11), 12),
+    ],
+)
+def test_bits_stored_are_those_of_the_stream(tail: int, described: Description, bits: int) -> None:
+    """PS3.5 Table 8.2.1-1: white becomes a bit more than white, which fewer bits would not have."""
+    one = codec(f"1.2.840.10008.1.2.4.{tail}")
+    said = one.encoded(described, Options())
+    assert (said.bits_stored, said.high_bit) == (bits, bits - 1)
+    array = numpy.random.default_rng(2).choice([0, described.highest], described.shape).astype(described.dtype)
+    data = one.encode(array, described, Options(quality=50))
+    assert streams.jpeg(data).precision == bits
+    assert imagecodecs.jpeg8_decode(data).max() <= said.highest
+    for colours in ("RGB", "YBR_FULL"):  # which would be darker
+        if described.bits_stored != bits:
+            with pytest.raises(NotAcceptable, match="8 or 12 bits"):
+                one.encoded(replace(described, samples=3, photometric=colours), Options())

@@ -72,18 +72,20 @@ class Jpeg(Codec):
                 colorspace=held,
                 outcolorspace=held and "ycbcr",
                 subsampling=(("422" if options.subsampling else "444") if held else None),
-                bitspersample=8 if description.bits_stored <= 8 else 12,
+                bitspersample=_bits(description),
             )
         return bytes(done)
 
     def check(self, description: Description, options: Options) -> None:
         super().check(description, options)
-        if description.samples == 3 and description.photometric in YBR and description.bits_stored not in (8, 12):
+        if description.samples == 3 and description.bits_stored not in (8, 12):
             told = f"{description.photometric} of 8 or 12 bits, not {description.bits_stored}"
-            raise NotAcceptable(f"{self.name} takes {told}: what is no colour would become one")
+            raise NotAcceptable(f"{self.name} takes {told}: colours would become others")
 
     def encoded(self, description: Description, options: Options) -> Description:
         plain = super().encoded(description, options)
+        bits = _bits(plain)  # an error takes white beyond fewer, and readers that mask those make it black
+        plain = replace(plain, bits_stored=bits, high_bit=bits - 1)
         if plain.samples == 3:
             return replace(plain, photometric="YBR_FULL_422" if options.subsampling else "YBR_FULL")
         return plain
@@ -96,6 +98,11 @@ def transformed(header: streams.Jpeg, description: Description) -> bool:
     if header.components == _RGB:
         return False
     return header.jfif or description.photometric != "RGB"
+
+
+def _bits(description: Description) -> int:
+    """Those of the code stream, which Bits Stored has to be (PS3.5 Table 8.2.1-1)."""
+    return 8 if description.bits_stored <= 8 else 12
 
 
 def baseline(uid: str, name: str) -> Jpeg:
