@@ -45,6 +45,7 @@ _LOSSY_BEFORE = ("121330", "Lossy compressed predecessor")
 _NEVER_LOSSY = ("121320", "Uncompressed predecessor")
 _TEXT_MAX = 1024
 _OFFSET_TABLES = ("7FE00001", "7FE00002")
+_EXTREMES = ("00280106", "00280107")  # Smallest and Largest Image Pixel Value
 _BITS_OF_OVERLAYS = tuple((group, f"{group:04X}0100") for group in range(0x6000, 0x6020, 2))  # Overlay Bits Allocated
 
 Way = Literal["same", "jpeg", "cells", "values"]
@@ -129,7 +130,8 @@ class Plan:
             found |= self._lost(members, ratio, instance_uid)
         elif syntax(self.from_syntax).lossless is False and values(members, _LOSSY) != ["01"]:
             found[_LOSSY] = element("CS", "01")  # once lossy, for ever
-        return Changes(found, frozenset(tag for tag in _OFFSET_TABLES if tag in members), self.loses)
+        stale = (*_OFFSET_TABLES, *_EXTREMES) if self.loses else _OFFSET_TABLES
+        return Changes(found, frozenset(tag for tag in stale if tag in members), self.loses)
 
     def _lost(self, members: Mapping[str, Any], ratio: float, instance_uid: str) -> dict[str, Any]:
         name, method = _called(self.to_syntax)

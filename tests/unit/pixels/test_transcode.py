@@ -174,7 +174,7 @@ def test_photometric_interpretation_follows_the_code_stream() -> None:
 
 
 def test_loss_is_told() -> None:
-    members = COMMENT | RGB.members() | {"7FE00001": {"vr": "OV"}}
+    members = COMMENT | RGB.members() | {"7FE00001": {"vr": "OV"}, "00280107": {"vr": "US", "Value": [200]}}
     made = transcode.plan(RGB, EXPLICIT_LE, JPEG_BASELINE)
     assert made.loses
     frame = natives(RGB)[0]
@@ -189,7 +189,7 @@ def test_loss_is_told() -> None:
     assert found["00082112"]["Value"][0]["00081155"]["Value"] == ["2.25.1"]
     assert found["00089215"]["Value"][0]["00080100"]["Value"] == ["113040"]
     assert "ratio" in found["00082111"]["Value"][0]
-    assert told.removed == {"7FE00001"}
+    assert told.removed == {"7FE00001", "00280107"}
 
 
 def test_a_second_loss_adds_to_the_first() -> None:
