@@ -108,9 +108,6 @@ class IntoVideo(Transcoding):
         found = super()._changes(made, lengths)
         return replace(found, removed=found.removed | (_OF_GREY & self._image.members.keys()))
 
-    def _overlays(self) -> dict[str, Any]:
-        return {}  # nobody looks for planes over a video
-
 
 def _seen(described: Description) -> Description:
     """What pictures of such frames are like: colours that are made of others have 8 bits."""
@@ -158,3 +155,6 @@ class OutOfVideo(Transcoding):
         found = super()._changes(made, lengths)
         lossy = {_LOSSY: {"vr": "CS", "Value": ["01"]}}  # once lossy, for ever
         return replace(found, members=lossy | found.members)
+
+    def _overlays(self) -> dict[str, Any]:
+        return {}  # whatever is said of them, a video has no unused bits
