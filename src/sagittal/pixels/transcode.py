@@ -46,6 +46,7 @@ _NEVER_LOSSY = ("121320", "Uncompressed predecessor")
 _TEXT_MAX = 1024
 _OFFSET_TABLES = ("7FE00001", "7FE00002")
 _EXTREMES = ("00280106", "00280107")  # Smallest and Largest Image Pixel Value
+_CELL_BITS_MAX = 64
 _BITS_OF_OVERLAYS = tuple((group, f"{group:04X}0100") for group in range(0x6000, 0x6020, 2))  # Overlay Bits Allocated
 
 Way = Literal["same", "jpeg", "cells", "values"]
@@ -247,11 +248,12 @@ def embedded_overlays(members: Mapping[str, Any]) -> list[tuple[int, int]]:
     """(group, bit) of each overlay that lies in unused bits of Pixel Data (PS3.3 C.9.2 before 2004, retired)."""
     found = []
     for group, tag in _BITS_OF_OVERLAYS:
-        if tag not in members:
+        if tag not in members or f"{group:04X}3000" in members:
             continue
-        allocated, bit = values(members, tag), values(members, f"{group:04X}0102")
-        if allocated and int(allocated[0]) > 1 and bit and f"{group:04X}3000" not in members:
-            found.append((group, int(bit[0])))
+        said = [values(members, name)[:1] for name in (tag, f"{group:04X}0102")]
+        allocated, bit = (held[0] if held and isinstance(held[0], int) else -1 for held in said)
+        if allocated > 1 and bit in range(_CELL_BITS_MAX):
+            found.append((group, bit))
     return found
 
 

@@ -108,6 +108,8 @@ def test_overlays_in_unused_bits_are_taken_out_where_they_would_be_lost() -> Non
     members = {"60000100": {"vr": "US", "Value": [16]}, "60000102": {"vr": "US", "Value": [15]}}
     assert transcode.embedded_overlays(members) == [(0x6000, 15)]
     assert transcode.embedded_overlays(members | {"60000100": {"vr": "US", "Value": [1]}}) == []  # it has lost its data
+    for nowhere in (300, -1, "15"):
+        assert transcode.embedded_overlays(members | {"60000102": {"vr": "US", "Value": [nowhere]}}) == []
     plane = transcode.overlay_bits(cells.tobytes(), OVERLAID, EXPLICIT_LE, 15)
     expected = numpy.zeros((11, 8), "u1")
     expected[2:5, 1] = 1

@@ -217,6 +217,8 @@ def test_overlay_bits_within_the_pixels() -> None:
     raw[1, 2] = 0x8000
     held = attributes(t60000010=[4], t60000011=[6], t60000040=["G"], t60000050=[1, 1], t60000100=[16], t60000102=[15])
     assert np.argwhere(render(flat(held, raw), Options())[0] == 255).tolist() == [[1, 2]]
+    nowhere = attributes(t60000010=[4], t60000011=[6], t60000040=["G"], t60000100=[8], t60000102=[300])
+    assert not (render(flat(nowhere, raw.astype(np.uint8)), Options())[0] == 255).any()
     own = attributes(**overlay(2, 2, [1, 0, 0, 0]) | {"t60000100": [16], "t60000102": [15]})
     assert np.argwhere(render(flat(own, raw), Options())[0] == 255).tolist() == [[0, 0]]
 

@@ -48,9 +48,10 @@ def planes(
 
 
 def _embedded(holder: Attributes, base: int, raw: np.ndarray[Any, Any] | None) -> Mask | None:
-    if raw is None or raw.ndim != 2 or holder.integer(base | 0x0100, 1) == 1:
+    bit = holder.integer(base | 0x0102)
+    if raw is None or raw.ndim != 2 or holder.integer(base | 0x0100, 1) == 1 or bit not in range(raw.itemsize * 8):
         return None
-    place: Mask = (raw >> holder.integer(base | 0x0102)) & 1 == 1
+    place: Mask = (raw >> bit) & 1 == 1
     return place
 
 
