@@ -7,9 +7,11 @@ A segmentation alone is shown in its colors on black. Deliberately not here: whi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from sagittal.errors import NotAcceptable
 from sagittal.pixels.images import Image
 from sagittal.pixels.rendering.over import regions
 from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, placed, render
@@ -56,7 +58,7 @@ def _segments(
 
 def _labels_of(label_map: Image, number: int) -> regions.Mask:
     """The labels of a frame counted from 1, so that 0 is outside of it."""
-    return label_map.frame(number).stored.astype(np.float64) + 1
+    return _stored(label_map, number).astype(np.float64) + 1
 
 
 def _labels(label_map: Image, labels: regions.Mask) -> regions.Segment:
@@ -80,6 +82,14 @@ def _alone(image: Image, number: int, options: Options) -> Picture:
 
 
 def _fraction(segmentation: Image, number: int) -> regions.Mask:
-    held, stored = segmentation.attributes, segmentation.frame(number).stored
+    held, stored = segmentation.attributes, _stored(segmentation, number)
     most = 1.0 if held.text(0x00620001) == "BINARY" else held.number(0x0062000E) or float(max(stored.max(), 1))
     return np.clip(stored.astype(np.float64) / most, 0.0, 1.0)
+
+
+def _stored(segmentation: Image, number: int) -> np.ndarray[Any, Any]:
+    """The values of a frame, shape (rows, columns). NotAcceptable where they are colours."""
+    stored = segmentation.frame(number).stored
+    if stored.ndim != 2:
+        raise NotAcceptable("a segmentation has one sample per pixel (PS3.3 C.8.20.2)")
+    return stored

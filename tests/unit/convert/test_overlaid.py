@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from interop import pictured
 
 from sagittal.convert.files import object_in
 from sagittal.convert.overlaid import shown_frame
+from sagittal.errors import NotAcceptable
 from sagittal.pixels.images import Image
 from sagittal.pixels.rendering.geometry import Viewport
 from sagittal.pixels.rendering.over import regions
@@ -32,6 +34,15 @@ def slide(corpus_dir: Path) -> Image:
 
 def segmentation(corpus_dir: Path, name: str) -> Image:
     return read(corpus_dir / "SEG" / f"highdicom__seg_image_sm_{name}.dcm")
+
+
+@pytest.mark.parametrize("kind", sorted(regions.SEGMENTATIONS))
+def test_a_segmentation_in_color_is_none(kind: str, tmp_path: Path) -> None:
+    made = pictured.image(1, np.zeros((4, 4, 3), np.uint8), kind.removeprefix(pictured.STORAGE))
+    made.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    held = read(tmp_path / "seg.dcm")
+    with pytest.raises(NotAcceptable, match="one sample per pixel"):
+        shown_frame(held, None, held.frame(1), PLAIN)
 
 
 def fractions(tmp_path: Path, *stored: int, kind: str = "FRACTIONAL", most: int | None = 255) -> list[int]:

@@ -173,6 +173,21 @@ def test_a_shutter_in_color() -> None:
     assert shown[5, 5].tolist() == [128] * 3 and np.abs(shown[0, 0].astype(int) - [255, 0, 0]).max() < 12
 
 
+@pytest.mark.parametrize(("value", "gray_of_8_bits"), [(1 << 20, 255), (-5, 0)])
+def test_no_gray_is_more_than_white(value: int, gray_of_8_bits: int) -> None:
+    held = state(**overlay(CORNER), t00181600=["BITMAP"], t00181623=[0x6000], t00181622=[value])
+    assert render(gray(), Options(), held)[0][0, 0] == gray_of_8_bits
+    layer = {"t00700002": ["TOP"], "t00700066": [value]}
+    shown = render(gray(), Options(), state(t00700001=[line("TOP", 2.5)], t00700060=[layer]))[0]
+    assert (shown[2] == gray_of_8_bits).all()
+
+
+@pytest.mark.parametrize("radius", ["1e308", "inf"])
+def test_a_shutter_as_wide_as_the_world_hides_nothing(radius: str) -> None:
+    held = state(t00181600=["CIRCULAR"], t00181610=[3, 4], t00181612=[radius])
+    assert (render(gray(), Options(), held)[0] == 128).all()
+
+
 EDGES = {"t00181600": ["RECTANGULAR"], "t00181602": [2], "t00181604": [7], "t00181606": [1], "t00181608": [5]}
 
 

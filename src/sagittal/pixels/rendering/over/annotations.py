@@ -43,11 +43,15 @@ def layers_of(state: Attributes) -> dict[str, Layer]:
     """Layers by name: their color in CIELab where they have it, else their gray (C.10.7)."""
     found = {}
     for each in state.items(0x00700060):
-        ink: Ink | None = lab_ink(each, 0x00700401)
-        if ink is None:
-            ink = each.integer(0x00700066, 0xFFFF) >> 8
+        ink = ink_of(each, 0x00700401, 0x00700066, 0xFFFF)
         found[each.text(0x00700002)] = Layer(each.integer(0x00700062), ink)
     return found
+
+
+def ink_of(item: Attributes, lab: int, value: int, otherwise: int = 0) -> Ink:
+    """A color in CIELab where the item has it, else a P-value of 16 bits."""
+    ink = lab_ink(item, lab)
+    return min(max(item.integer(value, otherwise), 0), 0xFFFF) >> 8 if ink is None else ink
 
 
 def lab_ink(item: Attributes, tag: int) -> Ink | None:

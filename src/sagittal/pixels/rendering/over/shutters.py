@@ -11,7 +11,7 @@ import numpy as np
 from sagittal.pixels.rendering.attributes import Attributes, for_frame, functional_groups
 from sagittal.pixels.rendering.color import Ink
 from sagittal.pixels.rendering.geometry import Point
-from sagittal.pixels.rendering.over.annotations import lab_ink
+from sagittal.pixels.rendering.over.annotations import ink_of
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -49,7 +49,7 @@ def shutter_of(holder: Attributes) -> Shutter | None:
         circle,
         polygon if "POLYGONAL" in shapes and len(polygon) >= 3 else (),
         holder.integer(0x00181623) if "BITMAP" in shapes else 0,
-        _ink(holder),
+        ink_of(holder, 0x00181624, 0x00181622),
     )
 
 
@@ -73,17 +73,12 @@ def hidden(shutter: Shutter, shape: tuple[int, int], planes: dict[int, Mask], as
         mask |= (columns <= left) | (columns >= right) | (rows <= top) | (rows >= bottom)
     if shutter.circle is not None:
         row, column, radius = shutter.circle
-        mask |= ((rows - row) * aspect) ** 2 + (columns - column) ** 2 > radius**2
+        mask |= ((rows - row) * aspect) ** 2 + (columns - column) ** 2 > radius * radius
     if shutter.polygon:
         mask |= ~_inside(shutter.polygon, shape)
     if shutter.overlay_group in planes:
         mask |= planes[shutter.overlay_group]
     return mask
-
-
-def _ink(holder: Attributes) -> Ink:
-    ink = lab_ink(holder, 0x00181624)
-    return holder.integer(0x00181622) >> 8 if ink is None else ink
 
 
 def _inside(polygon: Sequence[Point], shape: tuple[int, int]) -> Mask:
