@@ -105,7 +105,7 @@ def test_order_of_ranges() -> None:
 def test_choice(accept: str, offers: list[Offer], answer: tuple[str, bool] | None) -> None:
     ranges = accepted([accept])
     if answer is None:
-        with pytest.raises(NotAcceptable):
+        with pytest.raises(NotAcceptable, match=f"this is answered as .*{offers[0].media_type}"):
             choose(ranges, offers, single=True)
     else:
         choice = choose(ranges, offers, single=True)

@@ -32,6 +32,7 @@ from sagittal.web.wire.accept import (
     MediaType,
     Offer,
     choices,
+    names,
 )
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.stream import drawn
@@ -99,11 +100,6 @@ def frame_offers(stored: str) -> list[Offer]:
 def _typed(uid: str, *, is_stored: bool) -> list[Offer]:
     own = [Offer(COMPRESSED_TYPES[uid], uid, stored=is_stored)] if uid in COMPRESSED_TYPES else []
     return [*own, Offer(OCTET_STREAM, uid, stored=is_stored)]
-
-
-def names(offers: Iterable[Offer]) -> str:
-    """Offers for a person."""
-    return ", ".join(dict.fromkeys(offer.media_type for offer in offers))
 
 
 def until_sure(found: Iterable[Choice]) -> list[Choice]:

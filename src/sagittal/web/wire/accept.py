@@ -14,7 +14,7 @@ What is taken more kindly than PS3.18 says, because clients need it:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -239,12 +239,17 @@ def _takes(wanted: MediaType, offer: Offer) -> bool:
     return syntax == offer.syntax
 
 
-def choose(ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool) -> Choice:
-    """The first of `choices`. Raises `NotAcceptable`; the caller adds what can be had."""
+def choose(ranges: Iterable[MediaType], offers: Collection[Offer], *, single: bool) -> Choice:
+    """The first of `choices`. NotAcceptable says what can be had."""
     first = next(choices(ranges, offers, single=single), None)
     if first is None:
-        raise NotAcceptable
+        raise NotAcceptable(f"this is answered as {names(offers)}")
     return first
+
+
+def names(offers: Iterable[Offer]) -> str:
+    """Offers for a person."""
+    return ", ".join(dict.fromkeys(offer.media_type for offer in offers))
 
 
 def choices(ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool) -> Iterator[Choice]:
