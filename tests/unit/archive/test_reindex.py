@@ -8,18 +8,21 @@ import os
 import sqlite3
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
-from builders import build, opened, store, uid
+from builders import Built, build, opened, store, uid
 from denied import nobody_may_open
 
 from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
 from sagittal.archive.faults import Faults
 from sagittal.archive.index import connection as connection_of_index
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.index.removal import Target
+from sagittal.archive.ingest import Source
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.opening import INDEX
 from sagittal.archive.query import Query
@@ -96,6 +99,28 @@ def test_the_first_value_stays_the_first_whatever_times_files_have(tmp_path: Pat
         os.utime(tmp_path / "objects" / "0001" / built.digest, (number, number))
     assert len(reindex(tmp_path)) == len(OBJECTS)
     assert asyncio.run(everything(tmp_path)) == before
+
+
+def test_the_first_value_stays_the_first_in_every_store(tmp_path: Path) -> None:
+    """Also where its file came into another store before, and lies there for both."""
+    first, second = (build(number, extra={"SeriesDescription": f"from {number}"}) for number in (1, 2))
+
+    async def run(*objects: tuple[str, Built]) -> str:
+        archive = await Archive.open(tmp_path, durability="off", stores=["research"])
+        try:
+            for store_name, built in objects:
+                who = replace(LOCAL, store=archive.stores[store_name])
+                transfer = archive.store_begin_part10(who, Source("import"))
+                transfer.write(built.part10)
+                await transfer.commit()
+            who = replace(LOCAL, store=archive.stores["research"])
+            return str((await archive.find(who, Query("SERIES", {0x0008103E: ""}))).rows[0][0])
+        finally:
+            await archive.close()
+
+    assert asyncio.run(run(("main", second), ("research", first), ("research", second))) == "from 1"
+    reindex(tmp_path)
+    assert asyncio.run(run()) == "from 1"
 
 
 def test_an_index_on_another_disk_stays_there(tmp_path: Path) -> None:

@@ -186,13 +186,13 @@ class Reindex:
     def _objects(self, writer: IndexWriter) -> Iterator[Indexed]:
         done: list[Indexed] = []
         writer.begin()
-        for key in self._in_order(writer.connection):
+        for key, store in self._in_order(writer.connection):
+            versions = self._held(writer.connection, key, store)
             try:
-                done.append(self._object(writer, key))
+                done.append(self._object(writer, key, versions))
                 self._read_objects += 1
             except (SagittalError, OSError) as error:
                 done.append(Indexed(key, error=words_of(error)))
-                versions = carry.held(writer.connection, key) if self._has_old else []
                 self._unread += 1
                 self._strange += any(version.state >= DELETED or version.store != MAIN_STORE for version in versions)
             if len(done) >= _BATCH:
@@ -205,20 +205,24 @@ class Reindex:
         writer.commit()
         yield from done
 
-    def _in_order(self, connection: sqlite3.Connection) -> Iterator[str]:
-        """Oldest first, as the first value of a study or series is what is kept: those of the old index as they came
-        into it, then directories in the order they were made, their files by the time they were written.
+    def _in_order(self, connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+        """Keys and stores, oldest first, as the first value of a study or series is what is kept: those of the old
+        index as they came into it, then directories in the order they were made, their files by the time they were
+        written.
         """
         if self._has_old:
-            yield from filter(self._volume.has, carry.keys(connection))
+            yield from (each for each in carry.keys(connection) if self._volume.has(each[0]))
         for directory in self._volume.directories():
             for _, key in sorted((self._volume.written_at(key) or 0, key) for key in self._volume.keys_in(directory)):
                 if not (self._has_old and carry.held(connection, key)):
-                    yield key
+                    yield key, MAIN_STORE
 
-    def _object(self, writer: IndexWriter, key: str) -> Indexed:
+    def _held(self, connection: sqlite3.Connection, key: str, store: int) -> list[carry.HeldVersion]:
+        versions = carry.held(connection, key) if self._has_old else []
+        return [version for version in versions if version.store == store]
+
+    def _object(self, writer: IndexWriter, key: str, held: list[carry.HeldVersion]) -> Indexed:
         connection = writer.connection
-        held = carry.held(connection, key) if self._has_old else []
         arrival = self._read(key, carry.character_set_of(connection, held[0].id) if held else "")
         told = arrival.values
         versions: list[carry.HeldVersion | None] = [*held] or [None]

@@ -95,14 +95,13 @@ def carry_versions(connection: sqlite3.Connection) -> int:
     return max(int(last), retired(connection, INSTANCE)) + 1
 
 
-def keys(connection: sqlite3.Connection) -> Iterator[str]:
-    """Where versions lay, in the order in which the first of each came."""
-    for (key,) in connection.execute('SELECT "key" FROM temp.held GROUP BY "key" ORDER BY min(id)'):
-        yield str(key)
+def keys(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    """Where versions of a store lay, and the store, in the order in which the first of each came."""
+    yield from connection.execute('SELECT "key", store FROM temp.held GROUP BY "key", store ORDER BY min(id)')
 
 
 def held(connection: sqlite3.Connection, key: str) -> list[HeldVersion]:
-    """The versions that lay at a key."""
+    """The versions that lay at a key, of any store."""
     rows = connection.execute(
         'SELECT id, state, tombstone, received_at, store FROM temp.held WHERE "key" = ? ORDER BY id', (key,)
     )
