@@ -13,8 +13,12 @@ from urllib.parse import urlencode
 
 import pytest
 
+from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Rows
+from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.elements import INTEGER_VRS, ONE_VALUE_VRS
 from sagittal.dicom.models.xml import from_xml
+from sagittal.dicom.scanning.values import STRING_VRS
 from sagittal.limits import ReaderLimits
 from sagittal.web.search.levels import INSTANCE_UID, SERIES_UID, STUDY_UID
 
@@ -25,7 +29,7 @@ def test_rows_become_json(web: Any) -> None:
     web.archive.rows = Rows(
         (STUDY_DATE, MODALITIES, 0x00081030, PATIENT_NAME, PATIENT_ID, STUDY_UID, 0x00200010, 0x00201208),
         [
-            ("20200101", "CT\\MR", 'say "é"\n\\x', "Doe^Jane=山田^太郎=", "1", "1.2", "", 12),
+            ("20200101", "CT\\MR", 'say "é"\n\\x', "Doe^Jane=山田^太郎=やまだ", "1", "1.2", "", 12),
             ("", "", None, "", "", "1.3", "a\\\\b", None),
         ],
     )
@@ -33,7 +37,10 @@ def test_rows_become_json(web: Any) -> None:
     assert first["00080020"] == {"vr": "DA", "Value": ["20200101"]}
     assert first["00080061"] == {"vr": "CS", "Value": ["CT", "MR"]}
     assert first["00081030"]["Value"] == ['say "é"\n', "x"]
-    assert first["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane", "Ideographic": "山田^太郎"}]}
+    assert first["00100010"] == {
+        "vr": "PN",
+        "Value": [{"Alphabetic": "Doe^Jane", "Ideographic": "山田^太郎", "Phonetic": "やまだ"}],
+    }
     assert first["00200010"] == {"vr": "SH"}
     assert first["00201208"] == {"vr": "IS", "Value": [12]}
     assert first["00080056"] == {"vr": "CS", "Value": ["ONLINE"]}
@@ -41,6 +48,12 @@ def test_rows_become_json(web: Any) -> None:
     assert "00080061" not in second  # an empty one stops OHIF's list
     assert second["00200010"]["Value"] == ["a", None, "b"]
     assert second["00100010"] == {"vr": "PN"}
+
+
+def test_columns_are_names_whole_numbers_and_texts_of_several_values() -> None:
+    """No VR that DICOM JSON writes in another way has a column."""
+    columns = {vr_of(tag) for keys in KEYS.values() for tag in keys}
+    assert columns <= INTEGER_VRS | STRING_VRS - ONE_VALUE_VRS - {"DS"}
 
 
 def test_numbers_that_are_none(web: Any) -> None:

@@ -16,7 +16,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagittal.dicom.dictionary import NAME_GROUPS, vr_of
-from sagittal.dicom.elements import INTEGER_VRS, ONE_VALUE_VRS
+from sagittal.dicom.elements import INTEGER_VRS
 from sagittal.dicom.models.jsontext import encode_json
 from sagittal.web.search import levels
 from sagittal.web.wire.resources import addressed
@@ -32,7 +32,6 @@ SLICE, _SLICE_OF_MORE = 100, 5  # rows written without a pause, and such with mo
 
 _quoted = json.encoder.encode_basestring
 _NEVER_EMPTY = frozenset({0x00080061, levels.TIMEZONE})  # and Modalities in Study
-_DECIMALS = frozenset({"DS", "FL", "FD"})
 
 
 class RowWriter:
@@ -138,26 +137,18 @@ def _name(text: str) -> str:
 def _integers(value: Cell) -> str:
     if isinstance(value, int):
         return str(value)
-    return ",".join(_numeric(part, int) for part in str(value).split("\\"))
+    return ",".join(_integer(part) for part in str(value).split("\\"))
 
 
-def _decimals(value: Cell) -> str:
-    return ",".join(_numeric(part, float) for part in str(value).split("\\"))
-
-
-def _numeric(text: str, kind: Callable[[str], Any]) -> str:
+def _integer(text: str) -> str:
     """A JSON number, or the text itself where it is none (PS3.18 F.2.3.1 note)."""
     if not text:
         return "null"
     try:
-        return json.dumps(kind(text), allow_nan=False)
+        return str(int(text))
     except ValueError:
         return _quoted(text)
 
 
-_VALUES: dict[str, Callable[[Cell], str]] = {
-    "PN": _names,
-    **dict.fromkeys(ONE_VALUE_VRS, lambda value: _quoted(str(value))),
-    **dict.fromkeys(INTEGER_VRS, _integers),
-    **dict.fromkeys(_DECIMALS, _decimals),
-}
+# Of the VRs that the index has columns of; the others are texts.
+_VALUES: dict[str, Callable[[Cell], str]] = {"PN": _names, **dict.fromkeys(INTEGER_VRS, _integers)}
