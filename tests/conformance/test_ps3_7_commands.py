@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -29,6 +30,12 @@ def test_element(number: str, vr: str, keyword: str) -> None:
     value = theirs[tag].value
     assert (list(value) if vr == "AT" else value) == SAMPLES[vr]
     assert commands.decode(data)[keyword] == SAMPLES[vr]
+
+
+def test_every_element_and_message_is_here() -> None:
+    known = {row[4] for tag, row in DicomDictionary.items() if tag >> 16 == 0 and row[3] != "Retired"}
+    assert {keyword for _, _, keyword in ROWS} == known - {"CommandGroupLength"}
+    assert commands.MESSAGE.keys() == _MESSAGE_TYPES.keys()
 
 
 @pytest.mark.parametrize("field", commands.MESSAGE, ids=lambda field: commands.MESSAGE[field].name)

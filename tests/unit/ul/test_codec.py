@@ -42,7 +42,7 @@ AC = AssociateAC("CALLED", "CALLING", (ContextResult(1, 0, "1.2.840.10008.1.2"),
 
 
 @pytest.mark.parametrize(
-    "pdu", [RQ, AC, AssociateRJ(1, 2, 2), ReleaseRQ(), ReleaseRP(), Abort(2, 6)], ids=lambda pdu: type(pdu).__name__
+    "pdu", [RQ, AC, AssociateRJ(2, 3, 1), ReleaseRQ(), ReleaseRP(), Abort(2, 6)], ids=lambda pdu: type(pdu).__name__
 )
 def test_round_trip(pdu: object) -> None:
     data = encode(pdu)  # type: ignore[arg-type]
