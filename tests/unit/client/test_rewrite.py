@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.data import get_charset_files, get_testdata_file
 
 from sagittal.client.storing.files import read_head
-from sagittal.client.storing.rewrite import NewUids, Rewriting, parse_changes
+from sagittal.client.storing.rewrite import REPLACED, NewUids, Rewriting, parse_changes
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.syntaxes import EXPLICIT_BE, IMPLICIT_LE, syntax
 from sagittal.errors import BadRequest, UsageError
@@ -124,3 +126,13 @@ def test_what_cannot_be_set(text: str) -> None:
 def test_an_object_keeps_its_identity() -> None:
     with pytest.raises(UsageError):
         parse_changes([], ["SOPInstanceUID"], False)
+
+
+def test_new_uids_are_of_all_that_names_an_instance_or_what_is_in_it() -> None:
+    """By the names of PS3.6: a reference gets the new UID of what it refers to, and no class or syntax gets one."""
+    uids = {tag: row[4] for tag, row in DicomDictionary.items() if row[0] == "UI" and tag >> 16 not in (0, 2, 4)}
+    names = re.compile("(Instance|FrameOfReference|Fiducials?|Concatenation|Observation|Irradiation.*)UID(?!Trial)")
+    named = {tag for tag, keyword in uids.items() if names.search(keyword) and "ColorPalette" not in keyword}
+    assert [uids[tag] for tag in sorted(named - REPLACED)] == []
+    assert uids.keys() >= REPLACED
+    assert not [uids[tag] for tag in REPLACED if re.search("Class|Syntax|Creator|Device|CodingScheme", uids[tag])]
