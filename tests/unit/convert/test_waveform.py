@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.waveforms.numpy_handler import WAVEFORM_DTYPES
 
 from sagittal.convert.waveform import channels, svg
 from sagittal.errors import NotAcceptable
@@ -43,6 +44,15 @@ def test_sensitivity_correction_and_baseline() -> None:
     (channel,) = channels(Attributes(group(np.array([[0], [1000], [-500]], "<i2"))))
     assert channel.samples.tolist() == [0.5, 2.5, -0.5]
     assert (channel.label, channel.units, channel.frequency) == ("II", "mV", 100.0)
+
+
+@pytest.mark.parametrize(("bits", "kind"), [key for key in WAVEFORM_DTYPES if key[1] not in ("MB", "AB")])
+def test_samples_of_every_kind_are_the_numbers_that_pydicom_reads(bits: int, kind: str) -> None:
+    """PS3.3 C.10.9.1.5; those of 8 bits by a law are not linear."""
+    numbers = np.array([[1], [2], [100]], np.dtype(WAVEFORM_DTYPES[bits, kind]).newbyteorder("<"))
+    assert numbers.itemsize * 8 == bits
+    (channel,) = channels(Attributes(group(numbers, kind=kind, sensitivity=None)))
+    assert channel.samples.tolist() == [1, 2, 100]
 
 
 def test_a_millivolt_is_ten_millimeters_and_a_second_twenty_five() -> None:

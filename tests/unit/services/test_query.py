@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from counted import calls_of
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import keyword_for_tag
 from service_fakes import FakeArchive, answers, elements_of, request, site
 
 from sagittal.archive.query import Private, Rows
@@ -12,6 +16,7 @@ from sagittal.dicom.sopclasses import PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.errors import LimitExceeded
 from sagittal.limits import ReaderLimits
+from sagittal.services import identifier as identifier_module
 from sagittal.services.identifier import Identifier
 from sagittal.services.matches import charsets_for, row_encoder
 from sagittal.services.query import MATCHES_AT_ONCE, query
@@ -330,3 +335,18 @@ def test_a_hundred_studies_are_encoded_quickly():
     encode_row((*row, "1.2.0", "1"), {})
     calls = calls_of(lambda: [encode_row((*row, f"1.2.{number}", "1"), {}) for number in range(100)])
     assert calls < 100 * (len(tags) + 5)
+
+
+def test_keys_of_an_identifier_are_called_so_by_ps3_6():
+    named = {
+        "CHARACTER_SET": "SpecificCharacterSet", "LEVEL": "QueryRetrieveLevel", "RETRIEVE_AET": "RetrieveAETitle",
+        "AVAILABILITY": "InstanceAvailability", "TIMEZONE": "TimezoneOffsetFromUTC", "PATIENT_ID": "PatientID",
+        "MEDIA_ID": "StorageMediaFileSetID", "MEDIA_UID": "StorageMediaFileSetUID", "STUDY_UID": "StudyInstanceUID",
+        "SERIES_UID": "SeriesInstanceUID", "INSTANCE_UID": "SOPInstanceUID",
+    }  # fmt: skip
+    assert {name: keyword_for_tag(getattr(identifier_module, name)) for name in named} == named
+    told = re.compile(
+        "NumberOf(Patient|Study|Series)Related|ModalitiesInStudy|SOPClassesInStudy|StorageMediaFileSetU?ID"
+    )
+    of_entities = {tag for tag, row in DicomDictionary.items() if told.match(row[4])}  # PS3.4 Table C.3-1
+    assert of_entities | {identifier_module.TIMEZONE} == identifier_module._TOLD
