@@ -8,7 +8,12 @@ from sagittal.client.keys import parse_keys
 from sagittal.client.match import Match, row_of
 
 STUDY = {
+    # What a server says of the answer: nobody's attribute
+    "00080005": {"vr": "CS", "Value": ["ISO_IR 192"]},
     "00080052": {"vr": "CS", "Value": ["STUDY"]},
+    "00080054": {"vr": "AE", "Value": ["ARCHIVE"]},
+    "00080056": {"vr": "CS", "Value": ["ONLINE"]},
+    "00081190": {"vr": "UR", "Value": ["http://archive/studies/1"]},
     "00080020": {"vr": "DA", "Value": ["20200101"]},
     "00080061": {"vr": "CS", "Value": ["CT", "MR"]},
     "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Roe^Jane"}]},
