@@ -65,7 +65,9 @@ def test_planes_of_frames_and_of_nothing() -> None:
     assert [plane.position[0] for plane in planes if plane] == [1, 2]
     assert plane_of(Attributes({})) is None
     assert plane_of(image([0, 0, 0], SAGITTAL, [0, 0])) is None
-    assert plane_of(image([0, 0, 0], SAGITTAL, [float("nan"), 1])) is None
+    for nowhere in (float("nan"), 1e308):
+        assert plane_of(image([0, 0, 0], SAGITTAL, [nowhere, 1])) is None
+        assert plane_of(image([nowhere, 0, 0], SAGITTAL, [1, 1])) is None
 
 
 def structures(*found: dict[str, Any]) -> Attributes:
@@ -243,7 +245,9 @@ def test_tiles_of_slides() -> None:
     segments = member({"00620004": member(7)}, {"00620004": member(9)})
     whole = tiled(t00280008=member(8), t00620002=segments)
     assert [lying_over(whole, slide, number) for number in (1, 4)] == [[1, 5], [4, 8]]
-    assert [segment_of(whole, number) for number in (1, 4, 5, 8)] == [7, 7, 9, 9]
+    for planes in (1, 0):  # focal planes
+        whole = tiled(t00280008=member(8), t00620002=segments, t00480303=member(planes))
+        assert [segment_of(whole, number) for number in (1, 4, 5, 8)] == [7, 7, 9, 9]
 
 
 def test_contours_of_one_frame() -> None:

@@ -28,6 +28,7 @@ SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1
 SEGMENTATIONS = frozenset({SEGMENTATION, LABEL_MAP})
 _COLORS: tuple[Color, ...] = ((255, 80, 80), (80, 200, 255), (120, 255, 80), (255, 220, 60), (220, 120, 255))
 _OPACITY = 0.45
+_FAR = 1e9  # mm: nothing is there
 _PARALLEL = 0.99  # cosine between the normals of planes: some degrees apart they are not the same
 
 
@@ -65,7 +66,7 @@ def plane_of(instance: Attributes, frame: int = 1) -> Plane | None:
     found = []
     for macro, tag, count in ((0x00209113, 0x00200032, 3), (0x00209116, 0x00200037, 6), (0x00289110, 0x00280030, 2)):
         numbers = functional_groups(instance, frame, macro).numbers(tag) or instance.numbers(tag)
-        if len(numbers) != count or not np.isfinite(numbers).all():
+        if len(numbers) != count or not (np.abs(numbers) < _FAR).all():  # NaN is not, either
             return None
         found.append(np.array(numbers))
     position, cosines, (between_rows, between_columns) = found
@@ -287,7 +288,7 @@ def segment_of(segmentation: Attributes, number: int) -> int:
     """The segment that a frame is of; 0 where it is not told, as for label maps."""
     across, down = _tiles(segmentation)
     if across and segmentation.text(0x00209311) == "TILED_FULL":  # one segment after another (C.7.6.17.3)
-        place = (number - 1) // (across * down * segmentation.integer(0x00480303, 1))
+        place = (number - 1) // (across * down * max(segmentation.integer(0x00480303, 1), 1))
         return segmentation.item(0x00620002, place).integer(0x00620004, place + 1)
     return functional_groups(segmentation, number, 0x0062000A).integer(0x0062000B)
 
