@@ -108,9 +108,8 @@ class Attributes:
 
     def words(self, tag: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
         """A value of 16-bit words as unsigned numbers, shape (count,): OW, or US and SS as LUT data comes too."""
-        held = self.values(tag)
-        if held:
-            return np.array([int(value) & 0xFFFF for value in held], np.uint16)
+        if self.values(tag):
+            return np.array([number & 0xFFFF for number in self.integers(tag)], np.uint16)
         octets = self.octets(tag, 2)
         return np.frombuffer(octets[: len(octets) // 2 * 2], "<u2").astype(np.uint16)
 

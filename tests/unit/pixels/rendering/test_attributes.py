@@ -43,3 +43,8 @@ def test_words_in_sequences(order: str) -> None:
     for item in (held.item(0x00283000), *held.items(0x00283000)):
         assert item.words(0x00283006).tolist() == [1, 0xFFFE]
     assert held.item(0x00283000, 1).words(0x00283006).tolist() == []
+
+
+def test_words_that_are_no_numbers_are_none() -> None:
+    held = Attributes({"00281201": {"vr": "DS", "Value": ["1", "-inf", "red", "-1", "65537"]}})
+    assert held.words(0x00281201).tolist() == [1, 0xFFFF, 1]
