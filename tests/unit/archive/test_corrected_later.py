@@ -70,25 +70,20 @@ async def test_it_is_there_after_a_reindex_too(tmp_path: Path, level: str) -> No
 
 
 @pytest.mark.parametrize("issuer", ["", "HOSPITAL"])
-def test_a_reindex_takes_no_correction_for_what_the_sender_said(tmp_path: Path, issuer: str) -> None:
+async def test_a_reindex_takes_no_correction_for_what_the_sender_said(tmp_path: Path, issuer: str) -> None:
     """The issuer of its Patient IDs, that is, which no object says."""
-
-    async def act(archive: Archive) -> None:
+    async with holding(tmp_path) as archive:
         for built in (build(2, patient_id=""), FIRST):  # of the first there is nothing to be an issuer of
             transfer = archive.store_begin_part10(LOCAL, Source("dimse", issuer_of_patient_id=issuer))
             transfer.write(built.part10)
             await transfer.commit()
         await correct(archive, IssuerOfPatientID="ANOTHER")
         await correct(archive, IssuerOfPatientID="A THIRD")
-
-    async def undo(archive: Archive) -> None:
+    reindex(tmp_path / "a")
+    async with holding(tmp_path) as archive:
         numbers = [row.id for row in await archive.corrections_of(LOCAL, FIRST.study_uid)]
         await archive.undo_corrections(LOCAL, numbers)
         assert await find(archive, "STUDY", 0x00100021) == [[issuer]]
-
-    run(tmp_path, act)
-    reindex(tmp_path / "a")
-    run(tmp_path, undo)
 
 
 async def test_the_size_is_that_of_the_character_set_that_was_assumed(tmp_path: Path) -> None:

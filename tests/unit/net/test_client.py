@@ -85,7 +85,7 @@ async def test_every_kind_of_source_arrives_whole(kind: str, pdu: int, tmp_path:
         assert store.kept == [b"" if kind == "empty" else data]
 
 
-def test_a_short_file_aborts(tmp_path: Path) -> None:
+async def test_a_short_file_aborts(tmp_path: Path) -> None:
     store = Store()
     (tmp_path / "short").write_bytes(bytes(BATCH_BYTES))
     with (tmp_path / "short").open("rb") as file:
@@ -97,18 +97,15 @@ def test_a_short_file_aborts(tmp_path: Path) -> None:
             await until(lambda: store.aborted == 1)
 
 
-def test_what_cannot_be_read_at_all_costs_no_association(tmp_path: Path) -> None:
-    async def test() -> None:
-        store, folder = Store(), os.open(tmp_path, os.O_RDONLY)
-        async with serving(services(store)) as server, await opened(server) as association:
-            for source in (FileRegion(folder, 0, 1000), (b"%d" % (1 // n) for n in (0,))):
-                with pytest.raises((OSError, ZeroDivisionError)):
-                    await association.store(CT, "1.2", EXPLICIT_LE, source)
-                assert await association.echo() == 0
-            assert not store.requests
-        os.close(folder)
-
-    run(test)
+async def test_what_cannot_be_read_at_all_costs_no_association(tmp_path: Path) -> None:
+    store, folder = Store(), os.open(tmp_path, os.O_RDONLY)
+    async with serving(services(store)) as server, await opened(server) as association:
+        for source in (FileRegion(folder, 0, 1000), (b"%d" % (1 // n) for n in (0,))):
+            with pytest.raises((OSError, ZeroDivisionError)):
+                await association.store(CT, "1.2", EXPLICIT_LE, source)
+            assert await association.echo() == 0
+        assert not store.requests
+    os.close(folder)
 
 
 @pytest.mark.parametrize("by", ["close", "cancel"])

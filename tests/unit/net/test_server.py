@@ -115,20 +115,17 @@ async def test_a_command_without_what_it_requires(missing: str, code: int) -> No
      [("sub-operations failed", "failed=2 status=B000 reason=full")]),
     (Response(0), []),
 ])  # fmt: skip
-def test_what_a_handler_refuses_is_a_line_of_the_log(
+async def test_what_a_handler_refuses_is_a_line_of_the_log(
     answer: Response, told: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def find(_: Request) -> AsyncIterator[Response]:
         yield answer
 
-    async def test() -> None:
-        async with serving(services(find=find)) as server:
-            raw = await Raw.open(server.port, associate=FINDING)
-            raw.send(message(1, FIND, b"id"))
-            assert (await raw.command())["Status"] == answer.status
-            raw.close()
-
-    run(test)
+    async with serving(services(find=find)) as server:
+        raw = await Raw.open(server.port, associate=FINDING)
+        raw.send(message(1, FIND, b"id"))
+        assert (await raw.command())["Status"] == answer.status
+        raw.close()
     lines = [record.message.split(" message=C-FIND-RQ ") for record in caplog.records]
     assert [(line[0].partition(" peer=")[0], line[1]) for line in lines if line[1:]] == told
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from sagittal.convert.multiframe import elements as el
 from sagittal.convert.multiframe.elements import items, numbers
-from sagittal.dicom.models.members import Members, element, reference, text, values
 from sagittal.dicom.models.entities import SERIES, STUDY
+from sagittal.dicom.models.members import Members, element, reference, text, values
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
 from sagittal.uid import derived_uid
