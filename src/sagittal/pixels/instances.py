@@ -185,11 +185,11 @@ class Transcoding:
         bits = target.frame_bits * len(self._numbers)
         length = (bits + 7) // 8
         yield element_header(tag, made.vr, length + (length & 1), plain.implicit, plain.little_endian)
-        frames = self.frames() if target.frame_bits % 8 == 0 else joined(self.frames(), target.frame_bits)
         word = 1 if plain.little_endian else framing.swapped_word(replace(target, vr=made.vr))
-        for frame in frames:
+        whole = target.frame_bits % (8 * word) == 0
+        for frame in self.frames() if whole else joined(self.frames(), target.frame_bits, word):
             yield swapped(frame, word)
-        if length & 1:
+        if length & 1 and word == 1:
             yield b"\0"
 
     def _overlays(self) -> dict[str, Any]:
@@ -228,14 +228,14 @@ def _ends_with_pixels(image: Image, index: FrameIndex, length: bytes, value: int
     return image.read(end, len(framing.DELIMITER) + 1) == framing.DELIMITER
 
 
-def joined(frames: Iterable[bytes], bits: int) -> Iterator[bytes]:
-    """Frames of so many bits one behind the other without gaps (PS3.5 8.1.1), as bytes."""
+def joined(frames: Iterable[bytes], bits: int, word: int = 1) -> Iterator[bytes]:
+    """Frames of so many bits one behind the other without gaps (PS3.5 8.1.1), as words of so many bytes."""
     held, count = 0, 0
     for frame in frames:
         held |= (int.from_bytes(frame, "little") & ((1 << bits) - 1)) << count
         count += bits
-        whole = count // 8
+        whole = count // (8 * word) * word
         yield (held & ((1 << whole * 8) - 1)).to_bytes(whole, "little")
         held, count = held >> whole * 8, count - whole * 8
     if count:
-        yield held.to_bytes(1, "little")
+        yield held.to_bytes(word, "little")

@@ -209,12 +209,3 @@ def test_values_that_fill_their_container_have_one_code_stream(kind: Any, near: 
     pixels = picture.astype(kind)
     bits = pixels.itemsize * 8
     assert jpeg_ls._whole(pixels, near) == jpeg_ls._precise(pixels, bits, near, near)
-
-
-@pytest.mark.parametrize("allocated", [12, 24])
-def test_cells_that_end_within_words_are_not_written_in_big_endian(allocated: int) -> None:
-    """Nor do frames of them end where words do, which have their bytes the other way round."""
-    described, source = Description(3, 3, 1, allocated, 12, 11, frames=2), "1.2.840.10008.1.2.8.1"
-    with pytest.raises(NotAcceptable, match="end within the words"):
-        plan(described, source, "1.2.840.10008.1.2.2")
-    assert plan(replace(described, bits_allocated=16), source, "1.2.840.10008.1.2.2").way == "cells"

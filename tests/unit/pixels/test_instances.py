@@ -248,6 +248,24 @@ def test_objects_without_frames_only_change_their_form() -> None:
             transcoding(hollow, lambda: [pixels], to, None, "2.25.3")
 
 
+@pytest.mark.parametrize("allocated", [12, 24])
+def test_frames_that_end_within_words_of_big_endian(allocated: int) -> None:
+    """The bytes of words have the other order, whatever frame they are of."""
+    cells = np.random.default_rng(6).integers(0, 4096, (3, 3, 3)).astype(np.uint32)
+    single = np.unpackbits(cells.view(np.uint8), bitorder="little").reshape(-1, 32)[:, :allocated]
+    octets = np.packbits(single.reshape(-1), bitorder="little").tobytes()
+    octets += b"\0" * (len(octets) & 1)
+    told = {"00280010": 3, "00280011": 3, "00280100": allocated, "00280101": 12, "00280102": 11}
+    data = plain(
+        np.frombuffer(octets, np.uint8)[None, None],
+        **{tag: member("US", number) for tag, number in told.items()},
+        **{"00280008": member("IS", 3), "7FE00010": {"vr": "OW", "BulkDataURI": "pixels"}},
+    )
+    packed = transcoded(image(data), data, P + ".8.1")
+    big = transcoded(image(packed, P + ".8.1"), packed, P + ".2")
+    assert [each.tolist() for each in values(image(big, P + ".2"))] == cells.tolist()
+
+
 OVERLAY_IN_BIT_15 = {
     "00280101": member("US", 12), "00280102": member("US", 11), "60000010": member("US", 6),
     "60000011": member("US", 8), "60000040": member("CS", "G"), "60000050": member("SS", 1, 1),

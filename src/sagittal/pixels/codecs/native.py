@@ -160,6 +160,4 @@ class Native(Codec):
             raise NotAcceptable(f"{description.kind} pixels have no encapsulated form (PS3.5 8.2)")
         if description.subsampled:
             raise NotAcceptable(f"native frames are written as {full(description.photometric)}")
-        if not syntax(self.uid).little_endian and description.bits_allocated > 8 and description.bits_allocated % 16:
-            raise NotAcceptable(f"cells of {description.bits_allocated} bits end within the words of {self.name}")
         return description
