@@ -14,7 +14,6 @@ from sagittal.web.render import asked
     ("said", "known"),
     [
         (asked.STILL, pictures.SINGLE),
-        (asked.MOVING, pictures.ANIMATED),
         (asked.PROFILES, get_args(color.Profile)),
         (asked.FUNCTIONS.values(), grayscale.FUNCTIONS),
         ((asked.SIDE_MAX,), (geometry.SIDE_MAX,)),

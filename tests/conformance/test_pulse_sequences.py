@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydicom.datadict import tag_for_keyword
 
-from sagittal.convert.multiframe.elements import element, values
 from sagittal.convert.multiframe.pulses import TERMS, tell
+from sagittal.dicom.models.members import element, values
 
 TOLD = {
     "ScanningSequence": {

@@ -154,9 +154,9 @@ async def test_edited_rows(tmp_path: Path, edit: str) -> None:
     assert {finding.kind for finding in found} == {"mismatch"}
 
 
-def test_a_damaged_file_of_the_index(tmp_path: Path) -> None:
+async def test_a_damaged_file_of_the_index(tmp_path: Path) -> None:
     """A bit flipped in an index of a table: the study is there, and is not found by its patient."""
-    filled(tmp_path)
+    await filled(tmp_path)
     with closing(sqlite3.connect(tmp_path / INDEX)) as connection:
         (size,) = connection.execute("PRAGMA page_size").fetchone()
         statement = "SELECT rootpage FROM sqlite_master WHERE name = 'ix_study_patient_id'"
