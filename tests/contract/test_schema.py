@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -155,3 +156,9 @@ def test_opening_imports_neither_alembic_nor_sqlalchemy_nor_pydicom(tmp_path: Pa
             [sys.executable, "-c", program, tmp_path / "data"], capture_output=True, text=True, env=dict(os.environ)
         )
         assert ran.stdout.strip() == "[]", ran.stderr
+
+
+def test_parameters_are_named_or_in_order() -> None:
+    """Numbered ones are deprecated by Python 3.12.0 to 3.12.3, which take them for named."""
+    for file in Path(schema.__file__).parent.rglob("*.py"):
+        assert not re.search(r"\?[0-9]", file.read_text(encoding="utf-8")), file

@@ -81,8 +81,9 @@ async def neighbours(readers: Readers, principal: Principal, ref: InstanceRef, m
     def select(connection: sqlite3.Connection) -> list[list[str]]:
         found = []
         for before, behind in NEIGHBOURS:
-            there = connection.execute(before, (ref.id, most + 1)).fetchall()
-            found.append([uid for (uid,) in (*reversed(there), *connection.execute(behind, (ref.id, most)))])
+            there = connection.execute(before, {"id": ref.id, "most": most + 1}).fetchall()
+            further = connection.execute(behind, {"id": ref.id, "most": most})
+            found.append([uid for (uid,) in (*reversed(there), *further)])
         return found
 
     return await readers.run(select)

@@ -52,15 +52,15 @@ _TOUCH_SERIES = (
 )
 _MODALITIES = (
     "UPDATE study SET modalities_in_study = (SELECT coalesce(group_concat(modality, '\\'), '') FROM (SELECT DISTINCT "
-    "modality FROM series WHERE series.study = ?1 AND modality <> '' AND number_of_instances > 0 ORDER BY modality)) "
-    "WHERE id = ?1"
+    "modality FROM series WHERE series.study = :study AND modality <> '' AND number_of_instances > 0 "
+    "ORDER BY modality)) WHERE id = :study"
 )
 _GIVEN = (
     "EXISTS (SELECT 1 FROM correction c WHERE c.store = study.store "
     "AND c.study_instance_uid = study.study_instance_uid AND c.series_instance_uid = '' AND c.undone_at IS NULL "
     "AND coalesce(json_type(c.attributes, '$.\"00100020\"'), json_type(c.attributes, '$.\"00100021\"')) IS NOT NULL)"
 )
-_OF_PATIENT = "(SELECT id FROM study WHERE patient = ?1 AND {} ORDER BY id LIMIT 1)"
+_OF_PATIENT = "(SELECT id FROM study WHERE patient = :patient AND {} ORDER BY id LIMIT 1)"
 _FIRST = f"SELECT coalesce({_OF_PATIENT.format(f'NOT {_GIVEN}')}, {_OF_PATIENT.format('TRUE')})"
 _PATIENT = ", ".join((*PATIENT_COLUMNS.values(), "patient_name_search"))
 _DESCRIBE = f"UPDATE patient SET ({_PATIENT}) = (SELECT {_PATIENT} FROM study WHERE id = ?) WHERE id = ?"
@@ -288,7 +288,7 @@ def describe(connection: sqlite3.Connection, patient: int) -> int | None:
 
     A study that a correction gave to the patient has something to say only where there is no other.
     """
-    (first,) = connection.execute(_FIRST, (patient,)).fetchone()
+    (first,) = connection.execute(_FIRST, {"patient": patient}).fetchone()
     if first is None:
         connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (patient,))
         connection.execute("DELETE FROM patient WHERE id = ?", (patient,))
@@ -341,7 +341,7 @@ def _touch(connection: sqlite3.Connection, store: int, study_uid: str, series_ui
     (study,) = connection.execute(
         "SELECT id FROM study WHERE store = ? AND study_instance_uid = ?", (store, study_uid)
     ).fetchone()
-    connection.execute(_MODALITIES, (study,))
+    connection.execute(_MODALITIES, {"study": study})
     connection.execute(_TOUCH_STUDY, (at, study))
     connection.execute(_TOUCH_SERIES, (at, study, series_uid))
     connection.execute(_CHANGE, (store, study_uid, series_uid, at))

@@ -294,9 +294,9 @@ def instances_statement(store: int, by: tuple[str, ...], state: int | None = CUR
 # `instances_statement`, and by that in which they came. Bound: its id, how many.
 NEIGHBOURS = tuple(
     tuple(
-        "SELECT sop_instance_uid FROM instance WHERE series = (SELECT series FROM instance WHERE id = ?1)"
-        f" AND state = {CURRENT} AND ({order}) {sign} (SELECT {order} FROM instance WHERE id = ?1)"
-        f" ORDER BY {order.replace(',', f'{down},')}{down} LIMIT ?2"
+        "SELECT sop_instance_uid FROM instance WHERE series = (SELECT series FROM instance WHERE id = :id)"
+        f" AND state = {CURRENT} AND ({order}) {sign} (SELECT {order} FROM instance WHERE id = :id)"
+        f" ORDER BY {order.replace(',', f'{down},')}{down} LIMIT :most"
         for sign, down in (("<=", " DESC"), (">", ""))
     )
     for order in ("CAST(instance_number AS INTEGER), id", "id")

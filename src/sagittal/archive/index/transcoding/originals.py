@@ -32,8 +32,8 @@ _KEEP = (
     "WHERE instance = ?",
 )
 _CARRIES = (
-    "UPDATE discrepancy SET instance = ?1 WHERE store = ?2 AND (level IN ('patient', 'study') AND parent = ?3 "
-    "OR level = 'series' AND parent = ?4) AND instance = ?5"
+    "UPDATE discrepancy SET instance = ? WHERE store = ? AND (level IN ('patient', 'study') AND parent = ? "
+    "OR level = 'series' AND parent = ?) AND instance = ?"
 )
 _REVISED = "UPDATE {} SET revision = revision + 1, changed_at = ? WHERE id = ?"
 _IS_HELD = f"SELECT 1 FROM instance WHERE store = ? AND sop_instance_uid = ? AND state = {CURRENT} AND digest = ?"

@@ -45,10 +45,11 @@ _LISTED = (
 # Of what was transcoded since, it is told of what it became; of what was deleted meanwhile, nothing.
 _PUT = (
     "INSERT INTO discrepancy (store, level, parent, tag, value, kept, instance, number_of_instances, at) "
-    "SELECT ?1,?2,?3,?4,?5,?6, coalesce((SELECT min(alias.instance) FROM alias JOIN instance original "
-    "ON original.store = alias.store AND original.digest = alias.digest WHERE original.id = ?7), ?7), ?8,?9 "
-    "WHERE EXISTS (SELECT 1 FROM series WHERE ?2 = 'series' AND id = ?3 "
-    "UNION ALL SELECT 1 FROM study WHERE ?2 <> 'series' AND id = ?3) "
+    "SELECT :store, :level, :parent, :tag, :value, :kept, "
+    "coalesce((SELECT min(alias.instance) FROM alias JOIN instance original ON original.store = alias.store "
+    "AND original.digest = alias.digest WHERE original.id = :instance), :instance), :number, :at "
+    "WHERE EXISTS (SELECT 1 FROM series WHERE :level = 'series' AND id = :parent "
+    "UNION ALL SELECT 1 FROM study WHERE :level <> 'series' AND id = :parent) "
     "ON CONFLICT (store, level, parent, tag, value) DO UPDATE SET kept = excluded.kept, "
     "instance = excluded.instance, number_of_instances = excluded.number_of_instances, at = excluded.at"
 )
@@ -142,8 +143,18 @@ def put_some(connection: sqlite3.Connection, places: Sequence[Place], cursor: Cu
         connection.executemany(
             _PUT,
             (
-                (store, level, parent, *key, lost.kept, lost.instance, lost.number_of_instances, lost.at)
-                for key, lost in here.items()
+                {
+                    "store": store,
+                    "level": level,
+                    "parent": parent,
+                    "tag": tag,
+                    "value": value,
+                    "kept": lost.kept,
+                    "instance": lost.instance,
+                    "number": lost.number_of_instances,
+                    "at": lost.at,
+                }
+                for (tag, value), lost in here.items()
             ),
         )
         room -= 1 + max(len(here), len(listed))
