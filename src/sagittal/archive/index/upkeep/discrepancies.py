@@ -204,6 +204,8 @@ def _won(connection: sqlite3.Connection, table: str, id: int, texts: Mapping[int
     found: dict[int, str] = {}
     held = connection.execute(f"{_HELD[table]} ORDER BY id LIMIT ?", (id, _HELD_MAX + 1)).fetchall()
     for (instance,) in held if len(held) <= _HELD_MAX else ():
+        if not left:  # all that won before are said still
+            break
         parts = [zlib.decompress(body) for (body,) in connection.execute(METADATA, (instance,))]
         obj = orjson.loads(b"".join(parts))
         for tag, matchers in list(left.items()):
