@@ -82,10 +82,10 @@ def test_keys_of_the_address(web: Any) -> None:
 def test_how_it_is_matched(web: Any) -> None:
     plain = asked(web, "/studies")
     assert plain.combined_datetime  # PS3.18 8.3.4.1: as if it had been negotiated
-    assert not (plain.fuzzy or plain.empty_value or plain.timezone)
+    assert not (plain.fuzzy or plain.empty_value or plain.multiple_value or plain.timezone)
     flags = "fuzzymatching=true&emptyvaluematching=TRUE&multiplevaluematching=true&TimezoneOffsetFromUTC=-0530"
     query = asked(web, "/studies?" + flags.replace("+", "%2B"))
-    assert (query.fuzzy, query.empty_value, query.timezone) == (True, True, "-0530")
+    assert (query.fuzzy, query.empty_value, query.multiple_value, query.timezone) == (True, True, True, "-0530")
     assert not asked(web, "/studies?fuzzymatching=false").fuzzy
     for plus in ("+", "%2B"):
         assert asked(web, f"/studies?TimezoneOffsetFromUTC={plus}0100").timezone == "+0100"

@@ -133,6 +133,7 @@ class Asked:
             combined_datetime=True,
             timezone=timezone,
             empty_value=self._flags["emptyvaluematching"],
+            multiple_value=self._flags["multiplevaluematching"],
             order=tuple(self._order),
             after=self._after,
             limit=self.limit,
