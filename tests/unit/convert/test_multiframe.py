@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from contextlib import ExitStack
+from pathlib import Path
+from struct import pack
 from typing import Any
 
+import orjson
 import pytest
+from builders import build
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from sagittal.convert.multiframe.elements import PER_FRAME, SHARED, items
+from sagittal.convert.multiframe.files import join, object_of
 from sagittal.convert.multiframe.joining import class_for, joined, ordered
 from sagittal.convert.multiframe.splitting import Splitting
+from sagittal.dicom.elements import encode
 from sagittal.dicom.models.members import element, text, values
+from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.description import Description
+from sagittal.pixels.images import Image
 from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.grayscale import frame_modality, frame_voi
 from sagittal.pixels.rendering.tables import Table
+from sagittal.workers.worker import Input
 
+PLAIN = syntax(EXPLICIT_LE)
 CT, ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
 
 
@@ -207,3 +218,21 @@ def test_what_is_called_otherwise_is_said_in_the_classic_way(enhanced: str) -> N
     members[PER_FRAME] = element("SQ", {"00209111": element("SQ", {tag: told})}, {})
     made = Splitting(members, 2, nothing).members(1)
     assert (made[classic]["vr"], text(made, classic)) == (dictionary_VR(int(classic, 16)), str(told["Value"][0]))
+
+
+def test_objects_of_a_series_are_left_as_they_are(tmp_path: Path) -> None:
+    """What their headers have in common is parsed once for all of them."""
+    content = encode([(0x00283002, "US", pack("<3H", 4096, 0, 16)), (0x00283006, "OW", bytes(range(256)) * 32)], PLAIN)
+    lut = b"\xfe\xff\x00\xe0" + len(content).to_bytes(4, "little") + content
+    with ExitStack() as stack:
+
+        def image(number: int) -> Image:
+            path = tmp_path / str(number)
+            path.write_bytes(build(number, extra={"VOILUTSequence": lut}).part10)
+            return object_of(Input(stack.enter_context(path.open("rb")).fileno(), 0, path.stat().st_size))
+
+        before = [image(number) for number in range(1, 7)]
+        told = orjson.dumps([dict(one.members) for one in before])
+        first, again = (b"".join(join(images)[1]) for images in (before, [image(number) for number in range(1, 7)]))
+        assert first == again and first.count(bytes(range(256)) * 32) == 1
+        assert orjson.dumps([dict(one.members) for one in before]) == told

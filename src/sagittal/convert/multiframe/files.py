@@ -6,7 +6,7 @@ Endian or deflated come out in Explicit VR Little Endian. Deliberately not here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -60,7 +60,7 @@ def join(images: Sequence[Image], *, keep_series: bool = False) -> tuple[str, It
     if len({image.syntax_uid for image in images}) > 1:
         raise NotAcceptable("the objects are in several transfer syntaxes: transcode them into one")
     places: dict[bytes, str] = {}
-    found = [_named(dict(image.members), number, image, places) for number, image in enumerate(images)]
+    found = [_named(image.members, number, image, places) for number, image in enumerate(images)]
     order = ordered(found)
     members = joined([found[at] for at in order], images[0].description, keep_series=keep_series)
     pixels = [(_length(images[at], 1), _bytes(images[at], 1)) for at in order]
@@ -76,20 +76,21 @@ def _bytes(image: Image, number: int) -> Callable[[], bytes]:
     return lambda: image.encoded(number)
 
 
-def _named(members: Members, number: int, image: Image, places: dict[bytes, str]) -> Members:
-    """Bulk data by place, which says in which of several objects it is too; the same bytes by the `places` where they
-    were met first, so that what is equal is seen to be.
+def _named(members: Mapping[str, Any], number: int, image: Image, places: dict[bytes, str]) -> Members:
+    """A copy with bulk data by place, which says in which of several objects it is too; the same bytes by the `places`
+    where they were met first, so that what is equal is seen to be. What images of a series say alike is one object.
     """
-    waiting: list[Any] = [members]
-    while waiting:
-        item = waiting.pop()
-        for tag, one in item.items():
-            if "BulkDataURI" in one and tag not in el.PIXELS:
-                place = f"{one['BulkDataURI']}{_OTHER}{number}"
-                digest = sha256(_octets(one["BulkDataURI"], image)).digest()
-                item[tag] = one | {"BulkDataURI": places.setdefault(digest, place)}
-            waiting += el.items(item, tag)
-    return members
+    found: Members = {}
+    for tag, one in members.items():
+        if "BulkDataURI" in one and tag not in el.PIXELS:
+            place = f"{one['BulkDataURI']}{_OTHER}{number}"
+            digest = sha256(_octets(one["BulkDataURI"], image)).digest()
+            found[tag] = one | {"BulkDataURI": places.setdefault(digest, place)}
+        elif inside := el.items(members, tag):
+            found[tag] = one | {"Value": [_named(item, number, image, places) for item in inside]}
+        else:
+            found[tag] = one
+    return found
 
 
 def _file(members: Members, images: Sequence[Image], frames: Sequence[Frame], like: Image) -> Iterator[bytes]:
