@@ -14,6 +14,7 @@ from sagittal.web.render import asked
     ("said", "known"),
     [
         (asked.STILL, pictures.SINGLE),
+        (asked.MOVING, (*pictures.SECONDS_MIN, "video/mp4")),
         (asked.PROFILES, get_args(color.Profile)),
         (asked.FUNCTIONS.values(), grayscale.FUNCTIONS),
         ((asked.SIDE_MAX,), (geometry.SIDE_MAX,)),

@@ -23,7 +23,7 @@ PROFILED = ("image/jpeg", "image/png", "image/webp")  # those that an ICC profil
 # Pixels of a side; other formats have more than an image can have. libjpeg reads no more of JPEG.
 SIDES_MAX = {"image/jpeg": 65_500, "image/webp": 16_383, "video/mp4": 16_384}
 QUALITY = 90
-_SECONDS_MIN = {"image/gif": 0.02, "image/webp": 0.011}  # browsers show shorter frames for a tenth of a second
+SECONDS_MIN = {"image/gif": 0.02, "image/webp": 0.011}  # browsers show shorter frames for a tenth of a second
 _MP4_TICKS = 90_000  # a second
 _H264 = ("libopenh264", "libx264")  # the one with the freer licence first, if PyAV was built with it
 
@@ -44,11 +44,11 @@ def moving(media_type: str, frames: Iterable[Picture], seconds: Sequence[float],
     """A moving picture of frames of one size, each seen for its seconds."""
     if media_type == "video/mp4":
         return _mp4(iter(frames), seconds, quality)
-    if media_type not in _SECONDS_MIN:
+    if media_type not in SECONDS_MIN:
         raise NotAcceptable(f"{media_type} doesn't move")
     from PIL import Image
 
-    seconds = [max(_SECONDS_MIN[media_type], each) for each in seconds]
+    seconds = [max(SECONDS_MIN[media_type], each) for each in seconds]
     checked = (np.ascontiguousarray(_check_sides(media_type, frame)) for frame in frames)
     images: Iterator[Image.Image] = map(Image.fromarray, checked)
     out = io.BytesIO()
