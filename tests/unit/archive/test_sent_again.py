@@ -16,8 +16,10 @@ from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
 from sagittal.archive.index.upkeep import discrepancies
+from sagittal.archive.ingest import Source
+from sagittal.dicom.dictionary import tag_of
 
-MODALITY, MODALITIES, ACCESSION_NUMBER = 0x00080060, 0x00080061, 0x00080050
+MODALITY, MODALITIES, ACCESSION_NUMBER, ISSUER = 0x00080060, 0x00080061, 0x00080050, 0x00100021
 WRONG = [build(number, patient_id="X", patient_name="Wrong^W", extra={"AccessionNumber": "7"}) for number in (1, 2)]
 RIGHT = [
     build(number, patient_id="Y", patient_name="Right^R", modality="MR", sop_class_uid=MR, series=1)
@@ -182,3 +184,45 @@ def test_what_is_brought_back_is_of_what_was_sent_again(tmp_path: Path) -> None:
             assert await find(archive, "STUDY", ID, NAME, 0x00201208) == [["Y", "Right^R", 2]]
 
     asyncio.run(run())
+
+
+async def test_what_senders_say_stays_while_objects_are_silent(tmp_path: Path) -> None:
+    """The issuer of its Patient IDs, that is, which no object need say."""
+    async with opened(tmp_path) as archive:
+        for number, issuer in ((1, ""), (2, ""), (3, ""), (4, "B")):
+            transfer = archive.store_begin_part10(LOCAL, Source("dimse", issuer_of_patient_id="NODE"))
+            transfer.write(build(number, extra={"IssuerOfPatientID": issuer}).part10)
+            await transfer.commit()
+        listed = await told(archive)
+        await archive.delete(LOCAL, Target("", "", build(3).sop_instance_uid))
+        assert await find(archive, "STUDY", ID, ISSUER) == [["P1", "NODE"]]
+        assert await told(archive) == listed
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "other"),
+    [
+        ("PatientName", "DOE^JANE", "Doe^Jane"),  # a query would find one by the other
+        ("StudyDescription", "KNEE*", "KNEE LEFT"),
+        ("StudyTime", "10", "101112"),
+    ],
+)
+async def test_what_nobody_says_any_more_goes_to_the_letter(
+    tmp_path: Path, keyword: str, first: str, other: str
+) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, *(build(n, extra={keyword: text}) for n, text in enumerate((first, other, other), 1)))
+        await archive.delete(LOCAL, Target("", "", build(1).sop_instance_uid))
+        assert await find(archive, "STUDY", tag_of(keyword)) == [[other]]
+        assert (await told(archive))[-1] == []
+
+
+async def test_zeros_and_empty_groups_make_no_other_value(tmp_path: Path) -> None:
+    """DICOM JSON leaves them out."""
+    async with opened(tmp_path) as archive:
+        for name, number in (("Doe^Jane=", "0003"), ("Doe^Jane=", "0003"), ("Roe^Joan", "4")):
+            instance = len(await find(archive, "IMAGE", 0x00080018)) + 1
+            await store(archive, build(instance, extra={"PatientName": name, "SeriesNumber": number}))
+        await archive.delete(LOCAL, Target("", "", build(1).sop_instance_uid))
+        assert await find(archive, "SERIES", 0x00200011) == [["0003"]]
+        assert await find(archive, "STUDY", NAME) == [["Doe^Jane="]]

@@ -362,8 +362,8 @@ def remove_series(connection: sqlite3.Connection, id: int, unless: str = _NOTHIN
 
 
 def _remove(connection: sqlite3.Connection, table: str, id: int, unless: str) -> bool:
-    statement = f"DELETE FROM {table} WHERE id = ?1 AND NOT EXISTS ({unless}) RETURNING revision"
-    found = connection.execute(statement, (id,)).fetchall()
+    statement = f"DELETE FROM {table} WHERE id = :id AND NOT EXISTS ({unless}) RETURNING revision"
+    found = connection.execute(statement, {"id": id}).fetchall()
     for (revision,) in found:
         retire(connection, REVISION, revision)
     return bool(found)

@@ -204,10 +204,10 @@ def close_tombstones(connection: sqlite3.Connection, rows: list[Purging], at: in
 def _remove_empty(connection: sqlite3.Connection, series: set[int | None], studies: set[int | None]) -> None:
     for id in series:
         if id is not None:
-            remove_series(connection, id, "SELECT 1 FROM instance WHERE series = ?1")
+            remove_series(connection, id, "SELECT 1 FROM instance WHERE series = :id")
     for id in studies:
         if id is not None:
-            remove_study(connection, id, "SELECT 1 FROM series WHERE study = ?1")
+            remove_study(connection, id, "SELECT 1 FROM series WHERE study = :id")
 
 
 def _recount(studies: set[int | None], connection: sqlite3.Connection, at: int) -> None:

@@ -12,7 +12,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -23,10 +23,12 @@ from sagittal.archive.index.arrival import (
     PATIENT_ID,
     SERIES_COLUMNS,
     STUDY_COLUMNS,
+    TIMEZONE_OFFSET_FROM_UTC,
+    columns_of,
+    number,
 )
 from sagittal.archive.index.select import METADATA
-from sagittal.dicom.matching.predicate import Matcher
-from sagittal.errors import BadRequest
+from sagittal.dicom.dictionary import NAME_GROUPS, vr_of
 
 # Levels patient and study have the study as their parent, which may carry any of both.
 DISCREPANCIES = (
@@ -70,22 +72,24 @@ _DISAGREE = (
     "AND corrected.key IN (SELECT value FROM json_each(:tags)))"
 )
 _OF_STUDY = (
-    "SELECT 'study' AS place, parent, '' AS uid, tag, kept, value FROM discrepancy WHERE store = ?1 "
-    "AND level IN ('study', 'patient') AND parent = ?2 UNION ALL "
+    "SELECT 'study' AS place, parent, '' AS uid, tag, kept, value FROM discrepancy WHERE store = :store "
+    "AND level IN ('study', 'patient') AND parent = :study UNION ALL "
     "SELECT 'series', parent, series_instance_uid, tag, kept, value FROM series JOIN discrepancy d "
-    "ON d.store = ?1 AND d.level = 'series' AND d.parent = series.id WHERE study = ?2"
+    "ON d.store = :store AND d.level = 'series' AND d.parent = series.id WHERE study = :study"
 )
 _HELD = {
     "study": f"SELECT id FROM instance WHERE series IN (SELECT id FROM series WHERE study = ?) AND state = {CURRENT}",
     "series": f"SELECT id FROM instance WHERE series = ? AND state = {CURRENT}",
 }
 _HELD_MAX = 5_000  # instances that are looked at: half a second, in which nothing is committed
+_ABOUT = "store = :store AND level IN ({}) AND parent = :parent AND tag = :tag"
 _WON = (
-    "DELETE FROM discrepancy WHERE store = ?1 AND level IN ({}) AND parent = ?2 AND tag = ?3 AND value IN (?4, ?5)",
-    "UPDATE discrepancy SET kept = ?5 WHERE store = ?1 AND level IN ({}) AND parent = ?2 AND tag = ?3 AND kept = ?4",
+    f"DELETE FROM discrepancy WHERE {_ABOUT} AND value IN (:kept, :won)",
+    f"UPDATE discrepancy SET kept = :won WHERE {_ABOUT} AND kept = :kept",
 )
 _LEVELS = {"study": "'study', 'patient'", "series": "'series'"}
 _COLUMNS = {"study": STUDY_COLUMNS, "series": SERIES_COLUMNS}
+_OF_SENDERS = (ISSUER_OF_PATIENT_ID, TIMEZONE_OFFSET_FROM_UTC)  # where an object is silent its sender's node said them
 
 
 class Claim(NamedTuple):
@@ -182,7 +186,7 @@ def settle(connection: sqlite3.Connection, study: int, at: int) -> None:
     store, study_uid = connection.execute(
         "SELECT store, study_instance_uid FROM study WHERE id = ?", (study,)
     ).fetchone()
-    rows = connection.execute(_OF_STUDY, (store, study)).fetchall()
+    rows = connection.execute(_OF_STUDY, {"store": store, "study": study}).fetchall()
     corrected = corrections.in_force(connection, store, study_uid) if rows else {}
     disputed: dict[tuple[str, int], dict[int, list[str]]] = {}
     for table, id, series_uid, tag, kept, value in rows:
@@ -194,32 +198,43 @@ def settle(connection: sqlite3.Connection, study: int, at: int) -> None:
         if won:
             corrections.write(connection, store, table, id, won, at)
         for tag, value in won.items():
+            bound = {"store": store, "parent": id, "tag": tag, "kept": texts[tag][0], "won": value}
             for statement in _WON:
-                connection.execute(statement.format(_LEVELS[table]), (store, id, tag, texts[tag][0], value))
+                connection.execute(statement.format(_LEVELS[table]), bound)
 
 
 def _won(connection: sqlite3.Connection, table: str, id: int, texts: Mapping[int, Sequence[str]]) -> dict[int, str]:
     """The values of a place that win now, by tag; of each tag that one comes first which won before."""
-    left = {tag: _matchers(tag, some) for tag, some in texts.items()}
-    found: dict[int, str] = {}
+    left, found = set(texts), dict[int, str]()
     held = connection.execute(f"{_HELD[table]} ORDER BY id LIMIT ?", (id, _HELD_MAX + 1)).fetchall()
     for (instance,) in held if len(held) <= _HELD_MAX else ():
         if not left:  # all that won before are said still
             break
         parts = [zlib.decompress(body) for (body,) in connection.execute(METADATA, (instance,))]
         obj = orjson.loads(b"".join(parts))
-        for tag, matchers in list(left.items()):
-            said = next((text for text, matches in matchers if matches(obj)), None)
-            if said == texts[tag][0]:
-                del left[tag]
-            elif said is not None:
-                found.setdefault(tag, said)
+        for tag in [*left]:
+            said = _said(obj, tag)
+            text = next((text for text in texts[tag] if _as_said(tag, text) == said), None)
+            if text == texts[tag][0] or (not said and tag in _OF_SENDERS):
+                left.discard(tag)
+            elif text is not None:
+                found.setdefault(tag, text)
     return {tag: found[tag] for tag in left if tag in found}
 
 
-def _matchers(tag: int, texts: Iterable[str]) -> list[tuple[str, Matcher]]:
-    """Whether an object says one of these; of what is no key, none does."""
-    try:
-        return [(text, Matcher({tag: text})) for text in texts]
-    except BadRequest:
-        return []
+def _said(obj: Mapping[str, Any], tag: int) -> str:
+    """What an object says, as text."""
+    values = (obj.get(f"{tag:08X}") or {}).get("Value") or ()
+    return _as_said(tag, columns_of({tag: "\\".join(map(_text, values))})[tag])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "=".join(value.get(group) or "" for group in NAME_GROUPS)
+    return "" if value is None else str(value)
+
+
+def _as_said(tag: int, text: str) -> str:
+    """A column's text without what DICOM JSON leaves out: zeros before a number, groups behind a name."""
+    found = number(text) if vr_of(tag) == "IS" else None
+    return text.rstrip("=") if found is None else str(found)
