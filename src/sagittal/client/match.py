@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sagittal.dicom.dictionary import NAME_GROUPS, name_of, tag_of
+from sagittal.dicom.dictionary import name_of, tag_of
+from sagittal.dicom.models.members import value_text
 from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import syntax
 from sagittal.limits import ReaderLimits
@@ -58,13 +59,8 @@ def value_of(member: Mapping[str, Any]) -> Any:
         return None
     if member.get("vr") == "SQ":
         return [Match(item or {}) for item in values]
-    plain = [_name(value) if isinstance(value, Mapping) else value for value in values]
+    plain = [value_text(value) if isinstance(value, Mapping) else value for value in values]
     return plain[0] if len(plain) == 1 else plain
-
-
-def _name(value: Mapping[str, str | None]) -> str:
-    groups = [value.get(group) or "" for group in NAME_GROUPS]
-    return "=".join(groups).rstrip("=")
 
 
 def row_of(match: Json, wanted: Iterable[int]) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sagittal.dicom.dictionary import NAME_GROUPS
+
 Members = dict[str, Any]
 
 
@@ -16,6 +18,13 @@ def values(members: Mapping[str, Any], tag: str) -> list[Any]:
 def text(members: Mapping[str, Any], tag: str) -> str:
     """The first value as text, "" when there is none."""
     return str(next(iter(values(members, tag)), "")).strip()
+
+
+def value_text(value: Any) -> str:
+    """One value as text: of a person name its component groups with `=` between them (PS3.5 6.2), "" for none."""
+    if isinstance(value, Mapping):
+        return "=".join(value.get(group) or "" for group in NAME_GROUPS).rstrip("=")
+    return "" if value is None else str(value)
 
 
 def element(vr: str, *given: Any) -> Members:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from sagittal.dicom.elements import INTEGER_VRS, NUMBERS, WORDS, encode_numbers, swapped
+from sagittal.dicom.models.members import value_text
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 
 BULK = re.compile(r"[0-9A-F/]+\?offset=([0-9]+)&length=([0-9]+)\Z")
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 # Of the encoding, not of the content: group lengths are not in the metadata, this is padding.
 NO_CONTENT = {"FFFCFFFC"}
 _BLOCK = 1 << 20
@@ -71,7 +71,7 @@ def _plain(element: Mapping[str, Any]) -> bytes | None:
         read = (lambda tag: int(tag, 16)) if vr == "AT" else int if vr in INTEGER_VRS else float
         return encode_numbers(vr, map(read, values), syntax(EXPLICIT_LE)).rstrip(b"\0 ")
     if vr == "PN":
-        values = ["=".join((name or {}).get(group, "") for group in _GROUPS).rstrip("=") for name in values]
+        values = [value_text(name) for name in values]
     if all(isinstance(value, str) for value in values):
         return "\\".join(values).encode().rstrip(b"\0 ")
     return None

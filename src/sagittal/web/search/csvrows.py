@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Private, Tag
-from sagittal.dicom.dictionary import NAME_GROUPS, name_of
+from sagittal.dicom.dictionary import name_of
 from sagittal.dicom.models.jsontext import encode_json
+from sagittal.dicom.models.members import value_text
 from sagittal.web.search import levels
 from sagittal.web.search.rows import Cell, Extra, RowWriter, paused, slices
 
@@ -99,10 +100,4 @@ def _values(element: Mapping[str, Any]) -> list[str]:
         return [encode_json(element["Value"]).decode()] if element.get("Value") else []
     if "Value" not in element:
         return [str(element.get("InlineBinary") or element.get("BulkDataURI") or "")]
-    return [_text(value) for value in element["Value"]]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return "=".join(str(value.get(group, "")) for group in NAME_GROUPS).rstrip("=")
-    return "" if value is None else str(value)
+    return [value_text(value) for value in element["Value"]]

@@ -28,7 +28,8 @@ from sagittal.archive.index.arrival import (
     number,
 )
 from sagittal.archive.index.select import METADATA
-from sagittal.dicom.dictionary import NAME_GROUPS, vr_of
+from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.models.members import value_text
 
 # Levels patient and study have the study as their parent, which may carry any of both.
 DISCREPANCIES = (
@@ -225,13 +226,7 @@ def _won(connection: sqlite3.Connection, table: str, id: int, texts: Mapping[int
 def _said(obj: Mapping[str, Any], tag: int) -> str:
     """What an object says, as text."""
     values = (obj.get(f"{tag:08X}") or {}).get("Value") or ()
-    return _as_said(tag, columns_of({tag: "\\".join(map(_text, values))})[tag])
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return "=".join(value.get(group) or "" for group in NAME_GROUPS)
-    return "" if value is None else str(value)
+    return _as_said(tag, columns_of({tag: "\\".join(map(value_text, values))})[tag])
 
 
 def _as_said(tag: int, text: str) -> str:
