@@ -17,6 +17,7 @@ from sagittal.cli.images.batch import Place
 from sagittal.cli.images.transcode import NAMES, command
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.errors import UsageError, WorkerLost
+from sagittal.folders import Unfinished
 from sagittal.pixels.codecs import encodes, video
 from sagittal.workers.pool import Pool
 
@@ -179,8 +180,15 @@ def test_no_result_takes_the_place_of_a_source_or_of_another_result(tmp_path: Pa
     one, two = (write(tmp_path / folder / "a.dcm", pixels) for folder in ("one", "two"))
     before, link = one.read_bytes(), tmp_path / "link"
     link.symlink_to(tmp_path / "one")
+    (tmp_path / "named.dcm").symlink_to(one)
     to = ("--to", "jpeg-ls-near", "-o")
-    for words in ((one, *to, one), (one, *to, one.parent), (one.parent, *to, one.parent), (one.parent, *to, link)):
+    for words in (
+        (one, *to, one),
+        (one, *to, one.parent),
+        (one.parent, *to, one.parent),
+        (one.parent, *to, link),
+        (one, *to, tmp_path / "named.dcm"),
+    ):
         with pytest.raises(UsageError, match="one of the sources"):
             CliRunner().invoke(command, list(map(str, words)), standalone_mode=False, catch_exceptions=False)
     for words in ((one, two, *to, tmp_path / "out"), (one.parent, two.parent, *to, tmp_path / "out")):
@@ -212,6 +220,27 @@ def test_the_file_that_a_worker_is_lost_with_fails_alone(
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == [f"{number:02d}.dcm" for number in range(20) if number not in (3, 13)]
     assert max(calls) > 1 and sorted(calls)[:5] == [1] * 5  # those with the lost one again, one by one
+
+
+def test_a_worker_has_the_next_files_before_those_that_it_did_are_finished(
+    tmp_path: Path, pixels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        write(tmp_path / f"in/{number:02d}.dcm", pixels)
+    asked, move, done = Pool._asked, Unfinished.move, list[str]()
+
+    async def asked_(self: Pool, *given: Any) -> Any:
+        done.append("asked")
+        return await asked(self, *given)
+
+    def move_(self: Unfinished) -> None:
+        done.append("moved")
+        move(self)
+
+    monkeypatch.setattr(Pool, "_asked", asked_)
+    monkeypatch.setattr(Unfinished, "move", move_)
+    assert run(tmp_path / "in", "-o", tmp_path / "out", "--to", "rle").return_value == 0
+    assert done[:2] == ["asked", "asked"] and done.count("moved") == 20
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 16])

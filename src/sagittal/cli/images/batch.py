@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,22 +52,28 @@ def places(paths: Sequence[Path], output: Path | None, *, ended: bool = False) -
     several = is_several(paths, output)
     found = []
     for root in paths:
-        for path in walk([root]):
-            inside = path.relative_to(root) if root.is_dir() else Path(path.name)
-            found.append(Place(path, output / inside if several else output))
-    _check_apart(found, set() if ended else {os.path.realpath(place.path) for place in found})
+        top = root if root.is_dir() else root.parent
+        found += [Place(path, output / path.relative_to(top) if several else output) for path in walk([root])]
+    _check_apart(found, set() if ended else {*_real(place.path for place in found)})
     return found
 
 
 def _check_apart(work: Sequence[Place], sources: Collection[str]) -> None:
     results: dict[str, Path] = {}
-    for place in work:
-        where = os.path.realpath(place.where)
+    for place, where in zip(work, _real(place.where for place in work), strict=True):
         if where in sources:
             raise UsageError(f"{place.where} is one of the sources, and would be replaced: choose another --output")
         if where in results:
             raise UsageError(f"{results[where]} and {place.path} would both become {place.where}")
         results[where] = place.path
+
+
+def _real(paths: Iterable[Path]) -> Iterator[str]:
+    """Where files are whatever links lead there; each folder is looked at once."""
+    folders: dict[Path, str] = {}
+    for path in paths:
+        folder = folders.get(path.parent) or folders.setdefault(path.parent, os.path.realpath(path.parent))
+        yield os.path.realpath(path) if path.is_symlink() else f"{folder}/{path.name}"
 
 
 def is_several(paths: Sequence[Path], output: Path) -> bool:
@@ -184,6 +190,7 @@ async def some_rewritten(
     """As `rewritten`, in one request; the call tells its `files`, or why one `failed`."""
     with _besides(some) as (inputs, besides):
         told = (await pool.run(call, inputs, **arguments)).told["files"]
+        await asyncio.sleep(0)  # the worker gets the next ones, which wait for it, before these are finished
         return [_kept(*each) for each in zip(told, besides, strict=True)]
 
 
