@@ -20,9 +20,10 @@ from typing import Any
 
 import click
 
-from sagittal import cli, config, conformance, limits
+from sagittal import cli, conformance, limits
 from sagittal.archive.index import keys
 from sagittal.archive.transcoding import rules
+from sagittal.config import settings
 from sagittal.dicom.defects import POLICY
 from sagittal.dicom.dictionary import keyword_of
 from sagittal.dicom.syntaxes import SYNTAXES
@@ -71,10 +72,10 @@ def settings_page() -> str:
         "programs may mean it. `stores` is a table of tables, one a store. In the environment a list is JSON, or its\n"
     )
     page += "values with commas between; a table is JSON (`SAGITTAL_STORES='{\"research\": {}}'`).\n"
-    beside = comments(ROOT / "src/sagittal/config/__init__.py")
-    parts = {"Top level": config.Settings, "[dimse]": config.DimseSettings, "[web]": config.WebSettings}
-    parts |= {"[index]": config.IndexSettings, "[stores.NAME]": config.StoreSettings}
-    for name, part in (parts | {"[[nodes]]": config.NodeSettings, "[[tokens]]": config.TokenSettings}).items():
+    beside = comments(ROOT / "src/sagittal/config/settings.py")
+    parts = {"Top level": settings.Settings, "[dimse]": settings.DimseSettings, "[web]": settings.WebSettings}
+    parts |= {"[index]": settings.IndexSettings, "[stores.NAME]": settings.StoreSettings}
+    for name, part in (parts | {"[[nodes]]": settings.NodeSettings, "[[tokens]]": settings.TokenSettings}).items():
         page += f"\n## {name}\n\n" + _fields(part, beside)
     page += "\n## [[transcode]]\n\n" + _fields(rules.Rule, comments(ROOT / "src/sagittal/archive/transcoding/rules.py"))
     beside = comments(ROOT / "src/sagittal/limits.py")

@@ -29,7 +29,7 @@ from sagittal.archive.archive import Archive
 from sagittal.archive.nodes import Assumed, Node, Token, check_assumed, read_nodes, read_tokens
 from sagittal.archive.transcoding.byrule import ByRule
 from sagittal.archive.transcoding.maker import Maker
-from sagittal.config import Settings
+from sagittal.config.settings import Settings
 from sagittal.errors import UsageError
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.server import DimseServer

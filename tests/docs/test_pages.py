@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sagittal.cli import COMMANDS
-from sagittal.config import load, setting_names
+from sagittal.config import load
+from sagittal.config.making import setting_names
 from sagittal.web.api.health import FIGURES
 
 ROOT = Path(__file__).parents[2]

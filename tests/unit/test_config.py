@@ -12,13 +12,15 @@ from click.testing import CliRunner
 from sagittal import config
 from sagittal.cli.data.config import command
 from sagittal.config.checks import boolean
+from sagittal.config.making import limit_parts, limits_with, setting_names
+from sagittal.config.settings import Settings
 from sagittal.errors import UsageError
 from sagittal.limits import Limits
 
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
-    for name in config.setting_names():
+    for name in setting_names():
         monkeypatch.delenv(config.ENVIRONMENT + name.upper().replace(".", "__"), raising=False)
 
 
@@ -146,8 +148,8 @@ def test_a_file_of_another_system(tmp_path):
 
 def test_every_limit_has_a_name():
     parts = [getattr(Limits(), part.name) for part in dataclasses.fields(Limits)]
-    assert sum(map(len, config.limit_parts().values())) == sum(len(dataclasses.fields(part)) for part in parts)
-    changed = config.limits_with({"send_stall_seconds_max": 5})
+    assert sum(map(len, limit_parts().values())) == sum(len(dataclasses.fields(part)) for part in parts)
+    changed = limits_with({"send_stall_seconds_max": 5})
     assert changed.net.send_stall_seconds_max == changed.web.send_stall_seconds_max == 5
 
 
@@ -158,7 +160,7 @@ def test_errors_name_limits_as_the_configuration_does():
         for text in re.findall(r"""["'].*?["']""", module.read_text(encoding="utf-8")):
             named |= set(re.findall(r"\blimits\.([a-z_.]*[a-z])(?![a-z_(\[{])", text))
     assert len(named) > 20
-    assert named - {"py"} <= config.limit_parts().keys()  # the module has this name, too
+    assert named - {"py"} <= limit_parts().keys()  # the module has this name, too
 
 
 @pytest.mark.parametrize("value", ["0.0.0.0", "192.0.2.1", "::", "archive.example"])
@@ -174,7 +176,7 @@ def test_variables_that_are_no_settings_are_told(monkeypatch):
 
 def test_a_variable_that_leads_into_a_table_is_a_setting(monkeypatch):
     monkeypatch.setenv("SAGITTAL_PORT", "tcp://10.0.0.11:8042")  # Kubernetes sets it for a service named sagittal
-    assert config.load() == config.Settings()
+    assert config.load() == Settings()
     monkeypatch.setenv("SAGITTAL_DIMSE__PROT", "104")
     with pytest.raises(UsageError, match="unknown setting SAGITTAL_DIMSE__PROT; did you mean SAGITTAL_DIMSE__PORT"):
         config.load()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sagittal import serve
-from sagittal.config import DimseSettings, Settings
+from sagittal.config.settings import DimseSettings, Settings
 from sagittal.errors import UsageError
 from sagittal.limits import ArchiveLimits, Limits
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from sagittal.archive.access import VERBS
 from sagittal.client.dimse import MODELS
-from sagittal.config import DimseSettings, NodeSettings, Settings, StoreSettings, WebSettings
+from sagittal.config.settings import DimseSettings, NodeSettings, Settings, StoreSettings, WebSettings
 from sagittal.conformance.markdown import section, table
 from sagittal.conformance.networking import services
 from sagittal.dicom import charset
