@@ -220,11 +220,13 @@ class LocalVolume:
             raise meaning(error) from None
 
     def size(self, key: str) -> int:
-        """Bytes of the object; DamagedObject when it is missing."""
+        """Bytes of the object; DamagedObject when it is missing or can't be reached."""
         try:
             return os.stat(self._path(key)).st_size
         except FileNotFoundError:
             raise DamagedObject("the stored object is missing") from None
+        except OSError as error:
+            raise meaning(error) from None
 
     def link(self, key: str, target: Path) -> None:
         """Give the object a second name on the same file system."""

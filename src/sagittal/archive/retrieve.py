@@ -26,6 +26,7 @@ from sagittal.archive.index.select import (
     instances_statement,
 )
 from sagittal.archive.local import LocalVolume
+from sagittal.archive.reading import read_pieces
 from sagittal.archive.references import InstanceRef, OpenObject
 from sagittal.dicom.frameindex import FrameIndex
 from sagittal.errors import BadRequest, DamagedObject, Gone, NotFound
@@ -38,6 +39,7 @@ _LIMITS = ReaderLimits()
 _METADATA_CHUNK = 24  # instances inflated in one go on a reader thread: about 2 ms
 _METADATA_CHUNK_BYTES = 4 << 20  # or fewer when they are large
 _FRAMES_MAX, _FRAGMENTS_MAX = 32, 4_096  # whose places are found on the loop: some 0.1 ms
+_DOUBTFUL_CHUNK_BYTES = 1 << 20
 _PREPARED_MAX = 1 << 16  # bytes of what was kept of an instance that are remembered
 
 
@@ -130,6 +132,30 @@ def open_object(
         raise DamagedObject("the stored object is truncated")
     corrected = (ref.syntax_uid, ref.corrections, limits, ref.peculiar) if ref.corrections else None
     return OpenObject(fd, ref.offset, ref.size, ref.header_length, corrected)
+
+
+def damage(volumes: dict[int, LocalVolume], refs: Iterable[InstanceRef], doubtful: set[str]) -> dict[str, str]:
+    """Which of `refs` are not there as long as they were, or can't be read if they are `doubtful`, by the digests of
+    their files; and why. Blocks: for a thread.
+    """
+    found = {}
+    for ref in refs:
+        try:
+            if ref.digest in doubtful:
+                _read(volumes, ref)
+                doubtful.discard(ref.digest)  # somebody has sent it again
+            elif volumes[ref.volume].size(ref.key) < ref.offset + ref.size:
+                raise DamagedObject("the stored object is truncated")
+        except DamagedObject as error:
+            found[ref.digest] = error.text
+    return found
+
+
+def _read(volumes: dict[int, LocalVolume], ref: InstanceRef) -> None:
+    """All of a file, for whether that can be done. DamagedObject."""
+    with open_object(volumes, ref) as opened:
+        for _ in read_pieces(opened.fd, opened.length, opened.offset, _DOUBTFUL_CHUNK_BYTES):
+            pass
 
 
 async def metadata(readers: Readers, principal: Principal, refs: Sequence[InstanceRef]) -> AsyncIterator[list[bytes]]:

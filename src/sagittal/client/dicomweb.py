@@ -143,18 +143,18 @@ class WebArchive:
         """The parts of one resource."""
         from sagittal.client.parts import read_parts
 
-        outcome = Retrieved()
+        outcome = Retrieved.nothing()
         try:
             async with self.asking("GET", path, headers={"accept": accept}) as response:
                 await read_parts(response, sink)
+            if response.status_code == 206:  # Partial Content (PS3.18 10.4.3)
+                outcome.status, outcome.comment, outcome.failed = 0xB000, "the server has left something out", 1
         except Unanswered as error:
             outcome.status, outcome.comment, outcome.failed = error.dimse_status, error.text, 1
         except (PeerError, BadRequest, UnsupportedMedia) as error:
             if not sink.count:
                 raise
             outcome.status, outcome.comment, outcome.failed = 0x0110, error.text, 1
-        else:
-            outcome.status, outcome.comment = 0x0000, ""
         outcome.completed = sink.count
         return outcome
 

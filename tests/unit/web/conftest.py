@@ -70,6 +70,7 @@ class MadeUpArchive:
     begin_error: Exception | None = None
     commit_error: Exception | None = None
     refs: list[InstanceRef] = field(default_factory=list)
+    doubtful: set[str] = field(default_factory=set)
     texts: dict[int, bytes] = field(default_factory=dict)
     ranges: dict[int, list[list[tuple[int, int]]]] = field(default_factory=dict)
     rows: Rows = field(default_factory=lambda: Rows((0x00080018, 0x0020000D, 0x0020000E), []))
@@ -145,6 +146,9 @@ class MadeUpArchive:
         import os
 
         return OpenObject(os.open(self.folder / ref.key, os.O_RDONLY), ref.offset, ref.size, ref.header_length)
+
+    def damage(self, refs: list[InstanceRef]) -> dict[str, str]:
+        return {}
 
     async def metadata(self, principal: Principal, refs: list[InstanceRef]) -> AsyncIterator[list[bytes]]:
         for ref in refs:

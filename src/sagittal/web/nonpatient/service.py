@@ -26,7 +26,7 @@ from sagittal.web.search.asked import number, parameters, truth
 from sagittal.web.search.attributes import Path, is_creator, named, path_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM_JSON, DICOM_XML, accepts
-from sagittal.web.wire.resources import addressed, classes_of, instance_address
+from sagittal.web.wire.resources import Readable, addressed, classes_of, instance_address
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -86,7 +86,7 @@ class NonPatient:
         if preferred in (DICOM_JSON, "application/json", DICOM_XML):
             return self._metadata.answer(request, [ref])
         try:
-            return self._wado.answer(request, [ref], ref.sop_instance_uid)
+            return self._wado.answer(request, Readable([ref]), ref.sop_instance_uid)
         except NotAcceptable:
             return self._metadata.answer(request, [ref])
 

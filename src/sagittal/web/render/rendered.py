@@ -22,7 +22,7 @@ from sagittal.web.render.kinds import OVER, REPORT, Kind, content_type, frame_ki
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import VARY, entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.resources import instance_address, instances_at
+from sagittal.web.wire.resources import instance_address, instances_at, readable_at
 from sagittal.web.wire.stream import Pushed, Whole, unless_gone
 
 if TYPE_CHECKING:
@@ -46,10 +46,14 @@ class Rendered:
 
     async def several(self, request: Request) -> Response:
         """Of a study or a series."""
-        refs = await instances_at(self._house, request)
-        if len(refs) == 1:
-            return await self._one(request, refs[0])
-        return self._parts(request, [(ref, 0) for ref in refs], None)
+        held = await readable_at(self._house, request)
+        if held.is_one:
+            return await self._one(request, held.refs[0])
+        answer = self._parts(request, [(ref, 0) for ref in held.refs], None)
+        if answer.status_code == 200:
+            answer.status_code = held.status
+            answer.raw_headers += held.headers
+        return answer
 
     async def instance(self, request: Request) -> Response:
         (ref,) = await instances_at(self._house, request)

@@ -29,7 +29,7 @@ from sagittal.web.wire import uri
 from sagittal.web.wire.accept import Choice, MediaType, Offer, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.resources import instance_address, instances_at
+from sagittal.web.wire.resources import instance_address, instances_at, readable_at
 from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
@@ -167,15 +167,15 @@ class BulkData:
 
     async def _below(self, request: Request, wanted: frozenset[str] | None) -> Response:
         """All values, or those of the `wanted` tags."""
-        refs = await instances_at(self._house, request)
-        principal = request.scope["principal"]
-        if len(refs) == 1:
+        held = await readable_at(self._house, request)
+        refs, principal = held.refs, request.scope["principal"]
+        if held.is_one:
             values = [value async for _, found in named(self._archive, principal, refs, wanted) for value in found]
             if not values:
                 raise NotFound("the instance has no such bulk data")
             if len(values) == 1:
                 return await self._one(request, refs[0], values[0])
-        return self._several.answer(request, refs, wanted)
+        return self._several.answer(request, held, wanted)
 
     def _address(self, request: Request, ref: InstanceRef) -> str:
         return instance_address(uri.addresses(request, self._house.settings), ref)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sagittal.archive.reading import read_at, read_pieces
 from sagittal.dicom.elements import WORDS, swapped
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, syntax
-from sagittal.errors import NotFound
+from sagittal.errors import DamagedObject, NotFound
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.frames import shifted
 
@@ -50,6 +50,13 @@ class Stored:
         """The Part 10 file with the corrections in force: as stored, or re-encoded when another uncompressed syntax is
         asked for.
         """
+        try:
+            yield from self._file(ref, syntax_uid)
+        except DamagedObject:
+            self.archive.doubtful.add(ref.digest)  # the next answer does without it, if this one was cut
+            raise
+
+    def _file(self, ref: InstanceRef, syntax_uid: str) -> Iterator[bytes]:
         if syntax_uid == ref.syntax_uid and not ref.corrections:
             yield from self.stored_part(ref, 0, ref.size)
             return

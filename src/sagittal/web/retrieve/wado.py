@@ -26,7 +26,7 @@ from sagittal.web.wire import uri
 from sagittal.web.wire.accept import ANY_SYNTAX, DICOM, Choice, MediaType, Offer, accepts, choices
 from sagittal.web.wire.conditions import Header, entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.resources import instances_at
+from sagittal.web.wire.resources import Readable, readable_at
 from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
@@ -47,23 +47,24 @@ class Wado:
         self._transcoded = Transcoded(house, self._stored)
 
     async def objects(self, request: Request) -> Response:
-        refs = await instances_at(self._house, request)
+        found = await readable_at(self._house, request)
         study, series, instance = uri.uids(request.path_params)
-        return self.answer(request, refs, instance or series or study)
+        return self.answer(request, found, instance or series or study)
 
-    def answer(self, request: Request, refs: Sequence[InstanceRef], name: str) -> Response:
+    def answer(self, request: Request, held: Readable, name: str) -> Response:
         """The objects as the client takes them; `name` is that of a zip file. NotAcceptable."""
-        found = _choices(acceptable(request, self._limits.accept_ranges_max), refs)
+        refs = held.refs
+        found = _choices(acceptable(request, self._limits.accept_ranges_max), held)
         made_of = [f"{ref.digest} {ref.revision}" for ref in refs]
         if found is None:
             tag = entity_tag(ZIP, *made_of)
-            return unchanged(request, tag) or self._zip(refs, name, headers(tag))
+            return unchanged(request, tag) or self._zip(held, name, headers(tag))
         multipart, offers = found[0][0].multipart, [[choice.offer for choice in able] for able in found]
         tag = entity_tag(*made_of, *(offer.syntax for able in offers for offer in able), weak=multipart)
         if (answer := unchanged(request, tag)) is not None:
             return answer
         if multipart:
-            return self._multipart(refs, offers, headers(tag))
+            return self._multipart(held, offers, headers(tag))
         return self.alone(request, refs[0], offers[0], tag)
 
     def alone(self, request: Request, ref: InstanceRef, offers: Sequence[Offer], tag: str) -> Response:
@@ -81,10 +82,11 @@ class Wado:
 
         return self._packaging.alone(request, DICOM, ref.sent_size, cut, tag, more)
 
-    def _multipart(self, refs: Sequence[InstanceRef], able: Sequence[Sequence[Offer]], more: list[Header]) -> Response:
+    def _multipart(self, held: Readable, able: Sequence[Sequence[Offer]], more: list[Header]) -> Response:
         framing, offers = Framing(DICOM), [each[0] for each in able]
+        refs, status, more = held.refs, held.status, [*more, *held.headers]
         if any(self._transcoded.needed(ref, offer) for ref, offer in zip(refs, offers, strict=True)):
-            return Pushed(self._transcoded.files(framing, refs, able), framing.content_type, more)
+            return Pushed(self._transcoded.files(framing, refs, able), framing.content_type, more, status)
         heads = [framing.head(f"{DICOM};transfer-syntax={offer.syntax}") for offer in offers]
         length: int | None = None
         if all(offer.stored for offer in offers):
@@ -96,39 +98,39 @@ class Wado:
                 yield from self._stored.file(ref, offer.syntax)
             yield framing.close
 
-        return self._packaging.streamed(pieces(), framing.content_type, length, more)
+        return self._packaging.streamed(pieces(), framing.content_type, length, more, status)
 
-    def _zip(self, refs: Sequence[InstanceRef], name: str, more: list[Header]) -> Response:
+    def _zip(self, held: Readable, name: str, more: list[Header]) -> Response:
+        refs, more = held.refs, [*more, *held.headers]
         more.append((b"content-disposition", f'attachment; filename="{name}.zip"'.encode("ascii", "replace")))
-        return self._packaging.streamed(zip_pieces(self._stored, refs), ZIP, zip_length(refs), more)
+        return self._packaging.streamed(zip_pieces(self._stored, refs), ZIP, zip_length(refs), more, held.status)
 
 
-def _choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> list[list[Choice]] | None:
+def _choices(ranges: Sequence[MediaType], held: Readable) -> list[list[Choice]] | None:
     """The choices for each instance, all of one packaging; None for a zip file. NotAcceptable names the first that has
     none.
     """
     at = next((at for at, wanted in enumerate(ranges) if wanted.type == ZIP), None)
     if at is None:
-        return _parts_choices(ranges, refs)
+        return _parts_choices(ranges, held)
     try:
-        return _parts_choices(ranges[:at], refs)
+        return _parts_choices(ranges[:at], held)
     except NotAcceptable:
         pass
     wanted = ranges[at].syntax
-    if wanted in (None, ANY_SYNTAX) or {ref.syntax_uid for ref in refs} == {wanted}:
+    if wanted in (None, ANY_SYNTAX) or {ref.syntax_uid for ref in held.refs} == {wanted}:
         return None
     if len(ranges) > at + 1:
-        return _parts_choices(ranges[at + 1 :], refs)
+        return _parts_choices(ranges[at + 1 :], held)
     raise NotAcceptable(f"zip files hold objects as they are stored: {ZIP}; transfer-syntax=*")
 
 
-def _parts_choices(ranges: Sequence[MediaType], refs: Sequence[InstanceRef]) -> list[list[Choice]]:
-    single = len(refs) == 1
+def _parts_choices(ranges: Sequence[MediaType], held: Readable) -> list[list[Choice]]:
     made: dict[str, list[Choice]] = {}
-    for ref in refs:
+    for ref in held.refs:
         if ref.syntax_uid not in made:
-            made[ref.syntax_uid] = object_choices(ranges, ref.syntax_uid, single)
-    return [made[ref.syntax_uid] for ref in refs]
+            made[ref.syntax_uid] = object_choices(ranges, ref.syntax_uid, held.is_one)
+    return [made[ref.syntax_uid] for ref in held.refs]
 
 
 def object_choices(ranges: Sequence[MediaType], syntax_uid: str, single: bool) -> list[Choice]:

@@ -1,16 +1,19 @@
-"""The resources of non-patient instances (PS3.18 12.1.1) by their SOP classes; instances by address, and addresses of
-instances and values.
+"""The resources of non-patient instances (PS3.18 12.1.1) by their SOP classes; instances by address, all or those that
+can be read, and addresses of instances and values.
 
 Hanging protocols, palettes, templates and the like belong to no study; each service has a resource of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagittal.dicom.sopclasses import NON_PATIENT
-from sagittal.web.wire.uri import uids
+from sagittal.errors import DamagedObject
+from sagittal.web.wire.uri import addresses, uids
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -18,8 +21,10 @@ if TYPE_CHECKING:
     from sagittal.archive.ingest import Outcome
     from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
+    from sagittal.web.wire.conditions import Header
     from sagittal.web.wire.uri import Addresses
 
+log = logging.getLogger("sagittal.web")
 _RESOURCE_OF = {sop_class: name for name, classes in NON_PATIENT.items() for sop_class in classes}
 
 
@@ -37,6 +42,40 @@ async def instances_at(house: House, request: Request) -> list[InstanceRef]:
         series_uid=series,
         sop_instance_uids=None if instance is None else [instance],
     )
+
+
+class Readable(NamedTuple):
+    """Instances that an answer has, and how it says that there are others."""
+
+    refs: Sequence[InstanceRef]
+    status: int = 200
+    headers: tuple[Header, ...] = ()
+
+    @property
+    def is_one(self) -> bool:
+        """Whether no more than one was asked for."""
+        return len(self.refs) == 1 and self.status == 200
+
+
+async def readable_at(house: House, request: Request) -> Readable:
+    """The same as far as their files can be read: who asks for several wants those, and learns of the others by 206
+    (PS3.18 10.4.3) and a Warning. DamagedObject when there are no more than those others.
+    """
+    refs = await instances_at(house, request)
+    if len(refs) == 1:
+        return Readable(refs)
+    damage = await asyncio.get_running_loop().run_in_executor(house.readers, house.archive.damage, refs)
+    if not damage:
+        return Readable(refs)
+    left, out = [ref for ref in refs if ref.digest not in damage], [ref for ref in refs if ref.digest in damage]
+    for ref in out:
+        log.warning("%s is left out of an answer: %s", ref.sop_instance_uid, damage[ref.digest])
+    if not left:
+        raise DamagedObject(damage[out[0].digest])
+    first = f"{out[0].sop_instance_uid}, {damage[out[0].digest]}"
+    text = f"{len(out)} of {len(refs)} instances cannot be read and are left out, as {first}"
+    warning = addresses(request, house.settings).warning(text)
+    return Readable(left, 206, ((b"warning", warning.encode("latin-1", "replace")),))
 
 
 def instance_address(addresses: Addresses, ref: InstanceRef | Outcome) -> str:

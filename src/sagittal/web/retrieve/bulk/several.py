@@ -22,7 +22,7 @@ from sagittal.web.wire import uri
 from sagittal.web.wire.accept import Choice, MediaType
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.resources import instance_address
+from sagittal.web.wire.resources import Readable, instance_address
 from sagittal.web.wire.stream import Pushed, drawn
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ class Several:
         self._stored, self._transcoded = stored, transcoded
         self._chunk_bytes = house.settings.limits.web.read_chunk_bytes
 
-    def answer(self, request: Request, refs: Sequence[InstanceRef], wanted: frozenset[str] | None) -> Response:
+    def answer(self, request: Request, held: Readable, wanted: frozenset[str] | None) -> Response:
         """All values, or those of the `wanted` tags."""
+        refs = held.refs
         ranges = acceptable(request, self._settings.limits.web.accept_ranges_max)
         choices = {ref.syntax_uid: _pixel_choices(ranges, ref) for ref in _one_of_each_syntax(refs)}
         root = next(iter(choices.values()))[0].offer.type
@@ -56,7 +57,7 @@ class Several:
             return answer
         framing = Framing(root)
         body = self._body(addresses, request.scope["principal"], refs, wanted, choices, framing)
-        return Pushed(body, framing.content_type, headers(tag))
+        return Pushed(body, framing.content_type, [*headers(tag), *held.headers], held.status)
 
     async def _body(
         self,
