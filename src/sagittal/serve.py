@@ -170,7 +170,10 @@ async def _start(settings: Settings, archive: Archive) -> Running:
         running.dimse = dimse_server(settings, archive, nodes, running.maker)
         await running.dimse.start(settings.host, settings.dimse.port)
         await _start_http(running, running.dimse)
-        write_server_file(running)
+        try:
+            write_server_file(running)
+        except OSError as error:  # a full disk: what is held can be had all the same
+            log.warning("commands do not find this server before the next start: %s", error)
         running.transcoding = asyncio.get_running_loop().create_task(by_rule.run())
     except BaseException:
         await _drain(running)
@@ -292,7 +295,7 @@ async def _drain(running: Running) -> None:
     """Take nothing new, let what is under way end within `drain_seconds_max`."""
     running.draining = True
     seconds = running.settings.limits.archive.drain_seconds_max
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):  # it is not there, or on a disk that may only be read
         (running.settings.data / SERVER_FILE).unlink()
     listeners = [listener for listener in (running.dimse, running.http) if listener is not None]
     results = await asyncio.gather(*(listener.stop(seconds) for listener in listeners), return_exceptions=True)

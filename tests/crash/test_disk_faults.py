@@ -16,7 +16,7 @@ import pytest
 from abuse.conftest import echo, echoing
 from conftest import Served, serve
 from programs import missing
-from wire import CT_IMAGE_STORAGE, EXPLICIT_LE, Wire, image, part10, store_once
+from wire import CT_IMAGE_STORAGE, EXPLICIT_LE, Object, Wire, image, part10, store_once
 
 OUT_OF_RESOURCES = 0xA700
 LIMITS = "[limits]\naudit_seconds_max = 0.05\n"  # how often an unwell archive looks whether it is well again
@@ -153,6 +153,60 @@ def test_a_full_disk(small_disk: Path, settings: Path) -> None:
         assert not ballast.exists()
         _until_ready(served)
         assert store_once(served.host, served.port, image(rows=1024, columns=1024))[0] == 0
+    finally:
+        served.stop()
+
+
+def _fill(path: Path) -> None:
+    """To the last byte."""
+    with path.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while file.write(bytes(4096)) == 4096:
+            pass
+        file.write(b"!")
+
+
+def _retrieved(served: Served, item: Object) -> int:
+    with urllib.request.urlopen(f"{served.http}/dicom-web/studies/{item.study_uid}", timeout=30) as answer:
+        assert item.data_set in answer.read()
+        return int(answer.status)
+
+
+def _beginning(path: Path, settings: Path, *, killed: bool) -> tuple[Object, list[str]]:
+    """A data directory with one object; gives the arguments to serve it again."""
+    settings.write_text(LIMITS + "free_bytes_min = 0\n")
+    arguments, item = ["--config", str(settings)], image()
+    served = serve(path, *arguments)
+    assert store_once(served.host, served.port, item)[0] == 0
+    if killed:
+        served.process.kill()
+    served.stop()
+    return item, arguments
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_start_on_a_full_disk(small_disk: Path, settings: Path, *, killed: bool) -> None:
+    """What is held is served, and new objects are taken as soon as there is room."""
+    item, arguments = _beginning(small_disk, settings, killed=killed)
+    _fill(small_disk / "ballast")
+    served = serve(small_disk, *arguments)
+    try:
+        assert _ready(served)[0] == 503 and _retrieved(served, item) == 200
+        assert store_once(served.host, served.port, image())[0] == OUT_OF_RESOURCES
+        (small_disk / "ballast").unlink()
+        _until_ready(served)
+        assert store_once(served.host, served.port, image())[0] == 0
+    finally:
+        served.stop()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_start_on_a_disk_that_may_only_be_read(small_disk: Path, settings: Path, *, killed: bool) -> None:
+    item, arguments = _beginning(small_disk, settings, killed=killed)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    served = serve(small_disk, *arguments)
+    try:
+        assert _ready(served)[0] == 503 and _retrieved(served, item) == 200
+        assert store_once(served.host, served.port, image())[0] == OUT_OF_RESOURCES
     finally:
         served.stop()
 

@@ -1,16 +1,19 @@
 """Opening a data directory: its lock, and the parts that an archive is made of, in the order in which they come about.
 
-A crash is recovered from before anything reads. Deliberately not here: the verbs and the work in the background, which
+A crash is recovered from before anything reads, unless the disk takes nothing: then that waits, and reading does not.
+Deliberately not here: the verbs and the work in the background, which
 `archive` lays over the parts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sagittal.archive.changes import Feed
@@ -21,7 +24,7 @@ from sagittal.archive.index.finding.attributes import Attribute, Attributes
 from sagittal.archive.index.upkeep import stores
 from sagittal.archive.index.upkeep.attributes import begin as begin_attributes
 from sagittal.archive.ingest.committer import Committer
-from sagittal.archive.ingest.recovery import recover
+from sagittal.archive.ingest.recovery import check_objects, recover
 from sagittal.archive.ingest.staging import Gauge
 from sagittal.archive.ingest.transfer import Ingest
 from sagittal.archive.ingest.versions import Comparer
@@ -97,12 +100,15 @@ def _composed(
     connection = open_writer(index, durable=durable)
     schema.prepare(connection, index)
     held = stores.begin(connection, named)
-    recover(path, volume, connection, crashed=crashed, batch_max=bounds.commit_batch_max, durable=durable)
+    check_objects(volume, connection)
+    recovery = partial(
+        recover, path, volume, connection, crashed=crashed, batch_max=bounds.commit_batch_max, durable=durable
+    )
     readers = Readers(index, bounds.query_threads)
     feed = Feed(readers)
     attributes = begin_attributes(connection, wanted)
     comparer = Comparer(index, volume, bounds.compared_metadata_bytes_max)
-    committer = Committer(connection, volume, bounds, comparer, feed.wake, attributes.wanted)
+    committer = Committer(connection, volume, bounds, comparer, feed.wake, attributes.wanted, recovery)
     ingest = Ingest(limits, Gauge(volume, bounds), Memo(), committer)
     return Parts(lock, volume, held, readers, feed, attributes, ingest)
 
@@ -110,7 +116,12 @@ def _composed(
 def hold(path: Path) -> int:
     """The lock of the data directory, which ends with the process. DirectoryHeld; UsageError for a path of no text."""
     check_path(path)
-    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        lock = os.open(path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -207,13 +207,38 @@ def test_an_archive_goes_on_without_objects_that_are_lost(tmp_path: Path) -> Non
 
 
 def test_what_cannot_be_written_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: Path) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def broken(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(recovery, "sync", full)
+    monkeypatch.setattr(recovery, "sync", broken)
     with pytest.raises(OSError) as raised:
         used(tmp_path)
     assert raised.value.filename == str(tmp_path)
+
+
+async def test_on_a_full_disk_leftovers_wait_for_room_and_what_is_held_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    await asyncio.to_thread(used, tmp_path, FIRST)
+    lay(tmp_path, LATER)
+    with monkeypatch.context() as patched:
+        patched.setattr(recovery, "sync", full)
+        archive = await Archive.open(tmp_path, limits=Limits(archive=ArchiveLimits(audit_seconds_max=0.01)))
+        assert await archive.instances(LOCAL, sop_instance_uids=[FIRST.sop_instance_uid])
+        with pytest.raises(StorageUnavailable, match="No space left"):
+            await store(archive, LATER)
+    try:
+        async with asyncio.timeout(20):
+            while archive.ready():
+                await asyncio.sleep(0.01)
+        assert files(tmp_path) == {FIRST.digest}
+        await store(archive, LATER)
+    finally:
+        await archive.close()
+    assert await asyncio.to_thread(found, tmp_path) == {built.sop_instance_uid for built in (FIRST, LATER)}
 
 
 def test_nobody_is_sent_to_a_server_that_was_killed(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ Ts = TypeVarTuple("Ts")
 log = logging.getLogger("sagittal.archive")
 
 _CHECKPOINT_PAGES = 4_000  # 16 MB: one object commits about 15 pages, and a checkpoint costs two syncs
+_ALONE = "?vfs=unix-excl"  # what connections share of the log is no file then; all of a process use it with the first
+_RESTING = "?immutable=1"  # until the process ends
 _RECENT = 256  # small results that `recall` remembers
 _BUSY_MILLISECONDS = 2_000  # somebody else (a backup, a person with a shell) holds the lock
 _LOOK_SECONDS = 0.01  # how often whether they still do
@@ -82,7 +84,15 @@ def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     """The writing connection. Transactions are opened and ended by hand (BEGIN IMMEDIATE … COMMIT)."""
     make(path)
     connection = _connect(path)
-    connection.execute("PRAGMA journal_mode=WAL")
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if _code(error) != sqlite3.SQLITE_IOERR_SHMSIZE:
+            raise
+        log.warning("the disk is full: until the next start no other process can read the index")
+        connection = _connect(path, _ALONE)
+        connection.execute("PRAGMA journal_mode=WAL")
     connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
     connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
     connection.execute("PRAGMA cache_size=-32768")
@@ -161,8 +171,18 @@ def wait_for_others(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+def _rests(path: Path) -> bool:
+    """Whether an index that was closed lies where no log can be made: SQLite reads it if it is told so, and only so."""
+    state = os.statvfs(path.resolve().parent)
+    return bool(state.f_flag & os.ST_RDONLY or (state.f_files and not state.f_favail)) and not has_log(path)
+
+
+def _connect(path: Path, options: str = "") -> sqlite3.Connection:
+    options = options or (_RESTING if _rests(path) else "")
+    where = f"{path.resolve().as_uri()}{options}" if options else path
+    connection = sqlite3.connect(
+        where, isolation_level=None, check_same_thread=False, cached_statements=256, uri=bool(options)
+    )
     wait_for_others(connection)
     return connection
 

@@ -8,6 +8,7 @@ here: what a turn is made of (`committer`), the steps of a batch (`batch`).
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import queue
 import sqlite3
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sagittal.archive.index import clock
-from sagittal.archive.index.connection import failure, wait_for_nobody, wait_for_others
+from sagittal.archive.index.connection import failure, is_of_the_moment, wait_for_nobody, wait_for_others
 from sagittal.archive.index.upkeep import settings
 from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
 from sagittal.archive.ingest import recovery
@@ -28,11 +29,12 @@ from sagittal.archive.ingest.compare import Version
 from sagittal.archive.ingest.incoming import Incoming
 from sagittal.archive.ingest.versions import Comparer, Verdict
 from sagittal.archive.local import LocalVolume
-from sagittal.errors import SagittalError, StorageUnavailable
+from sagittal.errors import SagittalError, StorageUnavailable, words_of
 from sagittal.limits import ArchiveLimits
 
 log = logging.getLogger("sagittal.archive")
 Answers = list[tuple[asyncio.Future[Any], Any]]
+Recovery = Callable[[], None]  # from a crash
 
 
 @dataclass(slots=True)
@@ -76,7 +78,13 @@ class Clerk:
     """
 
     def __init__(
-        self, desk: Desk, index: IndexWriter, volume: LocalVolume, limits: ArchiveLimits, comparer: Comparer
+        self,
+        desk: Desk,
+        index: IndexWriter,
+        volume: LocalVolume,
+        limits: ArchiveLimits,
+        comparer: Comparer,
+        recovery: Recovery | None,
     ) -> None:
         self.reason: str | None = None  # why the index takes nothing at the moment
         self.sync_threads = ThreadPoolExecutor(limits.sync_threads, thread_name_prefix="sync")
@@ -84,8 +92,10 @@ class Clerk:
         self.batch_sizes: Counter[int] = Counter()  # objects that one commit took -> commits
         self.last_batch = 0
         self.audit: deque[tuple[AuditRow, int]] = deque()  # filled on the loop, emptied by whose turn it is
-        wait_for_nobody(index.connection)  # the loop may use it
         self._desk, self._index, self._volume, self._comparer = desk, index, volume, comparer
+        self._recovery = recovery
+        self._settle()
+        wait_for_nobody(index.connection)  # the loop may use it
         self._idle_seconds = limits.audit_seconds_max
         self._spare_threads = limits.sync_threads > 1  # a turn may wait for files of its own
         self._loop = asyncio.get_running_loop()
@@ -283,10 +293,25 @@ class Clerk:
             if self._meaning(error) is None:
                 raise
 
+    def _settle(self) -> bool:
+        """Recover from the last crash, before anything is taken in. False when index or disk do not take it now."""
+        if self._recovery is not None:
+            try:
+                self._recovery()
+            except (sqlite3.Error, OSError, StorageUnavailable) as error:
+                if not _is_for_want_of_room(error):
+                    raise
+                self.reason = f"the opening cannot be written down: {words_of(error)}"
+                return False
+            self._recovery = None
+        return True
+
     def _recover(self) -> None:
         """Probe what is unwell; once all is well, remove what failed commits may have left."""
         if self._volume.reason is not None and self._volume.probe() is None:
             log.warning("the volume is well again")
+        if self._volume.reason is None and not self._settle():
+            return
         try:
             self._volume.faults.hit("index.begin")
             self._index.begin()
@@ -306,6 +331,12 @@ class Clerk:
 
 def _is_index_failure(error: Exception) -> bool:
     return isinstance(error, OSError) or failure(error) is not None
+
+
+def _is_for_want_of_room(error: Exception) -> bool:
+    """Whether it may go through later: the disk is full, or may only be read."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return full or isinstance(error, StorageUnavailable) or is_of_the_moment(error)
 
 
 def _internal(error: Exception) -> SagittalError:

@@ -19,7 +19,7 @@ from sagittal.archive.index.arrival import Arrival
 from sagittal.archive.index.finding.attributes import Attribute
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.ingest import Outcome
-from sagittal.archive.ingest.clerk import Act, Answers, Clerk, Turn
+from sagittal.archive.ingest.clerk import Act, Answers, Clerk, Recovery, Turn
 from sagittal.archive.ingest.incoming import Incoming
 from sagittal.archive.ingest.spool import Spool
 from sagittal.archive.ingest.staging import Pen
@@ -42,8 +42,11 @@ class Committer:
         comparer: Comparer,
         committed: Callable[[], None],
         wanted: tuple[Attribute, ...] = (),
+        recovery: Recovery | None = None,
     ) -> None:
-        """`committed` is called after every commit; `wanted` are attributes to index besides."""
+        """`committed` is called after every commit; `wanted` are attributes to index besides. As long as `recovery`
+        can't be done nothing is taken in.
+        """
         self.waiting = 0  # objects between `submit` and their answer
         self._volume = volume
         self._limits = limits
@@ -54,7 +57,7 @@ class Committer:
         self._coming = self._under_way = False  # a turn: about to begin, and begun
         self._closing = self._closed = False
         self._rest = asyncio.Event()
-        self._clerk = Clerk(self, IndexWriter(connection, wanted), volume, limits, comparer)
+        self._clerk = Clerk(self, IndexWriter(connection, wanted), volume, limits, comparer, recovery)
         self.batch_sizes = self._clerk.batch_sizes
 
     @property

@@ -6,7 +6,7 @@ which names the file of the index, too. One taken from a backup has none, and a 
 whose files are of different moments, is told by its file. A crash leaves the log of the index, too: where that is
 gone, so are the rows in it. Without mark or log, or with more strays than a batch or such as came long after one
 another, nothing is removed, nor at any later opening as long as there are strays; `scrub` lists them and `reindex`
-takes them in. Bounded and idempotent; runs before anything is received.
+takes them in. Bounded and idempotent; runs before anything is received: on a full disk that is when there is room.
 """
 
 from __future__ import annotations
@@ -37,10 +37,8 @@ def recover(
     path: Path, volume: LocalVolume, connection: sqlite3.Connection, *, crashed: bool, batch_max: int, durable: bool
 ) -> None:
     """Bring a data directory that nobody holds to the state of its last commit; `crashed`: its index was left with a
-    log. StorageUnavailable when its objects are somewhere else.
+    log. StorageUnavailable, OSError or sqlite3.Error when that can't be written: then again from the beginning.
     """
-    if (newest := newest_key(connection)) is not None:
-        volume.check_directory_of(newest)
     (path / SERVER_FILE).unlink(missing_ok=True)  # of a server that was killed: commands must not go there
     staged = volume.clean_staging()
     if staged:
@@ -62,6 +60,12 @@ def recover(
     # Without a mark nothing is removed at the next opening. Without syncs a power cut may lose rows whose objects
     # survive; and strays of which it is not known why they have no row may have been acknowledged.
     _stamp(path, connection, secrets.token_hex(16) if durable and settled else "")
+
+
+def check_objects(volume: LocalVolume, connection: sqlite3.Connection) -> None:
+    """StorageUnavailable when the objects of an index are somewhere else."""
+    if (newest := newest_key(connection)) is not None:
+        volume.check_directory_of(newest)
 
 
 def leave(connection: sqlite3.Connection) -> None:
