@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import build, opened, store
 from click import Command
 from click.testing import CliRunner
 
+from sagittal.archive import query
 from sagittal.archive.access import LOCAL
+from sagittal.archive.index.removal import Target
 from sagittal.archive.ingest import Source
 from sagittal.cli.data.backup import command as backup
-from sagittal.cli.data.export import command
+from sagittal.cli.data.export import _refs, command
 from sagittal.dicom import elements, part10
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
-from sagittal.errors import UsageError
+from sagittal.errors import Gone, UsageError
 
 PALETTE, INSTANCE = "1.2.840.10008.5.1.4.39.1", "2.25.7"
 CT = build()
@@ -51,6 +54,26 @@ def test_what_is_of_no_study_is_exported_too(tmp_path: Path, words: tuple[str, .
         assert (tmp_path / "out" / row["file"]).read_bytes() == (
             palette() if row["sop_instance_uid"] == INSTANCE else CT.part10
         )
+
+
+async def test_a_study_that_is_deleted_meanwhile_does_not_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all that there is it is none any more; one that is named is missed."""
+    other, find = build(study=2), query.find
+    async with opened(tmp_path / "data") as archive:
+        await store(archive, CT, other)
+
+        async def find_then_delete(*asked: Any) -> Any:
+            rows = await find(*asked)
+            await archive.delete(LOCAL, Target(other.study_uid))
+            return rows
+
+        monkeypatch.setattr(query, "find", find_then_delete)
+        refs = await _refs(archive.readers, LOCAL, ())
+        assert [ref.sop_instance_uid for ref in refs] == [CT.sop_instance_uid]
+        with pytest.raises(Gone):
+            await _refs(archive.readers, LOCAL, [other.study_uid])
 
 
 @pytest.mark.parametrize("name", ["out", "staging/out.zip", "../link/out"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from sagittal.cli.data.place import (
     store_option,
 )
 from sagittal.cli.output import json_option, progress, result, run, say
-from sagittal.errors import DirectoryHeld
+from sagittal.errors import DirectoryHeld, NotFound
 
 if TYPE_CHECKING:
     from sagittal.archive.access import Principal
@@ -93,6 +93,7 @@ async def _refs(readers: Readers, principal: Principal, studies: Sequence[str]) 
     from sagittal.limits import ArchiveLimits
 
     others: list[InstanceRef] = []
+    gone: tuple[type[Exception], ...] = () if studies else (NotFound,)  # it was deleted since it was listed
     if not studies:
         others = await without_study(readers, principal)
         all_of_them = ArchiveLimits(query_rows_max=1 << 61, query_seconds_max=math.inf)
@@ -100,5 +101,6 @@ async def _refs(readers: Readers, principal: Principal, studies: Sequence[str]) 
         studies = [str(uid) for (uid,) in rows.rows]
     found: list[InstanceRef] = []
     for study in dict.fromkeys(studies):  # one that is named twice, once
-        found += await instances(readers, principal, study_uid=study)
+        with suppress(*gone):
+            found += await instances(readers, principal, study_uid=study)
     return found + others
