@@ -7,6 +7,7 @@ last commits may be lost). Deliberately not here: who may write (`ingest.committ
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import sqlite3
@@ -46,6 +47,7 @@ _FAILURES = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
+TAKES_NOTHING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # of a disk that is full or may only be read
 _DAMAGES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNREADABLE = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})  # blocks that the disk has lost
 _OURS = (
@@ -83,6 +85,8 @@ def has_log(path: Path) -> bool:
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     """The writing connection. Transactions are opened and ended by hand (BEGIN IMMEDIATE … COMMIT)."""
     make(path)
+    if _rests(path):
+        log.warning("the disk takes nothing: until the next start the index can only be read")
     connection = _connect(path)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -173,8 +177,15 @@ def wait_for_others(connection: sqlite3.Connection) -> None:
 
 def _rests(path: Path) -> bool:
     """Whether an index that was closed lies where no log can be made: SQLite reads it if it is told so, and only so."""
-    state = os.statvfs(path.resolve().parent)
-    return bool(state.f_flag & os.ST_RDONLY or (state.f_files and not state.f_favail)) and not has_log(path)
+    if has_log(path):
+        return False
+    trial = path.resolve().with_name(f"{path.name}-new")  # whether there is room for an inode, no figure tells on XFS
+    try:
+        os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        return error.errno in TAKES_NOTHING
+    trial.unlink(missing_ok=True)
+    return False
 
 
 def _connect(path: Path, options: str = "") -> sqlite3.Connection:

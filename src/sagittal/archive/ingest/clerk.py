@@ -8,7 +8,6 @@ here: what a turn is made of (`committer`), the steps of a batch (`batch`).
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import queue
 import sqlite3
@@ -20,7 +19,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sagittal.archive.index import clock
-from sagittal.archive.index.connection import failure, is_of_the_moment, wait_for_nobody, wait_for_others
+from sagittal.archive.index.connection import (
+    TAKES_NOTHING,
+    failure,
+    is_of_the_moment,
+    wait_for_nobody,
+    wait_for_others,
+)
 from sagittal.archive.index.upkeep import settings
 from sagittal.archive.index.writer import AuditRow, Held, IndexWriter
 from sagittal.archive.ingest import recovery
@@ -334,8 +339,8 @@ def _is_index_failure(error: Exception) -> bool:
 
 
 def _is_for_want_of_room(error: Exception) -> bool:
-    """Whether it may go through later: the disk is full, or may only be read."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    """Whether it may go through later."""
+    full = isinstance(error, OSError) and error.errno in TAKES_NOTHING
     return full or isinstance(error, StorageUnavailable) or is_of_the_moment(error)
 
 
