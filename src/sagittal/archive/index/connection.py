@@ -47,6 +47,7 @@ _FAILURES = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
+_NOT_SHARED = frozenset({sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN})  # no room for `index.db-shm`
 TAKES_NOTHING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # of a disk that is full or may only be read
 _DAMAGES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNREADABLE = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})  # blocks that the disk has lost
@@ -92,7 +93,7 @@ def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
     except sqlite3.OperationalError as error:
         connection.close()
-        if _code(error) != sqlite3.SQLITE_IOERR_SHMSIZE:
+        if _code(error) not in _NOT_SHARED:
             raise
         log.warning("the disk is full: until the next start no other process can read the index")
         connection = _connect(path, _ALONE)
