@@ -13,6 +13,7 @@ import pytest
 from archived import asking, instance_of, parts, study_of
 from builders import build
 
+from sagittal.archive.access import LOCAL
 from sagittal.client.dicomweb import OBJECTS, open_url
 from sagittal.client.parts import Objects
 from sagittal.client.place import Access, Url
@@ -59,6 +60,17 @@ async def test_the_last_one_left_is_one_of_several(tmp_path: Path) -> None:
         assert len(parts(await client.get(STUDY, headers={"accept": "*/*"}), 206)) == 1
         assert (await client.get(STUDY, headers={"accept": "application/dicom"})).status_code == 406
         assert (await client.get(instance_of(HELD[1]))).status_code == 200
+
+
+async def test_corrected_objects_are_none_the_worse(tmp_path: Path) -> None:
+    """How long each is to be is found by reading it; metadata needs no file at all."""
+    async with asking(tmp_path, HELD) as (client, archive):
+        await archive.correct(LOCAL, (HELD[0].study_uid, ""), {"StudyDescription": "Head"}, "misspelt", "CORRECT")
+        files(tmp_path)[1].unlink()
+        assert len((await client.get(f"{STUDY}/metadata")).json()) == 3
+        answer = await client.get(STUDY, headers={"accept": OBJECTS})
+    assert [content.count(b"Head") for _, content in parts(answer, 206)] == [1, 1]
+    assert int(answer.headers["content-length"]) == len(answer.content)
 
 
 async def test_nothing_is_left(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from sagittal.dicom.models.encode import data_set
 from sagittal.dicom.models.fit import fits
 from sagittal.dicom.models.overlay import Correction, no_bulk_data
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
-from sagittal.errors import BadRequest
+from sagittal.errors import BadRequest, DamagedObject
 from sagittal.limits import ReaderLimits
 
 if TYPE_CHECKING:
@@ -175,8 +175,11 @@ class Sizes:
         key = ref.store, ref.digest, ref.corrected_at, ref.peculiar
         known = self._known.get(key)
         if known is None:
-            with self._opened(ref) as opened:
-                known = opened.sent_size()
+            try:
+                with self._opened(ref) as opened:
+                    known = opened.sent_size()
+            except DamagedObject:  # whoever sends it is told; all others are none the worse
+                return 0
             while len(self._known) >= _SIZES_HELD:
                 self._known.pop(next(iter(self._known)), None)
             self._known[key] = known
