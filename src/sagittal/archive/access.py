@@ -59,12 +59,15 @@ def places(principal: Principal, stores: Mapping[str, int]) -> dict[str, Princip
 
 
 class Audited:
-    """Writes down what is denied or fails within."""
+    """Writes down what is denied or fails within, and of what."""
 
-    __slots__ = ("_audit", "_principal", "_verb")
+    __slots__ = ("_audit", "_principal", "_verb", "detail", "number", "study_uid")
 
-    def __init__(self, audit: Callable[[AuditRow], None], principal: Principal, verb: str) -> None:
+    def __init__(
+        self, audit: Callable[[AuditRow], None], principal: Principal, verb: str, study_uid: str = "", detail: str = ""
+    ) -> None:
         self._audit, self._principal, self._verb = audit, principal, verb
+        self.study_uid, self.detail, self.number = study_uid, detail, 0
 
     def __enter__(self) -> Self:
         return self
@@ -72,23 +75,20 @@ class Audited:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, SagittalError):
             outcome = "denied" if isinstance(error, NotAuthorized) else "failed"
-            self._audit(audit_row(self._principal, self._verb, outcome, detail=error.text[:DETAIL_CHARACTERS]))
+            detail = f"{self.detail}: {error.text}" if self.detail else error.text
+            self._audit(audit_row(self._principal, self._verb, outcome, "", self.study_uid, detail))
 
 
 class AuditedReading(Audited):
     """Writes down what is done, too: also what was left early, as nobody waits for the answer any more."""
 
-    __slots__ = ("detail", "number", "study_uid")
-
-    def __init__(self, audit: Callable[[AuditRow], None], principal: Principal, verb: str, detail: str) -> None:
-        super().__init__(audit, principal, verb)
-        self.detail, self.study_uid, self.number = detail, "", 0
+    __slots__ = ()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         super().__exit__(kind, error, trace)
         if not isinstance(error, Exception):
-            detail, number = self.detail[:DETAIL_CHARACTERS], self.number
-            self._audit(audit_row(self._principal, self._verb, "done", "", self.study_uid, detail, number))
+            row = audit_row(self._principal, self._verb, "done", "", self.study_uid, self.detail, self.number)
+            self._audit(row)
 
 
 def audit_row(
@@ -100,6 +100,12 @@ def audit_row(
     detail: str = "",
     number_of_instances: int = 0,
 ) -> AuditRow:
-    """A line of the audit log about what somebody did."""
+    """A line of the audit log about what somebody did. It stays one line, whatever names and reasons are given."""
     who = principal.name, principal.kind
+    study_uid, detail = one_line(study_uid)[:64], one_line(detail)[:DETAIL_CHARACTERS]
     return AuditRow(*who, verb, outcome, address, study_uid, detail, number_of_instances, principal.store)
+
+
+def one_line(text: str) -> str:
+    """The text without what could begin a line of its own where it is shown."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

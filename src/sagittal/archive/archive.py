@@ -147,44 +147,44 @@ class Archive:
         """A row for the audit log about something that changed nothing; written with the next batch."""
         self._committer.audit(row)
 
-    def audited(self, principal: Principal, verb: str) -> Audited:
+    def audited(self, principal: Principal, verb: str, study_uid: str = "") -> Audited:
         """What is denied or fails within is written down too; what is done writes its own row."""
-        return Audited(self.audit, principal, verb)
+        return Audited(self.audit, principal, verb, study_uid)
 
     def permit(
         self, principal: Principal, verb: str, detail: str = "", *, study_uid: str = "", number: int = 0
     ) -> None:
         """Raise NotAuthorized unless `principal` may do `verb`; either way it is written down, in one row."""
-        with self._reading(principal, verb, detail) as row:
+        with self._reading(principal, verb, detail, study_uid) as row:
             authorize(principal, verb)
-            row.study_uid, row.number = study_uid, number
+            row.number = number
 
-    def _reading(self, principal: Principal, verb: str, detail: str) -> AuditedReading:
+    def _reading(self, principal: Principal, verb: str, detail: str, study_uid: str = "") -> AuditedReading:
         """What is read within is written down in one row, whatever becomes of it."""
-        return AuditedReading(self.audit, principal, verb, detail)
+        return AuditedReading(self.audit, principal, verb, study_uid, detail)
 
     async def promote(self, principal: Principal, ref: InstanceRef) -> None:
         """Make a version that lies beside the current one the current one. NotFound."""
         row = audit_row(principal, "promote", study_uid=ref.study_uid or "", number_of_instances=1)
-        with self.audited(principal, "promote"):
+        with self.audited(principal, "promote", ref.study_uid or ""):
             authorize(principal, "change")
             await self.act(lambda connection: promote_version(connection, principal.store, ref.id, clock()), row)
 
     async def delete(self, principal: Principal, target: Target, reason: str = "") -> Deleted:
         """Hide everything under `target`."""
-        with self.audited(principal, "delete"):
+        with self.audited(principal, "delete", target.study_uid):
             return await deletion.delete(self.act, principal, target, reason)
 
     async def undelete(self, principal: Principal, target: Target, tombstone: int | None = None) -> int:
         """Bring back what was deleted."""
-        with self.audited(principal, "undelete"):
+        with self.audited(principal, "undelete", target.study_uid):
             return await deletion.undelete(self.act, principal, target, tombstone)
 
     async def correct(
         self, principal: Principal, where: tuple[str, str], attributes: Mapping[str, Any], reason: str, code: str
     ) -> int:
         """Correct attributes of (study, series or "") without touching an object; gives the correction's number."""
-        with self.audited(principal, "correct"):
+        with self.audited(principal, "correct", where[0]):
             return await corrections.correct(self.act, principal, where, attributes, reason, code)
 
     async def merge_patient(
@@ -196,7 +196,7 @@ class Archive:
 
     async def undo_correction(self, principal: Principal, study_uid: str, number: int) -> None:
         """Take a correction back."""
-        with self.audited(principal, "undo correction"):
+        with self.audited(principal, "undo correction", study_uid):
             await corrections.undo(self.act, principal, study_uid, number)
 
     async def undo_corrections(self, principal: Principal, numbers: Sequence[int]) -> None:
@@ -287,7 +287,7 @@ class Archive:
         detail: str = "",
     ) -> list[InstanceRef]:
         """The current instances below what is named, for this act. NotFound, Gone."""
-        with self._reading(principal, verb, detail) as row:
+        with self._reading(principal, verb, detail, study_uid or "") as row:
             refs = await retrieve.instances(
                 self.readers, principal, study_uid=study_uid, series_uid=series_uid,
                 sop_instance_uids=sop_instance_uids, patient_id=patient_id, verb=verb,

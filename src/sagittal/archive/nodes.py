@@ -17,7 +17,7 @@ from sagittal.archive.index import nodes as statements
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.upkeep import stores
 from sagittal.dicom.matching.times import is_offset
-from sagittal.errors import UsageError
+from sagittal.errors import NotFound, UsageError
 from sagittal.hosts import authority
 from sagittal.uid import is_uid
 
@@ -118,10 +118,10 @@ async def put_node(act: Act, principal: Principal, node: Node) -> None:
     await _do(act, principal, statements.PUT_NODE, row, f"node {node} set", node.store)
 
 
-async def remove_node(act: Act, principal: Principal, aet: str) -> bool:
-    """Take a node out of the table; whether it was there."""
+async def remove_node(act: Act, principal: Principal, aet: str) -> None:
+    """Take a node out of the table. NotFound."""
     authorize(principal, "admin")
-    return await _do(act, principal, statements.REMOVE_NODE, (aet,), f"node {aet} removed")
+    await _do(act, principal, statements.REMOVE_NODE, (aet,), f"node {aet[:16]} removed")
 
 
 async def read_tokens(readers: Readers) -> list[Token]:
@@ -133,15 +133,17 @@ async def read_tokens(readers: Readers) -> list[Token]:
 async def put_token(act: Act, principal: Principal, token: Token) -> None:
     """Add a token, or replace the one of this name."""
     authorize(principal, "admin")
+    if not token.name.isprintable() or not 0 < len(token.name) <= 64:
+        raise UsageError("a token needs a name of at most 64 printable characters")
     _check_verbs(token.verbs)
     row = token.name, token.digest, " ".join(sorted(token.verbs)), token.store, clock()
     await _do(act, principal, statements.PUT_TOKEN, row, f"token {token.name} made", token.store)
 
 
-async def revoke_token(act: Act, principal: Principal, name: str) -> bool:
-    """End a token; whether there was one."""
+async def revoke_token(act: Act, principal: Principal, name: str) -> None:
+    """End a token. NotFound."""
     authorize(principal, "admin")
-    return await _do(act, principal, statements.REVOKE_TOKEN, (clock(), name), f"token {name} revoked")
+    await _do(act, principal, statements.REVOKE_TOKEN, (clock(), name), f"token {name[:64]} revoked")
 
 
 def _check_verbs(verbs: frozenset[str]) -> None:
@@ -151,12 +153,13 @@ def _check_verbs(verbs: frozenset[str]) -> None:
 
 async def _do(
     act: Act, principal: Principal, statement: str, values: tuple[Any, ...], what: str, store: str = ""
-) -> bool:
-    """One statement and its audit row; whether it changed anything. UsageError for a store that is not there."""
+) -> None:
+    """One statement and its audit row. UsageError for a store that is not there, NotFound if it changes nothing."""
 
-    def run(connection: sqlite3.Connection) -> bool:
+    def run(connection: sqlite3.Connection) -> None:
         if store:
             stores.number_of(stores.read(connection), store)
-        return bool(connection.execute(statement, values).rowcount)
+        if not connection.execute(statement, values).rowcount:
+            raise NotFound(f"there is no such {what.partition(' ')[0]}")
 
-    return bool(await act(run, audit_row(principal, "admin", detail=what)))
+    await act(run, audit_row(principal, "admin", detail=what))

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.archive import DuplicatePolicy, nodes
-from sagittal.archive.access import Principal, authorize, enter
+from sagittal.archive.access import Principal, authorize, enter, one_line
 from sagittal.archive.index import MAIN_STORE
 from sagittal.archive.index.upkeep.stores import number_of
 from sagittal.archive.nodes import NODE_VERBS, NOTHING_ASSUMED, Assumed, Node, check_node
@@ -112,15 +112,14 @@ class NodeTable:
         self._senders[node.aet] = self._sender(node)
         self._addresses.pop(node.host, None)
 
-    async def remove(self, principal: Principal, aet: str) -> bool:
-        """Remove a node; whether it was there."""
+    async def remove(self, principal: Principal, aet: str) -> None:
+        """Remove a node. NotFound."""
         with self._archive.audited(principal, "admin"):
             authorize(principal, "admin")
             self._check_free(aet)
-            removed = await nodes.remove_node(self._archive.act, principal, aet)
+            await nodes.remove_node(self._archive.act, principal, aet)
         self._kept.pop(aet, None)
         self._senders.pop(aet, None)
-        return removed
 
     def _check_free(self, aet: str) -> None:
         if aet in self._fixed:
@@ -141,7 +140,8 @@ class NodeTable:
         user, store = self._verified(info.user_identity), self._store(node, info.called_aet)
         if user is not None:
             try:
-                user = user if store is None else enter(user, store)
+                with self._archive.audited(user, "enter"):
+                    user = user if store is None else enter(user, store)
             except NotAuthorized as error:
                 return Reject(text=error.text)
             return Accept(user, order, b"")  # PS3.7 Table D.3-15: empty for all that is verified here
@@ -213,11 +213,10 @@ def _name(info: AssociateInfo) -> str:
     """The AE title, and the user that the peer claims."""
     identity = info.user_identity
     user = _user(identity) if identity is not None else ""
-    return f"{info.calling_aet} ({user}, unverified)" if user else info.calling_aet
+    return one_line(f"{info.calling_aet} ({user}, unverified)" if user else info.calling_aet)
 
 
 def _user(identity: UserIdentity) -> str:
     if identity.kind not in (NAME, NAME_AND_PASSCODE):  # the others are tickets and tokens, which belong in no log
         return ""
-    text = identity.primary.decode("utf-8", "replace")[:64]
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return identity.primary.decode("utf-8", "replace")[:64]

@@ -56,15 +56,14 @@ class TokenTable(Mapping[str, Principal]):
         self._kept[name] = token
         self._changed()
 
-    async def revoke(self, principal: Principal, name: str) -> bool:
-        """End a token; whether there was one."""
+    async def revoke(self, principal: Principal, name: str) -> None:
+        """End a token. NotFound."""
         with self._archive.audited(principal, "admin"):
             authorize(principal, "admin")
             self._check_free(name)
-            ended = await nodes.revoke_token(self._archive.act, principal, name)
+            await nodes.revoke_token(self._archive.act, principal, name)
         self._kept.pop(name, None)
         self._changed()
-        return ended
 
     def _check_free(self, name: str) -> None:
         if name in self._fixed:

@@ -47,7 +47,7 @@ class WebApp:
         service = dicom_web(self.house)
         made = routes(self.house, service)
         router = Often(service, Router(made, redirect_slashes=False))
-        self._inside = Guard(router, settings, archive.stores)
+        self._inside = Guard(router, settings, archive)
         self._own = {"stores", *(str(getattr(route, "path", "")).split("/", 2)[1] for route in made)}
         self._prefix = urlsplit(settings.public_url or "").path.rstrip("/")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from sagittal.archive.access import Principal
+    from sagittal.archive.archive import Archive
     from sagittal.web.house import Settings
 
 _STORES, _IN_STORES = "/stores/", ("/dicom-web/", "/wado/", "/api/")
@@ -47,8 +48,8 @@ PAGE_POLICY = (
 class Guard:
     """Sets `scope["principal"]`, in the store of the address, or raises what `app` turns into 4xx."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, stores: Mapping[str, int]) -> None:
-        self._app, self._settings, self._stores = app, settings, stores
+    def __init__(self, app: ASGIApp, settings: Settings, archive: Archive) -> None:
+        self._app, self._settings, self._archive, self._stores = app, settings, archive, archive.stores
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -76,7 +77,8 @@ class Guard:
             if name not in self._stores or not f"/{below}/".startswith(_IN_STORES):
                 raise NotFound("there is no such store or resource")
             number, scope["path"], scope["store"] = self._stores[name], f"/{below}", f"{_STORES}{name}"
-        scope["principal"] = enter(principal, number)
+        with self._archive.audited(principal, "enter"):
+            scope["principal"] = enter(principal, number)
 
     def _host(self, scope: Scope, headers: dict[bytes, bytes]) -> str:
         if [name for name, _ in scope["headers"]].count(b"host") != 1:

@@ -109,6 +109,16 @@ def tokens(held: Held) -> TokenTable:
     return TokenTable(held.archive, [Token("t", "0" * 64, frozenset())], [], "1" * 64)
 
 
+async def removing(held: Held, principal: Principal) -> None:
+    await nodes(held).add(Principal("x", "local", VERBS), "B@localhost:104")
+    await nodes(held).remove(principal, "B")
+
+
+async def revoking(held: Held, principal: Principal) -> None:
+    await tokens(held).add(Principal("x", "local", VERBS), "n", "2" * 64, ["find"])
+    await tokens(held).revoke(principal, "n")
+
+
 async def purge(held: Held, principal: Principal) -> None:
     await held.archive.collect(principal, now=1 << 60)
 
@@ -179,9 +189,9 @@ BESIDE_IT: dict[str, tuple[str, str, Ask]] = {
     "import_files": ("store", "store", importing),
     "note": ("admin", "scrub", noting),
     "nodes.add": ("admin", "admin", lambda held, who: nodes(held).add(who, "B@localhost:104")),
-    "nodes.remove": ("admin", "admin", lambda held, who: nodes(held).remove(who, "A")),
+    "nodes.remove": ("admin", "admin", removing),
     "tokens.add": ("admin", "admin", lambda held, who: tokens(held).add(who, "n", "2" * 64, ["find"])),
-    "tokens.revoke": ("admin", "admin", lambda held, who: tokens(held).revoke(who, "t")),
+    "tokens.revoke": ("admin", "admin", revoking),
 }
 ALL = ASKED | FEED | BESIDE_IT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +43,7 @@ class MadeUpTransfer:
     def ready(self) -> Awaitable[object] | None:
         return None
 
-    async def commit(self, expected_study_uid: str | None = None) -> Outcome:
+    async def commit(self, expected_study_uid: str | None = None, expected_class_uids: Collection[str] = ()) -> Outcome:
         await asyncio.sleep(0)
         if self._archive.commit_error is not None:
             raise self._archive.commit_error
@@ -103,7 +103,7 @@ class MadeUpArchive:
     def ready(self) -> list[str]:
         return self.reasons
 
-    def audited(self, principal: Principal, verb: str) -> AbstractContextManager[None]:
+    def audited(self, principal: Principal, verb: str, study_uid: str = "") -> AbstractContextManager[None]:
         return nullcontext()
 
     def permit(

@@ -101,7 +101,7 @@ class _Waiting:
 @AROUND
 async def test_commits_outstanding_max(web: Any, more: int) -> None:
     """With that many under way the next part is read; with more it waits for one."""
-    commits, gate = Commits(None, 3), asyncio.Event()
+    commits, gate = Commits(None, (), 3), asyncio.Event()
     for _ in range(3 + more):
         commits.begin(_Waiting(gate), Result())  # type: ignore[arg-type]
     breathing = asyncio.ensure_future(commits.room())

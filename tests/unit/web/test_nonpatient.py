@@ -8,7 +8,7 @@ import httpx
 import orjson
 import pytest
 from archived import BASE, asking, parts
-from builders import CT, Built, build, uid
+from builders import CT, Built, build, rows, uid
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -168,11 +168,14 @@ async def test_store(tmp_path: Path) -> None:
         (where,) = item["00081190"]["Value"]
         assert parts(await client.get(where))[0][1] == HELD[0][1]
         assert names(await client.get("/dicom-web/color-palettes")) == [HELD[0][0]]
-        for file in (HELD[2][1], build().part10):  # of another resource
+        posing = part10.meta_group(PALETTE, build().sop_instance_uid, build().syntax_uid) + build().data
+        for file in (HELD[2][1], build().part10, posing):  # of another resource
             refused = await client.post("/dicom-web/color-palettes", content=file, headers=headers)
             assert refused.status_code == 409
             assert "SOP class" in refused.text
         assert (await client.get("/dicom-web/hanging-protocols")).json() == []
+        assert (await client.get("/dicom-web/studies")).json() == []
+    assert rows(tmp_path, "SELECT count(*) FROM audit WHERE verb = 'store' AND outcome = 'failed'") == [(3,)]
 
 
 async def test_store_as_metadata(tmp_path: Path) -> None:

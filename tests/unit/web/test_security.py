@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
-from archived import asking, asking_with
+from archived import asking
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.errors import NotAuthorized
@@ -54,9 +53,9 @@ def test_hosts(web: Any, host: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7"])
-def test_the_address_that_was_connected_to_is_ours(address: str) -> None:
+def test_the_address_that_was_connected_to_is_ours(web: Any, address: str) -> None:
     """Also as an IPv6 socket tells one of IPv4."""
-    guard = Guard(lambda *_: None, settings(), {"main": 1})  # type: ignore[arg-type, return-value]
+    guard = Guard(lambda *_: None, settings(), web.archive)  # type: ignore[arg-type, return-value]
     scope = {"server": (address, 8042), "headers": [(b"host", b"")]}
     assert guard._host(scope, {b"host": b"192.0.2.7:8042"}) == "192.0.2.7:8042"
     with pytest.raises(NotAuthorized):
@@ -185,21 +184,6 @@ def test_a_token_may_not_do_more_than_its_verbs(web: Any) -> None:
     )
     assert answer.status_code == 403
     assert answer.json()["detail"] == "reader may not store"
-
-
-async def test_who_may_do_nothing_is_told_nothing(tmp_path: Path) -> None:
-    """Of all that there is to read or to delete, not even whether it is there."""
-    async with asking_with(frozenset(), tmp_path, []) as client:
-        paths = (await client.get("/api/openapi.json")).json()["paths"]
-        asks = [(verb, "/api" + path) for path in paths for verb in paths[path] if verb in ("get", "delete")]
-        asks += [("get", path) for path in ("/api/summary", "/metrics", "/dicom-web/studies")]
-        told = {
-            f"{verb} {path}": (await client.request(verb, re.sub("{[^}]*}", "1", path))).status_code
-            for verb, path in asks
-        }
-    open_to_all = {"get /api/conformance": 200}
-    not_kept_here = dict.fromkeys(("delete /api/nodes/{aet}", "delete /api/tokens/{name}", "get /api/transcoding"), 404)
-    assert told == dict.fromkeys(told, 403) | open_to_all | not_kept_here
 
 
 def test_the_local_operator(web: Any) -> None:

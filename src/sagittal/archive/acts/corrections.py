@@ -82,7 +82,7 @@ async def correct(
         return rows.correct(connection, principal.store, where, obj, values, acting)
 
     detail = f"{where[1]} {' '.join(obj)} {reason.strip()}".strip()
-    number: int = await act(run, audit_row(principal, "correct", "done", "", where[0], detail[:200]))
+    number: int = await act(run, audit_row(principal, "correct", "done", "", where[0], detail))
     return number
 
 
@@ -106,7 +106,7 @@ async def merge(
         values = {tag: values.get(tag, "") for tag in known}
         return [rows.correct(connection, principal.store, (study, ""), obj, values, acting) for study in studies]
 
-    detail = f"{patient[0][:64]} into {into[0][:64]}: {reason.strip()}"[:200]
+    detail = f"{patient[0][:64]} into {into[0][:64]}: {reason.strip()}"
     numbers: list[int] = await act(run, audit_row(principal, "merge", detail=detail))
     return numbers
 
@@ -135,7 +135,7 @@ async def undo_all(act: Act, principal: Principal, numbers: Sequence[int]) -> No
         for number in sorted(set(numbers), reverse=True):
             rows.undo(connection, store, rows.study_of(connection, store, number), number, principal.name, at)
 
-    detail = " ".join(map(str, numbers))[:200]
+    detail = " ".join(map(str, numbers))
     await act(run, audit_row(principal, "undo correction", detail=detail))
 
 

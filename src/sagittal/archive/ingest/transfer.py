@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from time import perf_counter
@@ -140,13 +140,16 @@ class Transfer:
         """None, or something to wait for before the next write: the disk or a processor is behind."""
         return self._catch_up() if self._behind else self._pen.ready() or self._spool.ready()
 
-    async def commit(self, expected_study_uid: str | None = None) -> Outcome:
-        """Make the object durable and visible. Raises a SagittalError; then nothing of it remains."""
+    async def commit(self, expected_study_uid: str | None = None, expected_class_uids: Collection[str] = ()) -> Outcome:
+        """Make the object durable and visible. Raises a SagittalError; then nothing of it remains.
+
+        IdentifierMismatch for another study, or a class that is none of those named.
+        """
         if self._error is not None:
             raise self._error
         try:
             try:
-                arrival = await self._finish(expected_study_uid)
+                arrival = await self._finish(expected_study_uid, expected_class_uids)
             except BaseException:
                 self.discard()
                 raise
@@ -275,7 +278,7 @@ class Transfer:
 
     # The end
 
-    async def _finish(self, expected_study_uid: str | None) -> Arrival:
+    async def _finish(self, expected_study_uid: str | None, expected_class_uids: Collection[str]) -> Arrival:
         if self._head is not None:
             self._head.finish()
             self._end_head(self._head)
@@ -292,19 +295,18 @@ class Transfer:
             raise Malformed("empty", "the data set is empty")
         await self._pen.finish()
         await self._spool.finish()
-        arrival = self._arrival(parsed, expected_study_uid)
+        arrival = self._arrival(parsed, expected_class_uids)
+        if expected_study_uid is not None and arrival.study_uid != expected_study_uid:
+            raise IdentifierMismatch("Study Instance UID (0020,000D) is not that of the request")
         if self._headed != (arrival.sop_class_uid, arrival.sop_instance_uid):
             await asyncio.get_running_loop().run_in_executor(self._ingest.gauge.threads, self._write_anew, arrival)
         return arrival
 
-    def _arrival(self, parsed: Parsed, expected_study_uid: str | None) -> Arrival:
+    def _arrival(self, parsed: Parsed, expected_class_uids: Collection[str]) -> Arrival:
         values = columns_of(parsed.values)
-        uids = self._uids(values)
-        if expected_study_uid is not None and uids[2] != expected_study_uid:
-            raise IdentifierMismatch("Study Instance UID (0020,000D) is not that of the request")
         source, principal = self._source, self._principal
         return Arrival(
-            *uids,
+            *self._uids(values, expected_class_uids),
             syntax_uid=self._syntax_uid,
             digest=self._digest.hexdigest(),
             length=len(self._header) + parsed.size,
@@ -325,7 +327,7 @@ class Transfer:
             metadata=self._spool,
         )
 
-    def _uids(self, values: dict[int, str]) -> tuple[str, str, str, str]:
+    def _uids(self, values: dict[int, str], expected_class_uids: Collection[str]) -> tuple[str, str, str, str]:
         """Class, instance, study and series, checked: PS3.4 B.2.3, A900."""
         class_uid, instance_uid = self._promised
         found = values.get(SOP_CLASS_UID, "")
@@ -333,6 +335,8 @@ class Transfer:
             raise IdentifierMismatch("SOP Class UID (0008,0016) differs from the command")
         # No presentation context could ever carry one that is no UID.
         class_uid = _uid(found or class_uid or self._headed[0], "SOP Class UID (0008,0016)")
+        if expected_class_uids and class_uid not in expected_class_uids:
+            raise IdentifierMismatch("the SOP class is none that this resource takes")
         found = _uid(values.get(SOP_INSTANCE_UID), "SOP Instance UID (0008,0018)")
         if instance_uid and found != instance_uid:
             raise IdentifierMismatch("SOP Instance UID (0008,0018) differs from the command")

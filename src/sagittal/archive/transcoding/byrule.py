@@ -256,7 +256,7 @@ class ByRule:
         log.log(level, "not transcoded: %s", reason, exc_info=None if known else error, extra={"fields": fields})
         row = (one.instance, to, reason[:_REASON_CHARACTERS], clock())
         who = _principal(one.store)
-        audit = audit_row(who, "transcode", "failed", detail=reason[:200], number_of_instances=1)
+        audit = audit_row(who, "transcode", "failed", detail=reason, number_of_instances=1)
         await self._archive.act(lambda connection: queue.failed(connection, *row), audit)
         self.counts[one.store, "failed"] += 1
 

@@ -132,7 +132,6 @@ async def _remove(data: Path, aet: str) -> None:
     from sagittal.archive.nodes import remove_node as remove
 
     async def here(archive: Archive) -> None:
-        if not await remove(archive.act, LOCAL, aet):
-            raise NotFound(f"there is no node {aet}")
+        await remove(archive.act, LOCAL, aet)
 
     await tend(existing(data), here, "DELETE", f"/api/nodes/{quote(aet, safe='')}")

@@ -199,8 +199,9 @@ def _add_nodes(api: FastAPI, house: House) -> None:
 
     @api.delete("/nodes/{aet:path}", status_code=204, summary="Remove a node")
     async def delete_node(asking: Asking, aet: str) -> None:
-        if nodes is None or not await nodes.remove(asking, aet):
-            raise NotFound("there is no such node")
+        if nodes is None:
+            raise NotFound("this archive keeps no AE table")
+        await nodes.remove(asking, aet)
 
 
 def _add_tokens(api: FastAPI, house: House) -> None:
@@ -219,8 +220,9 @@ def _add_tokens(api: FastAPI, house: House) -> None:
 
     @api.delete("/tokens/{name:path}", status_code=204, summary="End a bearer token")
     async def delete_token(asking: Asking, name: str) -> None:
-        if tokens is None or not await tokens.revoke(asking, name):
-            raise NotFound("there is no such token")
+        if tokens is None:
+            raise NotFound("this archive keeps no tokens")
+        await tokens.revoke(asking, name)
 
 
 def _add_docs(api: FastAPI, house: House) -> None:

@@ -21,8 +21,9 @@ log = logging.getLogger("sagittal.web")
 class Commits:
     """At most `outstanding_max` at once, as far as `room` is awaited."""
 
-    def __init__(self, study: str | None, outstanding_max: int) -> None:
-        self._study, self._outstanding_max = study, outstanding_max
+    def __init__(self, study: str | None, classes: tuple[str, ...], outstanding_max: int) -> None:
+        """All are of this study, or of one of these classes, where they are named."""
+        self._expected, self._outstanding_max = (study, classes), outstanding_max
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, transfer: Transfer, result: Result) -> None:
@@ -32,7 +33,7 @@ class Commits:
 
     async def _commit(self, transfer: Transfer, result: Result) -> None:
         try:
-            result.outcome = await transfer.commit(self._study)
+            result.outcome = await transfer.commit(*self._expected)
             result.beginning = b""
         except Exception as error:
             if not isinstance(error, SagittalError):

@@ -19,7 +19,7 @@ from sagittal.archive.ingest import Source
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
 from sagittal.dicom.models.jsontext import first_text
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
-from sagittal.errors import BadRequest, DataSetMismatch, IdentifierMismatch, LimitExceeded, SagittalError
+from sagittal.errors import BadRequest, DataSetMismatch, LimitExceeded, SagittalError
 from sagittal.web.store.answer import Result
 from sagittal.web.store.bulk import BulkPart, Held
 from sagittal.web.store.commits import Commits
@@ -171,8 +171,6 @@ class Builder:
 
     def _completed(self, obj: dict[str, Any], native: Native | None) -> tuple[dict[str, Any], Pixels | None]:
         """The object with what its bulk data tells, and its pixel data; DataSetMismatch when something is missing."""
-        if self.classes and _text(obj, _SOP_CLASS) not in self.classes:
-            raise IdentifierMismatch("the SOP class is none that this resource takes")
         for tag, name in _UIDS.items():
             if self.classes and tag not in (_SOP_CLASS, _SOP_INSTANCE):
                 continue

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.ingest import Source
-from sagittal.errors import BadRequest, IdentifierMismatch, SagittalError, UnsupportedMedia
+from sagittal.errors import BadRequest, SagittalError, UnsupportedMedia
 from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.store.answer import Result, answer, answer_type
 from sagittal.web.store.commits import Commits
@@ -43,7 +43,6 @@ class _Files:
 
     def __init__(self, archive: Archive, principal: Principal, source: Source, commits: Commits) -> None:
         self._archive, self._principal, self._source, self._commits = archive, principal, source, commits
-        self.classes: tuple[str, ...] = ()  # the only ones that this resource takes
         self.results: list[Result] = []
         self.transfer: Transfer | None = None
 
@@ -69,8 +68,6 @@ class _Files:
             self.fail(error)
 
     def end(self) -> None:
-        if self.classes and self.results[-1].uids()[0] not in self.classes:
-            self.fail(IdentifierMismatch("the SOP class is none that this resource takes"))
         if self.transfer is not None:
             self._commits.begin(self.transfer, self.results[-1])
             self.transfer = None
@@ -122,7 +119,7 @@ class Stow:
         payload = content_type(request.headers.get("content-type"))
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedMedia("a compressed request body is not taken")
-        commits = Commits(study, self._limits.commits_outstanding_max)
+        commits = Commits(study, classes_of(request.scope["path"]), self._limits.commits_outstanding_max)
         root = payload.parameters.get("type", DICOM).lower()
         take = self._take_metadata if payload.type != DICOM and root in ROOTS else self._take_files
         results = await take(request, payload, commits)
@@ -139,7 +136,6 @@ class Stow:
 
     async def _take_files(self, request: Request, payload: MediaType, commits: Commits) -> list[Result]:
         files = _Files(self._house.archive, request.scope["principal"], self._source(request), commits)
-        files.classes = classes_of(request.scope["path"])
         try:
             if payload.type == DICOM:
                 await _read_alone(request.stream(), files)
