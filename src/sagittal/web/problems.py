@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from sagittal.errors import SagittalError
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
 
 log = logging.getLogger("sagittal.web")
 
@@ -36,6 +40,13 @@ def problem(error: Exception) -> Response:
     if status == 503:
         headers["retry-after"] = "5"
     return told(status, text, headers)
+
+
+def tell_refused(scope: Scope, path: str, status: int, reason: str, instance: str = "") -> None:
+    """A line of the log, as a refusal over DIMSE leaves it; `path` has no value of a patient."""
+    peer = "{}:{}".format(*scope["client"]) if scope.get("client") else ""
+    fields = {"peer": peer, "request": f"{scope['method']} {path}", "instance": instance, "status": status}
+    log.warning("request refused", extra={"fields": {**fields, "reason": reason}})
 
 
 def told(status: int, text: str, headers: dict[str, str] | None = None) -> Response:

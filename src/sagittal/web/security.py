@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized, NotFound
 from sagittal.web.crossorigin import preflight
+from sagittal.web.problems import tell_refused
 from sagittal.web.wire import forwarded
 from sagittal.web.wire.conditions import unconditional
 from sagittal.web.wire.uri import LOOPBACK_HOSTS
@@ -52,20 +53,28 @@ class Guard:
         self._app, self._settings, self._archive, self._stores = app, settings, archive, archive.stores
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
+        path, answer = scope["path"], None
         if path not in _PROBES:
-            headers: dict[bytes, bytes] = dict(scope["headers"])
-            host = self._host(scope, headers)
-            if scope["method"] not in _SAFE_METHODS:
-                self._origin(scope, headers, host)
-            if answer := preflight(scope["method"], headers, self._settings.origins):
-                await answer(scope, receive, send)
-                return
-            if not _OPEN.fullmatch(path):
-                self._enter(scope, principal_of(self._settings, headers))
-            if scope["method"] not in _SAFE_METHODS:
-                unconditional(headers)
-        await self._app(scope, receive, send)
+            try:
+                answer = self._answer(scope, path)
+            except (NotAuthenticated, NotAuthorized) as error:
+                tell_refused(scope, "/".join(path.split("/", 3)[:3])[:80], error.http_status, error.text)
+                raise
+        await (answer or self._app)(scope, receive, send)
+
+    def _answer(self, scope: Scope, path: str) -> ASGIApp | None:
+        """What is answered before any route; None for who is let in to one."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        host = self._host(scope, headers)
+        if scope["method"] not in _SAFE_METHODS:
+            self._origin(scope, headers, host)
+        if answer := preflight(scope["method"], headers, self._settings.origins):
+            return answer
+        if not _OPEN.fullmatch(path):
+            self._enter(scope, principal_of(self._settings, headers))
+        if scope["method"] not in _SAFE_METHODS:
+            unconditional(headers)
+        return None
 
     def _enter(self, scope: Scope, principal: Principal) -> None:
         """`/stores/NAME/dicom-web` is `/dicom-web` for one who works in that store; all else is in main."""

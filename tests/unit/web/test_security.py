@@ -174,6 +174,26 @@ def test_tokens(web: Any, tokens: bool, loopback: bool, authorization: str, stat
         assert web.get(path, authorization=authorization).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"authorization": "Bearer open"}, "the bearer token is not known"),
+        ({}, "a bearer token is needed"),
+        ({"host": "evil.example"}, "the host name 'evil.example' is not ours"),
+        ({"origin": "https://evil.example"}, "a page of 'https://evil.example'"),
+    ],
+)
+def test_who_is_not_let_in_is_a_line_of_the_log(
+    web: Any, caplog: pytest.LogCaptureFixture, headers: dict[str, str], words: str
+) -> None:
+    """Without what may be of a patient: who guesses tokens is seen, as who tries AE titles."""
+    web.settings = settings(tokens=lambda: TOKENS)
+    web.request("POST", "/api/patients/DOE-1/merge", headers=headers)
+    [record] = caplog.records
+    assert record.getMessage() == "request refused"
+    assert record.fields["request"] == "POST /api/patients" and words in record.fields["reason"]
+
+
 def test_a_token_may_not_do_more_than_its_verbs(web: Any) -> None:
     web.settings = settings(tokens=lambda: TOKENS)
     answer = web.request(

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.ingest import Source
 from sagittal.errors import BadRequest, SagittalError, UnsupportedMedia
+from sagittal.web.problems import tell_refused
 from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.store.answer import Result, answer, answer_type
 from sagittal.web.store.commits import Commits
@@ -204,6 +205,4 @@ def _tell(request: Request, result: Result) -> None:
 
 
 def _refused(request: Request, status: int, reason: str, instance: str = "") -> None:
-    peer = f"{request.client.host}:{request.client.port}" if request.client else ""
-    fields = {"peer": peer, "request": f"POST {request.scope['path']}", "instance": instance, "status": status}
-    log.warning("request refused", extra={"fields": {**fields, "reason": reason}})
+    tell_refused(request.scope, request.scope["path"], status, reason, instance)
