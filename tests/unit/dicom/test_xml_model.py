@@ -62,9 +62,10 @@ class TestReading:
         )
         assert from_xml(text.encode("latin-1")) == {"00100020": {"vr": "LO", "Value": ["é"]}}
 
-    def test_an_encoding_that_is_none(self) -> None:
+    @pytest.mark.parametrize("encoding", ["UTF08", "Shift_JIS", "GB18030", "UTF-7", "hex", "idna", "cp037"])
+    def test_an_encoding_that_is_none(self, encoding: str) -> None:
         with pytest.raises(BadRequest, match="encoding"):
-            from_xml(f'<?xml version="1.0" encoding="UTF08"?><NativeDicomModel xmlns="{NAMESPACE}"/>'.encode())
+            from_xml(f'<?xml version="1.0" encoding="{encoding}"?><NativeDicomModel xmlns="{NAMESPACE}"/>'.encode())
 
     def test_a_keyword_or_a_missing_vr_is_enough(self) -> None:
         text = '<DicomAttribute keyword="PatientID"><Value>1</Value></DicomAttribute>'

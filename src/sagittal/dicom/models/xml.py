@@ -136,8 +136,8 @@ def from_xml(data: bytes, limits: ReaderLimits | None = None) -> dict[str, Any]:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise BadRequest(f"not well-formed XML: {error}") from None
-    except (UnicodeError, LookupError):
-        raise BadRequest("the XML is not in the encoding that it declares, or that is none") from None
+    except (ValueError, LookupError):  # of several bytes a character expat knows UTF-8 and UTF-16
+        raise BadRequest("the XML is not in the encoding that it declares, or that is none of ours: UTF-8 is") from None
     return reader.root
 
 
