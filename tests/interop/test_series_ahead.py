@@ -277,14 +277,15 @@ async def test_what_it_costs_is_bounded(
 
 
 async def test_the_audit_log_tells_what_nobody_asked_for(tmp_path: Path) -> None:
-    statement = "SELECT detail, sum(number_of_instances) FROM audit WHERE verb = 'get' AND detail <> '' GROUP BY 1"
+    statement = "SELECT detail, sum(number_of_instances) FROM audit WHERE verb = 'get' GROUP BY 1"
     async with opened(tmp_path) as ours:
         at = await stored(ours)
         await gone_through(ours, [at[number] + RENDERED for number in range(1, 6)])
         made = len(ours.house.pictures._held)
     with closing(sqlite3.connect(tmp_path / "data" / "index.db")) as index:
         told = dict(index.execute(statement).fetchall())
-    assert told == {"neighbours": 0, "rendering": 3, "rendering ahead": made - 3} and made > 5
+    assert told.pop("looking ahead") >= made - 3
+    assert told == {"": 5, "neighbours": 0, "rendering": 3, "rendering ahead": made - 3} and made > 5
 
 
 async def test_how_many_is_a_limit_that_may_be_larger_than_a_call_carries(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""TLS for DICOM: the BCP 195 profiles of PS3.15 B.9 and B.10 (TLS 1.2 at least), server and client contexts.
+"""TLS for DICOM: the BCP 195 profile of PS3.15 B.12 (TLS 1.2 at least), server and client contexts.
 
 Cipher suites are OpenSSL's defaults for these versions. Files are read here, once; certificates are checked by OpenSSL.
 """

@@ -73,7 +73,7 @@ class Instances:
         study, series = self._ref.study_uid, self._ref.series_uid
         try:
             refs = await self._archive.instances(
-                self._principal, study_uid=study, series_uid=series, sop_instance_uids=places
+                self._principal, study_uid=study, series_uid=series, sop_instance_uids=places, detail="looking ahead"
             )
         except (Gone, NotFound):
             return {}
