@@ -137,3 +137,18 @@ def test_copies_and_indexes_are_counted_in_json(tmp_path: Path) -> None:
     lost.unlink()
     failed, counted = told("restore", copy, "--data", tmp_path / "again")
     assert failed["error"] and counted == {"objects": 1, "failed": 1}
+
+
+def test_the_token_of_this_machine_goes_to_no_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Served
+) -> None:
+    """It may do all there is to do; and a proxy that the environment names could not reach us either."""
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    file, data, url = tmp_path / "one.dcm", server.data, server.http
+    file.write_bytes(part10(image()))
+    for command in (("nodes", "list", "--data", data), ("find", data), ("find", url), ("import", file, "--url", url)):
+        ended = sagittal(*command)
+        assert ended.returncode == 0, (command, ended.stderr)

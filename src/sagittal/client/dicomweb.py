@@ -50,6 +50,8 @@ async def open_url(
     timeout = httpx.Timeout(
         limits.response_seconds_max, connect=limits.connect_seconds_max, write=limits.send_stall_seconds_max
     )
+    if not (transport or url.may_be_proxied):
+        transport = httpx.AsyncHTTPTransport(verify=verify)
     async with httpx.AsyncClient(
         headers=headers, timeout=timeout, verify=verify, transport=transport, follow_redirects=False
     ) as client:

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sagittal.dimse.address import PeerAddress, check_aet, parse_peer
 from sagittal.errors import UsageError
+from sagittal.hosts import is_loopback
 from sagittal.limits import NetLimits
 from sagittal.ul.pdu import NAME, NAME_AND_PASSCODE, WEB_TOKEN, UserIdentity
 
@@ -91,6 +92,13 @@ class Url:
 
     def __str__(self) -> str:
         return self.base
+
+    @property
+    def may_be_proxied(self) -> bool:
+        """Whether requests go through the proxy that the environment names: on the way to this machine there is none,
+        and who is given the token of an archive on loopback may do all there.
+        """
+        return not is_loopback(urlsplit(self.base).hostname or "")
 
 
 Place = PeerAddress | Url | Path

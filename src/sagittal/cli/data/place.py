@@ -118,6 +118,7 @@ class Server:
     url: str
     token: str
     tls_ca: Path | None = None
+    may_be_proxied: bool = False  # by who the environment names
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
@@ -128,7 +129,10 @@ class Server:
         timeout = httpx.Timeout(30.0, read=300.0, write=300.0)
         try:
             verify = Access(tls_ca=self.tls_ca).verification()
-            async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, verify=verify) as client:
+            direct = None if self.may_be_proxied else httpx.AsyncHTTPTransport(verify=verify)
+            async with httpx.AsyncClient(
+                base_url=self.url, headers=headers, timeout=timeout, verify=verify, transport=direct
+            ) as client:
                 yield client
         except httpx.TransportError as error:
             raise PeerUnreachable(f"{self.url}: {words_of(error)}") from None
@@ -150,8 +154,8 @@ async def server_of(data: Path) -> Server:
 
 def server_at(url: str, tls_ca: Path | None) -> Server:
     """A server by its URL; the token comes from SAGITTAL_TOKEN."""
-    parse_url(url)
-    return Server(url.rstrip("/").removesuffix("/dicom-web"), os.environ.get("SAGITTAL_TOKEN", ""), tls_ca)
+    base = url.rstrip("/").removesuffix("/dicom-web")
+    return Server(base, os.environ.get("SAGITTAL_TOKEN", ""), tls_ca, parse_url(url).may_be_proxied)
 
 
 def refused(response: httpx.Response) -> NoReturn:
