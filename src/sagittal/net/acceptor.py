@@ -254,7 +254,7 @@ class Acceptor(Link):
         self.established(info)
         performed = {context.id: (context, services[context.abstract_syntax]) for context in contexts}
         self.performer.serve(performed, (answer.user.asynchronous or (1, 1))[0])
-        self._accepted = True
+        self._accepted, self.stands = True, admission.stands
         self._server.associated(self)
         self.log(logging.INFO, "association accepted", contexts=f"{len(contexts)}/{len(request.contexts)}",
                  implementation=user.implementation_version)  # fmt: skip

@@ -34,6 +34,7 @@ class Accept:
     principal: Any = None
     syntax_order: tuple[str, ...] | None = None  # UIDs; "*" stands for all others in the requestor's order
     identity_response: bytes | None = None  # PS3.7 D.3.3.7.2, sent when the requestor wants one
+    stands: Callable[[], bool] = lambda: True  # asked every second or so: an association that does not is aborted
 
 
 @dataclass(frozen=True, slots=True)

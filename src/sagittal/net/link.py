@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import Any, cast
@@ -51,6 +51,7 @@ class Link(asyncio.BufferedProtocol):
         self.received_bytes = 0
         self.active_at = self.loop.time()  # bytes came
         self.holds = 0  # reasons not to read
+        self.stands: Callable[[], bool] = lambda: True  # whether the association may go on
         self.write_waiter: asyncio.Future[None] | None = None
         self.exchange = Exchange(command_set_bytes_max=limits.command_set_bytes_max)
         self.sender = Sender(self)

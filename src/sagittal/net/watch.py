@@ -50,6 +50,8 @@ class Watch:
                 link.transport.abort()  # a close would wait for a peer that takes nothing
         elif link.over:
             return
+        elif not link.stands():
+            link.abort("who opened it is not let in as such any more")
         elif self._stalled(link, now):
             link.drop(
                 f"the peer took no data for {limits.send_stall_seconds_max:g} s"

@@ -17,6 +17,7 @@ import socket
 import ssl
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -102,7 +103,7 @@ class NodeTable:
         return [row_of(rows[aet]) | {"fixed": aet in self._fixed} for aet in sorted(rows)]
 
     async def add(self, principal: Principal, peer: str, **more: Any) -> None:
-        """Add a node, or change the one of this title; in force with the next association."""
+        """Add a node, or change the one of this title; in force at once, for open associations too."""
         with self._archive.audited(principal, "admin"):
             authorize(principal, "admin")
             node = check_node(Node(*parse_peer(peer), **more))
@@ -135,19 +136,34 @@ class NodeTable:
                 return Reject(reason=CALLING_UNKNOWN, text="calling AE title is not in the AE table")
             if not await self._comes_from(node, info.peer_address) or self.node(node.aet) != node:  # any more
                 return Reject(reason=CALLING_UNKNOWN, text=f"address is not that of {node.aet} in the AE table")
-        verbs = node.verbs if node is not None else NODE_VERBS
+        try:
+            principal = self._principal(info)
+        except NotAuthorized as error:
+            return Reject(text=error.text)
         order = node.syntax_order if node is not None and node.syntax_order else None
-        user, store = self._verified(info.user_identity), self._store(node, info.called_aet)
+        response = b"" if principal.kind == "token" else None  # PS3.7 Table D.3-15: empty for all that is verified here
+        return Accept(principal, order, response, partial(self._stands, info, principal))
+
+    def _principal(self, info: AssociateInfo) -> Principal:
+        """As whom, by the tables as they are now. NotAuthorized."""
+        node, user = self.node(info.calling_aet), self._verified(info.user_identity)
+        if node is None and not self._open_house:
+            raise NotAuthorized("calling AE title is not in the AE table")
+        store = self._store(node, info.called_aet)
         if user is not None:
-            try:
-                with self._archive.audited(user, "enter"):
-                    user = user if store is None else enter(user, store)
-            except NotAuthorized as error:
-                return Reject(text=error.text)
-            return Accept(user, order, b"")  # PS3.7 Table D.3-15: empty for all that is verified here
+            with self._archive.audited(user, "enter"):
+                return user if store is None else enter(user, store)
         if self._identity_required:
-            return Reject(text="no user identity that could be verified")
-        return Accept(Principal(_name(info), "node", verbs, MAIN_STORE if store is None else store), order)
+            raise NotAuthorized("no user identity that could be verified")
+        verbs = node.verbs if node is not None else NODE_VERBS
+        return Principal(_name(info), "node", verbs, MAIN_STORE if store is None else store)
+
+    def _stands(self, info: AssociateInfo, principal: Principal) -> bool:
+        """Whether an association would still be let in as this principal: nodes and tokens go, or get other rights."""
+        try:
+            return self._principal(info) == principal
+        except NotAuthorized:
+            return False
 
     def _store(self, node: Node | None, called_aet: str) -> int | None:
         """The store that a node works in: its own, or that of the title it calls; None: nobody says."""

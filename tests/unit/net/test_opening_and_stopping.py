@@ -61,6 +61,21 @@ async def test_admission_sees_who_asks_and_may_take_its_time() -> None:
         raw.close()
 
 
+async def test_who_is_not_let_in_any_more_is_cut_off_in_the_middle() -> None:
+    """Were it between two operations only, whoever asks on and on would stay."""
+    standing, store, unhurried = True, Store(), {"receive_bytes_per_second_min": 0}
+    async with serving(
+        services(store), lambda info: Accept("it", stands=lambda: standing), progress_window_seconds=0.04, **unhurried
+    ) as server:
+        raw = await Raw.open(server.port, associate=STORING)
+        raw.send(store_request(bytes(1000))[:-10])
+        await until(lambda: bool(store.requests))
+        standing = False
+        assert await raw.answer() == Abort(0, 0)
+        assert store.aborted == 1
+        raw.close()
+
+
 async def test_a_failing_admission_rejects() -> None:
     def admit(info: AssociateInfo) -> Accept:
         raise ZeroDivisionError

@@ -61,6 +61,9 @@ class Link:
     def settle(self) -> None:
         pass
 
+    def stands(self) -> bool:
+        return True
+
     def abort(self, text: str) -> None:
         self.ended = text
 

@@ -228,6 +228,22 @@ def test_who_shows_a_token_has_its_rights(identity, verified, required, open_hou
         assert answer.principal.verbs == NODE.verbs
 
 
+@pytest.mark.parametrize("open_house", [False, True])
+def test_an_association_stands_as_long_as_who_opened_it_is_the_same(open_house):
+    users = dict(USERS)
+    made = table(NODE, open_house=open_house, users=users)
+    node, user = asked(made, "CT"), asked(made, "CT", user=UserIdentity(5, b"s3cret"))
+    asyncio.run(made.add(LOCAL, "CT@127.0.0.1:105", verbs=NODE.verbs, name="moved"))
+    assert node.stands() and user.stands()
+    asyncio.run(made.add(LOCAL, "CT@127.0.0.1:105", verbs=frozenset({"echo"})))
+    assert not node.stands() and user.stands()
+    node = asked(made, "CT")
+    asyncio.run(made.remove(LOCAL, "CT"))
+    assert (node.stands(), user.stands()) == (False, open_house)  # of verbs that are not named there are more
+    users.clear()
+    assert not user.stands()
+
+
 def test_a_verified_user_still_comes_from_a_node():
     answer = asked(table(NODE, users=USERS), "MR", user=UserIdentity(2, b"jane", b"s3cret", True))
     assert isinstance(answer, Reject)
