@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _LEVELS, _LOWEST = 5, 64
 _LOSSY_BITS_MAX = 16
+_SIZ, _FIRST_COMPONENT = b"\xff\x51", 40  # from the marker to Ssiz, XRsiz and YRsiz of the first
 
 
 class Htj2k(Jpeg2000):
@@ -53,13 +54,10 @@ class Htj2k(Jpeg2000):
             levels = 0  # OpenJPH 0.27 loses zeros of a single row or column that is decomposed
         while max(description.rows, description.columns) >> levels > _LOWEST:
             levels += 1
-        container = array.dtype.itemsize * 8
-        step = (
-            12**0.5 * 10 ** (-psnr / 20) / 2 ** (container - description.bits_stored)
-        )  # noise of uniform quantisation
+        step = 12**0.5 * 10 ** (-psnr / 20)  # noise of uniform quantisation
         with refusals(self.name):
             done = imagecodecs.htj2k_encode(
-                numpy.ascontiguousarray(array),
+                numpy.ascontiguousarray(_placed(array, description, loses=loses)),
                 level=step if loses else None,
                 rgb=mixes(description),
                 planar=False,
@@ -67,4 +65,21 @@ class Htj2k(Jpeg2000):
                 reversible=not loses,
                 tlm=True,
             )
-        return bytes(done)
+        return _of_precision(bytes(done), description)
+
+
+def _placed(array: Array, description: Description, *, loses: bool) -> Array:
+    """Values where a precision of Bits Stored finds them: a loss is in parts of the range, so over all of the container
+    then, else around its middle, which decoders take for that of the range.
+    """
+    container = array.dtype.itemsize * 8
+    middle = 0 if description.signed else (1 << container - 1) - (1 << description.bits_stored - 1)
+    placed: Array = array << container - description.bits_stored if loses else array + array.dtype.type(middle)
+    return placed
+
+
+def _of_precision(stream: bytes, description: Description) -> bytes:
+    """With Bits Stored as the precision of its components (SIZ, ISO/IEC 15444-1 A.5.1)."""
+    at = stream.index(_SIZ) + _FIRST_COMPONENT
+    told = bytes((description.bits_stored - 1 | description.signed << 7, 1, 1))
+    return stream[:at] + told * description.samples + stream[at + 3 * description.samples :]
