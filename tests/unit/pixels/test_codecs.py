@@ -197,6 +197,17 @@ def test_precision_tells_cells_from_values(uid: str) -> None:
         numpy.testing.assert_array_equal(one.decode(with_overlays, described), array)
 
 
+@pytest.mark.parametrize("near", [0, 2])
+@pytest.mark.parametrize("shape", [(113, 102), (127, 129), (300, 300)])
+def test_jpeg_ls_of_noise(shape: tuple[int, int], near: int) -> None:
+    """Which needs more bytes than the pixels have."""
+    described = Description(*shape, 1, 8, 8, 7)
+    one = codec("1.2.840.10008.1.2.4.81")
+    array = numpy.random.default_rng(1).integers(0, 256, shape, "u1")
+    read = one.decode(one.encode(array, described, Options(near=near)), described)
+    assert numpy.abs(read.astype(int) - array).max() == near
+
+
 @pytest.mark.parametrize("kind", [numpy.uint8, numpy.uint16])
 @pytest.mark.parametrize("near", [0, 3])
 @pytest.mark.parametrize("noise", [0, 20, 1 << 16])
@@ -208,4 +219,4 @@ def test_values_that_fill_their_container_have_one_code_stream(kind: Any, near: 
     picture = numpy.add.outer(numpy.arange(200), numpy.arange(180)) * 3 + made.integers(0, noise + 1, (200, 180))
     pixels = picture.astype(kind)
     bits = pixels.itemsize * 8
-    assert jpeg_ls._whole(pixels, near) == jpeg_ls._precise(pixels, bits, near, near)
+    assert jpeg_ls._plain(pixels, near) == jpeg_ls._precise(pixels, bits, near, near)

@@ -2,6 +2,7 @@
 
 2 to 16 bits; precision is Bits Stored where pyjpegls is installed, else (and of signed pixels) that of the container.
 Values of 16-bit cells have 9 bits at least: readers take a stream of 8 for one of bytes, which the data set denies.
+Colours have 8: DCMTK reads no fewer.
 Signed pixels travel as the same bits unsigned. An error could take a value over the end of Bits Stored where the stream
 has more bits, and readers that mask it would turn the highest value into the lowest: such frames lose nothing.
 """
@@ -23,7 +24,8 @@ _EOI = b"\xff\xd9"
 _SPIFF = b"\xff\xd8\xff\xe8\x00\x20SPIFF"  # the head of a file (ISO/IEC 14495-1 F), which imagecodecs writes
 _SPIFF_END = b"\xff\xe8\x00\x08\x00\x00\x00\x01"  # after it the code stream begins
 _BITS_MAX = 16
-_SMALL = 1 << 14  # CharLS's own guess at the size of a code stream is too low for a few bytes of pixels
+_SMALL = 1 << 14  # bytes of pixels, to which noise adds too much for the buffer of pyjpegls
+_EXPANSION, _HEADS = 4, 1024  # the most bits of a value (14495-1 A.2.1: LIMIT) to its own; bytes around
 
 
 class JpegLs(Codec):
@@ -52,7 +54,7 @@ class JpegLs(Codec):
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         # Sign and all for signed pixels: many readers take the container as it comes and extend no sign.
         cell = min(array.dtype.itemsize * 8, _BITS_MAX)
-        bits = cell if description.signed else max(description.bits_stored, cell - 7)
+        bits = cell if description.signed else max(description.bits_stored, cell - 7, 8 * (description.samples > 1))
         near = options.near if self.near else 0
         wider = description.signed or description.bits_stored < cell
         in_cells = 0 if near and wider and _leaves(array, description, near) else near
@@ -62,10 +64,9 @@ class JpegLs(Codec):
             array, replace(description, signed=False, bits_allocated=64, bits_stored=bits, high_bit=bits - 1)
         )
         with refusals(self.name):
-            if pixels.nbytes <= _SMALL and near == in_cells:
+            whole = bits == pixels.itemsize * 8 and pixels.ndim == 2  # one code stream either way, here without copies
+            if whole or (pixels.nbytes <= _SMALL and near == in_cells):
                 return _plain(pixels, near)
-            if bits == pixels.itemsize * 8 and pixels.ndim == 2:
-                return _whole(pixels, near)
             return _precise(pixels, bits, near, in_cells)
 
     def check(self, description: Description, options: Options) -> None:
@@ -78,14 +79,6 @@ def _leaves(array: Array, description: Description, near: int) -> bool:
     """Whether an error of `near` could take a value over the end of Bits Stored."""
     low, high = int(array.min()) - near, int(array.max()) + near
     return high > description.highest or (description.signed and low < description.lowest)
-
-
-def _whole(pixels: Array, near: int) -> bytes:
-    """As `_precise` makes it of values that fill their container, without its copies."""
-    try:
-        return _plain(pixels, near)
-    except RuntimeError:  # noise: its buffer is smaller than that one's
-        return _precise(pixels, pixels.itemsize * 8, near, near)
 
 
 def _precise(pixels: Array, bits: int, near: int, in_cells: int) -> bytes:
@@ -107,5 +100,8 @@ def _plain(pixels: Array, near: int) -> bytes:
     """With the precision of the container; without the head, which would say what the samples mean."""
     import imagecodecs
 
-    done = bytes(imagecodecs.jpegls_encode(pixels, near))
+    try:
+        done = bytes(imagecodecs.jpegls_encode(pixels, near))
+    except RuntimeError:  # noise: its buffer is hardly larger than the pixels
+        done = bytes(imagecodecs.jpegls_encode(pixels, near, out=pixels.nbytes * _EXPANSION + _HEADS))
     return done[done.index(_SPIFF_END) + len(_SPIFF_END) :] if done.startswith(_SPIFF) else done
