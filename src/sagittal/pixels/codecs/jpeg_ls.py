@@ -1,8 +1,8 @@
 """JPEG-LS: PS3.5 8.2.3, ISO/IEC 14495-1, by CharLS. Lossless, and near-lossless with an error of at most NEAR.
 
 2 to 16 bits; precision is Bits Stored where pyjpegls is installed, else (and of signed pixels) that of the container.
-Values of 16-bit cells have 9 bits at least: readers take a stream of 8 for one of bytes, which the data set denies.
-Colours have 8: DCMTK reads no fewer.
+Values have 8 bits at least, since DCMTK reads no fewer, of 16-bit cells 9: readers take a stream of 8 for one of bytes,
+which the data set denies.
 Signed pixels travel as the same bits unsigned. An error could take a value over the end of Bits Stored where the stream
 has more bits, and readers that mask it would turn the highest value into the lowest: such frames lose nothing.
 """
@@ -54,7 +54,7 @@ class JpegLs(Codec):
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         # Sign and all for signed pixels: many readers take the container as it comes and extend no sign.
         cell = min(array.dtype.itemsize * 8, _BITS_MAX)
-        bits = cell if description.signed else max(description.bits_stored, cell - 7, 8 * (description.samples > 1))
+        bits = cell if description.signed else max(description.bits_stored, 8, cell - 7)
         near = options.near if self.near else 0
         wider = description.signed or description.bits_stored < cell
         in_cells = 0 if near and wider and _leaves(array, description, near) else near
