@@ -157,6 +157,24 @@ def test_private_blocks_that_meet_get_other_numbers() -> None:
     }  # fmt: skip
 
 
+def test_private_elements_stay_with_their_creators() -> None:
+    """They are equal, but of different things."""
+    both = [
+        instance(n, **{"00290010": element("LO", creator), "00291001": element("LO", "1")})
+        for n, creator in enumerate("AB", 1)
+    ]
+    made = joined(both, Description(4, 4))
+    apart = [Splitting(made, 2, nothing).members(n) for n in (1, 2)]
+    assert [[text(one, tag) for tag in ("00290010", "00291001")] for one in apart] == [["A", "1"], ["B", "1"]]
+
+
+def test_a_time_of_its_own_is_kept() -> None:
+    told = {"0008002A": element("DT", "20200102111100"), "00080032": element("TM", "111059.5")}
+    made = joined([instance(1, **told)], Description(4, 4))
+    found = Splitting(made, 1, nothing).members(1)
+    assert [text(found, tag) for tag in ("00080022", "00080032")] == ["20200102", "111059.5"]
+
+
 def test_groups_that_are_not_one_for_each_frame() -> None:
     made = instance(1, **{"00080016": element("UI", ENHANCED_CT), PER_FRAME: element("SQ", {}, {})})
     with pytest.raises(NotAcceptable, match="2 items of functional groups for 3 frames"):

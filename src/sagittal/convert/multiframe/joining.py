@@ -97,7 +97,7 @@ def joined(instances: Sequence[Members], described: Description, *, keep_series:
     first, count = instances[0], len(instances)
     sop_class = class_for(text(first, el.CLASS), described)
     own = [{tag: one for tag, one in held.items() if tag not in _OWN} for held in instances]
-    equal = {tag for tag, one in own[0].items() if all(held.get(tag) == one for held in own)}
+    equal = _reserved({tag for tag, one in own[0].items() if all(held.get(tag) == one for held in own)})
     made = {tag: own[0][tag] for tag in equal if _is_top(tag)}
     shared, per_frame = _groups(own, equal)
     by_frame = text(first, el.CLASS) in LEGACY
@@ -156,6 +156,12 @@ def _groups(own: Sequence[Members], equal: set[str]) -> tuple[Members, list[Memb
         differing = {tag: held[tag] for tag in sorted(held.keys() - equal - taken)}
         groups[el.UNASSIGNED_PER_FRAME] = element("SQ", differing | _creators(differing, rest))
     return shared, per_frame
+
+
+def _reserved(equal: set[str]) -> set[str]:
+    """Without private elements whose blocks are not reserved alike: they are equal by chance."""
+    blocks = {f"{tag[:4]}{tag[6:]}" for tag in equal if el.is_private(tag) and tag[4:6] == "00"}
+    return {tag for tag in equal if not el.is_private(tag) or tag[4:6] == "00" or tag[:6] in blocks}
 
 
 def _add(groups: Members, macro: str, found: Members) -> None:

@@ -203,7 +203,7 @@ def _moment(stamp: str, date: str, time: str, made: Members) -> None:
     stamp = stamp.partition("+")[0].partition("-")[0]
     if len(stamp) >= 8 and not text(made, date):
         made[date] = element("DA", stamp[:8])
-        if len(stamp) > 8:
+        if len(stamp) > 8 and not text(made, time):
             made[time] = element("TM", stamp[8:])
 
 
