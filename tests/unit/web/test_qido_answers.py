@@ -73,12 +73,13 @@ def test_nothing_found_is_an_empty_list(web: Any) -> None:
     assert answer.headers["content-type"] == "application/dicom+json"
 
 
-def test_what_is_outside_the_index_goes_behind(web: Any) -> None:
-    comment = {"00104000": {"vr": "LT", "Value": ["ä"]}}
-    web.archive.rows = Rows((PATIENT_ID, STUDY_UID), [("A", "1.2"), ("B", "1.3")], extra=[comment, {}])
+def test_members_are_ordered_by_their_names(web: Any) -> None:
+    """PS3.18 F.2.2; also what is outside the index, and what stands in no column."""
+    outside = {"00080055": {"vr": "AE", "Value": ["CT1"]}, "00104000": {"vr": "LT", "Value": ["ä"]}}
+    web.archive.rows = Rows((PATIENT_ID, STUDY_UID), [("A", "1.2"), ("B", "1.3")], extra=[outside, {}])
     first, second = web.get("/dicom-web/studies").json()
-    assert first["00104000"] == comment["00104000"] and first["00081190"]
-    assert "00104000" not in second and second["00081190"]
+    assert outside.items() <= first.items() and not outside.keys() & second.keys()
+    assert list(first) == sorted(first) and list(second) == sorted(second)
 
 
 def test_who_gives_the_objects(web: Any) -> None:

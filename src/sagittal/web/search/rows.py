@@ -2,8 +2,7 @@
 
 An attribute without value is `{"vr":…}`, but for Modalities in Study, which is left out: viewers break on an empty
 one, and Timezone Offset From UTC, which is there if known (PS3.18 Table 10.6.3-3). What the archive found outside the
-index is DICOM JSON already and goes behind the columns. Many rows are written in slices, between which the loop serves
-others.
+index is DICOM JSON already. Many rows are written in slices, between which the loop serves others.
 """
 
 from __future__ import annotations
@@ -48,17 +47,18 @@ class RowWriter:
         }
         self._address = builders[level]
         self._same = (
-            f'"00080054":{{"vr":"AE","Value":[{_quoted(aet)}]}},"00080056":{{"vr":"CS","Value":["ONLINE"]}},'
-            '"00081190":{"vr":"UR","Value":['
+            f'"00080054":{{"vr":"AE","Value":[{_quoted(aet)}]}}',
+            '"00080056":{"vr":"CS","Value":["ONLINE"]}',
         )
 
     def row(self, row: Sequence[Cell], extra: Extra | None = None) -> str:
-        """One row as a JSON object."""
+        """One row as a JSON object, its members ordered by their names (PS3.18 F.2.2)."""
         cells = [text for write, value in zip(self._writers, row, strict=True) if (text := write(value))]
-        address = self._address(*(row[at] for at in self._uids))
-        cells.append(f"{self._same}{_quoted(address)}]}}")
+        cells += self._same
+        cells.append(f'"00081190":{{"vr":"UR","Value":[{_quoted(self.address(row))}]}}')
         if extra:
-            cells.append(encode_json(self.shown(row, extra))[1:-1].decode())
+            cells += [f'"{tag}":{encode_json(element).decode()}' for tag, element in self.shown(row, extra).items()]
+        cells.sort()
         return "{" + ",".join(cells) + "}"
 
     def shown(self, row: Sequence[Cell], extra: Extra) -> Extra:
