@@ -117,6 +117,14 @@ def test_some_stored(web: Any) -> None:
     assert reasons(answer, "0008119A") == [0xA900]  # of which not even the UID is known
 
 
+@pytest.mark.parametrize(("sent", "sequence"), [(REFUSED, "00081198"), (b"KEPT", "00081199"), (b"REFUSE", "0008119A")])
+def test_members_are_ordered_by_their_names(web: Any, sent: bytes, sequence: str) -> None:
+    """PS3.18 F.2.2."""
+    body = post(web, payload(sent)).json()
+    (item,) = body[sequence]["Value"]
+    assert list(body) == sorted(body) and list(item) == sorted(item)
+
+
 def test_none_stored(web: Any) -> None:
     answer = post(web, payload(REFUSED))
     assert answer.status_code == 409

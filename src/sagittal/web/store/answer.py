@@ -104,7 +104,7 @@ async def _encoded(results: Sequence[Result], addresses: uri.Addresses, study: s
     for at, result in enumerate(results, 1):
         item = _failed(result) if result.outcome is None else _referenced(result.outcome, addresses)
         tag = _REFERENCED if result.outcome is not None else _FAILED if "00081155" in item else _OTHER
-        sequences[tag] += orjson.dumps(item) + b","
+        sequences[tag] += orjson.dumps(dict(sorted(item.items()))) + b","  # PS3.18 F.2.2
         warned = warned or "00081196" in item
         if at % _AT_ONCE == 0:
             await asyncio.sleep(0)
