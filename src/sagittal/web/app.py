@@ -22,7 +22,7 @@ from sagittal.web.problems import problem
 from sagittal.web.render.ahead import Ahead
 from sagittal.web.render.shelf import Shelf
 from sagittal.web.routes import Handled, Often, dicom_web
-from sagittal.web.security import DEFAULT_HEADERS, Guard
+from sagittal.web.security import Guard, default_headers
 from sagittal.web.wire.forwarded import origin, without_prefix
 from sagittal.web.wire.uri import PREFIX
 from sagittal.workers.pool import Pool
@@ -74,8 +74,10 @@ class WebApp:
             if message["type"] == "http.response.start":
                 started = True
                 self.house.answers[message["status"]] += 1
-                _add_headers(message)
-                message["headers"] += shown
+                headers = [*message.get("headers", ()), *shown]
+                present = {name for name, _ in headers}
+                headers += [each for each in default_headers(origins).items() if each[0] not in present]
+                message["headers"] = headers
             await send(message)
 
         try:
@@ -98,12 +100,6 @@ def _without_slash(scope: Scope) -> Scope:
     path: str = scope["path"]
     sent: bytes = scope.get("raw_path") or path.encode()  # a slash that is percent-encoded is of a name
     return {**scope, "path": path[:-1]} if len(path) > 1 and sent.endswith(b"/") else scope
-
-
-def _add_headers(message: Message) -> None:
-    headers = message.setdefault("headers", [])
-    present = {name for name, _ in headers}
-    headers += [header for header in DEFAULT_HEADERS.items() if header[0] not in present]
 
 
 def create_app(archive: Archive, settings: Settings, workers: Pool, maker: Maker | None = None) -> WebApp:

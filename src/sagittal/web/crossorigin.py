@@ -23,17 +23,25 @@ _REMEMBERED_SECONDS = "600"  # by browsers; an origin that is taken out of the c
 
 
 def named(headers: Mapping[bytes, bytes], origins: Collection[str]) -> bytes:
-    """The origin of the page that asks, as it says it, if it is one of `origins`; else nothing."""
-    origin = headers.get(b"origin", b"")
+    """The origin of the page that asks, as the browser says it, if it is one of `origins`; else nothing.
+
+    For an image or a video that a page only shows it sends no Origin, but where that page is.
+    """
+    origin = headers.get(b"origin") or b"/".join(headers.get(b"referer", b"").split(b"/")[:3])
     return origin if origin and origin.decode("latin-1").lower() in origins else b""
 
 
 def shown_to(origin: bytes) -> list[Header]:
-    """What lets a browser give an answer to a page of `origin`; caches learn that it depends on that."""
-    vary = (b"vary", b"origin")
+    """What lets a browser give an answer to a page of `origin`, or show it; caches learn that it depends on that."""
+    vary = (b"vary", b"origin, referer")
     if not origin:
         return [vary]
-    return [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", _SHOWN), vary]
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-expose-headers", _SHOWN),
+        (b"cross-origin-resource-policy", b"cross-origin"),
+        vary,
+    ]
 
 
 def preflight(method: str, headers: Mapping[bytes, bytes], origins: Collection[str]) -> Response | None:

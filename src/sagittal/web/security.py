@@ -7,11 +7,14 @@ read from elsewhere than the origins that are named (`crossorigin`). What a prin
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
+from sagittal.convert.reports.look import STYLE
 from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized, NotFound
 from sagittal.web.crossorigin import preflight
 from sagittal.web.problems import tell_refused
@@ -32,18 +35,28 @@ _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _PROBES = frozenset({"/healthz", "/readyz"})  # a prober names us by any address, and learns nothing
 _OPEN = re.compile(r"/|/ui/.*|(/stores/[^/]+)?/api/docs")  # the pages themselves; what they show needs the token
 
-DEFAULT_HEADERS = {
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
-    b"cross-origin-resource-policy": b"same-origin",
-    # Documents are answered as they were stored: no form of theirs may ask for anything.
-    b"content-security-policy": b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    b"cache-control": b"private, no-cache",
-}
+# Documents are answered as they were stored: no form or script of theirs may ask for anything. A browser plays a video
+# that it was led to by an element of its own, and shows a document in a page of ours or of an origin that is named.
+_DOCUMENT_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'; "
+    "media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+@cache
+def default_headers(origins: frozenset[str]) -> Mapping[bytes, bytes]:
+    """Of every answer that has no other, where pages of `origins` may ask."""
+    return {
+        b"x-content-type-options": b"nosniff",
+        b"referrer-policy": b"no-referrer",
+        b"cross-origin-resource-policy": b"same-origin",
+        b"content-security-policy": " ".join([_DOCUMENT_POLICY, *sorted(origins)]).encode("ascii"),
+        b"cache-control": b"private, no-cache",
+    }
 
 
 class Guard:

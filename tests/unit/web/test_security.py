@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import pytest
 from archived import asking
 
 from sagittal.archive.access import LOCAL, Principal
+from sagittal.convert.reports.page import html
 from sagittal.errors import NotAuthorized
+from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.web.house import Settings
-from sagittal.web.security import Guard
+from sagittal.web.security import Guard, default_headers
 
 READER = Principal("reader", "token", frozenset({"find", "get"}))
 TOKENS = {hashlib.sha256(b"sesame").hexdigest(): READER}
@@ -211,11 +215,43 @@ def test_the_local_operator(web: Any) -> None:
     assert web.archive.principals == [LOCAL]
 
 
+def test_what_a_page_of_a_named_origin_only_shows(web: Any) -> None:
+    """An image or a video comes without an Origin, and a document is not shown where its policy does not say so."""
+    web.settings = settings()
+    shows = "cross-origin-resource-policy"
+    for page, policy in (
+        ({"referer": "https://viewer.example/study/1"}, "cross-origin"),
+        ({"referer": "https://viewer.example"}, "cross-origin"),
+        ({"origin": "https://viewer.example"}, "cross-origin"),
+        ({"origin": "null", "referer": "https://viewer.example/"}, "same-origin"),
+        ({"referer": "https://viewer.example.evil.example/"}, "same-origin"),
+        ({"referer": "https://evil.example/https://viewer.example/"}, "same-origin"),
+        ({}, "same-origin"),
+    ):
+        answer = web.get("/dicom-web/studies", **page)
+        assert answer.headers.get_list(shows) == [policy], page
+        assert "referer" in answer.headers["vary"]
+        told = answer.headers["content-security-policy"]
+        assert told.partition("frame-ancestors ")[2] == "'self' https://viewer.example"
+    assert "frame-ancestors 'none'" in web.get("/").headers["content-security-policy"]
+    web.settings = Settings()
+    assert web.get("/dicom-web/studies").headers["content-security-policy"].endswith("frame-ancestors 'self'")
+
+
+def test_a_browser_takes_the_style_of_reports() -> None:
+    """A policy names it by its digest (Content Security Policy 6.7.3.3)."""
+    style = re.search("<style>(.*?)</style>", html(Attributes({})))
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode("ascii")
+    policy = default_headers(frozenset())[b"content-security-policy"].decode("ascii")
+    assert f"style-src 'sha256-{digest}'" in policy.split("; ")
+
+
 def test_headers_of_every_answer(web: Any) -> None:
     for path in ("/", "/dicom-web/studies", "/nothing", "/healthz", "/dicom-web/studies?limit=x"):
         headers = web.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
-        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "default-src 'none'" in headers["content-security-policy"]
         assert "form-action 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["referrer-policy"] == "no-referrer"

@@ -9,17 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from html import escape
 
+from sagittal.convert.reports.look import STYLE
 from sagittal.pixels.rendering.attributes import Attributes
 
 Link = Callable[[str, str], str]  # (SOP class, SOP instance) → address, "" for none
-_STYLE = (
-    "body{font:16px/1.45 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color:#111;"
-    "background:#fff}"
-    "header{border-bottom:1px solid #999;margin-bottom:1rem}dl{display:grid;grid-template-columns:max-content 1fr;"
-    "gap:.1rem 1rem;margin:.5rem 0}dt{color:#555}dd{margin:0;white-space:pre-wrap}section{margin-left:1rem}"
-    "h1{font-size:1.5rem}h2{font-size:1.2rem}h3,h4,h5,h6{font-size:1rem}p{margin:.3rem 0;white-space:pre-wrap}"
-    "b{font-weight:600}ul{margin:.1rem 0 .1rem 1.2rem;padding:0}"
-)
 _HEAD = (
     ("Patient", 0x00100010), ("Patient ID", 0x00100020), ("Born", 0x00100030), ("Sex", 0x00100040),
     ("Study", 0x00081030), ("Study date", 0x00080020), ("Accession number", 0x00080050), ("Content date", 0x00080023),
@@ -51,7 +44,7 @@ def html(report: Attributes, link: Link = nowhere) -> str:
     return (
         f'<!doctype html><html lang="{escape(language, quote=True)}"><meta charset="utf-8">'
         f"<title>{escape(title)}</title>"
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
         f"<header><h1>{escape(title)}</h1><dl>{rows}</dl></header><main>{body}</main></html>"
     )
 

@@ -113,7 +113,7 @@ class Rendered:
             return await self._document(request, ref, kind)
         media_type, multipart = self._type(request, kind)
         if kind.name == "video" and media_type == kind.types[0]:
-            return self._elsewhere(request, ref)
+            return self._elsewhere(request, ref, "" if multipart else f"?accept={media_type}")
         if kind.name in ("report", "waveform"):
             return await self._text(request, ref, media_type)
         if multipart:
@@ -170,10 +170,12 @@ class Rendered:
         body = await unless_gone(request.receive, self._easel.encapsulated(request.scope["principal"], ref))
         return _answer(body, kind.types[0], tag)
 
-    def _elsewhere(self, request: Request, ref: InstanceRef) -> Response:
-        """A video is its own rendering: it is where its bulk data is, which knows ranges."""
+    def _elsewhere(self, request: Request, ref: InstanceRef, query: str) -> Response:
+        """A video is its own rendering: it is where its bulk data is, which knows ranges. `query` names its type to a
+        player, which takes anything, and would get a part.
+        """
         where = instance_address(uri.addresses(request, self._house.settings), ref)
-        return RedirectResponse(f"{where}/bulkdata/7FE00010", 303)
+        return RedirectResponse(f"{where}/bulkdata/7FE00010{query}", 303)
 
     # Several
 

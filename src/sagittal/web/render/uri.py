@@ -53,7 +53,7 @@ class RenderedUri:
         media_type, _ = chosen(singles, kind.types, kind.what)
         if kind.name == "video" and media_type == kind.types[0]:
             where = instance_address(uri.addresses(request, self._house.settings), ref)
-            return RedirectResponse(f"{where}/bulkdata/7FE00010", 303)
+            return RedirectResponse(f"{where}/bulkdata/7FE00010?accept={media_type}", 303)
         principal = request.scope["principal"]
         wants, frame = await self._asked(principal, ref, given)
         others = await self._easel.others(principal, ref, frame, wants)
