@@ -44,9 +44,12 @@ def test_counts_modalities_and_classes(tmp_path: Path, reopen: bool) -> None:
     assert rows(tmp_path, "SELECT count(*) FROM patient") == [(1,)]
 
 
-def test_a_modality_that_comes_with_another_version_is_the_studys_too(tmp_path: Path) -> None:
-    stored(tmp_path, build(1, modality=""), build(1, extra={"PatientComments": "kept beside it"}))
-    assert rows(tmp_path, "SELECT modality, modalities_in_study FROM series JOIN study") == [("CT", "CT")]
+def test_what_is_kept_beside_fills_nothing_and_is_listed(tmp_path: Path) -> None:
+    """It would be found by what nobody gets to see."""
+    stored(tmp_path, build(1, modality=""), build(1, patient_name="Roe^Tom", extra={"IssuerOfPatientID": "H"}))
+    assert rows(tmp_path, "SELECT modality, modalities_in_study FROM series JOIN study") == [("", "")]
+    assert rows(tmp_path, "SELECT value, issuer FROM patient_identifier") == [("P1", "")]
+    assert rows(tmp_path, "SELECT value, kept FROM discrepancy") == [("Roe^Tom", "Doe^Jane")]
 
 
 def test_the_first_value_wins_and_others_are_listed_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sagittal.archive.index.arrival import NAMES, PATIENT_COLUMNS, SERIES_COLUMNS, STUDY_COLUMNS
 from sagittal.archive.index.finding import people
+from sagittal.archive.index.upkeep import discrepancies
 from sagittal.dicom.matching.names import fold_name
 from sagittal.errors import NotFound
 
@@ -61,9 +62,16 @@ _GIVEN = (
     "AND coalesce(json_type(c.attributes, '$.\"00100020\"'), json_type(c.attributes, '$.\"00100021\"')) IS NOT NULL)"
 )
 _OF_PATIENT = "(SELECT id FROM study WHERE patient = :patient AND {} ORDER BY id LIMIT 1)"
-_FIRST = f"SELECT coalesce({_OF_PATIENT.format(f'NOT {_GIVEN}')}, {_OF_PATIENT.format('TRUE')})"
+_FIRST = (
+    f"SELECT coalesce({_OF_PATIENT.format(f'number_of_instances > 0 AND NOT {_GIVEN}')}, "
+    f"{_OF_PATIENT.format('number_of_instances > 0')}, {_OF_PATIENT.format('TRUE')}), "
+    "EXISTS (SELECT 1 FROM study WHERE patient = :patient LIMIT 1 OFFSET 1)"
+)
 _PATIENT = ", ".join((*PATIENT_COLUMNS.values(), "patient_name_search"))
-_DESCRIBE = f"UPDATE patient SET ({_PATIENT}) = (SELECT {_PATIENT} FROM study WHERE id = ?) WHERE id = ?"
+_DESCRIBE = (
+    f"UPDATE patient SET ({_PATIENT}) = (SELECT {_PATIENT} FROM study WHERE id = :study) "
+    f"WHERE id = :patient AND ({_PATIENT}) IS NOT (SELECT {_PATIENT} FROM study WHERE id = :study)"
+)
 
 
 class Row(NamedTuple):
@@ -177,6 +185,8 @@ def correct(
     earlier = [
         row for row in history(connection, store, study_uid) if row.undone_at is None and row.series_uid == series_uid
     ]
+    if not series_uid:
+        discrepancies.forget_patient(connection, id)  # it may become another one's
     replaced = {f"{tag:08X}": kept[tag] for tag in values if tag in columns}
     for row in reversed(earlier):
         replaced |= {tag: value for tag, value in json.loads(row.replaced).items() if tag in replaced}
@@ -277,24 +287,18 @@ def put_replaced(connection: sqlite3.Connection, row: Row, stored: Mapping[int, 
     return {int(tag, 16) for tag in now}
 
 
-def describe_by_first(connection: sqlite3.Connection, study: int) -> int | None:
-    """Let the patient of a study be as the study says, if it is the patient's first one; gives the patient then."""
-    (patient,) = connection.execute("SELECT patient FROM study WHERE id = ?", (study,)).fetchone()
-    return int(patient) if describe(connection, patient) == study else None
+def describe(connection: sqlite3.Connection, patient: int) -> None:
+    """Let a patient be as the first study says; without any study the patient goes.
 
-
-def describe(connection: sqlite3.Connection, patient: int) -> int | None:
-    """Let a patient be as the first study says, which is given; without any study the patient goes.
-
-    A study that a correction gave to the patient has something to say only where there is no other.
+    One that is hidden, as all of it is deleted, has something to say only where there is no other; of the others so has
+    one that a correction gave to the patient.
     """
-    (first,) = connection.execute(_FIRST, {"patient": patient}).fetchone()
+    first, has_others = connection.execute(_FIRST, {"patient": patient}).fetchone()
     if first is None:
         connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (patient,))
         connection.execute("DELETE FROM patient WHERE id = ?", (patient,))
-        return None
-    connection.execute(_DESCRIBE, (first, patient))
-    return int(first)
+    elif connection.execute(_DESCRIBE, {"patient": patient, "study": first}).rowcount and has_others:
+        discrepancies.compare_patient(connection, patient)
 
 
 def write(connection: sqlite3.Connection, store: int, table: str, id: int, values: Mapping[int, str], at: int) -> None:
@@ -335,6 +339,7 @@ def _place_patient(connection: sqlite3.Connection, store: int, study: int, at: i
     connection.execute("UPDATE study SET patient = ? WHERE id = ?", (patient, study))
     for each in {before, patient}:
         describe(connection, each)
+    discrepancies.compare_patient(connection, patient)
 
 
 def _touch(connection: sqlite3.Connection, store: int, study_uid: str, series_uid: str, at: int) -> None:

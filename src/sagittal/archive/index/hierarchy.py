@@ -9,9 +9,10 @@ means calls `forget` afterwards. Deliberately not here: instances.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from sagittal.archive.index import CURRENT, corrections
+from sagittal.archive.index import CURRENT, OTHER, corrections
 from sagittal.archive.index.arrival import (
     ISSUER_OF_PATIENT_ID,
     MODALITY,
@@ -23,7 +24,7 @@ from sagittal.archive.index.arrival import (
     Arrival,
 )
 from sagittal.archive.index.finding import people
-from sagittal.archive.index.upkeep import discrepancies, settings
+from sagittal.archive.index.upkeep import discrepancies, settings, settling
 from sagittal.dicom.matching.names import fold_name
 
 _STUDIES_HELD = 1_000  # studies that are being received at one time, generously
@@ -32,7 +33,7 @@ _STUDY_TAGS, _SERIES_TAGS = tuple(STUDY_COLUMNS), tuple(SERIES_COLUMNS)
 _PATIENT_TAGS = tuple(PATIENT_COLUMNS)
 _PEOPLE = [(_STUDY_TAGS.index(tag), tag) for tag in people.TAGS]
 _PATIENTS = len(_PATIENT_TAGS)  # the patient's attributes come first in a study's
-_IDENTIFIERS = 2  # and Patient ID and its issuer first of them
+_IDENTIFIER = frozenset((PATIENT_ID, ISSUER_OF_PATIENT_ID))  # the first of them
 
 
 def _insert(table: str, columns: tuple[str, ...]) -> str:
@@ -50,17 +51,26 @@ def _values(tags: tuple[int, ...], values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _MADE = ("created_at", "changed_at")
-_INSERT_PATIENT = _insert("patient", ("id", "store", "created_at"))
+_INSERT_PATIENT = _insert("patient", ("id", "store", "created_at", *_columns(dict(PATIENT_COLUMNS))))
 _INSERT_STUDY = _insert(
     "study",
-    ("id", "store", "patient", "study_instance_uid", *_columns(dict(STUDY_COLUMNS)), "revision", *_MADE),
+    (
+        "id",
+        "store",
+        "patient",
+        "study_instance_uid",
+        *_columns(dict(STUDY_COLUMNS)),
+        "revision",
+        *_MADE,
+        "number_of_instances",
+    ),
 )
 _INSERT_SERIES = _insert(
     "series",
     ("id", "store", "study", "series_instance_uid", *_columns(dict(SERIES_COLUMNS)), "revision", *_MADE),
 )
 _SELECT_STUDY = (
-    f"SELECT id, patient, number_of_series, number_of_instances, modalities_in_study, sop_classes_in_study, "
+    f"SELECT id, number_of_series, number_of_instances, modalities_in_study, sop_classes_in_study, "
     f"{','.join(STUDY_COLUMNS.values())} FROM study WHERE store = ? AND study_instance_uid = ?"
 )
 _SELECT_SERIES = (
@@ -99,7 +109,8 @@ class Series:
     """A series as the writer holds it."""
 
     id: int
-    values: list[str]
+    values: list[str]  # that objects say
+    modality: str  # with corrections
     instances: int = 0
 
 
@@ -109,8 +120,7 @@ class Study:
 
     id: int
     store: int
-    patient: int
-    values: list[str]
+    values: list[str]  # that objects say
     number_of_series: int = 0
     instances: int = 0
     modalities: set[str] = field(default_factory=set)
@@ -146,26 +156,24 @@ class Hierarchy:
         self._next[table] = given + 1
         return given
 
-    def place(self, arrival: Arrival, instance: int, *, current: bool) -> tuple[int, int]:
-        """The ids of the study and series that the object belongs to, made when new, and made anew by a `current` one
-        when they hold no other; discrepancies are listed.
+    def place(self, arrival: Arrival, instance: int, state: int) -> tuple[int, int]:
+        """The ids of the study and series that the object belongs to, made when new, and made anew by a current one
+        when they hold no other; discrepancies are listed, but of what is deleted.
         """
+        current = state == CURRENT
         get = arrival.values.get
         got = [get(tag, "") for tag in _STUDY_TAGS]
         study = self._studies.get((arrival.store, arrival.study_uid)) or self._find_study(arrival)
         if study is None or (current and not study.instances):
-            study = self._make_study(arrival, got, instance, study)
-        elif (got := self._spared(study, "", _STUDY_TAGS, study.values, got, arrival)) != study.values:
-            self._merge_study(study, got, arrival, instance)
+            study = self._make_study(arrival, got, instance, study, current)
+        elif got != study.values and state in (CURRENT, OTHER):
+            self._merge(study, study, got, arrival, instance, current)
         got = [get(tag, "") for tag in _SERIES_TAGS]
         series = study.series.get(arrival.series_uid) or self._find_series(study, arrival.series_uid)
         if series is None or (current and not series.instances):
             series = self._make_series(study, arrival, got, series)
-        elif (
-            got := self._spared(study, arrival.series_uid, _SERIES_TAGS, series.values, got, arrival)
-        ) != series.values:
-            self._merge(("series", series.id), _SERIES_TAGS, series.values, got, arrival, instance)
-            self._list_modality(study, series)
+        elif got != series.values and state in (CURRENT, OTHER):
+            self._merge(study, series, got, arrival, instance, current)
         return study.id, series.id
 
     def count(self, arrival: Arrival) -> None:
@@ -177,15 +185,10 @@ class Hierarchy:
         series.instances += 1
         study.instances += 1
         study.classes.add(arrival.sop_class_uid)
-        self._list_modality(study, series)
+        if series.modality:
+            study.modalities.add(series.modality)
         self._touched[study.id] = study
         self._touched_series[series.id] = series
-
-    def _list_modality(self, study: Study, series: Series) -> None:
-        """What may have come with a version that is not current."""
-        if series.instances and (modality := series.values[0]) and modality not in study.modalities:
-            study.modalities.add(modality)
-            self._touched[study.id] = study
 
     def flush(self, at: int) -> None:
         """Write the counts of what was touched."""
@@ -210,78 +213,61 @@ class Hierarchy:
         row = self._connection.execute(_SELECT_STUDY, (store, uid)).fetchone()
         if row is None:
             return None
-        study = Study(row[0], store, row[1], list(row[6:]), row[2], row[3], _set(row[4]), _set(row[5]))
-        study.corrected = corrections.in_force(self._connection, store, uid)
+        corrected = corrections.in_force(self._connection, store, uid)
+        values = _said(_STUDY_TAGS, row[5:], corrected.get("", {}))
+        study = Study(row[0], store, values, row[1], row[2], _set(row[3]), _set(row[4]), corrected=corrected)
         self._studies[store, uid] = study
         return study
 
-    def _make_study(self, arrival: Arrival, got: list[str], instance: int, empty: Study | None) -> Study:
+    def _make_study(self, arrival: Arrival, got: list[str], instance: int, empty: Study | None, current: bool) -> Study:
         if empty is not None:
             remove_study(self._connection, empty.id)
         id, at = empty.id if empty else self.next_id("study"), arrival.received_at
-        patient = self._patient(got, ("study", id), arrival, instance)
+        store, uid = arrival.store, arrival.study_uid
+        corrected = corrections.in_force(self._connection, store, uid)  # if it was held before
+        patient, new = self._patient(got, id, arrival, instance, corrected.get("", {}).keys())
         values, revision = _values(_STUDY_TAGS, tuple(got)), retired(self._connection, REVISION)
         self._connection.execute(
-            _INSERT_STUDY, (id, arrival.store, patient, arrival.study_uid, *values, revision, at, at)
+            _INSERT_STUDY, (id, arrival.store, patient, arrival.study_uid, *values, revision, at, at, current)
         )
-        corrections.describe(self._connection, patient)
+        if not new:
+            corrections.describe(self._connection, patient)
         people.record(self._connection, arrival.store, id, ((tag, got[at]) for at, tag in _PEOPLE))
-        store, uid = arrival.store, arrival.study_uid
-        study = self._studies[store, uid] = Study(id, store, patient, got)
-        if corrections.in_force(self._connection, store, uid):  # it was held before
+        study = self._studies[store, uid] = Study(id, store, got)
+        if corrected:
             corrections.lay_again(self._connection, store, uid, "", at)
             self._next.pop("patient", None)  # one may have come of it
-            study = self._find_study(arrival) or study
+            study.corrected = corrections.in_force(self._connection, store, uid)
         return study
 
-    def _spared(
-        self, study: Study, series_uid: str, tags: tuple[int, ...], kept: list[str], got: list[str], arrival: Arrival
-    ) -> list[str]:
-        """What an object says, but where that was corrected; there, the correction keeps what it says."""
-        corrected = study.corrected.get(series_uid)
-        if not corrected:
-            return got
-        said = {tag: new for tag, new in zip(tags, got, strict=True) if new and corrected.get(tag) == ""}
-        if said:
-            corrections.learn(self._connection, study.store, (arrival.study_uid, series_uid), said)
-            corrected |= said
-        return [old if tag in corrected else new for tag, old, new in zip(tags, kept, got, strict=True)]
-
-    def _merge_study(self, study: Study, got: list[str], arrival: Arrival, instance: int) -> None:
-        before, patient = study.values[:_PATIENTS], study.patient
-        self._merge(("study", study.id), _STUDY_TAGS, study.values, got, arrival, instance)
-        if study.values[:_PATIENTS] == before:
-            return
-        if study.values[0] and study.values[:_IDENTIFIERS] != before[:_IDENTIFIERS]:  # which no instance had before
-            study.patient = self._patient(study.values, ("study", study.id), arrival, instance)
-            self._connection.execute("UPDATE study SET patient = ? WHERE id = ?", (study.patient, study.id))
-        for each in {patient, study.patient}:
-            corrections.describe(self._connection, each)
-
     def _merge(
-        self,
-        row: tuple[str, int],
-        tags: tuple[int, ...],
-        kept: list[str],
-        got: list[str],
-        arrival: Arrival,
-        instance: int,
+        self, study: Study, held: Study | Series, got: list[str], arrival: Arrival, instance: int, current: bool
     ) -> None:
-        """Fill what was empty, list what differs; an empty value claims nothing."""
-        for position, (tag, old, new) in enumerate(zip(tags, kept, got, strict=True)):
+        """List what differs, fill what was empty with what a `current` object says; an empty value claims nothing."""
+        filled, of_study = dict[int, str](), held is study
+        tags = _STUDY_TAGS if of_study else _SERIES_TAGS
+        for position, (tag, old, new) in enumerate(zip(tags, held.values, got, strict=True)):
             if new == old or not new:
                 continue
             if old:
-                level = "patient" if tag in PATIENT_COLUMNS and row[0] == "study" else row[0]
-                self._disagree(level, row[1], tag, new, old, arrival, instance)
-                continue
-            kept[position] = new
-            columns = STUDY_COLUMNS if row[0] == "study" else SERIES_COLUMNS
-            values = [(columns[tag], new)] + ([(f"{columns[tag]}_search", fold_name(new))] if tag in NAMES else [])
-            for column, value in values:
-                self._connection.execute(f"UPDATE {row[0]} SET {column} = ? WHERE id = ?", (value, row[1]))
-            if tag in people.TAGS and row[0] == "study":
-                people.record(self._connection, arrival.store, row[1], [(tag, new)])
+                level = "series" if not of_study else "patient" if tag in PATIENT_COLUMNS else "study"
+                self._disagree(level, held.id, tag, new, old, arrival, instance)
+            elif current:
+                held.values[position] = filled[tag] = new
+        if filled:
+            self._fill(study, held, filled, arrival)
+
+    def _fill(self, study: Study, held: Study | Series, filled: Mapping[int, str], arrival: Arrival) -> None:
+        """Where it is corrected, the correction keeps what an object says."""
+        table, uid = ("study", "") if held is study else ("series", arrival.series_uid)
+        corrected = study.corrected.get(uid, {})
+        if filled.keys() & corrected.keys():
+            corrections.learn(self._connection, study.store, (arrival.study_uid, uid), filled)
+        written = {tag: new for tag, new in filled.items() if tag not in corrected}
+        corrections.write(self._connection, study.store, table, held.id, written, arrival.received_at)
+        self._next.pop("patient", None)  # one may have come of it
+        if isinstance(held, Series):
+            held.modality = written.get(MODALITY, held.modality)
 
     def _disagree(
         self, level: str, parent: int, tag: int, value: str, kept: str, arrival: Arrival, instance: int
@@ -289,10 +275,12 @@ class Hierarchy:
         row = (arrival.store, level, parent, tag, value, kept, instance, arrival.received_at)
         self._connection.execute(_DISAGREE, row)
 
-    def _patient(self, got: list[str], study: tuple[str, int], arrival: Arrival, instance: int) -> int:
-        """The patient by identifier and issuer, without one a patient of its own (PS3.3 C.7.1.1); to be described."""
+    def _patient(
+        self, got: list[str], study: int, arrival: Arrival, instance: int, corrected: Set[int]
+    ) -> tuple[int, bool]:
+        """The patient by identifier and issuer, without one a patient of its own (PS3.3 C.7.1.1); and if it is new."""
         values = got[:_PATIENTS]
-        identifier = (values[_PATIENT_TAGS.index(PATIENT_ID)], values[_PATIENT_TAGS.index(ISSUER_OF_PATIENT_ID)])
+        identifier = values[: len(_IDENTIFIER)]
         if identifier[0]:
             row = self._connection.execute(
                 f"SELECT patient.id, {','.join('patient.' + column for column in PATIENT_COLUMNS.values())} "
@@ -302,15 +290,17 @@ class Hierarchy:
             ).fetchone()
             if row is not None:
                 for tag, old, new in zip(_PATIENT_TAGS, row[1:], values, strict=True):
-                    if old and new and old != new:
-                        self._disagree("patient", study[1], tag, new, old, arrival, instance)
-                return int(row[0])
+                    # Where it is corrected it does not differ, nor where it is another one's study by that.
+                    if old and new and old != new and not (_IDENTIFIER | {tag}) & corrected:
+                        self._disagree("patient", study, tag, new, old, arrival, instance)
+                return int(row[0]), False
         id = self.next_id("patient")
-        self._connection.execute(_INSERT_PATIENT, (id, arrival.store, arrival.received_at))
+        described = _values(_PATIENT_TAGS, tuple(values))
+        self._connection.execute(_INSERT_PATIENT, (id, arrival.store, arrival.received_at, *described))
         if identifier[0]:
             statement = "INSERT INTO patient_identifier (store, patient, value, issuer) VALUES (?,?,?,?)"
             self._connection.execute(statement, (arrival.store, id, *identifier))
-        return id
+        return id, True
 
     # Series
 
@@ -318,7 +308,8 @@ class Hierarchy:
         row = self._connection.execute(_SELECT_SERIES, (study.store, study.id, uid)).fetchone()
         if row is None:
             return None
-        series = study.series[uid] = Series(row[0], list(row[2:]), row[1])
+        values = _said(_SERIES_TAGS, row[2:], study.corrected.get(uid, {}))
+        series = study.series[uid] = Series(row[0], values, row[2], row[1])
         return series
 
     def _make_series(self, study: Study, arrival: Arrival, got: list[str], empty: Series | None) -> Series:
@@ -328,11 +319,12 @@ class Hierarchy:
         values, revision = _values(_SERIES_TAGS, tuple(got)), retired(self._connection, REVISION)
         row = (id, study.store, study.id, arrival.series_uid, *values, revision, at, at)
         self._connection.execute(_INSERT_SERIES, row)
-        series = study.series[arrival.series_uid] = Series(id, got)
+        series = study.series[arrival.series_uid] = Series(id, got, got[0])
         if arrival.series_uid in study.corrected:
             corrections.lay_again(self._connection, study.store, arrival.study_uid, arrival.series_uid, at)
             study.corrected = corrections.in_force(self._connection, study.store, arrival.study_uid)
-            series = self._find_series(study, arrival.series_uid) or series
+            if found := self._find_series(study, arrival.series_uid):
+                return found
         return series
 
 
@@ -369,11 +361,16 @@ def _remove(connection: sqlite3.Connection, table: str, id: int, unless: str) ->
     return bool(found)
 
 
-def recount(connection: sqlite3.Connection, study: int, at: int) -> None:
-    """After anything but an addition: count a study's current instances anew, with its series; what none of them says
-    any more gives way to what they do.
+def recount(connection: sqlite3.Connection, study: int, at: int, came: Sequence[int] = ()) -> None:
+    """After anything but an addition: what none of a study's current instances says any more gives way to what they
+    do, those versions that `came` back among them; and they are counted.
     """
-    discrepancies.settle(connection, study, at)
+    settling.settle(connection, study, at, came)
+    count(connection, study, at)
+
+
+def count(connection: sqlite3.Connection, study: int, at: int) -> None:
+    """Count a study's current instances anew, with its series."""
     connection.execute(_RECOUNT_SERIES, (at, CURRENT, study))
     rows = connection.execute(_CURRENT_OF_STUDY, (study, CURRENT)).fetchall()
     modalities = "\\".join(sorted({row[0] for row in rows if row[0]}))
@@ -382,11 +379,22 @@ def recount(connection: sqlite3.Connection, study: int, at: int) -> None:
         "SELECT coalesce(sum(number_of_instances), 0) FROM series WHERE study = ?", (study,)
     ).fetchone()[0]
     series = len({row[2] for row in rows})
+    before, patient = connection.execute(
+        "SELECT number_of_instances, patient FROM study WHERE id = ?", (study,)
+    ).fetchone()
     connection.execute(_UPDATE_STUDY, (series, instances, modalities, classes, at, study))
+    if bool(before) != bool(instances):  # what is hidden describes no patient, and differs from none
+        corrections.describe(connection, patient)
+        discrepancies.compare_patient(connection, patient)
+
+
+def _said(tags: tuple[int, ...], row: Sequence[str], corrected: Mapping[int, str]) -> list[str]:
+    """What objects say, of the values of a row."""
+    return [corrected.get(tag, value) for tag, value in zip(tags, row, strict=True)]
 
 
 def _set(joined: str) -> set[str]:
     return set(joined.split("\\")) if joined else set()
 
 
-assert _SERIES_TAGS[0] == MODALITY and _STUDY_TAGS[0] == PATIENT_ID
+assert _SERIES_TAGS[0] == MODALITY and _STUDY_TAGS[:2] == (PATIENT_ID, ISSUER_OF_PATIENT_ID)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
@@ -131,7 +132,7 @@ def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int) 
     if back:
         note(connection, "undeleted", at, back)
         connection.execute("UPDATE tombstone SET undone_at = ? WHERE id = ?", (at, tombstone))
-        _recount(studies, connection, at)
+        _recount(studies, connection, at, back)
     return len(back)
 
 
@@ -210,7 +211,7 @@ def _remove_empty(connection: sqlite3.Connection, series: set[int | None], studi
             remove_study(connection, id, "SELECT 1 FROM series WHERE study = :id")
 
 
-def _recount(studies: set[int | None], connection: sqlite3.Connection, at: int) -> None:
+def _recount(studies: set[int | None], connection: sqlite3.Connection, at: int, came: Sequence[int] = ()) -> None:
     for study in studies:
         if study is not None:
-            recount(connection, study, at)
+            recount(connection, study, at, came)

@@ -144,7 +144,7 @@ class IndexWriter:
         if place is not None:
             study, series = place.study, place.series
         elif arrival.study_uid:
-            study, series = self.hierarchy.place(arrival, id, current=state == CURRENT)
+            study, series = self.hierarchy.place(arrival, id, state)
             if state == CURRENT:
                 self.hierarchy.count(arrival)
         get = arrival.values.get
@@ -174,7 +174,7 @@ class IndexWriter:
         self.flush(at)
         self.connection.execute("UPDATE instance SET state = ? WHERE id = ?", (state, held.id))
         if held.study is not None:
-            recount(self.connection, held.study, at)
+            recount(self.connection, held.study, at, [held.id] if state == CURRENT else [])
             self.hierarchy.forget()
 
     def reencode(self, arrival: Arrival, held: Held, beside: Held | None) -> int:

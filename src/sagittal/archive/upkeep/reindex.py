@@ -31,7 +31,8 @@ from sagittal.archive.index.arrival import (
     with_senders,
 )
 from sagittal.archive.index.connection import is_of_the_moment, open_writer, settle
-from sagittal.archive.index.upkeep import carry
+from sagittal.archive.index.hierarchy import count
+from sagittal.archive.index.upkeep import carry, settling
 from sagittal.archive.index.writer import AuditRow, IndexWriter, newest_key
 from sagittal.archive.local import LocalVolume, sync
 from sagittal.dicom.part10 import Part10Head
@@ -207,8 +208,8 @@ class Reindex:
 
     def _in_order(self, connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
         """Keys and stores, oldest first, as the first value of a study or series is what is kept: those of the old
-        index as they came into it, then directories in the order they were made, their files by the time they were
-        written.
+        index study by study as they came into it, then directories in the order they were made, their files by the time
+        they were written.
         """
         if self._has_old:
             yield from (each for each in carry.keys(connection) if self._volume.has(each[0]))
@@ -314,6 +315,9 @@ class Reindex:
         writer.begin()
         if self._has_old:
             carry.carry_revisions(connection)
+            for study, rows in carry.otherwise(connection).items():
+                settling.prefer(connection, study, rows, self._now)
+                count(connection, study, self._now)
         carry.drop_dangling(connection)
         writer.audit((AuditRow("local", "local", "reindex"),), self._now)
         writer.flush(self._now)

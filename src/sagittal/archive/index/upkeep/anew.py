@@ -8,12 +8,10 @@ otherwise is listed anew, but where that was corrected. Deliberately not here: r
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
-from sagittal.archive.index import PURGING, corrections
+from sagittal.archive.index import PURGING
 from sagittal.archive.index.arrival import (
     ISSUER_OF_PATIENT_ID,
     PATIENT_COLUMNS,
@@ -22,16 +20,15 @@ from sagittal.archive.index.arrival import (
     STUDY_COLUMNS,
     TIMEZONE_OFFSET_FROM_UTC,
 )
-from sagittal.archive.index.hierarchy import recount
+from sagittal.archive.index.hierarchy import count
 from sagittal.archive.index.upkeep import discrepancies
 from sagittal.archive.index.upkeep.discrepancies import Claim, Cursor, Lost, Place
+from sagittal.archive.index.upkeep.settling import Described, bring, described
 from sagittal.archive.index.upkeep.stale import Stale
 
 _OF_STUDY = f"FROM instance WHERE series IN (SELECT id FROM series WHERE study = ?) AND id > ? AND state <> {PURGING}"
 _AFTER = f"SELECT id {_OF_STUDY} ORDER BY id"
 _MORE = f"SELECT 1 {_OF_STUDY} LIMIT 1"
-_STUDY = f"SELECT store, study_instance_uid, {', '.join(STUDY_COLUMNS.values())} FROM study WHERE id = ?"
-_SERIES = f"SELECT id, series_instance_uid, {', '.join(SERIES_COLUMNS.values())} FROM series WHERE study = ?"
 _PATIENT = (
     f"SELECT {', '.join('patient.' + column for column in PATIENT_COLUMNS.values())} FROM study "
     "JOIN patient ON patient.id = study.patient WHERE study.id = ?"
@@ -60,13 +57,18 @@ class Said:
         self.last = found.id
         if found.is_held:
             self._begin(series)
+        elif found.is_deleted and None in self._held:
+            return
         places = (
             ("study", self.study, STUDY_COLUMNS, self.values),
             ("series", series, SERIES_COLUMNS, self.series.setdefault(series, {})),
         )
         for level, parent, tags, kept in places:
             for tag in tags:
-                if (value := values.get(tag, "")) and kept.setdefault(tag, value) != value:
+                value = values.get(tag, "")
+                if value and (found.is_held or None not in self._held):
+                    kept.setdefault(tag, value)
+                if value and kept.get(tag, value) != value:
                     claim = Claim(level if tag not in PATIENT_COLUMNS else "patient", parent, tag, value)
                     self._claim(claim, kept[tag], found)
         if not self.patient and self.values.get(PATIENT_ID):
@@ -93,16 +95,6 @@ class Said:
         lost.number_of_instances += not found.is_original  # what was made of it counts
 
 
-class _Place(NamedTuple):
-    """The row of a study or series."""
-
-    store: int
-    table: str
-    id: int
-    columns: Mapping[int, str]
-    present: dict[int, str]
-
-
 def instances_after(connection: sqlite3.Connection, study: int, instance: int) -> list[int]:
     """The ids of all versions of a study beyond one, in order."""
     return [id for (id,) in connection.execute(_AFTER, (study, instance))]
@@ -117,42 +109,29 @@ def put(connection: sqlite3.Connection, said: Said, at: int) -> bool:
     """Bring the rows of a study, its patient and its series to what was said; False when it has more objects."""
     if not is_whole(connection, said):
         return False
-    found = connection.execute(_STUDY, (said.study,)).fetchone()
-    if found is None:
-        return True
-    store, study_uid, *values = found
-    active = corrections.active(connection, store, [study_uid])
-    place = _Place(store, "study", said.study, STUDY_COLUMNS, dict(zip(STUDY_COLUMNS, values, strict=True)))
-    changed = _bring(connection, place, said.values, [row for row in active if not row.series_uid], at)
-    described = changed & PATIENT_COLUMNS.keys()
-    if described and (patient := corrections.describe_by_first(connection, said.study)) is not None:
-        discrepancies.compare_others(connection, store, patient, said.study, described)
-    for id, series_uid, *values in connection.execute(_SERIES, (said.study,)).fetchall():
-        if id in said.series:
-            place = _Place(store, "series", id, SERIES_COLUMNS, dict(zip(SERIES_COLUMNS, values, strict=True)))
-            changed |= _bring(
-                connection, place, said.series[id], [row for row in active if row.series_uid == series_uid], at
-            )
+    changed = set[int]()
+    for row in described(connection, said.study):
+        if row.table == "study":
+            changed |= bring(connection, row, _stored(row, said.values), at)
+        elif row.id in said.series:
+            changed |= bring(connection, row, _stored(row, said.series[row.id]), at)
     if changed:
-        recount(connection, said.study, at)  # the modalities may be others
+        count(connection, said.study, at)  # the modalities may be others
     return True
 
 
 def places(connection: sqlite3.Connection, said: Said) -> list[Place]:
-    """After `put`: the discrepancies of what is not corrected, wherever there can be any. None: they stay."""
-    found = connection.execute(_STUDY, (said.study,)).fetchone()
-    if found is None or said.room < 0:
+    """After `put`: the discrepancies, wherever there can be any. None: they stay."""
+    rows = described(connection, said.study)
+    if not rows or said.room < 0:
         return []
-    store, study_uid, *_ = found
-    corrected = corrections.in_force(connection, store, study_uid)
-    uids = {("series", id): uid for id, uid, *_ in connection.execute(_SERIES, (said.study,))}
-    uids |= {("patient", said.study): "", ("study", said.study): ""}
-    stands: dict[tuple[str, int], list[tuple[Claim, Lost]]] = {place: [] for place in uids}
-    for claim, lost in sorted((said.lost | _against_patient(connection, said, corrected.get("", {}))).items()):
-        uid = uids.get(claim[:2])
-        if lost.number_of_instances and uid is not None and claim.tag not in corrected.get(uid, {}):
+    study, *series = rows
+    keys = [("patient", study.id), ("study", study.id), *(("series", row.id) for row in series)]
+    stands: dict[tuple[str, int], list[tuple[Claim, Lost]]] = {key: [] for key in keys}
+    for claim, lost in sorted((said.lost | _against_patient(connection, said, study.corrected())).items()):
+        if lost.number_of_instances and claim[:2] in stands:
             stands[claim[:2]].append((claim, lost))
-    return [Place(store, *place, each) for place, each in stands.items()]
+    return [Place(study.store, *key, each) for key, each in stands.items()]
 
 
 def put_some(connection: sqlite3.Connection, said: Said, listed: Sequence[Place], cursor: Cursor) -> Cursor | None:
@@ -160,37 +139,22 @@ def put_some(connection: sqlite3.Connection, said: Said, listed: Sequence[Place]
     return discrepancies.put_some(connection, listed, cursor) if is_whole(connection, said) else None
 
 
-def _against_patient(connection: sqlite3.Connection, said: Said, corrected: Mapping[int, str]) -> dict[Claim, Lost]:
+def _against_patient(connection: sqlite3.Connection, said: Said, corrected: set[int]) -> dict[Claim, Lost]:
     """Where a study differs from its patient, whom another study described; one that was given another goes by that."""
-    if not said.patient or _IDENTIFIER & corrected.keys():
+    if not said.patient or _IDENTIFIER & corrected:
         return {}
     patient = zip(PATIENT_COLUMNS, connection.execute(_PATIENT, (said.study,)).fetchone(), strict=True)
     return {
         Claim("patient", said.study, tag, value): Lost(kept, *said.named_by)
         for tag, kept in patient
-        if (value := said.patient.get(tag, "")) and kept and kept != value
+        if (value := said.patient.get(tag, "")) and kept and kept != value and tag not in corrected
     }
 
 
-def _bring(
-    connection: sqlite3.Connection,
-    place: _Place,
-    said: Mapping[int, str],
-    active: Sequence[corrections.Row],
-    at: int,
-) -> set[int]:
-    """One row; gives the tags whose values are others now."""
-    was = dict(place.present)  # but for corrections
-    for row in active:
-        was |= {int(tag, 16): value for tag, value in json.loads(row.replaced).items()}
-    stored = {tag: said.get(tag, "") for tag in place.columns}
+def _stored(row: Described, said: Mapping[int, str]) -> dict[int, str]:
+    """What its objects say, and their senders where they are silent."""
+    was, stored = row.stored(), {tag: said.get(tag, "") for tag in row.columns}
     for tag in _FROM_NODES & stored.keys():
         if not stored[tag] and (tag != ISSUER_OF_PATIENT_ID or stored[PATIENT_ID]):
             stored[tag] = was[tag]
-    corrected = set[int]()
-    for row in active:
-        corrected |= corrections.put_replaced(connection, row, stored)
-    changed = {tag: value for tag, value in stored.items() if tag not in corrected and value != place.present[tag]}
-    if changed:
-        corrections.write(connection, place.store, place.table, place.id, changed, at)
-    return set(changed)
+    return stored

@@ -8,27 +8,57 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING, schema
-from sagittal.archive.index.arrival import ISSUER_OF_PATIENT_ID, TIMEZONE_OFFSET_FROM_UTC
+from sagittal.archive.index.arrival import (
+    ISSUER_OF_PATIENT_ID,
+    SERIES_COLUMNS,
+    STUDY_COLUMNS,
+    TIMEZONE_OFFSET_FROM_UTC,
+)
 from sagittal.archive.index.connection import is_of_the_moment
 from sagittal.archive.index.hierarchy import INSTANCE, retired
 
 # In the order in which references need them. Not here: what objects tell, and what is made anew.
 TABLES = ("store", "volume", "tombstone", "receipt", "change", "audit", "node", "token", "correction",
           "alias", "failed_transcoding")  # fmt: skip
+
+
+def _of(table: str, columns: Mapping[int, str]) -> str:
+    return ", ".join(f"{table}.{column}" for column in columns.values())
+
+
 _KEPT_SETTINGS = "INSERT OR IGNORE INTO main.setting SELECT * FROM old.setting WHERE name <> 'opened'"
-_VERSIONS = 'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at, store FROM old.instance'
+_VERSIONS = 'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at, store, study FROM old.instance'
 # As they are carried over: while objects come in, corrections learn anew what those say instead.
 _CORRECTED = (
-    "CREATE TEMP TABLE corrected AS SELECT id, store, study_instance_uid, replaced FROM main.correction "
-    "WHERE series_instance_uid = '' AND undone_at IS NULL"
+    "CREATE TEMP TABLE corrected AS SELECT id, store, study_instance_uid, series_instance_uid, replaced "
+    "FROM main.correction WHERE undone_at IS NULL"
 )
-_REPLACED = "SELECT replaced FROM temp.corrected WHERE study_instance_uid = ? AND store = ? ORDER BY id DESC"
-_ISSUER, _OFFSET = f"{ISSUER_OF_PATIENT_ID:08X}", f"{TIMEZONE_OFFSET_FROM_UTC:08X}"
+_REPLACED = (
+    "SELECT replaced FROM temp.corrected WHERE study_instance_uid = ? AND series_instance_uid = ? AND store = ? "
+    "ORDER BY id DESC"
+)
+_BY_SENDERS = (ISSUER_OF_PATIENT_ID, TIMEZONE_OFFSET_FROM_UTC)
+_STUDIES = "main.study n JOIN old.study o ON o.store = n.store AND o.study_instance_uid = n.study_instance_uid"
+_SERIES = (
+    "main.series n JOIN main.study t ON t.id = n.study "
+    "JOIN old.study u ON u.store = t.store AND u.study_instance_uid = t.study_instance_uid "
+    "JOIN old.series o ON o.store = n.store AND o.series_instance_uid = n.series_instance_uid AND o.study = u.id"
+)
+_OTHERWISE = tuple(
+    f"SELECT '{table}', n.id, {study}.id, n.store, {study}.study_instance_uid, {uid}, {_of('o', columns)} "
+    f"FROM {rows} WHERE ({_of('n', columns)}) IS NOT ({_of('o', columns)}) "
+    "OR EXISTS (SELECT 1 FROM temp.corrected c WHERE c.store = n.store "
+    f"AND c.study_instance_uid = {study}.study_instance_uid AND c.series_instance_uid = {uid})"
+    for table, columns, rows, study, uid in (
+        ("study", STUDY_COLUMNS, _STUDIES, "n", "''"),
+        ("series", SERIES_COLUMNS, _SERIES, "t", "n.series_instance_uid"),
+    )
+)
 
 
 class HeldVersion(NamedTuple):
@@ -96,8 +126,12 @@ def carry_versions(connection: sqlite3.Connection) -> int:
 
 
 def keys(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
-    """Where versions of a store lay, and the store, in the order in which the first of each came."""
-    yield from connection.execute('SELECT "key", store FROM temp.held GROUP BY "key", store ORDER BY min(id)')
+    """Where versions of a store lay, and the store: one study after the other as they were made, for the first one of a
+    patient describes it, and of each in the order in which the first of each came.
+    """
+    yield from connection.execute(
+        'SELECT "key", store FROM temp.held GROUP BY "key", store ORDER BY min(study), min(id)'
+    )
 
 
 def held(connection: sqlite3.Connection, key: str) -> list[HeldVersion]:
@@ -117,11 +151,29 @@ def in_effect(connection: sqlite3.Connection, store: int, study_uid: str) -> tup
         "WHERE store = ? AND study_instance_uid = ?",
         (store, study_uid),
     ).fetchone()
-    issuer, offset = row or ("", "")
-    for (replaced,) in connection.execute(_REPLACED, (study_uid, store)):
-        said = json.loads(replaced)
-        issuer, offset = said.get(_ISSUER, issuer), said.get(_OFFSET, offset)
-    return str(issuer), str(offset)
+    said = dict(zip(_BY_SENDERS, row or ("", ""), strict=True)) | _replaced(connection, store, study_uid, "")
+    issuer, offset = (said[tag] for tag in _BY_SENDERS)
+    return issuer, offset
+
+
+def _replaced(connection: sqlite3.Connection, store: int, study_uid: str, series_uid: str) -> dict[int, str]:
+    """What the objects of a study or series said where that was corrected, when there was the old index."""
+    found = dict[int, str]()
+    for (replaced,) in connection.execute(_REPLACED, (study_uid, series_uid, store)):
+        found |= {int(tag, 16): text for tag, text in json.loads(replaced).items()}
+    return found
+
+
+def otherwise(connection: sqlite3.Connection) -> dict[int, dict[tuple[str, int], dict[int, str]]]:
+    """By the study, and by the row of it or of a series, what the old index said of those that are otherwise now, or
+    are corrected: the value of another object may have won there. What it says of damaged pages is not asked.
+    """
+    found: dict[int, dict[tuple[str, int], dict[int, str]]] = {}
+    for statement, columns in zip(_OTHERWISE, (STUDY_COLUMNS, SERIES_COLUMNS), strict=True):
+        for table, id, study, store, study_uid, series_uid, *values in connection.execute(statement).fetchall():
+            texts = dict(zip(columns, values, strict=True)) | _replaced(connection, store, study_uid, series_uid)
+            found.setdefault(study, {})[table, id] = {tag: texts[tag] for tag in columns}
+    return found
 
 
 def character_set_of(connection: sqlite3.Connection, instance: int) -> str:

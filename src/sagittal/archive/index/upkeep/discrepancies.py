@@ -9,36 +9,24 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import orjson
+from sagittal.archive.index import CURRENT, DELETED, OTHER
+from sagittal.archive.index.arrival import ISSUER_OF_PATIENT_ID, PATIENT_COLUMNS, PATIENT_ID
 
-from sagittal.archive.index import CURRENT, corrections
-from sagittal.archive.index.arrival import (
-    ISSUER_OF_PATIENT_ID,
-    PATIENT_COLUMNS,
-    PATIENT_ID,
-    SERIES_COLUMNS,
-    STUDY_COLUMNS,
-    TIMEZONE_OFFSET_FROM_UTC,
-    columns_of,
-    number,
-)
-from sagittal.archive.index.select import METADATA
-from sagittal.dicom.dictionary import vr_of
-from sagittal.dicom.models.members import value_text
-
-# Levels patient and study have the study as their parent, which may carry any of both.
+# Levels patient and study have the study as their parent, which may carry any of both. What is corrected is not told.
 DISCREPANCIES = (
     "SELECT d.id, d.level, study.study_instance_uid, coalesce(series.series_instance_uid, ''), "
     "coalesce(instance.sop_instance_uid, ''), d.tag, d.kept, d.value, d.number_of_instances, d.at FROM discrepancy d "
     "LEFT JOIN series ON d.level = 'series' AND series.id = d.parent "
     "JOIN study ON study.id = CASE d.level WHEN 'series' THEN series.study ELSE d.parent END "
     "LEFT JOIN instance ON instance.id = d.instance "
-    "WHERE d.store = ? AND (? = '' OR study.study_instance_uid = ?) ORDER BY d.id DESC LIMIT ?"
+    "WHERE d.store = ? AND (? = '' OR study.study_instance_uid = ?) AND NOT EXISTS (SELECT 1 FROM correction c "
+    "WHERE c.store = d.store AND c.study_instance_uid = study.study_instance_uid "
+    "AND c.series_instance_uid = coalesce(series.series_instance_uid, '') AND c.undone_at IS NULL "
+    "AND json_type(c.attributes, printf('$.\"%08X\"', d.tag)) IS NOT NULL) ORDER BY d.id DESC LIMIT ?"
 )
 _AT_ONCE = 500  # rows of one transaction: some 5 ms
 _LISTED = (
@@ -53,44 +41,45 @@ _PUT = (
     "AND original.digest = alias.digest WHERE original.id = :instance), :instance), :number, :at "
     "WHERE EXISTS (SELECT 1 FROM series WHERE :level = 'series' AND id = :parent "
     "UNION ALL SELECT 1 FROM study WHERE :level <> 'series' AND id = :parent) "
-    "ON CONFLICT (store, level, parent, tag, value) DO UPDATE SET kept = excluded.kept, "
-    "instance = excluded.instance, number_of_instances = excluded.number_of_instances, at = excluded.at"
+    "ON CONFLICT (store, level, parent, tag, value) DO "
 )
-# About one attribute of a patient's other studies. What lost against the patient is what the study keeps.
-_OTHERS = "SELECT id FROM study WHERE patient = :patient AND id <> :study"
-_FORGET = (
-    "DELETE FROM discrepancy WHERE store = :store AND level = 'patient' AND tag = :tag AND parent IN "
-    f"({_OTHERS}) AND value = (SELECT {{column}} FROM study WHERE study.id = parent)"
+_ANEW = (
+    f"{_PUT} UPDATE SET kept = excluded.kept, instance = excluded.instance, "
+    "number_of_instances = excluded.number_of_instances, at = excluded.at"
 )
-_DISAGREE = (
-    "INSERT INTO discrepancy (store, level, parent, tag, value, kept, instance, at) "
-    "SELECT :store, 'patient', s.id, :tag, s.{column}, p.{column}, i.id, i.received_at FROM study s "
-    "JOIN patient p ON p.id = s.patient JOIN instance i ON i.id = "
-    "(SELECT min(id) FROM instance WHERE series IN (SELECT id FROM series WHERE study = s.id)) "
-    f"WHERE s.id IN ({_OTHERS}) AND s.{{column}} <> '' AND p.{{column}} <> '' AND s.{{column}} <> p.{{column}} "
-    "AND NOT EXISTS (SELECT 1 FROM correction c, json_each(c.attributes) corrected WHERE c.store = :store "
+# About one attribute of studies. What lost against the patient is what the study keeps; but where that is corrected, or
+# the study was given to the patient by a correction.
+_UNCORRECTED = (
+    "NOT EXISTS (SELECT 1 FROM correction c, json_each(c.attributes) corrected WHERE c.store = s.store "
     "AND c.study_instance_uid = s.study_instance_uid AND c.series_instance_uid = '' AND c.undone_at IS NULL "
     "AND corrected.key IN (SELECT value FROM json_each(:tags)))"
 )
-_OF_STUDY = (
-    "SELECT 'study' AS place, parent, '' AS uid, tag, kept, value FROM discrepancy WHERE store = :store "
-    "AND level IN ('study', 'patient') AND parent = :study UNION ALL "
-    "SELECT 'series', parent, series_instance_uid, tag, kept, value FROM series JOIN discrepancy d "
-    "ON d.store = :store AND d.level = 'series' AND d.parent = series.id WHERE study = :study"
+_FORGET = (
+    "DELETE FROM discrepancy WHERE id IN (SELECT d.id FROM study s JOIN discrepancy d ON d.store = s.store "
+    "AND d.level = 'patient' AND d.parent = s.id AND d.tag = :tag AND d.value = s.{column} "
+    f"WHERE {{studies}} AND {_UNCORRECTED})"
 )
-_HELD = {
-    "study": f"SELECT id FROM instance WHERE series IN (SELECT id FROM series WHERE study = ?) AND state = {CURRENT}",
-    "series": f"SELECT id FROM instance WHERE series = ? AND state = {CURRENT}",
-}
-_HELD_MAX = 5_000  # instances that are looked at: half a second, in which nothing is committed
-_ABOUT = "store = :store AND level IN ({}) AND parent = :parent AND tag = :tag"
-_WON = (
-    f"DELETE FROM discrepancy WHERE {_ABOUT} AND value IN (:kept, :won)",
-    f"UPDATE discrepancy SET kept = :won WHERE {_ABOUT} AND kept = :kept",
+_DISAGREE = (
+    "INSERT OR IGNORE INTO discrepancy (store, level, parent, tag, value, kept, instance, at) "
+    "SELECT s.store, 'patient', s.id, :tag, s.{column}, p.{column}, coalesce(i.id, 0), "
+    "coalesce(i.received_at, s.changed_at) FROM study s "
+    "JOIN patient p ON p.id = s.patient LEFT JOIN instance i ON i.id = "  # whose row may not be written yet
+    "(SELECT min(id) FROM instance WHERE series IN (SELECT id FROM series WHERE study = s.id)) "
+    "WHERE {studies} AND s.number_of_instances > 0 "
+    f"AND s.{{column}} <> '' AND p.{{column}} <> '' AND s.{{column}} <> p.{{column}} AND {_UNCORRECTED}"
 )
-_LEVELS = {"study": "'study', 'patient'", "series": "'series'"}
-_COLUMNS = {"study": STUDY_COLUMNS, "series": SERIES_COLUMNS}
-_OF_SENDERS = (ISSUER_OF_PATIENT_ID, TIMEZONE_OFFSET_FROM_UTC)  # where an object is silent its sender's node said them
+_ABOUT = {"study": "level IN ('study', 'patient') AND parent = ?", "series": "level = 'series' AND parent = ?"}
+_OF_ROW = "SELECT tag, value FROM discrepancy WHERE store = ? AND {}"
+# Whose first instance is held no more; of one that was purged nothing is left.
+_GONE = " UNION ALL ".join(
+    "SELECT d.id, d.level, d.parent, d.tag, d.number_of_instances FROM discrepancy d "
+    "LEFT JOIN instance i ON i.id = d.instance WHERE d.store = (SELECT store FROM study WHERE id = :study) "
+    f"AND {where} AND coalesce(i.state, {DELETED}) NOT IN ({CURRENT}, {OTHER})"
+    for where in (
+        "level IN ('study', 'patient') AND parent = :study",
+        "level = 'series' AND parent IN (SELECT id FROM series WHERE study = :study)",
+    )
+)
 
 
 class Claim(NamedTuple):
@@ -146,90 +135,66 @@ def put_some(connection: sqlite3.Connection, places: Sequence[Place], cursor: Cu
         gone = [(id,) for *key, id in listed if (end is None or tuple(key) <= end) and tuple(key) not in some]
         connection.executemany("DELETE FROM discrepancy WHERE id = ?", gone)
         connection.executemany(
-            _PUT,
-            (
-                {
-                    "store": store,
-                    "level": level,
-                    "parent": parent,
-                    "tag": tag,
-                    "value": value,
-                    "kept": lost.kept,
-                    "instance": lost.instance,
-                    "number": lost.number_of_instances,
-                    "at": lost.at,
-                }
-                for (tag, value), lost in here.items()
-            ),
+            _ANEW,
+            [_bound(store, Claim(level, parent, *key), lost) for key, lost in here.items()],
         )
         room -= 1 + max(len(here), len(listed))
         cursor = Cursor(cursor.place + 1) if end is None else Cursor(cursor.place, cursor.put + len(here), end)
     return cursor if cursor.place < len(places) else None
 
 
-def compare_others(connection: sqlite3.Connection, store: int, patient: int, study: int, tags: Iterable[int]) -> None:
-    """After `study` described its patient otherwise in `tags`: list which of the patient's other studies differ now.
-
-    But where that is corrected, or the study was given to the patient by a correction.
-    """
-    for tag in tags:
-        corrected = json.dumps([f"{other:08X}" for other in (tag, PATIENT_ID, ISSUER_OF_PATIENT_ID)])
-        bound = {"store": store, "patient": patient, "study": study, "tag": tag, "tags": corrected}
-        for statement in (_FORGET, _DISAGREE):
-            connection.execute(statement.format(column=PATIENT_COLUMNS[tag]), bound)
+def compare_patient(connection: sqlite3.Connection, patient: int) -> None:
+    """After a patient or a study of it was described otherwise: list which of the patient's studies differ from it."""
+    _about_patients(connection, (_FORGET, _DISAGREE), "s.patient = :id", patient)
 
 
-def settle(connection: sqlite3.Connection, study: int, at: int) -> None:
-    """After instances of a study went: where none says any more what won, what the first says that lost wins instead.
-
-    Where that was corrected, the correction stays.
-    """
-    store, study_uid = connection.execute(
-        "SELECT store, study_instance_uid FROM study WHERE id = ?", (study,)
-    ).fetchone()
-    rows = connection.execute(_OF_STUDY, {"store": store, "study": study}).fetchall()
-    corrected = corrections.in_force(connection, store, study_uid) if rows else {}
-    disputed: dict[tuple[str, int], dict[int, list[str]]] = {}
-    for table, id, series_uid, tag, kept, value in rows:
-        present = connection.execute(f"SELECT {_COLUMNS[table][tag]} FROM {table} WHERE id = ?", (id,)).fetchone()
-        if present == (kept,) and tag not in corrected.get(series_uid, {}):  # a study may differ from its patient, too
-            disputed.setdefault((table, id), {}).setdefault(tag, [kept]).append(value)
-    for (table, id), texts in disputed.items():
-        won = _won(connection, table, id, texts)
-        if won:
-            corrections.write(connection, store, table, id, won, at)
-        for tag, value in won.items():
-            bound = {"store": store, "parent": id, "tag": tag, "kept": texts[tag][0], "won": value}
-            for statement in _WON:
-                connection.execute(statement.format(_LEVELS[table]), bound)
+def forget_patient(connection: sqlite3.Connection, study: int) -> None:
+    """List no more where a study differs from its patient."""
+    _about_patients(connection, (_FORGET,), "s.id = :id", study)
 
 
-def _won(connection: sqlite3.Connection, table: str, id: int, texts: Mapping[int, Sequence[str]]) -> dict[int, str]:
-    """The values of a place that win now, by tag; of each tag that one comes first which won before."""
-    left, found = set(texts), dict[int, str]()
-    held = connection.execute(f"{_HELD[table]} ORDER BY id LIMIT ?", (id, _HELD_MAX + 1)).fetchall()
-    for (instance,) in held if len(held) <= _HELD_MAX else ():
-        if not left:  # all that won before are said still
-            break
-        parts = [zlib.decompress(body) for (body,) in connection.execute(METADATA, (instance,))]
-        obj = orjson.loads(b"".join(parts))
-        for tag in [*left]:
-            said = _said(obj, tag)
-            text = next((text for text in texts[tag] if _as_said(tag, text) == said), None)
-            if text == texts[tag][0] or (not said and tag in _OF_SENDERS):
-                left.discard(tag)
-            elif text is not None:
-                found.setdefault(tag, text)
-    return {tag: found[tag] for tag in left if tag in found}
+def _about_patients(connection: sqlite3.Connection, statements: Iterable[str], studies: str, id: int) -> None:
+    for tag, column in PATIENT_COLUMNS.items():
+        tags = json.dumps([f"{other:08X}" for other in (tag, PATIENT_ID, ISSUER_OF_PATIENT_ID)])
+        for statement in statements:
+            connection.execute(statement.format(column=column, studies=studies), {"id": id, "tag": tag, "tags": tags})
 
 
-def _said(obj: Mapping[str, Any], tag: int) -> str:
-    """What an object says, as text."""
-    values = (obj.get(f"{tag:08X}") or {}).get("Value") or ()
-    return _as_said(tag, columns_of({tag: "\\".join(map(value_text, values))})[tag])
+def listed(connection: sqlite3.Connection, store: int, table: str, id: int) -> list[tuple[int, str]]:
+    """Tags and values that lost against the row of a study or series."""
+    return connection.execute(_OF_ROW.format(_ABOUT[table]), (store, id)).fetchall()
 
 
-def _as_said(tag: int, text: str) -> str:
-    """A column's text without what DICOM JSON leaves out: zeros before a number, groups behind a name."""
-    found = number(text) if vr_of(tag) == "IS" else None
-    return text.rstrip("=") if found is None else str(found)
+def forget(connection: sqlite3.Connection, store: int, table: str, id: int, tag: int) -> None:
+    """List nothing of an attribute of such a row."""
+    connection.execute(f"DELETE FROM discrepancy WHERE store = ? AND {_ABOUT[table]} AND tag = ?", (store, id, tag))
+
+
+def forget_gone(connection: sqlite3.Connection, study: int) -> dict[tuple[str, int], set[int]]:
+    """List no more what only instances say that went; gives the tags, by table and row, of which others may say it."""
+    others: dict[tuple[str, int], set[int]] = {}
+    for id, level, parent, tag, instances in connection.execute(_GONE, {"study": study}).fetchall():
+        connection.execute("DELETE FROM discrepancy WHERE id = ?", (id,))
+        if instances > 1 or level == "patient":  # the study itself may differ from its patient
+            others.setdefault(("series" if level == "series" else "study", parent), set()).add(tag)
+    return others
+
+
+def put(connection: sqlite3.Connection, store: int, claim: Claim, lost: Lost, *, again: bool = True) -> None:
+    """List a value that lost; not `again` when it is listed."""
+    bound = _bound(store, claim, lost)
+    connection.execute(_ANEW if again else f"{_PUT} NOTHING", bound)
+
+
+def _bound(store: int, claim: Claim, lost: Lost) -> dict[str, object]:
+    return {
+        "store": store,
+        "level": claim.level,
+        "parent": claim.parent,
+        "tag": claim.tag,
+        "value": claim.value,
+        "kept": lost.kept,
+        "instance": lost.instance,
+        "number": lost.number_of_instances,
+        "at": lost.at,
+    }

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sagittal.archive.index import CURRENT, DELETED_OTHER, PURGING, READER_VERSION
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, PURGING, READER_VERSION
 from sagittal.archive.index.arrival import INSTANCE_NUMBERS, INSTANCE_TEXTS, number
 from sagittal.archive.index.transcoding.originals import ORIGINAL
 from sagittal.archive.index.upkeep import settings
@@ -22,7 +22,7 @@ _FOUND = (
     f"state = {DELETED_OTHER} AND EXISTS (SELECT 1 FROM tombstone t WHERE t.id = instance.tombstone "
     f"AND t.level = '{ORIGINAL}'), state = {CURRENT} OR EXISTS (SELECT 1 FROM alias a JOIN instance made "
     f"ON made.id = a.instance AND made.state = {CURRENT} WHERE a.store = instance.store "
-    "AND a.digest = instance.digest) FROM instance WHERE "
+    f"AND a.digest = instance.digest), state >= {DELETED} FROM instance WHERE "
 )
 _STALE = f"{_FOUND} id > ? AND id <= ? AND reader_version < ? AND state <> {PURGING} ORDER BY id LIMIT 1"
 _ONE = f"{_FOUND} id = ? AND state <> {PURGING}"
@@ -51,6 +51,7 @@ class Stale(NamedTuple):
     received_at: int
     is_original: bool  # of what was transcoded, and says the same
     is_held: bool  # it is its instance's current version, or what that was made of
+    is_deleted: bool  # or was let go for what was made of it
     character_set: str  # that was assumed when it came
 
     @property

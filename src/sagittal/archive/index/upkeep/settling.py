@@ -1,0 +1,254 @@
+"""What a study and its series say after instances went or came back, and what is listed of them then.
+
+What won stays while a current instance says it; else the first of them that says anything wins. What comes back is
+compared as if it came in. Corrections in force stay on top, and know from then on what the objects say instead. It is
+found in the metadata of instances, mostly in that of the first. Deliberately not here: objects that come in
+(`hierarchy`) or are read again (`anew`).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import zlib
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, NamedTuple
+
+import orjson
+
+from sagittal.archive.index import CURRENT, OTHER, corrections
+from sagittal.archive.index.arrival import (
+    ISSUER_OF_PATIENT_ID,
+    PATIENT_COLUMNS,
+    PATIENT_ID,
+    SERIES_COLUMNS,
+    STUDY_COLUMNS,
+    TIMEZONE_OFFSET_FROM_UTC,
+    columns_of,
+    number,
+)
+from sagittal.archive.index.select import METADATA
+from sagittal.archive.index.upkeep import discrepancies
+from sagittal.archive.index.upkeep.discrepancies import Claim, Lost
+from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.models.members import value_text
+
+_STUDY = f"SELECT store, study_instance_uid, {', '.join(STUDY_COLUMNS.values())} FROM study WHERE id = ?"
+_SERIES = f"SELECT id, series_instance_uid, {', '.join(SERIES_COLUMNS.values())} FROM series WHERE study = ?"
+_TOUCHED = (
+    "SELECT id FROM series WHERE study = :study AND (number_of_instances <> (SELECT count(*) FROM instance "
+    f"WHERE instance.series = series.id AND state = {CURRENT}) OR EXISTS (SELECT 1 FROM json_each(:came) "
+    "JOIN instance ON instance.id = value WHERE instance.series = series.id))"
+)
+_INSTANCES = {"study": "series IN (SELECT id FROM series WHERE study = ?)", "series": "series = ?"}
+_HELD = f"SELECT id, received_at, state FROM instance WHERE {{}} AND state = {CURRENT} ORDER BY id LIMIT ?"
+_CAME = (
+    f"SELECT id, received_at, state FROM instance WHERE {{}} AND state IN ({OTHER}, {CURRENT}) "
+    "AND id IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?"
+)
+_TAGS = (*STUDY_COLUMNS, *SERIES_COLUMNS)
+_HELD_MAX = 5_000  # instances that are looked at: half a second, in which nothing is committed
+
+
+class Described(NamedTuple):
+    """The row of a study or series, and the corrections in force of it, the oldest first."""
+
+    store: int
+    table: str
+    id: int
+    columns: Mapping[int, str]
+    present: dict[int, str]
+    active: list[corrections.Row]
+
+    def stored(self) -> dict[int, str]:
+        """What its objects say: what is present, but for corrections."""
+        stored = dict(self.present)
+        for row in self.active:
+            stored |= {int(tag, 16): value for tag, value in json.loads(row.replaced).items()}
+        return stored
+
+    def corrected(self) -> set[int]:
+        return {int(tag, 16) for row in self.active for tag in json.loads(row.replaced)}
+
+
+def described(connection: sqlite3.Connection, study: int) -> list[Described]:
+    """A study and its series; nothing when it is gone."""
+    found = connection.execute(_STUDY, (study,)).fetchone()
+    if found is None:
+        return []
+    store, study_uid, *values = found
+    active = corrections.active(connection, store, [study_uid])
+
+    def row(table: str, id: int, uid: str, columns: Mapping[int, str], values: Iterable[str]) -> Described:
+        present = dict(zip(columns, values, strict=True))
+        return Described(store, table, id, columns, present, [each for each in active if each.series_uid == uid])
+
+    series = connection.execute(_SERIES, (study,)).fetchall()
+    return [
+        row("study", study, "", STUDY_COLUMNS, values),
+        *(row("series", id, uid, SERIES_COLUMNS, texts) for id, uid, *texts in series),
+    ]
+
+
+def bring(connection: sqlite3.Connection, row: Described, stored: Mapping[int, str], at: int) -> set[int]:
+    """Let a row be as its objects say; gives the tags whose values are others now."""
+    for correction in row.active:
+        corrections.put_replaced(connection, correction, stored)
+    away = row.corrected()
+    changed = {tag: value for tag, value in stored.items() if tag not in away and value != row.present[tag]}
+    if changed:
+        corrections.write(connection, row.store, row.table, row.id, changed, at)
+    return set(changed)
+
+
+def settle(connection: sqlite3.Connection, study: int, at: int, came: Sequence[int] = ()) -> None:
+    """After instances of a study went, or `came` back."""
+    bound = {"study": study, "came": json.dumps(came)}
+    touched = {("series", id) for (id,) in connection.execute(_TOUCHED, bound)} | {("study", study)}
+    gone = discrepancies.forget_gone(connection, study)
+    objects = _Objects(connection, _HELD_MAX)
+    for row in described(connection, study):
+        if (row.table, row.id) in touched | gone.keys():
+            _settle(objects, row, at, gone.get((row.table, row.id), set()), came)
+
+
+def _settle(objects: _Objects, row: Described, at: int, listed: set[int], came: Sequence[int]) -> None:
+    """One row; what is `listed` about these tags is found anew."""
+    held, fresh = objects.held(row), objects.came(row, came)
+    if not held:
+        return
+    was = row.stored()
+    objects.know(row, was)
+    now = was | objects.instead(was, held)
+    for instance in fresh:
+        if instance.state == CURRENT:
+            now |= {tag: text for tag, text in objects.said(instance).items() if not now.get(tag, text)}
+    told = {tag for tag in now if now[tag] != was[tag]} | listed
+    bring(objects.connection, row, now, at)
+    _list(objects, row, now, told, held)
+    # As at ingest, and in a reindex: of another version of an instance, what came after a current one did.
+    claiming = [instance for instance in fresh if instance.state == CURRENT or instance.id > held[0].id]
+    for claim, lost in objects.lost(row, now, now.keys() - told, claiming).items():
+        discrepancies.put(objects.connection, row.store, claim, lost, again=False)
+
+
+def prefer(
+    connection: sqlite3.Connection, study: int, before: Mapping[tuple[str, int], Mapping[int, str]], at: int
+) -> None:
+    """After a reindex: what won `before` in some rows of a study wins again, where a current instance says it."""
+    objects = _Objects(connection, sys.maxsize)
+    for row in described(connection, study):
+        was = row.stored()
+        said = before.get((row.table, row.id), {})
+        wanted = {tag: text for tag, text in said.items() if text and text != was[tag]}
+        if wanted and (held := objects.held(row)):
+            objects.know(row, was | wanted)
+            now = was | {tag: text for tag, text in wanted.items() if tag not in objects.instead(wanted, held)}
+            bring(connection, row, now, at)
+            _list(objects, row, now, {tag for tag in now if now[tag] != was[tag]}, held)
+
+
+def _list(objects: _Objects, row: Described, now: Mapping[int, str], tags: Set[int], held: Sequence[_Instance]) -> None:
+    """List anew what lost of some attributes."""
+    for tag in tags:
+        discrepancies.forget(objects.connection, row.store, row.table, row.id, tag)
+    for claim, lost in objects.lost(row, now, tags, held).items():
+        discrepancies.put(objects.connection, row.store, claim, lost)
+    if row.table == "study" and tags & PATIENT_COLUMNS.keys():
+        (patient,) = objects.connection.execute("SELECT patient FROM study WHERE id = ?", (row.id,)).fetchone()
+        discrepancies.compare_patient(objects.connection, patient)
+
+
+class _Instance(NamedTuple):
+    id: int
+    received_at: int
+    state: int
+
+
+class _Objects:
+    """What instances say, by their metadata; each is looked at once."""
+
+    def __init__(self, connection: sqlite3.Connection, most: int) -> None:
+        self.connection = connection
+        self._most = most
+        self._found: dict[int, tuple[str, ...]] = {}
+        self._alike: dict[tuple[str, ...], tuple[str, ...]] = {}  # one for all that say the same
+        self._texts: dict[tuple[int, str], str] = {}
+
+    def held(self, row: Described) -> list[_Instance]:
+        """The current instances of a row, the oldest first."""
+        statement = _HELD.format(_INSTANCES[row.table])
+        return [_Instance._make(each) for each in self.connection.execute(statement, (row.id, self._most))]
+
+    def came(self, row: Described, ids: Sequence[int]) -> list[_Instance]:
+        """Those of some versions that are of a row."""
+        statement = _CAME.format(_INSTANCES[row.table])
+        found = self.connection.execute(statement, (row.id, json.dumps(ids), self._most)) if ids else ()
+        return [_Instance._make(each) for each in found]
+
+    def know(self, row: Described, texts: Mapping[int, str]) -> None:
+        """From now on it is about a row: its texts to the letter, of which DICOM JSON leaves out a part."""
+        listed = discrepancies.listed(self.connection, row.store, row.table, row.id)
+        self._texts = {(tag, _as_said(tag, text)): text for tag, text in (*listed, *texts.items())}
+        self._tags = row.columns.keys()
+
+    def said(self, instance: _Instance) -> dict[int, str]:
+        """What one says of the row."""
+        found = self._found.get(instance.id)
+        if found is None:
+            parts = [zlib.decompress(body) for (body,) in self.connection.execute(METADATA, (instance.id,))]
+            obj = orjson.loads(b"".join(parts))
+            texts = tuple(_said(obj, tag) for tag in _TAGS)
+            found = self._found[instance.id] = self._alike.setdefault(texts, texts)
+        told = zip(_TAGS, found, strict=True)
+        return {tag: self._texts.get((tag, text), text) for tag, text in told if tag in self._tags}
+
+    def instead(self, won: Mapping[int, str], held: Sequence[_Instance]) -> dict[int, str]:
+        """Where none says any more what won: what the first says that says anything, "" when none does. Of more than
+        are looked at what the first of them say counts.
+        """
+        left, found = {tag for tag, text in won.items() if text}, dict[int, str]()
+        for instance in held:
+            if not left:  # mostly after the first
+                break
+            said = self.said(instance)
+            for tag in [*left]:
+                if said[tag] == won[tag] or (not said[tag] and _may_be_the_senders(tag, said)):
+                    left.discard(tag)
+                elif said[tag]:
+                    found.setdefault(tag, said[tag])
+        is_all = len(held) < self._most
+        return {tag: found.get(tag, "") for tag in left if is_all or tag in found}
+
+    def lost(
+        self, row: Described, now: Mapping[int, str], tags: Set[int], instances: Sequence[_Instance]
+    ) -> dict[Claim, Lost]:
+        """What some instances say of some attributes that another value was kept of."""
+        found: dict[Claim, Lost] = {}
+        for instance in instances if tags else ():
+            said = self.said(instance)
+            for tag in sorted(tags):
+                if said[tag] and now[tag] and said[tag] != now[tag]:
+                    level = "patient" if row.table == "study" and tag in PATIENT_COLUMNS else row.table
+                    claim = Claim(level, row.id, tag, said[tag])
+                    lost = found.setdefault(claim, Lost(now[tag], instance.id, instance.received_at, 0))
+                    lost.number_of_instances += 1
+        return found
+
+
+def _may_be_the_senders(tag: int, said: Mapping[int, str]) -> bool:
+    """Where an object is silent, its sender's node may have said what is kept (`arrival.with_senders`)."""
+    return tag == TIMEZONE_OFFSET_FROM_UTC or (tag == ISSUER_OF_PATIENT_ID and bool(said[PATIENT_ID]))
+
+
+def _said(obj: Mapping[str, Any], tag: int) -> str:
+    """What an object says, as text."""
+    values = (obj.get(f"{tag:08X}") or {}).get("Value") or ()
+    return _as_said(tag, columns_of({tag: "\\".join(map(value_text, values))})[tag])
+
+
+def _as_said(tag: int, text: str) -> str:
+    """A column's text without what DICOM JSON leaves out: zeros before a number, groups behind a name."""
+    found = number(text) if vr_of(tag) == "IS" else None
+    return text.rstrip("=") if found is None else str(found)

@@ -1,0 +1,392 @@
+"""What the index says of patients, studies and series is what the objects say that are held, whatever happened before.
+
+Random histories in two stores of one archive: objects come in anew, again and with other values, in any policy; they
+are deleted, brought back, purged, promoted, corrected; the archive is closed, killed, restored of a backup, reindexed.
+After each act every level says what a model says that knows nothing of an index, and what is only moved or made anew
+answers everything as before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from builders import Built, build
+
+from sagittal.archive.access import LOCAL, Principal
+from sagittal.archive.archive import Archive
+from sagittal.archive.index import OTHER
+from sagittal.archive.index.keys import KEYS
+from sagittal.archive.index.removal import Target
+from sagittal.archive.ingest import Source
+from sagittal.archive.query import Query
+from sagittal.archive.upkeep.tasks import back_up, reindex, restore
+from sagittal.dicom.dictionary import tag_of
+from sagittal.errors import Gone, NotFound
+
+NAMES = ["Doe^Jane", "doe^jane ", "Müller^Jörg", "Roe^Tom", ""]
+PATIENT = {"PatientID": ["P1", "P2", " P1", ""], "IssuerOfPatientID": ["", "", "H"], "PatientName": NAMES,
+           "PatientSex": ["F", "M", ""]}  # fmt: skip
+STUDY = {**PATIENT, "StudyDescription": ["Knee", "KNEE", "Knie é", ""], "AccessionNumber": ["1", "2", ""]}
+SERIES = {"Modality": ["CT", "MR", ""], "SeriesDescription": ["a", "b", ""], "SeriesNumber": ["1", "3", ""]}
+POOLS = {**STUDY, **SERIES}
+CHARSETS = ["ISO_IR 100", "ISO_IR 192"]
+PLAIN = {"PatientID": "P1", "IssuerOfPatientID": "", "PatientName": "Doe^Jane", "PatientSex": "F"}
+POLICIES: list[Literal["keep-first", "replace"]] = ["keep-first", "replace"]
+COUNTS = {"PATIENT": (0x00201200, 0x00201202, 0x00201204), "STUDY": (0x00201206, 0x00201208), "SERIES": (0x00201209,)}
+MODALITIES = 0x00080061
+HELD = ("current", "other")
+LATER = 1 << 60
+SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 120))]
+ACTS = {"put": 10, "delete": 3, "undelete": 2, "promote": 1, "correct": 2, "undo": 1, "merge": 0.5, "collect": 0.5,
+        "reindexed": 2, "restored": 0.5, "killed": 0.5, "reopened": 0.5}  # fmt: skip
+Place = tuple[str, str]  # of a study ("") or series
+Values = dict[str, str]
+
+
+@dataclass
+class Version:
+    uid: str
+    digest: str
+    place: Place
+    values: Values
+    state: str = "current"  # "other" | "deleted" | "deleted other"
+    tombstone: int = 0
+
+
+def by_sender(name: str, said: list[Values]) -> bool:
+    """Where an object has no issuer of its Patient ID, what is known may have come of its sender."""
+    return name == "IssuerOfPatientID" and any(one["PatientID"] and not one[name] for one in said)
+
+
+@dataclass
+class Model:
+    """One store: versions in the order in which they came, what won, corrections in force."""
+
+    versions: list[Version] = field(default_factory=list)
+    won: dict[Place, Values] = field(default_factory=dict)
+    corrections: list[tuple[int, Place, Values]] = field(default_factory=list)
+
+    def current(self, place: Place) -> list[Version]:
+        return [one for one in self.versions if one.state == "current" and place in (one.place, (one.place[0], ""))]
+
+    def places(self) -> Iterator[Place]:
+        """Of what is to be seen: studies, then their series."""
+        seen = [one.place for one in self.versions if one.state == "current"]
+        yield from dict.fromkeys((study, "") for study, _ in seen)
+        yield from dict.fromkeys(seen)
+
+    def settle(self) -> None:
+        """What won stays while it is said; else the first wins that says anything."""
+        for place in self.places():
+            won, said = self.won.setdefault(place, {}), [one.values for one in self.current(place)]
+            for name in SERIES if place[1] else STUDY:
+                if not won.get(name) or not (won[name] in {values[name] for values in said} or by_sender(name, said)):
+                    won[name] = next((values[name] for values in said if values[name]), "")
+
+    def shown(self, place: Place) -> Values:
+        """With corrections, the later ones on top."""
+        shown = {name: self.won[place].get(name, "") for name in (SERIES if place[1] else STUDY)}
+        for _, where, values in self.corrections:
+            shown |= values if where == place else {}
+        return shown
+
+    def corrected(self, place: Place) -> set[str]:
+        return {name for _, where, values in self.corrections if where == place for name in values}
+
+    def put(self, one: Version, policy: str) -> str:
+        alike = [held for held in self.versions if held.uid == one.uid and held.state in HELD]
+        now = next((held for held in alike if held.state == "current"), None)
+        beside = next((held for held in alike if held.digest == one.digest), None)
+        if now is None:
+            self.add(one)
+            return "stored"
+        if now is beside or now.values == one.values:  # or the same in another character set, with other spaces
+            return "duplicate"
+        if policy == "keep-first":
+            if beside is None:
+                self.versions.append(replace(one, state="other"))
+            return "kept"
+        now.state = "other"
+        self.settle()
+        if beside is not None:
+            beside.state = "current"
+        else:
+            self.add(one)
+        return "replaced"
+
+    def add(self, one: Version) -> None:
+        """What is the first that is held says how its study and series are."""
+        for place in ((one.place[0], ""), one.place):
+            if not self.current(place):
+                self.won.pop(place, None)
+        self.versions.append(one)
+
+    def delete(self, place: Place, uid: str, tombstone: int) -> None:
+        for one in self.versions:
+            if one.state in HELD and (one.uid == uid if uid else place in (one.place, (one.place[0], ""))):
+                one.state, one.tombstone = "deleted" if one.state == "current" else "deleted other", tombstone
+
+    def undelete(self, tombstone: int) -> None:
+        for one in [one for one in self.versions if one.tombstone == tombstone]:
+            alike = [held for held in self.versions if held.uid == one.uid and held.state in HELD]
+            if any(held.digest == one.digest for held in alike):
+                continue
+            free = all(held.state != "current" for held in alike)
+            one.state, one.tombstone = "current" if one.state == "deleted" and free else "other", 0
+
+    def rows(self, level: str) -> Counter[tuple[Any, ...]]:
+        """What a query of a level is to find."""
+        places = list(self.places())
+        studies = [place for place in places if not place[1]]
+        if level == "SERIES":
+            series = [place for place in places if place[1]]
+            return Counter((*self.shown(place).values(), len(self.current(place))) for place in series)
+        found = {}
+        for study in studies:
+            series = [place for place in places if place[1] and place[0] == study[0]]
+            modalities = {self.shown(place)["Modality"] for place in series} - {""}
+            found[study] = (tuple(sorted(modalities)), len(series), len(self.current(study)))
+        if level == "STUDY":
+            return Counter((*self.shown(study).values(), *counted) for study, counted in found.items())
+        patients: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+        for study, counted in found.items():
+            identifier, issuer = list(self.shown(study).values())[:2]
+            patients.setdefault((identifier, issuer) if identifier else study, []).append(
+                (identifier, issuer, *counted)
+            )
+        return Counter(
+            (*studies[0][:2], len(studies), *(sum(each[at] for each in studies) for at in (3, 4)))
+            for studies in patients.values()
+        )
+
+
+@dataclass
+class Party:
+    """One store, and what is true of it."""
+
+    who: Principal
+    model: Model = field(default_factory=Model)
+
+
+class History:
+    """What happens to one archive."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.random = folder, random.Random(f"history {seed}")
+        self.data, self.moves = folder / "0", 0
+        self.parties = [Party(LOCAL), Party(replace(LOCAL, store=2))]
+        self.archive: Archive
+
+    async def open(self) -> None:
+        self.archive = await Archive.open(self.data, durability="off", stores=["research"])
+
+    async def live(self, acts: int) -> None:
+        await self.open()
+        try:
+            for _ in range(acts):
+                [act] = self.random.choices(list(ACTS), list(ACTS.values()))
+                party = self.parties[self.random.random() < 0.2]
+                with suppress(NotFound):
+                    await getattr(self, act)(party)
+                for party in self.parties:
+                    party.model.settle()
+                    await self.check(party, act)
+        finally:
+            await self.archive.close()
+
+    # Acts
+
+    def _object(self) -> tuple[Built, Values]:
+        plain, charset = self.random.random() < 0.4, self.random.choice(CHARSETS)
+        values = {name: self.random.choice(pool) for name, pool in POOLS.items()} | (PLAIN if plain else {})
+        number, series, study = (self.random.randint(1, 2) for _ in range(3))
+        said = {name: text.strip() for name, text in values.items()}
+        return build(number, study=study, series=series, charset=charset, extra=values), said
+
+    async def put(self, party: Party) -> None:
+        built, said = self._object()
+        policy = self.random.choice(POLICIES)
+        transfer = self.archive.store_begin_part10(party.who, Source("dimse", policy=policy))
+        transfer.write(built.part10)
+        outcome = await transfer.commit()
+        one = Version(built.sop_instance_uid, built.digest, (built.study_uid, built.series_uid), said)
+        assert party.model.put(one, policy) == outcome.status
+
+    async def delete(self, party: Party) -> None:
+        built, _ = self._object()
+        study, series, uid = built.study_uid, built.series_uid, built.sop_instance_uid
+        target = self.random.choice([Target(study), Target(study, series), *[Target("", "", uid)] * 3])
+        done = await self.archive.delete(party.who, target)
+        party.model.delete((target.study_uid, target.series_uid), target.sop_instance_uid, done.tombstone)
+
+    async def undelete(self, party: Party) -> None:
+        held = sorted({one.tombstone for one in party.model.versions} - {0})
+        if held:
+            tombstone = self.random.choice(held)
+            party.model.undelete(tombstone)
+            await self.archive.undelete(party.who, Target(), tombstone)
+
+    async def promote(self, party: Party) -> None:
+        refs = await self.archive.versions(party.who, self._object()[0].sop_instance_uid)
+        beside = [ref for ref in refs if ref.state == OTHER]
+        if beside:
+            ref = self.random.choice(beside)
+            await self.archive.promote(party.who, ref)
+            for one in party.model.versions:
+                if one.uid == ref.sop_instance_uid and one.state == "current":
+                    one.state = "other"
+            party.model.settle()
+            for one in party.model.versions:
+                if (one.uid, one.digest, one.state) == (ref.sop_instance_uid, ref.digest, "other"):
+                    one.state = "current"
+
+    async def correct(self, party: Party) -> None:
+        built, _ = self._object()
+        name = self.random.choice(list(POOLS))
+        place = (built.study_uid, built.series_uid if name in SERIES else "")
+        value = self.random.choice(["New", *POOLS[name]] if name not in ("PatientSex", "SeriesNumber") else POOLS[name])
+        value = "OT" if (name, value) == ("Modality", "New") else value
+        number = await self.archive.correct(party.who, place, {name: value}, "why", "CORRECT")
+        party.model.corrections.append((number, place, {name: value.strip()}))
+
+    async def undo(self, party: Party) -> None:
+        if party.model.corrections:
+            number, (study, _), _ = one = self.random.choice(party.model.corrections)
+            await self.archive.undo_correction(party.who, study, number)
+            party.model.corrections.remove(one)
+
+    async def merge(self, party: Party) -> None:
+        """P1 becomes P2, as that is described; but not who is hidden, whom no model knows."""
+        known = {tuple(party.model.shown(place).values())[:2] for place in party.model.places() if not place[1]}
+        of = {one.place[0] for one in party.model.versions}
+        if {("P1", ""), ("P2", "")} <= known and of == {place[0] for place in party.model.places()}:
+            rows = await self.find(party, "PATIENT", list(PATIENT))
+            [into] = [dict(zip(PATIENT, row, strict=False)) for row in rows if row[:2] == ("P2", "")]
+            studies = [place for place in party.model.places() if not place[1]]
+            merged = [place for place in studies if tuple(party.model.shown(place).values())[:2] == ("P1", "")]
+            await self.archive.merge_patient(party.who, ("P1", ""), ("P2", ""), "why")
+            numbers = {row.study_uid: row.id for study, _ in merged for row in
+                       await self.archive.corrections_of(party.who, study)}  # fmt: skip
+            party.model.corrections += [(numbers[place[0]], place, into) for place in merged]
+
+    async def collect(self, _: Party) -> None:
+        await self.archive.collect(now=LATER)
+        for party in self.parties:
+            party.model.versions = [one for one in party.model.versions if one.state in HELD]
+
+    # What changes nothing
+
+    async def reopened(self, _: Party) -> None:
+        await self._moved(self.data)
+
+    async def reindexed(self, _: Party) -> None:
+        await self._moved(self.data, index_anew=True)
+
+    async def killed(self, _: Party) -> None:
+        """What is on the disk in the midst of it is opened."""
+        self.moves += 1
+        copy = self.folder / str(self.moves)
+        shutil.copytree(self.data, copy, ignore=shutil.ignore_patterns("lock", "server.json"))
+        await self._moved(copy)
+
+    async def restored(self, _: Party) -> None:
+        self.moves += 1
+        backup, copy = self.folder / f"backup{self.moves}", self.folder / str(self.moves)
+        async for _copied in back_up(self.archive, LOCAL, backup):
+            pass
+        list(restore(backup, copy))
+        await self._moved(copy)
+
+    async def _moved(self, data: Path, *, index_anew: bool = False) -> None:
+        before = [await self.everything(party) for party in self.parties]
+        await self.archive.close()
+        self.data = data
+        if index_anew:
+            assert not [one for one in reindex(data) if one.error]
+        await self.open()
+        for party, was in zip(self.parties, before, strict=True):
+            for name, told in (await self.everything(party)).items():
+                assert told == was[name], name
+
+    async def everything(self, party: Party) -> dict[str, Any]:
+        """All that a user sees, but how late a revision is."""
+        archive, who, told = self.archive, party.who, dict[str, Any]()
+        for level, keys in KEYS.items():
+            rows = await archive.find(who, Query(level, {}, frozenset(keys)))
+            told[level] = sorted(map(repr, rows.rows))
+        for study in {one.place[0] for one in party.model.versions}:
+            with suppress(NotFound, Gone):
+                refs = await archive.instances(who, study_uid=study)
+                told[f"refs {study}"] = [ref._replace(revision=0) for ref in refs]
+                told[f"metadata {study}"] = [text async for texts in archive.metadata(who, refs) for text in texts]
+            told[f"corrections {study}"] = await archive.corrections_of(who, study)
+        for uid in {one.uid for one in party.model.versions}:
+            told[f"versions {uid}"] = [(ref.id, ref.state) for ref in await archive.versions(who, uid)]
+        told["statistics"] = await archive.statistics(who)
+        told["changes"] = await archive.changes(who, None, 100_000)
+        told["tombstones"] = await archive.tombstones(who)
+        told["latest"] = [one._replace(changed_at=0) for one in await archive.latest_studies(who, 10)]
+        return told
+
+    # What is true
+
+    async def find(self, party: Party, level: str, names: list[str], *tags: int) -> list[tuple[Any, ...]]:
+        asked = dict.fromkeys((*map(tag_of, names), *tags), "")
+        rows = await self.archive.find(party.who, Query(level, asked))
+        return [tuple(row[rows.columns.index(tag)] for tag in asked) for row in rows.rows]
+
+    async def check(self, party: Party, act: str) -> None:
+        model = party.model
+        names = {"PATIENT": list(PATIENT)[:2], "STUDY": list(STUDY), "SERIES": list(SERIES)}
+        for level, asked in names.items():
+            tags = (MODALITIES, *COUNTS[level]) if level == "STUDY" else COUNTS[level]
+            found = await self.find(party, level, asked, *tags)
+            if level == "STUDY":
+                at = len(asked)
+                found = [(*row[:at], tuple(sorted(filter(None, row[at].split("\\")))), *row[at + 1 :]) for row in found]
+            assert Counter(found) == model.rows(level), (act, level)
+        counts, states = await self.archive.statistics(party.who), Counter(one.state for one in model.versions)
+        told = (counts.studies, counts.series, counts.instances, counts.other_versions, counts.deleted)
+        places = list(model.places())
+        studies = [place for place in places if not place[1]]
+        deleted = states["deleted"] + states["deleted other"]
+        assert told == (len(studies), len(places) - len(studies), states["current"], states["other"], deleted), act
+        assert counts.patients == model.rows("PATIENT").total(), act
+        await self.check_discrepancies(party, act)
+
+    async def check_discrepancies(self, party: Party, act: str) -> None:
+        """What a current object says otherwise is listed, and nothing that no version says any more."""
+        model = party.model
+        listed = {
+            ((one.study_uid, one.series_uid), one.tag, one.value, one.kept)
+            for one in await self.archive.discrepancies(party.who, limit=1000)
+        }
+        places = set(model.places())
+        for place in places:
+            for name in (SERIES if place[1] else STUDY).keys() - model.corrected(place):
+                won = model.won[place][name]
+                said = {one.values[name] for one in model.current(place)} - {"", won}
+                assert {(place, tag_of(name), value, won) for value in said} <= listed, (act, name)
+        for place, tag, value, kept in listed:
+            [name] = [name for name in POOLS if tag_of(name) == tag]
+            said = {
+                one.values[name]
+                for one in model.versions
+                if one.state in HELD and place in (one.place, (one.place[0], ""))
+            }
+            assert value in said and value != kept and name not in model.corrected(place), (act, name)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_the_index_says_what_is_held_says(tmp_path: Path, seed: int) -> None:
+    async with asyncio.timeout(120):
+        await History(tmp_path, seed).live(25)

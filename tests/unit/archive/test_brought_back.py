@@ -1,0 +1,148 @@
+"""What studies say, and what is listed of them, when instances go and come back; a reindex says the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from builders import build, opened, store
+from unit.archive.test_corrections import DESCRIPTION, ID, NAME, find
+from unit.archive.test_reindex import reindex
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
+from sagittal.archive.index.removal import Target
+
+WRONG = build(1, patient_id="X", patient_name="Wrong^W", modality="MR")
+RIGHT = build(1, patient_id="Y", patient_name="Right^R")
+STUDY = Target(WRONG.study_uid)
+SEX = 0x00100040
+
+
+def only(built: Any) -> Target:
+    return Target("", "", built.sop_instance_uid)
+
+
+async def told(archive: Archive) -> list[Any]:
+    listed = [(one.tag, one.kept, one.value) for one in await archive.discrepancies(LOCAL)]
+    return [
+        await find(archive, "PATIENT", ID, NAME, SEX),
+        await find(archive, "STUDY", ID, NAME, DESCRIPTION, 0x00080061),
+        sorted(listed),
+    ]
+
+
+def before_and_after(path: Path, act: Callable[[Archive], Awaitable[None]]) -> list[Any]:
+    """What is told after an act; the same after a reindex."""
+
+    async def run(acting: bool) -> list[Any]:
+        async with opened(path) as archive:
+            if acting:
+                await act(archive)
+            return await told(archive)
+
+    before = asyncio.run(run(True))
+    reindex(path)
+    assert asyncio.run(run(False)) == before
+    return before
+
+
+def test_a_study_that_comes_back_in_place_of_what_was_sent_again_is_its_own(tmp_path: Path) -> None:
+    """Whoever takes back a mistake would have the images of one patient under another one's name."""
+
+    async def act(archive: Archive) -> None:
+        await store(archive, WRONG)
+        await archive.delete(LOCAL, STUDY)
+        await store(archive, RIGHT)
+        deleted = await archive.delete(LOCAL, STUDY)
+        first = min(one.id for one in await archive.tombstones(LOCAL))
+        assert first < deleted.tombstone
+        await archive.undelete(LOCAL, Target(), first)
+
+    assert before_and_after(tmp_path, act) == [[["X", "Wrong^W", "F"]], [["X", "Wrong^W", "Study 1", "MR"]], []]
+
+
+def test_what_comes_back_is_compared_and_fills_as_what_comes_in(tmp_path: Path) -> None:
+    first, second = build(2, patient_name="Wrong^W"), build(3, extra={"StudyDescription": ""}, patient_name="Right^R")
+
+    async def act(archive: Archive) -> None:
+        await store(archive, first, second)
+        await archive.delete(LOCAL, only(first))
+        assert await find(archive, "STUDY", NAME, DESCRIPTION) == [["Right^R", ""]]
+        await archive.undelete(LOCAL, only(first))
+
+    _, study, listed = before_and_after(tmp_path, act)
+    assert study == [["P1", "Right^R", "Study 1", "CT"]]
+    assert listed == [(NAME, "Right^R", "Wrong^W")]
+
+
+def test_what_only_a_deleted_or_replaced_one_said_is_said_no_more(tmp_path: Path) -> None:
+    """Though no other says anything else."""
+    silent = {"StudyDescription": "", "PatientSex": "", "Modality": ""}
+
+    async def act(archive: Archive) -> None:
+        await store(archive, build(1), build(2, extra=silent))
+        await store(archive, build(1, extra=silent | {"PatientComments": "anew"}), policy="replace")
+
+    assert before_and_after(tmp_path, act) == [[["P1", "Doe^Jane", ""]], [["P1", "Doe^Jane", "", ""]], []]
+
+
+def test_what_is_deleted_is_listed_no_more(tmp_path: Path) -> None:
+    others = [build(number, patient_name="Roe^Tom") for number in (2, 3)]
+
+    async def act(archive: Archive) -> None:
+        await store(archive, build(1), *others)
+        await archive.delete(LOCAL, only(others[0]))
+        [listed] = await archive.discrepancies(LOCAL)
+        assert (listed.value, listed.sop_instance_uid) == ("Roe^Tom", others[1].sop_instance_uid)
+        await archive.delete(LOCAL, only(others[1]))
+
+    assert before_and_after(tmp_path, act)[2] == []
+
+
+def test_the_list_does_not_depend_on_when_it_was_corrected(tmp_path: Path) -> None:
+    """What comes in while it is corrected is listed once that is undone, and nothing is meanwhile."""
+
+    async def act(archive: Archive) -> None:
+        await store(archive, build(1), build(2, patient_name="Roe^Tom"))
+        number = await archive.correct(LOCAL, (STUDY.study_uid, ""), {"PatientName": "New^N"}, "why", "CORRECT")
+        await store(archive, build(3, patient_name="Poe^Ann"))
+        assert (await told(archive))[2] == []
+        await archive.undo_correction(LOCAL, STUDY.study_uid, number)
+
+    assert before_and_after(tmp_path, act)[2] == [(NAME, "Doe^Jane", "Poe^Ann"), (NAME, "Doe^Jane", "Roe^Tom")]
+
+
+def test_a_correction_is_undone_to_what_is_held(tmp_path: Path) -> None:
+    async def act(archive: Archive) -> None:
+        await store(archive, WRONG, build(2, patient_id="Y", patient_name="Right^R"))
+        number = await archive.correct(LOCAL, (STUDY.study_uid, ""), {"PatientName": "New^N"}, "why", "CORRECT")
+        await archive.delete(LOCAL, only(WRONG))
+        await archive.undo_correction(LOCAL, STUDY.study_uid, number)
+
+    assert before_and_after(tmp_path, act)[1] == [["Y", "Right^R", "Study 1", "CT"]]
+
+
+def test_a_hidden_study_describes_no_patient(tmp_path: Path) -> None:
+    first, second = build(1, extra={"PatientSex": "M"}), build(1, study=2)
+
+    async def act(archive: Archive) -> None:
+        await store(archive, first, second)
+        assert (await told(archive))[::2] == [[["P1", "Doe^Jane", "M"]], [(SEX, "M", "F")]]
+        await archive.delete(LOCAL, Target(first.study_uid))
+
+    assert before_and_after(tmp_path, act)[::2] == [[["P1", "Doe^Jane", "F"]], []]
+
+
+def test_who_was_a_patients_first_study_stays_it(tmp_path: Path) -> None:
+    """Though the first object of it is purged, and another study's is older than what is left."""
+    first, second = build(1, extra={"PatientSex": "M"}), build(2, extra={"PatientSex": "M"})
+
+    async def act(archive: Archive) -> None:
+        await store(archive, first, build(1, study=2), second)
+        await archive.delete(LOCAL, only(first))
+        await archive.collect(now=1 << 60)
+
+    assert before_and_after(tmp_path, act)[::2] == [[["P1", "Doe^Jane", "M"]], [(SEX, "M", "F")]]
