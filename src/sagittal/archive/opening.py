@@ -19,7 +19,7 @@ from pathlib import Path
 from sagittal.archive.changes import Feed
 from sagittal.archive.faults import Faults
 from sagittal.archive.index import schema
-from sagittal.archive.index.connection import Readers, check_path, has_log, open_writer
+from sagittal.archive.index.connection import Readers, check_path, closed_unless_done, has_log, open_writer
 from sagittal.archive.index.finding.attributes import Attribute, Attributes
 from sagittal.archive.index.upkeep import stores
 from sagittal.archive.index.upkeep.attributes import begin as begin_attributes
@@ -98,15 +98,16 @@ def _composed(
         volume.probe()  # a volume that fails it is unwell from the start; `ready` says so
     crashed = has_log(index)
     connection = open_writer(index, durable=durable)
-    schema.prepare(connection, index)
-    held = stores.begin(connection, named)
-    check_objects(volume, connection)
+    with closed_unless_done(connection):
+        schema.prepare(connection, index)
+        held = stores.begin(connection, named)
+        check_objects(volume, connection)
+        attributes = begin_attributes(connection, wanted)
     recovery = partial(
         recover, path, volume, connection, crashed=crashed, batch_max=bounds.commit_batch_max, durable=durable
     )
     readers = Readers(index, bounds.query_threads)
     feed = Feed(readers)
-    attributes = begin_attributes(connection, wanted)
     comparer = Comparer(index, volume, bounds.compared_metadata_bytes_max)
     committer = Committer(connection, volume, bounds, comparer, feed.wake, attributes.wanted, recovery)
     ingest = Ingest(limits, Gauge(volume, bounds), Memo(), committer)

@@ -20,7 +20,7 @@ from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import INDEX, Archive
 from sagittal.archive.ingest import recovery
 from sagittal.archive.upkeep.tasks import reindex
-from sagittal.errors import StorageUnavailable
+from sagittal.errors import StorageUnavailable, UsageError
 from sagittal.limits import ArchiveLimits, Limits
 
 FIRST, LATER = build(1), build(2)
@@ -248,3 +248,23 @@ def test_nobody_is_sent_to_a_server_that_was_killed(tmp_path: Path) -> None:
     (tmp_path / SERVER_FILE).write_text('{"http": "http://127.0.0.1:1", "token": "x"}')
     used(tmp_path, meanwhile=lambda: told.append((tmp_path / SERVER_FILE).exists()))
     assert told == [False]
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [("UPDATE alembic_version SET version_num = '9999'", UsageError), (b"no index", sqlite3.DatabaseError)],
+)
+def test_an_index_that_cannot_be_opened_is_let_go_of(
+    tmp_path: Path, change: str | bytes, refusal: type[Exception]
+) -> None:
+    """At once: not when the error and all that it holds go."""
+    used(tmp_path, build())
+    if isinstance(change, bytes):
+        (tmp_path / INDEX).write_bytes(change * 1_000)
+    else:
+        with closing(sqlite3.connect(tmp_path / INDEX)) as index, index:
+            index.execute(change)
+    with pytest.raises((refusal, StorageUnavailable)) as _held:
+        asyncio.run(Archive.open(tmp_path))
+    ours = {f"{tmp_path / INDEX}{suffix}" for suffix in ("", "-wal", "-shm")}
+    assert not ours & {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}

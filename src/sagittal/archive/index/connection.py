@@ -13,9 +13,9 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, TypeVar, TypeVarTuple
@@ -88,29 +88,25 @@ def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     make(path)
     if _rests(path):
         log.warning("the disk takes nothing: until the next start the index can only be read")
-    connection = _connect(path)
+    pragmas = (
+        "journal_mode=WAL",
+        f"synchronous={'FULL' if durable else 'OFF'}",
+        f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+        "cache_size=-32768",
+        "temp_store=MEMORY",
+    )
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
+        return _connect(path, *pragmas)
     except sqlite3.OperationalError as error:
-        connection.close()
         if _code(error) not in _NOT_SHARED:
             raise
-        log.warning("the disk is full: until the next start no other process can read the index")
-        connection = _connect(path, _ALONE)
-        connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
-    connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-    connection.execute("PRAGMA cache_size=-32768")
-    connection.execute("PRAGMA temp_store=MEMORY")
-    return connection
+    log.warning("the disk is full: until the next start no other process can read the index")
+    return _connect(path, *pragmas, options=_ALONE)
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """A connection that cannot write."""
-    connection = _connect(path)
-    connection.execute("PRAGMA query_only=ON")
-    connection.execute("PRAGMA cache_size=-16384")
-    return connection
+    return _connect(path, "query_only=ON", "cache_size=-16384")
 
 
 def file_of(connection: sqlite3.Connection) -> Path:
@@ -189,14 +185,27 @@ def _rests(path: Path) -> bool:
     return False
 
 
-def _connect(path: Path, options: str = "") -> sqlite3.Connection:
+def _connect(path: Path, *pragmas: str, options: str = "") -> sqlite3.Connection:
     options = options or (_RESTING if _rests(path) else "")
     where = f"{path.resolve().as_uri()}{options}" if options else path
     connection = sqlite3.connect(
         where, isolation_level=None, check_same_thread=False, cached_statements=256, uri=bool(options)
     )
-    wait_for_others(connection)
+    with closed_unless_done(connection):
+        wait_for_others(connection)
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
     return connection
+
+
+@contextmanager
+def closed_unless_done(connection: sqlite3.Connection) -> Iterator[None]:
+    """What fails while an index is opened lets go of its file, too."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 class Readers:
