@@ -76,7 +76,10 @@ def test_relational_queries_are_asked_for(held: Served) -> None:
             assert short.returncode == 3 and "A801" in short.stderr, short.stderr
         else:
             assert short.returncode == 1 and "A900" in short.stderr, short.stderr
-            assert "name one StudyInstanceUID and one SeriesInstanceUID, or ask with --relational" in short.stderr
+            assert (
+                "name one StudyInstanceUID and one SeriesInstanceUID, or ask for relational queries (--relational"
+                in short.stderr
+            )
     assert rows(sagittal("find", held.peer, "-L", "image", "-k", f"SOPInstanceUID={uid}", "--relational", "--json"))
 
 

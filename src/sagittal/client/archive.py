@@ -92,16 +92,22 @@ class Archive:
             return [Match(match) async for match in matches]
 
     def get(
-        self, out: str | os.PathLike[str], *, level: str = "", keys: Mapping[str, Any] | None = None, **more: Any
+        self,
+        out: str | os.PathLike[str],
+        *,
+        level: str = "",
+        relational: bool = False,
+        keys: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> list[Path]:
         """Retrieve into the folder `out`; the files, named by SOP Instance UID.
 
         By UIDs, or by any keys: what matches is looked up first. No files of what there is none of; `Unanswered` when
-        something could not be retrieved.
+        something could not be retrieved. `relational` is for a peer and keys of a level without those above.
         """
         wanted = keys_of({**(keys or {}), **more})
         files: list[Path] = []
-        question = Question(level or level_of(wanted), wanted)
+        question = Question(level or level_of(wanted), wanted, relational=relational)
         outcome: Retrieved = self._run(self._remote.get(question, Path(out), lambda path, _uid: files.append(path)))
         if not outcome.whole:
             raise Unanswered(f"{outcome.completed} came, {outcome.failed} failed: {outcome.comment}")

@@ -6,8 +6,8 @@ the syntax of the presentation context, or the plain one that the data set shows
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sagittal.dicom.part10 import SHOWING_BYTES, meta_group, shown_syntax
@@ -19,30 +19,38 @@ from sagittal.uid import is_uid, new_uid
 Arrived = Callable[[Path, Request], None]
 
 
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What the system refuses, as one of our errors."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(f"{what}: {error.strerror}") from None
+
+
+def _make(folder: Path) -> None:
+    with _told(f"cannot make the folder {str(folder)!r}"):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 class Landing:
     """One file: written beside its place, renamed when complete."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.beside = beside(folder / "new")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
+        with _told("cannot write"):
             self._file = self.beside.open("xb")
-        except OSError as error:
-            raise StorageUnavailable(f"cannot write: {error.strerror}") from None
 
     def write(self, pieces: Iterable[bytes | memoryview]) -> None:
-        try:
+        with _told("cannot write"):
             self._file.writelines(pieces)
-        except OSError as error:
-            raise StorageUnavailable(f"cannot write: {error.strerror}") from None
 
     def close(self) -> None:
         """Nothing more is written."""
-        try:
+        with _told("cannot write"):
             self._file.close()
-        except OSError as error:
-            raise StorageUnavailable(f"cannot write: {error.strerror}") from None
 
     def place(self, uid: str) -> Path:
         """It is complete: named by its UID, or by one of ours."""
@@ -52,11 +60,12 @@ class Landing:
         """The same with a name that we chose. What can't be completed is dropped."""
         path = self._folder / name
         try:
-            self._file.close()
-            self.beside.replace(path)
-        except OSError as error:
+            self.close()
+            with _told("cannot write"):
+                self.beside.replace(path)
+        except StorageUnavailable:
             self.drop()
-            raise StorageUnavailable(f"cannot write: {error.strerror}") from None
+            raise
         return path
 
     def drop(self) -> None:
@@ -71,7 +80,7 @@ class Folder:
     """Takes the instances of C-STORE; `arrived` hears of each one that is complete."""
 
     def __init__(self, path: Path, arrived: Arrived) -> None:
-        path.mkdir(parents=True, exist_ok=True)
+        _make(path)
         self._path, self._arrived = path, arrived
 
     def store(self, request: Request) -> StoreSink:

@@ -148,7 +148,7 @@ def advice(question: Question) -> str:
     wanted = [f"one {keyword_of(tag)}" for tag in above if _is_not_one(question.keys.get(tag))]
     if question.relational or not wanted:
         return ""
-    return f"name {' and '.join(wanted)}, or ask with --relational"
+    return f"name {' and '.join(wanted)}, or ask for relational queries (--relational, relational=True)"
 
 
 def _is_not_one(value: object) -> bool:

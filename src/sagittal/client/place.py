@@ -28,8 +28,8 @@ class Access:
     tls_ca: str | os.PathLike[str] | None = None  # authorities of the peer (PEM); None: the system's
     tls_certificate: str | os.PathLike[str] | None = None
     tls_key: str | os.PathLike[str] | None = None
-    token: str = ""  # bearer token; to a peer a JSON Web Token
-    user: str = ""  # NAME:PASSWORD; to a peer NAME is enough
+    token: str = field(default="", repr=False)  # bearer token; to a peer a JSON Web Token
+    user: str = field(default="", repr=False)  # NAME:PASSWORD; to a peer NAME is enough
     store: str = ""  # of a data directory; "": main. A peer is called by the title of its store, a URL names it
     limits: NetLimits = field(default_factory=NetLimits)
 
@@ -88,7 +88,7 @@ class Url:
     """The base of DICOMweb services, without credentials; those it had are in `user`."""
 
     base: str
-    user: str = ""
+    user: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         return self.base

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from builders import build, opened, store
+from conftest import Served
 
 import sagittal
-from sagittal.client import Access, Archive
-from sagittal.errors import UsageError
+from sagittal.client import Access, Archive, Unanswered
+from sagittal.client.place import parse_place
+from sagittal.errors import StorageUnavailable, UsageError
 
 
 @pytest.fixture
@@ -79,6 +81,31 @@ def test_who_we_are_is_an_ae_title(title: str) -> None:
 def test_files_of_certificates_are_named_by_text_too(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"authorities in absent\.pem can't be used"):
         Access(tls_ca=str(tmp_path / "absent.pem")).tls_context()
+
+
+def test_secrets_are_not_shown() -> None:
+    """A notebook shows what a cell ends with, and a traceback may."""
+    shown = repr(Access(token="t0ken", user="jane:s3cret")) + repr(parse_place("http://jane:s3cret@host/dicom-web"))
+    assert "t0ken" not in shown and "s3cret" not in shown
+
+
+def test_a_series_by_other_keys_than_uids(start_server: Callable[..., Served], data: Path, tmp_path: Path) -> None:
+    """A peer wants the UID of the study, or relational queries."""
+    served = start_server(data=data)
+    with Archive(served.peer) as peer:
+        with pytest.raises(Unanswered, match="relational=True"):
+            peer.get(tmp_path / "out", level="series", Modality="CT")
+        assert len(peer.get(tmp_path / "out", level="series", relational=True, Modality="CT")) == 1
+
+
+@pytest.mark.parametrize("out", ["taken", "taken/below"])
+def test_a_folder_that_cannot_be(start_server: Callable[..., Served], data: Path, tmp_path: Path, out: str) -> None:
+    """Whatever is spoken: an error of ours that names it."""
+    served = start_server(data=data)
+    (tmp_path / "taken").touch()
+    for place in (served.peer, served.http, data):
+        with Archive(place) as archive, pytest.raises(StorageUnavailable, match=f"the folder '.*/{out}': "):
+            archive.get(tmp_path / out, PatientName="*")
 
 
 def test_type_checkers_read_our_types() -> None:

@@ -164,5 +164,7 @@ def test_an_offset_that_is_none_is_refused(timezone: str) -> None:
 )
 def test_what_is_missing_is_named(level: str, keys: str, model: str, missing: str) -> None:
     asked = Question(level, parse_keys([keys]), model)
-    assert advice(asked) == (f"name {missing}, or ask with --relational" if missing else "")
+    assert advice(asked) == (
+        f"name {missing}, or ask for relational queries (--relational, relational=True)" if missing else ""
+    )
     assert not advice(Question(level, parse_keys([keys]), model, relational=True))
