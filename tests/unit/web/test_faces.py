@@ -19,7 +19,7 @@ from archived import answers
 from builders import build
 
 import sagittal.web.ui.page as page
-from sagittal.archive.access import Principal
+from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.changes import Change
 from sagittal.limits import Limits, WebLimits
 from sagittal.web.app import WebApp
@@ -52,7 +52,9 @@ class TestPage:
         assert "script-src 'self'" in policy
         for name in ("index.html", "api.html"):
             text = (UI / name).read_text()
-            assert not re.search(r"<script(?![^>]*src=\"/ui/)|style=|\son\w+=|<style", text)
+            assert not re.search(
+                r"<script(?! type=\"application/json\")(?![^>]*src=\"/ui/)|style=|\son\w+=|<style", text
+            )
         for path in UI.iterdir():
             if path.suffix in {".html", ".css", ".js"}:
                 text = path.read_text()
@@ -86,6 +88,16 @@ class TestPage:
         assert body["latest"][0]["description"] == "<script>"
         assert body["cursor"] == "c0"
         assert (body["store"], body["stores"]) == ("main", ["main"])
+
+    def test_the_page_brings_the_summary_along(self, web: Any) -> None:
+        """As text that is no markup: the study's description is <script>."""
+        (told,) = re.findall(r'id="summary">(.*?)</script>', web.get("/").text)
+        assert json.loads(told) == web.get("/api/summary").json()
+        assert "<" not in told
+
+    def test_who_shows_no_token_is_told_nothing(self, web: Any) -> None:
+        web.settings = Settings(tokens=lambda: {"": LOCAL}, loopback=False)
+        assert 'id="summary">null</script>' in web.get("/").text
 
 
 class TestProbes:

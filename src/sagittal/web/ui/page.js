@@ -1,4 +1,4 @@
-// The page at /: shows /api/summary, and again whenever /api/changes says that something happened.
+// The page at /: shows /api/summary, which it brings along, and again whenever /api/changes says that something happened.
 // All text goes in as text nodes; attributes of objects are never markup.
 import { WORDS } from "./words.js";
 
@@ -8,13 +8,13 @@ const CELL_CHARACTERS_MAX = 100;
 
 const at = (id) => document.getElementById(id);
 let language = localStorage.getItem("language") ?? document.documentElement.lang;
-let shown = null; // the last summary
 let pictures = new Map(); // study UID and count of instances -> its img
 let looking = null; // the refresh that is due while rules are at work
 let known = null; // study UIDs that were in the list before
 
 // The store that is shown, of ?store=NAME; main without.
 const store = new URLSearchParams(location.search).get("store") ?? "";
+let shown = store ? null : JSON.parse(at("summary").textContent); // the last summary; the first came with the page
 const prefix = new URL("..", import.meta.url).pathname.slice(0, -1); // of a proxy in front
 const inStore = (path) => prefix + (store ? `/stores/${encodeURIComponent(store)}` : "") + path;
 

@@ -1,6 +1,7 @@
 """The pages at `/` and `/api/docs`: fixed files of this folder, and the one route of JSON that the first shows.
 
-No template and no build: text comes into the page as text nodes only (PAGE_POLICY allows no inline script). The
+No template and no build: text comes into the page as text nodes only (PAGE_POLICY allows no inline script). That JSON
+comes along with the page, too, for whoever needs no token: one request shows it all, also to what runs no script. The
 language is chosen by Accept-Language, and by the switch on the page. Behind a proxy that adds a prefix, the addresses
 of a page begin with it; its scripts find it in their own.
 """
@@ -17,10 +18,10 @@ from urllib.parse import urlsplit
 import orjson
 from starlette.responses import Response
 
-from sagittal.archive.access import Principal, places
+from sagittal.archive.access import Principal, enter, places
 from sagittal.archive.index import MAIN_STORE
-from sagittal.errors import NotFound
-from sagittal.web.security import PAGE_POLICY, host_name
+from sagittal.errors import NotFound, SagittalError
+from sagittal.web.security import PAGE_POLICY, host_name, principal_of
 from sagittal.web.wire.uri import addresses
 
 if TYPE_CHECKING:
@@ -47,8 +48,13 @@ class Page:
         self._house = house
 
     async def index(self, request: Request) -> Response:
-        language = language_of(request.headers.get("accept-language", ""))
-        answer = html("index.html", request, self._house.settings, language)
+        language, settings = language_of(request.headers.get("accept-language", "")), self._house.settings
+        try:
+            principal = principal_of(settings, dict(request.scope["headers"]))
+            told = await self._summary(request, enter(principal, MAIN_STORE))
+        except SagittalError:
+            told = b"null"  # the page asks for it, and says what is the matter
+        answer = html("index.html", request, settings, language, told)
         answer.headers["vary"] = "accept-language"
         return answer
 
@@ -67,7 +73,9 @@ class Page:
         return Response(body, headers=headers)
 
     async def summary(self, request: Request) -> Response:
-        principal: Principal = request.scope["principal"]
+        return Response(await self._summary(request, request.scope["principal"]), media_type="application/json")
+
+    async def _summary(self, request: Request, principal: Principal) -> bytes:
         settings = self._house.settings
         counts = await self._house.archive.statistics(principal)
         stores = self._house.archive.stores
@@ -88,7 +96,7 @@ class Page:
             "transcoding": await self._transcoding(principal),
             "latest": [_study(study) for study in await self._house.archive.latest_studies(principal, _LATEST)],
         }
-        return Response(orjson.dumps(body), media_type="application/json")
+        return orjson.dumps(body)
 
     async def _transcoding(self, principal: Principal) -> dict[str, int] | None:
         """How far the rules are; None without any."""
@@ -125,11 +133,14 @@ def language_of(accept_language: str) -> str:
     return best
 
 
-def html(name: str, request: Request, settings: Settings, language: str = LANGUAGES[0]) -> Response:
-    """A page in a language; what it loads and leads to is where the client finds it."""
+def html(
+    name: str, request: Request, settings: Settings, language: str = LANGUAGES[0], told: bytes = b"null"
+) -> Response:
+    """A page in a language, with the JSON `told`; what it loads and leads to is where the client finds it."""
     text = read_asset(name).replace(b'<html lang="en">', f'<html lang="{language}">'.encode("ascii"), 1)
     prefix = urlsplit(addresses(request, settings).root).path
     text = re.sub(rb'(href|src)="/', rb'\1="' + prefix.encode("ascii") + b"/", text)
+    text = text.replace(b">null</script>", b">" + told.replace(b"<", rb"\u003c") + b"</script>")
     return Response(text, headers={"content-security-policy": PAGE_POLICY}, media_type="text/html; charset=utf-8")
 
 
