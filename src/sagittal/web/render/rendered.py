@@ -199,7 +199,7 @@ class Rendered:
         wants, principal = wants or asked(request), request.scope["principal"]
         types = kind.types if kind is not None else _types_of([kind_of(ref) for ref, _ in items])
         types = tuple(each for each in types if not each.startswith("video/"))
-        media_type, _ = choice(request, types, "several", self._limits.accept_ranges_max)
+        media_type, _ = choice(request, types, "each of several", self._limits.accept_ranges_max)
         tag = _tag_of_parts(items, media_type, wants)
         if tag and (answer := unchanged(request, tag)) is not None:
             return answer
