@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -155,3 +157,24 @@ async def test_an_audit_row_that_comes_as_the_last_turn_ended_is_written(
         monkeypatch.setattr(Clerk, "join", late)
     with closing(other(tmp_path)) as index:
         assert index.execute("SELECT count(*) FROM audit WHERE verb = 'tested'").fetchone() == (1,)
+
+
+async def test_why_nothing_can_be_written_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The disk that is full may be the log's, too."""
+    tries = 0
+
+    def begin() -> None:
+        nonlocal tries
+        tries += 1
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with opened(tmp_path, limits(audit_seconds_max=0.01)) as archive, asyncio.timeout(20):
+        index = archive._committer._clerk._index
+        writes, index.begin = index.begin, begin  # type: ignore[method-assign]
+        archive.audit(AuditRow("A", "node", "tested"))
+        while tries < 6:  # a probe and the row, each time
+            await asyncio.sleep(0.01)
+        index.begin = writes  # type: ignore[method-assign]
+        while archive.ready():
+            await asyncio.sleep(0.01)
+    assert [record.levelname for record in caplog.records if "cannot be written" in record.message] == ["ERROR"]

@@ -235,8 +235,9 @@ class Clerk:
             return error
         if not _is_index_failure(error):
             return None
-        self.reason = f"the index cannot be written: {error}"
-        log.error("%s", self.reason)
+        before, self.reason = self.reason, f"the index cannot be written: {error}"
+        if self.reason != before:  # rows for the audit log are tried again every moment
+            log.error("%s", self.reason)
         return StorageUnavailable(self.reason)
 
     def _compare(self, incoming: Incoming) -> None:
@@ -306,7 +307,8 @@ class Clerk:
             except (sqlite3.Error, OSError, StorageUnavailable) as error:
                 if not _is_for_want_of_room(error):
                     raise
-                self.reason = f"the opening cannot be written down: {words_of(error)}"
+                told = failure(error)
+                self.reason = told.text if told else f"the opening cannot be written down: {words_of(error)}"
                 return False
             self._recovery = None
         return True
