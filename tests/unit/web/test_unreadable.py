@@ -73,6 +73,13 @@ async def test_corrected_objects_are_none_the_worse(tmp_path: Path) -> None:
     assert int(answer.headers["content-length"]) == len(answer.content)
 
 
+async def test_another_one_stands_for_them_in_a_thumbnail(tmp_path: Path) -> None:
+    async with asking(tmp_path, HELD) as (client, _):
+        files(tmp_path)[1].unlink()
+        assert (await client.get(f"{STUDY}/thumbnail")).status_code == 200
+        assert (await client.get(f"{instance_of(HELD[1])}/thumbnail")).status_code == 500
+
+
 async def test_nothing_is_left(tmp_path: Path) -> None:
     async with asking(tmp_path, HELD) as (client, _):
         for file in files(tmp_path):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import RedirectResponse
 
-from sagittal.errors import BadRequest, Busy, NotFound, SagittalError, StorageUnavailable
+from sagittal.errors import BadRequest, Busy, DamagedObject, NotFound, SagittalError, StorageUnavailable
 from sagittal.web.render.asked import MOVING, SMALL, Asked, asked, choice
 from sagittal.web.render.easel import Easel
 from sagittal.web.render.kinds import OVER, REPORT, Kind, content_type, frame_kind, kind_of
@@ -75,7 +75,14 @@ class Rendered:
     async def thumbnail(self, request: Request) -> Response:
         """A picture of at most `thumbnail_side` pixels, or of the viewport's size; kept for the next who asks."""
         refs = await instances_at(self._house, request)
-        ref = _standing_for(refs)
+        try:
+            return await self._thumbnail(request, _standing_for(refs))
+        except DamagedObject:
+            if len(refs) == 1:
+                raise
+            return await self._thumbnail(request, _standing_for((await readable_at(self._house, request)).refs))
+
+    async def _thumbnail(self, request: Request, ref: InstanceRef) -> Response:
         numbers = self._numbers(request, ref) if "frames" in request.path_params else [((ref.frames or 1) + 1) // 2]
         port = asked(request).options.get("viewport")
         media_type, _ = choice(request, SMALL, "a thumbnail", self._limits.accept_ranges_max)
