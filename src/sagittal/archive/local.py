@@ -26,7 +26,7 @@ from typing import NoReturn
 
 from sagittal.archive.faults import Faults
 from sagittal.archive.reading import meaning
-from sagittal.errors import DamagedObject, StorageUnavailable
+from sagittal.errors import DamagedObject, SagittalError, StorageUnavailable
 
 _KEY = re.compile(r"[0-9]{4,9}/[0-9a-f]{64}\Z")
 _DIRECTORY = re.compile(r"[0-9]{4,9}\Z")
@@ -209,13 +209,14 @@ class LocalVolume:
     def open(self, key: str) -> int:
         """A descriptor for reading (close-on-exec; the caller closes it).
 
-        DamagedObject when the object is missing or can't be read.
+        DamagedObject when the object is missing or can't be read; StorageUnavailable when all are, as of a disk that is
+        not mounted any more.
         """
         try:
             # What is there may be a pipe: nobody waits for one who writes to it.
             return os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
-            raise DamagedObject("the stored object is missing") from None
+            raise self._missing() from None
         except OSError as error:
             raise meaning(error) from None
 
@@ -224,7 +225,7 @@ class LocalVolume:
         try:
             return os.stat(self._path(key)).st_size
         except FileNotFoundError:
-            raise DamagedObject("the stored object is missing") from None
+            raise self._missing() from None
         except OSError as error:
             raise meaning(error) from None
 
@@ -233,7 +234,7 @@ class LocalVolume:
         try:
             os.link(self._path(key), target)
         except FileNotFoundError:
-            raise DamagedObject("the stored object is missing") from None
+            raise self._missing() from None
 
     def written_at(self, key: str) -> int | None:
         """When the object was written, in nanoseconds; None when it is not there."""
@@ -291,6 +292,9 @@ class LocalVolume:
                 f"the index has objects in {self._objects / directory}, which is not there: mount the disk that they "
                 "are on, or make an empty folder of this name to go on without them"
             )
+
+    def _missing(self) -> SagittalError:
+        return StorageUnavailable(_HIDDEN) if self._is_hidden() else DamagedObject("the stored object is missing")
 
     def _path(self, key: str) -> str:
         return self._objects_path + _checked(key)

@@ -137,6 +137,9 @@ def test_nothing_is_stored_where_another_folder_hides_it(tmp_path: Path) -> None
     (tmp_path / "objects").rename(tmp_path / "hidden")
     assert volume.trouble() is not None  # `objects` is not there at all
     (tmp_path / "objects" / "0001").mkdir(parents=True)
+    for act in (volume.open, volume.size):
+        with pytest.raises(StorageUnavailable, match="another folder"):  # no object is damaged
+            act(key)
     with pytest.raises(StorageUnavailable, match="another folder"):
         put(volume, b"def")
     assert "another folder" in (volume.probe() or "")

@@ -26,7 +26,7 @@ from sagittal.dicom.models.encode import data_set
 from sagittal.dicom.models.fit import fits
 from sagittal.dicom.models.overlay import Correction, no_bulk_data
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
-from sagittal.errors import BadRequest, DamagedObject
+from sagittal.errors import BadRequest, DamagedObject, StorageUnavailable
 from sagittal.limits import ReaderLimits
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Sizes:
             try:
                 with self._opened(ref) as opened:
                     known = opened.sent_size()
-            except DamagedObject:  # whoever sends it is told; all others are none the worse
+            except (DamagedObject, StorageUnavailable):  # whoever sends it is told; all others are none the worse
                 return 0
             while len(self._known) >= _SIZES_HELD:
                 self._known.pop(next(iter(self._known)), None)
