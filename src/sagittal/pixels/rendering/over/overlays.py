@@ -66,7 +66,8 @@ def _own(holder: Attributes, base: int, frame: int, rows: int, columns: int) -> 
         return None
     size = rows * columns
     start = number * size
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[start : start + size]
+    octets = np.frombuffer(data, np.uint8)[start // 8 : (start + size + 7) // 8]
+    bits = np.unpackbits(octets, bitorder="little")[start % 8 :][:size]
     if len(bits) < size:
         return None
     return bits.reshape(rows, columns).astype(bool)
