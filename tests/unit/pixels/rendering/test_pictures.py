@@ -14,7 +14,7 @@ from PIL import Image
 from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.pixels.description import Description
 from sagittal.pixels.rendering.attributes import Attributes
-from sagittal.pixels.rendering.geometry import Viewport, shown
+from sagittal.pixels.rendering.geometry import Viewport, scaled, shown
 from sagittal.pixels.rendering.pictures import PROFILED, SINGLE, moving, picture
 from sagittal.pixels.rendering.render import Frame, Options, render
 from sagittal.pixels.rendering.states import COLOR, GRAYSCALE, PSEUDO_COLOR, references, state_for
@@ -163,6 +163,11 @@ def test_mp4() -> None:
 )
 def test_viewports(port: Viewport, expected: Any) -> None:
     assert shown(RAMP, port).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("columns", "fewer"), [(38, 20), (888, 160)])
+def test_no_column_is_lost_where_there_are_fewer(columns: int, fewer: int) -> None:
+    assert scaled(np.eye(columns, dtype=np.uint8) * 255, fewer, columns).any(axis=1).all()
 
 
 def test_viewports_keep_the_shape() -> None:
