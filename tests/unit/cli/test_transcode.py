@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 from click.testing import CliRunner, Result
+from denied import nobody_may_list
 
 from sagittal.cli.images import batch
 from sagittal.cli.images.batch import Place
@@ -119,6 +120,21 @@ def test_folders_keep_their_shape_and_tell_what_fails(tmp_path: Path, pixels: An
     assert done.return_value == 1 and "b.txt" in done.stderr
     made = sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert made == [Path("one/a.dcm"), Path("two/a.dcm")]
+
+
+def test_folders_that_cannot_be_listed_keep_nobody_from_the_rest(
+    tmp_path: Path, pixels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "in/a.dcm", pixels)
+    (tmp_path / "in/locked").mkdir()
+    with monkeypatch.context() as patch:
+        for name in (tmp_path / "in/deep", *["d" * 250] * 17):
+            Path(name).mkdir()
+            patch.chdir(name)
+    nobody_may_list(monkeypatch, tmp_path / "in/locked")
+    done = run(tmp_path / "in", "-o", tmp_path / "out", "--to", NAMES["rle"])
+    assert done.return_value == 1 and (tmp_path / "out/a.dcm").is_file()
+    assert "in/locked: Permission denied" in done.stderr and "dd: File name too long" in done.stderr
 
 
 def test_nothing_but_the_result_is_touched(tmp_path: Path, pixels: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sagittal.cli.output import progress, reason, result, run, say
-from sagittal.client.storing.files import walk
+from sagittal.client.storing.files import walk, why_unlisted
 from sagittal.errors import Malformed, NotAcceptable, SagittalError, UsageError
 from sagittal.folders import Unfinished, is_special, unfinished
 from sagittal.limits import WorkerLimits
@@ -73,7 +73,8 @@ def _real(paths: Iterable[Path]) -> Iterator[str]:
     folders: dict[Path, str] = {}
     for path in paths:
         folder = folders.get(path.parent) or folders.setdefault(path.parent, os.path.realpath(path.parent))
-        yield os.path.realpath(path) if path.is_symlink() else f"{folder}/{path.name}"
+        is_link = os.path.islink(path)  # noqa: PTH114 - answers for a path that is too long, too
+        yield os.path.realpath(path) if is_link else f"{folder}/{path.name}"
 
 
 def is_several(paths: Sequence[Path], output: Path) -> bool:
@@ -159,9 +160,11 @@ def _tell(place: Place, outcome: Outcome, as_json: bool) -> None:
 
 
 def opened(path: Path, stack: ExitStack) -> Input:
-    """The bytes of a file, for as long as the stack is open. Malformed for what is none: a pipe may never be written
-    to, and to wait for that would keep all else waiting, Ctrl-C too.
+    """The bytes of a file, for as long as the stack is open. OSError for a folder that could not be listed; Malformed
+    for what is no file: a pipe may never be written to, and to wait for that would keep all else waiting, Ctrl-C too.
     """
+    if unlisted := why_unlisted(path):
+        raise unlisted
     if is_special(path):
         raise Malformed("not-dicom", "not a regular file")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

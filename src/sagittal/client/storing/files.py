@@ -45,11 +45,11 @@ def walk(paths: Iterable[Path]) -> Iterator[Path]:
         if not is_folder(path):
             yield path
             continue
-        yield from (below for below in files_below(path) if not is_special(below) or _unlisted(below))
+        yield from (below for below in files_below(path) if not is_special(below) or why_unlisted(below))
 
 
-def _unlisted(path: Path) -> OSError | None:
-    """Why a folder can't be listed."""
+def why_unlisted(path: Path) -> OSError | None:
+    """Why a folder can't be listed; None of one that can, and of what is no folder."""
     reason = why_not_entered(path) if is_folder(path) else None
     return reason if isinstance(reason, OSError) else None
 
@@ -72,7 +72,7 @@ def read_objects(paths: Sequence[Path]) -> tuple[list[ObjectFile], list[Stored]]
 
 def read_head(path: Path, limits: ReaderLimits) -> ObjectFile:
     """What a file holds. Raises Malformed (with `defect` not-dicom for a file of another kind), OSError."""
-    if unlisted := _unlisted(path):
+    if unlisted := why_unlisted(path):
         raise unlisted
     if is_special(path):
         raise Malformed("not-dicom", "not a regular file")
