@@ -94,16 +94,20 @@ def keys_of(values: Mapping[str, Any]) -> dict[int, Any]:
             value = list(value)
             if not value:
                 raise UsageError(f"{name}: a list without values matches nothing; None asks for whatever there is")
-        _put(found, name, _written(value))
+        _put(found, name, _written(value, vr_of(tag_for(name.rpartition(".")[2]))))
     return found
 
 
-def _written(value: Any) -> str:
-    """A value as it is typed (PS3.5 6.2)."""
+def _written(value: Any, vr: str) -> str:
+    """A value as it is typed (PS3.5 6.2). UsageError for bytes, whose character set nobody knows."""
     if value is None:
         return ""
     if isinstance(value, list):
-        return "\\".join(map(_written, value))
+        return "\\".join(_written(one, vr) for one in value)
+    if isinstance(value, bytes):
+        raise UsageError(f"{value!r} is no text to look for")
+    if isinstance(value, datetime) and vr in ("DA", "TM"):
+        value = value.date() if vr == "DA" else value.time()
     pattern = next((pattern for kind, pattern in _WRITTEN if isinstance(value, kind)), None)
     return value.strftime(pattern) if pattern else str(value)
 

@@ -73,6 +73,20 @@ def test_values_as_programs_have_them(value: Any, written: str) -> None:
     assert keys_of({"StudyDescription": value}) == {0x00081030: written}
 
 
+def test_what_has_date_and_time_is_cut_to_what_the_attribute_takes() -> None:
+    """As pandas has both in a column of dates."""
+    at = datetime(2020, 1, 2, 3, 4, 5)
+    assert keys_of({"StudyDate": at, "StudyTime": at}) == {0x00080020: "20200102", 0x00080030: "030405.000000"}
+    assert keys_of({"AcquisitionDateTime": at}) == {0x0008002A: "20200102030405.000000"}
+
+
+@pytest.mark.parametrize("value", [b"P1", ["P0", b"P1"]])
+def test_bytes_are_no_text(value: object) -> None:
+    """They would be asked for as "b'P1'", and nothing would be found."""
+    with pytest.raises(UsageError, match="is no text"):
+        keys_of({"PatientID": value})
+
+
 @pytest.mark.parametrize("key", ["Nobody=1", "0010=1", "RequestAttributesSequence=1", "PatientName=A.B=C=", "Rows=ten"])
 def test_what_is_no_key(key: str) -> None:
     if key.startswith("PatientName"):  # only the name is split
