@@ -13,7 +13,7 @@ import asyncio
 import os
 import threading
 import warnings
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError
 from contextlib import aclosing
 from pathlib import Path
@@ -147,10 +147,10 @@ class Archive:
                 self._stop()
 
     async def _let_go(self) -> None:
-        for call in self._calls:
-            call.cancel()
-        await asyncio.gather(*self._calls, return_exceptions=True)
+        await _ended(self._calls)
         await self._opened.__aexit__(None, None, None)
+        await _ended(asyncio.all_tasks() - {asyncio.current_task()})  # what closes generators that an error left
+        await self._loop.shutdown_asyncgens()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         with self._lock:
@@ -179,6 +179,12 @@ class Archive:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _warn(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 from collections.abc import Callable
@@ -99,13 +100,17 @@ def test_a_series_by_other_keys_than_uids(start_server: Callable[..., Served], d
 
 
 @pytest.mark.parametrize("out", ["taken", "taken/below"])
-def test_a_folder_that_cannot_be(start_server: Callable[..., Served], data: Path, tmp_path: Path, out: str) -> None:
-    """Whatever is spoken: an error of ours that names it."""
+def test_a_folder_that_cannot_be(
+    start_server: Callable[..., Served], data: Path, tmp_path: Path, out: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is spoken: an error of ours that names it, and no word of asyncio's on what was given up."""
     served = start_server(data=data)
     (tmp_path / "taken").touch()
     for place in (served.peer, served.http, data):
         with Archive(place) as archive, pytest.raises(StorageUnavailable, match=f"the folder '.*/{out}': "):
             archive.get(tmp_path / out, PatientName="*")
+        gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_type_checkers_read_our_types() -> None:
