@@ -32,7 +32,8 @@ def serve(control: socket.socket, modules: Sequence[str]) -> None:
         pid = os.fork()
         if not pid:
             control.close()
-            worker.work(socket.socket(fileno=fd), worker.Bounds(**received.told))
+            with socket.socket(fileno=fd) as sock:
+                worker.work(sock, worker.Bounds(**received.told))
             os._exit(0)
         os.close(fd)
         try:
@@ -42,4 +43,5 @@ def serve(control: socket.socket, modules: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        serve(control, sys.argv[2:])

@@ -238,7 +238,8 @@ class Pool:
     async def _start_server(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "sagittal.workers.forkserver", str(theirs.fileno()), *self._modules]
+            # -P: no module comes from the folder that we were started in, where anybody's files may be.
+            command = [sys.executable, "-P", "-m", "sagittal.workers.forkserver", str(theirs.fileno()), *self._modules]
             self._server = await asyncio.create_subprocess_exec(
                 *command,
                 pass_fds=[theirs.fileno()],

@@ -63,6 +63,14 @@ async def test_answers_bytes_of_ranges(tmp_path: Path) -> None:
             assert bytes((await pool.run("calls:joined", inputs)).body) == b"234|ab|9"
 
 
+async def test_nothing_is_imported_from_where_we_were_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the folder of what somebody sent, or a user's with modules called as those of the library."""
+    (tmp_path / "signal.py").write_text("raise SystemExit('read from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    async with pooled() as pool:
+        assert (await pool.run("calls:told", name="x")).told
+
+
 async def test_tells_and_gives_large_answers() -> None:
     async with pooled() as pool:
         told = await pool.run("calls:told", name="é", numbers=[1, 2])
@@ -300,11 +308,12 @@ async def test_the_end_of_the_fork_server_costs_nobody_a_request(requests_max: i
 
 
 def test_a_fork_server_ends_quietly_when_who_asked_for_a_worker_has_gone() -> None:
+    """In development mode Python would tell of sockets that nobody closed."""
     ours, theirs = socket.socketpair()
     worker, its = socket.socketpair()
     with theirs, worker, its:
         socket.send_fds(ours, [encode({"memory_bytes_max": 1 << 32})], [its.fileno()])
         ours.close()  # as when the server is killed, or drains, while a request waits for its worker
-        command = [sys.executable, "-m", "sagittal.workers.forkserver", str(theirs.fileno())]
+        command = [sys.executable, "-X", "dev", "-m", "sagittal.workers.forkserver", str(theirs.fileno())]
         done = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
