@@ -4,7 +4,8 @@
         for study in archive.find("study", PatientName="DOE*"):
             archive.get("folder", StudyInstanceUID=study["StudyInstanceUID"])
 
-Calls may be made from any thread, in a notebook too: the work runs on a loop of its own.
+Calls may be made from any thread, in a notebook too: the work runs on a loop of its own. A forked process has none of
+it, and opens an archive of its own.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ class Archive:
         """Let go of the archive. A call that another thread waits for ends in a UsageError."""
         with self._lock:
             closed, self._closed = self._closed, True
-        if not closed:
+        if not closed and self._thread.is_alive():
             try:
                 asyncio.run_coroutine_threadsafe(self._let_go(), self._loop).result()
             finally:
@@ -154,9 +155,11 @@ class Archive:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         with self._lock:
-            if self._closed:
+            if self._closed or not self._thread.is_alive():
                 work.close()
-                raise UsageError("the archive was closed")
+                raise UsageError(
+                    f"the archive was {'closed' if self._closed else 'opened before a fork: open another'}"
+                )
             future = asyncio.run_coroutine_threadsafe(self._called(work), self._loop)
         try:
             return future.result()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -65,6 +67,23 @@ def test_what_another_thread_waits_for_ends_as_it_is_closed(place: str) -> None:
             archive.close()
             other.join(20)
     assert told == ["the archive was closed"]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded")  # Python 3.12 warns of what programs do all the same
+def test_a_fork_has_no_archive(data: Path) -> None:
+    """Its loop has no thread there: a call would wait for ever, as in the workers that load a training's data."""
+    with Archive(data) as archive:
+        if not (fork := os.fork()):
+            signal.alarm(20)
+            try:
+                archive.find()
+            except UsageError as error:
+                archive.close()
+                os._exit(42 if "fork" in error.text else 1)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 42
+        assert archive.find()
 
 
 def test_that_nobody_sends(data: Path) -> None:
