@@ -130,7 +130,7 @@ class Association:
         elif isinstance(piece, AssociateRQ) and before == 2 and not piece.protocol_version & 1:
             # 9.3.2: only bit 0 is tested
             return self._step(event, now, AssociateRJ(1, 2, 2), acceptable=False)
-        return self._step(event, now, told, unexpected=type(piece).__name__)
+        return self._step(event, now, told, unexpected="P-DATA-TF" if isinstance(piece, Run) else type(piece).__name__)
 
     # From the local user
 

@@ -266,7 +266,7 @@ async def test_a_peer_that_takes_nothing_is_cut_off() -> None:
 @pytest.mark.parametrize(("sent", "words"), [
     (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"), (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS"),
     (b"\x08\0\0\0\0\x04abcd", "not DICOM"), (b"\xff" * 5000, "not DICOM"), (b"evil\r\nline\x1b[0m", "not DICOM"),
-    (echo_request(), "unexpected"), (b"\x04\0\x7f\xff\xff\xff\x7f\xff\xff\xf0\x01\x00", "P-DATA-TF"),
+    (echo_request(), "unexpected P-DATA-TF in Sta2"), (b"\x04\0\x7f\xff\xff\xff\x7f\xff\xff\xf0\x01\x00", "P-DATA-TF"),
     (b"\x01\0\xff\xff\xff\xff", "4294967295"),
 ])  # fmt: skip
 def test_garbage_is_aborted_and_told_in_one_line(sent: bytes, words: str, caplog: pytest.LogCaptureFixture) -> None:
