@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -182,6 +183,9 @@ async def test_a_cursor_belongs_to_its_order(tmp_path: Path) -> None:
         rows = await archive.find(LOCAL, Query("STUDY", order=((DATE, False),), limit=1))
         with pytest.raises(BadRequest, match="cursor"):
             await archive.find(LOCAL, Query("STUDY", order=((DATE, True),), after=rows.next))
+        forged = urlsafe_b64encode(b'["STUDY","00080020","\\ud800",1]').decode()  # half of a surrogate pair
+        with pytest.raises(BadRequest, match="cursor"):
+            await archive.find(LOCAL, Query("STUDY", order=((DATE, False),), after=forged))
 
 
 @pytest.mark.parametrize(("most", "refused"), [(3, True), (4, False), (5, False)])

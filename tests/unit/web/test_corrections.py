@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import quote
@@ -58,6 +59,15 @@ async def test_series_and_patients(tmp_path: Path) -> None:
         answer = await client.post("/api/patients/P1/merge", json={"into": "P2", "reason": "one person"})
         assert len(answer.json()["corrections"]) == 1
         assert len((await client.get("/dicom-web/studies?PatientID=P2")).json()) == 2
+
+
+@pytest.mark.parametrize("name", ["into", "into_issuer", "issuer", "reason"])
+async def test_half_a_surrogate_pair_is_no_text(name: str, tmp_path: Path) -> None:
+    """RFC 8259 8.2; JSON may say it, and no index takes it."""
+    async with asking(tmp_path) as client:
+        body = json.dumps({"into": "P2", "reason": "one person", name: "\ud800"})
+        headers = {"content-type": "application/json"}
+        assert (await client.post("/api/patients/P1/merge", content=body, headers=headers)).status_code == 422
 
 
 @pytest.mark.parametrize("identifier", ["12/34", "12/", "a merge/merge", "50%"])

@@ -11,6 +11,8 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 
+import orjson
+
 from sagittal.archive.index.select import Value, cursor_values
 from sagittal.archive.search.asked import Query
 from sagittal.errors import BadRequest
@@ -42,8 +44,8 @@ def _decoded(text: str) -> list[Value]:
     try:
         if len(text) > _CHARACTERS_MAX:
             raise ValueError
-        values = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error, RecursionError):
+        values = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))  # no half of a surrogate pair in texts
+    except (ValueError, binascii.Error):
         values = None
     if not isinstance(values, list):
         raise BadRequest("not a cursor")

@@ -41,8 +41,8 @@ class MergeIn(BaseModel, extra="forbid"):
     """Which patient remains, and why."""
 
     into: str = Field(min_length=1, max_length=64, description="Patient ID")
-    into_issuer: str = Field("", description="of the patient who remains")
-    issuer: str = Field("", description="of the patient who is merged")
+    into_issuer: str = Field("", max_length=64, description="of the patient who remains")
+    issuer: str = Field("", max_length=64, description="of the patient who is merged")
     reason: str = Field(min_length=1, max_length=500)
 
 
