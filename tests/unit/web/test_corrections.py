@@ -68,6 +68,9 @@ async def test_half_a_surrogate_pair_is_no_text(name: str, tmp_path: Path) -> No
         body = json.dumps({"into": "P2", "reason": "one person", name: "\ud800"})
         headers = {"content-type": "application/json"}
         assert (await client.post("/api/patients/P1/merge", content=body, headers=headers)).status_code == 422
+        for value in ("\ud800", [{"Alphabetic": "\ud800"}]):
+            body = json.dumps({"attributes": {"PatientName": value}, "reason": "why"})
+            assert (await client.patch(STUDY, content=body, headers=headers)).status_code == 400
 
 
 @pytest.mark.parametrize("identifier", ["12/34", "12/", "a merge/merge", "50%"])
@@ -85,6 +88,8 @@ async def test_a_patient_id_of_any_characters(identifier: str, tmp_path: Path) -
         (STUDY, {"attributes": {}, "reason": "why"}, 422),
         (STUDY, {"attributes": {"StudyInstanceUID": "1.2"}, "reason": "why"}, 400),
         (STUDY, {"attributes": {"PatientName": "x"}, "reason": "why", "code": "OTHER"}, 422),
+        (STUDY, {"attributes": {"PatientName": {"alphabetic": "x"}}, "reason": "why"}, 400),
+        (STUDY, {"attributes": {"PatientName": [{"Alphabetic": "x", "Latin": "x"}]}, "reason": "why"}, 400),
         ("/api/studies/1.2.3", {"attributes": {"PatientName": "x"}, "reason": "why"}, 404),
         ("/api/studies/none", {"attributes": {"PatientName": "x"}, "reason": "why"}, 400),
         (f"{STUDY}/series/1.2", {"attributes": {"Modality": "MR"}, "reason": "why"}, 404),

@@ -82,13 +82,13 @@ def element_value(vr: str, element: Mapping[str, Any]) -> bytes:
     if not isinstance(values, list):
         raise BadRequest("a Value is not an array")
     if vr == "PN":
-        return "\\".join(map(_person_name, values)).encode("utf-8", "replace")
+        return _utf8("\\".join(map(_person_name, values)))
     if vr in NUMBERS:
         return _numbers(vr, values)
     if vr == "AT":
         return b"".join(map(_tag, values))
     if vr in TEXT_VRS or vr in ASCII_VRS:
-        return "\\".join(_text(vr, value) for value in values).encode("utf-8", "replace")
+        return _utf8("\\".join(_text(vr, value) for value in values))
     if values:
         raise BadRequest(f"{vr} has its value as InlineBinary or BulkDataURI")
     return b""
@@ -253,6 +253,13 @@ def _inline(text: Any) -> bytes:
         raise BadRequest("InlineBinary is not base64") from None
 
 
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise BadRequest("half of a surrogate pair is no character (RFC 8259 8.2)") from None
+
+
 def _person_name(value: Any) -> str:
     if value is None:
         return ""
@@ -260,6 +267,8 @@ def _person_name(value: Any) -> str:
         return value
     if not isinstance(value, Mapping) or not all(isinstance(value.get(group, ""), str) for group in NAME_GROUPS):
         raise BadRequest("a person name is an object of Alphabetic, Ideographic and Phonetic")
+    if unknown := [name for name in value if name not in NAME_GROUPS]:  # passed over, it would leave the name empty
+        raise BadRequest(f"{unknown[0][:64]!r} is no group of a person name: Alphabetic, Ideographic and Phonetic are")
     return "=".join(value.get(group, "") for group in NAME_GROUPS).rstrip("=")
 
 
