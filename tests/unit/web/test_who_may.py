@@ -20,6 +20,7 @@ from sagittal.archive.access import VERBS, Principal
 from sagittal.services.nodes import NodeTable
 from sagittal.services.tokens import TokenTable
 from sagittal.web.api.rest import create_api
+from sagittal.web.api.statement import PATH
 from sagittal.web.app import WebApp, routes
 from sagittal.web.house import Settings
 from sagittal.web.routes import dicom_web
@@ -30,7 +31,6 @@ NEEDED = {
     r"GET /(healthz|readyz|)": OPEN,
     r"GET /(ui/\w+|api/docs|stores/\w+/api/docs)": OPEN,
     r"OPTIONS /dicom-web.*": KNOWN,
-    r"GET /api/(conformance|openapi.json)": KNOWN,
     r"GET /(metrics|api/(changes|summary|statistics|tombstones|discrepancies|transcoding|nodes.*))": "find",
     r"GET /dicom-web(/studies/\w+(/series/\w+)?)?/(studies|series|instances)(/count)?": "find",
     r"GET /dicom-web/[a-z-]+": "find",
@@ -62,12 +62,15 @@ def every(app: WebApp) -> list[tuple[str, str]]:
             assert isinstance(route, Mount) and route.path in ("/dicom-web", "/api"), route
     for path, operations in create_api(app.house).openapi()["paths"].items():
         found |= {(method.upper(), "/api" + path) for method in operations}
+    found.remove(("GET", PATH))  # of the product alone; a worker takes seconds to print it
     filled = {(method, re.sub(r"\{name\}", "main", path)) for method, path in found if method != "HEAD"}
     return sorted((method, re.sub(r"\{[^}]*\}", "1", path)) for method, path in filled)
 
 
 def needed(method: str, path: str) -> str:
-    return next(verb for pattern, verb in NEEDED.items() if re.fullmatch(pattern, f"{method} {path}"))
+    found = [verb for pattern, verb in NEEDED.items() if re.fullmatch(pattern, f"{method} {path}")]
+    assert found, f"{method} {path} stands in no line of the table"
+    return found[0]
 
 
 async def ask(client: httpx.AsyncClient, method: str, path: str, secret: str) -> int:
