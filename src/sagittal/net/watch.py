@@ -1,4 +1,5 @@
-"""When to give up on a peer: ARTIM, idleness, the progress floor inside a message, a stalled receiver.
+"""When to give up on a peer: ARTIM, idleness, the progress floor inside a message, a stalled receiver, an admission
+that does not stand any more.
 
 One look at every link a second or so, instead of timers that each read would have to move. The clock comes in as `now`.
 """
