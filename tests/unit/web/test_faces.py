@@ -21,6 +21,7 @@ from builders import build
 import sagittal.web.ui.page as page
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.changes import Change
+from sagittal.errors import Busy
 from sagittal.limits import Limits, WebLimits
 from sagittal.web.app import WebApp
 from sagittal.web.house import Settings
@@ -97,6 +98,14 @@ class TestPage:
 
     def test_who_shows_no_token_is_told_nothing(self, web: Any) -> None:
         web.settings = Settings(tokens=lambda: {"": LOCAL}, loopback=False)
+        assert 'id="summary">null</script>' in web.get("/").text
+
+    def test_the_page_is_there_without_an_index(self, web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def unread(principal: Principal) -> None:
+            raise Busy()
+
+        monkeypatch.setattr(web.archive, "statistics", unread)
+        assert web.get("/api/summary").status_code == 503
         assert 'id="summary">null</script>' in web.get("/").text
 
 
