@@ -55,6 +55,7 @@ NO_VERBS = {
     "audited": "the log itself",
     "permit": "the log itself",
     "scratch": "bytes that are no object yet",
+    "damage": "of references that were permitted when they were found",
 }
 # Take an InstanceRef, which `instances` and `versions` alone give out, to who may `get`, and in one row.
 WITH_REF = {"open_object", "frame_ranges"}
