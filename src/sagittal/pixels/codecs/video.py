@@ -144,6 +144,6 @@ def _library() -> Any:
     try:
         import av
     except ImportError:
-        told = "frames of video need the extra `video`: uv sync --extra video, in the clone"
+        told = "frames of video need the extra `video`: uv sync --extra video in a clone, else pip install av"
         raise PixelsUndecodable(told) from None
     return av

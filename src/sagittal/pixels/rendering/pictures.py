@@ -132,7 +132,9 @@ def _mp4(frames: Iterator[Picture], seconds: Sequence[float], quality: int | Non
     try:
         import av
     except ImportError:
-        raise NotAcceptable("MP4 wants the extra `video`: uv sync --extra video, in the clone") from None
+        raise NotAcceptable(
+            "MP4 wants the extra `video`: uv sync --extra video in a clone, else pip install av"
+        ) from None
     from fractions import Fraction
 
     out, first, level = io.BytesIO(), _check_sides("video/mp4", next(frames)), quality or QUALITY
