@@ -13,9 +13,11 @@ from sagittal.dicom.syntaxes import (
     JPEG_2000_LOSSLESS,
     JPEG_BASELINE,
     JPEG_LOSSLESS_SV1,
+    JPEG_LS_LOSSLESS,
     SYNTAXES,
 )
 from sagittal.errors import BadRequest, NotAcceptable
+from sagittal.web.retrieve.transcoded import frame_offers
 from sagittal.web.wire.accept import (
     COMPRESSED_TYPES,
     DEFAULT_SYNTAXES,
@@ -181,6 +183,33 @@ def test_any_syntax_is_the_default_where_the_stored_one_is_of_another_type(
     """PS3.18 8.7.3: with `*` it is the server's to choose; never one that loses."""
     offer = choose(accepted([accept]), MADE, single=True).offer
     assert (offer.type, offer.syntax) == answer
+
+
+# What dicom-microscopy-viewer asks for a tile with, in its order.
+TILE = ", ".join(
+    f'multipart/related; type="{type_}"; transfer-syntax={uid}'
+    for type_, uid in (
+        ("image/jls", JPEG_LS_LOSSLESS), ("image/jp2", JPEG_2000_LOSSLESS), ("image/jp2", JPEG_2000),
+        (OCTET_STREAM, "*"), ("image/jpeg", JPEG_BASELINE),
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stored", "accept", "answer"),
+    [
+        (JPEG_BASELINE, TILE, ("image/jpeg", JPEG_BASELINE)),
+        (JPEG_2000, TILE, ("image/jp2", JPEG_2000)),
+        (JPEG_LOSSLESS_SV1, TILE, ("image/jls", JPEG_LS_LOSSLESS)),  # it does not decode all that * means
+        (JPEG_2000, "image/jls, image/jp2", ("image/jp2", JPEG_2000)),
+        (JPEG_2000, "image/jls, image/jp2;q=0.9", ("image/jls", JPEG_LS_LOSSLESS)),
+        (JPEG_2000, "image/jls, */*", ("image/jls", JPEG_LS_LOSSLESS)),  # that means: if nothing else
+    ],
+)
+def test_of_types_as_good_the_stored_one_that_is_named(stored: str, accept: str, answer: tuple[str, str]) -> None:
+    """RFC 9110 12.5.1: the order of ranges of one quality means nothing, so that nothing needs to be made."""
+    offer = choose(accepted([accept]), frame_offers(stored), single=True).offer
+    assert offer == Offer(*answer, stored=answer[1] == stored)
 
 
 # PS3.18 Table 8.7.3-5 by what PS3.6 calls the transfer syntaxes; the first that fits.

@@ -17,6 +17,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain, groupby, product
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE
 from sagittal.errors import BadRequest, NotAcceptable
@@ -253,16 +254,24 @@ def names(offers: Iterable[Offer]) -> str:
 
 
 def choices(ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool) -> Iterator[Choice]:
-    """The offers that the best range takes, then those of the next.
+    """The offers that the best range takes, then those of the next; before all ranges of one quality, what is stored
+    and named by any of them. Viewers of slides name all that they decode, and mean no order by it.
 
     `single`: whether a single-part answer is possible. `*/*` gives multipart, the default of PS3.18 10.4.4.
     """
     offers = list(offers)
-    for wanted in ranges:
-        for offer in offers:
+    stored = [offer for offer in offers if offer.stored]
+    for _, group in groupby(ranges, key=lambda wanted: wanted.q):
+        alike = list(group)
+        for wanted, offer in chain(product(filter(_names, alike), stored), product(alike, offers)):
             if not _takes(wanted, offer):
                 continue
             if wanted.multipart or wanted.type == "*/*":
                 yield Choice(offer, True)
             elif single:
                 yield Choice(offer, False)
+
+
+def _names(wanted: MediaType) -> bool:
+    """Whether a range says what it means; the others are what clients take if there is nothing else."""
+    return wanted.syntax != ANY_SYNTAX and not wanted.root.endswith(("*", "/"))
