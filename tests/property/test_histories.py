@@ -333,6 +333,10 @@ class History:
             told[f"versions {uid}"] = [(ref.id, ref.state) for ref in await archive.versions(who, uid)]
         told["statistics"] = await archive.statistics(who)
         told["changes"] = await archive.changes(who, None, 100_000)
+        told["discrepancies"] = {
+            (one.study_uid, one.series_uid, one.tag, one.kept, one.value)
+            for one in await archive.discrepancies(who, limit=1000)
+        }
         told["tombstones"] = await archive.tombstones(who)
         told["latest"] = [one._replace(changed_at=0) for one in await archive.latest_studies(who, 10)]
         return told

@@ -335,3 +335,18 @@ def test_metadata_in_many_parts_spills_and_comes_back_whole(tmp_path: Path) -> N
     parts = sqlite3.connect(tmp_path / INDEX).execute("SELECT max(part) FROM metadata").fetchone()[0]
     assert parts > 3
     assert asyncio.run(everything(tmp_path)) == before
+
+
+@pytest.mark.parametrize("table", ["study", "series", "discrepancy", "receipt"])
+def test_a_damaged_table_of_the_old_index_is_told_and_no_hindrance(tmp_path: Path, table: str) -> None:
+    fill(tmp_path)
+    before = asyncio.run(everything(tmp_path))
+    with closing(sqlite3.connect(tmp_path / INDEX)) as index:
+        ((page,),) = index.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchall()
+        ((size,),) = index.execute("PRAGMA page_size").fetchall()
+    with (tmp_path / INDEX).open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    told = [indexed.error for indexed in reindex(tmp_path) if indexed.error]
+    assert told == [f"the old index's table {table} cannot be read: database disk image is malformed"]
+    assert asyncio.run(everything(tmp_path)) == before

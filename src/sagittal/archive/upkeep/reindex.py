@@ -318,6 +318,7 @@ class Reindex:
             for study, rows in carry.otherwise(connection).items():
                 settling.prefer(connection, study, rows, self._now)
                 count(connection, study, self._now)
+            carry.carry_listed(connection)
         carry.drop_dangling(connection)
         writer.audit((AuditRow("local", "local", "reindex"),), self._now)
         writer.flush(self._now)

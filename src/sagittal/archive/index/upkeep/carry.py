@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from sagittal.archive.index.arrival import (
     STUDY_COLUMNS,
     TIMEZONE_OFFSET_FROM_UTC,
 )
-from sagittal.archive.index.connection import is_of_the_moment
+from sagittal.archive.index.connection import is_of_the_moment, open_reader
 from sagittal.archive.index.hierarchy import INSTANCE, retired
 
 # In the order in which references need them. Not here: what objects tell, and what is made anew.
@@ -31,6 +32,13 @@ def _of(table: str, columns: Mapping[int, str]) -> str:
     return ", ".join(f"{table}.{column}" for column in columns.values())
 
 
+_HELD_AGAINST = ("study", "series", "discrepancy")
+_INDEXES = (
+    "CREATE INDEX temp.was_study_uid ON was_study (study_instance_uid, store)",
+    "CREATE INDEX temp.was_study_id ON was_study (id)",
+    "CREATE INDEX temp.was_series_uid ON was_series (series_instance_uid, store)",
+    "CREATE INDEX temp.was_series_id ON was_series (id)",
+)
 _KEPT_SETTINGS = "INSERT OR IGNORE INTO main.setting SELECT * FROM old.setting WHERE name <> 'opened'"
 _VERSIONS = 'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at, store, study FROM old.instance'
 # As they are carried over: while objects come in, corrections learn anew what those say instead.
@@ -43,11 +51,11 @@ _REPLACED = (
     "ORDER BY id DESC"
 )
 _BY_SENDERS = (ISSUER_OF_PATIENT_ID, TIMEZONE_OFFSET_FROM_UTC)
-_STUDIES = "main.study n JOIN old.study o ON o.store = n.store AND o.study_instance_uid = n.study_instance_uid"
+_STUDIES = "main.study n JOIN temp.was_study o ON o.store = n.store AND o.study_instance_uid = n.study_instance_uid"
 _SERIES = (
     "main.series n JOIN main.study t ON t.id = n.study "
-    "JOIN old.study u ON u.store = t.store AND u.study_instance_uid = t.study_instance_uid "
-    "JOIN old.series o ON o.store = n.store AND o.series_instance_uid = n.series_instance_uid AND o.study = u.id"
+    "JOIN temp.was_study u ON u.store = t.store AND u.study_instance_uid = t.study_instance_uid "
+    "JOIN temp.was_series o ON o.store = n.store AND o.series_instance_uid = n.series_instance_uid AND o.study = u.id"
 )
 _OTHERWISE = tuple(
     f"SELECT '{table}', n.id, {study}.id, n.store, {study}.study_instance_uid, {uid}, {_of('o', columns)} "
@@ -58,6 +66,25 @@ _OTHERWISE = tuple(
         ("study", STUDY_COLUMNS, _STUDIES, "n", "''"),
         ("series", SERIES_COLUMNS, _SERIES, "t", "n.series_instance_uid"),
     )
+)
+# What is listed of versions beside current ones depends on which were current when.
+_LISTED = (
+    "CREATE TEMP TABLE listed AS SELECT d.store, d.level, coalesce(n.id, t.id) AS parent, d.tag, d.value, d.kept, "
+    "d.instance, d.number_of_instances, d.at FROM temp.was_discrepancy d "
+    "LEFT JOIN temp.was_series o ON d.level = 'series' AND o.id = d.parent "
+    "JOIN temp.was_study u ON u.id = CASE d.level WHEN 'series' THEN o.study ELSE d.parent END "
+    "JOIN main.study t ON t.store = u.store AND t.study_instance_uid = u.study_instance_uid "
+    "LEFT JOIN main.series n ON n.store = o.store AND n.series_instance_uid = o.series_instance_uid AND n.study = t.id "
+    "WHERE d.level <> 'series' OR n.id IS NOT NULL"
+)
+_BESIDE = f"instance IN (SELECT id FROM main.instance WHERE state = {OTHER})"
+_LIST = (
+    "CREATE INDEX temp.listed_place ON listed (parent, tag, value)",
+    f"DELETE FROM main.discrepancy AS d WHERE {_BESIDE} AND NOT EXISTS (SELECT 1 FROM temp.listed l "
+    "WHERE l.level = d.level AND l.parent = d.parent AND l.tag = d.tag AND l.value = d.value)",
+    "INSERT OR IGNORE INTO main.discrepancy "
+    "(store, level, parent, tag, value, kept, instance, number_of_instances, at) "
+    f"SELECT * FROM temp.listed WHERE {_BESIDE}",
 )
 
 
@@ -90,24 +117,40 @@ def detach(connection: sqlite3.Connection) -> None:
 
 
 def carry_tables(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Copy what can be copied; gives (table, error) for what can't."""
+    """Copy what can be copied, and beside it what new rows are held against; gives (table, error) for what can't.
+
+    It is read by a connection of its own: one that has met a damaged page commits no more.
+    """
     failed = []
-    for table in TABLES:
-        connection.execute("SAVEPOINT carry")
-        try:
-            ours = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
-            theirs = {row[1] for row in connection.execute(f"PRAGMA old.table_info({table})")}
-            columns = ", ".join(f'"{name}"' for name in ours if name in theirs)
-            if columns:
-                statement = f"INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM old.{table}"
-                connection.execute(statement)
-        except sqlite3.DatabaseError as error:
-            if is_of_the_moment(error):
-                raise
-            connection.execute("ROLLBACK TO carry")
-            failed.append((table, str(error)))
-        connection.execute("RELEASE carry")
+    for table in _HELD_AGAINST:
+        connection.execute(f"CREATE TEMP TABLE was_{table} AS SELECT * FROM main.{table} WHERE FALSE")
+    for index in _INDEXES:
+        connection.execute(index)
+    ((path,),) = connection.execute("SELECT file FROM pragma_database_list WHERE name = 'old'").fetchall()
+    copies = [(table, f"main.{table}") for table in TABLES]
+    copies += [(table, f"temp.was_{table}") for table in _HELD_AGAINST]
+    with closing(open_reader(Path(path))) as old:
+        for table, copy in copies:
+            connection.execute("SAVEPOINT carry")
+            try:
+                _copy(old, connection, table, copy)
+            except sqlite3.DatabaseError as error:
+                if is_of_the_moment(error):
+                    raise
+                connection.execute("ROLLBACK TO carry")
+                failed.append((table, str(error)))
+            connection.execute("RELEASE carry")
     return failed
+
+
+def _copy(old: sqlite3.Connection, connection: sqlite3.Connection, table: str, copy: str) -> None:
+    ours = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
+    theirs = {row[1] for row in old.execute(f"PRAGMA table_info({table})")}
+    names = [f'"{name}"' for name in ours if name in theirs]
+    if names:
+        columns, marks = ", ".join(names), ",".join("?" * len(names))
+        rows = old.execute(f"SELECT {columns} FROM {table}")
+        connection.executemany(f"INSERT OR REPLACE INTO {copy} ({columns}) VALUES ({marks})", rows)
 
 
 def carry_settings(connection: sqlite3.Connection) -> None:
@@ -147,7 +190,7 @@ def in_effect(connection: sqlite3.Connection, store: int, study_uid: str) -> tup
     may have come from its sender's node.
     """
     row = connection.execute(
-        "SELECT issuer_of_patient_id, timezone_offset_from_utc FROM old.study "
+        "SELECT issuer_of_patient_id, timezone_offset_from_utc FROM temp.was_study "
         "WHERE store = ? AND study_instance_uid = ?",
         (store, study_uid),
     ).fetchone()
@@ -166,7 +209,7 @@ def _replaced(connection: sqlite3.Connection, store: int, study_uid: str, series
 
 def otherwise(connection: sqlite3.Connection) -> dict[int, dict[tuple[str, int], dict[int, str]]]:
     """By the study, and by the row of it or of a series, what the old index said of those that are otherwise now, or
-    are corrected: the value of another object may have won there. What it says of damaged pages is not asked.
+    are corrected: the value of another object may have won there.
     """
     found: dict[int, dict[tuple[str, int], dict[int, str]]] = {}
     for statement, columns in zip(_OTHERWISE, (STUDY_COLUMNS, SERIES_COLUMNS), strict=True):
@@ -188,14 +231,22 @@ def carry_revisions(connection: sqlite3.Connection) -> None:
     """Revisions go on from the old ones, so that no ETag comes to mean something else; so do the times of making."""
     connection.execute(
         "UPDATE main.study SET (revision, created_at) = (SELECT o.revision + main.study.revision, o.created_at "
-        "FROM old.study o WHERE o.store = main.study.store AND o.study_instance_uid = main.study.study_instance_uid) "
-        "WHERE EXISTS (SELECT 1 FROM old.study o WHERE o.store = main.study.store "
+        "FROM temp.was_study o WHERE o.store = main.study.store "
+        "AND o.study_instance_uid = main.study.study_instance_uid) "
+        "WHERE EXISTS (SELECT 1 FROM temp.was_study o WHERE o.store = main.study.store "
         "AND o.study_instance_uid = main.study.study_instance_uid)"
     )
     connection.execute(
-        "UPDATE main.series SET revision = main.series.revision + coalesce((SELECT max(o.revision) FROM old.series o "
-        "WHERE o.store = main.series.store AND o.series_instance_uid = main.series.series_instance_uid), 0)"
+        "UPDATE main.series SET revision = main.series.revision + coalesce((SELECT max(o.revision) "
+        "FROM temp.was_series o WHERE o.store = main.series.store "
+        "AND o.series_instance_uid = main.series.series_instance_uid), 0)"
     )
+
+
+def carry_listed(connection: sqlite3.Connection) -> None:
+    """After `otherwise`: of versions beside current ones that is listed which was."""
+    for statement in (_LISTED, *_LIST):
+        connection.execute(statement)
 
 
 def bury(connection: sqlite3.Connection, instance: int, tombstone: int) -> None:
