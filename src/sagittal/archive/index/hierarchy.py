@@ -361,11 +361,11 @@ def _remove(connection: sqlite3.Connection, table: str, id: int, unless: str) ->
     return bool(found)
 
 
-def recount(connection: sqlite3.Connection, study: int, at: int, came: Sequence[int] = ()) -> None:
-    """After anything but an addition: what none of a study's current instances says any more gives way to what they
-    do, those versions that `came` back among them; and they are counted.
-    """
-    settling.settle(connection, study, at, came)
+def recount(
+    connection: sqlite3.Connection, study: int, at: int, went: Sequence[int] = (), came: Sequence[int] = ()
+) -> None:
+    """After anything but an addition: count what is current, which says how the study is (`settling.settle`)."""
+    settling.settle(connection, study, at, went, came)
     count(connection, study, at)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
@@ -109,7 +108,8 @@ def hide(
     ids = [id for id, _ in rows]
     connection.execute(_HIDE, (tombstone, json.dumps(ids)))
     note(connection, "deleted", at, ids)
-    _recount({study for _, study in rows}, connection, at)
+    for study in {study for _, study in rows if study is not None}:
+        recount(connection, study, at, went=[id for id, of in rows if of == study])
     return tombstone
 
 
@@ -120,7 +120,7 @@ def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int) 
     held.
     """
     back: list[int] = []
-    studies: set[int | None] = set()
+    studies: set[int] = set()
     for id, state, study, uid, digest in connection.execute(_DELETED_OF, (tombstone, store)).fetchall():
         held = dict(connection.execute(_HELD, (store, uid)).fetchall())
         if digest in held:
@@ -128,11 +128,12 @@ def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int) 
         new = CURRENT if state == DELETED and CURRENT not in held.values() else OTHER
         connection.execute("UPDATE instance SET tombstone = NULL, state = ? WHERE id = ?", (new, id))
         back.append(id)
-        studies.add(study)
+        studies |= {study} - {None}
     if back:
         note(connection, "undeleted", at, back)
         connection.execute("UPDATE tombstone SET undone_at = ? WHERE id = ?", (at, tombstone))
-        _recount(studies, connection, at, back)
+        for study in studies:
+            recount(connection, study, at, came=back)
     return len(back)
 
 
@@ -209,9 +210,3 @@ def _remove_empty(connection: sqlite3.Connection, series: set[int | None], studi
     for id in studies:
         if id is not None:
             remove_study(connection, id, "SELECT 1 FROM series WHERE study = :id")
-
-
-def _recount(studies: set[int | None], connection: sqlite3.Connection, at: int, came: Sequence[int] = ()) -> None:
-    for study in studies:
-        if study is not None:
-            recount(connection, study, at, came)

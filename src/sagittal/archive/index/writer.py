@@ -174,7 +174,8 @@ class IndexWriter:
         self.flush(at)
         self.connection.execute("UPDATE instance SET state = ? WHERE id = ?", (state, held.id))
         if held.study is not None:
-            recount(self.connection, held.study, at, [held.id] if state == CURRENT else [])
+            went, came = ([], [held.id]) if state == CURRENT else ([held.id], [])
+            recount(self.connection, held.study, at, went, came)
             self.hierarchy.forget()
 
     def reencode(self, arrival: Arrival, held: Held, beside: Held | None) -> int:

@@ -86,7 +86,7 @@ def hide_source(
     _bury(connection, instance, place, DELETED, syntax_uid, who, at)
     note(connection, "deleted", at, [instance])
     if place.study is not None:
-        recount(connection, place.study, at)
+        recount(connection, place.study, at, went=[instance])
     return True
 
 

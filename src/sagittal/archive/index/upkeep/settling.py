@@ -47,6 +47,12 @@ _CAME = (
     f"SELECT id, received_at, state FROM instance WHERE {{}} AND state IN ({OTHER}, {CURRENT}) "
     "AND id IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?"
 )
+_FEW = 16
+_NEXT = tuple(
+    f"SELECT id FROM instance WHERE series = (SELECT series FROM instance WHERE id = ?) AND id {side} ? "
+    f"AND state = {CURRENT} ORDER BY id {order} LIMIT 1"
+    for side, order in (("<", "DESC"), (">", "ASC"))
+)
 _TAGS = (*STUDY_COLUMNS, *SERIES_COLUMNS)
 _HELD_MAX = 5_000  # instances that are looked at: half a second, in which nothing is committed
 
@@ -102,15 +108,19 @@ def bring(connection: sqlite3.Connection, row: Described, stored: Mapping[int, s
     return set(changed)
 
 
-def settle(connection: sqlite3.Connection, study: int, at: int, came: Sequence[int] = ()) -> None:
-    """After instances of a study went, or `came` back."""
+def settle(
+    connection: sqlite3.Connection, study: int, at: int, went: Sequence[int] = (), came: Sequence[int] = ()
+) -> None:
+    """After versions of instances of a study `went` (none: any may have), or `came` back."""
     bound = {"study": study, "came": json.dumps(came)}
     touched = {("series", id) for (id,) in connection.execute(_TOUCHED, bound)} | {("study", study)}
     gone = discrepancies.forget_gone(connection, study)
     objects = _Objects(connection, _HELD_MAX)
     for row in described(connection, study):
         if (row.table, row.id) in touched | gone.keys():
-            _settle(objects, row, at, gone.get((row.table, row.id), set()), came)
+            listed = gone.get((row.table, row.id), set())
+            if listed or came or not objects.leave_all(row, went):
+                _settle(objects, row, at, listed, came)
 
 
 def _settle(objects: _Objects, row: Described, at: int, listed: set[int], came: Sequence[int]) -> None:
@@ -162,8 +172,8 @@ def _list(objects: _Objects, row: Described, now: Mapping[int, str], tags: Set[i
 
 class _Instance(NamedTuple):
     id: int
-    received_at: int
-    state: int
+    received_at: int = 0
+    state: int = CURRENT
 
 
 class _Objects:
@@ -203,6 +213,19 @@ class _Objects:
             found = self._found[instance.id] = self._alike.setdefault(texts, texts)
         told = zip(_TAGS, found, strict=True)
         return {tag: self._texts.get((tag, text), text) for tag, text in told if tag in self._tags}
+
+    def leave_all(self, row: Described, went: Sequence[int]) -> bool:
+        """Whether all that few say who went, and that won, is said by those that came next before or after them."""
+        if not 0 < len(went) <= _FEW:
+            return False
+        won = row.stored()
+        self.know(row, won)
+        left = {tag for id in went for tag, text in self.said(_Instance(id)).items() if text and text == won[tag]}
+        for id in went if left else ():
+            for statement in _NEXT:
+                for (beside,) in self.connection.execute(statement, (id, id)):
+                    left -= {tag for tag, text in self.said(_Instance(beside)).items() if text == won[tag]}
+        return not left
 
     def instead(self, won: Mapping[int, str], held: Sequence[_Instance]) -> dict[int, str]:
         """Where none says any more what won: what the first says that says anything, "" when none does. Of more than
