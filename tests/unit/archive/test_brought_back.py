@@ -136,6 +136,14 @@ def test_a_hidden_study_describes_no_patient(tmp_path: Path) -> None:
     assert before_and_after(tmp_path, act)[::2] == [[["P1", "Doe^Jane", "F"]], []]
 
 
+def test_a_hidden_study_differs_from_no_patient(tmp_path: Path) -> None:
+    async def act(archive: Archive) -> None:
+        await store(archive, build(1, extra={"PatientSex": "M"}), build(1, study=2))
+        await archive.delete(LOCAL, Target(build(1, study=2).study_uid))
+
+    assert before_and_after(tmp_path, act)[::2] == [[["P1", "Doe^Jane", "M"]], []]
+
+
 def test_who_was_a_patients_first_study_stays_it(tmp_path: Path) -> None:
     """Though the first object of it is purged, and another study's is older than what is left."""
     first, second = build(1, extra={"PatientSex": "M"}), build(2, extra={"PatientSex": "M"})

@@ -225,7 +225,8 @@ class Hierarchy:
         id, at = empty.id if empty else self.next_id("study"), arrival.received_at
         store, uid = arrival.store, arrival.study_uid
         corrected = corrections.in_force(self._connection, store, uid)  # if it was held before
-        patient, new = self._patient(got, id, arrival, instance, corrected.get("", {}).keys())
+        spared = corrected.get("", {}).keys() if current else _IDENTIFIER  # what is hidden differs from no patient
+        patient, new = self._patient(got, id, arrival, instance, spared)
         values, revision = _values(_STUDY_TAGS, tuple(got)), retired(self._connection, REVISION)
         self._connection.execute(
             _INSERT_STUDY, (id, arrival.store, patient, arrival.study_uid, *values, revision, at, at, current)
@@ -279,8 +280,7 @@ class Hierarchy:
         self, got: list[str], study: int, arrival: Arrival, instance: int, corrected: Set[int]
     ) -> tuple[int, bool]:
         """The patient by identifier and issuer, without one a patient of its own (PS3.3 C.7.1.1); and if it is new."""
-        values = got[:_PATIENTS]
-        identifier = values[: len(_IDENTIFIER)]
+        values, identifier = got[:_PATIENTS], got[: len(_IDENTIFIER)]
         if identifier[0]:
             row = self._connection.execute(
                 f"SELECT patient.id, {','.join('patient.' + column for column in PATIENT_COLUMNS.values())} "
