@@ -21,6 +21,7 @@ from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
 from sagittal.web.render.ahead import Ahead
 from sagittal.web.render.shelf import Shelf
+from sagittal.web.retrieve.athand import AtHand
 from sagittal.web.routes import Handled, Often, dicom_web
 from sagittal.web.security import Guard, default_headers
 from sagittal.web.wire.forwarded import origin, without_prefix
@@ -42,8 +43,8 @@ class WebApp:
         readers = ThreadPoolExecutor(settings.limits.web.read_threads, thread_name_prefix="web-read")
         limits = settings.limits.web
         pictures, thumbnails = Shelf(limits.pictures_bytes_max), Shelf(limits.thumbnails_bytes_max)
-        ahead = Ahead(limits.pictures_ahead_max)
-        self.house = House(archive, settings, readers, workers, maker, pictures, thumbnails, ahead)
+        ahead, at_hand = Ahead(limits.pictures_ahead_max), AtHand(archive, limits.read_chunk_bytes)
+        self.house = House(archive, settings, readers, workers, maker, pictures, thumbnails, ahead, at_hand)
         service = dicom_web(self.house)
         made = routes(self.house, service)
         router = Often(service, Router(made, redirect_slashes=False))
@@ -57,6 +58,7 @@ class WebApp:
 
     def close(self) -> None:
         self.house.ahead.close()
+        self.house.at_hand.close()
         self.house.readers.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sagittal.services.tokens import TokenTable
     from sagittal.web.render.ahead import Ahead
     from sagittal.web.render.shelf import Shelf
+    from sagittal.web.retrieve.athand import AtHand
     from sagittal.web.wire.forwarded import Network
     from sagittal.workers.pool import Pool
 
@@ -76,5 +77,6 @@ class House:
     pictures: Shelf  # rendered already
     thumbnails: Shelf
     ahead: Ahead  # of who looks at pictures
+    at_hand: AtHand  # frames whose objects are open
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     answers: Counter[int] = field(default_factory=Counter)  # HTTP status -> how often

@@ -84,3 +84,27 @@ def test_what_is_not_sent_as_it_lies_is_made_on_a_thread(
     web.archive.ranges[1] = [ranges]
     assert [answer.status_code for answer in several(web, "/frames/1", ALONE, 2)] == [200, 200]
     assert len(threads) == 2
+
+
+async def test_an_application_that_is_closed_keeps_no_object_open(
+    web: Any, threads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.archive.hold(b"headAABB", EXPLICIT_LE, frames=2)
+    web.archive.ranges[1] = [[(32, 16)], [(48, 16)]]
+    inner, opened = web.archive.open_object, list[int]()
+
+    def open_object(ref: Any) -> Any:
+        found = inner(ref)
+        opened.append(found.fd)
+        return found
+
+    monkeypatch.setattr(web.archive, "open_object", open_object)
+    app = web.app()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        for _ in range(2):
+            await client.get(f"{INSTANCE}/frames/2", headers={"accept": ALONE})
+        os.fstat(opened[-1])  # it stays open for the next
+    app.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[-1])
+    await app.house.workers.close()

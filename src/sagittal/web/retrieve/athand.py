@@ -42,6 +42,10 @@ class AtHand:
         self._open: OrderedDict[int, OpenObject] = OrderedDict()
         self._commits = 0  # when they were opened
 
+    def close(self) -> None:
+        """Let go of the objects that are open."""
+        self._open.clear()
+
     def answer(
         self, ref: InstanceRef, found: Sequence[Ranges], choice: Choice, where: Sequence[str], more: Iterable[Header]
     ) -> Response | None:

@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, NotFound
-from sagittal.web.retrieve.athand import AtHand
 from sagittal.web.retrieve.objects import Stored
 from sagittal.web.retrieve.packaging import Packaging, acceptable
 from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
@@ -52,7 +51,6 @@ class Frames:
         self._heads: dict[Hashable, Found] = {}
         self._commits = 0  # when they were found
         self._packaging = Packaging(house)
-        self._at_hand = AtHand(house.archive, self._limits.read_chunk_bytes)
         self._stored = Stored.of(house)
         self._transcoded = Transcoded(house, self._stored)
 
@@ -72,7 +70,7 @@ class Frames:
         if syntax(ref.syntax_uid).deflated:
             return self._packaging.parts(choice, self._stored.inflated_frames(ref, numbers), where, None, headers(tag))
         places = await self._archive.frame_ranges(ref, numbers)
-        at_once = self._at_hand.answer(ref, places, choice, where, headers(tag))
+        at_once = self._house.at_hand.answer(ref, places, choice, where, headers(tag))
         if at_once is not None:
             return at_once
         sizes = [sum(-(-length // 8) for _, length in ranges) for ranges in places]
