@@ -24,7 +24,7 @@ from sagittal.archive.index.finding.attributes import Attribute, Attributes
 from sagittal.archive.index.upkeep import stores
 from sagittal.archive.index.upkeep.attributes import begin as begin_attributes
 from sagittal.archive.ingest.committer import Committer
-from sagittal.archive.ingest.recovery import check_objects, recover
+from sagittal.archive.ingest.recovery import check_objects, forget_server, recover
 from sagittal.archive.ingest.staging import Gauge
 from sagittal.archive.ingest.transfer import Ingest
 from sagittal.archive.ingest.versions import Comparer
@@ -96,6 +96,7 @@ def _composed(
     )  # fmt: skip
     if durable:
         volume.probe()  # a volume that fails it is unwell from the start; `ready` says so
+    forget_server(path)
     crashed = has_log(index)
     connection = open_writer(index, durable=durable)
     with closed_unless_done(connection):
@@ -103,13 +104,13 @@ def _composed(
         held = stores.begin(connection, named)
         check_objects(volume, connection)
         attributes = begin_attributes(connection, wanted)
-    recovery = partial(
-        recover, path, volume, connection, crashed=crashed, batch_max=bounds.commit_batch_max, durable=durable
-    )
-    readers = Readers(index, bounds.query_threads)
-    feed = Feed(readers)
-    comparer = Comparer(index, volume, bounds.compared_metadata_bytes_max)
-    committer = Committer(connection, volume, bounds, comparer, feed.wake, attributes.wanted, recovery)
+        recovery = partial(
+            recover, path, volume, connection, crashed=crashed, batch_max=bounds.commit_batch_max, durable=durable
+        )
+        readers = Readers(index, bounds.query_threads)
+        feed = Feed(readers)
+        comparer = Comparer(index, volume, bounds.compared_metadata_bytes_max)
+        committer = Committer(connection, volume, bounds, comparer, feed.wake, attributes.wanted, recovery)
     ingest = Ingest(limits, Gauge(volume, bounds), Memo(), committer)
     return Parts(lock, volume, held, readers, feed, attributes, ingest)
 

@@ -68,6 +68,12 @@ def lay(path: Path, built: Built) -> None:
     (path / "objects" / "0001" / built.digest).write_bytes(built.part10)
 
 
+def is_open(path: Path) -> bool:
+    """Whether we hold a file of its index."""
+    ours = {f"{path / INDEX}{suffix}" for suffix in ("", "-wal", "-shm")}
+    return bool(ours & {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()})
+
+
 def copy_index(path: Path, to: Path) -> None:
     with closing(sqlite3.connect(path / INDEX)) as index, closing(sqlite3.connect(to)) as copy:
         index.backup(copy)
@@ -214,6 +220,7 @@ def test_what_cannot_be_written_says_where(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError) as raised:
         used(tmp_path)
     assert raised.value.filename == str(tmp_path)
+    assert not is_open(tmp_path)
 
 
 async def test_on_a_full_disk_leftovers_wait_for_room_and_what_is_held_does_not(
@@ -227,6 +234,7 @@ async def test_on_a_full_disk_leftovers_wait_for_room_and_what_is_held_does_not(
     with monkeypatch.context() as patched:
         patched.setattr(recovery, "sync", full)
         archive = await Archive.open(tmp_path, limits=Limits(archive=ArchiveLimits(audit_seconds_max=0.01)))
+        (tmp_path / SERVER_FILE).write_text("{}")  # ours: there was room for it
         assert await archive.instances(LOCAL, sop_instance_uids=[FIRST.sop_instance_uid])
         with pytest.raises(StorageUnavailable, match="No space left"):
             await store(archive, LATER)
@@ -234,7 +242,7 @@ async def test_on_a_full_disk_leftovers_wait_for_room_and_what_is_held_does_not(
         async with asyncio.timeout(20):
             while archive.ready():
                 await asyncio.sleep(0.01)
-        assert files(tmp_path) == {FIRST.digest}
+        assert files(tmp_path) == {FIRST.digest} and (tmp_path / SERVER_FILE).exists()
         await store(archive, LATER)
     finally:
         await archive.close()
@@ -266,5 +274,4 @@ def test_an_index_that_cannot_be_opened_is_let_go_of(
             index.execute(change)
     with pytest.raises((refusal, StorageUnavailable)) as _held:
         asyncio.run(Archive.open(tmp_path))
-    ours = {f"{tmp_path / INDEX}{suffix}" for suffix in ("", "-wal", "-shm")}
-    assert not ours & {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    assert not is_open(tmp_path)

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sagittal.archive import SERVER_FILE
-from sagittal.archive.index.connection import file_of
+from sagittal.archive.index.connection import TAKES_NOTHING, file_of
 from sagittal.archive.index.upkeep import settings
 from sagittal.archive.index.writer import newest_key, referred_keys
 from sagittal.archive.local import LocalVolume, sync
@@ -39,7 +39,6 @@ def recover(
     """Bring a data directory that nobody holds to the state of its last commit; `crashed`: its index was left with a
     log. StorageUnavailable, OSError or sqlite3.Error when that can't be written: then again from the beginning.
     """
-    (path / SERVER_FILE).unlink(missing_ok=True)  # of a server that was killed: commands must not go there
     staged = volume.clean_staging()
     if staged:
         log.warning("%d incomplete objects were removed from staging", staged)
@@ -60,6 +59,15 @@ def recover(
     # Without a mark nothing is removed at the next opening. Without syncs a power cut may lose rows whose objects
     # survive; and strays of which it is not known why they have no row may have been acknowledged.
     _stamp(path, connection, secrets.token_hex(16) if durable and settled else "")
+
+
+def forget_server(path: Path) -> None:
+    """Of one that was killed: commands must not go there. Before recovery, which may be later than ours is written."""
+    try:
+        (path / SERVER_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in TAKES_NOTHING:
+            raise
 
 
 def check_objects(volume: LocalVolume, connection: sqlite3.Connection) -> None:
