@@ -154,3 +154,20 @@ def test_who_was_a_patients_first_study_stays_it(tmp_path: Path) -> None:
         await archive.collect(now=1 << 60)
 
     assert before_and_after(tmp_path, act)[::2] == [[["P1", "Doe^Jane", "M"]], [(SEX, "M", "F")]]
+
+
+async def steps_of_a_deletion(path: Path, studies: int) -> int:
+    """Of SQLite's machine, in hundreds."""
+    taken: list[None] = []
+    async with opened(path) as archive:
+        await store(archive, *(build(1, study=study) for study in range(1, studies + 1)))
+        await archive.act(lambda connection: connection.set_progress_handler(lambda: taken.append(None), 100))
+        await archive.delete(LOCAL, Target(build(1, study=studies).study_uid))
+        await archive.act(lambda connection: connection.set_progress_handler(None, 0))
+    return len(taken)
+
+
+async def test_what_goes_is_held_against_its_patient_alone(tmp_path: Path) -> None:
+    """Not all studies of who has thousands, as phantoms do, once for each that goes."""
+    few, many = [await steps_of_a_deletion(tmp_path / str(studies), studies) for studies in (20, 100)]
+    assert many < 2 * few

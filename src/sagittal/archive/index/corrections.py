@@ -298,7 +298,7 @@ def describe(connection: sqlite3.Connection, patient: int) -> None:
         connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (patient,))
         connection.execute("DELETE FROM patient WHERE id = ?", (patient,))
     elif connection.execute(_DESCRIBE, {"patient": patient, "study": first}).rowcount and has_others:
-        discrepancies.compare_patient(connection, patient)
+        discrepancies.compare_studies(connection, patient)
 
 
 def write(connection: sqlite3.Connection, store: int, table: str, id: int, values: Mapping[int, str], at: int) -> None:
@@ -339,7 +339,7 @@ def _place_patient(connection: sqlite3.Connection, store: int, study: int, at: i
     connection.execute("UPDATE study SET patient = ? WHERE id = ?", (patient, study))
     for each in {before, patient}:
         describe(connection, each)
-    discrepancies.compare_patient(connection, patient)
+    discrepancies.compare_study(connection, study)
 
 
 def _touch(connection: sqlite3.Connection, store: int, study_uid: str, series_uid: str, at: int) -> None:

@@ -385,7 +385,7 @@ def count(connection: sqlite3.Connection, study: int, at: int) -> None:
     connection.execute(_UPDATE_STUDY, (series, instances, modalities, classes, at, study))
     if bool(before) != bool(instances):  # what is hidden describes no patient, and differs from none
         corrections.describe(connection, patient)
-        discrepancies.compare_patient(connection, patient)
+        discrepancies.compare_study(connection, study)
 
 
 def _said(tags: tuple[int, ...], row: Sequence[str], corrected: Mapping[int, str]) -> list[str]:

@@ -143,9 +143,14 @@ def put_some(connection: sqlite3.Connection, places: Sequence[Place], cursor: Cu
     return cursor if cursor.place < len(places) else None
 
 
-def compare_patient(connection: sqlite3.Connection, patient: int) -> None:
-    """After a patient or a study of it was described otherwise: list which of the patient's studies differ from it."""
+def compare_studies(connection: sqlite3.Connection, patient: int) -> None:
+    """After a patient was described otherwise: list which of the studies differ from it."""
     _about_patients(connection, (_FORGET, _DISAGREE), "s.patient = :id", patient)
+
+
+def compare_study(connection: sqlite3.Connection, study: int) -> None:
+    """After a study was described otherwise, went or came back: list where it differs from its patient."""
+    _about_patients(connection, (_FORGET, _DISAGREE), "s.id = :id", study)
 
 
 def forget_patient(connection: sqlite3.Connection, study: int) -> None:

@@ -166,8 +166,7 @@ def _list(objects: _Objects, row: Described, now: Mapping[int, str], tags: Set[i
     for claim, lost in objects.lost(row, now, tags, held).items():
         discrepancies.put(objects.connection, row.store, claim, lost)
     if row.table == "study" and tags & PATIENT_COLUMNS.keys():
-        (patient,) = objects.connection.execute("SELECT patient FROM study WHERE id = ?", (row.id,)).fetchone()
-        discrepancies.compare_patient(objects.connection, patient)
+        discrepancies.compare_study(objects.connection, row.id)
 
 
 class _Instance(NamedTuple):
