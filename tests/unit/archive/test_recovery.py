@@ -249,6 +249,30 @@ async def test_on_a_full_disk_leftovers_wait_for_room_and_what_is_held_does_not(
     assert await asyncio.to_thread(found, tmp_path) == {built.sop_instance_uid for built in (FIRST, LATER)}
 
 
+async def test_nothing_is_taken_before_leftovers_are_gone_though_the_index_takes_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one may have room, and the other not."""
+
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    probes: list[str | None] = []
+    monkeypatch.setattr(recovery, "sync", full)
+    archive = await Archive.open(tmp_path, limits=Limits(archive=ArchiveLimits(audit_seconds_max=0.01)))
+    try:
+        archive.volume.unwell("no room")
+        monkeypatch.setattr(archive.volume, "probe", lambda: probes.append(None) or archive.volume.reason)
+        async with asyncio.timeout(20):
+            while len(probes) < 3:  # each is the beginning of a look at both
+                await asyncio.sleep(0.01)
+        archive.volume.reason = None
+        with pytest.raises(StorageUnavailable):
+            await store(archive, LATER)
+    finally:
+        await archive.close()
+
+
 def test_nobody_is_sent_to_a_server_that_was_killed(tmp_path: Path) -> None:
     """Neither while the next one starts, nor while a command holds the directory."""
     told: list[bool] = []

@@ -317,7 +317,7 @@ class Clerk:
         """Probe what is unwell; once all is well, remove what failed commits may have left."""
         if self._volume.reason is not None and self._volume.probe() is None:
             log.warning("the volume is well again")
-        if self._volume.reason is None and not self._settle():
+        if self._recovery is not None and (self._volume.reason is not None or not self._settle()):
             return
         try:
             self._volume.faults.hit("index.begin")

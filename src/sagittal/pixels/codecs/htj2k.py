@@ -1,7 +1,7 @@
 """High-Throughput JPEG 2000: PS3.5 8.2.14, ISO/IEC 15444-15, by OpenJPH; lossless, lossless with RPCL options, lossy.
 
 Everything is written as RPCL with a TLM marker and a lowest resolution of at most 64 pixels, so that one form serves
-all three. Precision is that of the container (8, 16 or 32 bits). Lossy streams are read by OpenJPEG: OpenJPH's
+all three. Precision is Bits Stored. Lossy streams are read by OpenJPEG: OpenJPH's
 decoder wraps around at the ends of 16 bits.
 """
 
