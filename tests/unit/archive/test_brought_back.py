@@ -28,8 +28,8 @@ def only(built: Any) -> Target:
 async def told(archive: Archive) -> list[Any]:
     listed = [(one.tag, one.kept, one.value) for one in await archive.discrepancies(LOCAL)]
     return [
-        await find(archive, "PATIENT", ID, NAME, SEX),
-        await find(archive, "STUDY", ID, NAME, DESCRIPTION, 0x00080061),
+        sorted(await find(archive, "PATIENT", ID, NAME, SEX)),
+        sorted(await find(archive, "STUDY", ID, NAME, DESCRIPTION, 0x00080061)),
         sorted(listed),
     ]
 
@@ -154,6 +154,19 @@ def test_who_was_a_patients_first_study_stays_it(tmp_path: Path) -> None:
         await archive.collect(now=1 << 60)
 
     assert before_and_after(tmp_path, act)[::2] == [[["P1", "Doe^Jane", "M"]], [(SEX, "M", "F")]]
+
+
+def test_who_is_left_alone_by_another_study_differs_from_nobody(tmp_path: Path) -> None:
+    """What a later object says fills in that the other study is another patient's."""
+    later = build(2, patient_name="Roe^Tom", extra={"IssuerOfPatientID": "H"})
+
+    async def act(archive: Archive) -> None:
+        await store(archive, build(1, patient_name="Roe^Tom"), build(1, study=2))
+        assert (await told(archive))[2] == [(NAME, "Roe^Tom", "Doe^Jane")]
+        await store(archive, later)
+
+    patients, _, listed = before_and_after(tmp_path, act)
+    assert patients == [["P1", "Doe^Jane", "F"], ["P1", "Roe^Tom", "F"]] and listed == []
 
 
 async def steps_of_a_deletion(path: Path, studies: int) -> int:

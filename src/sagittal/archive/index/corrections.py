@@ -64,8 +64,7 @@ _GIVEN = (
 _OF_PATIENT = "(SELECT id FROM study WHERE patient = :patient AND {} ORDER BY id LIMIT 1)"
 _FIRST = (
     f"SELECT coalesce({_OF_PATIENT.format(f'number_of_instances > 0 AND NOT {_GIVEN}')}, "
-    f"{_OF_PATIENT.format('number_of_instances > 0')}, {_OF_PATIENT.format('TRUE')}), "
-    "EXISTS (SELECT 1 FROM study WHERE patient = :patient LIMIT 1 OFFSET 1)"
+    f"{_OF_PATIENT.format('number_of_instances > 0')}, {_OF_PATIENT.format('TRUE')})"
 )
 _PATIENT = ", ".join((*PATIENT_COLUMNS.values(), "patient_name_search"))
 _DESCRIBE = (
@@ -293,11 +292,11 @@ def describe(connection: sqlite3.Connection, patient: int) -> None:
     One that is hidden, as all of it is deleted, has something to say only where there is no other; of the others so has
     one that a correction gave to the patient.
     """
-    first, has_others = connection.execute(_FIRST, {"patient": patient}).fetchone()
+    (first,) = connection.execute(_FIRST, {"patient": patient}).fetchone()
     if first is None:
         connection.execute("DELETE FROM patient_identifier WHERE patient = ?", (patient,))
         connection.execute("DELETE FROM patient WHERE id = ?", (patient,))
-    elif connection.execute(_DESCRIBE, {"patient": patient, "study": first}).rowcount and has_others:
+    elif connection.execute(_DESCRIBE, {"patient": patient, "study": first}).rowcount:
         discrepancies.compare_studies(connection, patient)
 
 
