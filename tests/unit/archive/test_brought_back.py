@@ -169,18 +169,33 @@ def test_who_is_left_alone_by_another_study_differs_from_nobody(tmp_path: Path) 
     assert patients == [["P1", "Doe^Jane", "F"], ["P1", "Roe^Tom", "F"]] and listed == []
 
 
-async def steps_of_a_deletion(path: Path, studies: int) -> int:
+async def steps(archive: Archive, act: Awaitable[object]) -> int:
     """Of SQLite's machine, in hundreds."""
     taken: list[None] = []
-    async with opened(path) as archive:
-        await store(archive, *(build(1, study=study) for study in range(1, studies + 1)))
-        await archive.act(lambda connection: connection.set_progress_handler(lambda: taken.append(None), 100))
-        await archive.delete(LOCAL, Target(build(1, study=studies).study_uid))
-        await archive.act(lambda connection: connection.set_progress_handler(None, 0))
+    await archive.act(lambda connection: connection.set_progress_handler(lambda: taken.append(None), 100))
+    await act
+    await archive.act(lambda connection: connection.set_progress_handler(None, 0))
     return len(taken)
 
 
 async def test_what_goes_is_held_against_its_patient_alone(tmp_path: Path) -> None:
     """Not all studies of who has thousands, as phantoms do, once for each that goes."""
-    few, many = [await steps_of_a_deletion(tmp_path / str(studies), studies) for studies in (20, 100)]
-    assert many < 2 * few
+
+    async def taken(studies: int) -> int:
+        async with opened(tmp_path / str(studies)) as archive:
+            await store(archive, *(build(1, study=study) for study in range(1, studies + 1)))
+            return await steps(archive, archive.delete(LOCAL, Target(build(1, study=studies).study_uid)))
+
+    assert await taken(100) < 2 * await taken(20)
+
+
+async def test_what_comes_back_is_looked_for_once(tmp_path: Path) -> None:
+    """Not all of it once for each series that it is of, nor all that is held for each instance."""
+
+    async def taken(series: int) -> int:
+        async with opened(tmp_path / str(series)) as archive:
+            await store(archive, *(build(one, series=one) for one in range(1, series + 1)))
+            await archive.delete(LOCAL, STUDY)
+            return await steps(archive, archive.undelete(LOCAL, STUDY))
+
+    assert await taken(120) < 5 * await taken(30)

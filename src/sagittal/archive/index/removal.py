@@ -32,7 +32,11 @@ _DELETED_OF = (
     "SELECT id, state, study, sop_instance_uid, digest FROM instance "
     f"WHERE tombstone = ? AND store = ? AND state IN ({DELETED}, {DELETED_OTHER})"
 )
-_HELD = f"SELECT digest, state FROM instance WHERE store = ? AND sop_instance_uid = ? AND state IN ({OTHER}, {CURRENT})"
+# Two, as there are two indexes of SOP Instance UIDs: of current versions, and of the others.
+_HELD = " UNION ALL ".join(
+    f"SELECT digest, state FROM instance WHERE store = :store AND sop_instance_uid = :uid AND {state}"
+    for state in (f"state = {CURRENT}", f"state <> {CURRENT} AND state = {OTHER}")
+)
 _DUE = (
     "SELECT instance.id FROM tombstone CROSS JOIN instance ON instance.tombstone = tombstone.id "
     f"WHERE tombstone.purged_at IS NULL AND tombstone.at < CASE tombstone.level WHEN '{ORIGINAL}' THEN ? ELSE ? END "
@@ -122,7 +126,7 @@ def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int) 
     back: list[int] = []
     studies: set[int] = set()
     for id, state, study, uid, digest in connection.execute(_DELETED_OF, (tombstone, store)).fetchall():
-        held = dict(connection.execute(_HELD, (store, uid)).fetchall())
+        held = dict(connection.execute(_HELD, {"store": store, "uid": uid}).fetchall())
         if digest in held:
             continue
         new = CURRENT if state == DELETED and CURRENT not in held.values() else OTHER

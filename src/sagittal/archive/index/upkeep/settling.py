@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -44,8 +45,8 @@ _TOUCHED = (
 _INSTANCES = {"study": "series IN (SELECT id FROM series WHERE study = ?)", "series": "series = ?"}
 _HELD = f"SELECT id, received_at, state FROM instance WHERE {{}} AND state = {CURRENT} ORDER BY id LIMIT ?"
 _CAME = (
-    f"SELECT id, received_at, state FROM instance WHERE {{}} AND state IN ({OTHER}, {CURRENT}) "
-    "AND id IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?"
+    f"SELECT series, id, received_at, state FROM instance WHERE {_INSTANCES['study']} "
+    f"AND state IN ({OTHER}, {CURRENT}) AND id IN (SELECT value FROM json_each(?)) ORDER BY id"
 )
 _FEW = 16
 _NEXT = tuple(
@@ -116,16 +117,17 @@ def settle(
     touched = {("series", id) for (id,) in connection.execute(_TOUCHED, bound)} | {("study", study)}
     gone = discrepancies.forget_gone(connection, study)
     objects = _Objects(connection, _HELD_MAX)
+    fresh = objects.came(study, came) if came else {}
     for row in described(connection, study):
         if (row.table, row.id) in touched | gone.keys():
             listed = gone.get((row.table, row.id), set())
             if listed or came or not objects.leave_all(row, went):
-                _settle(objects, row, at, listed, came)
+                _settle(objects, row, at, listed, fresh.get((row.table, row.id), []))
 
 
-def _settle(objects: _Objects, row: Described, at: int, listed: set[int], came: Sequence[int]) -> None:
-    """One row; what is `listed` about these tags is found anew."""
-    held, fresh = objects.held(row), objects.came(row, came)
+def _settle(objects: _Objects, row: Described, at: int, listed: set[int], fresh: Sequence[_Instance]) -> None:
+    """One row, to which `fresh` ones came back; what is `listed` about these tags is found anew."""
+    held = objects.held(row)
     if not held:
         return
     was = row.stored()
@@ -184,17 +186,22 @@ class _Objects:
         self._found: dict[int, tuple[str, ...]] = {}
         self._alike: dict[tuple[str, ...], tuple[str, ...]] = {}  # one for all that say the same
         self._texts: dict[tuple[int, str], str] = {}
+        self._column = cache(_column)  # most say the same
 
     def held(self, row: Described) -> list[_Instance]:
         """The current instances of a row, the oldest first."""
         statement = _HELD.format(_INSTANCES[row.table])
         return [_Instance._make(each) for each in self.connection.execute(statement, (row.id, self._most))]
 
-    def came(self, row: Described, ids: Sequence[int]) -> list[_Instance]:
-        """Those of some versions that are of a row."""
-        statement = _CAME.format(_INSTANCES[row.table])
-        found = self.connection.execute(statement, (row.id, json.dumps(ids), self._most)) if ids else ()
-        return [_Instance._make(each) for each in found]
+    def came(self, study: int, ids: Sequence[int]) -> dict[tuple[str, int], list[_Instance]]:
+        """Those of some versions that are of the row of a study, or of a series of it."""
+        found: dict[tuple[str, int], list[_Instance]] = {}
+        for series, *each in self.connection.execute(_CAME, (study, json.dumps(ids))):
+            for key in (("study", study), ("series", series)):
+                of_row = found.setdefault(key, [])
+                if len(of_row) < self._most:
+                    of_row.append(_Instance._make(each))
+        return found
 
     def know(self, row: Described, texts: Mapping[int, str]) -> None:
         """From now on it is about a row: its texts to the letter, of which DICOM JSON leaves out a part."""
@@ -208,7 +215,7 @@ class _Objects:
         if found is None:
             parts = [zlib.decompress(body) for (body,) in self.connection.execute(METADATA, (instance.id,))]
             obj = orjson.loads(b"".join(parts))
-            texts = tuple(_said(obj, tag) for tag in _TAGS)
+            texts = tuple(self._column(tag, _text(obj, tag)) for tag in _TAGS)
             found = self._found[instance.id] = self._alike.setdefault(texts, texts)
         told = zip(_TAGS, found, strict=True)
         return {tag: self._texts.get((tag, text), text) for tag, text in told if tag in self._tags}
@@ -264,10 +271,15 @@ def _may_be_the_senders(tag: int, said: Mapping[int, str]) -> bool:
     return tag == TIMEZONE_OFFSET_FROM_UTC or (tag == ISSUER_OF_PATIENT_ID and bool(said[PATIENT_ID]))
 
 
-def _said(obj: Mapping[str, Any], tag: int) -> str:
-    """What an object says, as text."""
+def _text(obj: Mapping[str, Any], tag: int) -> str:
+    """What an object says."""
     values = (obj.get(f"{tag:08X}") or {}).get("Value") or ()
-    return _as_said(tag, columns_of({tag: "\\".join(map(value_text, values))})[tag])
+    return "\\".join(map(value_text, values))
+
+
+def _column(tag: int, text: str) -> str:
+    """The same as columns have it."""
+    return _as_said(tag, columns_of({tag: text})[tag])
 
 
 def _as_said(tag: int, text: str) -> str:
