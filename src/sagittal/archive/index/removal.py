@@ -18,7 +18,11 @@ from sagittal.archive.index.upkeep.feed import note
 
 _OF_STUDY = "study IN (SELECT id FROM study WHERE store = ? AND study_instance_uid = ?)"
 _OF_SERIES = f"series IN (SELECT id FROM series WHERE series.store = ? AND series_instance_uid = ? AND {_OF_STUDY})"
-_OF_INSTANCE = "store = ? AND sop_instance_uid = ?"
+# In halves, here and below: of SOP Instance UIDs there are two indexes, of current versions and of the others.
+_OF_INSTANCE = " UNION ALL ".join(
+    f"SELECT id FROM instance WHERE store = ? AND sop_instance_uid = ? AND state {side} {CURRENT}"
+    for side in ("=", "<>")
+)
 _HIDE = (
     f"UPDATE instance SET tombstone = ?, state = CASE state WHEN {CURRENT} THEN {DELETED} ELSE {DELETED_OTHER} END "
     "WHERE id IN (SELECT value FROM json_each(?))"
@@ -32,7 +36,6 @@ _DELETED_OF = (
     "SELECT id, state, study, sop_instance_uid, digest FROM instance "
     f"WHERE tombstone = ? AND store = ? AND state IN ({DELETED}, {DELETED_OTHER})"
 )
-# Two, as there are two indexes of SOP Instance UIDs: of current versions, and of the others.
 _HELD = " UNION ALL ".join(
     f"SELECT digest, state FROM instance WHERE store = :store AND sop_instance_uid = :uid AND {state}"
     for state in (f"state = {CURRENT}", f"state <> {CURRENT} AND state = {OTHER}")
@@ -46,7 +49,7 @@ _PURGING = (
     'SELECT id, sop_instance_uid, volume, "key", length, study, series, tombstone FROM instance '
     "WHERE id IN (SELECT value FROM json_each(?)) AND state = ?"
 )
-# Only rows of one SOP Instance UID can share a file, those of any store. Two halves, as each has its own partial index.
+# Only rows of one SOP Instance UID can share a file, those of any store.
 _REFERRED = " UNION ALL ".join(
     "SELECT 1 FROM instance WHERE store IN (SELECT id FROM store) AND sop_instance_uid = ? "
     f'AND state {side} {CURRENT} AND volume = ? AND "key" = ? AND id <> ?'
@@ -83,8 +86,8 @@ def find_target(connection: sqlite3.Connection, store: int, target: Target) -> l
     """(instance, study) of the versions held under the target that are not deleted yet."""
     where, values = [f"state IN ({OTHER}, {CURRENT})"], list[object]()
     if target.sop_instance_uid:
-        where.append(_OF_INSTANCE)
-        values += [store, target.sop_instance_uid]
+        where.append(f"id IN ({_OF_INSTANCE})")
+        values += [store, target.sop_instance_uid] * 2
     if target.series_uid:
         where.append(_OF_SERIES if target.study_uid else _OF_SERIES.partition(f" AND {_OF_STUDY}")[0] + ")")
         values += [store, target.series_uid]

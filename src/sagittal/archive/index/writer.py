@@ -53,6 +53,15 @@ _KEY_REFERENCES = " UNION ALL ".join(
     f"AND state {side} {CURRENT} AND key = ?"
     for side in ("=", "<>")
 )
+_VERSIONS = " UNION ALL ".join(
+    "SELECT id FROM instance WHERE store IN (SELECT id FROM store) AND sop_instance_uid = :uid "
+    f"AND state {side} {CURRENT}"
+    for side in ("=", "<>")
+)
+_MOVE = (
+    f"UPDATE instance SET key = :key WHERE id IN ({_VERSIONS}) AND digest = :digest "
+    f"AND (store = :store OR key = :held) AND state < {DELETED}"
+)
 
 
 class Held(NamedTuple):
@@ -194,11 +203,8 @@ class IndexWriter:
         """The versions of just this file in its store lie at its key now; those of other stores that lay at
         `held_key`, too.
         """
-        self.connection.execute(
-            "UPDATE instance SET key = ? WHERE store IN (SELECT id FROM store) AND sop_instance_uid = ? AND digest = ? "
-            f"AND (store = ? OR key = ?) AND state < {DELETED}",
-            (arrival.key, arrival.sop_instance_uid, arrival.digest, arrival.store, held_key),
-        )
+        bound = {"key": arrival.key, "uid": arrival.sop_instance_uid, "digest": arrival.digest, "store": arrival.store}
+        self.connection.execute(_MOVE, bound | {"held": held_key})
 
     def receipt(self, arrival: Arrival, instance: int | None, outcome: str) -> None:
         # fmt: off

@@ -1,0 +1,56 @@
+"""What changes what is held looks for it by indexes: nothing is stored while it does."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from builders import build, opened, store
+
+from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import INDEX, Archive
+from sagittal.archive.index import OTHER
+from sagittal.archive.index.removal import Target
+
+HELD, OTHERWISE = build(1), build(1, patient_name="Roe^Tom")
+STUDY = Target(HELD.study_uid)
+SERIES = Target(HELD.study_uid, HELD.series_uid)
+TARGETS = (
+    STUDY,
+    SERIES,
+    Target("", HELD.series_uid),
+    Target("", "", HELD.sop_instance_uid),
+    SERIES._replace(sop_instance_uid=HELD.sop_instance_uid),
+)
+
+
+async def everything(archive: Archive, objects: Path) -> None:
+    """Of each kind once."""
+    await store(archive, HELD, build(2, study=2))
+    for target in TARGETS:
+        await archive.undelete(LOCAL, Target(), (await archive.delete(LOCAL, target)).tombstone)
+    (objects / HELD.digest).unlink()
+    await store(archive, HELD)
+    await store(archive, OTHERWISE)
+    await store(archive, OTHERWISE, policy="replace")
+    [beside] = [ref for ref in await archive.versions(LOCAL, HELD.sop_instance_uid) if ref.state == OTHER]
+    await archive.promote(LOCAL, beside)
+    number = await archive.correct(LOCAL, (HELD.study_uid, ""), {"PatientName": "New^N"}, "why", "CORRECT")
+    await archive.undo_correction(LOCAL, HELD.study_uid, number)
+    await archive.delete(LOCAL, STUDY)
+    await archive.collect(now=1 << 60)
+
+
+async def test_no_act_reads_all_instances(tmp_path: Path) -> None:
+    done: list[str] = []
+    async with opened(tmp_path) as archive:
+        await archive.act(lambda connection: connection.set_trace_callback(done.append))
+        await everything(archive, tmp_path / "objects" / "0001")
+        await archive.act(lambda connection: connection.set_trace_callback(None))
+    assert (tmp_path / "objects" / "0001" / build(2, study=2).digest).exists() and len(done) > 100
+    with closing(sqlite3.connect(tmp_path / INDEX)) as index:
+        for statement in done:
+            if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
+                plan = [row[3] for row in index.execute(f"EXPLAIN QUERY PLAN {statement}")]
+                assert not [step for step in plan if step.startswith("SCAN instance")], (statement, plan)
