@@ -21,7 +21,7 @@ from sagittal.pixels.frames import shifted
 
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
-    from sagittal.archive.references import InstanceRef
+    from sagittal.archive.references import InstanceRef, OpenObject
     from sagittal.dicom.reader import Parsed
     from sagittal.dicom.walk import Event
     from sagittal.web.house import House
@@ -50,17 +50,10 @@ class Stored:
         """The Part 10 file with the corrections in force: as stored, or re-encoded when another uncompressed syntax is
         asked for.
         """
-        try:
-            yield from self._file(ref, syntax_uid)
-        except DamagedObject:
-            self.archive.doubtful.add(ref.digest)  # the next answer does without it, if this one was cut
-            raise
-
-    def _file(self, ref: InstanceRef, syntax_uid: str) -> Iterator[bytes]:
         if syntax_uid == ref.syntax_uid and not ref.corrections:
             yield from self.stored_part(ref, 0, ref.size)
             return
-        with self.archive.open_object(ref) as opened:
+        with self._held(ref) as opened:
             if syntax_uid == ref.syntax_uid:
                 yield from opened.file(self.chunk_bytes)
                 return
@@ -169,11 +162,18 @@ class Stored:
     @contextmanager
     def _opened(self, ref: InstanceRef) -> Iterator[tuple[int, int]]:
         """The descriptor, and where in it the data set starts."""
-        opened = self.archive.open_object(ref)
-        try:
+        with self._held(ref) as opened:
             yield opened.fd, opened.data_set_offset
-        finally:
-            opened.close()
+
+    @contextmanager
+    def _held(self, ref: InstanceRef) -> Iterator[OpenObject]:
+        """An object while it is read: the next answer of several does without one that cannot be, if this was cut."""
+        try:
+            with self.archive.open_object(ref) as opened:
+                yield opened
+        except DamagedObject:
+            self.archive.doubtful.add(ref.digest)
+            raise
 
     def _region(self, fd: int, offset: int, length: int) -> Iterator[bytes]:
         return read_pieces(fd, length, offset, self.chunk_bytes)
