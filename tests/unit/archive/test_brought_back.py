@@ -169,6 +169,16 @@ def test_who_is_left_alone_by_another_study_differs_from_nobody(tmp_path: Path) 
     assert patients == [["P1", "Doe^Jane", "F"], ["P1", "Roe^Tom", "F"]] and listed == []
 
 
+def test_a_study_that_is_corrected_otherwise_differs_from_its_patient_all_the_same(tmp_path: Path) -> None:
+    second = build(1, study=2, patient_name="Roe^Tom")
+
+    async def act(archive: Archive) -> None:
+        await store(archive, build(1), second)
+        await archive.correct(LOCAL, (second.study_uid, ""), {"StudyDescription": "New"}, "why", "CORRECT")
+
+    assert before_and_after(tmp_path, act)[2] == [(NAME, "Doe^Jane", "Roe^Tom")]
+
+
 async def steps(archive: Archive, act: Awaitable[object]) -> int:
     """Of SQLite's machine, in hundreds."""
     taken: list[None] = []

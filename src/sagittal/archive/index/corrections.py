@@ -184,7 +184,7 @@ def correct(
     earlier = [
         row for row in history(connection, store, study_uid) if row.undone_at is None and row.series_uid == series_uid
     ]
-    if not series_uid:
+    if not series_uid and values.keys() & PATIENT_COLUMNS.keys():
         discrepancies.forget_patient(connection, id)  # it may become another one's
     replaced = {f"{tag:08X}": kept[tag] for tag in values if tag in columns}
     for row in reversed(earlier):
