@@ -179,6 +179,26 @@ def test_a_study_that_is_corrected_otherwise_differs_from_its_patient_all_the_sa
     assert before_and_after(tmp_path, act)[2] == [(NAME, "Doe^Jane", "Roe^Tom")]
 
 
+def test_a_study_that_comes_back_after_a_reindex_says_what_it_said(tmp_path: Path) -> None:
+    """Also whose it is: all of it was hidden meanwhile."""
+
+    async def hide() -> None:
+        async with opened(tmp_path) as archive:
+            await store(archive, WRONG, build(2, patient_id="Y", patient_name="Right^R"))
+            await archive.delete(LOCAL, only(WRONG))
+            await archive.undelete(LOCAL, only(WRONG))
+            await archive.delete(LOCAL, STUDY)
+
+    async def come() -> None:
+        async with opened(tmp_path) as archive:
+            await archive.undelete(LOCAL, STUDY)
+            assert await find(archive, "STUDY", ID, NAME) == [["Y", "Right^R"]]
+
+    asyncio.run(hide())
+    reindex(tmp_path)
+    asyncio.run(come())
+
+
 async def steps(archive: Archive, act: Awaitable[object]) -> int:
     """Of SQLite's machine, in hundreds."""
     taken: list[None] = []

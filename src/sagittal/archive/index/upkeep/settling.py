@@ -148,15 +148,19 @@ def _settle(objects: _Objects, row: Described, at: int, listed: set[int], fresh:
 def prefer(
     connection: sqlite3.Connection, study: int, before: Mapping[tuple[str, int], Mapping[int, str]], at: int
 ) -> None:
-    """After a reindex: what won `before` in some rows of a study wins again, where a current instance says it."""
+    """After a reindex: what won `before` in some rows of a study wins again, where a current instance says it, or none
+    is current: all may come back.
+    """
     objects = _Objects(connection, sys.maxsize)
     for row in described(connection, study):
         was = row.stored()
         said = before.get((row.table, row.id), {})
         wanted = {tag: text for tag, text in said.items() if text and text != was[tag]}
-        if wanted and (held := objects.held(row)):
+        if wanted:
+            held = objects.held(row)
             objects.know(row, was | wanted)
-            now = was | {tag: text for tag, text in wanted.items() if tag not in objects.instead(wanted, held)}
+            lost = objects.instead(wanted, held) if held else {}
+            now = was | {tag: text for tag, text in wanted.items() if tag not in lost}
             bring(connection, row, now, at)
             _list(objects, row, now, {tag for tag in now if now[tag] != was[tag]}, held)
 
