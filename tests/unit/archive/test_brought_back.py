@@ -102,6 +102,20 @@ def test_what_is_deleted_is_listed_no_more(tmp_path: Path) -> None:
     assert before_and_after(tmp_path, act)[2] == []
 
 
+def test_what_came_back_is_listed_still_when_the_others_that_said_so_go(tmp_path: Path) -> None:
+    others = [build(number, patient_name="Roe^Tom") for number in (2, 3)]
+
+    async def act(archive: Archive) -> None:
+        await store(archive, build(1), *others)
+        deleted = await archive.delete(LOCAL, only(others[0]))
+        await archive.undelete(LOCAL, Target(), deleted.tombstone)
+        [listed] = await archive.discrepancies(LOCAL)
+        assert (listed.value, listed.instances) == ("Roe^Tom", 2)
+        await archive.delete(LOCAL, only(others[1]))
+
+    assert before_and_after(tmp_path, act)[2] == [(NAME, "Doe^Jane", "Roe^Tom")]
+
+
 def test_the_list_does_not_depend_on_when_it_was_corrected(tmp_path: Path) -> None:
     """What comes in while it is corrected is listed once that is undone, and nothing is meanwhile."""
 

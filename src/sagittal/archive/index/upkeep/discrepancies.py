@@ -47,6 +47,7 @@ _ANEW = (
     f"{_PUT} UPDATE SET kept = excluded.kept, instance = excluded.instance, "
     "number_of_instances = excluded.number_of_instances, at = excluded.at"
 )
+_MORE = f"{_PUT} UPDATE SET number_of_instances = number_of_instances + excluded.number_of_instances"
 # About one attribute of studies. What lost against the patient is what the study keeps; but where that is corrected, or
 # the study was given to the patient by a correction.
 _UNCORRECTED = (
@@ -185,10 +186,9 @@ def forget_gone(connection: sqlite3.Connection, study: int) -> dict[tuple[str, i
     return others
 
 
-def put(connection: sqlite3.Connection, store: int, claim: Claim, lost: Lost, *, again: bool = True) -> None:
-    """List a value that lost; not `again` when it is listed."""
-    bound = _bound(store, claim, lost)
-    connection.execute(_ANEW if again else f"{_PUT} NOTHING", bound)
+def put(connection: sqlite3.Connection, store: int, claim: Claim, lost: Lost, *, more: bool = False) -> None:
+    """List a value that lost, of all instances that carry it or of some `more`."""
+    connection.execute(_MORE if more else _ANEW, _bound(store, claim, lost))
 
 
 def _bound(store: int, claim: Claim, lost: Lost) -> dict[str, object]:

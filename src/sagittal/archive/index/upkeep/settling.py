@@ -142,7 +142,7 @@ def _settle(objects: _Objects, row: Described, at: int, listed: set[int], fresh:
     # As at ingest, and in a reindex: of another version of an instance, what came after a current one did.
     claiming = [instance for instance in fresh if instance.state == CURRENT or instance.id > held[0].id]
     for claim, lost in objects.lost(row, now, now.keys() - told, claiming).items():
-        discrepancies.put(objects.connection, row.store, claim, lost, again=False)
+        discrepancies.put(objects.connection, row.store, claim, lost, more=True)
 
 
 def prefer(
