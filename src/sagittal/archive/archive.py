@@ -31,7 +31,7 @@ from sagittal.archive.ingest.scratch import Scratch
 from sagittal.archive.ingest.transfer import Transfer
 from sagittal.archive.opening import INDEX, Parts, opened
 from sagittal.archive.query import Keys, Query, Rows, Tag
-from sagittal.archive.references import InstanceRef, OpenObject
+from sagittal.archive.references import InstanceRef, OpenObject, Ranges
 from sagittal.archive.search import nonpatient
 from sagittal.archive.upkeep.rereading import renew
 from sagittal.archive.upkeep.statistics import Counts, Discrepancy, Figures, LatestStudy, Statistics
@@ -325,7 +325,7 @@ class Archive:
         self.permit(principal, "get", "metadata", study_uid=ref.study_uid or "", number=1)
         return retrieve.metadata_parts(self.readers, principal, ref)
 
-    async def frame_ranges(self, ref: InstanceRef, frames: Sequence[int]) -> list[list[tuple[int, int]]]:
+    async def frame_ranges(self, ref: InstanceRef, frames: Sequence[int]) -> list[Ranges]:
         """Where frames lie in the data set."""
         return await retrieve.frame_ranges(self.readers, ref, frames)
 

@@ -20,6 +20,7 @@ from sagittal.limits import ReaderLimits
 if TYPE_CHECKING:
     from sagittal.dicom.models.overlay import Correction, Head
 
+Ranges = list[tuple[int, int]]  # where a frame or value lies: (offset, length) in bits of the data set
 _HEAD_BYTES = 1 << 16  # of an object, read at once to correct it
 
 

@@ -27,7 +27,7 @@ from sagittal.archive.index.select import (
 )
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.reading import read_pieces
-from sagittal.archive.references import InstanceRef, OpenObject
+from sagittal.archive.references import InstanceRef, OpenObject, Ranges
 from sagittal.dicom.frameindex import FrameIndex
 from sagittal.errors import BadRequest, DamagedObject, Gone, NotFound
 from sagittal.limits import ReaderLimits
@@ -245,7 +245,7 @@ def _part(connection: sqlite3.Connection, instance: int, part: int) -> bytes | N
     return None if row is None else zlib.decompress(row[0])
 
 
-async def frame_ranges(readers: Readers, ref: InstanceRef, frames: Sequence[int]) -> list[list[tuple[int, int]]]:
+async def frame_ranges(readers: Readers, ref: InstanceRef, frames: Sequence[int]) -> list[Ranges]:
     """For each frame (1 is the first) its pieces as (bit offset, bit length) of the data set. BadRequest for a number
     beyond the object's frames, NotFound when it has no frames that can be told apart.
     """

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from sagittal.dicom.syntaxes import EXPLICIT_BE
-from sagittal.web.retrieve.objects import Ranges
 from sagittal.web.wire.accept import Choice
 from sagittal.web.wire.conditions import Header
 from sagittal.web.wire.multipart import Framing
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from sagittal.archive.archive import Archive
-    from sagittal.archive.references import InstanceRef, OpenObject
+    from sagittal.archive.references import InstanceRef, OpenObject, Ranges
 
 K = TypeVar("K")
 V = TypeVar("V")

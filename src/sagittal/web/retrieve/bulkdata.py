@@ -22,7 +22,7 @@ from sagittal.errors import NotFound
 from sagittal.web.render.kinds import kind_of
 from sagittal.web.retrieve.bulk.several import Several
 from sagittal.web.retrieve.bulk.values import PIXEL_DATA, Value, asked_bounds, frames_of, has_frames, named
-from sagittal.web.retrieve.objects import Ranges, Stored, sliced
+from sagittal.web.retrieve.objects import Stored, sliced
 from sagittal.web.retrieve.packaging import NATIVE, Packaging, acceptable, pixel_choice
 from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
 from sagittal.web.wire import uri
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.access import Principal
-    from sagittal.archive.references import InstanceRef
+    from sagittal.archive.references import InstanceRef, Ranges
     from sagittal.web.house import House
 
 _DOCUMENT, _DOCUMENT_LENGTH = "00420011", "00420015"

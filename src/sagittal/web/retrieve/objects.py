@@ -21,12 +21,11 @@ from sagittal.pixels.frames import shifted
 
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
-    from sagittal.archive.references import InstanceRef, OpenObject
+    from sagittal.archive.references import InstanceRef, OpenObject, Ranges
     from sagittal.dicom.reader import Parsed
     from sagittal.dicom.walk import Event
     from sagittal.web.house import House
 
-Ranges = list[tuple[int, int]]  # (offset, length) in bits of the data set
 _ITEM = b"\xfe\xff\x00\xe0"
 _WIDE_PIXELS = b"\x7f\xe0\0\x10OW"  # how Pixel Data begins in Big Endian
 _BITS_ALLOCATED = 0x00280100

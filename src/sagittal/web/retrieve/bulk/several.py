@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import Busy, NotAcceptable, NotFound, SagittalError, StorageUnavailable
 from sagittal.web.retrieve.bulk.values import PIXEL_DATA, Value, frames_of, has_frames, named
-from sagittal.web.retrieve.objects import Ranges, Stored
+from sagittal.web.retrieve.objects import Stored
 from sagittal.web.retrieve.packaging import NATIVE, acceptable, pixel_choice
 from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
 from sagittal.web.wire import uri
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from sagittal.archive.access import Principal
-    from sagittal.archive.references import InstanceRef
+    from sagittal.archive.references import InstanceRef, Ranges
     from sagittal.web.house import House
 
 log = logging.getLogger("sagittal.web")

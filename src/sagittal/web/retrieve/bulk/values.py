@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import BadRequest, NotFound
-from sagittal.web.retrieve.objects import Ranges
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.access import Principal
     from sagittal.archive.archive import Archive
-    from sagittal.archive.references import InstanceRef
+    from sagittal.archive.references import InstanceRef, Ranges
 
 PIXEL_DATA = "7FE00010"
 _NAMED = re.compile(rb'"BulkDataURI":"([0-9A-F/]+)(?:\?offset=(\d+)&length=(\d+))?"')
