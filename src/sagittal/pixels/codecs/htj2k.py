@@ -74,6 +74,8 @@ def _placed(array: Array, description: Description, *, loses: bool) -> Array:
     """
     container = array.dtype.itemsize * 8
     middle = 0 if description.signed else (1 << container - 1) - (1 << description.bits_stored - 1)
+    if not loses and not middle:
+        return array
     placed: Array = array << container - description.bits_stored if loses else array + array.dtype.type(middle)
     return placed
 
@@ -81,5 +83,5 @@ def _placed(array: Array, description: Description, *, loses: bool) -> Array:
 def _of_precision(stream: bytes, description: Description) -> bytes:
     """With Bits Stored as the precision of its components (SIZ, ISO/IEC 15444-1 A.5.1)."""
     at = stream.index(_SIZ) + _FIRST_COMPONENT
-    told = bytes((description.bits_stored - 1 | description.signed << 7, 1, 1))
-    return stream[:at] + told * description.samples + stream[at + 3 * description.samples :]
+    told = bytes((description.bits_stored - 1 | description.signed << 7, 1, 1)) * description.samples
+    return stream if stream.startswith(told, at) else stream[:at] + told + stream[at + len(told) :]
