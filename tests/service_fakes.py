@@ -10,9 +10,10 @@ from typing import Any
 
 from sagittal.archive.access import LOCAL, authorize
 from sagittal.archive.references import InstanceRef, OpenObject
-from sagittal.dicom.elements import decode_identifier, encode
+from sagittal.dicom.elements import encode
 from sagittal.dicom.sopclasses import STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
+from sagittal.dicom.walk import decode_identifier
 from sagittal.dimse.service import AssociationInfo, Context, Matches, Request, Response, Service
 from sagittal.errors import NotFound, PeerRefused
 from sagittal.limits import ReaderLimits

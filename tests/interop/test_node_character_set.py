@@ -18,6 +18,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 
 from sagittal.dicom import elements
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
+from sagittal.dicom.walk import decode_identifier
 from sagittal.net.client import Peer, Proposal, connect
 
 NAME, ALPHABETIC, IDEOGRAPHIC = "Wang^XiaoDong=王^小东", "Wang^XiaoDong", "王^小东"
@@ -76,7 +77,7 @@ async def found(archive: Served, calling: str, said: bytes, key: bytes) -> list[
     async with await connect(peer, calling, [Proposal(str(FIND), [EXPLICIT_LE])]) as association:
         identifier = elements.encode(asked, syntax(EXPLICIT_LE))
         return [
-            elements.decode_identifier(response.data_set, syntax(EXPLICIT_LE), _limits())
+            decode_identifier(response.data_set, syntax(EXPLICIT_LE), _limits())
             async for response in association.find(str(FIND), identifier)
             if response.data_set
         ]

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import PLAIN, TREES, Tree, encoded
 
-from sagittal.dicom.elements import Element, decode_identifier, walk
+from sagittal.dicom.elements import Element
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, TransferSyntax, syntax
+from sagittal.dicom.walk import decode_identifier
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
 
@@ -49,5 +50,11 @@ def attempt(data: bytes, row: TransferSyntax) -> None:
         found = decode_identifier(data, row, LIMITS)
     except (Malformed, LimitExceeded):
         return
-    for element in walk(found):
+    told(found)
+
+
+def told(elements: dict[int, Element]) -> None:
+    for element in elements.values():
         element.text(["ISO 2022 IR 100", "ISO 2022 IR 87"])
+        for item in element.items:
+            told(item)

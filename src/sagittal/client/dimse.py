@@ -20,7 +20,6 @@ from sagittal.client.place import Access
 from sagittal.client.remote import Arrived, Remark, Sending, named
 from sagittal.client.storing.files import ObjectFile
 from sagittal.dicom import sopclasses as classes
-from sagittal.dicom.elements import decode_identifier
 from sagittal.dicom.syntaxes import (
     EXPLICIT_LE,
     IMPLICIT_LE,
@@ -33,6 +32,7 @@ from sagittal.dicom.syntaxes import (
     SYNTAXES,
     syntax,
 )
+from sagittal.dicom.walk import decode_identifier
 from sagittal.dimse.address import PeerAddress
 from sagittal.dimse.service import NoContext, Request, Response, StoreSink
 from sagittal.dimse.status import is_pending, is_refusal, kind, words

@@ -1,8 +1,7 @@
-"""Small data sets to bytes and back: identifiers, query responses, command sets (PS3.5 7, A).
+"""Elements and small data sets to bytes, and what a decoded element says: identifiers, query responses (PS3.5 6, 7, A).
 
-For data sets of at most a few hundred kilobytes held in memory, in the uncompressed transfer syntaxes. Objects are read
-by `dicom.reader` and rewritten by `dicom.reencode`. What is decoded here comes from peers: it is walked iteratively and
-every length is checked, but values are not judged.
+For data sets of at most a few hundred kilobytes held in memory, in the uncompressed transfer syntaxes. They are decoded
+by `dicom.walk`; objects are read by `dicom.reader` and rewritten by `dicom.reencode`. Values are not judged here.
 """
 
 from __future__ import annotations
@@ -10,13 +9,10 @@ from __future__ import annotations
 import struct
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from sagittal.dicom.dictionary import vr_of
 from sagittal.dicom.syntaxes import TransferSyntax
-from sagittal.errors import LimitExceeded, Malformed
-from sagittal.limits import ReaderLimits
 
 UNDEFINED = 0xFFFFFFFF
 LENGTH_SHORT_MAX = 0xFFFE  # the longest even value of a VR with 16-bit length
@@ -197,153 +193,3 @@ def deflate(data: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-15)
     packed = packer.compress(data) + packer.flush()
     return packed + b"\0" if len(packed) & 1 else packed
-
-
-def inflate(data: bytes, limits: ReaderLimits) -> bytes:
-    """The inverse of `deflate`, within the limits on ratio and size."""
-    most = min(limits.inflate_bytes_max, limits.inflate_ratio_max * len(data) + 1024)
-    unpacker = zlib.decompressobj(wbits=-15)
-    try:
-        found = unpacker.decompress(data, most)
-    except zlib.error as error:
-        raise Malformed("deflate-invalid", f"not a deflate stream: {error}") from None
-    if unpacker.unconsumed_tail:
-        limit = "inflate_bytes_max" if most == limits.inflate_bytes_max else "inflate_ratio_max"
-        raise LimitExceeded(f"inflates beyond {limit} {getattr(limits, limit)}")
-    if not unpacker.eof:
-        raise Malformed("truncated", "the deflate stream ends early")
-    return found
-
-
-class _Open:
-    """A data set, item or sequence being decoded."""
-
-    __slots__ = ("elements", "end", "implicit", "items", "limit")
-
-    def __init__(self, end: int, limit: int, implicit: bool, elements: dict[int, Element] | None) -> None:
-        self.end = end  # -1: undefined length
-        self.limit = limit  # the end of whatever has a defined length around
-        self.implicit = implicit
-        self.elements = elements  # None: a sequence
-        self.items: list[dict[int, Element]] = []
-
-
-def _bound(start: int, length: int, limit: int) -> int:
-    """The end of a value, checked against whatever encloses it."""
-    if start + length > limit:
-        raise Malformed("length-over-long", f"a length of {length} reaches beyond what encloses it", start)
-    return start + length
-
-
-class _Decoder:
-    """One walk over one small data set."""
-
-    def __init__(self, data: bytes, syntax: TransferSyntax, limits: ReaderLimits) -> None:
-        self.data, self.limits, self.little = data, limits, syntax.little_endian
-        self.tags, self.lengths = _TAGS[self.little], _LENGTHS[self.little]
-        self.stack = [_Open(len(data), len(data), syntax.implicit, {})]
-        self.count = 0
-
-    def run(self) -> dict[int, Element]:
-        position = 0
-        while True:
-            top = self.stack[-1]
-            while top.end == position and len(self.stack) > 1:
-                self.stack.pop()
-                top = self.stack[-1]
-            if position >= len(self.data):
-                break
-            position = self.item(position, top) if top.elements is None else self.element(position, top, top.elements)
-        if len(self.stack) > 1:
-            raise Malformed("truncated", "the data set ends inside a sequence", position)
-        root = self.stack[0].elements
-        assert root is not None
-        return root
-
-    def count_one(self, position: int) -> None:
-        self.count += 1
-        if self.count > self.limits.elements_max:
-            raise LimitExceeded(f"more than {self.limits.elements_max} elements (elements_max)")
-        self.available(position, 8)
-
-    def available(self, position: int, size: int) -> None:
-        if position + size > len(self.data):
-            raise Malformed("truncated", "the data set ends inside an element header", position)
-
-    def open(self, position: int, length: int, implicit: bool, elements: dict[int, Element] | None) -> _Open:
-        top = self.stack[-1]
-        end = -1 if length == UNDEFINED else _bound(position, length, top.limit)
-        frame = _Open(end, top.limit if end < 0 else end, implicit, elements)
-        if len(self.stack) > 2 * self.limits.depth_max:
-            raise LimitExceeded(f"sequences are nested deeper than {self.limits.depth_max} (depth_max)")
-        self.stack.append(frame)
-        return frame
-
-    def item(self, position: int, top: _Open) -> int:
-        self.count_one(position)
-        group, number = self.tags.unpack_from(self.data, position)
-        tag, (length,) = group << 16 | number, self.lengths.unpack_from(self.data, position + 4)
-        position += 8
-        if tag == SEQUENCE_END:
-            if top.end < 0:  # else it ends nothing
-                self.stack.pop()
-            return position
-        if tag != ITEM:
-            raise Malformed("item-expected", f"({group:04X},{number:04X}) where an item was expected", position - 8)
-        elements: dict[int, Element] = {}
-        top.items.append(elements)
-        self.open(position, length, top.implicit, elements)
-        return position
-
-    def element(self, position: int, top: _Open, elements: dict[int, Element]) -> int:
-        self.count_one(position)
-        group, number = self.tags.unpack_from(self.data, position)
-        tag = group << 16 | number
-        if tag == ITEM_END and top.end < 0:
-            self.stack.pop()
-            return position + 8
-        if tag in (ITEM_END, SEQUENCE_END) and top.end >= 0:
-            return position + 8  # ends nothing
-        if group == 0xFFFE:
-            raise Malformed("item-stray", f"a stray ({group:04X},{number:04X})", position)
-        vr, length, start = self.shape(position, tag, top.implicit)
-        if vr == "SQ" or length == UNDEFINED:
-            if vr not in ("SQ", "UN"):
-                raise Malformed("length-undefined", f"({group:04X},{number:04X}) {vr} of undefined length", position)
-            # PS3.5 6.2.2: UN of undefined length is a sequence in Implicit VR.
-            frame = self.open(start, length, top.implicit or vr == "UN", None)
-            elements[tag] = Element(tag, "SQ", frame.items, self.little)
-            return start
-        end = _bound(start, length, top.limit)
-        elements[tag] = Element(tag, vr, self.data[start:end], self.little)
-        return end
-
-    def shape(self, position: int, tag: int, implicit: bool) -> tuple[str, int, int]:
-        """VR, length and where the value starts."""
-        data = self.data
-        if implicit:
-            return vr_of(tag), self.lengths.unpack_from(data, position + 4)[0], position + 8
-        code = data[position + 4 : position + 6]
-        vr = VRS_BY_CODE.get(code, "UN")  # VRs to come have the long form (PS3.5 7.1.2)
-        if vr == "UN" and not (code.isalpha() and code.isupper()):
-            return vr_of(tag), self.lengths.unpack_from(data, position + 4)[0], position + 8  # as in Implicit VR
-        if vr not in LONG_VRS:
-            length = int.from_bytes(data[position + 6 : position + 8], "little" if self.little else "big")
-            return vr, length, position + 8
-        self.available(position, 12)
-        return vr, self.lengths.unpack_from(data, position + 8)[0], position + 12
-
-
-def decode_identifier(data: bytes, syntax: TransferSyntax, limits: ReaderLimits) -> dict[int, Element]:
-    """The elements of a small data set by tag. Raises Malformed or LimitExceeded."""
-    return _Decoder(inflate(data, limits) if syntax.deflated else data, syntax, limits).run()
-
-
-def walk(elements: dict[int, Element]) -> Iterator[Element]:
-    """Every element, those of items after the sequence that holds them, without recursion."""
-    pending: list[Element] = list(reversed(elements.values()))
-    while pending:
-        element = pending.pop()
-        yield element
-        for item in reversed(element.items):
-            pending.extend(reversed(item.values()))

@@ -1,4 +1,4 @@
-"""One pass over a data set for those who need its values in order: `reencode` and `dump` (PS3.5 7, Annex A).
+"""One pass over a data set for those who need its values in order: `reencode`, `dump`, identifiers (PS3.5 7, Annex A).
 
 Pulls bytes from chunks of any size and yields what begins and ends; the consumer takes the value of the event it was
 just given, or leaves it. Iterative, in flat memory, within the limits. It tolerates what `dicom.reader` tolerates (odd
@@ -24,6 +24,7 @@ from sagittal.dicom.elements import (
     SHORT_CODES,
     UNDEFINED,
     VRS_BY_CODE,
+    Element,
 )
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.errors import LimitExceeded, Malformed
@@ -220,7 +221,7 @@ class Walk:
         end, limit = min(len(held), frame.limit - base), self._limits.elements_max - self._count
         implicit, order, head = frame.implicit, frame.order, _HEADS[frame.little]
         found: list[tuple[int, str, bytes]] = []
-        while pos + 12 <= end and len(found) < limit:
+        while pos + 8 <= end and len(found) < limit:
             group, number, code, length = head(held, pos)
             tag, start = group << 16 | number, pos + 8
             vr: str | None
@@ -339,3 +340,29 @@ class Walk:
             frame.bits = number
         else:
             frame.waveform_bits = number
+
+
+def decode_identifier(data: bytes, syntax: TransferSyntax, limits: ReaderLimits) -> dict[int, Element]:
+    """The elements of a small data set by tag. Raises Malformed or LimitExceeded."""
+    walk = Walk([data], syntax, limits, runs=True)
+    sets: list[dict[int, Element]] = [{}]  # the data set, and the items that are open
+    sequences: list[list[dict[int, Element]]] = []
+    for event in walk.events():
+        match event.kind:
+            case "run":
+                sets[-1].update((tag, Element(tag, vr, value, event.little)) for tag, vr, value in event.run)
+            case "element":
+                sets[-1][event.tag] = Element(event.tag, event.vr, walk.value(), event.little)
+            case "sequence":
+                sequences.append([])
+                sets[-1][event.tag] = Element(event.tag, "SQ", sequences[-1], event.little)
+            case "item":
+                sets.append({})
+                sequences[-1].append(sets[-1])
+            case "end-item":
+                sets.pop()
+            case "end-sequence":
+                sequences.pop()
+            case _:
+                raise Malformed("length-undefined", f"{event.vr} of undefined length", event.at)
+    return sets[0]

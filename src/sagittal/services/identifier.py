@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.query import Keys, Private, Tag
-from sagittal.dicom.elements import BINARY_VRS, TEXT_VRS, Element, decode_identifier
+from sagittal.dicom.elements import BINARY_VRS, TEXT_VRS, Element
 from sagittal.dicom.matching.times import is_offset
 from sagittal.dicom.syntaxes import syntax
+from sagittal.dicom.walk import decode_identifier
 from sagittal.dimse.service import Request, Response
 from sagittal.errors import IdentifierMismatch, SagittalError
 from sagittal.limits import ReaderLimits

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom._dicom_dict import DicomDictionary
 
-from sagittal.dicom.elements import decode_identifier, encode, encode_sequence
+from sagittal.dicom.elements import encode, encode_sequence
 from sagittal.dicom.partial.bulkless import holds_fragments, is_bulk, without_bulk
 from sagittal.dicom.partial.frames import SIMPLE_LIST, Extraction, Header, Packer, Survey
 from sagittal.dicom.reencode import written
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE, syntax
-from sagittal.dicom.walk import Walk
+from sagittal.dicom.walk import Walk, decode_identifier
 from sagittal.limits import ReaderLimits
 
 LIMITS = ReaderLimits()

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from sagittal.dicom.elements import decode_identifier, encode, encode_numbers, encode_sequence
+from sagittal.dicom.elements import encode, encode_numbers, encode_sequence
 from sagittal.dicom.reencode import can_reencode, deflated, reencode
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_BASELINE, syntax
-from sagittal.dicom.walk import PIECE_BYTES, inflated
+from sagittal.dicom.walk import PIECE_BYTES, decode_identifier, inflated
 from sagittal.errors import LimitExceeded, Malformed, NotAcceptable
 from sagittal.limits import ReaderLimits
 

@@ -11,9 +11,10 @@ from pydicom.datadict import keyword_for_tag
 from service_fakes import FakeArchive, answers, elements_of, request, site
 
 from sagittal.archive.query import Private, Rows
-from sagittal.dicom.elements import decode_identifier, deflate, encode, encode_sequence
+from sagittal.dicom.elements import deflate, encode, encode_sequence
 from sagittal.dicom.sopclasses import PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
+from sagittal.dicom.walk import decode_identifier
 from sagittal.errors import LimitExceeded
 from sagittal.limits import ReaderLimits
 from sagittal.services import identifier as identifier_module
