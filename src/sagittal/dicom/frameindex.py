@@ -20,19 +20,14 @@ from struct import Struct, error
 from sagittal.errors import Malformed
 
 FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA, PIXEL_DATA = 0x7FE00008, 0x7FE00009, 0x7FE00010
-SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, BITS = (
-    0x00280002,
-    0x00280004,
-    0x00280008,
-    0x00280010,
-    0x00280011,
-    0x00280100,
-)
+SAMPLES, PHOTOMETRIC, FRAMES = 0x00280002, 0x00280004, 0x00280008
+ROWS, COLUMNS, BITS = 0x00280010, 0x00280011, 0x00280100
 GEOMETRY = frozenset((SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, BITS))
+# Chrominance of every second column, also in native form (PS3.3 C.7.6.3.1.2).
+SUBSAMPLED = frozenset(("YBR_FULL_422", "YBR_PARTIAL_422"))
 
-_HEAD = Struct(
-    "<4sQQIIB"
-)  # magic and version, offset, frame bits, frames, fragments, whether frames have several fragments
+# Magic and version, offset, frame bits, frames, fragments, whether frames have several fragments.
+_HEAD = Struct("<4sQQIIB")
 _NATIVE, _FRAGMENTS = b"sfN1", b"sfF1"
 ITEM_HEADER = 8
 
@@ -153,7 +148,7 @@ class Fragments:
         self.lengths.append(length)
 
 
-def number_of_frames(text: str | None, warn: Callable[[str], None]) -> int:
+def number_of_frames(text: str | None, warn: Callable[[str], None] = lambda _: None) -> int:
     """Number of Frames as the data set has it: 1 when it is missing, or no number of frames."""
     if not text:
         return 1
@@ -174,8 +169,8 @@ def bits_of_frame(values: Mapping[int, str], tag: int, length: int, frames: int)
     if min(rows, columns, samples, bits) < 1:
         return 0
     whole = rows * columns * samples * bits
-    if values.get(PHOTOMETRIC) in ("YBR_FULL_422", "YBR_PARTIAL_422") and samples == 3 and length * 8 < whole * frames:
-        return whole // 3 * 2  # chrominance at half the columns (PS3.3 C.7.6.3.1.2)
+    if values.get(PHOTOMETRIC) in SUBSAMPLED and samples == 3 and length * 8 < whole * frames:
+        return whole // 3 * 2
     return whole
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sagittal.dicom.frameindex import SUBSAMPLED
 from sagittal.dicom.syntaxes import syntax
-from sagittal.pixels.description import SUBSAMPLED
 
 
 class Seen(NamedTuple):

@@ -1,8 +1,7 @@
 """What pixels are: the Image Pixel module (PS3.3 C.7.6.3, float forms C.7.6.24 and C.7.6.25) as one frozen value.
 
-Read from DICOM JSON members or from the texts that the reader keeps of the geometry. `check` holds the declared
-geometry against the limits before anything is allocated or a codec sees a byte. No numpy here: a description is
-cheap.
+Read from DICOM JSON members. `check` holds the declared geometry against the limits before anything is allocated or a
+codec sees a byte. No numpy here: a description is cheap.
 
 An array that a `Description` describes has the shape (rows, columns) or, with more samples, (rows, columns, samples),
 and holds *values*: cells shifted down from the High Bit, bits above Bits Stored masked away, the sign extended. Its
@@ -15,21 +14,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from sagittal.dicom.frameindex import (
+    BITS,
+    COLUMNS,
+    DOUBLE_PIXEL_DATA,
+    FLOAT_PIXEL_DATA,
+    FRAMES,
+    PHOTOMETRIC,
+    PIXEL_DATA,
+    ROWS,
+    SAMPLES,
+    SUBSAMPLED,
+    number_of_frames,
+)
+from sagittal.dicom.models.members import element, text
 from sagittal.errors import LimitExceeded, PixelsUndecodable
 from sagittal.limits import PixelLimits
 
 Kind = Literal["integer", "float", "double"]
 
-SAMPLES, PHOTOMETRIC, PLANAR, FRAMES = 0x00280002, 0x00280004, 0x00280006, 0x00280008
-ROWS, COLUMNS = 0x00280010, 0x00280011
-ALLOCATED, STORED, HIGH_BIT, REPRESENTATION = 0x00280100, 0x00280101, 0x00280102, 0x00280103
-FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
-WANTED = frozenset(
-    (SAMPLES, PHOTOMETRIC, PLANAR, FRAMES, ROWS, COLUMNS, ALLOCATED, STORED, HIGH_BIT, REPRESENTATION)
-)  # fmt: skip
+PLANAR = 0x00280006
+STORED, HIGH_BIT, REPRESENTATION = 0x00280101, 0x00280102, 0x00280103
 
-SUBSAMPLED = frozenset(("YBR_FULL_422", "YBR_PARTIAL_422"))  # chrominance of every second column, also in native form
-_KINDS: Mapping[int, Kind] = {FLOAT_PIXELS: "float", DOUBLE_PIXELS: "double"}
+_KINDS: Mapping[int, Kind] = {FLOAT_PIXEL_DATA: "float", DOUBLE_PIXEL_DATA: "double"}
 MONOCHROME = frozenset(("MONOCHROME1", "MONOCHROME2"))
 
 
@@ -129,56 +136,45 @@ class Description:
 
     def members(self) -> dict[str, dict[str, Any]]:
         """As DICOM JSON members, without Number of Frames."""
-        found = {f"{SAMPLES:08X}": _us(self.samples), f"{PHOTOMETRIC:08X}": {"vr": "CS", "Value": [self.photometric]}}
+        told: dict[int, int | str] = {
+            SAMPLES: self.samples,
+            PHOTOMETRIC: self.photometric,
+            ROWS: self.rows,
+            COLUMNS: self.columns,
+            BITS: self.bits_allocated,
+        }
         if self.samples > 1:
-            found[f"{PLANAR:08X}"] = _us(self.planar)
-        found |= {f"{ROWS:08X}": _us(self.rows), f"{COLUMNS:08X}": _us(self.columns)}
-        found[f"{ALLOCATED:08X}"] = _us(self.bits_allocated)
+            told[PLANAR] = self.planar
         if self.kind == "integer":
-            found |= {f"{STORED:08X}": _us(self.bits_stored), f"{HIGH_BIT:08X}": _us(self.high_bit)}
-            found[f"{REPRESENTATION:08X}"] = _us(int(self.signed))
-        return found
-
-
-def _us(number: int) -> dict[str, Any]:
-    return {"vr": "US", "Value": [number]}
+            told |= {STORED: self.bits_stored, HIGH_BIT: self.high_bit, REPRESENTATION: int(self.signed)}
+        return {f"{tag:08X}": element("CS" if tag == PHOTOMETRIC else "US", value) for tag, value in told.items()}
 
 
 def describe(members: Mapping[str, Any], limits: PixelLimits | None = None) -> Description:
-    """The description in a data set's DICOM JSON members. PixelsUndecodable when it can't be told."""
-    texts = {}
-    for tag in WANTED:
-        value = (members.get(f"{tag:08X}") or {}).get("Value")
-        if value and value[0] is not None:
-            texts[tag] = str(value[0])
-    held = next((tag for tag in (PIXELS, FLOAT_PIXELS, DOUBLE_PIXELS) if f"{tag:08X}" in members), PIXELS)
-    vr = (members.get(f"{held:08X}") or {}).get("vr", "")
-    return describe_texts(texts, held, vr, limits)
-
-
-def describe_texts(
-    texts: Mapping[int, str], held: int = PIXELS, vr: str = "", limits: PixelLimits | None = None
-) -> Description:
-    """The description in texts by tag. `held`: which of the three pixel elements the data set has; `vr`: its VR.
+    """The description in a data set's DICOM JSON members. PixelsUndecodable when it can't be told.
 
     What is missing and can be read in one way only is filled in: Bits Stored as Bits Allocated, High Bit as Bits
     Stored - 1.
     """
+    held = next(
+        (tag for tag in (PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA) if f"{tag:08X}" in members), PIXEL_DATA
+    )
+    vr = (members.get(f"{held:08X}") or {}).get("vr", "")
     kind = _KINDS.get(held, "integer")
-    samples = _number(texts, SAMPLES, 1)
-    allocated = {"float": 32, "double": 64}.get(kind) or _number(texts, ALLOCATED)
-    stored = _number(texts, STORED, allocated) if kind == "integer" else allocated
+    samples = _number(members, SAMPLES, 1)
+    allocated = {"float": 32, "double": 64}.get(kind) or _number(members, BITS)
+    stored = _number(members, STORED, allocated) if kind == "integer" else allocated
     description = Description(
-        rows=_number(texts, ROWS),
-        columns=_number(texts, COLUMNS),
+        rows=_number(members, ROWS),
+        columns=_number(members, COLUMNS),
         samples=samples,
         bits_allocated=allocated,
         bits_stored=stored,
-        high_bit=_number(texts, HIGH_BIT, stored - 1) if kind == "integer" else allocated - 1,
-        signed=_number(texts, REPRESENTATION, 0) == 1,
-        photometric=texts.get(PHOTOMETRIC, "").strip() or ("RGB" if samples == 3 else "MONOCHROME2"),
-        planar=_number(texts, PLANAR, 0) if samples > 1 else 0,
-        frames=_frames(texts.get(FRAMES, "").strip()),
+        high_bit=_number(members, HIGH_BIT, stored - 1) if kind == "integer" else allocated - 1,
+        signed=_number(members, REPRESENTATION, 0) == 1,
+        photometric=text(members, f"{PHOTOMETRIC:08X}") or ("RGB" if samples == 3 else "MONOCHROME2"),
+        planar=_number(members, PLANAR, 0) if samples > 1 else 0,
+        frames=number_of_frames(text(members, f"{FRAMES:08X}")),
         kind=kind,
         vr=vr if vr in ("OB", "OW", "OF", "OD") else "OW",
     )
@@ -187,17 +183,12 @@ def describe_texts(
     return description
 
 
-def _frames(text: str) -> int:
-    """As the reader takes it: 1 when it is no positive number."""
-    return max(int(text) if text.removeprefix("+").isdecimal() and len(text) <= 12 else 1, 1)
-
-
-def _number(texts: Mapping[int, str], tag: int, default: int | None = None) -> int:
-    text = texts.get(tag, "").strip()
-    if not text and default is not None:
+def _number(members: Mapping[str, Any], tag: int, default: int | None = None) -> int:
+    said = text(members, f"{tag:08X}")
+    if not said and default is not None:
         return default
     try:
-        return int(text)
+        return int(said)
     except ValueError:
-        told = "is missing" if not text else "is no number"
+        told = "is missing" if not said else "is no number"
         raise PixelsUndecodable(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {told}: the pixels can't be read") from None

@@ -14,16 +14,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sagittal.dicom.elements import WORDS, swapped
+from sagittal.dicom.frameindex import DOUBLE_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from sagittal.dicom.models.sameness import BULK, NO_CONTENT
 from sagittal.dicom.syntaxes import syntax
-from sagittal.pixels.description import DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS
 from sagittal.pixels.frames import Read, fragments
 
 _SAID = tuple(
     f"{tag:08X}"
     for tag in (0x00280002, 0x00280004, 0x00280006, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00282110)
 )
-_HELD = tuple(f"{tag:08X}" for tag in (FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS))
+_HELD = tuple(f"{tag:08X}" for tag in (FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA, PIXEL_DATA))
 # What may change of a data set when its pixels take another form (PS3.5 8.2).
 OF_PIXELS = NO_CONTENT | {*_SAID, *_HELD, "7FE00001", "7FE00002"}
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from sagittal.dicom.elements import element_header, swapped
-from sagittal.dicom.frameindex import ITEM_HEADER, FrameIndex
+from sagittal.dicom.frameindex import DOUBLE_PIXEL_DATA, FLOAT_PIXEL_DATA, ITEM_HEADER, PIXEL_DATA, FrameIndex
 from sagittal.dicom.partial.edited import FUNCTIONAL_GROUPS, LEFT_OUT, Edited
 from sagittal.dicom.partial.verbatim import Irregular, before_pixels
 from sagittal.dicom.reencode import can_reencode, deflated, reencode, written
@@ -21,7 +21,6 @@ from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.limits import ReaderLimits
 from sagittal.pixels import frames as framing
 from sagittal.pixels.codecs.interface import Options
-from sagittal.pixels.description import DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS
 from sagittal.pixels.images import Image
 from sagittal.pixels.transcode import Changes, Plan, changes, embedded_overlays, overlay_bits, overlay_members, plan
 
@@ -158,7 +157,7 @@ class Transcoding:
         self, made: Plan, plain: TransferSyntax, encoded: Iterable[bytes], table: framing.Table
     ) -> Iterator[bytes]:
         if self._target.encapsulated:
-            yield element_header(PIXELS, made.vr, _UNDEFINED, plain.implicit, plain.little_endian)
+            yield element_header(PIXEL_DATA, made.vr, _UNDEFINED, plain.implicit, plain.little_endian)
             yield from framing.encapsulated(encoded, table.basic)
         else:
             yield from self._native(made, plain)
@@ -169,7 +168,7 @@ class Transcoding:
     def _changes(self, made: Plan, lengths: Sequence[int]) -> Changes:
         """What the data set says afterwards, but for its pixels and their offset table."""
         described = changes(self._image.members, made, sum(lengths), self._uid)
-        members = {tag: member for tag, member in described.members.items() if tag != f"{PIXELS:08X}"}
+        members = {tag: member for tag, member in described.members.items() if tag != f"{PIXEL_DATA:08X}"}
         if made.way == "values":
             members |= self._overlays()
         icon = {_ICON} if self._source.encapsulated else set()
@@ -181,7 +180,7 @@ class Transcoding:
 
     def _native(self, made: Plan, plain: TransferSyntax) -> Iterator[bytes]:
         target = made.target
-        tag = {"float": FLOAT_PIXELS, "double": DOUBLE_PIXELS}.get(target.kind, PIXELS)
+        tag = {"float": FLOAT_PIXEL_DATA, "double": DOUBLE_PIXEL_DATA}.get(target.kind, PIXEL_DATA)
         bits = target.frame_bits * len(self._numbers)
         length = (bits + 7) // 8
         yield element_header(tag, made.vr, length + (length & 1), plain.implicit, plain.little_endian)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from sagittal.dicom.frameindex import PIXEL_DATA
 from sagittal.dicom.models.members import Members, code, element, reference, values
 from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import syntax
@@ -25,7 +26,7 @@ from sagittal.errors import NotAcceptable
 from sagittal.limits import PixelLimits
 from sagittal.pixels.codecs import codec
 from sagittal.pixels.codecs.interface import Options
-from sagittal.pixels.description import PIXELS, Description
+from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
     from sagittal.pixels.codecs.interface import Array
@@ -126,7 +127,7 @@ class Plan:
         if self.target.samples == 1:
             found.pop("00280006", None)
         if self.target.kind == "integer":
-            found[f"{PIXELS:08X}"] = {"vr": self.vr}
+            found[f"{PIXEL_DATA:08X}"] = {"vr": self.vr}
         if self.loses:
             found |= self._lost(members, ratio, instance_uid)
         elif syntax(self.from_syntax).lossless is False and values(members, _LOSSY) != ["01"]:

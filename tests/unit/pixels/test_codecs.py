@@ -13,13 +13,14 @@ from typing import Any
 import numpy
 import pytest
 
+from sagittal.dicom.frameindex import DOUBLE_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from sagittal.dicom.models.encode import Bulk, data_set
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.codecs import ROWS, codec
 from sagittal.pixels.codecs.interface import Options
-from sagittal.pixels.description import DOUBLE_PIXELS, FLOAT_PIXELS, PIXELS, Description
+from sagittal.pixels.description import Description
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.instances import Transcoding, joined
 from sagittal.pixels.transcode import plan
@@ -104,7 +105,7 @@ def instance(described: Description, arrays: list[Any]) -> tuple[bytes, Image]:
     frames = [native.encode(array, described, LOSSLESS) for array in arrays]
     pixels = b"".join(joined(frames, described.frame_bits))
     pixels += b"\0" * (len(pixels) & 1)
-    tag = {"float": FLOAT_PIXELS, "double": DOUBLE_PIXELS}.get(described.kind, PIXELS)
+    tag = {"float": FLOAT_PIXEL_DATA, "double": DOUBLE_PIXEL_DATA}.get(described.kind, PIXEL_DATA)
     vr = {"float": "OF", "double": "OD"}.get(described.kind, "OB" if described.bits_allocated <= 8 else "OW")
     members = described.members() | {"00280008": {"vr": "IS", "Value": [len(arrays)]}}
     members[f"{tag:08X}"] = {"vr": vr, "BulkDataURI": "pixels"}

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from sagittal.dicom.models.members import element
 from sagittal.errors import LimitExceeded, PixelsUndecodable
 from sagittal.limits import PixelLimits
-from sagittal.pixels.description import Description, describe, describe_texts
+from sagittal.pixels.description import Description, describe
 
 CT: dict[str, Any] = {
     "00280002": {"vr": "US", "Value": [1]},
@@ -31,11 +32,11 @@ def test_from_json_and_back() -> None:
 
 
 def test_what_is_missing_is_filled_in_where_it_can_be_read_in_one_way() -> None:
-    given = {0x00280010: "4", 0x00280011: "6", 0x00280100: "8"}
-    read = describe_texts(given | {0x00280002: "3"})
+    given = {tag: element("US", value) for tag, value in (("00280010", 4), ("00280011", 6), ("00280100", 8))}
+    read = describe(given | {"00280002": element("US", 3)})
     assert (read.bits_stored, read.high_bit, read.photometric, read.signed) == (8, 7, "RGB", False)
     assert read.shape == (4, 6, 3)
-    assert describe_texts(given).photometric == "MONOCHROME2"
+    assert describe(given).photometric == "MONOCHROME2"
 
 
 @pytest.mark.parametrize("missing", ["00280010", "00280011", "00280100"])

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from sagittal.convert.fixing.survey import CHARACTER_SET, PLANAR, SOP_CLASS, SOP_INSTANCE, Survey
 from sagittal.dicom import charset
-from sagittal.dicom.frameindex import BITS, FRAMES, PHOTOMETRIC, SAMPLES
-from sagittal.pixels.description import SUBSAMPLED
+from sagittal.dicom.frameindex import BITS, FRAMES, PHOTOMETRIC, SAMPLES, SUBSAMPLED
 
 Sets = dict[int, tuple[str, str | int]]  # tag → VR and value
 
