@@ -14,15 +14,7 @@ from dataclasses import dataclass
 
 from sagittal.dicom import charset, frameindex
 from sagittal.dicom.elements import UNDEFINED
-from sagittal.dicom.frameindex import (
-    DOUBLE_PIXEL_DATA,
-    FLOAT_PIXEL_DATA,
-    FRAMES,
-    GEOMETRY,
-    PIXEL_DATA,
-    Fragments,
-    FrameIndex,
-)
+from sagittal.dicom.frameindex import FRAMES, GEOMETRY, PIXELS, Fragments, FrameIndex
 from sagittal.dicom.scanning.coding import Coding, Element
 from sagittal.dicom.scanning.levels import FRAGMENTS, Level
 from sagittal.dicom.scanning.memo import Memo
@@ -39,7 +31,6 @@ PIXEL_REPRESENTATION = 0x00280103
 EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS = 0x7FE00001, 0x7FE00002
 TRAILING_PADDING = 0xFFFCFFFC
 
-_PIXELS = frozenset((FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA, PIXEL_DATA))
 _TABLES = (EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS)
 _BLOCK = 16 * KiB  # copied at once from a buffer that isn't ours
 _INFLATE_STEP = 64 * KiB
@@ -68,7 +59,7 @@ class Reader(Scanner):
     defined (PS3.5 6.1.2.3 would have it read in the default repertoire, which loses what it says).
     """
 
-    specials = _PIXELS | {*_TABLES, SPECIFIC_CHARACTER_SET, PIXEL_REPRESENTATION, TRAILING_PADDING}
+    specials = PIXELS | {*_TABLES, SPECIFIC_CHARACTER_SET, PIXEL_REPRESENTATION, TRAILING_PADDING}
 
     def __init__(
         self,
@@ -238,7 +229,7 @@ class Reader(Scanner):
 
     def special(self, data: bytes, element: Element) -> int:
         tag, whole, top = element.tag, self.is_held(element), self.level is self.top
-        if tag in _PIXELS and (element.length == UNDEFINED or (top and element.vr != "SQ")):
+        if tag in PIXELS and (element.length == UNDEFINED or (top and element.vr != "SQ")):
             return self._pixel_data(data, element, top and self._pixels is None)
         if element.length == UNDEFINED:
             raise Malformed("length-undefined", f"{element.vr} of undefined length", element.at)

@@ -27,12 +27,11 @@ from sagittal.dicom.elements import (
     encode,
     swapped,
 )
+from sagittal.dicom.frameindex import BITS, PIXEL_DATA
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax
 from sagittal.dicom.walk import PIECE_BYTES, Event, Walk, inflated
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
-
-BITS_ALLOCATED, PIXEL_DATA = 0x00280100, 0x7FE00010
 
 
 def can_reencode(source: TransferSyntax, target: TransferSyntax) -> bool:
@@ -131,10 +130,10 @@ def _head(event: Event, target: TransferSyntax) -> bytes:
 
 def _allocated(event: Event, part: bytes, target: TransferSyntax) -> int:
     """Bits Allocated, if it is what an event came out as; else 0."""
-    if event.depth == 0 and event.kind == "element" and event.tag == BITS_ALLOCATED:
+    if event.depth == 0 and event.kind == "element" and event.tag == BITS:
         return int.from_bytes(part[-2:], "little" if target.little_endian else "big")
     if event.depth == 0 and event.kind == "run":
-        found = (value for tag, _, value in event.run if tag == BITS_ALLOCATED)
+        found = (value for tag, _, value in event.run if tag == BITS)
         return int.from_bytes(next(found, b""), "little" if event.little else "big")
     return 0
 

@@ -26,17 +26,17 @@ from sagittal.dicom.elements import (
     VRS_BY_CODE,
     Element,
 )
+from sagittal.dicom.frameindex import PIXEL_DATA, PIXELS
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
 
 PIECE_BYTES = 1 << 16  # what is held of a value, and given at a time
 
-_PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
-_PIXEL_DATA, _WAVEFORM_DATA = 0x7FE00010, 0x54001010
+_WAVEFORM_DATA = 0x54001010
 _BITS_ALLOCATED, _PIXEL_REPRESENTATION, _WAVEFORM_BITS = 0x00280100, 0x00280103, 0x54001004
 _CONTEXT = frozenset((_BITS_ALLOCATED, _PIXEL_REPRESENTATION, _WAVEFORM_BITS))
-_OPEN = _CONTEXT | _PIXELS | {_WAVEFORM_DATA}  # elements that are never part of a run
+_OPEN = _CONTEXT | PIXELS | {_WAVEFORM_DATA}  # elements that are never part of a run
 _RUN_VALUE_BYTES_MAX = 4096
 _LONG_CODES = {code: vr for code, vr in LONG_CODES.items() if vr != "SQ"}
 _HEADS = {True: struct.Struct("<HH2sH").unpack_from, False: struct.Struct(">HH2sH").unpack_from}
@@ -305,7 +305,7 @@ class Walk:
             if tag in _CONTEXT and length == 2:
                 self._note(tag, int.from_bytes(self._input.peek(2), frame.order), frame)
             return self._event("element", tag, vr, length, at)
-        if vr in ("SQ", "UN") or (frame.implicit and tag not in _PIXELS):
+        if vr in ("SQ", "UN") or (frame.implicit and tag not in PIXELS):
             return self._open(self._event("sequence", tag, vr, length, at), frame, "items")
         if vr not in LONG_VRS:
             raise Malformed("length-undefined", f"{vr} of undefined length", at)
@@ -324,7 +324,7 @@ class Walk:
     def _shape(self, tag: int, rest: bytes, frame: _Frame) -> tuple[str, int]:
         """VR and length; in Implicit VR the VR by the dictionary and the elements before."""
         if frame.implicit:
-            bytewise = (tag == _PIXEL_DATA and frame.bits <= 8) or (tag == _WAVEFORM_DATA and frame.waveform_bits <= 8)
+            bytewise = (tag == PIXEL_DATA and frame.bits <= 8) or (tag == _WAVEFORM_DATA and frame.waveform_bits <= 8)
             return "OB" if bytewise else vr_of(tag, frame.signed), int.from_bytes(rest, frame.order)
         code = rest[:2]
         vr = VRS_BY_CODE.get(code, "UN")  # VRs to come have the long form (PS3.5 7.1.2)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from sagittal.dicom.frameindex import PIXELS
 from sagittal.dicom.walk import Event
 
-_BULK = frozenset({0x00287FE0, 0x56000020, 0x7FE00008, 0x7FE00009, 0x7FE00010})
+_BULK = PIXELS | {0x00287FE0, 0x56000020}
 _WAVEFORM_SEQUENCE, _WAVEFORM_DATA = 0x54000100, 0x54001010
 
 

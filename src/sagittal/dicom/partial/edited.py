@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
+from sagittal.dicom.frameindex import PIXEL_DATA, PIXELS
 from sagittal.dicom.models.encode import data_set
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
 from sagittal.dicom.walk import Event, Walk
 from sagittal.errors import BadRequest
 from sagittal.limits import ReaderLimits
 
-PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 LEFT_OUT = frozenset({0x7FE00001, 0x7FE00002, 0x4FFE0001, 0xFFFAFFFA, 0xFFFCFFFC})
 FUNCTIONAL_GROUPS = frozenset({0x52009229, 0x52009230})
 _FRAME_TYPE = 0x00089007
@@ -40,7 +40,7 @@ class Edited:
     def before(self) -> Iterator[Event]:
         """Everything before the pixels."""
         yield from self._kept(to_pixels=True)
-        yield from self._due(0x7FE00010)
+        yield from self._due(PIXEL_DATA)
 
     def after(self) -> Iterator[Event]:
         """Everything after them; their own events are passed over."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from sagittal.dicom.elements import ITEM, ITEM_END, UNDEFINED, encode, encode_numbers, encode_sequence
+from sagittal.dicom.frameindex import PIXELS
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.dicom.walk import PIECE_BYTES, Event, Walk
 
 SIMPLE_LIST, CALCULATED_LIST, TIME_RANGE = 0x00081161, 0x00081162, 0x00081163
-PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _INSTANCE_UID, _FRAMES, _EXTRACTION, _SOURCE_UID = 0x00080018, 0x00280008, 0x00081164, 0x00081167
 _EQUIPMENT, _MANUFACTURER, _PURPOSE = 0x0018A001, 0x00080070, 0x0040A170
 _FRAME_TIME, _FRAME_TIME_VECTOR, _INCREMENT = 0x00181063, 0x00181065, 0x00280009

@@ -12,8 +12,9 @@ from struct import Struct
 from typing import Any
 
 from sagittal.dicom.elements import ITEM_END, LONG_CODES, SEQUENCE_END, UNDEFINED
+from sagittal.dicom.frameindex import PIXELS
 from sagittal.dicom.models.encode import data_set
-from sagittal.dicom.partial.edited import LEFT_OUT, PIXELS, no_bulk_data
+from sagittal.dicom.partial.edited import LEFT_OUT, no_bulk_data
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
 from sagittal.limits import ReaderLimits
 
