@@ -53,6 +53,11 @@ def _decode_text(value: bytes, charsets: Sequence[str], vr: str) -> str:
     return charset.decode(value, tuple(charsets), vr)
 
 
+def padding(vr: str, length: int) -> bytes:
+    """What makes a value of this length even (PS3.5 6.2)."""
+    return b"" if not length & 1 else b" " if vr in PADDED_WITH_BLANK else b"\0"
+
+
 def element_header(tag: int, vr: str, length: int, implicit: bool, little: bool) -> bytes:
     """Tag, VR and length of an element. A VR with 16-bit length becomes UN when the length needs 32 (PS3.5 6.2.2)."""
     if implicit:

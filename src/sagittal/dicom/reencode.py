@@ -19,12 +19,12 @@ from sagittal.dicom.elements import (
     ITEM_END,
     LENGTH_SHORT_MAX,
     LONG_VRS,
-    PADDED_WITH_BLANK,
     SEQUENCE_END,
     UNDEFINED,
     WORDS,
     element_header,
     encode,
+    padding,
     swapped,
 )
 from sagittal.dicom.frameindex import BITS, PIXEL_DATA
@@ -90,7 +90,7 @@ def written(walk: Walk, events: Iterable[Event], target: TransferSyntax, pause: 
             word = _word(event, target, allocated)
             for piece in walk.pieces():
                 yield swapped(piece, word)
-            held = [_padding(event)]
+            held = [padding(event.vr, event.length)]
     if held:
         yield b"".join(held)
 
@@ -106,9 +106,10 @@ def _small(event: Event, walk: Walk, target: TransferSyntax, allocated: int) -> 
     if kind == "element":
         if not event.tag & 0xFFFF and event.length == 4:
             return b""  # a group length
-        return _head(event, target) + swapped(walk.value(), _word(event, target, allocated)) + _padding(event)
+        value = swapped(walk.value(), _word(event, target, allocated))
+        return _head(event, target) + value + padding(event.vr, event.length)
     if kind == "fragment":
-        return _head(event, target) + walk.value() + _padding(event)
+        return _head(event, target) + walk.value() + padding(event.vr, event.length)
     if kind == "end-item":
         return element_header(ITEM_END, "", 0, True, little)
     if kind == "end-sequence":
@@ -148,7 +149,3 @@ def _word(event: Event, target: TransferSyntax, allocated: int) -> int:
     # What is too long for its VR goes as UN, whose values are little endian (PS3.5 6.2.2).
     unknown = not target.implicit and event.vr not in LONG_VRS and event.length > LENGTH_SHORT_MAX
     return WORDS.get(event.vr, 1) if event.little != (target.little_endian or unknown) else 1
-
-
-def _padding(event: Event) -> bytes:
-    return b"" if not event.length & 1 else b" " if event.vr in PADDED_WITH_BLANK else b"\0"

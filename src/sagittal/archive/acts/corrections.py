@@ -24,7 +24,7 @@ from sagittal.archive.index.corrections import Acting, Row
 from sagittal.dicom.dictionary import NAME_GROUPS, lookup, name_of, tag_of
 from sagittal.dicom.models.encode import data_set
 from sagittal.dicom.models.fit import fits
-from sagittal.dicom.models.overlay import Correction, no_bulk_data
+from sagittal.dicom.models.overlay import Correction
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import BadRequest, DamagedObject, StorageUnavailable
 from sagittal.limits import ReaderLimits
@@ -230,7 +230,7 @@ def _read(obj: Mapping[str, Any]) -> tuple[dict[str, Any], dict[int, str]]:
     """Through the bytes of a data set and back, as every object goes."""
     from sagittal.dicom.reader import Reader
 
-    octets = b"".join(data_set(obj, syntax(EXPLICIT_LE), no_bulk_data))
+    octets = b"".join(data_set(obj, syntax(EXPLICIT_LE)))
     texts: list[str] = []
     wanted = frozenset(int(tag, 16) for tag in obj)
     reader = Reader(syntax(EXPLICIT_LE), wanted=wanted, limits=ReaderLimits(), metadata=texts.append)

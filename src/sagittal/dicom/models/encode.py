@@ -24,11 +24,11 @@ from sagittal.dicom.elements import (
     LENGTH_SHORT_MAX,
     LONG_VRS,
     NUMBERS,
-    PADDED_WITH_BLANK,
     SEQUENCE_END,
     TEXT_VRS,
     UNDEFINED,
     element_header,
+    padding,
 )
 from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax
@@ -59,8 +59,16 @@ Resolve = Callable[[str], "Bulk | Encapsulated"]
 _Part = bytes | Bulk
 
 
+def no_bulk_data(uri: str) -> Bulk:
+    """For objects that may refer to none: BadRequest."""
+    raise BadRequest("bulk data has no place here")
+
+
 def data_set(
-    obj: Mapping[str, Any], syntax: TransferSyntax, bulk: Resolve, limits: ReaderLimits | None = None
+    obj: Mapping[str, Any],
+    syntax: TransferSyntax,
+    bulk: Resolve = no_bulk_data,
+    limits: ReaderLimits | None = None,
 ) -> Iterator[bytes]:
     """The data set of a DICOM JSON object in an uncompressed `syntax`, or in one that encapsulates.
 
@@ -133,7 +141,7 @@ class _Encoder:
         numbered = {_tag_number(key): element for key, element in obj.items()}
         if len(numbered) < len(obj):
             raise BadRequest("a tag comes twice, in upper and lower case")
-        for tag, element in sorted(numbered.items(), key=_first):
+        for tag, element in sorted(numbered.items()):
             if tag >> 16 in (0, 2) or not tag & 0xFFFF:
                 continue
             if tag >> 16 == 0xFFFE:
@@ -165,7 +173,7 @@ class _Encoder:
         if vr == "SQ":
             return self._sequence(tag, element.get("Value") or [], depth)
         value = element_value(vr, element)
-        value += _padding(vr, len(value))
+        value += padding(vr, len(value))
         encoded = element_header(tag, vr, len(value), False, True) + value
         return [encoded], len(encoded)
 
@@ -191,7 +199,7 @@ class _Encoder:
             return _encapsulated(tag, found)
         if found.length > LENGTH_SHORT_MAX and vr not in LONG_VRS:
             raise BadRequest(f"a value of {found.length} bytes does not fit {vr}")
-        pad = _padding(vr, found.length)
+        pad = padding(vr, found.length)
         length = found.length + len(pad)
         if length >= UNDEFINED:
             raise LimitExceeded("a value of more than 4 GiB")
@@ -230,14 +238,6 @@ def _joined(parts: Iterable[_Part]) -> Iterator[bytes]:
                 held, size = [], 0
     if held:
         yield b"".join(held)
-
-
-def _padding(vr: str, length: int) -> bytes:
-    return b"" if not length & 1 else b" " if vr in PADDED_WITH_BLANK else b"\0"
-
-
-def _first(pair: tuple[int, Any]) -> int:
-    return pair[0]
 
 
 def _tag_number(key: Any) -> int:

@@ -18,12 +18,12 @@ from typing import Any
 
 from sagittal.dicom import charset
 from sagittal.dicom.elements import SEQUENCE_END, TEXT_VRS, element_header, encode, encode_sequence
-from sagittal.dicom.models.encode import Bulk, data_set, element_value, is_unicode
+from sagittal.dicom.models.encode import data_set, element_value, is_unicode
 from sagittal.dicom.models.unicode import in_unicode
 from sagittal.dicom.reencode import deflated
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES, TransferSyntax
 from sagittal.dicom.walk import Event, Walk, inflated
-from sagittal.errors import BadRequest, LimitExceeded
+from sagittal.errors import LimitExceeded
 from sagittal.limits import ReaderLimits
 
 CHARACTER_SET, ORIGINAL = 0x00080005, 0x04000561
@@ -32,6 +32,7 @@ _ALL = 0xFFFFFFFF
 _HELD_BYTES_MAX = 1 << 16  # of what is passed on as it is
 _PREVIOUS_BYTES_MAX = 1 << 20  # a longer value is named in the Original Attributes Sequence, but not held for it
 _UNICODE = (charset.UTF_8,)
+_UTF_8 = {"vr": "CS", "Value": [charset.UTF_8]}
 _END_BYTES = 8
 _EVENTS_AT_ONCE = 64  # some 0.3 ms of a walk
 
@@ -107,7 +108,7 @@ class Head:
         added = dict[int, bytes]()
         if needs_unicode(self._corrections, charsets):
             whole, charsets = True, _UNICODE
-            opened = partial(_unicoded, opened, syntax, self._limits, self._assumed)
+            opened = partial(in_unicode, opened, syntax, self._limits, self._assumed)
             added = {CHARACTER_SET: encode([(CHARACTER_SET, "CS", charset.UTF_8.encode())], syntax)}
         make = partial(_Writing, syntax, self._corrections, charsets, added, self._limits)
         writing = make(ORIGINAL)
@@ -267,7 +268,7 @@ class _Writing:
             return
         self._items_vr = event.vr
         content = octets[8 if self._syntax.implicit else 12 :]
-        end = _delimiter(self._syntax)
+        end = element_header(SEQUENCE_END, "", 0, True, self._syntax.little_endian)
         self._items = content[:-_END_BYTES] if event.length == 0xFFFFFFFF and content.endswith(end) else content
 
     def _due(self, tag: int) -> Iterator[bytes]:
@@ -298,27 +299,10 @@ class _Writing:
             text = element_value(vr, element).decode("utf-8")
             return encode([(tag, vr, charset.encode(text, self._charsets, vr))], self._syntax)
         explicit = {f"{tag:08X}": element}
-        made = b"".join(data_set(explicit, self._syntax, no_bulk_data, self._limits))
+        made = b"".join(data_set(explicit, self._syntax, limits=self._limits))
         if is_unicode(element):  # in a sequence: it would come with a character set of its own
-            made = made[len(b"".join(data_set({"00080005": _UTF_8}, self._syntax, no_bulk_data))) :]
+            made = made[len(b"".join(data_set({"00080005": _UTF_8}, self._syntax))) :]
         return made
-
-
-_UTF_8 = {"vr": "CS", "Value": [charset.UTF_8]}
-
-
-def _unicoded(opened: Open, syntax: TransferSyntax, limits: ReaderLimits, assumed: str) -> Iterable[bytes]:
-    """The data set in ISO_IR 192, from its first byte."""
-    return in_unicode(opened(), syntax, limits, assumed)
-
-
-def no_bulk_data(address: str) -> Bulk:
-    """What a correction refers to by address: nothing may be, so BadRequest."""
-    raise BadRequest("a correction has no bulk data")
-
-
-def _delimiter(syntax: TransferSyntax) -> bytes:
-    return element_header(SEQUENCE_END, "", 0, True, syntax.little_endian)
 
 
 def _item(correction: Correction, before: bytes, syntax: TransferSyntax, charsets: tuple[str, ...]) -> bytes:

@@ -6,7 +6,7 @@ here: writing (0008,0005) of the data set, which is its caller's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sagittal.dicom import charset
 from sagittal.dicom.elements import TEXT_VRS
@@ -20,10 +20,12 @@ _TEXT_BYTES_MAX = 1 << 20  # a longer text is passed on as it is
 
 
 def in_unicode(
-    chunks: Iterable[bytes], syntax: TransferSyntax, limits: ReaderLimits, assumed: str = ""
+    opened: Callable[[], Iterable[bytes]], syntax: TransferSyntax, limits: ReaderLimits, assumed: str
 ) -> Iterator[bytes]:
-    """The data set of a syntax that is not deflated; `assumed` are the terms of one that names none that there are."""
-    walk = Walk(chunks, syntax, limits)
+    """The data set that `opened` gives, in a syntax that is not deflated; `assumed` are the terms where it names none
+    that there is.
+    """
+    walk = Walk(opened(), syntax, limits)
     return written(walk, _events(walk, charset.parse(assumed)[0] if assumed else ()), syntax)
 
 

@@ -9,13 +9,12 @@ takes the events writes where they belong, and characters beyond ASCII in what i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from sagittal.dicom.frameindex import PIXEL_DATA, PIXELS
 from sagittal.dicom.models.encode import data_set
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
 from sagittal.dicom.walk import Event, Walk
-from sagittal.errors import BadRequest
 from sagittal.limits import ReaderLimits
 
 LEFT_OUT = frozenset({0x7FE00001, 0x7FE00002, 0x4FFE0001, 0xFFFAFFFA, 0xFFFCFFFC})
@@ -102,7 +101,7 @@ def _derived_type(frame_type: bytes) -> bytes:
 
 def elements(members: Mapping[str, Any], limits: ReaderLimits) -> dict[int, list[Event]]:
     """DICOM JSON members as the events of each element by tag. BadRequest for what can't be encoded."""
-    encoded = data_set(members, SYNTAXES[EXPLICIT_LE], no_bulk_data, limits)
+    encoded = data_set(members, SYNTAXES[EXPLICIT_LE], limits=limits)
     found: dict[int, list[Event]] = {}
     current: list[Event] = []
     walk = Walk(encoded, SYNTAXES[EXPLICIT_LE], limits, runs=True)
@@ -117,8 +116,3 @@ def elements(members: Mapping[str, Any], limits: ReaderLimits) -> dict[int, list
             current = found[event.tag] = []
         current.append(event)
     return found
-
-
-def no_bulk_data(address: str) -> NoReturn:
-    """What is set has none."""
-    raise BadRequest("bulk data can't be set")

@@ -14,7 +14,7 @@ from typing import Any
 from sagittal.dicom.elements import ITEM_END, LONG_CODES, SEQUENCE_END, UNDEFINED
 from sagittal.dicom.frameindex import PIXELS
 from sagittal.dicom.models.encode import data_set
-from sagittal.dicom.partial.edited import LEFT_OUT, no_bulk_data
+from sagittal.dicom.partial.edited import LEFT_OUT
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES
 from sagittal.limits import ReaderLimits
 
@@ -56,7 +56,7 @@ def _encoded(members: Mapping[str, Any], limits: ReaderLimits) -> dict[int, byte
     """DICOM JSON members as the bytes of each element by tag. BadRequest for what can't be encoded."""
     if not members:
         return {}
-    encoded = b"".join(data_set(members, SYNTAXES[EXPLICIT_LE], no_bulk_data, limits))
+    encoded = b"".join(data_set(members, SYNTAXES[EXPLICIT_LE], limits=limits))
     return {tag: encoded[start:end] for tag, start, _, end in _elements(encoded)}
 
 

@@ -55,9 +55,7 @@ class Table:
         self.old: dict[bytes, Entry] = {}
         # First 8 bytes -> bytes of the whole element; 0: the length follows them; UNDEFINED_KEY: no length, but runs.
         self.heads: dict[bytes, int] = {}
-        self.runs: dict[
-            bytes, tuple[Run, ...]
-        ] = {}  # by the first element, or the first 12 bytes if that has no length
+        self.runs: dict[bytes, tuple[Run, ...]] = {}  # by the first element, or by 12 bytes if that has no length
 
     def add(self, raw: bytes, entry: Entry, long: bool) -> None:
         """Remember an element. `long`: the length isn't in the first 8 bytes but in the 4 after them."""
@@ -93,10 +91,9 @@ class Table:
         )
         if single:
             self._add_head(raw[:8], UNDEFINED_KEY if raw[4:8] == b"\xff\xff\xff\xff" else 0)
-        runs = sorted((run, *self.runs.get(key, ())), key=_size)
-        self.runs[key] = tuple(
-            reversed(runs[:_RUNS_OF_A_KEY_MAX])
-        )  # the longest that fits is taken; the shortest are kept
+        runs = sorted((run, *self.runs.get(key, ())), key=lambda each: each.size)
+        # The shortest are kept, and of those the longest that fits is taken.
+        self.runs[key] = tuple(reversed(runs[:_RUNS_OF_A_KEY_MAX]))
         self.memo.spend(_COST + len(raw) + len(run.part))
 
     def _add_head(self, head: bytes, total: int) -> None:
@@ -106,10 +103,6 @@ class Table:
 
 
 UNDEFINED_KEY = 12  # bytes that are the key of a run whose first element has no length
-
-
-def _size(run: Run) -> int:
-    return run.size
 
 
 class Memo:
