@@ -26,6 +26,7 @@ from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import SagittalError
 from sagittal.limits import ReaderLimits
 from sagittal.pixels import frames
+from sagittal.pixels.codecs import codec
 from sagittal.pixels.description import Description, describe
 from sagittal.pixels.rendering.attributes import Attributes
 
@@ -81,8 +82,9 @@ class Image:
         return frames.frame_bytes(self.read, self.index, number, self.description, self.uid)
 
     def decoded(self) -> Iterator[tuple[Any, Description]]:
+        one = codec(self.uid)
         for number in range(1, self.description.frames + 1):
-            yield frames.decode(self.frame(number), self.description, self.uid)
+            yield one.decode(self.frame(number), self.description), one.decoded(self.description)
 
 
 def image(path: Path) -> Image | None:

@@ -6,11 +6,9 @@ Nothing here says what this archive supports: that is the list of services.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from sagittal.dicom.tables.uids import UIDS
-
-Kind = Literal["T", "C", "M", "I", "S", "O"]  # as in tables/uids.py
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_SERVICE = "1.2.840.10008.4.2"  # the service class, as requestors declare it (PS3.7 D.3.3.6)

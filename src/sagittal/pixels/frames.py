@@ -11,18 +11,13 @@ say, and makes the Basic Offset Table or, where 32 bits are not enough, the Exte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sagittal.dicom.elements import swapped
 from sagittal.dicom.frameindex import FrameIndex
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import PixelsUndecodable
-from sagittal.limits import PixelLimits
-from sagittal.pixels.codecs import codec
 from sagittal.pixels.description import Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 OFFSET_MAX = (1 << 32) - 1  # in the Basic Offset Table
@@ -71,15 +66,6 @@ def shifted(data: bytes, bits: int, length: int) -> bytes:
     """`length` bits from bit `bits` (0 to 7) of `data` on, beginning at a byte; the rest of the last byte is 0."""
     number = int.from_bytes(data, "little") >> bits & (1 << length) - 1
     return number.to_bytes((length + 7) // 8, "little")
-
-
-def decode(
-    data: bytes, description: Description, uid: str, limits: PixelLimits | None = None
-) -> tuple[Array, Description]:
-    """One frame's values, and what they are. The geometry is held against `limits` first."""
-    description.check(limits or PixelLimits())
-    one = codec(uid)
-    return one.decode(data, description), one.decoded(description)
 
 
 def fragments(read: Read, offset: int, length: int) -> Iterator[tuple[int, int]]:

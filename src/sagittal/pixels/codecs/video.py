@@ -57,13 +57,6 @@ CODINGS: dict[str, Coding] = {
 _MPEG2_RATES = [Fraction(25), Fraction(50), *(Fraction(1000 * n, over) for n in (24, 30, 60) for over in (1000, 1001))]
 
 
-def available() -> bool:
-    """Whether the extra is installed."""
-    from importlib.util import find_spec
-
-    return find_spec("av") is not None
-
-
 def decode(stream: bytes, description: Description, first: int = 1, last: int | None = None) -> Iterator[Array]:
     """Frames `first` to `last` (1 being the first of the stream) of joined fragments, as RGB; see `decoded`."""
     av = _library()
@@ -115,6 +108,8 @@ def encoded(description: Description, uid: str) -> Description:
 
 def encode(frames: Iterable[Array], description: Description, uid: str, rate: float = 25.0) -> bytes:
     """A stream of frames that `description` describes, `rate` a second (MPEG-2: the nearest rate it has)."""
+    import numpy
+
     encoded(description, uid)
     av, coding = _library(), CODINGS[uid]
     a_second = Fraction(rate).limit_denominator(1001)
@@ -128,16 +123,10 @@ def encode(frames: Iterable[Array], description: Description, uid: str, rate: fl
             track.width, track.height, track.pix_fmt = description.columns, description.rows, "yuv420p"
             form = "gray" if description.samples == 1 else "rgb24"
             for array in frames:
-                container.mux(track.encode(av.VideoFrame.from_ndarray(_contiguous(array), format=form)))
+                container.mux(track.encode(av.VideoFrame.from_ndarray(numpy.ascontiguousarray(array), format=form)))
             container.mux(track.encode(None))
         made = held.getvalue()
         return made + _NULL_PACKET * (_PACKETS_MIN - len(made) // _PACKET_BYTES)
-
-
-def _contiguous(array: Array) -> Array:
-    import numpy
-
-    return numpy.ascontiguousarray(array)
 
 
 def _library() -> Any:

@@ -22,7 +22,6 @@ Octets = np.ndarray[Any, np.dtype[np.uint8]]
 Color = tuple[int, int, int]
 Ink = int | Color  # a gray of 8 bits, or a color
 Profile = Literal["no", "yes", "srgb", "adobergb", "rommrgb"]
-PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 # Inverse of the matrix of C.7.6.3.1.2, full range; and of ITU-R BT.601 for partial range.
 _FULL = np.array([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])
 _PARTIAL = np.array([[1.16438, 0.0, 1.59603], [1.16438, -0.391762, -0.812968], [1.16438, 2.01723, 0.0]])
