@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sagittal.errors import NotAcceptable, PixelsUndecodable, SagittalError
-from sagittal.pixels.description import MONOCHROME, Description
+from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
     import numpy
@@ -61,8 +61,9 @@ class Codec(ABC):
     takes: Takes | None = None  # None: decode only
     method = ""  # Lossy Image Compression Method (0028,2114), where a frame may lose
 
-    def __init__(self, uid: str, name: str) -> None:
-        self.uid, self.name = uid, name
+    def __init__(self, uid: str, name: str, lossy: bool = False) -> None:
+        """`lossy`: whether frames of the syntax may lose information."""
+        self.uid, self.name, self.lossy = uid, name, lossy
 
     def loses(self, options: Options) -> bool:
         """Whether `encode` with these options loses information."""
@@ -215,7 +216,3 @@ def same_image(description: Description, rows: int, columns: int, samples: int) 
         told = f"{rows} x {columns} x {samples} (rows, columns, samples)"
         said = f"{description.rows} x {description.columns} x {description.samples}"
         raise PixelsUndecodable(f"the code stream holds {told}, the data set says {said}")
-
-
-def monochrome(description: Description) -> bool:
-    return description.photometric in MONOCHROME

@@ -36,9 +36,10 @@ class Jpeg(Codec):
 
     method = "ISO_10918_1"
 
-    def __init__(self, uid: str, name: str, takes: Takes | None = None) -> None:
-        super().__init__(uid, name)
-        self.takes = takes
+    def __init__(self, uid: str, name: str, bits_max: int = 0) -> None:
+        """`bits_max`: what is written; 0: nothing is."""
+        super().__init__(uid, name, lossy=True)
+        self.takes = Takes(range(1, bits_max + 1), signed=False, palette=False) if bits_max else None
 
     def loses(self, options: Options) -> bool:
         return True
@@ -103,11 +104,3 @@ def transformed(header: streams.Jpeg, description: Description) -> bool:
 def _bits(description: Description) -> int:
     """Those of the code stream, which Bits Stored has to be (PS3.5 Table 8.2.1-1)."""
     return 8 if description.bits_stored <= 8 else 12
-
-
-def baseline(uid: str, name: str) -> Jpeg:
-    return Jpeg(uid, name, Takes(range(1, 9), signed=False, palette=False))
-
-
-def extended(uid: str, name: str) -> Jpeg:
-    return Jpeg(uid, name, Takes(range(1, 13), signed=False, palette=False))

@@ -30,10 +30,6 @@ class Jpeg2000(Codec):
     method = "ISO_15444_1"
     takes: Takes | None = Takes(range(1, 25))
 
-    def __init__(self, uid: str, name: str, lossy: bool) -> None:
-        super().__init__(uid, name)
-        self.lossy = lossy
-
     def loses(self, options: Options) -> bool:
         return self.lossy and not options.reversible
 

@@ -34,12 +34,8 @@ class JpegLs(Codec):
     takes = Takes(range(2, _BITS_MAX + 1))
     method = "ISO_14495_1"
 
-    def __init__(self, uid: str, name: str, near: bool) -> None:
-        super().__init__(uid, name)
-        self.near = near
-
     def loses(self, options: Options) -> bool:
-        return self.near and options.near > 0
+        return self.lossy and options.near > 0
 
     def decode(self, data: bytes, description: Description) -> Array:
         import imagecodecs
@@ -49,13 +45,13 @@ class JpegLs(Codec):
         with complaints("JPEG-LS"):
             # CharLS looks for a marker for ever when a stream ends without one.
             found = imagecodecs.jpegls_decode(data if _EOI in data[-4:] else data + _EOI)
-        return values(found, description, header.precision, clip=self.near and not description.signed)
+        return values(found, description, header.precision, clip=self.lossy and not description.signed)
 
     def encode(self, array: Array, description: Description, options: Options) -> bytes:
         # Sign and all for signed pixels: many readers take the container as it comes and extend no sign.
         cell = min(array.dtype.itemsize * 8, _BITS_MAX)
         bits = cell if description.signed else max(description.bits_stored, 8, cell - 7)
-        near = options.near if self.near else 0
+        near = options.near if self.lossy else 0
         wider = description.signed or description.bits_stored < cell
         in_cells = 0 if near and wider and _leaves(array, description, near) else near
         if description.signed or bits > description.bits_stored:
@@ -71,7 +67,7 @@ class JpegLs(Codec):
 
     def check(self, description: Description, options: Options) -> None:
         super().check(description, options)
-        if self.near and not 0 <= options.near < min(256, 1 << description.bits_stored - 1):
+        if self.lossy and not 0 <= options.near < min(256, 1 << description.bits_stored - 1):
             raise NotAcceptable(f"{self.name}: NEAR {options.near} is out of range")
 
 

@@ -18,14 +18,13 @@ from sagittal.pixels.codecs.interface import (
     Takes,
     complaints,
     masked,
-    monochrome,
     refusals,
     same_image,
     used,
     values,
 )
 from sagittal.pixels.codecs.jpeg import Jpeg
-from sagittal.pixels.description import Description
+from sagittal.pixels.description import MONOCHROME, Description
 
 if TYPE_CHECKING:
     from sagittal.pixels.codecs.interface import Array
@@ -39,10 +38,6 @@ class JpegXl(Codec):
 
     takes = Takes(range(1, 17))
     method = "ISO_18181_1"
-
-    def __init__(self, uid: str, name: str, lossy: bool) -> None:
-        super().__init__(uid, name)
-        self.lossy = lossy
 
     def loses(self, options: Options) -> bool:
         return self.lossy and not options.reversible and options.distance > 0
@@ -91,7 +86,7 @@ class JpegXl(Codec):
         if self.loses(options) and description.signed:
             raise NotAcceptable(f"{self.name} does not take signed pixels with loss")
         ybr = description.photometric == "YBR_FULL" and description.bits_stored == 8
-        if self.loses(options) and not (monochrome(description) or description.photometric == "RGB" or ybr):
+        if self.loses(options) and not (description.photometric in ("RGB", *MONOCHROME) or ybr):
             raise NotAcceptable(f"{self.name} takes colours as RGB with loss, not {description.photometric}")
 
     def encoded(self, description: Description, options: Options) -> Description:
@@ -101,9 +96,6 @@ class JpegXl(Codec):
 
 class Recompressed(Jpeg):
     """JPEG XL JPEG Recompression: a JPEG in fewer bytes."""
-
-    def __init__(self, uid: str, name: str) -> None:
-        super().__init__(uid, name, None)
 
     def decode(self, data: bytes, description: Description) -> Array:
         rows, columns = streams.jpegxl(data)

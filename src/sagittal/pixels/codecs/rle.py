@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, full, refusals
-from sagittal.pixels.codecs.native import pack, unpack
+from sagittal.pixels.codecs.native import WHOLE, pack, unpack
 from sagittal.pixels.description import Description
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Rle(Codec):
 
     def encoded(self, description: Description, options: Options) -> Description:
         self.check(description, options)
-        if description.bits_allocated not in (8, 16, 32, 64) or description.subsampled:
+        if description.bits_allocated not in WHOLE or description.subsampled:
             told = f"{description.bits_allocated} bits allocated, {description.photometric}"
             raise NotAcceptable(f"{self.name} has no form for {told} (PS3.5 8.2.2)")
         if description.bits_allocated // 8 * description.samples > SEGMENTS_MAX:
