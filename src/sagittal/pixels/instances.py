@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from sagittal.dicom.elements import element_header, swapped
 from sagittal.dicom.frameindex import DOUBLE_PIXEL_DATA, FLOAT_PIXEL_DATA, ITEM_HEADER, PIXEL_DATA, FrameIndex
 from sagittal.dicom.partial.edited import FUNCTIONAL_GROUPS, LEFT_OUT, Edited
+from sagittal.dicom.partial.frames import Packer
 from sagittal.dicom.partial.verbatim import Irregular, before_pixels
 from sagittal.dicom.reencode import can_reencode, deflated, reencode, written
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
@@ -229,12 +230,6 @@ def _ends_with_pixels(image: Image, index: FrameIndex, length: bytes, value: int
 
 def joined(frames: Iterable[bytes], bits: int, word: int = 1) -> Iterator[bytes]:
     """Frames of so many bits one behind the other without gaps (PS3.5 8.1.1), as words of so many bytes."""
-    held, count = 0, 0
-    for frame in frames:
-        held |= (int.from_bytes(frame, "little") & ((1 << bits) - 1)) << count
-        count += bits
-        whole = count // (8 * word) * word
-        yield (held & ((1 << whole * 8) - 1)).to_bytes(whole, "little")
-        held, count = held >> whole * 8, count - whole * 8
-    if count:
-        yield held.to_bytes(word, "little")
+    packer = Packer(bits, word)
+    yield from map(packer.add, frames)
+    yield packer.rest()

@@ -263,22 +263,24 @@ def _decimals(value: bytes) -> list[float]:
 
 
 class Packer:
-    """Frames that aren't whole bytes put one behind the other (PS3.5 8.1.1), the first pixel in the lowest bit."""
+    """Frames that aren't whole words of `word` bytes put one behind the other (PS3.5 8.1.1), the first pixel in the
+    lowest bit.
+    """
 
-    def __init__(self, frame_bits: int) -> None:
-        self._frame_bits = frame_bits
+    def __init__(self, frame_bits: int, word: int = 1) -> None:
+        self._frame_bits, self._word = frame_bits, word
         self._held = self._bits = 0
 
-    def add(self, data: bytes, first: int) -> bytes:
-        """The whole bytes that there are with one more frame, which begins at bit `first` of `data`."""
+    def add(self, data: bytes, first: int = 0) -> bytes:
+        """The whole words that there are with one more frame, which begins at bit `first` of `data`."""
         self._held |= ((int.from_bytes(data, "little") >> first) & ((1 << self._frame_bits) - 1)) << self._bits
         self._bits += self._frame_bits
-        whole = self._bits >> 3
+        whole = self._bits // (8 * self._word) * self._word
         done = (self._held & ((1 << 8 * whole) - 1)).to_bytes(whole, "little")
         self._held >>= 8 * whole
-        self._bits &= 7
+        self._bits -= 8 * whole
         return done
 
     def rest(self) -> bytes:
-        """The last byte, if it is not whole."""
-        return self._held.to_bytes(1, "little") if self._bits else b""
+        """The last word, if it is not whole."""
+        return self._held.to_bytes(self._word, "little") if self._bits else b""
