@@ -138,6 +138,8 @@ def test_number_of_frames(tmp_path: Path) -> None:
     assert repairs.keys() == {"number-of-frames"} and made.NumberOfFrames == 3
     _, repairs = fixed(write(tmp_path / "c", data_set(frames, pixels=b"\1\2" * 25)))
     assert repairs == {}  # no whole frames: nothing is cut or made up
+    _, repairs = fixed(write(tmp_path / "d", data_set((0x00280008, "IS", b"+3"), pixels=b"\1\2" * 24)))
+    assert repairs == {}  # a sign may stand before a number (PS3.5 6.2, IS)
 
 
 def test_frames_of_code_streams(tmp_path: Path) -> None:

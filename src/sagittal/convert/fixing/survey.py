@@ -63,7 +63,7 @@ class Survey:
     @property
     def frames(self) -> int:
         text = self.texts.get(FRAMES, "")
-        return int(text) if text.isdecimal() and 0 < len(text) <= 12 else 1
+        return int(text) if text.removeprefix("+").isdecimal() and len(text) <= 12 else 1
 
 
 def look(chunks: Iterable[bytes], size: int, stored: TransferSyntax, limits: ReaderLimits) -> Survey:
