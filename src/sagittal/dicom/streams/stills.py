@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sagittal.dicom.syntaxes import JPEG_2000, JPEG_2000_LOSSLESS, JPEG_BASELINE, JPEG_LOSSLESS_SV1, RLE_LOSSLESS
 from sagittal.dicom.syntaxes import JPEG_LS_LOSSLESS as LS_LOSSLESS
@@ -26,7 +26,7 @@ HT_LOSSLESS, HT_RPCL, HT = _P + "201", _P + "202", _P + "203"
 XL_LOSSLESS, XL_RECOMPRESSED, XL = _P + "110", _P + "111", _P + "112"
 _CODESTREAM, _SIGNATURE_JP2, _SIGNATURE_XL = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL "
 FRAME_HEADERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}  # SOF0-15; SOF55 of JPEG-LS
-XL_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}  # width to height (D.2)
+_XL_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}  # width to height (D.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,7 @@ def read_still(read: Read, length: int) -> Still:
     if head[:8] == _SIGNATURE_JP2:
         start, size = _find_box(read, length, b"jp2c")
         found = _read_codestream(read, start, size)
-        return Still(found.syntaxes, found.rows, found.columns, found.samples, found.bits, found.photometric, start,
-                     size)  # fmt: skip
+        return replace(found, start=start, length=size)
     if head[:2] == b"\xff\x0a" or head[:8] == _SIGNATURE_XL:
         return _read_xl(read, length, head)
     raise BadRequest("neither JPEG, JPEG-LS, JPEG 2000 nor JPEG XL")
@@ -205,31 +204,38 @@ def _read_xl(read: Read, length: int, head: bytes) -> Still:
             syntaxes = (XL_RECOMPRESSED, XL)
         stream = kinds.get(b"jxlc", kinds.get(b"jxlp", -4) + 4)
     octets = read(stream, 16)
-    if octets[:2] != b"\xff\x0a" or len(octets) < 8:
+    sides = xl_sides(octets[2:])
+    if octets[:2] != b"\xff\x0a" or sides is None:
         raise BadRequest("the head of the JPEG XL codestream is broken")
-    bits = _Bits(int.from_bytes(octets[2:], "little"))
+    return Still(syntaxes, *sides)
+
+
+def xl_sides(octets: bytes) -> tuple[int, int] | None:
+    """Rows and columns by what follows the signature of a JPEG XL codestream (ISO 18181-1 D.2); None where it is cut."""
+    bits = _Bits(octets)
     small = bits.take(1)
-    rows = (bits.take(5) + 1) * 8 if small else _xl_size(bits)
+    rows = (bits.take(5) + 1) * 8 if small else bits.u32() + 1
     ratio = bits.take(3)
     if ratio:
-        wide, high = XL_RATIOS[ratio]
+        wide, high = _XL_RATIOS[ratio]
         columns = rows * wide // high
     else:
-        columns = (bits.take(5) + 1) * 8 if small else _xl_size(bits)
-    return Still(syntaxes, rows, columns)
+        columns = (bits.take(5) + 1) * 8 if small else bits.u32() + 1
+    return (rows, columns) if bits.left >= 0 else None
 
 
 class _Bits:
-    """Bits from the least significant on."""
+    """Bits from the least significant on; zeros where there are no more."""
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, octets: bytes) -> None:
+        self._number, self.left = int.from_bytes(octets, "little"), len(octets) * 8
 
     def take(self, count: int) -> int:
         found = self._number & ((1 << count) - 1)
         self._number >>= count
+        self.left -= count
         return found
 
-
-def _xl_size(bits: _Bits) -> int:
-    return bits.take((9, 13, 18, 30)[bits.take(2)]) + 1
+    def u32(self) -> int:
+        """A number of one of four lengths (ISO 18181-1 B.2.2), as sides have them."""
+        return self.take((9, 13, 18, 30)[self.take(2)])

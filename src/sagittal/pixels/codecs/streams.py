@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sagittal.dicom.streams.stills import FRAME_HEADERS, XL_RATIOS
+from sagittal.dicom.streams.stills import FRAME_HEADERS, xl_sides
 from sagittal.errors import PixelsUndecodable
 
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # TEM, RST0-7, SOI: markers without a segment
@@ -134,23 +134,6 @@ def _is_reversible(data: bytes, at: int) -> bool:
     raise PixelsUndecodable("a JPEG 2000 code stream without a COD marker")
 
 
-class _Bits:
-    """Bits of a JPEG XL code stream, the least significant of a byte first."""
-
-    def __init__(self, data: bytes) -> None:
-        self.number, self.at, self.size = int.from_bytes(data, "little"), 0, len(data) * 8
-
-    def take(self, count: int) -> int:
-        if self.at + count > self.size:
-            raise PixelsUndecodable("a JPEG XL code stream that ends inside its header")
-        found = self.number >> self.at & (1 << count) - 1
-        self.at += count
-        return found
-
-    def u32(self, *counts: int) -> int:
-        return self.take(counts[self.take(2)])
-
-
 _JXL_CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 
 
@@ -160,14 +143,10 @@ def jpegxl(data: bytes) -> tuple[int, int]:
         data = _boxed(data)
     if data[:2] != b"\xff\x0a":
         raise PixelsUndecodable("not a JPEG XL code stream: no signature")
-    bits = _Bits(data[2:16])
-    small = bits.take(1)
-    rows = (bits.take(5) + 1) * 8 if small else bits.u32(9, 13, 18, 30) + 1
-    ratio = bits.take(3)
-    if ratio:
-        wide, high = XL_RATIOS[ratio]
-        return rows, rows * wide // high
-    return rows, (bits.take(5) + 1) * 8 if small else bits.u32(9, 13, 18, 30) + 1
+    sides = xl_sides(data[2:16])
+    if sides is None:
+        raise PixelsUndecodable("a JPEG XL code stream that ends inside its header")
+    return sides
 
 
 def recompressed(data: bytes) -> bool:
