@@ -15,7 +15,7 @@ from sagittal.convert.overlaid import shown_frame
 from sagittal.convert.rendered import options_of
 from sagittal.convert.reports.media import MAKERS
 from sagittal.convert.reports.page import nowhere
-from sagittal.dicom.part10 import Part10Head
+from sagittal.dicom.part10 import Part10Head, head_of
 from sagittal.dicom.reader import Memo
 from sagittal.errors import NotAcceptable
 from sagittal.limits import ReaderLimits
@@ -30,17 +30,15 @@ _PIECE_BYTES = 1 << 12
 def object_in(file: Input) -> Image:
     """The object that a file holds. Malformed and LimitExceeded as the reader raises them."""
     limits = ReaderLimits()
-    head, at = Part10Head(limits), 0
-    while not head.done:
-        data = file.read(at, _PIECE_BYTES)
-        if not data:
-            head.finish()
-            break
-        head.feed(data)
-        at += len(data)
-    start = head.data_set_offset
-    data_set = Input(file.fd, file.offset + start, file.length - start)
+    head, data_set = head_in(file, limits)
     return read_whole(head.syntax_uid, data_set.read, limits, memo=_memo())
+
+
+def head_in(file: Input, limits: ReaderLimits) -> tuple[Part10Head, Input]:
+    """The head of a file, and its data set."""
+    head = head_of((file.read(at, _PIECE_BYTES) for at in range(0, file.length, _PIECE_BYTES)), limits)
+    start = head.data_set_offset
+    return head, Input(file.fd, file.offset + start, file.length - start)
 
 
 @cache

@@ -6,7 +6,6 @@ lost twice, unless it is asked for again. Deliberately not here: where files go.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,14 +25,13 @@ def file(
     instance_uid: str = "",
 ) -> dict[str, Any]:  # fmt: skip
     """`lossy`: what happens to lossy syntaxes, "native", "again" or "refuse"."""
-    image, target = object_in(inputs[0]), inputs[1].fd
+    image = object_in(inputs[0])
     to_syntax = _target(image.inflated_from or image.syntax_uid, lossy)
     options = Options(reversible=lossy != "again")
     asked = [Rectangle(*each) for each in rectangles]
     made = Masking(image, image.chunks, to_syntax, asked, value, options, instance_uid)
     uid = instance_uid or image.attributes.text(SOP_INSTANCE)
-    os.write(target, meta_group(image.attributes.text(SOP_CLASS), uid, to_syntax))
-    write(made, target, verify=False)
+    write(made, inputs[1].fd, verify=False, head=meta_group(image.attributes.text(SOP_CLASS), uid, to_syntax))
     return {"sop_instance_uid": uid, "transfer_syntax_uid": to_syntax}
 
 

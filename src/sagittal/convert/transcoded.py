@@ -21,7 +21,7 @@ from sagittal.pixels.films import transcoding
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Transcoding, check_meaning
 from sagittal.pixels.transcode import plan
-from sagittal.workers.message import memory_file
+from sagittal.workers.message import memory_file, write_whole
 from sagittal.workers.objects import opened
 from sagittal.workers.worker import Input
 
@@ -190,6 +190,4 @@ def _write(pieces: Sequence[bytes], target: int) -> None:
     size = sum(map(len, pieces))
     done = os.writev(target, pieces) if size else 0
     if done < size:  # a signal, or little room
-        view = memoryview(b"".join(pieces))[done:]
-        while view:
-            view = view[os.write(target, view) :]
+        write_whole(target, memoryview(b"".join(pieces))[done:])

@@ -8,7 +8,6 @@ what is stored has to have that. Deliberately not here: when, and what becomes o
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -47,8 +46,7 @@ def verified(
     made = Transcoding(image, image.chunks, to_syntax, Options(**options), instance_uid)
     uid = instance_uid if made.loses else image.attributes.text(SOP_INSTANCE)
     head = meta_group(sop_class, uid, to_syntax)
-    os.write(target, head)
-    length, _ = write(made, target, verify=False, aside=inputs[2].fd)
+    length, _ = write(made, target, verify=False, aside=inputs[2].fd, head=head)
     written = Input(target, 0, len(head) + length)
     again = object_in(written)
     error = worst_error(image, again)

@@ -111,3 +111,10 @@ def memory_file(name: str) -> int:
 
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def write_whole(fd: int, data: bytes | memoryview) -> None:
+    """Write all of it, however little a call takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

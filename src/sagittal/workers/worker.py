@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import Any
 
 from sagittal.errors import Malformed, SagittalError
-from sagittal.workers.message import INLINE_BYTES_MAX, Incoming, Message, memory_file, receive, send
+from sagittal.workers.message import INLINE_BYTES_MAX, Incoming, Message, memory_file, receive, send, write_whole
 
 log = logging.getLogger("sagittal.workers")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk's, not a decoder's
@@ -156,7 +156,5 @@ def _packed(answer: Answer) -> tuple[dict[str, Any], memoryview]:
 
 def _in_memory(view: memoryview) -> int:
     fd = memory_file("answer")
-    at = 0
-    while at < len(view):
-        at += os.write(fd, view[at:])
+    write_whole(fd, view)
     return fd

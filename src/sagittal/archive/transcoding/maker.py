@@ -21,7 +21,7 @@ from sagittal.errors import Busy
 from sagittal.folders import pieces_of
 from sagittal.pixels.reach import loses
 from sagittal.uid import derived_uid
-from sagittal.workers.message import memory_file
+from sagittal.workers.message import memory_file, write_whole
 from sagittal.workers.worker import Input
 
 if TYPE_CHECKING:
@@ -158,9 +158,7 @@ class Maker:
 def _in_memory(body: bytes) -> Iterator[int]:
     fd = memory_file("prepared")
     try:
-        at = 0
-        while at < len(body):
-            at += os.write(fd, body[at:])
+        write_whole(fd, body)
         yield fd
     finally:
         os.close(fd)

@@ -6,21 +6,22 @@ length. Deliberately not here: what a repair is (`repairs`), and where files go.
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
+from sagittal.convert.files import head_in
 from sagittal.convert.fixing.repairs import REPAIRS, Sets, findings
 from sagittal.convert.fixing.survey import SOP_CLASS, SOP_INSTANCE, Survey, look, right_vr
 from sagittal.dicom.elements import element_header
 from sagittal.dicom.frameindex import BITS, COLUMNS, PIXEL_DATA, ROWS, SAMPLES
-from sagittal.dicom.part10 import Part10Head, head_of, meta_group
+from sagittal.dicom.part10 import Part10Head, meta_group
 from sagittal.dicom.reencode import deflated, written
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, SYNTAXES, TransferSyntax, syntax
 from sagittal.dicom.walk import Event, Walk
 from sagittal.errors import Malformed, SagittalError
 from sagittal.limits import ReaderLimits
+from sagittal.workers.message import write_whole
 from sagittal.workers.worker import Input
 
 _CHUNK_BYTES = 1 << 20
@@ -30,33 +31,21 @@ _WORDS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 def file(inputs: Sequence[Input], only: Sequence[str] = (), copy: bool = False) -> dict[str, Any]:
     """Tells `repairs` (name → what was found) and `kept`: nothing was written. `copy`: write what is right as well."""
     limits = ReaderLimits()
-    head, data_set = _head(inputs[0], limits)
+    head, data_set = head_in(inputs[0], limits)
     found = look(_chunks(data_set), data_set.length, syntax(head.syntax_uid), limits)
     found.head_defects = head.defects
     found.meta_uids = head.sop_class_uid or "", head.sop_instance_uid or ""
     wanted = findings(found, frozenset(only))
     if len(inputs) > 1 and (wanted or copy):
         pieces = _put_right(head, data_set, found, wanted, limits) if wanted else _chunks(inputs[0])
-        _write(pieces, inputs[1].fd)
+        for piece in pieces:
+            write_whole(inputs[1].fd, piece)
     return {"repairs": wanted, "kept": not wanted and not copy}
-
-
-def _head(source: Input, limits: ReaderLimits) -> tuple[Part10Head, Input]:
-    head = head_of(_chunks(source), limits)
-    start = head.data_set_offset
-    return head, Input(source.fd, source.offset + start, source.length - start)
 
 
 def _chunks(source: Input) -> Iterator[bytes]:
     for at in range(0, source.length, _CHUNK_BYTES):
         yield source.read(at, _CHUNK_BYTES)
-
-
-def _write(pieces: Iterable[bytes], target: int) -> None:
-    for piece in pieces:
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(target, view) :]
 
 
 def _put_right(

@@ -211,7 +211,7 @@ def _read_xl(read: Read, length: int, head: bytes) -> Still:
 
 
 def xl_sides(octets: bytes) -> tuple[int, int] | None:
-    """Rows and columns by what follows the signature of a JPEG XL codestream (ISO 18181-1 D.2); None where it is cut."""
+    """Rows and columns by what follows a JPEG XL codestream's signature (ISO 18181-1 D.2); None where it is cut."""
     bits = _Bits(octets)
     small = bits.take(1)
     rows = (bits.take(5) + 1) * 8 if small else bits.u32() + 1
