@@ -7,7 +7,8 @@ import inspect
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from sagittal.dimse.service import AssociationInfo, Context, Service
@@ -15,7 +16,6 @@ from sagittal.net.admission import Accept, Admission, AssociateInfo, Reject
 from sagittal.net.link import CLOSED, LOGGER, Link
 from sagittal.net.tls import describe, send_alert
 from sagittal.ul import negotiation
-from sagittal.ul.association import Association
 from sagittal.ul.negotiation import Agreed, Offer
 from sagittal.ul.pdu import APPLICATION_CONTEXT, AssociateAC, AssociateRJ, AssociateRQ
 
@@ -32,16 +32,6 @@ DRAINING = Reject(2, 3, 1, "shutting down")
 FAILED = Reject(2, 1, 1, "the admission failed")
 
 CLOSE_NOTIFY_SECONDS = 1.0  # for what TLS peers are to answer when we close; many don't, and a shutdown waits for them
-
-
-def offers_of(services: Mapping[str, Service | None]) -> Callable[[str], Offer | None]:
-    """What is negotiated for each abstract syntax."""
-
-    def offer(sop_class: str) -> Offer | None:
-        service = services[sop_class]
-        return None if service is None else Offer(service.scp, service.scu, service.syntaxes)
-
-    return offer
 
 
 def contexts_of(agreed: Iterable[Agreed], answered: Mapping[str, bytes]) -> tuple[Context, ...]:
@@ -63,14 +53,7 @@ class Acceptor(Link):
     """A connection that somebody opened to us."""
 
     def __init__(self, server: DimseServer, buffer: memoryview, tasks: set[asyncio.Task[None]]) -> None:
-        limits = server.limits
-        machine = Association(
-            requestor=False,
-            pdu_bytes_max=limits.pdu_receive_bytes_max,
-            associate_bytes_max=limits.associate_pdu_bytes_max,
-            artim_seconds=limits.artim_seconds,
-        )
-        super().__init__(machine, buffer, limits, tasks)
+        super().__init__(server.limits, buffer, tasks, requestor=False)
         self._server = server
         self._accepted = False
         self._counted = False
@@ -138,7 +121,11 @@ class Acceptor(Link):
             request.called_aet,
             host.peer_address,
             host.peer_port,
+            user_identity=user.identity,
+            implementation_class=user.implementation_class,
+            implementation_version=user.implementation_version,
             peer_pdu_bytes_max=user.pdu_bytes_max,
+            extended=dict(user.extended),
         )
         obstacle = self._obstacle(request)
         if obstacle is not None:
@@ -149,10 +136,7 @@ class Acceptor(Link):
             request.called_aet,
             host.peer_address,
             host.peer_port,
-            request.contexts,
             user.identity,
-            user.implementation_class,
-            user.implementation_version,
             cast("dict[str, Any] | None", self.transport and self.transport.get_extra_info("peercert")) or None,
         )
         try:
@@ -200,7 +184,8 @@ class Acceptor(Link):
         declared = {each.sop_class: each for each in request.user.common_extended}
         proposed = dict.fromkeys(context.abstract_syntax for context in request.contexts)
         services = {uid: self._server.service_of(uid, declared.get(uid)) for uid in proposed}
-        results, roles, agreed = negotiation.answer_contexts(request, offers_of(services), order)
+        offers = {uid: Offer(each.scp, each.scu, each.syntaxes) for uid, each in services.items() if each is not None}
+        results, roles, agreed = negotiation.answer_contexts(request, offers.get, order)
         extended = self._extended(request, services, {each.abstract_syntax for each in agreed})
         answer = negotiation.acceptance(
             request,
@@ -235,29 +220,15 @@ class Acceptor(Link):
         agreed: tuple[Agreed, ...],
         services: Mapping[str, Service | None],
     ) -> None:
-        user = request.user
         contexts = contexts_of(agreed, dict(answer.user.extended))
-        info = AssociationInfo(
-            request.calling_aet,
-            request.called_aet,
-            self.info.peer_address,
-            self.info.peer_port,
-            contexts,
-            admission.principal,
-            user.identity,
-            user.implementation_class,
-            user.implementation_version,
-            user.pdu_bytes_max,
-            dict(user.extended),
-        )
         self.machine.accept(answer, self.loop.time())
-        self.established(info)
+        self.established(replace(self.info, contexts=contexts, principal=admission.principal))
         performed = {context.id: (context, services[context.abstract_syntax]) for context in contexts}
         self.performer.serve(performed, (answer.user.asynchronous or (1, 1))[0])
         self._accepted, self.stands = True, admission.stands
         self._server.associated(self)
         self.log(logging.INFO, "association accepted", contexts=f"{len(contexts)}/{len(request.contexts)}",
-                 implementation=user.implementation_version)  # fmt: skip
+                 implementation=self.info.implementation_version)  # fmt: skip
         self.settle()
 
     def _reject(self, answer: Reject) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sagittal.ul.pdu import ProposedContext, UserIdentity
+from sagittal.ul.pdu import UserIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,7 @@ class AssociateInfo:
     called_aet: str
     peer_address: str  # numeric host
     peer_port: int
-    contexts: tuple[ProposedContext, ...] = ()
     user_identity: UserIdentity | None = None
-    implementation_class: str = ""
-    implementation_version: str = ""
     certificate: dict[str, Any] | None = None  # of a TLS client that showed one (ssl.SSLSocket.getpeercert)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from sagittal.dicom.sopclasses import VERIFICATION
 from sagittal.dimse import status
 from sagittal.dimse.commands import (
     C_ECHO_RQ,
@@ -39,8 +40,6 @@ from sagittal.net.tls import describe, send_alert
 from sagittal.uid import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
 from sagittal.ul.negotiation import UNLIMITED
 from sagittal.ul.pdu import AssociateRQ, CommonExtended, ProposedContext, Role, UserIdentity, UserInformation
-
-VERIFICATION = "1.2.840.10008.1.1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,16 @@ _QUICKACK: int = getattr(socket, "TCP_QUICKACK", 0)  # Linux has it
 class Link(asyncio.BufferedProtocol):
     """One connection. `over` once no more messages can pass; `reason` says why."""
 
-    def __init__(self, machine: Association, buffer: memoryview, limits: NetLimits, tasks: set[asyncio.Task[None]]):
+    def __init__(
+        self, limits: NetLimits, buffer: memoryview, tasks: set[asyncio.Task[None]], *, requestor: bool
+    ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.machine = machine
+        self.machine = Association(
+            requestor=requestor,
+            pdu_bytes_max=limits.pdu_receive_bytes_max,
+            associate_bytes_max=limits.associate_pdu_bytes_max,
+            artim_seconds=limits.artim_seconds,
+        )
         self.limits = limits
         self.info = AssociationInfo("", "", "", 0)
         self.transport: asyncio.Transport | None = None
@@ -169,8 +176,6 @@ class Link(asyncio.BufferedProtocol):
                 self._end("released")
             case Aborted():
                 self._end(indication.text)
-            case Run():
-                self._run(indication)
 
     def release_if_asked(self) -> None:
         """Answer a release request as soon as nothing is being performed."""

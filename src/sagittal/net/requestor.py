@@ -10,7 +10,6 @@ from sagittal.errors import PeerRefused, PeerUnreachable
 from sagittal.limits import NetLimits
 from sagittal.net import watch
 from sagittal.net.link import Link
-from sagittal.ul.association import Association
 from sagittal.ul.negotiation import agreed_contexts, agreed_window
 from sagittal.ul.pdu import AssociateAC, AssociateRJ, AssociateRQ
 
@@ -38,16 +37,10 @@ def describe_rejection(answer: AssociateRJ) -> str:
 
 
 class Requestor(Link):
-    """A connection that we opened, with its own clock hand."""
+    """A connection that we opened, and watch ourselves."""
 
     def __init__(self, request: AssociateRQ, limits: NetLimits, services: Sequence[Service] = ()) -> None:
-        machine = Association(
-            requestor=True,
-            pdu_bytes_max=limits.pdu_receive_bytes_max,
-            associate_bytes_max=limits.associate_pdu_bytes_max,
-            artim_seconds=limits.artim_seconds,
-        )
-        super().__init__(machine, memoryview(bytearray(limits.receive_buffer_bytes)), limits, set())
+        super().__init__(limits, memoryview(bytearray(limits.receive_buffer_bytes)), set(), requestor=True)
         self._request = request
         self._services = services
         self._answered: asyncio.Future[None] = self.loop.create_future()
@@ -55,7 +48,7 @@ class Requestor(Link):
         self._rejected = ""
         self._seen = watch.Watch()
         self._timer: asyncio.TimerHandle | None = None
-        machine.request(request, self.loop.time())
+        self.machine.request(request, self.loop.time())
 
     async def opened(self, peer: str) -> None:
         """Return when the association is there, or raise why it isn't."""

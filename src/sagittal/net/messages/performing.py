@@ -54,7 +54,7 @@ class Performer:
     def __init__(self, link: Carrier, sender: Sender, invoker: Invoker, settled: Callable[[], None]) -> None:
         self._link, self._sender, self._settled = link, sender, settled
         self._store, self._report = invoker.store, invoker.event_report
-        self._contexts: Mapping[int, tuple[Context, Service | None]] = {}
+        self.contexts: Mapping[int, tuple[Context, Service | None]] = {}  # what is performed in each
         self._window = 1
         self._receiving: Operation | None = None
         self._running: dict[int, Operation] = {}
@@ -62,17 +62,7 @@ class Performer:
 
     def serve(self, contexts: Mapping[int, tuple[Context, Service | None]], window: int) -> None:
         """Perform, on these contexts, the operations of their services."""
-        self._contexts, self._window = contexts, window
-
-    @property
-    def contexts(self) -> Mapping[int, tuple[Context, Service | None]]:
-        """What is performed in each context."""
-        return self._contexts
-
-    @property
-    def window(self) -> int:
-        """How many operations run at once."""
-        return self._window
+        self.contexts, self._window = contexts, window
 
     @property
     def idle(self) -> bool:
@@ -92,9 +82,9 @@ class Performer:
 
     def begin(self, arrived: Arrived) -> None:
         """A request's command set."""
-        if arrived.context_id not in self._contexts:
+        if arrived.context_id not in self.contexts:
             raise InvalidCommand(f"a message in presentation context {arrived.context_id}, which was not accepted")
-        context, service = self._contexts[arrived.context_id]
+        context, service = self.contexts[arrived.context_id]
         if arrived.command["CommandField"] == C_CANCEL_RQ:
             self._cancel(arrived.command["MessageIDBeingRespondedTo"])
             return
