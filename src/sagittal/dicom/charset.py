@@ -111,10 +111,7 @@ def decode_checked(data: bytes, charsets: tuple[str, ...], vr: str = "LO") -> tu
         codec = _plain_codec(charsets[0] if charsets else "")
     if not codec:
         return _decode_extended(data, charsets, vr)
-    try:
-        return data.decode(codec), True
-    except UnicodeDecodeError:
-        return data.decode(codec, "replace"), False
+    return _decode_with(data, codec)
 
 
 def _plain_codec(term: str) -> str:
@@ -199,14 +196,8 @@ def _encode_component(text: str, numbers: list[str], initial: str) -> Iterator[b
     own = _G1[initial][1] if initial in _G1 and initial not in ("149", "58") else b""
     g0, g1 = plain, own
     for character in text:
-        coded = b"" if character.isascii() else _encode_character(character, numbers)
-        if not coded:
-            escape, data = plain, character.encode("ascii", "replace")
-        else:
-            escape, data = (
-                coded[: 4 if coded[1:3] in (b"$(", b"$)") else 3],
-                coded[4 if coded[1:3] in (b"$(", b"$)") else 3 :],
-            )
+        coded = None if character.isascii() else _encode_character(character, numbers)
+        escape, data = coded or (plain, character.encode("ascii", "replace"))
         if data[0] < 0x80:
             if escape != g0:
                 yield escape
@@ -221,19 +212,19 @@ def _encode_component(text: str, numbers: list[str], initial: str) -> Iterator[b
         yield own
 
 
-def _encode_character(character: str, numbers: list[str]) -> bytes:
-    """Designation and bytes of one character in the first set that has it; empty if none does."""
+def _encode_character(character: str, numbers: list[str]) -> tuple[bytes, bytes] | None:
+    """Designation and bytes of one character in the first set that has it; None if none does."""
     for number in numbers:
         try:
             if number in _G0:
-                coded = character.encode("iso2022_jp_2")
-                if coded.startswith(_G0[number]):
-                    return coded.removesuffix(b"\x1b(B")
+                escape, coded = _G0[number], character.encode("iso2022_jp_2")
+                if coded.startswith(escape):
+                    return escape, coded.removeprefix(escape).removesuffix(b"\x1b(B")
             elif number == "13":
                 if 0xFF61 <= ord(character) <= 0xFF9F:
-                    return b"\x1b)I" + bytes([ord(character) - 0xFEC0])
+                    return _G1[number][1], bytes([ord(character) - 0xFEC0])
             elif number in _G1:
-                return _G1[number][1] + character.encode(_G1[number][0])
+                return _G1[number][1], character.encode(_G1[number][0])
         except UnicodeEncodeError:
             continue
-    return b""
+    return None
