@@ -120,8 +120,7 @@ class Part10Head:
                 return
             self._find_start()
         while not self.done and self._element(last):
-            if self._position > _HEAD + self._limits.meta_group_bytes_max:
-                raise LimitExceeded("the meta group is longer than meta_group_bytes_max")
+            pass
 
     def _find_start(self) -> None:
         head = bytes(self._buffer[:_FIRST])
