@@ -7,12 +7,12 @@ first one. For machines there is `metadata`, the DICOM JSON object that the read
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from sagittal.dicom import charset
 from sagittal.dicom.dictionary import keyword_of, private_name, vr_of
-from sagittal.dicom.elements import ASCII_VRS, NUMBERS, ONE_VALUE_VRS, TEXT_VRS, UNDEFINED, WORDS
+from sagittal.dicom.elements import ASCII_VRS, NUMBERS, ONE_VALUE_VRS, TEXT_VRS, UNDEFINED, WORDS, Element
 from sagittal.dicom.part10 import Part10Head, head_of
 from sagittal.dicom.sopclasses import WELL_KNOWN
 from sagittal.dicom.syntaxes import SYNTAXES, syntax
@@ -31,8 +31,7 @@ def lines(chunks: Iterable[bytes], limits: ReaderLimits | None = None, *, full: 
     Raises Malformed or LimitExceeded after the last line that could be made.
     """
     limits = limits or ReaderLimits()
-    pieces = iter(chunks)
-    head = head_of(pieces, limits)
+    head, pieces = _begun(chunks, limits)
     width = 1 << 17 if full else VALUE_CHARACTERS
     yield "# Dicom-Meta-Information-Header"
     for tag, value in sorted(head.elements.items()):
@@ -42,7 +41,7 @@ def lines(chunks: Iterable[bytes], limits: ReaderLimits | None = None, *, full: 
         yield f"# tolerated: {defect}"
     row = syntax(head.syntax_uid)
     yield f"# Dicom-Data-Set, {row.name} ({row.uid})"
-    walk = Walk(_rest(head, pieces), row, limits)
+    walk = Walk(pieces, row, limits)
     scopes = [_Scope(())]
     for event in walk.events():
         if event.kind == "item":
@@ -58,11 +57,10 @@ def metadata(chunks: Iterable[bytes], limits: ReaderLimits | None = None) -> Ite
     from sagittal.dicom.reader import Reader
 
     limits = limits or ReaderLimits()
-    pieces = iter(chunks)
-    head = head_of(pieces, limits)
+    head, pieces = _begun(chunks, limits)
     made: list[str] = []
     reader = Reader(syntax(head.syntax_uid), wanted=frozenset(), limits=limits, metadata=made.append)
-    for piece in _rest(head, pieces):
+    for piece in pieces:
         reader.feed(piece)
         yield from made
         made.clear()
@@ -70,9 +68,11 @@ def metadata(chunks: Iterable[bytes], limits: ReaderLimits | None = None) -> Ite
     yield from made
 
 
-def _rest(head: Part10Head, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    yield head.rest
-    yield from pieces
+def _begun(chunks: Iterable[bytes], limits: ReaderLimits) -> tuple[Part10Head, Iterator[bytes]]:
+    """The head of a file, and its data set in pieces."""
+    pieces = iter(chunks)
+    head = head_of(pieces, limits)
+    return head, chain((head.rest,), pieces)
 
 
 class _Scope:
@@ -135,15 +135,12 @@ def _shown(vr: str, value: bytes, length: int, little: bool, charsets: tuple[str
         text = charset.decode(value, charsets, vr) if vr in TEXT_VRS else value.decode("ascii", "replace")
         single = vr in ONE_VALUE_VRS
         return _clipped(text.rstrip(" \0"), width), 1 if single else text.count("\\") + 1
-    order = "<" if little else ">"
     if vr == "AT":
-        halves = struct.unpack_from(f"{order}{len(value) // 2}H", value)
-        pairs = [f"({group:04x},{number:04x})" for group, number in zip(halves[::2], halves[1::2], strict=False)]
-        return _joined(pairs, width), max(length // 4, 1)
+        tags = map(int, Element(0, vr, value, little).numbers())
+        return _joined([f"({tag >> 16:04x},{tag & 0xFFFF:04x})" for tag in tags], width), max(length // 4, 1)
     if vr in NUMBERS:
-        size = WORDS[vr]
-        numbers = struct.unpack_from(f"{order}{len(value) // size}{NUMBERS[vr]}", value)
-        return _joined([f"{number:.9g}" if vr == "FL" else str(number) for number in numbers], width), length // size
+        texts = [f"{number:.9g}" if vr == "FL" else str(number) for number in Element(0, vr, value, little).numbers()]
+        return _joined(texts, width), length // WORDS[vr]
     size = 2 if vr == "OW" else 1
     words = [value[start : start + size] for start in range(0, min(len(value), width * size), size)]
     return _joined([(word[::-1] if little else word).hex() for word in words], width), 1
