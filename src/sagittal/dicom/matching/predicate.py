@@ -348,8 +348,8 @@ def date_of(tag: int) -> int | None:
     return _partner(tag, "TM", "Time", "Date", "DA")
 
 
-def _partner(tag: Tag, vr: str, word: str, other: str, other_vr: str) -> int | None:
-    if not isinstance(tag, int) or vr_of(tag) != vr or tag >> 16 == 0x0010:  # a birth date is no moment
+def _partner(tag: int, vr: str, word: str, other: str, other_vr: str) -> int | None:
+    if vr_of(tag) != vr or tag >> 16 == 0x0010:  # a birth date is no moment
         return None
     keyword = keyword_of(tag)
     try:

@@ -33,19 +33,20 @@ def is_offset(text: str) -> bool:
 
 def date_bounds(text: str) -> tuple[str, str, bool]:
     """First and last date of a key as asked, "" where open; whether it is a range. BadRequest."""
-    first, dash, last = (part.strip().replace(".", "") for part in text.partition("-"))
-    for bound in (first, last):
-        if bound and not _DATE.match(bound):
-            raise BadRequest(f"not a date or a range of dates: {text[:40]!r}")
-    return first, last if dash else first, bool(dash)
+    return _bounds(text, "date", _DATE, ".")
 
 
 def time_bounds(text: str) -> tuple[str, str, bool]:
     """As `date_bounds`, for times of day."""
-    first, dash, last = (part.strip().replace(":", "") for part in text.partition("-"))
+    return _bounds(text, "time", _TIME, ":")
+
+
+def _bounds(text: str, what: str, form: re.Pattern[str], mark: str) -> tuple[str, str, bool]:
+    """`mark`: what ACR-NEMA has between the digits."""
+    first, dash, last = (part.strip().replace(mark, "") for part in text.partition("-"))
     for bound in (first, last):
-        if bound and not _TIME.match(bound):
-            raise BadRequest(f"not a time or a range of times: {text[:40]!r}")
+        if bound and not form.match(bound):
+            raise BadRequest(f"not a {what} or a range of {what}s: {text[:40]!r}")
     return first, last if dash else first, bool(dash)
 
 
