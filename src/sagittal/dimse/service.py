@@ -117,9 +117,7 @@ class Request:
         self.association = association
         self.context = context
         self.command = command
-        self.identifier = (
-            identifier  # the whole data set, bounded; None for C-STORE (goes to the sink) or when there is none
-        )
+        self.identifier = identifier  # the whole data set, bounded; None without, and of C-STORE: the sink takes it
         self.cancelled = False  # a C-CANCEL came for this message
         self.on_cancel: Callable[[], object] = _unheard  # set by a handler that waits for another peer
         self.tell: Callable[[Response], object] = _unheard  # sends a Pending response beside those that are yielded

@@ -54,9 +54,8 @@ class Watch:
         elif not link.stands():
             link.abort("who opened it is not let in as such any more")
         elif self._stalled(link, now):
-            link.drop(
-                f"the peer took no data for {limits.send_stall_seconds_max:g} s"
-            )  # an abort couldn't be sent either
+            # An abort couldn't be sent either.
+            link.drop(f"the peer took no data for {limits.send_stall_seconds_max:g} s")
         elif self._too_slow(link, now):
             floor = f"{limits.receive_bytes_per_second_min} bytes/s over {limits.progress_window_seconds:g} s"
             link.abort(f"inside a message the peer sent less than {floor}")

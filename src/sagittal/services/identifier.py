@@ -134,12 +134,11 @@ def _check_hierarchy(identifier: Identifier, levels: Sequence[str]) -> None:
 
 def check_retrieve(identifier: Identifier) -> None:
     """C-MOVE and C-GET need UIDs at their level, one Patient ID at PATIENT (PS3.4 C.4.2.1.4.1)."""
-    level, tag = identifier.level, UNIQUE_KEYS[identifier.level]
-    if level == "PATIENT":
-        if len(identifier.uids(level)) != 1:
-            raise KeyMismatch("the PATIENT level wants one Patient ID", tag)
-        return
-    check_uids(identifier.uids(level), level)
+    level, values = identifier.level, identifier.uids(identifier.level)
+    if level != "PATIENT":
+        check_uids(values, level)
+    elif len(values) != 1:
+        raise KeyMismatch("the PATIENT level wants one Patient ID", PATIENT_ID)
 
 
 def check_uids(uids: Sequence[str], level: str) -> None:
