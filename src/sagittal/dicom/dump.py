@@ -25,12 +25,11 @@ _OPENING = {"sequence": "Sequence", "item": "Item", "fragments": "Pixel Sequence
 _CLOSING = {"end-item": 0xFFFEE00D, "end-sequence": 0xFFFEE0DD}
 
 
-def lines(chunks: Iterable[bytes], limits: ReaderLimits | None = None, *, full: bool = False) -> Iterator[str]:
+def lines(chunks: Iterable[bytes], limits: ReaderLimits = ReaderLimits(), *, full: bool = False) -> Iterator[str]:
     """The lines of a file given in pieces. `full`: whole values (64 KiB of each at the most), not their beginning.
 
     Raises Malformed or LimitExceeded after the last line that could be made.
     """
-    limits = limits or ReaderLimits()
     head, pieces = _begun(chunks, limits)
     width = 1 << 17 if full else VALUE_CHARACTERS
     yield "# Dicom-Meta-Information-Header"
@@ -52,11 +51,10 @@ def lines(chunks: Iterable[bytes], limits: ReaderLimits | None = None, *, full: 
         yield _event_line(event, value, scopes[-1], width)
 
 
-def metadata(chunks: Iterable[bytes], limits: ReaderLimits | None = None) -> Iterator[str]:
+def metadata(chunks: Iterable[bytes], limits: ReaderLimits = ReaderLimits()) -> Iterator[str]:
     """The DICOM JSON object of a file (PS3.18 F) in pieces of text, without its meta group."""
     from sagittal.dicom.reader import Reader
 
-    limits = limits or ReaderLimits()
     head, pieces = _begun(chunks, limits)
     made: list[str] = []
     reader = Reader(syntax(head.syntax_uid), wanted=frozenset(), limits=limits, metadata=made.append)

@@ -40,14 +40,13 @@ def can_reencode(source: TransferSyntax, target: TransferSyntax) -> bool:
 
 
 def reencode(
-    chunks: Iterable[bytes], source: TransferSyntax, target: TransferSyntax, limits: ReaderLimits | None = None
+    chunks: Iterable[bytes], source: TransferSyntax, target: TransferSyntax, limits: ReaderLimits = ReaderLimits()
 ) -> Iterator[bytes]:
     """The data set in the target syntax. Raises NotAcceptable at once, Malformed or LimitExceeded on the way."""
     if source.uid == target.uid:
         return iter(chunks)
     if not can_reencode(source, target):
         raise NotAcceptable(f"{source.name} can't be re-encoded as {target.name or target.uid} without a codec")
-    limits = limits or ReaderLimits()
     if (source.implicit, source.little_endian) != (target.implicit, target.little_endian):
         walk = Walk(chunks, source, limits, runs=True)
         plain = written(walk, walk.events(), target)

@@ -28,7 +28,7 @@ class Extracting(Transcoding):
         super().__init__(image, opened, to_syntax, Options(reversible=True), numbers=extraction.frames)
         if self._target.deflated or not self._target.little_endian:
             raise NotAcceptable(f"frames are not taken out into {self._target.name}")
-        self.plan = self.plan or plan(image.description, image.syntax_uid, to_syntax, None, image.limits)
+        self.plan = self.plan or plan(image.description, image.syntax_uid, to_syntax, limits=image.limits)
         if self.plan.way == "values" and embedded_overlays(image.members):
             raise NotAcceptable("overlays in unused bits of the pixels would be lost")
         self._extraction = extraction

@@ -42,7 +42,7 @@ _OF_GREY = frozenset(
 
 
 def transcoding(
-    image: Image, opened: Open, to_syntax: str, options: Options | None = None, instance_uid: str = ""
+    image: Image, opened: Open, to_syntax: str, options: Options = Options(), instance_uid: str = ""
 ) -> Transcoding:
     """What brings an instance to a syntax: frame by frame, into a video, or out of one. NotAcceptable at once."""
     if image.syntax_uid != to_syntax and syntax(to_syntax).video:
@@ -131,7 +131,7 @@ def _picture(frame: Frame) -> Array:
 class OutOfVideo(Transcoding):
     """Every frame of a video as a frame of its own. NotAcceptable at once when they can't be."""
 
-    def __init__(self, image: Image, opened: Open, to_syntax: str, options: Options | None, instance_uid: str) -> None:
+    def __init__(self, image: Image, opened: Open, to_syntax: str, options: Options, instance_uid: str) -> None:
         self._start(image, opened, to_syntax, instance_uid)
         self._decoded = video.decoded(image.description)
         self.plan = plan(self._decoded, EXPLICIT_LE, to_syntax, options, image.limits)

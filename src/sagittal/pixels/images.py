@@ -139,9 +139,7 @@ def kept(parts: Iterable[bytes], index: bytes | None, syntax_uid: str, read: Rea
     return Image(members, found, syntax_uid, read)
 
 
-def read_whole(
-    syntax_uid: str, read: Read, reader: ReaderLimits, limits: PixelLimits | None = None, memo: Memo | None = None
-) -> Image:
+def read_whole(syntax_uid: str, read: Read, reader: ReaderLimits, memo: Memo | None = None) -> Image:
     """The object that a data set is, from its first byte to its last; `read` gives bytes of it by place.
 
     Long values, as pixels are, are passed over. A deflated one is inflated and held in memory. `memo`: of those read
@@ -153,7 +151,7 @@ def read_whole(
         from sagittal.dicom.reencode import reencode
 
         plain = b"".join(reencode(chunks_of(read), stored, syntax(EXPLICIT_LE), reader))
-        inflated = read_whole(EXPLICIT_LE, lambda at, length: plain[at : at + length], reader, limits, memo)
+        inflated = read_whole(EXPLICIT_LE, lambda at, length: plain[at : at + length], reader, memo)
         return replace(inflated, inflated_from=syntax_uid)
     parsing = Reader(stored, wanted=frozenset(), limits=reader, memo=memo, metadata=texts.append, apart=True)
     at, size = 0, _PIECE_BYTES  # a header is seldom longer
@@ -162,8 +160,8 @@ def read_whole(
         at, size = at + len(chunk) + parsing.leap(), _CHUNK_BYTES
     parsed = parsing.finish()
     flushed = sum(map(len, texts)) >= reader.metadata_flush_characters  # then pieces end anywhere
-    members, limits = orjson.loads("".join(texts)) if flushed else _members(texts), limits or PixelLimits()
-    return Image(members, parsed.frames, syntax_uid, read, limits, not parsed.defects, parsed.group_lengths)
+    members = orjson.loads("".join(texts)) if flushed else _members(texts)
+    return Image(members, parsed.frames, syntax_uid, read, sound=not parsed.defects, group_lengths=parsed.group_lengths)
 
 
 def _members(texts: list[str]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Transcoding:
     _takes_runs = True  # what `_edited` gives can do with elements that come together
 
     def __init__(
-        self, image: Image, opened: Open, to_syntax: str, options: Options | None = None, instance_uid: str = "",
+        self, image: Image, opened: Open, to_syntax: str, options: Options = Options(), instance_uid: str = "",
         numbers: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         """`numbers`: the frames wanted, 1 being the first; all if it is None."""

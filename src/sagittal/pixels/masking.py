@@ -92,12 +92,11 @@ class Masking(Transcoding):
 
     def __init__(
         self, image: Image, opened: Open, to_syntax: str, rectangles: Sequence[Rectangle], value: float | None = None,
-        options: Options | None = None, instance_uid: str = "",
+        options: Options = Options(), instance_uid: str = "",
     ) -> None:  # fmt: skip
         self._start(image, opened, to_syntax, instance_uid)
         if not image.count:
             raise NotAcceptable("an object whose frames can't be told apart can't be masked")
-        options = options or Options()
         if value is None and image.description.photometric == "PALETTE COLOR":
             value = _darkest(image)
         self.plan = masked_plan(image.description, image.syntax_uid, to_syntax, rectangles, value, options)

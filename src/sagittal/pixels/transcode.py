@@ -209,11 +209,10 @@ def _steps(members: Mapping[str, Any], last: str | None) -> tuple[list[Any], lis
 
 
 @lru_cache(maxsize=16)  # the images of a series have the same
-def plan(source: Description, from_syntax: str, to_syntax: str, options: Options | None = None,
-         limits: PixelLimits | None = None) -> Plan:  # fmt: skip
+def plan(source: Description, from_syntax: str, to_syntax: str, options: Options = Options(),
+         limits: PixelLimits = PixelLimits()) -> Plan:  # fmt: skip
     """How frames described by `source` get into another syntax. NotAcceptable or PixelsUndecodable when they can't."""
-    options = options or Options()
-    source.check(limits or PixelLimits())
+    source.check(limits)
     if from_syntax == to_syntax:
         return Plan("same", source, source, from_syntax, to_syntax, options, False)
     if recompresses(from_syntax, to_syntax):

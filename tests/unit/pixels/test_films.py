@@ -15,6 +15,7 @@ from images import attributes
 from unit.pixels.test_instances import OVERLAY_IN_BIT_15, P, image, member, plain
 
 from sagittal.errors import NotAcceptable, NotFound
+from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.films import seconds_each, transcoding
 from sagittal.pixels.rendering.over.overlays import planes
 
@@ -42,7 +43,7 @@ def films() -> Iterable[Any]:
 def test_a_video_shows_what_the_frames_show(pixels: Any, seen: Any, more: dict[str, Any]) -> None:
     data = plain(pixels, **more, **{"00281050": member("DS", 10), "00281051": member("DS", 20)})
     held, to = image(data), P + ".4.102"
-    made = transcoding(held, lambda: [data], to, None, "2.25.3")
+    made = transcoding(held, lambda: [data], to, Options(), "2.25.3")
     (stream,) = made.frames()
     film = image(b"".join(made.data_set([stream], [len(stream)])), to)
     assert (film.count, film.attributes.text(0x00280004)) == (3, "YBR_PARTIAL_420")
@@ -68,7 +69,7 @@ def test_a_video_has_the_rate_of_its_frames(to: str, milliseconds: float, rate: 
     import av
 
     data = plain(np.zeros((4, 16, 32), np.uint8), **{"00181063": member("DS", milliseconds)})
-    made = transcoding(image(data), lambda: [data], P + to, None, "2.25.3")
+    made = transcoding(image(data), lambda: [data], P + to, Options(), "2.25.3")
     (stream,) = made.frames()
     with av.open(io.BytesIO(stream)) as container:
         assert container.streams.video[0].average_rate == rate
@@ -99,18 +100,18 @@ def test_videos_are_asked_for_and_not_made_of_videos() -> None:
     with pytest.raises(NotAcceptable, match="asked for"):
         transcoding(image(data), lambda: [data], P + ".4.102")
     with pytest.raises(NotAcceptable, match="passed through"):
-        transcoding(image(data), lambda: [data], P + ".4.105", None, "2.25.3")
-    made = transcoding(image(data), lambda: [data], P + ".4.102", None, "2.25.3")
+        transcoding(image(data), lambda: [data], P + ".4.105", Options(), "2.25.3")
+    made = transcoding(image(data), lambda: [data], P + ".4.102", Options(), "2.25.3")
     (stream,) = made.frames()
     film = b"".join(made.data_set([stream], [len(stream)]))
     with pytest.raises(NotAcceptable, match="taken apart"):
-        transcoding(image(film, P + ".4.102"), lambda: [film], P + ".4.107", None, "2.25.4")
+        transcoding(image(film, P + ".4.102"), lambda: [film], P + ".4.107", Options(), "2.25.4")
 
 
 def test_overlays_in_unused_bits_lie_over_a_video() -> None:
     octets = {"00280101": member("US", 8), "00280102": member("US", 7)}
     data = plain(np.full((2, 6, 8), 0x8007, np.uint16), **OVERLAY_IN_BIT_15 | octets)
-    into = transcoding(image(data), lambda: [data], P + ".4.102", None, "2.25.3")
+    into = transcoding(image(data), lambda: [data], P + ".4.102", Options(), "2.25.3")
     (stream,) = into.frames()
     film = b"".join(into.data_set([stream], [len(stream)]))
     held = image(film, P + ".4.102")

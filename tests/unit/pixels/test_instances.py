@@ -82,10 +82,10 @@ SEGMENTS = {"00080016": member("UI", "1.2.840.10008.5.1.4.1.1.66.4")}
 def test_where_nearly_the_same_is_something_else_nothing_is_lost(to: str, more: Any, refused: bool) -> None:
     data = plain(np.full((1, 8, 8), 7, np.uint8), **more)
     if not refused:
-        assert transcoding(image(data), lambda: [data], to, None, "2.25.9").loses
+        assert transcoding(image(data), lambda: [data], to, Options(), "2.25.9").loses
         return
     with pytest.raises(NotAcceptable, match="would become others by lossy compression"):
-        transcoding(image(data), lambda: [data], to, None, "2.25.9")
+        transcoding(image(data), lambda: [data], to, Options(), "2.25.9")
     assert not transcoding(image(data), lambda: [data], P + ".4.80").loses
 
 
@@ -96,7 +96,7 @@ def test_frames_of_labels_lose_nothing_either(monkeypatch: pytest.MonkeyPatch) -
         converting.frames([], [{}], P + ".4.91", {}, [1])
 
 
-def transcoded(held: Image, data: bytes, to: str, options: Options | None = None, uid: str = "") -> bytes:
+def transcoded(held: Image, data: bytes, to: str, options: Options = Options(), uid: str = "") -> bytes:
     made = Transcoding(held, lambda: [data], to, options, uid)
     frames = list(made.frames()) if made.first_encodes else []
     return b"".join(made.data_set(frames, [len(frame) for frame in frames]))
@@ -193,7 +193,7 @@ def test_frames_with_loss_are_derived_ones(source: str, chunk: int) -> None:
 
     def frame_types(to: str, uid: str = "") -> list[list[str]]:
         pieces = [data[at : at + chunk] for at in range(0, len(data), chunk)]
-        made = Transcoding(image(data, source), lambda: pieces, to, None, uid)
+        made = Transcoding(image(data, source), lambda: pieces, to, Options(), uid)
         frames = list(made.frames())
         whole = image(b"".join(made.data_set(frames, [len(frame) for frame in frames])), to).attributes
         places = [whole.item(0x52009229), *whole.items(0x52009230)]
@@ -245,7 +245,7 @@ def test_objects_without_frames_only_change_their_form() -> None:
     hollow = replace(image(pixels), index=None)
     for to in (P + ".5", P + ".4.102"):
         with pytest.raises(NotAcceptable, match="without frames"):
-            transcoding(hollow, lambda: [pixels], to, None, "2.25.3")
+            transcoding(hollow, lambda: [pixels], to, Options(), "2.25.3")
 
 
 @pytest.mark.parametrize("allocated", [12, 24])

@@ -68,13 +68,12 @@ def data_set(
     obj: Mapping[str, Any],
     syntax: TransferSyntax,
     bulk: Resolve = no_bulk_data,
-    limits: ReaderLimits | None = None,
+    limits: ReaderLimits = ReaderLimits(),
 ) -> Iterator[bytes]:
     """The data set of a DICOM JSON object in an uncompressed `syntax`, or in one that encapsulates.
 
     `bulk` gives what a BulkDataURI names. BadRequest when the object can't be encoded, before the first byte.
     """
-    limits = limits or ReaderLimits()
     parts, _ = _Encoder(bulk, limits).elements(_unicode(obj), 0)
     explicit = SYNTAXES[EXPLICIT_LE]
     return reencode(_joined(parts), explicit, explicit if syntax.encapsulated else syntax, limits)

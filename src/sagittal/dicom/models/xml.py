@@ -123,9 +123,9 @@ def _name(number: int, value: Any) -> str:
     return f'<PersonName number="{number}">{"".join(written)}</PersonName>'
 
 
-def from_xml(data: bytes, limits: ReaderLimits | None = None) -> dict[str, Any]:
+def from_xml(data: bytes, limits: ReaderLimits = ReaderLimits()) -> dict[str, Any]:
     """The object of one document. BadRequest when it is none, LimitExceeded past a limit."""
-    reader = _Reader(limits or ReaderLimits())
+    reader = _Reader(limits)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     parser.StartElementHandler = reader.start

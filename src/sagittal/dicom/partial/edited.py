@@ -26,13 +26,13 @@ class Edited:
     """The events of a data set with changes. `pixels` is the event at which its pixels begin, once it was met."""
 
     def __init__(
-        self, walk: Walk, members: Mapping[str, Any], removed: Iterable[int] = (), limits: ReaderLimits | None = None,
-        *, derived: bool = False,
+        self, walk: Walk, members: Mapping[str, Any], removed: Iterable[int] = (),
+        limits: ReaderLimits = ReaderLimits(), *, derived: bool = False,
     ) -> None:  # fmt: skip
         """`derived`: whether each frame is a derived one from now on."""
         self.pixels: Event | None = None
         self._walk, self._source, self._derived = walk, walk.events(), derived
-        self._new = elements(members, limits or ReaderLimits())
+        self._new = elements(members, limits)
         self._order = sorted(self._new, reverse=True)
         self._removed = frozenset(removed) | LEFT_OUT | self._new.keys()
 
