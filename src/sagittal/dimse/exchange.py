@@ -83,16 +83,20 @@ def header(context_id: int, length: int, *, command: bool = False, last: bool = 
     return _DATA.pack(4, length + 6, length + 2, context_id, command | last << 1)
 
 
-def encode_part(context_id: int, data: Buffer, limit: int, *, command: bool) -> Sequence[Buffer]:
-    """PDUs of a whole command set or data set: headers and pieces of `data` by turns, `limit` bytes each."""
+def encode_part(
+    context_id: int, data: Buffer, limit: int, *, command: bool = False, last: bool = True
+) -> Sequence[Buffer]:
+    """PDUs of a command set or data set, or of a piece of one that is not its `last`: headers and pieces of `data` by
+    turns, `limit` bytes each.
+    """
     size = len(data)
     if size <= limit:
-        return (header(context_id, size, command=command, last=True), data)
-    view = memoryview(data)
+        return (header(context_id, size, command=command, last=last), data)
+    view, whole = memoryview(data), header(context_id, limit, command=command)
     parts: list[Buffer] = []
     for start in range(0, size, limit):
-        piece = view[start : start + limit]
-        parts += (header(context_id, len(piece), command=command, last=start + limit >= size), piece)
+        parts += (whole, view[start : start + limit])
+    parts[-2] = header(context_id, len(parts[-1]), command=command, last=last)
     return parts
 
 
@@ -104,7 +108,7 @@ def encode_matches(context_id: int, command: bytes, data_sets: Iterable[bytes], 
     for data in data_sets:
         size = len(data)
         if size > limit:
-            parts += (begin, *encode_part(context_id, data, limit, command=False))
+            parts += (begin, *encode_part(context_id, data, limit))
             continue
         head = heads.get(size)
         if head is None:

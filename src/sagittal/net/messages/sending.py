@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
-from sagittal.dimse.exchange import Buffer, encode_matches, encode_part, fragment_bytes, header
+from sagittal.dimse.exchange import Buffer, encode_matches, encode_part, fragment_bytes
 from sagittal.dimse.service import FileRegion, Source
 from sagittal.errors import DamagedObject, PeerError
 from sagittal.net.messages.carrier import Carrier
@@ -49,7 +49,7 @@ class Sender:
         parts += encode_part(context_id, command, self.limit, command=True)
         self._bytes += len(command) + 24
         if data is not None:
-            parts += encode_part(context_id, data, self.limit, command=False)
+            parts += encode_part(context_id, data, self.limit)
             self._bytes += len(data)
         self._flush_beyond(0 if at_once else JOIN_BYTES)
 
@@ -105,24 +105,11 @@ class Sender:
 
     async def _send_pieces(self, context_id: int, held: Buffer, pieces: AsyncIterator[Buffer]) -> None:
         async for piece in pieces:  # one behind, as the last one must say so
-            self._send_piece(context_id, held, last=False)
+            self._link.write(encode_part(context_id, held, self.limit, last=False))
             await self.writable()
             held = piece
-        self._send_piece(context_id, held, last=True)
+        self._link.write(encode_part(context_id, held, self.limit))
         await self.writable()
-
-    def _send_piece(self, context_id: int, piece: Buffer, *, last: bool) -> None:
-        view, limit, size = memoryview(piece), self.limit, len(piece)
-        whole = header(context_id, min(limit, size))
-        parts: list[Buffer] = []
-        for start in range(0, size, limit):
-            parts += (whole, view[start : start + limit])
-        rest = size % limit or min(limit, size)
-        if not parts:
-            parts = [header(context_id, 0, last=last)]
-        elif last or rest != limit:
-            parts[-2] = header(context_id, rest, last=last)
-        self._link.write(parts)
 
     @property
     def _pad(self) -> bytes:
