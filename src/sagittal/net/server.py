@@ -117,20 +117,16 @@ class DimseServer:
             self._server.close()
         for each in self._accepting:
             each.cancel()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + drain_seconds
-        while self._links or self._tasks:
+        loop, why = asyncio.get_running_loop(), "the archive is shutting down"
+        deadline, is_late = loop.time() + drain_seconds, False
+        while (self._links or self._tasks) and not is_late:
+            is_late = loop.time() >= deadline
             for link in [*self._links]:
-                if link.over or link.quiet:
-                    link.leave("the archive is shutting down")
-            if loop.time() >= deadline:
-                break
-            await asyncio.sleep(0.02)
+                if is_late or link.over or link.quiet:
+                    link.leave(why)
+            await asyncio.sleep(0 if is_late else 0.02)  # the aborts go out
         for link in [*self._links]:
-            link.leave("the archive is shutting down")
-        await asyncio.sleep(0)  # the aborts go out
-        for link in [*self._links]:
-            link.drop("the archive is shutting down")
+            link.drop(why)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
