@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -111,26 +111,24 @@ class Codec(ABC):
             raise NotAcceptable("indices of a palette would become other colours by lossy compression")
 
 
-@contextmanager
-def complaints(name: str) -> Iterator[None]:
+def complaints(name: str) -> AbstractContextManager[None]:
     """What a library raises about a code stream, as PixelsUndecodable."""
+    return _raising(PixelsUndecodable, f"the {name} code stream can't be decoded")
+
+
+def refusals(name: str) -> AbstractContextManager[None]:
+    """What a library raises when it cannot encode, as NotAcceptable."""
+    return _raising(NotAcceptable, f"{name}: this frame can't be encoded")
+
+
+@contextmanager
+def _raising(kind: type[SagittalError], text: str) -> Iterator[None]:
     try:
         yield
     except (SagittalError, MemoryError):
         raise
     except Exception as failure:  # libraries raise classes of their own, and plain ones
-        raise PixelsUndecodable(f"the {name} code stream can't be decoded: {str(failure)[:200]}") from failure
-
-
-@contextmanager
-def refusals(name: str) -> Iterator[None]:
-    """What a library raises when it cannot encode, as NotAcceptable."""
-    try:
-        yield
-    except (SagittalError, MemoryError):
-        raise
-    except Exception as failure:
-        raise NotAcceptable(f"{name}: this frame can't be encoded: {str(failure)[:200]}") from failure
+        raise kind(f"{text}: {str(failure)[:200]}") from failure
 
 
 def values(array: Array, description: Description, precision: int, clip: bool = False) -> Array:
