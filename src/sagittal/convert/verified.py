@@ -34,12 +34,12 @@ def verified(
     inputs: Sequence[Input], digest: str, sop_class: str, to_syntax: str, options: Told, instance_uid: str = "",
     error_max: float = -1,
 ) -> Told:  # fmt: skip
-    """The file of `inputs[0]`, with that digest and SOP class, in another syntax into the file of `inputs[1]`;
-    `inputs[2]` is for frames meanwhile. Tells the `digest` of what was written, by what the original's `pixels` are
-    known again, and whether it `loses`, by `error` at the most.
+    """The file of `inputs[0]` in another syntax, into the file of `inputs[1]`; `inputs[2]` holds frames meanwhile.
 
-    With `instance_uid` information may be lost: errors up to `error_max`, any when that is negative. PixelsUndecodable
-    when what comes back is not the image, NotAcceptable when it can't be, DamagedObject when the original is damaged.
+    Tells the `digest` of what was written, the fingerprint of the original's `pixels`, whether it `loses` and by which
+    `error` at the most. With `instance_uid` information may be lost: errors up to `error_max`, any when that is
+    negative. PixelsUndecodable when what comes back is not the image, NotAcceptable when it can't be, DamagedObject
+    when the original has another `digest`.
     """
     image, target = object_in(inputs[0]), inputs[1].fd
     _check_fit(image, lossy=bool(instance_uid))

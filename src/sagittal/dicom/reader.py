@@ -114,8 +114,8 @@ class Reader(Scanner):
         return self.skip >= count and self.sink is None and self._inflater is None
 
     def leap(self) -> int:
-        """Passes over a value that nobody holds, but for its last byte, which shows that it is all there; by how many
-        bytes. They need not be fed.
+        """Skip a value that nobody holds, but for its last byte, which has to be fed to show that all of it is there.
+        Returns the number of bytes skipped.
         """
         if self.skip < 2 or self.sink is not None or self._inflater is not None:
             return 0

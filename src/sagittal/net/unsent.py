@@ -1,7 +1,7 @@
-"""How much of what was written to a connection its peer has not taken yet, what the kernel holds of it too.
+"""How many of the bytes written to a connection its peer has not taken yet, those that the kernel holds included.
 
-The kernel holds megabytes, and asks for more only when a third of them is gone: to who sees no more than a transport's
-own buffer, a peer behind a slow line takes nothing for minutes.
+The kernel holds megabytes, and takes more only when a third of them is gone: by the transport's own buffer alone, a
+peer behind a slow line would seem to take nothing for minutes.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class Transcoding:
         yield from written(walk, edited.after(), plain)
 
     def _verbatim(self, changed: Changes, plain: TransferSyntax) -> list[bytes] | None:
-        """What comes before the pixels in as few pieces as there can be, if nothing comes after them; else None."""
+        """The header copied in as few pieces as can be, where that is right and nothing comes after the pixels."""
         image, source, index = self._image, self._source, self._image.index
         if changed.derived and any(f"{tag:08X}" in image.members for tag in FUNCTIONAL_GROUPS):
             return None
@@ -144,7 +144,7 @@ class Transcoding:
         if not (image.sound and alike and self._takes_runs) or index is None or index.offset > _HEADER_BYTES_MAX:
             return None
         held = image.read(0, index.offset)
-        if index.kind == "native" and not image.group_lengths and _leaves(changed, image.members):
+        if index.kind == "native" and not image.group_lengths and _is_unchanged(changed, image.members):
             pieces, value = [held[:-_PIXELS_HEAD]], index.offset
         else:
             try:
@@ -215,7 +215,7 @@ def check_meaning(image: Image) -> None:
         raise NotAcceptable("colours of the supplemental palette would become others by lossy compression")
 
 
-def _leaves(changed: Changes, members: Mapping[str, Any]) -> bool:
+def _is_unchanged(changed: Changes, members: Mapping[str, Any]) -> bool:
     """Whether nothing changes before the pixels."""
     return not changed.members and not any(tag in members for tag in (*changed.removed, *_LEFT_OUT))
 

@@ -55,9 +55,11 @@ def without_loss(stored: str, accepted: Collection[str]) -> list[str]:
 async def first_carrying(
     able: Iterable[A], make: Callable[[A], Awaitable[B]], decoding: Callable[[A], bool] = lambda _: True
 ) -> tuple[A, B]:
-    """The first of some syntaxes (or of what stands for one) that `make` can bring an object to, and what it made; what
-    kept the first from it, if none can. Whether a syntax takes the pixels shows when it is tried: codecs are for
-    workers. Pixels that can't be decoded are so for all: after them only those are tried that need no `decoding`.
+    """The first of some syntaxes, or of what stands for one, that `make` can bring an object to, and what it made. If
+    none can: NotAcceptable, as of the first.
+
+    Whether a syntax takes the pixels shows when it is tried: codecs are for workers. Once the pixels turn out to be
+    undecodable, only those are tried that need no `decoding`.
     """
     problem: NotAcceptable | None = None
     undecodable = False

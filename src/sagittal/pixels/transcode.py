@@ -198,8 +198,9 @@ def _called(uid: str) -> tuple[str, str]:
 
 
 def _steps(members: Mapping[str, Any], last: str | None) -> tuple[list[Any], list[Any]]:
-    """Ratio and method of each compression so far, as many of one as of the other: they go by their places
-    (C.7.6.1.1.5.2). Old images have ratios alone; then the syntax that it is in tells the `last` method, if any.
+    """Ratio and method of each compression so far, with empty values where one is missing: they belong together by
+    their places (C.7.6.1.1.5.2). Old images have ratios alone: `last` is the method of the syntax that the image is in,
+    if any.
     """
     ratios, methods = (list((members.get(tag) or {}).get("Value") or []) for tag in (_RATIO, _METHOD))
     missing = len(ratios) - len(methods)

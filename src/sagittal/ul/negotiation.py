@@ -28,7 +28,6 @@ from sagittal.ul.pdu import (
 # it loses nothing. Implicit VR drops the VR of private elements; deflated and big endian cost most to serve afterwards.
 DEFAULT_ORDER = (EXPLICIT_LE, "*", IMPLICIT_LE, DEFLATED_LE, EXPLICIT_BE)
 
-
 UNLIMITED = 0xFFFF  # operations outstanding: message IDs have 16 bits
 
 
@@ -60,8 +59,8 @@ def storable(uid: str) -> bool:
 
 
 def choose(proposed: Sequence[str], order: tuple[str, ...], takes: Callable[[str], bool]) -> str | None:
-    """The acceptable transfer syntax that comes first by `order`, None if none is acceptable. What is no UID never is:
-    it would become part of what is stored, and of what others are told of it.
+    """The acceptable transfer syntax that comes first by `order`, None if none is acceptable. A text that is no UID
+    never is: objects would be stored in it, and offered to others.
     """
     for wanted in order:
         for uid in proposed:

@@ -54,8 +54,8 @@ class PduStream:
         self._pdu_left = 0  # bytes of the current P-DATA-TF that belong to PDVs not begun
         self._pdv_left = -1  # bytes of the current fragment still to come; -1: in no PDV
         self._key = 0  # of the current PDV: context id, then the bits command and last
-        self._deaf = False
-        self._virgin = True
+        self._ended = False  # with an Invalid
+        self._is_first = True  # no PDU came before
 
     @property
     def inside(self) -> bool:
@@ -65,7 +65,7 @@ class PduStream:
     def receive(self, view: memoryview) -> list[Piece]:
         """The pieces in `view`, in order. Runs refer to it: they are good until the caller changes its buffer."""
         pieces: list[Piece] = []
-        if self._deaf:
+        if self._ended:
             return pieces
         if self._tail:
             view = memoryview(self._tail + bytes(view))  # seldom: a read ended inside a header
@@ -73,7 +73,7 @@ class PduStream:
         try:
             self._cut(view, pieces)
         except InvalidPDU as invalid:
-            self._deaf = True
+            self._ended = True
             self._body, self._pdu_left, self._pdv_left = None, 0, -1
             pieces.append(Invalid(invalid))
         return pieces
@@ -171,7 +171,7 @@ class PduStream:
         if (length > self._associate_max) if kind in (ASSOCIATE_RQ, ASSOCIATE_AC) else (length != 4):
             raise InvalidPDU(f"PDU of type {kind:02X}H with {length} bytes")
         self._kind, self._body, self._body_left = kind, bytearray(), length
-        self._virgin = False
+        self._is_first = False
 
     def _collect(self, view: memoryview, position: int, pieces: list[Piece]) -> int:
         assert self._body is not None
@@ -184,7 +184,7 @@ class PduStream:
         return position + len(part)
 
     def _unrecognized(self, head: bytes) -> str:
-        if self._virgin:
+        if self._is_first:
             if head.startswith((b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"PRI * HTTP")):
                 return f"an HTTP request on the DICOM port: {head!r}"
             if head.startswith(b"\x16\x03"):

@@ -21,8 +21,8 @@ _HELD_MIN = 2  # an image, and what lies over it
 
 
 def opened(inputs: Sequence[Input], digest: str, syntax_uid: str, parts: Sequence[int], index: int) -> Image:
-    """The object in `inputs`: its data set, then what was kept of it, `parts` bytes of metadata each and `index` bytes
-    of frame index. Its digest, which tells of corrections too, is what it is remembered by.
+    """The object in `inputs`: its data set, then what ingest kept of it. `parts`: the bytes of each piece of metadata;
+    `index`: those of the frame index. It is remembered by its `digest`, which is another one once it is corrected.
     """
     data_set, prepared = inputs[:2]
     if syntax(syntax_uid).deflated:  # nothing in it has a place
@@ -53,8 +53,8 @@ class _Source:
 
 
 class Lately:
-    """Objects by name, with where they read, the least used given up first: of `bytes_max` bytes of compressed headers
-    together, or the last two.
+    """The objects used last, by name, with what they read from. The longest unused goes first, once compressed headers
+    take more than `bytes_max` together; two are always kept.
     """
 
     def __init__(self, bytes_max: int) -> None:

@@ -73,8 +73,8 @@ def _is_in(element: Mapping[str, Any], charsets: tuple[str, ...]) -> bool:
 class Head:
     """The corrected beginning of a data set: iterate over it once, then send what follows `rest` as it is stored.
 
-    `rest` is None when the iteration gives the whole data set: deflated, or brought to ISO_IR 192; and the end of it
-    when something behind Pixel Data is replaced.
+    `rest` is None when the iteration gives the whole data set (deflated, or brought to ISO_IR 192), and its end when an
+    element behind Pixel Data is replaced.
     """
 
     def __init__(

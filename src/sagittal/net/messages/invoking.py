@@ -34,7 +34,8 @@ from sagittal.net.messages.sending import Sender, at_once
 
 RESPONSES_HELD_MAX = 1000  # responses nobody has taken yet; then the peer isn't read from
 CANCELLABLE = frozenset({C_FIND_RQ, C_GET_RQ, C_MOVE_RQ})
-_COUNT_MAX, _UID_BYTES = 0xFFFF, 65  # the second with the backslash before the next
+_COUNT_MAX = 0xFFFF
+_UID_BYTES = 65  # with the backslash before the next
 _BASE = {"CommandField", "MessageIDBeingRespondedTo", "CommandDataSetType", "Status", "ErrorComment"}
 
 
@@ -148,8 +149,8 @@ class Invoker:
             self._finish(arrived, bytes(self._held))
 
     def _most(self) -> int:
-        """Bytes that the data set of the response may have: with a UID for each sub-operation that failed, as many as
-        its command says. The count ends at 65,535 (US), the list does not.
+        """The most bytes that the data set of the response may have: those of an identifier, and a UID for each
+        sub-operation that its command says to have failed. A count of 65,535, the highest of VR US, stands for more.
         """
         limits, command = self._link.limits, self._arrived.command if self._arrived else {}
         count = command.get("NumberOfFailedSuboperations", 0)

@@ -1,6 +1,6 @@
 """Messages on their way out: small ones at once and many in one write, data sets in chunks with the peer's pace.
 
-Message parts of one message are never mixed with another's; while a data set is going out, others wait behind it.
+Parts of one message are never mixed with another's; while a data set is going out, others wait behind it.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Sender:
 
     @property
     def _pad(self) -> bytes:
-        """What follows an odd data set. It goes as it is, but to peers that abort at a fragment of odd length."""
+        """What is put behind a data set of odd length: nothing, unless the peer aborts at fragments of such."""
         return b"\0" if self._link.info.implementation_class.startswith(_DCMTK) else b""
 
     @property
@@ -153,7 +153,7 @@ async def _even(pieces: AsyncIterator[Buffer], pad: bytes) -> AsyncIterator[Buff
 
 
 async def _pieces(source: Source, limit: int) -> AsyncIterator[Buffer]:
-    """Non-empty pieces of at least `limit` bytes, as far as there are so many."""
+    """The data set in pieces, none of them empty; small ones are joined until they have `limit` bytes."""
     if isinstance(source, bytes):
         if source:
             yield source

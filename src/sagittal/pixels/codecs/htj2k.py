@@ -69,8 +69,8 @@ class Htj2k(Jpeg2000):
 
 
 def _placed(array: Array, description: Description, *, loses: bool) -> Array:
-    """Values where a precision of Bits Stored finds them: a loss is in parts of the range, so over all of the container
-    then, else around its middle, which decoders take for that of the range.
+    """Values at the place in their container that a precision of Bits Stored means. With a loss, which is in parts of
+    the container's range, they are spread over all of it; else unsigned ones lie around its middle.
     """
     container = array.dtype.itemsize * 8
     middle = 0 if description.signed else (1 << container - 1) - (1 << description.bits_stored - 1)

@@ -183,8 +183,8 @@ def masked(array: Array, description: Description) -> Array:
 
 
 def used(array: Array, description: Description) -> float:
-    """The part that values have of the range of Bits Stored, up to 1.0: of 16 bits images seldom use more than 12. What
-    a loss is in proportion to, else they are blurred away.
+    """How much of the range of Bits Stored the values take, up to 1.0. Images of 16 bits seldom use more than 12: a
+    loss in proportion to the whole range would blur them.
     """
     return max(int(array.max()) - int(array.min()), 1) / (description.highest - description.lowest)
 

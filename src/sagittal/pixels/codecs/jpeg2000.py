@@ -84,7 +84,7 @@ class Part2(Jpeg2000):
 
 
 def _headroom(array: Array, description: Description, psnr: float) -> float:
-    """Decibels from the range of the values that there are to that of Bits Stored, by which encoders reckon. No more
+    """Decibels to add to a PSNR by the range of a frame's values, since encoders reckon by that of Bits Stored. No more
     than lead to an error of a third of a unit, which no integer shows.
     """
     most = 20 * log10(3 * (description.highest - description.lowest)) - psnr

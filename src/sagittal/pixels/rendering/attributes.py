@@ -35,7 +35,7 @@ class Attributes:
         self._recalled: dict[Hashable, Any] = {}
 
     def recall(self, name: Hashable, work_out: Callable[[], T]) -> T:
-        """What was worked out of the attributes before under this name: they don't change. Not for every frame anew."""
+        """What `work_out` gave when this name was first asked for: attributes don't change from frame to frame."""
         try:
             found: T = self._recalled[name]
         except KeyError:
@@ -147,5 +147,5 @@ def functional_groups(instance: Attributes, frame: int, macro: int) -> Attribute
 
 
 def for_frame(instance: Attributes, name: Hashable, work_out: Callable[[], T]) -> T:
-    """As `Attributes.recall`, unless functional groups of each frame may say something else of this one."""
+    """As `Attributes.recall`, but worked out anew where functional groups may say something else of each frame."""
     return work_out() if PER_FRAME in instance else instance.recall(name, work_out)
