@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sagittal.dicom.models.members import element
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import codec, video
@@ -153,7 +154,7 @@ class OutOfVideo(Transcoding):
 
     def _changes(self, made: Plan, lengths: Sequence[int]) -> Changes:
         found = super()._changes(made, lengths)
-        lossy = {_LOSSY: {"vr": "CS", "Value": ["01"]}}  # once lossy, for ever
+        lossy = {_LOSSY: element("CS", "01")}  # once lossy, for ever
         return replace(found, members=lossy | found.members)
 
     def _overlays(self) -> dict[str, Any]:

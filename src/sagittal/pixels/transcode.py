@@ -278,12 +278,9 @@ def overlay_members(group: int, planes: Sequence[bytes]) -> dict[str, Any]:
 
     single = numpy.frombuffer(b"".join(planes), "u1")
     packed = numpy.packbits(single, bitorder="little").tobytes()
-    by_frame = {
-        f"{group:04X}0015": {"vr": "IS", "Value": [len(planes)]},
-        f"{group:04X}0051": {"vr": "US", "Value": [1]},
-    }
+    by_frame = {f"{group:04X}0015": element("IS", len(planes)), f"{group:04X}0051": element("US", 1)}
     return (by_frame if len(planes) > 1 else {}) | {
-        f"{group:04X}0100": {"vr": "US", "Value": [1]},
-        f"{group:04X}0102": {"vr": "US", "Value": [0]},
+        f"{group:04X}0100": element("US", 1),
+        f"{group:04X}0102": element("US", 0),
         f"{group:04X}3000": {"vr": "OW", "InlineBinary": b64encode(packed).decode()},
     }

@@ -28,6 +28,7 @@ NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<NativeDicomModel xmlns="{NAMESPACE}" xml:space="preserve">'.encode()
 TAIL = b"</NativeDicomModel>"
 _COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
+_DEPTH_MAX = 128  # of sequences that are written, by recursion
 _SAFE_INTEGER = 1 << 53  # beyond it JSON has SV and UV as text
 _GAPS_MAX = 65_536  # empty values that a document may imply by leaving numbers out
 
@@ -42,10 +43,10 @@ def to_xml(obj: Object) -> bytes:
     return HEAD + b"".join(attributes(obj)) + TAIL
 
 
-def attributes(obj: Object, depth_max: int = 128, only: str = "") -> Iterator[bytes]:
-    """One DicomAttribute after the other, or `only` one. LimitExceeded for sequences deeper than `depth_max`."""
+def attributes(obj: Object, only: str = "") -> Iterator[bytes]:
+    """One DicomAttribute after the other, or `only` one. LimitExceeded for sequences that are nested too deep."""
     for tag in (only,) if only else sorted(obj):
-        yield "".join(_attribute(tag, obj[tag], obj, depth_max)).encode()
+        yield "".join(_attribute(tag, obj[tag], obj, _DEPTH_MAX)).encode()
 
 
 def opening(tag: str, vr: str, obj: Object) -> str:
@@ -98,7 +99,7 @@ def _attribute(tag: str, member: Mapping[str, Any], obj: Object, depth: int) -> 
     yield "</DicomAttribute>"
 
 
-def item(number: int, obj: Object, depth: int = 128) -> Iterator[str]:
+def item(number: int, obj: Object, depth: int = _DEPTH_MAX) -> Iterator[str]:
     """One item of a sequence."""
     if depth <= 0:
         raise LimitExceeded("sequences are nested too deep (limits.depth_max)")
