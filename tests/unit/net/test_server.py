@@ -275,6 +275,7 @@ async def test_a_window_lets_operations_run_at_once() -> None:
         raw.send(encode(wide))
         assert (await raw.answer()).user.asynchronous == (3, 1)
         raw.send(b"".join(store_request(b"x", each) for each in (1, 2, 3)) + store_request(b"y", 3) * 3)
+        await until(lambda: len(store.requests) == 3)
         await until(lambda: any(link.holds for link in server.associations))  # as many wait as may
         assert len(store.requests) == 3
         store.finish_gate.set_result(None)
