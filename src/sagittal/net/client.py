@@ -11,7 +11,6 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -214,16 +213,18 @@ class Association:
         self, sop_class: str, field: int, identifier: bytes, **more: Any
     ) -> AsyncGenerator[Response, None]:
         command = {"AffectedSOPClassUID": sop_class, "CommandField": field, "Priority": MEDIUM_PRIORITY, **more}
-        async with self._call(self.context(sop_class), command, identifier) as call:
-            response = Response(status.PENDING)
-            try:
-                while status.is_pending(response.status):
-                    response = await call.next()
-                    yield response
-            except GeneratorExit:
-                if status.is_pending(response.status) and not self._link.over:
-                    await self._cancelled(call)
-                raise
+        call = await self._link.invoker.call(self.context(sop_class), command, identifier)
+        response = Response(status.PENDING)
+        try:
+            while status.is_pending(response.status):
+                response = await call.next()
+                yield response
+        except GeneratorExit:
+            if status.is_pending(response.status) and not self._link.over:
+                await self._cancelled(call)
+            raise
+        finally:
+            self._link.invoker.finished(call)
 
     async def _cancelled(self, call: Call) -> None:
         """C-CANCEL, and the responses to the final one. A-ABORT where that does not come: nobody wants more of them."""
@@ -234,16 +235,6 @@ class Association:
                     pass
         except (TimeoutError, PeerError):
             self._link.abort("the peer goes on after a C-CANCEL")
-
-    @asynccontextmanager
-    async def _call(
-        self, context: Context, command: Mapping[str, Any], source: Source | None = None
-    ) -> AsyncIterator[Call]:
-        call = await self._link.invoker.call(context, command, source)
-        try:
-            yield call
-        finally:
-            self._link.invoker.finished(call)
 
     async def cancel(self) -> None:
         """C-CANCEL for the queries and retrievals under way; their final responses come through their iterators."""
