@@ -118,12 +118,9 @@ class FrameIndex:
 
 
 def _little(numbers: array[int]) -> array[int]:
-    return numbers if sys.byteorder == "little" else _swapped(numbers)
-
-
-def _swapped(numbers: array[int]) -> array[int]:
-    numbers = numbers[:]
-    numbers.byteswap()
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
     return numbers
 
 
@@ -131,7 +128,7 @@ def _numbers(data: bytes, code: str) -> array[int]:
     """Little Endian unsigned numbers of 4 ("I") or 8 ("Q") bytes; an incomplete last one is dropped."""
     numbers: array[int] = array(code)
     numbers.frombytes(data[: len(data) // numbers.itemsize * numbers.itemsize])
-    return numbers if sys.byteorder == "little" else _swapped(numbers)
+    return _little(numbers)
 
 
 @dataclass(slots=True)

@@ -195,10 +195,6 @@ StoreHandler = Callable[[Request], StoreSink]
 """C-STORE: called when the command set is complete; may raise to refuse before any data is taken."""
 
 
-def _plain(uid: str) -> bool:
-    return uid in PLAIN_SYNTAXES
-
-
 @dataclass(frozen=True)
 class Service:
     """One SOP class family: what it lists is what is negotiated and what the conformance statement prints."""
@@ -209,7 +205,7 @@ class Service:
     store: StoreHandler | None = None  # for C-STORE-RQ (0001H)
     scp: bool = True  # we perform its operations
     scu: bool = False  # we invoke its operations on associations that others opened (C-GET's stores): role selection
-    syntaxes: Callable[[str], bool] = _plain  # transfer syntaxes acceptable for it; storage: `storable`
+    syntaxes: Callable[[str], bool] = PLAIN_SYNTAXES.__contains__  # acceptable for it; storage: `storable`
     # Extended negotiation: application information as proposed → as accepted (PS3.7 D.3.3.5); None: not answered
     negotiate: Callable[[bytes], bytes] | None = None
     service_class: str = ""  # UID of PS3.4's service class, by which requestors declare classes of their own

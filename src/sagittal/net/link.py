@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any, cast
 
 from sagittal.dimse.commands import RESPONSE, InvalidCommand
-from sagittal.dimse.exchange import Arrived, Buffer, Exchange
+from sagittal.dimse.exchange import Buffer, Exchange
 from sagittal.dimse.service import AssociationInfo
 from sagittal.limits import NetLimits
 from sagittal.net.messages.invoking import Invoker
@@ -151,17 +151,14 @@ class Link(asyncio.BufferedProtocol):
         if run.command:
             arrived = self.exchange.command(run)
             if arrived is not None:
-                self._arrived(arrived)
+                self._taker = self.invoker if arrived.command["CommandField"] & RESPONSE else self.performer
+                self._taker.begin(arrived)
         else:
             self.exchange.data(run)
             fragments = run.fragments
             if len(fragments) > FRAGMENTS_MAX:
                 fragments = (memoryview(b"".join(fragments)),)
             self._taker.data(fragments, run.last)
-
-    def _arrived(self, arrived: Arrived) -> None:
-        self._taker = self.invoker if arrived.command["CommandField"] & RESPONSE else self.performer
-        self._taker.begin(arrived)
 
     def _indicated(self, indication: Indication) -> None:
         match indication:

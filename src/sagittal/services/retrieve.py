@@ -95,7 +95,7 @@ def moving(site: Site, find: Find) -> Handler:
             return
         tally = Tally(len(refs))
         with _telling(request, tally):
-            for batch in plan(refs, _kind):
+            for batch in plan(refs, lambda ref: (ref.sop_class_uid, ref.syntax_uid)):
                 async for response in _Moving(site, request, peer, tally, rendition).run(batch):
                     yield response
                 if request.cancelled and tally.remaining:
@@ -244,7 +244,3 @@ async def instances(site: Site, request: Request, **wanted: Any) -> list[Instanc
         return await site.archive.instances(request.association.principal, **wanted, **act)
     except NotFound:
         return []
-
-
-def _kind(ref: InstanceRef) -> tuple[str, str]:
-    return ref.sop_class_uid, ref.syntax_uid

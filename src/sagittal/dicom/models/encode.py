@@ -74,7 +74,9 @@ def data_set(
 
     `bulk` gives what a BulkDataURI names. BadRequest when the object can't be encoded, before the first byte.
     """
-    parts, _ = _Encoder(bulk, limits).elements(_unicode(obj), 0)
+    if is_unicode(obj):
+        obj = {**obj, "00080005": {"vr": "CS", "Value": [UTF_8]}}
+    parts, _ = _Encoder(bulk, limits).elements(obj, 0)
     explicit = SYNTAXES[EXPLICIT_LE]
     return reencode(_joined(parts), explicit, explicit if syntax.encapsulated else syntax, limits)
 
@@ -114,12 +116,6 @@ def is_unicode(obj: Mapping[str, Any]) -> bool:
         elif isinstance(found, list):
             waiting.extend(found)
     return False
-
-
-def _unicode(obj: Mapping[str, Any]) -> Mapping[str, Any]:
-    if not is_unicode(obj):
-        return obj
-    return {**obj, "00080005": {"vr": "CS", "Value": [UTF_8]}}
 
 
 class _Encoder:

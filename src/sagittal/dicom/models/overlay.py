@@ -283,15 +283,12 @@ class _Writing:
         held = dict(known._previous)
         items = []
         for correction, encoded in zip(self._corrections, self._encoded, strict=True):
-            absent = self._element_of_nothing
-            before = b"".join(held.get(tag) or absent(tag, correction.attributes[tag]) for tag in sorted(encoded))
+            empty = {tag: encode([(tag, correction.attributes[tag]["vr"], b"")], self._syntax) for tag in encoded}
+            before = b"".join(held.get(tag) or empty[tag] for tag in sorted(encoded))
             items.append(_item(correction, before, syntax, self._charsets))
             held |= encoded
         value = known._items + encode_sequence(items, syntax)
         return encode([(ORIGINAL, known._items_vr, value)], self._syntax)
-
-    def _element_of_nothing(self, tag: int, element: Mapping[str, Any]) -> bytes:
-        return encode([(tag, element["vr"], b"")], self._syntax)
 
     def _element(self, tag: int, element: Mapping[str, Any]) -> bytes:
         vr = element["vr"]

@@ -207,15 +207,11 @@ async def _read(fd: int, offset: int, size: int) -> Buffer:
         except OSError:  # not cached, or a file system without RWF_NOWAIT: the thread's error is the one that counts
             got = 0
     while got < size:
-        read = await asyncio.get_running_loop().run_in_executor(None, _preadv, fd, buffer[got:], offset + got)
+        read = await asyncio.get_running_loop().run_in_executor(None, os.preadv, fd, [buffer[got:]], offset + got)
         if not read:
             raise DamagedObject("an object's file is shorter than the index says")
         got += read
     return buffer
-
-
-def _preadv(fd: int, buffer: memoryview, offset: int) -> int:
-    return os.preadv(fd, [buffer], offset)
 
 
 def write_all(transport: asyncio.Transport, parts: Sequence[Buffer]) -> None:

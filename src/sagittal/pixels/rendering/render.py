@@ -21,7 +21,7 @@ from sagittal.pixels.rendering.geometry import Point, Viewport
 from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Voi, Window
 from sagittal.pixels.rendering.over import layers, overlays
 from sagittal.pixels.rendering.over.annotations import Layer
-from sagittal.pixels.rendering.over.shutters import Shutter, frame_shutter, hidden
+from sagittal.pixels.rendering.over.shutters import frame_shutter, hidden
 from sagittal.pixels.rendering.states import State
 from sagittal.pixels.rendering.tables import palette_of
 
@@ -158,7 +158,7 @@ def _covered(shown: Picture, frame: Frame, options: Options, state: State) -> Pi
     for group, plane in planes.items():
         layer = state.overlay_layers.get(group)
         active = plane.kind == "G" if state is AS_IT_IS else layer is not None
-        if active and not _is_shutter(shutter, group):
+        if active and (shutter is None or shutter.overlay_group != group):
             shown = layers.painted(shown, plane.mask, state.layers.get(layer or "", Layer()).ink)
     if shutter is not None:
         masks = {group: plane.mask for group, plane in planes.items()}
@@ -171,10 +171,6 @@ def _aspect(instance: Attributes, state: State) -> float:
     """How many times higher than wide a pixel is, by the state's displayed area if it has one."""
     aspect: float = instance.recall("aspect", lambda: geometry.aspect_of(instance))
     return aspect if state.area is None else state.area.aspect
-
-
-def _is_shutter(shutter: Shutter | None, group: int) -> bool:
-    return shutter is not None and shutter.overlay_group == group
 
 
 def placed(

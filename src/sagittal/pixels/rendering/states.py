@@ -95,7 +95,8 @@ def state_for(state: Attributes, sop_instance_uid: str, frame: int, described: D
     vois, areas, annotations = concerning
     own = kind != COLOR
     tables = [table for each in state.items(0x20500010) if (table := lut_of(each, signed=False)) is not None]
-    modality = modality_of(state, signed=described.signed) if _has_modality(state) else IDENTITY
+    has_modality = 0x00281053 in state or 0x00283000 in state
+    modality = modality_of(state, signed=described.signed) if has_modality else IDENTITY
     found = [voi_of(each, signed=is_signed(described, modality)) for each in vois]
     return State(
         modality=modality if own else None,
@@ -125,10 +126,6 @@ def _concerns(item: Attributes, sop_instance_uid: str, frame: int) -> bool:
         and (not image.numbers(0x00081160) or frame in image.numbers(0x00081160))
         for image in images
     )
-
-
-def _has_modality(state: Attributes) -> bool:
-    return 0x00281053 in state or 0x00283000 in state
 
 
 def _area(item: Attributes) -> Area | None:
