@@ -7,28 +7,22 @@ With the extra `video`. Deliberately not here: codings (`codecs.video`), and sou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sagittal.dicom.models.members import element
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import codec, video
-from sagittal.pixels.codecs.interface import Options
-from sagittal.pixels.description import MONOCHROME
+from sagittal.pixels.codecs.interface import Array, Options
+from sagittal.pixels.description import MONOCHROME, Description
 from sagittal.pixels.frames import Table
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Open, Transcoding, check_meaning
 from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.render import Frame
 from sagittal.pixels.transcode import Changes, Plan, plan
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sagittal.pixels.codecs.interface import Array
-    from sagittal.pixels.description import Description
-    from sagittal.pixels.rendering.render import Frame
 
 _LOSSY = "00282110"
 _FRAME_INCREMENT_POINTER, _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00280009, 0x00181063, 0x00181065

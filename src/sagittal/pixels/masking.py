@@ -10,21 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sagittal.dicom.models.members import element
 from sagittal.errors import NotAcceptable, UsageError
 from sagittal.pixels.codecs import codec
-from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.codecs.interface import Array, Options
 from sagittal.pixels.description import Description
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Open, Transcoding
 from sagittal.pixels.rendering.color import through_palette
 from sagittal.pixels.rendering.tables import palette_of
 from sagittal.pixels.transcode import Changes, Plan, Way, derived, embedded_overlays, from_source
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 _BURNED_IN = "00280301"
 _STALE = ("00280106", "00280107", "00880200")  # smallest and largest value; the icon shows what the pixels showed

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sagittal.dicom.frameindex import PIXEL_DATA
 from sagittal.dicom.models.members import Members, code, element, reference, values
@@ -25,11 +25,8 @@ from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable
 from sagittal.limits import PixelLimits
 from sagittal.pixels.codecs import codec
-from sagittal.pixels.codecs.interface import Options
+from sagittal.pixels.codecs.interface import Array, Options
 from sagittal.pixels.description import Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 RECOMPRESSED = "1.2.840.10008.1.2.4.111"
 # The processes (low bytes of SOF markers) that a syntax's JPEG may have; PS3.5 A.4.1.

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
 
-from sagittal.pixels.codecs.interface import Options, complaints
+from sagittal.pixels.codecs.interface import Array, Options, complaints
 from sagittal.pixels.codecs.native import Native, pack, unpack
 from sagittal.pixels.description import Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 
 class DeflatedFrame(Native):

@@ -7,16 +7,11 @@ decoder wraps around at the ends of 16 bits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.interface import Options, Takes, complaints, refusals
+from sagittal.pixels.codecs.interface import Array, Options, Takes, complaints, refusals
 from sagittal.pixels.codecs.jpeg2000 import Jpeg2000, mixes
 from sagittal.pixels.description import Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 _LEVELS, _LOWEST = 5, 64
 _LOSSY_BITS_MAX = 16

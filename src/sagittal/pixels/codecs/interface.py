@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sagittal.errors import NotAcceptable, PixelsUndecodable, SagittalError
 from sagittal.pixels.description import Description
@@ -22,7 +22,7 @@ from sagittal.pixels.description import Description
 if TYPE_CHECKING:
     import numpy
 
-    Array = numpy.ndarray[Any, Any]
+Array: TypeAlias = "numpy.ndarray[Any, Any]"  # a text when it runs: numpy comes with the first frame
 
 YBR = frozenset(("YBR_FULL", "YBR_FULL_422"))
 COLOUR_TRANSFORMED = frozenset(("YBR_RCT", "YBR_ICT", "XYB"))  # photometric interpretations that only code streams have

@@ -8,12 +8,12 @@ else Photometric Interpretation. Baseline is written with 8 bits, Extended with 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import streams
 from sagittal.pixels.codecs.interface import (
     YBR,
+    Array,
     Codec,
     Options,
     Takes,
@@ -24,9 +24,6 @@ from sagittal.pixels.codecs.interface import (
     values,
 )
 from sagittal.pixels.description import Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 _RGB = (ord("R"), ord("G"), ord("B"))
 

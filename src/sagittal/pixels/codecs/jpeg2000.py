@@ -9,14 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import log10
-from typing import TYPE_CHECKING
 
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, refusals, same_image, used, values
+from sagittal.pixels.codecs.interface import (
+    Array,
+    Codec,
+    Options,
+    Takes,
+    complaints,
+    refusals,
+    same_image,
+    used,
+    values,
+)
 from sagittal.pixels.description import Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 _LEVELS = 5
 _ATTEMPTS = 8

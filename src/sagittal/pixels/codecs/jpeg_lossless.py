@@ -6,15 +6,19 @@ data set calls the samples is what they stay, and only of RGB the stream says th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, masked, refusals, same_image, values
+from sagittal.pixels.codecs.interface import (
+    Array,
+    Codec,
+    Options,
+    Takes,
+    complaints,
+    masked,
+    refusals,
+    same_image,
+    values,
+)
 from sagittal.pixels.description import Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
-
 
 _SCAN = b"\xff\xda\0\x0c\x03R\0G\0B\0"
 _NAMED = (  # what a head says of RGB, and the same without saying so

@@ -10,15 +10,21 @@ has more bits, and readers that mask it would turn the highest value into the lo
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import streams
-from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, masked, refusals, same_image, values
+from sagittal.pixels.codecs.interface import (
+    Array,
+    Codec,
+    Options,
+    Takes,
+    complaints,
+    masked,
+    refusals,
+    same_image,
+    values,
+)
 from sagittal.pixels.description import Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 _EOI = b"\xff\xd9"
 _SPIFF = b"\xff\xd8\xff\xe8\x00\x20SPIFF"  # the head of a file (ISO/IEC 14495-1 F), which imagecodecs writes

@@ -8,11 +8,11 @@ decoded from it, so that both syntaxes agree to the last bit. It is made of a JP
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.codecs import streams
 from sagittal.pixels.codecs.interface import (
+    Array,
     Codec,
     Options,
     Takes,
@@ -25,10 +25,6 @@ from sagittal.pixels.codecs.interface import (
 )
 from sagittal.pixels.codecs.jpeg import Jpeg
 from sagittal.pixels.description import MONOCHROME, Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
-
 
 _DISTANCE_MIN = 0.05  # that libjxl 0.12 knows, 0.01 before; what is to be nearer loses nothing
 

@@ -12,15 +12,11 @@ pixels that nobody stored would look like measured ones.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, PixelsUndecodable
-from sagittal.pixels.codecs.interface import Codec, Options, Takes, full
+from sagittal.pixels.codecs.interface import Array, Codec, Options, Takes, full
 from sagittal.pixels.description import Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 WHOLE = (8, 16, 32, 64)  # Bits Allocated that numpy has a type for
 

@@ -7,15 +7,11 @@ byte a pixel, or packed.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sagittal.errors import NotAcceptable, PixelsUndecodable
-from sagittal.pixels.codecs.interface import Codec, Options, Takes, complaints, full, refusals
+from sagittal.pixels.codecs.interface import Array, Codec, Options, Takes, complaints, full, refusals
 from sagittal.pixels.codecs.native import WHOLE, pack, unpack
 from sagittal.pixels.description import Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 SEGMENTS_MAX = 15
 _HEADER = 64

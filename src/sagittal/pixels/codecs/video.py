@@ -14,15 +14,12 @@ from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, PixelsUndecodable
-from sagittal.pixels.codecs.interface import complaints, refusals
+from sagittal.pixels.codecs.interface import Array, complaints, refusals
 from sagittal.pixels.description import MONOCHROME, Description
-
-if TYPE_CHECKING:
-    from sagittal.pixels.codecs.interface import Array
 
 # Demuxers by FFmpeg's names: playlists and the like, which name other files, are not among them.
 _CONTAINERS = "mpeg,mpegts,mpegvideo,mov,mp4,m4v,h264,hevc"
