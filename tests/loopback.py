@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 from typing import Any
 from unittest.mock import patch
 
@@ -188,8 +189,9 @@ async def serving(
     tls: Any = None,
     **limits: Any,
 ) -> AsyncIterator[DimseServer]:  # fmt: skip
-    """A listener on a free port of loopback."""
-    server = DimseServer(services() if listed is None else listed, admit, NetLimits(**limits), "SAGITTAL", tls)
+    """A listener on a free port of loopback; `tls` is a context, or gives one for each connection."""
+    secured = (lambda: tls) if isinstance(tls, SSLContext) else tls
+    server = DimseServer(services() if listed is None else listed, admit, NetLimits(**limits), "SAGITTAL", secured)
     with patch("sagittal.net.server.Acceptor", Noticed):
         await server.start("127.0.0.1", 0)
         try:

@@ -33,7 +33,7 @@ from sagittal.config.settings import Settings
 from sagittal.errors import UsageError
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.server import DimseServer
-from sagittal.net.tls import ClientCertificate, client_context, server_context
+from sagittal.net.tls import ClientCertificate, Renewing, client_context, server_context
 from sagittal.services import ALL
 from sagittal.services.nodes import NodeTable
 from sagittal.services.site import Site
@@ -226,7 +226,7 @@ def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable, maker: 
     return DimseServer(services, nodes.admit, settings.limits.net, settings.aet, tls_context(settings), order)
 
 
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
+def tls_context(settings: Settings) -> Callable[[], ssl.SSLContext] | None:
     """TLS for the DIMSE listener; client certificates are wanted when authorities are given."""
     dimse = settings.dimse
     if dimse.tls_certificate is None:
@@ -235,19 +235,20 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
                 "dimse.tls_certificate is missing: without it dimse.tls_key and dimse.tls_authorities do nothing"
             )
         return None
-    client: ClientCertificate = "required" if dimse.tls_authorities else "none"
-    return server_context(dimse.tls_certificate, dimse.tls_key, ca=dimse.tls_authorities, client=client)
+    certificate, key, ca = dimse.tls_certificate, dimse.tls_key, dimse.tls_authorities
+    client: ClientCertificate = "required" if ca else "none"
+    context = Renewing(functools.partial(server_context, certificate, key, ca=ca, client=client), certificate, key, ca)
+    context()
+    return context
 
 
 def node_tls(settings: Settings) -> Callable[[], ssl.SSLContext]:
     """TLS for connections to nodes, with the listener's certificate as ours. Files that are given are read at once."""
     dimse = settings.dimse
-
-    @functools.cache
-    def context() -> ssl.SSLContext:
-        return client_context(ca=dimse.tls_node_authorities, certificate=dimse.tls_certificate, key=dimse.tls_key)
-
-    if dimse.tls_node_authorities is not None:
+    ca, certificate, key = dimse.tls_node_authorities, dimse.tls_certificate, dimse.tls_key
+    make = functools.partial(client_context, ca=ca, certificate=certificate, key=key)
+    context = Renewing(make, ca, certificate, key)
+    if ca is not None:
         context()
     return context
 

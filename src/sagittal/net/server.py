@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sagittal.dicom.sopclasses import WELL_KNOWN
@@ -40,7 +40,7 @@ class DimseServer:
         admit: Admit,
         limits: NetLimits,
         aet: str,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         syntax_order: tuple[str, ...] = DEFAULT_ORDER,
     ) -> None:
         self.services = tuple(services)
@@ -93,7 +93,7 @@ class DimseServer:
                 self._accepting.append(loop.create_task(self._accept(listening, buffer, self._tls)))
         self._watching = loop.create_task(lasting(self._watch, "looking after connections", log))
 
-    async def _accept(self, listening: socket.socket, buffer: memoryview, tls: ssl.SSLContext) -> None:
+    async def _accept(self, listening: socket.socket, buffer: memoryview, tls: Callable[[], ssl.SSLContext]) -> None:
         """Accept for TLS: asyncio would not tell of a connection before its handshake, and those have to count too."""
         loop = asyncio.get_running_loop()
 
@@ -104,7 +104,7 @@ class DimseServer:
                 log.warning("a connection could not be accepted: %s", error)
                 await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
             else:
-                Acceptor(self, buffer, self._tasks).secure(accepted, tls)
+                Acceptor(self, buffer, self._tasks).secure(accepted, tls())
             return True
 
         with listening:

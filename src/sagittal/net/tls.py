@@ -1,13 +1,16 @@
 """TLS for DICOM: the BCP 195 profile of PS3.15 B.12 (TLS 1.2 at least), server and client contexts.
 
-Cipher suites are OpenSSL's defaults for these versions. Files are read here, once; certificates are checked by OpenSSL.
+Cipher suites are OpenSSL's defaults for these versions. Files are read here, again when they change; certificates are
+checked by OpenSSL.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +19,7 @@ from sagittal.errors import UsageError
 
 File = str | os.PathLike[str]
 ClientCertificate = Literal["none", "optional", "required"]
+log = logging.getLogger("sagittal.net")
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}  # what OpenSSL makes of bytes that are no record of TLS
 
 
@@ -52,6 +56,39 @@ class _Context(ssl.SSLContext):
         assert isinstance(session, _Session)
         session.outgoing = outgoing
         return session
+
+
+class Renewing:
+    """The context that `make` makes of `files`, made anew when one of them has changed: certificates are renewed while
+    a server runs. What can't be used, such as a pair of which half is written, leaves the former in force.
+    """
+
+    def __init__(self, make: Callable[[], ssl.SSLContext], *files: File | None) -> None:
+        self._make, self._files = make, [Path(file) for file in files if file is not None]
+        self._context: ssl.SSLContext | None = None
+        self._made_of: list[object] = []
+
+    def __call__(self) -> ssl.SSLContext:
+        """The context for the next connection. UsageError if there never was one."""
+        found = [_state(file) for file in self._files]
+        if self._context is None:
+            self._context = self._make()
+        elif found != self._made_of:
+            try:
+                self._context = self._make()
+                log.info("certificates were renewed: %s", ", ".join(file.name for file in self._files))
+            except UsageError as error:
+                log.warning("the former certificates stay in force: %s", error.text)
+        self._made_of = found
+        return self._context
+
+
+def _state(file: Path) -> object:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def send_alert(connection: socket.socket, error: OSError) -> None:

@@ -20,7 +20,7 @@ from sagittal.errors import PeerError, PeerUnreachable, UsageError
 from sagittal.net.acceptor import Acceptor
 from sagittal.net.admission import Accept, AssociateInfo
 from sagittal.net.client import Peer, connect
-from sagittal.net.tls import client_context, server_context
+from sagittal.net.tls import Renewing, client_context, server_context
 
 ALL = [(VERIFICATION, [EXPLICIT_LE]), (CT, [EXPLICIT_LE])]
 
@@ -28,7 +28,10 @@ ALL = [(VERIFICATION, [EXPLICIT_LE]), (CT, [EXPLICIT_LE])]
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One self-signed certificate for 127.0.0.1 that serves as its own authority, at both ends."""
-    folder = tmp_path_factory.mktemp("tls")
+    return certify(tmp_path_factory.mktemp("tls"))
+
+
+def certify(folder: Path) -> Path:
     command = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=sagittal-test",
                "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
@@ -76,6 +79,42 @@ def test_without_a_certificate(certificates: Path) -> None:
 def test_an_unknown_authority_is_refused(certificates: Path) -> None:
     with pytest.raises(PeerUnreachable, match="certificate"):
         exchange(certificates, "none", client_context(), [], 10)
+
+
+async def test_renewed_certificates_are_taken_while_serving(
+    certificates: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By both ends: the listener shows the new one, and requests to nodes trust it; half a pair changes nothing."""
+    (tmp_path / "new").mkdir()
+    old, new = certificates, certify(tmp_path / "new")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    def put(folder: Path, *files: Path) -> None:
+        for file in files:
+            file.write_bytes((folder / file.name).read_bytes())
+
+    put(old, cert, key)
+    trusting = Renewing(lambda: client_context(ca=cert), cert)
+    async with serving(tls=Renewing(lambda: server_context(cert, key), cert, key)) as server:
+
+        async def met(context: ssl.SSLContext) -> bool:
+            try:
+                association = await connect(Peer("SAGITTAL", "127.0.0.1", server.port, context), "CLIENT", ALL)
+            except PeerUnreachable:
+                return False
+            await association.release()
+            return True
+
+        assert await met(trusting())
+        with caplog.at_level(logging.WARNING, "sagittal.net"):
+            put(new, cert)  # the key comes a moment later
+            assert [await met(client_context(ca=old / "cert.pem")) for _ in range(3)] == [True] * 3
+            key.unlink()
+            assert await met(client_context(ca=old / "cert.pem"))
+        told = [record.getMessage() for record in caplog.records if "stay in force" in record.getMessage()]
+        assert len(told) == 2 and "mismatch" in told[0].lower()
+        put(new, key)
+        assert await met(trusting()) and not await met(client_context(ca=old / "cert.pem"))
 
 
 def bad_server(folder: Path) -> None:
