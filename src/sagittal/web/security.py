@@ -11,7 +11,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from sagittal.convert.reports.look import STYLE
@@ -60,7 +60,9 @@ def default_headers(origins: frozenset[str]) -> Mapping[bytes, bytes]:
 
 
 class Guard:
-    """Sets `scope["principal"]`, in the store of the address, or raises what `app` turns into 4xx."""
+    """Sets `scope["principal"]`, in the store of the address, or raises what `app` turns into 4xx; `scope["standing"]`
+    raises when that is over while a request lasts.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings, archive: Archive) -> None:
         self._app, self._settings, self._archive, self._stores = app, settings, archive, archive.stores
@@ -84,7 +86,9 @@ class Guard:
         if answer := preflight(scope["method"], headers, self._settings.origins):
             return answer
         if not _OPEN.fullmatch(path):
-            self._enter(scope, principal_of(self._settings, headers))
+            principal = principal_of(self._settings, headers)
+            self._enter(scope, principal)
+            scope["standing"] = partial(_standing, self._settings, headers, principal)
         if scope["method"] not in _SAFE_METHODS:
             unconditional(headers)
         return None
@@ -144,6 +148,12 @@ def principal_of(settings: Settings, headers: Mapping[bytes, bytes]) -> Principa
     from sagittal.archive.access import LOCAL
 
     return LOCAL
+
+
+def _standing(settings: Settings, headers: Mapping[bytes, bytes], principal: Principal) -> None:
+    """NotAuthenticated if who was let in would not be now, or as another: tokens end, or get other rights."""
+    if principal_of(settings, headers) != principal:
+        raise NotAuthenticated("the bearer token has other rights by now")
 
 
 def host_name(host: str) -> str:

@@ -72,7 +72,14 @@ def test_event_streams_max(web: Any, limit: str, names: dict[str, int], more: in
         changes = Changes(app.house)
         changes._streams = Counter(names | {"local": names["local"] + more})  # that are open already
         headers = [(b"accept", b"text/event-stream")]
-        scope = {"type": "http", "method": "GET", "headers": headers, "query_string": b"", "principal": LOCAL}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "headers": headers,
+            "query_string": b"",
+            "principal": LOCAL,
+            "standing": bool,
+        }
         try:
             answer = await changes.changes(Request(scope))
             async with aclosing(answer._pushed) as pieces:  # type: ignore[attr-defined]

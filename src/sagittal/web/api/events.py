@@ -16,7 +16,6 @@ import orjson
 from starlette.responses import Response
 
 from sagittal.errors import BadRequest, Busy, NotAuthenticated
-from sagittal.web.security import principal_of
 from sagittal.web.wire.accept import accepted, accepts
 from sagittal.web.wire.stream import Pushed
 
@@ -52,7 +51,7 @@ class Changes:
             if since:  # what is wrong with it is said now, while there is a status to say it with
                 await self._house.archive.changes(principal, since, 1)
             feed = self._house.archive.subscribe(principal, since)
-            return Pushed(self._events(feed, since, self._allowed(request), principal.name), EVENT_STREAM)
+            return Pushed(self._events(feed, since, request.scope["standing"], principal.name), EVENT_STREAM)
         limit = request.query_params.get("limit", str(_LIMIT_DEFAULT))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= _LIMIT_MAX):
             raise BadRequest(f"limit is a number from 1 to {_LIMIT_MAX}")
@@ -66,21 +65,8 @@ class Changes:
     async def _cursor(self, principal: Principal, since: str | None) -> str | None:
         return await self._house.archive.newest_change(principal) if since == "now" else since
 
-    def _allowed(self, request: Request) -> Callable[[], bool]:
-        """Whether who opened a stream is still let in, and as the same: tokens end, or get others' rights."""
-        headers = dict(request.scope["headers"])
-        opened = principal_of(self._house.settings, headers)
-
-        def allowed() -> bool:
-            try:
-                return principal_of(self._house.settings, headers) == opened
-            except NotAuthenticated:
-                return False
-
-        return allowed
-
     async def _events(
-        self, feed: AsyncIterator[list[Change]], since: str | None, allowed: Callable[[], bool], name: str
+        self, feed: AsyncIterator[list[Change]], since: str | None, standing: Callable[[], None], name: str
     ) -> AsyncGenerator[bytes]:
         limits = self._house.settings.limits.web
         if self._streams.total() >= limits.event_streams_max:
@@ -96,13 +82,14 @@ class Changes:
             while not closing.done():
                 coming = coming or asyncio.ensure_future(anext(feed))
                 await asyncio.wait((coming, closing), timeout=_HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if not allowed():
-                    break
+                standing()
                 if coming.done():
                     yield b"".join(map(_event, coming.result()))
                     coming = None
                 elif not closing.done():
                     yield b": still here\n\n"
+        except NotAuthenticated:  # by now
+            pass
         finally:
             self._streams[name] -= 1
             closing.cancel()

@@ -139,7 +139,7 @@ class Stow:
         files = _Files(self._house.archive, request.scope["principal"], self._source(request), commits)
         try:
             if payload.type == DICOM:
-                await _read_alone(request.stream(), files)
+                await _read_alone(_body(request), files)
             else:
                 await self._read(request, payload, files)
         except SagittalError as error:
@@ -175,7 +175,7 @@ class Stow:
         if payload.parameters.get("type", DICOM).lower() not in (DICOM, *ROOTS):
             raise UnsupportedMedia(f"multipart/related is taken with the types {DICOM}, {' and '.join(ROOTS)}")
         reader = Reader(boundary, parts, self._limits)
-        async for chunk in request.stream():
+        async for chunk in _body(request):
             at = 0
             while at < len(chunk):  # one read of the socket may have 10,000 parts of no length
                 if at:
@@ -185,6 +185,13 @@ class Stow:
             if reader.ended:
                 break
         reader.finish()
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    """What comes, for as long as who sends it is let in."""
+    async for chunk in request.stream():
+        request.scope["standing"]()
+        yield chunk
 
 
 async def _read_alone(body: AsyncIterator[bytes], files: _Files) -> None:
