@@ -142,9 +142,10 @@ def scaled(picture: Picture, width: int, height: int) -> Picture:
         return picture
     image = Image.fromarray(np.ascontiguousarray(picture))
     smaller = width < picture.shape[1] or height < picture.shape[0]
-    # Pillow's box leaves out columns of some sizes, 4 of 888 that become 160.
+    # Pillow's box leaves out columns of some sizes, 4 of 888 that become 160. Of what becomes four times smaller
+    # it averages whole pixels first, which is up to ten times as fast and leaves out none.
     method = Image.Resampling.HAMMING if smaller else Image.Resampling.BILINEAR
-    return np.asarray(image.resize((width, height), method))
+    return np.asarray(image.resize((width, height), method, reducing_gap=2.0))
 
 
 def turned(picture: Picture, rotation: int, flip: bool) -> Picture:

@@ -224,7 +224,7 @@ class Rendered:
                 except SagittalError as error:
                     if len(items) == 1 or isinstance(error, (Busy, StorageUnavailable)):  # later it may be otherwise
                         raise
-                    log.info("an instance could not be rendered: %s", error.text)
+                    log.warning("%s is left out of an answer: %s", ref.sop_instance_uid, error.text)
                     continue
                 where = instance_address(base, ref)
                 where += f"/frames/{frame}/rendered" if frame else "/rendered"

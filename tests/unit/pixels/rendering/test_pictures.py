@@ -165,7 +165,7 @@ def test_viewports(port: Viewport, expected: Any) -> None:
     assert shown(RAMP, port).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize(("columns", "fewer"), [(38, 20), (888, 160)])
+@pytest.mark.parametrize(("columns", "fewer"), [(38, 20), (888, 160), (999, 7), (513, 128)])
 def test_no_column_is_lost_where_there_are_fewer(columns: int, fewer: int) -> None:
     assert scaled(np.eye(columns, dtype=np.uint8) * 255, fewer, columns).any(axis=1).all()
 
