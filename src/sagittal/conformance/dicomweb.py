@@ -48,8 +48,8 @@ answers 200 with an empty list (PS3.18 10.6.3 and 11.9.3 of 2026a; editions befo
 Of a study or a series what is missing from the disk or cannot be read is left out, as objects, as a zip file, as bulk
 data and rendered: the answer is 206 then (PS3.18 10.4.3), and `Warning: 299` says how many are left out. Blocks that
 turn out to be lost while they are sent cut that answer; the next one does without the object. Metadata needs no files.
-Only what turns out to be undecodable while several are sent in another transfer syntax, or rendered, is left out of an
-answer of 200, with a line in the log: as stored it can be had.
+Only what turns out to be undecodable while several are sent in another transfer syntax, or rendered, or to be nothing
+that this syntax can carry, is left out of an answer of 200, with a line in the log: as stored it can be had.
 
 A query parameter of a search that is no attribute is refused with 400, though PS3.18 8.3 would have it ignored: a
 misspelled key would find everything. All other resources ignore parameters that they don't know.

@@ -90,6 +90,17 @@ class TestPage:
         assert body["cursor"] == "c0"
         assert (body["store"], body["stores"]) == ("main", ["main"])
 
+    @pytest.mark.parametrize(
+        ("host", "public_url", "shown"),
+        [("[::1]:8042", None, "::1"), ("localhost", "https://pacs.example:8443/archive", "pacs.example")],
+    )
+    def test_the_name_to_send_to_is_the_one_that_clients_know(
+        self, web: Any, host: str, public_url: str | None, shown: str
+    ) -> None:
+        """A proxy asks by a name that may be good beside it only."""
+        web.settings = Settings(public_url=public_url)
+        assert web.get("/api/summary", host=host).json()["host"] == shown
+
     def test_the_page_brings_the_summary_along(self, web: Any) -> None:
         """As text that is no markup: the study's description is <script>."""
         (told,) = re.findall(r'id="summary">(.*?)</script>', web.get("/").text)

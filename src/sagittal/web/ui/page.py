@@ -21,7 +21,7 @@ from starlette.responses import Response
 from sagittal.archive.access import Principal, enter, places
 from sagittal.archive.index import MAIN_STORE
 from sagittal.errors import NotFound, SagittalError
-from sagittal.web.security import PAGE_POLICY, host_name, principal_of
+from sagittal.web.security import PAGE_POLICY, principal_of
 from sagittal.web.wire.uri import addresses
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Page:
             "aet": settings.aet if principal.store == MAIN_STORE else settings.aets.get(principal.store, ""),
             "store": next(name for name, number in stores.items() if number == principal.store),
             "stores": list(places(principal, stores)),
-            "host": host_name(request.headers["host"]).strip("[]"),
+            "host": urlsplit(addresses(request, settings).root).hostname,
             "dimse_port": settings.dimse_port,
             "senders": settings.senders,
             "durability": settings.durability,
