@@ -128,6 +128,22 @@ def test_what_cannot_be_made_alone_says_why(web, originals):
     assert JPEG_2000_LOSSLESS in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("accept", "type_"),
+    [(f'{PARTS.format("application/dicom")}; transfer-syntax={JPEG}, application/dicom; transfer-syntax=*; q=0.9',
+      "application/dicom"),
+     (f'application/dicom; transfer-syntax={JPEG}, {PARTS.format("application/dicom")}; transfer-syntax={RLE}; q=0.9',
+      "multipart/related")],
+)  # fmt: skip
+def test_what_cannot_be_made_in_one_packaging_is_answered_in_the_other(accept, type_, web, originals):
+    headers = {"accept": accept}
+    answer = web.get(path_of(originals[CT]), headers=headers)
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, type_), answer.text
+    assert web.head(path_of(originals[CT]), headers=headers).headers["etag"] == answer.headers["etag"]
+    again = web.get(path_of(originals[CT]), headers=headers | {"if-none-match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+
 def frames(client: DICOMwebClient, data_set: Any, numbers: list[int], type_: str, syntax_uid: str) -> list[bytes]:
     return client.retrieve_instance_frames(*uids(data_set), numbers, media_types=((type_, syntax_uid),))
 

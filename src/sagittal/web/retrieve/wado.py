@@ -12,6 +12,7 @@ A zip file holds the files as stored.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -27,7 +28,7 @@ from sagittal.web.wire.accept import ANY_SYNTAX, DICOM, Choice, MediaType, Offer
 from sagittal.web.wire.conditions import Header, entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.resources import Readable, readable_at
-from sagittal.web.wire.stream import Pushed
+from sagittal.web.wire.stream import Either, Pushed
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -59,13 +60,20 @@ class Wado:
         if found is None:
             tag = entity_tag(ZIP, *made_of)
             return unchanged(request, tag) or self._zip(held, name, headers(tag))
-        multipart, offers = found[0][0].multipart, [[choice.offer for choice in able] for able in found]
+        packagings = list(dict.fromkeys(choice.multipart for choice in found[0]))
+        answers = [partial(self._packed, request, held, found, multipart, made_of) for multipart in packagings]
+        return answers[0]() if len(answers) == 1 else Either(answers)
+
+    def _packed(
+        self, request: Request, held: Readable, found: list[list[Choice]], multipart: bool, made_of: list[str]
+    ) -> Response:
+        offers = [[choice.offer for choice in able if choice.multipart == multipart] for able in found]
         tag = entity_tag(*made_of, *(offer.syntax for able in offers for offer in able), weak=multipart)
         if (answer := unchanged(request, tag)) is not None:
             return answer
         if multipart:
             return self._multipart(held, offers, headers(tag))
-        return self.alone(request, refs[0], offers[0], tag)
+        return self.alone(request, held.refs[0], offers[0], tag)
 
     def alone(self, request: Request, ref: InstanceRef, offers: Sequence[Offer], tag: str) -> Response:
         """One instance as the first of `offers` that it can be had as; in the stored syntax by ranges too."""
@@ -107,9 +115,7 @@ class Wado:
 
 
 def _choices(ranges: Sequence[MediaType], held: Readable) -> list[list[Choice]] | None:
-    """The choices for each instance, all of one packaging; None for a zip file. NotAcceptable names the first that has
-    none.
-    """
+    """The choices for each instance; None for a zip file. NotAcceptable names the first that has none."""
     at = next((at for at, wanted in enumerate(ranges) if wanted.type == ZIP), None)
     if at is None:
         return _parts_choices(ranges, held)
@@ -134,11 +140,11 @@ def _parts_choices(ranges: Sequence[MediaType], held: Readable) -> list[list[Cho
 
 
 def object_choices(ranges: Sequence[MediaType], syntax_uid: str, single: bool) -> list[Choice]:
-    """The packaging of an instance that is held in `syntax_uid`, and the syntaxes that are wanted, the best first:
-    which of them carries it, shows when it is tried. NotAcceptable.
+    """The packagings and syntaxes of an instance held in `syntax_uid` that are wanted, the best first: which of them
+    carries it, shows when it is tried. NotAcceptable.
     """
     if found := until_sure(choices(ranges, object_offers(syntax_uid), single=single)):
-        return [choice for choice in found if choice.multipart == found[0].multipart]
+        return found
     if not any(accepts([MediaType(wanted.root)], DICOM) for wanted in ranges):
         text = f'objects are answered as multipart/related; type="{DICOM}", or as {ZIP}'
     elif not single and not any(wanted.multipart for wanted in ranges):

@@ -7,12 +7,15 @@ socket as they are, without another copy, and small ones are joined. It doesn't 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+
+from sagittal.errors import NotAcceptable
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -126,6 +129,21 @@ class Pushed(Response):
         finally:
             gone.cancel()
             await self._pushed.aclose()
+
+
+class Either(Response):
+    """The first of some answers that can be given. What none can be given of shows before it begins: NotAcceptable."""
+
+    def __init__(self, answers: Sequence[Callable[[], Response]]) -> None:
+        self._answers = answers
+        self.status_code, self.background, self.body, self.raw_headers = 200, None, b"", []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        *first, last = self._answers
+        for answer in first:
+            with suppress(NotAcceptable):
+                return await answer()(scope, receive, send)
+        await last()(scope, receive, send)
 
 
 async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
