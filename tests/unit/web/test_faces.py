@@ -269,16 +269,19 @@ class TestChanges:
     async def test_streams_that_come_together_are_counted_one_by_one(self, web: Any) -> None:
         web.settings = Settings(limits=Limits(web=WebLimits(event_streams_max=1)))
         statuses: list[int] = []
+        unbuffered: list[tuple[bytes, bytes]] = []
         app = web.app()
 
         def send(message: Any) -> None:
             statuses.extend([message["status"]] if "status" in message else [])
+            unbuffered.extend(each for each in message.get("headers", ()) if each[0] == b"x-accel-buffering")
             if len(statuses) == 3:
                 app.drain()
 
         await asyncio.gather(*(self.follow(app, send) for _ in range(3)))
         app.close()
         assert sorted(statuses) == [200, 503, 503]
+        assert unbuffered == [(b"x-accel-buffering", b"no")]  # by a proxy that has pages of them otherwise
 
     def test_streams_at_once(self, web: Any) -> None:
         web.settings = Settings(limits=Limits(web=WebLimits(event_streams_max=0)))
@@ -302,7 +305,9 @@ class TestRest:
         async def act(client: httpx.AsyncClient) -> httpx.Response:
             return await client.head("/api/changes", headers={"accept": "text/event-stream"})
 
-        assert web.run(act).headers["content-type"].startswith("text/event-stream")
+        told = web.run(act).headers
+        assert told["content-type"].startswith("text/event-stream")
+        assert told["x-accel-buffering"] == "no"
 
     def test_openapi(self, web: Any) -> None:
         async def act(client: httpx.AsyncClient) -> list[httpx.Response]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 EVENT_STREAM = "text/event-stream"
 _LIMIT_DEFAULT, _LIMIT_MAX = 100, 10_000
+_UNBUFFERED = {"x-accel-buffering": "no"}  # nginx would keep events until it has a page of them
 _HEARTBEAT_SECONDS = 20.0  # proxies close what is silent; and so we learn that a client has gone
 
 
@@ -46,12 +47,14 @@ class Changes:
         )
         if accepts(ranges, "application/json", EVENT_STREAM) == EVENT_STREAM:
             if request.method == "HEAD":
-                return Response(media_type=EVENT_STREAM)
+                return Response(media_type=EVENT_STREAM, headers=_UNBUFFERED)
             since = await self._cursor(principal, since)
             if since:  # what is wrong with it is said now, while there is a status to say it with
                 await self._house.archive.changes(principal, since, 1)
             feed = self._house.archive.subscribe(principal, since)
-            return Pushed(self._events(feed, since, request.scope["standing"], principal.name), EVENT_STREAM)
+            pushed = Pushed(self._events(feed, since, request.scope["standing"], principal.name), EVENT_STREAM)
+            pushed.headers.update(_UNBUFFERED)
+            return pushed
         limit = request.query_params.get("limit", str(_LIMIT_DEFAULT))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= _LIMIT_MAX):
             raise BadRequest(f"limit is a number from 1 to {_LIMIT_MAX}")
