@@ -27,7 +27,7 @@ from sagittal.web.wire import uri
 from sagittal.web.wire.accept import ANY_SYNTAX, DICOM, Choice, MediaType, Offer, accepts, choices
 from sagittal.web.wire.conditions import Header, entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.resources import Readable, readable_at
+from sagittal.web.wire.resources import Readable, instances_at, readable
 from sagittal.web.wire.stream import Either, Pushed
 
 if TYPE_CHECKING:
@@ -48,9 +48,14 @@ class Wado:
         self._transcoded = Transcoded(house, self._stored)
 
     async def objects(self, request: Request) -> Response:
-        found = await readable_at(self._house, request)
+        refs = await instances_at(self._house, request)
         study, series, instance = uri.uids(request.path_params)
-        return self.answer(request, found, instance or series or study)
+        name = instance or series or study
+        if "if-none-match" in request.headers:  # who has all of it needs no file
+            answer = self.answer(request, Readable(refs), name)
+            if answer.status_code == 304:
+                return answer
+        return self.answer(request, await readable(self._house, request, refs), name)
 
     def answer(self, request: Request, held: Readable, name: str) -> Response:
         """The objects as the client takes them; `name` is that of a zip file. NotAcceptable."""

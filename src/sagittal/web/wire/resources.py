@@ -58,10 +58,14 @@ class Readable(NamedTuple):
 
 
 async def readable_at(house: House, request: Request) -> Readable:
-    """The same as far as their files can be read: who asks for several wants those, and learns of the others by 206
-    (PS3.18 10.4.3) and a Warning. DamagedObject when there are no more than those others.
+    """The same as far as their files can be read."""
+    return await readable(house, request, await instances_at(house, request))
+
+
+async def readable(house: House, request: Request, refs: Sequence[InstanceRef]) -> Readable:
+    """Those whose files can be read: who asks for several wants these, and learns of the others by 206 (PS3.18 10.4.3)
+    and a Warning. DamagedObject when there are no more than those others.
     """
-    refs = await instances_at(house, request)
     if len(refs) == 1:
         return Readable(refs)
     damage = await asyncio.get_running_loop().run_in_executor(house.readers, house.archive.damage, refs)
