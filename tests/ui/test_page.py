@@ -6,6 +6,7 @@ import hashlib
 import re
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,11 +194,15 @@ def test_the_rest_is_described(page: Any, server: Served) -> None:
     assert "GET /api/changes" in page.text_content("#operations")
 
 
+def asking_for_a_token(folder: Path) -> str:
+    path = folder / "sagittal.toml"
+    path.write_text(f'[[tokens]]\nname = "reader"\nsha256 = "{hashlib.sha256(b"sesame").hexdigest()}"\n')
+    return str(path)
+
+
 def test_a_token_is_asked_for_once(browser: Any, start_server: Any, tmp_path: Any) -> None:
     """The pages themselves are for everybody, as links send no token; what they show is not."""
-    text = f'[[tokens]]\nname = "reader"\nsha256 = "{hashlib.sha256(b"sesame").hexdigest()}"\n'
-    (tmp_path / "sagittal.toml").write_text(text, encoding="utf-8")
-    server = start_server("--config", str(tmp_path / "sagittal.toml"))
+    server = start_server("--config", asking_for_a_token(tmp_path))
     page = opened(browser, "en")
     page.goto(server.http + "/api/docs")
     page.wait_for_selector("#description:has-text('asks for a bearer token')")
@@ -209,6 +214,20 @@ def test_a_token_is_asked_for_once(browser: Any, start_server: Any, tmp_path: An
     assert not page.is_visible("#sign-in") and not page.is_visible("footer [href='/metrics']")
     page.click("footer [href='/api/docs']")
     page.wait_for_selector("#operations section")
+    page.close()
+
+
+def test_a_browser_that_keeps_nothing_for_any_page(browser: Any, start_server: Any, tmp_path: Any) -> None:
+    """As many are told to; the page was empty and said nothing."""
+    page = opened(browser, "en")
+    for store in ("localStorage", "sessionStorage"):
+        page.add_init_script(f"Object.defineProperty(window, '{store}', {{get() {{ throw new DOMException(); }}}})")
+    page.goto(start_server("--config", asking_for_a_token(tmp_path)).http + "/")
+    page.fill("#token", "sesame")
+    page.click("#sign-in button")
+    page.wait_for_selector("#state.good")
+    page.select_option("#language", "es")
+    assert page.text_content("#state-text") == "Listo"
     page.close()
 
 

@@ -1,6 +1,8 @@
 // /api/docs: the OpenAPI document beside it as a page, of any store. Text nodes only, nothing from elsewhere.
+import { forNow } from "./kept.js";
+
 const below = location.pathname.replace(/\/docs\/?$/, "");
-const token = sessionStorage.getItem("token");
+const token = forNow.getItem("token");
 const answer = await fetch(`${below}/openapi.json`, token ? { headers: { Authorization: `Bearer ${token}` } } : {});
 const api = await answer.json();
 

@@ -1,5 +1,6 @@
 // The page at /: shows /api/summary, which it brings along, and again whenever /api/changes says that something happened.
 // All text goes in as text nodes; attributes of objects are never markup.
+import { forGood, forNow } from "./kept.js";
 import { WORDS } from "./words.js";
 
 const REFRESH_MILLISECONDS = 1000; // at most one refresh in this time, however many changes come
@@ -7,7 +8,7 @@ const RETRY_MILLISECONDS = 3000;
 const CELL_CHARACTERS_MAX = 100;
 
 const at = (id) => document.getElementById(id);
-let language = localStorage.getItem("language") ?? document.documentElement.lang;
+let language = forGood.getItem("language") ?? document.documentElement.lang;
 let pictures = new Map(); // study UID and count of instances -> its img
 let looking = null; // the refresh that is due while rules are at work
 let known = null; // study UIDs that were in the list before
@@ -21,7 +22,7 @@ const inStore = (path) => prefix + (store ? `/stores/${encodeURIComponent(store)
 const word = (key) => (WORDS[language] ?? WORDS.en)[key];
 
 function headers(more = {}) {
-  const token = sessionStorage.getItem("token");
+  const token = forNow.getItem("token");
   return token ? { ...more, Authorization: `Bearer ${token}` } : more;
 }
 
@@ -83,7 +84,7 @@ function picture(study) {
 
 // An img can't send a token, so then its bytes come by fetch.
 async function load(image, address) {
-  if (!sessionStorage.getItem("token")) {
+  if (!forNow.getItem("token")) {
     image.src = address;
     return;
   }
@@ -159,9 +160,9 @@ async function refresh() {
   const answer = await fetch(inStore("/api/summary"), { headers: headers() });
   const refused = answer.status === 401 || answer.status === 403; // 403: a token of another store
   at("sign-in").hidden = !refused;
-  at("metrics").hidden = refused || sessionStorage.getItem("token") !== null; // a link can't send a token
+  at("metrics").hidden = refused || forNow.getItem("token") !== null; // a link can't send a token
   if (refused) {
-    state("bad", sessionStorage.getItem("token") ? word("refused") : word("token"));
+    state("bad", forNow.getItem("token") ? word("refused") : word("token"));
     return null;
   }
   if (!answer.ok) throw new Error(answer.status);
@@ -200,7 +201,7 @@ async function live() {
 
 at("language").addEventListener("change", (event) => {
   language = event.target.value;
-  localStorage.setItem("language", language);
+  forGood.setItem("language", language);
   translate();
 });
 at("store-name").addEventListener("change", (event) => {
@@ -208,7 +209,7 @@ at("store-name").addEventListener("change", (event) => {
 });
 at("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem("token", at("token").value);
+  forNow.setItem("token", at("token").value);
   at("token").value = "";
   live();
 });

@@ -35,6 +35,7 @@ ASSETS = {
     "style.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "words.js": "text/javascript; charset=utf-8",
+    "kept.js": "text/javascript; charset=utf-8",
     "api.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
