@@ -52,6 +52,20 @@ async def test_each_part_can_be_had_by_its_address(tmp_path: Path) -> None:
         assert len(found) == 4
 
 
+@pytest.mark.parametrize("syntax_uid", [EXPLICIT_LE, IMPLICIT_LE])
+async def test_native_values_by_their_tags_alone(tmp_path: Path, syntax_uid: str) -> None:
+    """Also where clients put these addresses together; a part that was had by a longer one says this one."""
+    held = build(syntax_uid=syntax_uid, frames=3, extra={"EncapsulatedDocument": DOCUMENT})
+    async with asking(tmp_path, [held]) as (client, _):
+        for tag, value in (("7FE00010", b"".join(held.frames)), ("00420011", DOCUMENT)):
+            address = f"{instance_of(held)}/bulkdata/{tag}"
+            assert (await client.get(address, headers=OCTETS)).content == value
+            assert (await client.get(address, headers=OCTETS | {"range": "bytes=40-"})).content == value[40:]
+            ((told, body),) = parts(await client.get(address))
+            assert body == value and told["content-location"].endswith(address)
+        assert (await client.get(f"{instance_of(held)}/bulkdata/00100010")).status_code == 404
+
+
 @pytest.mark.parametrize(
     "accept", ["application/dicom+json", 'multipart/related; type="application/dicom+xml"', "text/csv"]
 )

@@ -60,11 +60,19 @@ class BulkData:
 
     async def value_of(self, request: Request, ref: InstanceRef) -> Response:
         """The value of an instance that the address names."""
-        path = uri.tag_path(request.path_params["path"])
-        bounds = asked_bounds(request, ref)
-        if bounds is None and path.rpartition("/")[2] != PIXEL_DATA:
-            raise NotFound("bulk data is found by the offset and length that the metadata gives with its address")
-        return await self._one(request, ref, Value(path, bounds))
+        return await self._one(request, ref, await self._named(request, ref))
+
+    async def _named(self, request: Request, ref: InstanceRef) -> Value:
+        """Where the value lies, the metadata tells if the address does not."""
+        path, bounds = uri.tag_path(request.path_params["path"]), asked_bounds(request, ref)
+        if bounds or (path == PIXEL_DATA and syntax(ref.syntax_uid).encapsulated):
+            return Value(path, bounds)
+        async for _, values in named(self._archive, request.scope["principal"], [ref], frozenset((path,))):
+            if values:
+                return values[0]
+        if path != PIXEL_DATA:
+            raise NotFound("the instance has no such bulk data")
+        return Value(path, None)  # so short that the metadata holds it
 
     async def all(self, request: Request) -> Response:
         return await self._below(request, None)
