@@ -80,8 +80,8 @@ class WebApp:
                 present = {name for name, _ in headers}
                 headers += [each for each in default_headers(origins).items() if each[0] not in present]
                 message["headers"] = headers
-            elif message.get("more_body") and "standing" in scope:
-                scope["standing"]()
+            elif message.get("more_body") and scope["method"] == "GET" and "standing" in scope:
+                scope["standing"]()  # of what was done the client learns in any case
             await send(message)
 
         try:
