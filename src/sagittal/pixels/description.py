@@ -27,7 +27,7 @@ from sagittal.dicom.frameindex import (
     SUBSAMPLED,
     number_of_frames,
 )
-from sagittal.dicom.models.members import element, text
+from sagittal.dicom.models.members import element, text, values
 from sagittal.errors import LimitExceeded, PixelsUndecodable
 from sagittal.limits import PixelLimits
 
@@ -37,6 +37,7 @@ PLANAR = 0x00280006
 STORED, HIGH_BIT, REPRESENTATION = 0x00280101, 0x00280102, 0x00280103
 
 _KINDS: Mapping[int, Kind] = {FLOAT_PIXEL_DATA: "float", DOUBLE_PIXEL_DATA: "double"}
+BITS_OF_OVERLAYS = tuple(f"{group:04X}0100" for group in range(0x6000, 0x6020, 2))  # Overlay Bits Allocated
 MONOCHROME = frozenset(("MONOCHROME1", "MONOCHROME2"))
 
 
@@ -56,6 +57,7 @@ class Description:
     frames: int = 1
     kind: Kind = "integer"
     vr: str = "OW"  # of native Pixel Data: in Big Endian it says how bytes are swapped (PS3.5 8.1.2)
+    planes: bool = False  # overlay planes lie in unused bits, as they did until 2004 (PS3.3 C.9.2)
 
     def __post_init__(self) -> None:
         """PixelsUndecodable when no frame can be of this kind."""
@@ -177,10 +179,16 @@ def describe(members: Mapping[str, Any], limits: PixelLimits | None = None) -> D
         frames=number_of_frames(text(members, f"{FRAMES:08X}")),
         kind=kind,
         vr=vr if vr in ("OB", "OW", "OF", "OD") else "OW",
+        planes=kind == "integer" and stored < allocated and _has_embedded_overlays(members),
     )
     if limits is not None:
         description.check(limits)
     return description
+
+
+def _has_embedded_overlays(members: Mapping[str, Any]) -> bool:
+    allocated = (values(members, tag)[:1] for tag in BITS_OF_OVERLAYS)
+    return any(isinstance(bits, int) and bits > 1 for first in allocated for bits in first)
 
 
 def _number(members: Mapping[str, Any], tag: int, default: int | None = None) -> int:

@@ -24,7 +24,6 @@ from sagittal.pixels.codecs import codec, video
 from sagittal.pixels.description import Description, describe
 from sagittal.pixels.frames import Read
 from sagittal.pixels.rendering.attributes import Attributes
-from sagittal.pixels.rendering.over.overlays import GROUPS
 from sagittal.pixels.rendering.render import Frame
 
 _PIECE_BYTES, _CHUNK_BYTES = 1 << 16, 1 << 20
@@ -87,7 +86,7 @@ class Image:
         data = frames.frame_bytes(self.read, index, number, described, self.syntax_uid)
         one = codec(self.syntax_uid)
         stored = one.decode(data, described)
-        raw = one.decode(data, described.cells()) if self._has_embedded_overlays else None
+        raw = one.decode(data, described.cells()) if described.planes else None
         return Frame(self.attributes, number, stored, self._decoded, raw)
 
     def frames(self, numbers: Sequence[int]) -> Iterator[Frame]:
@@ -122,14 +121,6 @@ class Image:
     @cached_property
     def _decoded(self) -> Description:
         return codec(self.syntax_uid).decoded(self.description)
-
-    @cached_property
-    def _has_embedded_overlays(self) -> bool:
-        described = self.description
-        unused = described.kind == "integer" and described.bits_stored < described.bits_allocated
-        held = self.attributes
-        places = (group << 16 | 0x0100 for group in GROUPS)
-        return unused and any(place in held and held.integer(place, 1) > 1 for place in places)
 
 
 def kept(parts: Iterable[bytes], index: bytes | None, syntax_uid: str, read: Read) -> Image:

@@ -26,7 +26,7 @@ from sagittal.errors import NotAcceptable
 from sagittal.limits import PixelLimits
 from sagittal.pixels.codecs import codec
 from sagittal.pixels.codecs.interface import Array, Options
-from sagittal.pixels.description import Description
+from sagittal.pixels.description import BITS_OF_OVERLAYS, Description
 
 RECOMPRESSED = "1.2.840.10008.1.2.4.111"
 # The processes (low bytes of SOF markers) that a syntax's JPEG may have; PS3.5 A.4.1.
@@ -45,7 +45,6 @@ _TEXT_MAX = 1024
 _OFFSET_TABLES = ("7FE00001", "7FE00002")
 _EXTREMES = ("00280106", "00280107")  # Smallest and Largest Image Pixel Value
 _CELL_BITS_MAX = 64
-_BITS_OF_OVERLAYS = tuple((group, f"{group:04X}0100") for group in range(0x6000, 0x6020, 2))  # Overlay Bits Allocated
 
 Way = Literal["same", "jpeg", "cells", "values"]
 
@@ -245,7 +244,8 @@ def changes(members: Mapping[str, Any], made: Plan, written_bytes: int, instance
 def embedded_overlays(members: Mapping[str, Any]) -> list[tuple[int, int]]:
     """(group, bit) of each overlay that lies in unused bits of Pixel Data (PS3.3 C.9.2 before 2004, retired)."""
     found = []
-    for group, tag in _BITS_OF_OVERLAYS:
+    for tag in BITS_OF_OVERLAYS:
+        group = int(tag[:4], 16)
         if tag not in members or f"{group:04X}3000" in members:
             continue
         said = [values(members, name)[:1] for name in (tag, f"{group:04X}0102")]

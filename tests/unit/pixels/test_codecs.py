@@ -198,6 +198,27 @@ def test_precision_tells_cells_from_values(uid: str) -> None:
         numpy.testing.assert_array_equal(one.decode(with_overlays, described), array)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_reversible_stream_that_was_cut_does_not_wrap_around(signed: bool) -> None:
+    """JPEG 2000 of others with a loss may have the reversible wavelet, and the precision of the cells."""
+    import imagecodecs
+
+    described, kind = Description(64, 64, 1, 16, 12, 11, signed), "int16" if signed else "uint16"
+    noise = numpy.random.default_rng(1).random((64, 64))
+    array = numpy.where(noise < 0.3, described.highest, described.lowest).astype(kind)
+    stream = bytes(imagecodecs.jpeg2k_encode(array, 55, codecformat="J2K", bitspersample=16, reversible=True))
+    assert imagecodecs.jpeg2k_decode(stream).max() > described.highest
+    found = codec("1.2.840.10008.1.2.4.91").decode(stream, described)
+    numpy.testing.assert_allclose(found.astype(int), array, atol=500)
+
+
+def test_an_overlay_over_what_is_dark_is_not_taken_for_a_loss() -> None:
+    described, one = Description(16, 16, 1, 16, 12, 11, planes=True), codec("1.2.840.10008.1.2.4.91")
+    array = numpy.arange(256, dtype="uint16").reshape(16, 16)
+    stream = one.encode(array | 0x1000, described.cells(), LOSSLESS)
+    numpy.testing.assert_array_equal(one.decode(stream, described), array)
+
+
 @pytest.mark.parametrize("near", [0, 2])
 @pytest.mark.parametrize("shape", [(113, 102), (127, 129), (300, 300)])
 def test_jpeg_ls_of_noise(shape: tuple[int, int], near: int) -> None:

@@ -31,6 +31,13 @@ def test_from_json_and_back() -> None:
     assert {**CT, **read.members()} == CT
 
 
+def test_overlay_planes_in_unused_bits() -> None:
+    bits = {"60020100": {"vr": "US", "Value": [16]}}
+    assert describe(CT | bits).planes
+    assert not describe(CT | bits | {"00280101": {"vr": "US", "Value": [16]}, "00280102": {}}).planes
+    assert not describe(CT | {"60020100": {"vr": "US", "Value": [1]}}).planes
+
+
 def test_what_is_missing_is_filled_in_where_it_can_be_read_in_one_way() -> None:
     given = {tag: element("US", value) for tag, value in (("00280010", 4), ("00280011", 6), ("00280100", 8))}
     read = describe(given | {"00280002": element("US", 3)})

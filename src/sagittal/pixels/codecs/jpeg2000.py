@@ -42,8 +42,9 @@ class Jpeg2000(Codec):
     def decode(self, data: bytes, description: Description) -> Array:
         header = streams.jpeg2000(data)
         same_image(description, header.rows, header.columns, header.components)
-        overshoots = not header.reversible and header.signed == description.signed
-        return values(self._read(data, header), description, header.precision, clip=overshoots)
+        found = self._read(data, header)
+        loses = not header.reversible or (self.lossy and _hardly_leaves(found, description))
+        return values(found, description, header.precision, clip=loses and header.signed == description.signed)
 
     def _read(self, data: bytes, header: streams.Jpeg2000) -> Array:
         import imagecodecs
@@ -81,6 +82,16 @@ class Jpeg2000(Codec):
         if mixes(plain):
             return replace(plain, photometric="YBR_ICT" if self.loses(options) else "YBR_RCT")
         return plain
+
+
+def _hardly_leaves(array: Array, description: Description) -> bool:
+    """Whether values are out of Bits Stored by so little that it comes of a loss, as in reversible streams that were
+    cut, and not of what lies in unused bits.
+    """
+    if description.planes:
+        return False
+    room = (description.highest - description.lowest) // 4
+    return description.lowest - int(array.min()) <= room and int(array.max()) - description.highest <= room
 
 
 class Part2(Jpeg2000):
