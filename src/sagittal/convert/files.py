@@ -11,7 +11,7 @@ from typing import Any
 
 from sagittal.convert import waveform
 from sagittal.convert.documents import DOCUMENTS, document
-from sagittal.convert.overlaid import shown_frame
+from sagittal.convert.overlaid import film, shown_frame
 from sagittal.convert.rendered import options_of
 from sagittal.convert.reports.media import MAKERS
 from sagittal.convert.reports.page import nowhere
@@ -68,8 +68,8 @@ def rendered(
         raise NotAcceptable("the object has no frames to render")
     if frame == 0:
         frames = range(1, image.count + 1)
-        made = (shown_frame(image, over, each, asked)[0] for each in image.frames(frames))
-        return told, pictures.moving(media_type, made, seconds_each(image.attributes, frames), quality)
+        seconds = seconds_each(image.attributes, frames)
+        return told, pictures.moving(media_type, film(image, over, frames, asked), seconds, quality)
     pixels, profile = shown_frame(image, over, image.frame(frame), asked)
     return told, pictures.picture(media_type, pixels, quality, profile)
 

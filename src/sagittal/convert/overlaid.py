@@ -6,7 +6,8 @@ A segmentation alone is shown in its colors on black. Deliberately not here: whi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.images import Image
 from sagittal.pixels.rendering.over import regions
-from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, placed, render
+from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, placed, render, shared_window
 from sagittal.pixels.rendering.states import state_for
 
 _PLAIN = (255, 80, 80)  # of a segment that is not described
@@ -42,6 +43,16 @@ def shown_frame(image: Image, over: Image | None, frame: Frame, options: Options
         return regions.with_contours(shown, plane, uid, regions.contours(over.attributes), number)
 
     return render(frame, options, AS_IT_IS, laid)
+
+
+def film(image: Image, over: Image | None, numbers: Sequence[int], options: Options) -> Iterator[Picture]:
+    """The pictures of frames that are seen one after another: with one window where nothing says any, since what is
+    brighter in one frame than in the next is to be seen.
+    """
+    if over is None and options.window is None and not image.is_video:
+        options = replace(options, window=shared_window(image.frames(numbers)))
+    for frame in image.frames(numbers):
+        yield shown_frame(image, over, frame, options)[0]
 
 
 def _segments(

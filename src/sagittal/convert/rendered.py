@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sagittal.convert import documents, waveform
-from sagittal.convert.overlaid import shown_frame
+from sagittal.convert.overlaid import film, shown_frame
 from sagittal.convert.reports.media import MAKERS
 from sagittal.errors import BadRequest, NotAcceptable, SagittalError
 from sagittal.pixels.films import seconds_each
@@ -80,8 +80,8 @@ def moving(
     if not image.count:
         raise NotAcceptable("the object has no frames to render")
     ordered = sorted(frames)
-    made = (shown_frame(image, over, frame, asked)[0] for frame in image.frames(ordered))
-    return pictures.moving(media_type, made, seconds_each(image.attributes, ordered), quality)
+    seconds = seconds_each(image.attributes, ordered)
+    return pictures.moving(media_type, film(image, over, ordered, asked), seconds, quality)
 
 
 def thumbnail(inputs: Sequence[Input], objects: list[Told], frame: int, media_type: str, side: int) -> bytes:

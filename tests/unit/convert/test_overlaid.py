@@ -12,7 +12,7 @@ import pytest
 from interop import pictured
 
 from sagittal.convert.files import object_in
-from sagittal.convert.overlaid import shown_frame
+from sagittal.convert.overlaid import film, shown_frame
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.images import Image
 from sagittal.pixels.rendering.geometry import Viewport
@@ -129,3 +129,15 @@ def test_annotations_and_viewports_hold_for_what_lies_over(corpus_dir: Path) -> 
     plain = shown_frame(image, over, frame, Options(viewport=Viewport(200, 200)))[0]
     told = shown_frame(image, over, frame, Options(viewport=Viewport(200, 200), annotations=frozenset({"patient"})))[0]
     assert plain.shape == told.shape == (200, 200, 3) and (plain != told).any()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [({}, [[0, 51], [102, 255]]), ({"WindowCenter": 5, "WindowWidth": 10}, None)]
+)
+def test_frames_of_a_film_are_as_bright_as_each_other(said: dict[str, Any], shown: Any, tmp_path: Path) -> None:
+    """Each by its own range, a dose or a perfusion would be as high in all of them."""
+    frames = np.array([[[0, 20]], [[40, 100]]], np.uint16)
+    pictured.image(1, frames, "7.3", **said).save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    held = read(tmp_path / "film.dcm")
+    made = [picture[0].tolist() for picture in film(held, None, [1, 2], PLAIN)]
+    assert made == (shown or [shown_frame(held, None, held.frame(n), PLAIN)[0][0].tolist() for n in (1, 2)])

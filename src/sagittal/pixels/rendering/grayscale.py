@@ -130,11 +130,14 @@ def window(center: float, width: float, function: str = "LINEAR", *, strict: boo
 
 
 def full_range(values: Floats, padding: np.ndarray[Any, np.dtype[np.bool_]] | None) -> Window:
-    """The window from the least to the greatest value, when nobody says which; padding does not count."""
+    """The window from the least to the greatest value, when nobody says which; padding does not count. A value that is
+    the only one is the least.
+    """
     counted = values if padding is None or padding.all() else values[~padding]
     counted = counted[np.isfinite(counted)]
     low, high = (float(counted.min()), float(counted.max())) if counted.size else (0.0, 1.0)
-    return Window((low + high) / 2, max(high - low, 1e-9), "LINEAR_EXACT")
+    width = high - low or 1.0
+    return Window(low + width / 2, width, "LINEAR_EXACT")
 
 
 def whole_range(description: Description, modality: Modality, stored: np.ndarray[Any, Any]) -> Window:

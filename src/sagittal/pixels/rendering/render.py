@@ -6,7 +6,7 @@ not here: decoding (`pixels.codecs`), file formats (`pictures`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,6 +139,21 @@ def _whole(frame: Frame, modality: Modality) -> Window:
         return Window(0.5, 1.0, "LINEAR_EXACT")
     padding = grayscale.padding_of(frame.instance, frame.stored, signed=frame.description.signed)
     return grayscale.full_range(modality.apply(frame.stored), padding)
+
+
+def shared_window(frames: Iterable[Frame]) -> Window | None:
+    """From the least value of any of these frames to the greatest; None where one is in color or says how to see it."""
+    ends: list[float] = []
+    for frame in frames:
+        if frame.stored.ndim > 2 or frame.description.photometric not in MONOCHROME:
+            return None
+        modality = grayscale.frame_modality(frame.instance, frame.number, signed=frame.description.signed)
+        signed = grayscale.is_signed(frame.description, modality)
+        if grayscale.frame_voi(frame.instance, frame.number, signed=signed) is not None:
+            return None
+        own = _whole(frame, modality)
+        ends += own.center - own.width / 2, own.center + own.width / 2
+    return Window((min(ends) + max(ends)) / 2, max(ends) - min(ends), "LINEAR_EXACT")
 
 
 def _optical_path_profile(instance: Attributes) -> bytes:

@@ -95,7 +95,8 @@ def test_what_would_become_too_long_stays_as_it_is() -> None:
 def test_a_round_shutter_looks_round() -> None:
     """Its radius counts pixels along a row (PS3.3 C.7.6.11), and the picture has square ones."""
     described, round_ = Description(10, 20), {"_00181600": ["CIRCULAR"], "_00181610": [5, 10], "_00181612": [6]}
-    frame = Frame(attributes(_00280030=[2, 1], **round_), 1, np.full((10, 20), 0x8080, np.uint16), described)
+    window = {"_00281050": [0x8080], "_00281051": [0x10000]}
+    frame = Frame(attributes(_00280030=[2, 1], **window, **round_), 1, np.full((10, 20), 0x8080, np.uint16), described)
     seen = render(frame, Options())[0] > 64  # half of what is shown: rows are blended when they become more
     assert seen.shape == (20, 20)
     across, down = np.count_nonzero(seen.any(axis=0)), np.count_nonzero(seen.any(axis=1))

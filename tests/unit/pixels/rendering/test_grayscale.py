@@ -73,6 +73,13 @@ def test_monochrome1_is_inverse_and_shape_inverse_not_twice() -> None:
     assert gray([0, 100], attributes(t20500020=["IDENTITY"])) == [0, 255]
 
 
+@pytest.mark.parametrize("value", [0, 1, 40000])
+def test_one_value_alone_is_black(value: int) -> None:
+    """As empty slices are, beside others of their series."""
+    assert gray([value, value], attributes()) == [0, 0]
+    assert gray([value, value], attributes(), photometric="MONOCHROME1") == [255, 255]
+
+
 def test_padding_does_not_count_for_the_range() -> None:
     assert gray([63536 - 65536, 0, 50, 100], attributes(t00280120=[-2000]), signed=True) == [0, 0, 128, 255]
 
@@ -151,11 +158,10 @@ def test_large_frames_by_table_as_small_ones_by_number() -> None:
     assert (whole[::8] == np.stack([pipeline.apply(row) for row in stored[::8]])).all()
 
 
-def test_floats_and_constant_frames() -> None:
+def test_floats() -> None:
     description = Description(1, 3, bits_allocated=32, bits_stored=32, high_bit=31, kind="float")
     frame = Frame(attributes(), 1, np.array([[0.0, np.nan, 2.5]], np.float32), description)
     assert render(frame, Options())[0].tolist() == [[0, 0, 255]]
-    assert gray([7, 7], attributes()) == [128, 128]
 
 
 def test_what_a_header_says_of_all_frames_is_not_taken_for_what_it_says_of_one() -> None:

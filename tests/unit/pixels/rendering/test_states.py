@@ -188,6 +188,7 @@ def test_a_shutter_as_wide_as_the_world_hides_nothing(radius: str) -> None:
     assert (render(gray(), Options(), held)[0] == 128).all()
 
 
+WINDOW = {"t00281050": [MIDDLE], "t00281051": [65536], "t00281056": ["LINEAR_EXACT"]}
 EDGES = {"t00181600": ["RECTANGULAR"], "t00181602": [2], "t00181604": [7], "t00181606": [1], "t00181608": [5]}
 
 
@@ -197,7 +198,7 @@ def open_parts(shown: Any) -> list[list[int]]:
 
 
 def test_an_image_has_a_shutter_of_its_own() -> None:
-    image = gray(instance=attributes(**EDGES))
+    image = gray(instance=attributes(**WINDOW, **EDGES))
     assert open_parts(render(image, Options())[0]) == [[2, 3, 4], [3, 4, 5, 6]]
     inked = gray(instance=attributes(**EDGES, t00181622=[0x2000]))
     assert render(inked, Options())[0][0, 0] == 0x20
@@ -205,7 +206,7 @@ def test_an_image_has_a_shutter_of_its_own() -> None:
 
 
 def test_a_bitmap_shutter_of_an_image_is_no_overlay() -> None:
-    image = gray(instance=attributes(**overlay(CORNER), t00181600=["BITMAP"], t00181623=[0x6000]))
+    image = gray(instance=attributes(**WINDOW, **overlay(CORNER), t00181600=["BITMAP"], t00181623=[0x6000]))
     shown = render(image, Options())[0]
     assert (shown[:2, :3] == 0).all() and (shown == 128).sum() == 42
 
@@ -213,7 +214,7 @@ def test_a_bitmap_shutter_of_an_image_is_no_overlay() -> None:
 def test_each_frame_has_its_shutter() -> None:
     """Frame Display Shutter (C.7.6.16.2.16): a frame's own, or that of all."""
     own, shared = ({"t00189472": [EDGES | {"t00181606": [row]}]} for row in (1, 2))
-    image = attributes(t52009229=[shared], t52009230=[own, {}])
+    image = attributes(**WINDOW, t52009229=[shared], t52009230=[own, {}])
     first, second = (Frame(image, number, np.full((6, 8), MIDDLE, np.uint16), Description(6, 8)) for number in (1, 2))
     assert open_parts(render(first, Options())[0])[0] == [2, 3, 4]
     assert open_parts(render(second, Options())[0])[0] == [3, 4]
