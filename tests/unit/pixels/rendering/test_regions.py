@@ -317,6 +317,16 @@ def test_masks_of_another_grid_are_laid_over_by_their_planes() -> None:
     assert laid_over(mask, replace(coarse, space="5.5"), replace(fine, space="6.6"), (2, 2)) is mask
 
 
+def test_a_mask_of_as_many_pixels_that_are_a_little_larger_is_not_laid_over_as_it_is() -> None:
+    """After some hundred of them the places are millimetres apart."""
+    small = plane_of(image([0, 0, 0], [1, 0, 0, 0, 1, 0], [0.7, 0.7]))
+    large = plane_of(image([0, 0, 0], [1, 0, 0, 0, 1, 0], [0.7, 0.735]))
+    mask = np.zeros((1, 512))
+    mask[0, 400] = 1
+    assert small is not None and large is not None
+    assert np.flatnonzero(laid_over(mask, large, small, (1, 512))).tolist() == [420]
+
+
 @pytest.mark.parametrize(
     ("lab", "rgb"),
     [((0, 32896, 32896), (0, 0, 0)), ((65535, 32896, 32896), (255, 255, 255)), ((35573, 53513, 50115), (255, 0, 0))],

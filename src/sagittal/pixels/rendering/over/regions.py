@@ -308,7 +308,7 @@ def laid_over(mask: Mask, own: Plane | None, image: Plane | None, shape: tuple[i
     """
     if own is not None and image is not None and _apart(own.space, image.space):
         own = None
-    if mask.shape == shape and (own is None or image is None or _same(own, image)):
+    if mask.shape == shape and (own is None or image is None or _same(own, image, shape)):
         return mask
     made = np.zeros(shape)
     if own is None or image is None:
@@ -323,6 +323,7 @@ def laid_over(mask: Mask, own: Plane | None, image: Plane | None, shape: tuple[i
     return made
 
 
-def _same(one: Plane, other: Plane) -> bool:
-    pairs = ((one.position, other.position), (one.along, other.along), (one.down, other.down))
-    return all(np.allclose(first, second, atol=0.05) for first, second in pairs)
+def _same(one: Plane, other: Plane, shape: tuple[int, int]) -> bool:
+    """Whether all pixels lie in the same places, the last as the first."""
+    first, second = ([each.position, each.along * shape[1], each.down * shape[0]] for each in (one, other))
+    return bool(np.allclose(first, second, atol=0.05))
