@@ -20,6 +20,7 @@ from sagittal.pixels.rendering.tables import Table, lut_of
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Octets = np.ndarray[Any, np.dtype[np.uint8]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 FUNCTIONS: Mapping[str, Function] = {function: function for function in get_args(Function)}
 # (Double) Float Pixel Padding Value and Range Limit (C.7.6.24, C.7.6.25), by the type of the values.
@@ -129,13 +130,16 @@ def window(center: float, width: float, function: str = "LINEAR", *, strict: boo
     return Window(center, width, FUNCTIONS[function]) if valid else None
 
 
-def full_range(values: Floats, padding: np.ndarray[Any, np.dtype[np.bool_]] | None) -> Window:
+def full_range(modality: Modality, stored: np.ndarray[Any, Any], padding: Mask | None) -> Window:
     """The window from the least to the greatest value, when nobody says which; padding does not count. A value that is
     the only one is the least.
     """
-    counted = values if padding is None or padding.all() else values[~padding]
-    counted = counted[np.isfinite(counted)]
-    low, high = (float(counted.min()), float(counted.max())) if counted.size else (0.0, 1.0)
+    counted = stored if padding is None or padding.all() else stored[~padding]
+    if modality.table is None and stored.dtype.kind in "iu":
+        counted = np.array([counted.min(), counted.max()])  # a line leaves its ends where they are
+    values = modality.apply(counted)
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     width = high - low or 1.0
     return Window(low + width / 2, width, "LINEAR_EXACT")
 
@@ -143,7 +147,7 @@ def full_range(values: Floats, padding: np.ndarray[Any, np.dtype[np.bool_]] | No
 def whole_range(description: Description, modality: Modality, stored: np.ndarray[Any, Any]) -> Window:
     """The window of an identity: all values that the modality transformation can give; of floats, those there are."""
     if description.kind != "integer":
-        return full_range(modality.apply(stored), None)
+        return full_range(modality, stored, None)
     if modality.table is not None:
         ends = [0.0, float((1 << modality.table.bits) - 1)]
     else:
@@ -151,9 +155,7 @@ def whole_range(description: Description, modality: Modality, stored: np.ndarray
     return Window((ends[0] + ends[1]) / 2, max(ends[1] - ends[0], 1e-9), "LINEAR_EXACT")
 
 
-def padding_of(
-    instance: Attributes, stored: np.ndarray[Any, Any], *, signed: bool
-) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+def padding_of(instance: Attributes, stored: np.ndarray[Any, Any], *, signed: bool) -> Mask | None:
     """Where Pixel Padding Value, or the range up to Pixel Padding Range Limit, is (PS3.3 C.7.5.1.1.2)."""
     tag, tag_of_limit = _PADDING.get(stored.dtype.name, (0x00280120, 0x00280121))
     value = instance.recall("padding", lambda: instance.number(tag))
@@ -174,7 +176,7 @@ class Pipeline:
     """Stored values to P-values of 8 bits."""
 
     modality: Modality
-    voi: Voi | None
+    voi: Voi
     presentation: Table | None = None
     inverse: bool = False
 
@@ -198,10 +200,8 @@ class Pipeline:
         values = self.modality.apply(stored)
         if isinstance(self.voi, Table):
             shown = self.voi.apply(np.round(values)) / float((1 << self.voi.bits) - 1)
-        elif self.voi is not None:
-            shown = self.voi.apply(values)
         else:
-            shown = full_range(values, None).apply(values)
+            shown = self.voi.apply(values)
         return np.nan_to_num(np.clip(shown, 0.0, 1.0))
 
     def octets_of(self, stored: np.ndarray[Any, Any]) -> Octets:

@@ -138,7 +138,7 @@ def _whole(frame: Frame, modality: Modality) -> Window:
     if frame.description.bits_stored == 1:
         return Window(0.5, 1.0, "LINEAR_EXACT")
     padding = grayscale.padding_of(frame.instance, frame.stored, signed=frame.description.signed)
-    return grayscale.full_range(modality.apply(frame.stored), padding)
+    return grayscale.full_range(modality, frame.stored, padding)
 
 
 def shared_window(frames: Iterable[Frame]) -> Window | None:

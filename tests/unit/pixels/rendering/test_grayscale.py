@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from images import attributes
 from sagittal.errors import BadRequest
 from sagittal.pixels.description import Description
 from sagittal.pixels.rendering.attributes import Attributes
-from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Window, padding_of, window
+from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Window, full_range, padding_of, window
 from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, render
 from sagittal.pixels.rendering.states import GRAYSCALE, state_for
 from sagittal.pixels.rendering.tables import Table
@@ -78,6 +79,19 @@ def test_one_value_alone_is_black(value: int) -> None:
     """As empty slices are, beside others of their series."""
     assert gray([value, value], attributes()) == [0, 0]
     assert gray([value, value], attributes(), photometric="MONOCHROME1") == [255, 255]
+
+
+def test_a_range_costs_no_copy_of_the_values() -> None:
+    """As numbers of 64 bits a whole slide's would be more than a worker has."""
+    stored = np.arange(1 << 18, dtype=np.uint16).reshape(512, 512)
+    tracemalloc.start()
+    try:
+        found = full_range(Modality(-2.0, 100.0), stored, None)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found.center - found.width / 2, found.center + found.width / 2) == (100 - 2 * 65535, 100)
+    assert peak < stored.nbytes
 
 
 def test_padding_does_not_count_for_the_range() -> None:
