@@ -17,7 +17,7 @@ from sagittal.dicom.elements import WORDS, swapped
 from sagittal.dicom.frameindex import DOUBLE_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from sagittal.dicom.models.sameness import BULK, NO_CONTENT
 from sagittal.dicom.syntaxes import syntax
-from sagittal.pixels.frames import Read, fragments
+from sagittal.pixels.frames import Read, fragments, pixels_at
 
 _SAID = tuple(
     f"{tag:08X}"
@@ -28,17 +28,16 @@ _HELD = tuple(f"{tag:08X}" for tag in (FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA, PIXE
 OF_PIXELS = NO_CONTENT | {*_SAID, *_HELD, "7FE00001", "7FE00002"}
 
 _BLOCK = 1 << 20
-_MARK = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"  # Pixel Data of undefined length: unmistakable
 
 
 def fingerprint(members: Mapping[str, Any], read: Read, syntax_uid: str) -> str:
-    """Hexadecimal; "" without pixels, or when fragments of a sequence's could be taken for those of the image.
+    """Hexadecimal; "" without pixels.
 
     `members` is the DICOM JSON of a data set in that syntax, `read` gives its bytes. PixelsUndecodable when fragments
     are cut off.
     """
     held = next((tag for tag in _HELD if tag in members), None)
-    if held is None or (_is_encoded(members[held]) and _inside(members)):
+    if held is None:
         return ""
     digest = hashlib.sha256()
     said = [(tag, members[tag].get("Value")) for tag in _SAID if tag in members]
@@ -46,16 +45,6 @@ def fingerprint(members: Mapping[str, Any], read: Read, syntax_uid: str) -> str:
     for piece in _pieces(members[held], read, syntax_uid):
         digest.update(piece)
     return digest.hexdigest()
-
-
-def _is_encoded(element: Mapping[str, Any]) -> bool:
-    return "BulkDataURI" in element and not BULK.match(element["BulkDataURI"])
-
-
-def _inside(members: Mapping[str, Any]) -> bool:
-    """Whether an item of a sequence has pixels of its own, as an icon has: fragments are looked for by their head."""
-    items = [item or {} for each in members.values() if each.get("vr") == "SQ" for item in each.get("Value", ())]
-    return any(tag in item for item in items for tag in _HELD) or any(map(_inside, items))
 
 
 def _pieces(element: Mapping[str, Any], read: Read, syntax_uid: str) -> Iterator[bytes]:
@@ -70,17 +59,6 @@ def _pieces(element: Mapping[str, Any], read: Read, syntax_uid: str) -> Iterator
             yield swapped(read(start, min(_BLOCK, end - start)), word)
         return
     yield syntax_uid.encode()
-    for start, length in fragments(read, encapsulated_at(read) or 0, sys.maxsize):
+    for start, length in fragments(read, pixels_at(read, syntax_uid) or 0, sys.maxsize):
         yield length.to_bytes(4, "little")
         yield read(start, length)
-
-
-def encapsulated_at(read: Read) -> int | None:
-    """Where the value of an encapsulated Pixel Data element begins in its data set."""
-    at = 0
-    while data := read(at, _BLOCK + len(_MARK)):
-        found = data.find(_MARK)
-        if found >= 0:
-            return at + found + len(_MARK)
-        at += _BLOCK
-    return None

@@ -15,13 +15,16 @@ from typing import Any, NamedTuple
 
 from sagittal.dicom.elements import swapped
 from sagittal.dicom.frameindex import FrameIndex
+from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import PixelsUndecodable
+from sagittal.limits import ReaderLimits
 from sagittal.pixels.description import Description
 
 ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 OFFSET_MAX = (1 << 32) - 1  # in the Basic Offset Table
 FRAGMENT_BYTES_MAX = (1 << 32) - 2  # an item's length is even and isn't FFFFFFFF
+_PIECE_BYTES = 1 << 16  # of a data set whose header is read
 EXTENDED_OFFSETS, EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
 
 Read = Callable[[int, int], bytes]  # (offset, length) in bytes of the data set
@@ -66,6 +69,15 @@ def shifted(data: bytes, bits: int, length: int) -> bytes:
     """`length` bits from bit `bits` (0 to 7) of `data` on, beginning at a byte; the rest of the last byte is 0."""
     number = int.from_bytes(data, "little") >> bits & (1 << length) - 1
     return number.to_bytes((length + 7) // 8, "little")
+
+
+def pixels_at(read: Read, uid: str) -> int | None:
+    """Where the value of Pixel Data begins in a data set in syntax `uid`, which is read that far; None without any."""
+    reader, at = Reader(syntax(uid), wanted=frozenset(), limits=ReaderLimits()), 0
+    while reader.pixel_data_at is None and (data := read(at, _PIECE_BYTES)):
+        reader.feed(data)
+        at += len(data) + reader.leap()
+    return reader.pixel_data_at
 
 
 def fragments(read: Read, offset: int, length: int) -> Iterator[tuple[int, int]]:

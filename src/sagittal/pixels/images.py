@@ -108,14 +108,10 @@ class Image:
 
     def _stream(self) -> bytes:
         """The fragments of the pixel data joined: those of a video have no place in the frame index."""
-        reader, at = Reader(syntax(self.syntax_uid), wanted=frozenset(), limits=ReaderLimits()), 0
-        while reader.pixel_data_at is None:
-            data = self.read(at, _PIECE_BYTES)
-            if not data:
-                raise NotFound("the object has no pixel data")
-            reader.feed(data)
-            at += len(data)
-        places = frames.fragments(self.read, reader.pixel_data_at, sys.maxsize)
+        at = frames.pixels_at(self.read, self.syntax_uid)
+        if at is None:
+            raise NotFound("the object has no pixel data")
+        places = frames.fragments(self.read, at, sys.maxsize)
         return b"".join(self.read(*place) for place in places)
 
     @cached_property

@@ -19,7 +19,7 @@ import orjson
 from sagittal.archive.local import LocalVolume
 from sagittal.dicom.models.sameness import BULK, NO_CONTENT, is_same
 from sagittal.dicom.syntaxes import syntax
-from sagittal.errors import DamagedObject, PixelsUndecodable
+from sagittal.errors import DamagedObject, SagittalError
 from sagittal.pixels.fingerprint import OF_PIXELS, fingerprint
 
 PIXEL_DATA = 0x7FE00010
@@ -124,7 +124,7 @@ def _load(version: Version, bytes_max: int) -> dict[str, Any] | None:
 def _fingerprint(elements: dict[str, Any], version: Version) -> str:
     try:
         return fingerprint(elements, version.read, version.syntax_uid)
-    except PixelsUndecodable:
+    except SagittalError:  # cut off, or more than is read
         return ""
 
 
