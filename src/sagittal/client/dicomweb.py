@@ -125,7 +125,7 @@ class WebArchive:
         from sagittal.client.parts import Objects
 
         whole = Retrieved.nothing()
-        for one in await named(self, question):
+        for one in await named(self, replace(question, relational=False)):  # a resource lies below those above it
             for path in retrieve_paths(one):
                 part = await self.retrieve(path, Objects(out, arrived), OBJECTS)
                 if part.status != Absent.dimse_status or not await self._finds_none(path):
