@@ -21,13 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sagittal.client.keys import Question, keys_of, level_of, usual
+from sagittal.client.keys import Question, keys_of, level_named, level_of, usual
 from sagittal.client.match import Match
 from sagittal.client.opening import open_remote
 from sagittal.client.outcome import Retrieved, Stored, Unanswered
 from sagittal.client.place import Access, parse_place
 from sagittal.client.remote import Remote, Sending
 from sagittal.client.storing.files import read_objects
+from sagittal.client.storing.given import Given, Storable
 from sagittal.client.storing.rewrite import Changes, NewUids, parse_changes
 from sagittal.dimse.address import PeerAddress
 from sagittal.errors import UsageError
@@ -78,12 +79,13 @@ class Archive:
         keys: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> list[Match]:
-        """What matches at `level`: patient (of peers only), study, series or image.
+        """What matches at `level`: patient (of peers only), study, series or image, which is instance as well.
 
         Keys are keywords: `PatientName="DOE*"`, `StudyDate="20260101-"` or a date, a list for several UIDs, a mapping
         for the keys inside a sequence. `keys` takes those that are no Python names: tags, private ones. `include` are
         attributes to return besides; those that tell one from another always are.
         """
+        level = level_named(level)
         asked = usual(level, keys_of({**dict.fromkeys(include), **(keys or {}), **more}))
         question = Question(level, asked, relational=relational, fuzzy=fuzzy, limit=limit)
         return self._run(self._find(question))
@@ -108,7 +110,7 @@ class Archive:
         """
         wanted = keys_of({**(keys or {}), **more})
         files: list[Path] = []
-        question = Question(level or level_of(wanted), wanted, relational=relational)
+        question = Question(level_named(level) or level_of(wanted), wanted, relational=relational)
         outcome: Retrieved = self._run(self._remote.get(question, Path(out), lambda path, _uid: files.append(path)))
         if not outcome.whole:
             raise Unanswered(f"{outcome.completed} came, {outcome.failed} failed: {outcome.comment}")
@@ -116,13 +118,17 @@ class Archive:
 
     def store(
         self,
-        *paths: str | os.PathLike[str],
+        *objects: Storable,
         set: Mapping[str, str] | None = None,
         remove: Iterable[str] = (),
         new_uids: bool | NewUids = False,
         associations: int = 1,
     ) -> list[Stored]:
-        """Send files and folders; what became of each. What is no DICOM file in a folder is passed over.
+        """Send files and folders, bytes of files, and pydicom data sets; what became of each.
+
+        What is no DICOM file in a folder is passed over. What was no file is called `object 2` as the second argument.
+        A data set is written as its file meta information says; where that names no transfer syntax, as it was read or,
+        one that was made, in Explicit VR Little Endian.
 
         `set` and `remove` change attributes on the way; `new_uids` gives new UIDs, the same for the same: over several
         calls when it is one `NewUids`.
@@ -130,7 +136,9 @@ class Archive:
         made = parse_changes((f"{name}={value}" for name, value in (set or {}).items()), remove, bool(new_uids))
         uids = new_uids if isinstance(new_uids, NewUids) else made.uids
         sending = Sending(Changes(made.values, made.removed, uids), associations=associations)
-        return self._run(self._store([Path(path) for path in paths], sending))
+        with Given(objects) as given:
+            answers = given.failed + self._run(self._store(given.paths, sending))
+            return [given.told(answer) for answer in answers]
 
     async def _store(self, paths: list[Path], sending: Sending) -> list[Stored]:
         files, answers = await asyncio.to_thread(read_objects, paths)

@@ -21,6 +21,7 @@ from sagittal.errors import UsageError
 LEVELS = ("patient", "study", "series", "image")
 CHARACTER_SET, LEVEL, TIMEZONE = 0x00080005, 0x00080052, 0x00080201
 PATIENT_ID, STUDY_UID, SERIES_UID, INSTANCE_UID = 0x00100020, 0x0020000D, 0x0020000E, 0x00080018
+_ALSO = {"instance": "image"}  # PS3.18's word beside PS3.4's
 UIDS = {"study": STUDY_UID, "series": SERIES_UID, "image": INSTANCE_UID}
 
 Tree = Mapping[int, Union[str, "Tree"]]
@@ -57,7 +58,7 @@ class Question:
     def __post_init__(self) -> None:
         """UsageError for a level or an offset that is none, and a limit that lets nothing through."""
         if self.level not in LEVELS:
-            raise UsageError(f"the level is one of {', '.join(LEVELS)}; not {self.level!r}")
+            raise UsageError(f"the level is one of {', '.join(LEVELS)} (or instance); not {self.level!r}")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"the limit is at least 1, not {self.limit}")
         if self.timezone and not is_offset(self.timezone):
@@ -136,6 +137,11 @@ def _put(tree: dict[int, Any], name: str, value: str) -> None:
 def usual(level: str, keys: Tree) -> dict[int, Any]:
     """The keys, and what is usually shown at this level."""
     return parse_keys(USUAL.get(level, ())) | dict(keys)
+
+
+def level_named(text: str) -> str:
+    """The level that people call so: as PS3.4 or PS3.18 does, in small letters or capitals."""
+    return _ALSO.get(text.lower(), text.lower())
 
 
 def level_of(keys: Tree, model: str | None = None) -> str:

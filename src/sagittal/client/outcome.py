@@ -23,7 +23,10 @@ class Absent(Unanswered):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of one file: `status` is DIMSE's (four digits) or STOW-RS's failure reason; "" if never sent."""
+    """What became of one file: `status` is DIMSE's (four digits) or STOW-RS's failure reason; "" if never sent.
+
+    `file` is `object 2` of what was no file and the second that was given.
+    """
 
     file: Path
     sop_instance_uid: str = ""

@@ -34,8 +34,10 @@ def test_results_can_be_had_as_json(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["find", "get", "move"])
 def test_a_level_may_be_as_the_standard_writes_it(name: str) -> None:
+    """PS3.4 says IMAGE where PS3.18 says instances."""
     (level,) = (parameter for parameter in ALL[name].params if parameter.name == "level")
     assert level.type.convert("STUDY", level, None) == "study"
+    assert level.type.convert("Instance", level, None) == "image"
 
 
 def test_documents_are_commands() -> None:

@@ -32,10 +32,17 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("level", ["instance", "STUDY", ""])
+@pytest.mark.parametrize("level", ["instances", ""])
 def test_a_level_that_is_none(data: Path, level: str) -> None:
     with Archive(data) as archive, pytest.raises(UsageError, match="one of patient, study, series, image"):
         archive.find(level)
+
+
+@pytest.mark.parametrize("level", ["image", "IMAGE", "instance"])
+def test_a_level_by_the_words_of_dimse_and_of_dicomweb(data: Path, tmp_path: Path, level: str) -> None:
+    with Archive(data) as archive:
+        assert [match["SOPInstanceUID"] for match in archive.find(level)] == [build().sop_instance_uid]
+        assert len(archive.get(tmp_path / "out", level=level, PatientID="P1")) == 1
 
 
 @pytest.mark.parametrize(
@@ -116,6 +123,14 @@ def test_a_series_by_other_keys_than_uids(start_server: Callable[..., Served], d
         with pytest.raises(Unanswered, match="relational=True"):
             peer.get(tmp_path / "out", level="series", Modality="CT")
         assert len(peer.get(tmp_path / "out", level="series", relational=True, Modality="CT")) == 1
+
+
+def test_relational_of_any_archive(start_server: Callable[..., Served], data: Path, tmp_path: Path) -> None:
+    """What a peer has to be asked for, a server over HTTP does anyway: programs are for both."""
+    served = start_server(data=data)
+    for place in (served.peer, served.http, data):
+        with Archive(place) as archive:
+            assert len(archive.get(tmp_path / "out", relational=True, SOPInstanceUID=build().sop_instance_uid)) == 1
 
 
 @pytest.mark.parametrize("out", ["taken", "taken/below"])

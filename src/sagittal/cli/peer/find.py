@@ -8,7 +8,7 @@ from contextlib import aclosing
 import click
 
 from sagittal.cli.output import json_option, json_text, result, run, say
-from sagittal.cli.peer.options import model_options, place_options
+from sagittal.cli.peer.options import Level, model_options, place_options
 from sagittal.client.keys import LEVELS, Question, parse_keys, usual
 from sagittal.client.match import row_of
 from sagittal.client.opening import open_remote
@@ -17,7 +17,7 @@ from sagittal.client.place import Access, Place
 
 @click.command("find")
 @place_options
-@click.option("-L", "--level", type=click.Choice(LEVELS, case_sensitive=False), default="study", show_default=True)
+@click.option("-L", "--level", type=Level(LEVELS), default="study", show_default=True)
 @click.option(
     "-k", "--key", "keys", multiple=True, metavar="KEY[=VALUE]", help="Keyword or tag, Sequence.Keyword; repeatable."
 )

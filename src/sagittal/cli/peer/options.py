@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from sagittal.cli.output import say
+from sagittal.client.keys import level_named
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access, Place, Url, parse_place, parse_url
 from sagittal.dimse.address import PeerAddress, parse_peer
@@ -138,13 +139,18 @@ def _access(given: dict[str, Any]) -> Access:
     )
 
 
+class Level(click.Choice[str]):
+    """One of some levels, by any of its names."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(level_named(value), param, ctx)
+
+
 def selection_options(levels: Sequence[str]) -> Callable[[F], F]:
     """Which instances: `-L` of `levels`, `-k`."""
     text = "Keyword or tag, with the value to match; repeatable."
     key = click.option("-k", "--key", "keys", multiple=True, required=True, metavar="KEY=VALUE", help=text)
-    level = click.option(
-        "-L", "--level", type=click.Choice(levels, case_sensitive=False), help="[lowest level with a key]"
-    )
+    level = click.option("-L", "--level", type=Level(levels), help="[lowest level with a key]")
     return lambda command: level(key(command))
 
 
