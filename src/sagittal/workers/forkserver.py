@@ -22,7 +22,6 @@ from sagittal.workers.message import Incoming, receive, send
 def serve(control: socket.socket, modules: Sequence[str]) -> None:
     """Fork a worker for every message; each comes with its socket and says its bounds."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the serving process, which ends us
     for module in modules:
         import_module(module)
     gc.freeze()

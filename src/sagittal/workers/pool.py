@@ -245,6 +245,7 @@ class Pool:
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=_STDERR,
+                start_new_session=True,  # Ctrl-C at a terminal is for us, who end it
             )
         ours.setblocking(False)
         self._control = ours

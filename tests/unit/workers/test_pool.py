@@ -218,6 +218,13 @@ async def test_workers_are_replaced_after_so_many_requests_and_keep_no_files_ope
     assert len(opened) == 1
 
 
+async def test_ctrl_c_is_for_us_who_end_them() -> None:
+    """A terminal sends it to all of a group, also to who is just starting and has no handler yet."""
+    async with pooled() as pool:
+        pid = (await pool.run("calls:told")).told["pid"]
+        assert os.getpgid(pid) != os.getpgid(0)
+
+
 async def test_idle_workers_end() -> None:
     async with pooled(idle_seconds=0.05) as pool:
         pid = (await pool.run("calls:told")).told["pid"]
