@@ -86,7 +86,7 @@ class Archive:
         attributes to return besides; those that tell one from another always are.
         """
         level = level_named(level)
-        asked = usual(level, keys_of({**dict.fromkeys(include), **(keys or {}), **more}))
+        asked = usual(level, keys_of({**dict.fromkeys(_names(include)), **(keys or {}), **more}))
         question = Question(level, asked, relational=relational, fuzzy=fuzzy, limit=limit)
         return self._run(self._find(question))
 
@@ -133,7 +133,7 @@ class Archive:
         `set` and `remove` change attributes on the way; `new_uids` gives new UIDs, the same for the same: over several
         calls when it is one `NewUids`.
         """
-        made = parse_changes((f"{name}={value}" for name, value in (set or {}).items()), remove, bool(new_uids))
+        made = parse_changes((f"{name}={value}" for name, value in (set or {}).items()), _names(remove), bool(new_uids))
         uids = new_uids if isinstance(new_uids, NewUids) else made.uids
         sending = Sending(Changes(made.values, made.removed, uids), associations=associations)
         with Given(objects) as given:
@@ -190,6 +190,11 @@ class Archive:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _names(given: Iterable[str]) -> Iterable[str]:
+    """Several, or one that stands alone."""
+    return (given,) if isinstance(given, str) else given
 
 
 async def _ended(tasks: Collection[asyncio.Task[Any]]) -> None:

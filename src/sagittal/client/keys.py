@@ -88,6 +88,8 @@ def keys_of(values: Mapping[str, Any]) -> dict[int, Any]:
     """
     found: dict[int, Any] = {}
     for name, value in values.items():
+        if not isinstance(name, str):
+            raise UsageError(f"a key is a keyword or a tag as text, such as '00100020', not {name!r}")
         if isinstance(value, Mapping):
             found[tag_for(name)] = keys_of(value)
             continue

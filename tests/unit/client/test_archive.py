@@ -38,6 +38,20 @@ def test_a_level_that_is_none(data: Path, level: str) -> None:
         archive.find(level)
 
 
+def test_one_name_stands_alone(data: Path) -> None:
+    """A text is not a row of letters."""
+    with Archive(data) as archive:
+        (study,) = archive.find(include="PatientSex", PatientID="P1")
+        assert study["PatientSex"] == "F"
+        assert not archive.store(data, remove="PatientSex", new_uids=True)[0].failed
+
+
+@pytest.mark.parametrize("key", [0x00100020, (0x0010, 0x0020)])
+def test_a_tag_that_is_no_text(data: Path, key: Any) -> None:
+    with Archive(data) as archive, pytest.raises(UsageError, match="'00100020'"):
+        archive.find(keys={key: "P1"})
+
+
 @pytest.mark.parametrize("level", ["image", "IMAGE", "instance"])
 def test_a_level_by_the_words_of_dimse_and_of_dicomweb(data: Path, tmp_path: Path, level: str) -> None:
     with Archive(data) as archive:

@@ -115,7 +115,9 @@ class _Held:
 
     def _fragments(self, member: Json, folder: Path | None) -> None:
         if folder is None:
-            raise BadRequest("compressed pixels have no inline form: name a folder for them (--bulk)")
+            raise BadRequest(
+                "compressed pixels have no inline form: name a folder for them (--bulk); `dump --json` is without"
+            )
         assert self.parsed.pixel_data is not None
         at, end = self.offset + self.parsed.pixel_data[0], self.offset + sum(self.parsed.pixel_data)
         number, pixels = 0, folder / _PIXELS
