@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sagittal.cli.inputs import FILE
 from sagittal.cli.output import escaped, json_escaped, reason, say
 from sagittal.dicom.dump import lines, metadata
 from sagittal.errors import SagittalError
@@ -15,11 +16,11 @@ _READ_BYTES = 1 << 18
 
 
 @click.command("dump")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=FILE)
 @click.option("--full", is_flag=True, help="Whole values, not their beginning.")
 @click.option("--json", "as_json", is_flag=True, help="The DICOM JSON Model, one object a line.")
 def command(paths: tuple[Path, ...], full: bool, as_json: bool) -> int:
-    """Show the elements of DICOM files, a damaged one up to its defect."""
+    """Show the elements of DICOM files, a damaged one up to its defect. `-` is standard input."""
     failed = 0
     for path in paths:
         if len(paths) > 1 and not as_json:

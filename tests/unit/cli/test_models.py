@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from builders import build, opened
 from click.testing import CliRunner
 from pydicom.data import get_testdata_file
 from reading import explicit, item, sequence
@@ -167,3 +172,43 @@ def test_no_object_takes_the_place_of_another(tmp_path: Path, model: str) -> Non
     assert pydicom.dcmread(tmp_path / "one.dcm").Modality == "CT"
     done = CliRunner().invoke(group, [model, sources[0], "--to-dicom", "-o", sources[0]], standalone_mode=False)
     assert done.return_value == 1 and "is a source" in done.stderr
+
+
+@contextmanager
+def piped_in(data: bytes) -> Iterator[None]:
+    """Standard input is a pipe with so little in it that nobody waits."""
+    ours, kept = os.pipe(), os.dup(0)
+    os.write(ours[1], data)
+    os.close(ours[1])
+    os.dup2(ours[0], 0)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(ours[0])
+
+
+def test_a_dash_is_what_is_piped_in(tmp_path: Path) -> None:
+    """As of dcm4che's commands, and of most that read files."""
+    source = get_testdata_file("CT_small.dcm")
+    for words in (["json"], ["xml"], ["dump", "--json"], ["dump"]):
+        with piped_in(Path(source).read_bytes()):
+            told = called(*words, "-")
+        assert told == called(*words, source)
+    with piped_in(called("json", source).encode()):
+        called("json", "-", "--to-dicom", "-o", tmp_path / "back.dcm")
+    assert called("json", tmp_path / "back.dcm") == called("json", source)
+
+
+def test_a_list_is_piped_in(tmp_path: Path) -> None:
+    (tmp_path / "one.dcm").write_bytes(build().part10)
+
+    async def make() -> None:
+        async with opened(tmp_path / "data"):
+            pass
+
+    asyncio.run(make())
+    with piped_in(os.fsencode(tmp_path / "one.dcm")):
+        told = called("store", tmp_path / "data", "--from", "-", "--json")
+    assert json.loads(told)["status"] == "0000"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sagittal.cli.inputs import FILE
 from sagittal.cli.models.objects import read_object, write_object
 from sagittal.cli.output import reason, result, say
 from sagittal.dicom.syntaxes import SYNTAXES
@@ -16,14 +17,13 @@ from sagittal.errors import SagittalError, UsageError
 from sagittal.uid import is_uid
 
 F = TypeVar("F", bound=Callable[..., Any])
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def model_options(command: F) -> F:
     """Files and where their bulk data and their results go."""
     for decorate in reversed(
         (
-            click.argument("paths", nargs=-1, required=True, type=_FILE),
+            click.argument("paths", nargs=-1, required=True, type=FILE),
             click.option("--to-dicom", is_flag=True, help="The other way."),
             click.option(
                 "-o",

@@ -17,7 +17,10 @@ from sagittal.errors import BadRequest
 @click.command("json")
 @model_options
 def command(**options: Any) -> int:
-    """DICOM files as DICOM JSON (PS3.18 F) on stdout, one object a line; with --to-dicom JSON as DICOM files."""
+    """DICOM files as DICOM JSON (PS3.18 F) on stdout, one object a line; with --to-dicom JSON as DICOM files.
+
+    `-` is standard input.
+    """
     return convert(json_text, _decoded, **options)
 
 

@@ -7,6 +7,7 @@ no inline form: their fragments are files, always. The transfer syntax goes alon
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -41,7 +42,7 @@ _PIXELS = f"{PIXEL_DATA:08X}"
 
 def read_object(path: Path, bulk: Path | None) -> Json:
     """The object of a Part 10 file. Malformed or LimitExceeded for what can't be read."""
-    with path.open("rb") as file:
+    with _seekable(path) as file:
         head = head_of(iter(lambda: file.read(_READ_BYTES), b""), _LIMITS)
         stored = syntax(head.syntax_uid)
         with _readable(file, head.data_set_offset, stored) as (opened, offset, coded):
@@ -49,6 +50,19 @@ def read_object(path: Path, bulk: Path | None) -> Json:
             held.fill(bulk)
         held.obj[AVAILABLE_SYNTAX] = {"vr": "UI", "Value": [head.syntax_uid]}
         return dict(sorted(held.obj.items()))
+
+
+@contextmanager
+def _seekable(path: Path) -> Iterator[BinaryIO]:
+    """The file; a copy of what comes through a pipe."""
+    with path.open("rb") as file:
+        if file.seekable():
+            yield file
+            return
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy)
+            copy.seek(0)
+            yield copy
 
 
 @contextmanager

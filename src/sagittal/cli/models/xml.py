@@ -14,7 +14,10 @@ from sagittal.dicom.models.xml import from_xml, to_xml
 @click.command("xml")
 @model_options
 def command(**options: Any) -> int:
-    """DICOM files as Native DICOM Model (PS3.19 A.1) on stdout; with --to-dicom such documents as DICOM files."""
+    """DICOM files as Native DICOM Model (PS3.19 A.1) on stdout; with --to-dicom such documents as DICOM files.
+
+    `-` is standard input.
+    """
     return convert(to_xml, _decoded, **options)
 
 

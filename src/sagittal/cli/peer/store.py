@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sagittal.cli.inputs import FILE
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.cli.peer.options import place_options
 from sagittal.client.opening import open_remote
@@ -37,7 +38,9 @@ def sending_options(command: F) -> F:
             click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="Send with this value."),
             click.option("--remove", "removed", multiple=True, metavar="KEY", help="Send without this; repeatable."),
             click.option("--new-uids", is_flag=True, help="Send under new UIDs, the same for the same in all files."),
-            click.option("--from", "listed", type=_PATH, help="Read paths from this file too, one a line."),
+            click.option(
+                "--from", "listed", type=FILE, help="Read paths from this file too, one a line; `-` is stdin."
+            ),
             click.option("--failed", "failed_list", type=_PATH, help="Write the paths that failed to this file."),
             click.option("--halt", is_flag=True, help="End with the first failure [go on with the others]."),
             click.option("-q", "--quiet", is_flag=True, help="No progress bar."),
