@@ -30,6 +30,7 @@ LONG = "x" * 64  # a label has 63 characters at most
             "qido http://127.0.0.1:1 --tls-ca a.pem",
             "is for AET@host:port or an https URL, not for an http URL",
         ),
+        ("qido http://127.0.0.1:1 studies?PatientID=1", "what to look for goes into -k"),
         ("stow http://127.0.0.1:1 . --tls-cert a.pem", "--tls-cert is for"),
         ("wado http://127.0.0.1:1 studies --tls-key a.pem", "--tls-key is for"),
         ("find http://127.0.0.1:1 --identity", "--identity is for AET@host:port"),

@@ -12,6 +12,7 @@ from sagittal.cli.peer.find import show
 from sagittal.cli.peer.options import url_options
 from sagittal.client.keys import Question, parameters, parse_keys
 from sagittal.client.place import Access, Url
+from sagittal.errors import UsageError
 
 
 @click.command("qido")
@@ -39,6 +40,8 @@ def command(
     as_json: bool,
 ) -> int:
     """QIDO-RS: search RESOURCE (studies, series, instances, studies/UID/series…) of the DICOMweb server at URL."""
+    if "?" in resource:
+        raise UsageError("what to look for goes into -k and --include, not into the resource")
     question = Question("study", parse_keys(keys), fuzzy=fuzzy, order=order)
     pairs = parameters(question) + [("includefield", field) for field in fields]
     run(_search(url, access, "/" + resource.strip("/"), pairs, (limit, offset), question.keys, as_json))

@@ -28,7 +28,7 @@ def command(url: Url, access: Access, resource: str, accept: str | None, out: Pa
     line. …/frames/1,2, …/rendered, …/bulkdata and all else: each part into a file.
     """
     path = "/" + resource.strip("/")
-    if path.endswith("/metadata"):
+    if path.partition("?")[0].endswith("/metadata"):
         run(_metadata(url, access, path, accept or "application/dicom+json", as_json))
         return 0
     outcome = run(_retrieve(url, access, path, accept, out, as_json))
@@ -61,7 +61,7 @@ async def _retrieve(url: Url, access: Access, path: str, accept: str | None, out
     async with open_url(url, access, say) as archive:
         if _OBJECTS.match(path) and accept is None:
             return await archive.retrieve(path, Objects(out, arrived), OBJECTS)
-        stem, _, last = path.rpartition("/")
+        stem, _, last = path.partition("?")[0].rpartition("/")
         frames = stem.endswith("/frames")
         numbers = [int(number) for number in last.split(",") if number.isdigit()] if frames else []
         named = "frame" if frames else last if last.isalnum() else "part"
