@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sagittal.client.keys import Question, keys_of, level_named, level_of, usual
+from sagittal.client.keys import Question, keys_of, level_named, level_of, tag_for, usual, written
 from sagittal.client.match import Match
 from sagittal.client.opening import open_remote
 from sagittal.client.outcome import Retrieved, Stored, Unanswered
@@ -30,6 +30,7 @@ from sagittal.client.remote import Remote, Sending
 from sagittal.client.storing.files import read_objects
 from sagittal.client.storing.given import Given, Storable
 from sagittal.client.storing.rewrite import Changes, NewUids, parse_changes
+from sagittal.dicom.dictionary import vr_of
 from sagittal.dimse.address import PeerAddress
 from sagittal.errors import UsageError
 
@@ -119,7 +120,7 @@ class Archive:
     def store(
         self,
         *objects: Storable,
-        set: Mapping[str, str] | None = None,
+        set: Mapping[str, Any] | None = None,
         remove: Iterable[str] = (),
         new_uids: bool | NewUids = False,
         associations: int = 1,
@@ -130,10 +131,11 @@ class Archive:
         A data set is written as its file meta information says; where that names no transfer syntax, as it was read or,
         one that was made, in Explicit VR Little Endian.
 
-        `set` and `remove` change attributes on the way; `new_uids` gives new UIDs, the same for the same: over several
-        calls when it is one `NewUids`.
+        `set` and `remove` change attributes on the way, values being those of `find` and None an empty one. `new_uids`
+        gives new UIDs, the same for the same: over several calls when it is one `NewUids`.
         """
-        made = parse_changes((f"{name}={value}" for name, value in (set or {}).items()), _names(remove), bool(new_uids))
+        values = (f"{name}={written(value, vr_of(tag_for(name)))}" for name, value in (set or {}).items())
+        made = parse_changes(values, _names(remove), bool(new_uids))
         uids = new_uids if isinstance(new_uids, NewUids) else made.uids
         sending = Sending(Changes(made.values, made.removed, uids), associations=associations)
         with Given(objects) as given:

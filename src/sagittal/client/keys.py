@@ -93,22 +93,26 @@ def keys_of(values: Mapping[str, Any]) -> dict[int, Any]:
         if isinstance(value, Mapping):
             found[tag_for(name)] = keys_of(value)
             continue
-        if isinstance(value, _SEVERAL) and not isinstance(value, (str, bytes)):
+        if _is_several(value):
             value = list(value)
             if not value:
                 raise UsageError(f"{name}: a list without values matches nothing; None asks for whatever there is")
-        _put(found, name, _written(value, vr_of(tag_for(name.rpartition(".")[2]))))
+        _put(found, name, written(value, vr_of(tag_for(name.rpartition(".")[2]))))
     return found
 
 
-def _written(value: Any, vr: str) -> str:
+def _is_several(value: object) -> bool:
+    return isinstance(value, _SEVERAL) and not isinstance(value, (str, bytes))
+
+
+def written(value: Any, vr: str) -> str:
     """A value as it is typed (PS3.5 6.2). UsageError for bytes, whose character set nobody knows."""
     if value is None:
         return ""
-    if isinstance(value, list):
-        return "\\".join(_written(one, vr) for one in value)
+    if _is_several(value):
+        return "\\".join(written(one, vr) for one in value)
     if isinstance(value, bytes):
-        raise UsageError(f"{value!r} is no text to look for")
+        raise UsageError(f"{value!r} is no text")
     if isinstance(value, datetime) and vr in ("DA", "TM"):
         value = value.date() if vr == "DA" else value.time()
     pattern = next((pattern for kind, pattern in _WRITTEN if isinstance(value, kind)), None)

@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,6 +104,17 @@ def test_the_transfer_syntax(data: Path, tmp_path: Path, syntax_uid: str, expect
     assert back.file_meta.TransferSyntaxUID == expected
     assert (back.Rows, back.PixelData) == (2, made().PixelData)
     assert str(getattr(data_set, "file_meta", None)) == told
+
+
+def test_values_are_set_as_they_are_asked_for(data: Path, tmp_path: Path) -> None:
+    """Not as Python shows them: "None" is the name of nobody."""
+    values = {"PatientName": None, "StudyDate": date(2026, 1, 2), "ImageType": ("DERIVED", "SECONDARY"), "Rows": 2}
+    with Archive(data) as archive:
+        assert not archive.store(made(), set=values)[0].failed
+        back = came_back(archive, tmp_path / "out", "1.2.3.4")
+        with pytest.raises(UsageError, match="no text"):
+            archive.store(made(), set={"PatientName": b"A^B"})
+    assert (back.PatientName, back.StudyDate, back.ImageType) == ("", "20260102", ["DERIVED", "SECONDARY"])
 
 
 def test_what_can_not_be_written_keeps_none_of_the_others(data: Path) -> None:
