@@ -7,6 +7,8 @@ it names the element, the limit or the setting, and never a path of this machine
 
 from __future__ import annotations
 
+import re
+
 
 class SagittalError(Exception):
     """Anything the archive refuses or fails at, on purpose."""
@@ -186,6 +188,7 @@ class PeerRefused(PeerError):
 
 def words_of(error: Exception) -> str:
     """What an error says to a person: of one of the system's its words, without the number and the path; of one that
-    says nothing its name.
+    says nothing its name, as words (read timeout).
     """
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    name = re.sub(r"\B(?=[A-Z][a-z])", " ", type(error).__name__).lower()
+    return getattr(error, "strerror", None) or str(error) or name
