@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import httpx
 
@@ -22,6 +22,7 @@ from sagittal.client.place import Access, Url
 from sagittal.client.remote import Arrived, Remark, Sending, named
 from sagittal.client.storing.files import ObjectFile
 from sagittal.errors import BadRequest, PeerError, PeerRefused, PeerUnreachable, UnsupportedMedia, UsageError, words_of
+from sagittal.uid import is_uid
 
 if TYPE_CHECKING:
     from sagittal.client.parts import Sink
@@ -135,7 +136,7 @@ class WebArchive:
     async def _finds_none(self, path: str) -> bool:
         """Whether a search does not know of a resource either: without services at a URL everything is 404 there."""
         above, _, uid = path.rpartition("/")
-        pairs = [(_KEYWORDS[above.rpartition("/")[2]], uid)]
+        pairs = [(_KEYWORDS[above.rpartition("/")[2]], unquote(uid))]
         try:
             return not [match async for match in self.search(above, pairs, limit=1)]
         except Unanswered:
@@ -186,7 +187,7 @@ def search_path(question: Question) -> tuple[str, list[int]]:
     for tag, resource in ((STUDY_UID, "studies"), (SERIES_UID, "series")):
         uid = question.keys.get(tag, "")
         below = question.level != "study" and (resource == "studies" or question.level == "image")
-        if not below or not isinstance(uid, str) or not uid or any(c in uid for c in "\\*?"):
+        if not below or not isinstance(uid, str) or not is_uid(uid):
             break
         path, said = f"{path}/{resource}/{uid}", [*said, tag]
     return f"{path}/{_RESOURCES[question.level]}", said
@@ -196,11 +197,18 @@ def retrieve_paths(question: Question) -> list[str]:
     """The resources of PS3.18 10.4 for unique keys; a list of UIDs is a resource each."""
     paths = [""]
     for level, resource in _RESOURCES.items():
-        uids = str(question.keys.get(UIDS[level], "")).split("\\")
+        uids = [_segment(uid) for uid in str(question.keys.get(UIDS[level], "")).split("\\")]
         paths = [f"{path}/{resource}/{uid}" for path in paths for uid in uids]
         if level == question.level:
             return paths
     raise UsageError("retrieve studies, series or images")
+
+
+def _segment(uid: str) -> str:
+    """One part of an address. UsageError for what would be another address; servers hold things that are no UIDs."""
+    if not uid.strip("."):
+        raise UsageError(f"{uid!r} is not a UID")
+    return quote(uid, safe="")
 
 
 async def json_array(response: httpx.Response) -> list[dict[str, Any]]:

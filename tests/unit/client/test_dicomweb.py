@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from mimetypes import MimeTypes
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -13,7 +15,7 @@ from builders import build
 
 from sagittal.client.dicomweb import open_url, retrieve_paths, search_path
 from sagittal.client.keys import Question, parse_keys
-from sagittal.client.outcome import Stored
+from sagittal.client.outcome import Stored, Unanswered
 from sagittal.client.parts import Numbered
 from sagittal.client.place import Access, Url, parse_place, parse_url
 from sagittal.client.storing.stow import answer_of
@@ -304,6 +306,25 @@ async def test_what_a_search_knows_and_cannot_be_retrieved_has_failed(
     async with open_url(Url("http://archive/dicom-web"), Access(), print, transport) as archive:
         outcome = await archive.get(Question("study", parse_keys(["StudyInstanceUID=1.2"])), tmp_path, print)
     assert (outcome.failed, outcome.whole) == (failed, not failed)
+
+
+@pytest.mark.parametrize("uid", ["..", "../../api/changes", "1.2#3", "1.2?limit=1", "1.2 ", "a/../b"])
+async def test_what_is_no_uid_is_no_address(uid: str, tmp_path: Path) -> None:
+    """Not the studies above it, and not another resource of the server: our token would go along."""
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.raw_path.partition(b"?")[0].decode())
+        return httpx.Response(400)
+
+    transport = httpx.MockTransport(handle)
+    async with open_url(Url("http://archive/dicom-web"), Access(), print, transport) as archive:
+        with pytest.raises(Unanswered):
+            await anext(archive.find(Question("series", {0x0020000D: uid})))
+        with suppress(UsageError, Unanswered):
+            assert not (await archive.get(Question("study", {0x0020000D: uid}), tmp_path, print)).whole
+    assert asked.pop(0) == "/dicom-web/series"
+    assert {path.removeprefix("/dicom-web/studies") for path in asked} <= {"", f"/{quote(uid, safe='')}"}
 
 
 def test_a_file_of_whatever_is_answered_says_what_it_is(tmp_path: Path) -> None:
