@@ -1,4 +1,5 @@
-"""Every shell and Python example of the tutorial and the how-tos runs, in the order of its page, in an empty folder.
+"""Every shell and Python example of the tutorial and the how-tos runs, in the order of its page, in an empty folder;
+and the program of the README.
 
 The tutorial's `sagittal` is the installed program; that of the how-tos is forked, which takes a tenth of the time.
 
@@ -13,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ import pytest
 from conftest import Served
 from forked import Forked
 from programs import need
+from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +89,21 @@ def test_examples_run(page: Path, tmp_path: Path, start_server: Callable[..., Se
         else:
             script += body
     run(script, served, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.es.md"])
+def test_the_program_of_the_readme_runs(name: str, tmp_path: Path, start_server: Callable[..., Served]) -> None:
+    found = re.search(r"^    from sagittal.*?(?=^\S)", (ROOT / name).read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    commands(tmp_path / ".commands", "")
+    scans(tmp_path / "scans")
+    served = start_server(data=tmp_path / "sagittal-data")
+    (tmp_path / "program.py").write_text(on_free_ports(textwrap.dedent(found[0]), served))
+    run(f"sagittal store {served.peer} scans\n{sys.executable} program.py > told\n", served, tmp_path)
+    names = {line.split()[0] for line in (tmp_path / "told").read_text().splitlines()}
+    assert names == {"CompressedSamples^CT1", "CompressedSamples^MR1", "CompressedSamples^NM1"}
+    folder = re.findall(r'get\("(\w+)"', found[0])[0]
+    assert [dcmread(path).PatientID for path in (tmp_path / folder).rglob("*.dcm")] == ["4MR1"]
 
 
 def run(script: str, served: Served | None, folder: Path) -> None:
