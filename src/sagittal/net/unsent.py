@@ -14,8 +14,12 @@ import termios
 
 def unsent(transport: asyncio.Transport) -> int:
     """Bytes; 0 when all is with the kernel, as then nothing here waits for the peer."""
-    waiting = transport.get_write_buffer_size()
-    sock = transport.get_extra_info("socket") if waiting else None
+    return untaken(transport) if transport.get_write_buffer_size() else 0
+
+
+def untaken(transport: asyncio.Transport) -> int:
+    """Bytes, also when all is with the kernel: what the peer has not even got, it can't have answered."""
+    waiting, sock = transport.get_write_buffer_size(), transport.get_extra_info("socket")
     if sock is None:
         return waiting
     try:

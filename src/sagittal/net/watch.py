@@ -11,7 +11,7 @@ from functools import partial
 from sagittal.lasting import guarded
 from sagittal.limits import NetLimits
 from sagittal.net.link import LOGGER, Link
-from sagittal.net.unsent import unsent
+from sagittal.net.unsent import untaken
 
 
 def interval(limits: NetLimits) -> float:
@@ -29,13 +29,13 @@ def interval(limits: NetLimits) -> float:
 class Watch:
     """What was seen of one link before."""
 
-    __slots__ = ("_bytes", "_since", "_stalled_bytes", "_stalled_since")
+    __slots__ = ("_bytes", "_since", "_taken_at", "_untaken")
 
     def __init__(self) -> None:
         self._since: float | None = None  # a message is incomplete, and we read
         self._bytes = 0
-        self._stalled_since: float | None = None
-        self._stalled_bytes = 0
+        self._taken_at = 0.0  # when less, or more, was seen to wait for the peer
+        self._untaken = 0
 
     def look(self, link: Link, now: float) -> None:
         """Abort or close what has exceeded a limit, or can't be looked at."""
@@ -59,7 +59,7 @@ class Watch:
         elif self._too_slow(link, now):
             floor = f"{limits.receive_bytes_per_second_min} bytes/s over {limits.progress_window_seconds:g} s"
             link.abort(f"inside a message the peer sent less than {floor}")
-        elif link.invoker.awaited and now - link.active_at > (patience := link.invoker.patience):
+        elif link.invoker.awaited and now - max(link.active_at, self._taken_at) > (patience := link.invoker.patience):
             link.abort(f"no response within {patience:g} s")
         elif machine.state != 2 and self._idle(link) and now - link.active_at > limits.idle_seconds_max:
             link.abort(f"no traffic for {limits.idle_seconds_max:g} s")
@@ -85,8 +85,11 @@ class Watch:
         return slow
 
     def _stalled(self, link: Link, now: float) -> bool:
-        waiting = unsent(link.transport) if link.transport is not None else 0
-        if not waiting or waiting != self._stalled_bytes or self._stalled_since is None:
-            self._stalled_bytes, self._stalled_since = waiting, now
+        transport = link.transport
+        if transport is None:
             return False
-        return now - self._stalled_since > link.limits.send_stall_seconds_max
+        left = untaken(transport)
+        if left != self._untaken:
+            self._untaken, self._taken_at = left, now
+        waits = transport.get_write_buffer_size() > 0  # not with the kernel: there it hinders nobody
+        return waits and now - self._taken_at > link.limits.send_stall_seconds_max

@@ -92,6 +92,16 @@ class TestWatch:
         self.look(link, LIMITS.response_seconds_max + beyond)
         assert bool(link.ended) == (beyond > 0)
 
+    def test_a_peer_has_so_long_from_when_it_has_taken_the_request(self, beyond: float) -> None:
+        """The kernel holds megabytes: minutes, behind a slow line."""
+        link, watch = Link(), Watch()
+        link.invoker.awaited = link.invoker.waiting = True
+        taken_at = 3 * LIMITS.response_seconds_max
+        for now, link.unsent in ((0.0, 9), (taken_at / 2, 5), (taken_at, 0)):
+            watch._stalled(link, now)  # type: ignore[arg-type]
+        self.look(link, taken_at + LIMITS.response_seconds_max + beyond, watch)
+        assert bool(link.ended) == (beyond > 0)
+
     def test_move_seconds_max(self, beyond: float) -> None:
         """Of C-MOVE; any other operation has its response by then, or never."""
         asyncio.run(self.wait_for(C_MOVE_RQ, LIMITS.move_seconds_max, beyond))

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from sagittal.limits import NetLimits
-from sagittal.net.unsent import unsent
+from sagittal.net.unsent import unsent, untaken
 from sagittal.net.watch import Watch
 
 SOON = 20.0
@@ -28,7 +28,8 @@ def test_a_peer_that_takes_little_is_not_one_that_takes_nothing(taken: int) -> N
         await loop.sock_connect(peer, server.sockets[0].getsockname())
         writer = await opened
         transport = writer.transport
-        assert unsent(transport) == 0
+        transport.write(bytes(1 << 16))  # more than the peer takes, less than the kernel does
+        assert unsent(transport) == 0 < untaken(transport)
         transport.write(bytes(16 << 20))
         held = -1
         while held != (held := transport.get_write_buffer_size()):
