@@ -62,7 +62,7 @@ WALKED: dict[str, tuple[str, ...]] = {
         "unit/net/test_window.py::test_operations_max",
         "unit/net/test_window.py::test_what_is_agreed",
     ),
-    "net.peer_pdu_bytes_min": (f"{NET}::test_peer_pdu_bytes_min",),
+    "net.peer_pdu_bytes_min": (f"{NET}::test_peer_pdu_bytes_min", f"{NET}::test_peer_pdu_bytes_min_of_an_acceptor"),
     "net.connect_seconds_max": (f"{TIMES}::test_connect_seconds_max",),
     "net.move_seconds_max": (f"{TIMES}::TestWatch::test_move_seconds_max",),
     "net.response_seconds_max": (f"{TIMES}::TestWatch::test_response_seconds_max",),

@@ -68,6 +68,8 @@ class Requestor(Link):
     def association_answered(self, answer: AssociateAC | AssociateRJ) -> None:
         if isinstance(answer, AssociateRJ):
             self._rejected = describe_rejection(answer)
+        elif 0 < answer.user.pdu_bytes_max < self.limits.peer_pdu_bytes_min:
+            self.abort(f"its Maximum Length of {answer.user.pdu_bytes_max} bytes is below the limit")
         else:
             self._establish(answer)
         if not self._answered.done():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -29,7 +30,9 @@ from loopback import (
 from sagittal.dimse.commands import encode as encode_command
 from sagittal.dimse.exchange import header
 from sagittal.dimse.service import Request, Response
+from sagittal.errors import PeerRefused
 from sagittal.limits import NetLimits
+from sagittal.net.client import Peer, connect
 from sagittal.ul.codec import encode
 from sagittal.ul.pdu import Abort, AssociateAC, AssociateRJ, AssociateRQ, ProposedContext, UserInformation
 
@@ -103,6 +106,14 @@ async def test_peer_pdu_bytes_min(size: int, answer: int) -> None:
         raw.send(encode(request(pdu_bytes_max=size)))
         assert (await raw.pdu())[0] == answer
         raw.close()
+
+
+@pytest.mark.parametrize(("size", "taken"), [(0, True), (255, False), (256, True), (257, True)])
+async def test_peer_pdu_bytes_min_of_an_acceptor(size: int, taken: bool) -> None:
+    async with serving(pdu_receive_bytes_max=size) as server:
+        opening = connect(Peer("B", "127.0.0.1", server.port), "A", [(CT, [EXPLICIT_LE])])
+        with nullcontext() if taken else pytest.raises(PeerRefused, match="Maximum Length of 255 bytes"):
+            await (await opening).release()
 
 
 @pytest.mark.parametrize(("more", "taken"), [(-1, True), (0, True), (1, False)])
