@@ -83,12 +83,9 @@ def moving(site: Site, find: Find) -> Handler:
 
     async def handle(request: Request) -> AsyncIterator[Response]:
         try:
-            aet = str(request.command.get("MoveDestination", ""))
             with audited(site, request):
                 authorize(request.association.principal, "move")
-                peer = site.destination(aet)
-                if peer is None:
-                    raise UnknownDestination(f"{aet[:16]} is not a configured node")
+                peer = destination(site, request)
             refs, rendition = await find(request)
         except SagittalError as error:
             yield failure(error)
@@ -104,6 +101,15 @@ def moving(site: Site, find: Find) -> Handler:
         yield tally.final(request)
 
     return handle
+
+
+def destination(site: Site, request: Request) -> Peer:
+    """Where the AE table has the Move Destination now. UnknownDestination."""
+    aet = str(request.command.get("MoveDestination", ""))
+    peer = site.destination(aet)
+    if peer is None:
+        raise UnknownDestination(f"{aet[:16]} is not a configured node")
+    return peer
 
 
 @contextmanager
@@ -147,7 +153,7 @@ async def find_instances(site: Site, request: Request) -> Found:
 
 
 class _Moving:
-    """One batch on its way to the destination."""
+    """One batch on its way to the destination, also if the AE table has that elsewhere meanwhile."""
 
     def __init__(self, site: Site, request: Request, peer: Peer, tally: Tally, rendition: Rendition) -> None:
         self._site, self._request, self._peer, self._tally, self._rendition = site, request, peer, tally, rendition
@@ -160,9 +166,10 @@ class _Moving:
         refs, lost = list(reversed(batch.items)), 0
         while refs and not self._request.cancelled:
             try:
+                self._peer = destination(self._site, self._request)
                 async with self._cancellable():
                     association = await self._site.connect(self._peer, batch.proposals)
-            except PeerError as error:
+            except (PeerError, UnknownDestination) as error:
                 self._give_up(refs, error)
                 return
             try:
@@ -175,7 +182,7 @@ class _Moving:
                     self._give_up(refs, error)
                     return
 
-    def _give_up(self, refs: list[InstanceRef], error: PeerError) -> None:
+    def _give_up(self, refs: list[InstanceRef], error: SagittalError) -> None:
         """These have failed, unless they are not wanted any more."""
         if not self._request.cancelled:
             # Who asked knows where to; a comment has 64 characters.
@@ -217,6 +224,8 @@ class _Moving:
             if self._tally.remaining and not self._request.cancelled and self._pace.due():
                 yield self._tally.pending()
             if association.over:  # the object could not be read to its end: the next one is not to blame
+                return
+            if self._site.destination(self._peer.aet) != self._peer:
                 return
 
     def _sender(self, association: Association) -> Send:
