@@ -20,7 +20,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,13 @@ class Running:
             "data": str(self.settings.data.resolve()),
         }
 
+    @property
+    def settled(self) -> Settings:
+        """The settings, with the ports that are ours."""
+        assert self.dimse is not None and self.http is not None
+        dimse, web = replace(self.settings.dimse, port=self.dimse.port), replace(self.settings.web, port=self.http.port)
+        return replace(self.settings, dimse=dimse, web=web)
+
     def reasons(self) -> list[str]:
         """Why not ready, beside what the archive itself says."""
         if self.draining:
@@ -114,7 +121,10 @@ def check_bind(settings: Settings, nodes: int, tokens: int) -> None:
 
 
 async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. UsageError for an unsafe bind, OSError for a port that is taken."""
+    """Serve until SIGTERM or SIGINT, then drain. UsageError for an unsafe bind, OSError for a port that is taken.
+
+    After a start on a disk that takes nothing all is opened once more, on the same ports, when the disk does again.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -123,24 +133,44 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
     raise_open_files()
     if settings.durability == "off":
         check_bind(settings, 1, 1)
-    archive = await Archive.open(
-        settings.data,
-        limits=settings.limits,
-        durability=settings.durability,
-        faults=faults.from_environment(os.environ),
-        attributes=settings.index.attributes,
-        stores=settings.stores,
-    )
+    before: Archive | None = None
+    while not stop.is_set():
+        archive = await Archive.open(
+            settings.data,
+            limits=settings.limits,
+            durability=settings.durability,
+            faults=faults.from_environment(os.environ),
+            attributes=settings.index.attributes,
+            stores=settings.stores,
+        )
+        if before is not None:
+            log.warning("the disk takes writes again: everything is opened anew")
+            archive.inherit(before)
+        settings = await _serve(settings, archive, announce, stop)
+        announce, before = _nobody, archive
+
+
+async def _serve(
+    settings: Settings, archive: Archive, announce: Callable[[Mapping[str, Any]], None], stop: asyncio.Event
+) -> Settings:
+    """Serve an open archive as long as it can be; gives the settings with the ports that were taken."""
     try:
         running = await _start(settings, archive)
         try:
             announce(running.ready)
             log.info("ready", extra={"fields": {"pid": os.getpid(), "host": settings.host, **running.ready}})
-            await stop.wait()
+            while not (stop.is_set() or archive.outlived):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), settings.limits.archive.audit_seconds_max)
         finally:
             await _drain(running)
     finally:
         await archive.close()
+    return running.settled
+
+
+def _nobody(ready: Mapping[str, Any]) -> None:
+    """Who was told once is not told again."""
 
 
 def raise_open_files() -> None:

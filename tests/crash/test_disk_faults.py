@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from abuse.conftest import echo, echoing
 from conftest import Served, serve
 from programs import missing
 from wire import CT_IMAGE_STORAGE, EXPLICIT_LE, Object, Wire, image, part10, store_once
+
+from sagittal.archive import SERVER_FILE
 
 OUT_OF_RESOURCES = 0xA700
 LIMITS = "[limits]\naudit_seconds_max = 0.05\n"  # how often an unwell archive looks whether it is well again
@@ -28,6 +31,8 @@ def _ready(served: Served) -> tuple[int, list[str]]:
             return answer.status, []
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())["reasons"]
+    except OSError as error:  # it is being opened anew
+        return 0, [str(error)]
 
 
 def _until_ready(served: Served, files: list[str] | None = None) -> None:
@@ -201,14 +206,21 @@ def test_a_start_on_a_full_disk(small_disk: Path, settings: Path, *, killed: boo
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_start_on_a_disk_that_may_only_be_read(small_disk: Path, settings: Path, *, killed: bool) -> None:
+    """What is held is served, new objects are taken as soon as it may be written, and who read meanwhile is known."""
     item, arguments = _beginning(small_disk, settings, killed=killed)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     served = serve(small_disk, *arguments)
     try:
         assert _ready(served)[0] == 503 and _retrieved(served, item) == 200
         assert store_once(served.host, served.port, image())[0] == OUT_OF_RESOURCES
+        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+        _until_ready(served)
+        assert store_once(served.host, served.port, image())[0] == 0
+        assert (small_disk / SERVER_FILE).exists()
     finally:
         served.stop()
+    with closing(sqlite3.connect(small_disk / "index.db")) as index:
+        assert index.execute("SELECT count(*) FROM audit WHERE verb = 'get'").fetchone() == (1,)
 
 
 def test_refused_before_the_disk_is_full(small_disk: Path) -> None:

@@ -87,6 +87,15 @@ class Archive:
         self._indexing.cancel()
         await self._parts.close()
 
+    @property
+    def outlived(self) -> bool:
+        """Whether the disk, which took nothing as this was opened, does now: for that it has to be opened anew."""
+        return self._committer.outlived
+
+    def inherit(self, other: Archive) -> None:
+        """What another of this directory, now closed, could not write down."""
+        self._committer.inherit(other._committer)
+
     def ready(self) -> list[str]:
         """Why nothing can be stored, or not all found, at the moment; empty when all is well."""
         reasons = [self.volume.trouble(), self._committer.reason, self.readers.damage]

@@ -87,7 +87,7 @@ def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     """The writing connection. Transactions are opened and ended by hand (BEGIN IMMEDIATE … COMMIT)."""
     make(path)
     if _rests(path):
-        log.warning("the disk takes nothing: until the next start the index can only be read")
+        log.warning("the disk takes nothing: the index can only be read")
     pragmas = (
         "journal_mode=WAL",
         f"synchronous={'FULL' if durable else 'OFF'}",
@@ -140,6 +140,11 @@ def is_of_the_moment(error: Exception) -> bool:
 def _code(error: Exception) -> int:
     """SQLite's extended result code; 0 of an error that is not SQLite's."""
     return getattr(error, "sqlite_errorcode", 0)
+
+
+def is_read_only(error: Exception) -> bool:
+    """Whether the connection writes nothing, as it was made where nothing could be written, whatever can be now."""
+    return _code(error) & 0xFF == sqlite3.SQLITE_READONLY
 
 
 def is_busy(error: Exception) -> bool:

@@ -23,6 +23,7 @@ from sagittal.archive.index.connection import (
     TAKES_NOTHING,
     failure,
     is_of_the_moment,
+    is_read_only,
     wait_for_nobody,
     wait_for_others,
 )
@@ -92,6 +93,8 @@ class Clerk:
         recovery: Recovery | None,
     ) -> None:
         self.reason: str | None = None  # why the index takes nothing at the moment
+        self.outlived = False  # the disk takes again what it did not as the index was opened, which has to be done anew
+        self._took_nothing = False
         self.sync_threads = ThreadPoolExecutor(limits.sync_threads, thread_name_prefix="sync")
         self.batch = Batch(index, volume, self.sync_threads, limits.slow_rows_seconds)
         self.batch_sizes: Counter[int] = Counter()  # objects that one commit took -> commits
@@ -308,6 +311,8 @@ class Clerk:
                 if not _is_for_want_of_room(error):
                     raise
                 told = failure(error)
+                self.outlived = self.outlived or (self._took_nothing and is_read_only(error))
+                self._took_nothing = told is None
                 self.reason = told.text if told else f"the opening cannot be written down: {words_of(error)}"
                 return False
             self._recovery = None

@@ -65,6 +65,15 @@ class Committer:
         """Why the index takes nothing at the moment."""
         return self._clerk.reason
 
+    @property
+    def outlived(self) -> bool:
+        """Whether the directory has to be opened anew to be written."""
+        return self._clerk.outlived
+
+    def inherit(self, other: Committer) -> None:
+        """The rows for the audit log that another, closed, could not write."""
+        self._clerk.audit.extendleft(reversed(other._clerk.audit))
+
     def check(self) -> None:
         """StorageUnavailable or Busy when an object would be refused at the moment."""
         self._check_open()
