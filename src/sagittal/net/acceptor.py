@@ -127,6 +127,8 @@ class Acceptor(Link):
             peer_pdu_bytes_max=user.pdu_bytes_max,
             extended=dict(user.extended),
         )
+        if self.machine.state != 3:  # what came behind it in the same read has ended it
+            return
         obstacle = self._obstacle(request)
         if obstacle is not None:
             self._reject(obstacle)

@@ -162,6 +162,8 @@ class Association:
     def abort_provider(self, now: float, reason: int, text: str) -> list[Indication]:
         """What arrived inside a valid PDU cannot be (a message that breaks PS3.7): treated as an invalid PDU."""
         self.problem = self.problem or text
+        if self.state == 1:  # the peer's abort came right behind it
+            return []
         return self._step(Event.INVALID_PDU, now, Aborted(2, reason, text))
 
     def send_data(self, data: bytes, now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ from loopback import (
 from sagittal.dimse.service import Handler, Matches, NoContext, Request, Response
 from sagittal.errors import IdentifierMismatch, StorageUnavailable
 from sagittal.ul.codec import encode
-from sagittal.ul.pdu import Abort, ReleaseRP, ReleaseRQ, Role
+from sagittal.ul.pdu import Abort, AssociateRQ, ReleaseRP, ReleaseRQ, Role
 
 
 async def test_echo_and_release() -> None:
@@ -237,6 +238,23 @@ async def test_what_comes_after_our_abort_is_passed_over(more: bytes, caplog: py
         raw.close()
         await until(lambda: not server.connections)
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("behind", [encode(Abort(0, 0)), echo_request()], ids=["abort", "message"])
+@pytest.mark.parametrize(
+    "first", [STORING, replace(STORING, application_context="1.2.3"), None], ids=["request", "refused", "none"]
+)
+async def test_what_ends_an_association_may_come_in_one_read_with_what_is_ended(
+    first: AssociateRQ | None, behind: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as server:
+        raw = await Raw.open(server.port, associate=None if first else STORING)
+        raw.send((encode(first) if first else message(1, {"CommandField": 0x7777})) + behind)
+        assert await raw.ended()
+        raw.close()
+        await until(lambda: not server.connections)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+    assert len(caplog.records) == 1
 
 
 async def test_a_release_during_an_operation_is_answered_after_it() -> None:
