@@ -119,6 +119,12 @@ def test_values_never_enter_the_statement() -> None:
             assert "1=1" not in condition(form.shape, "c")
 
 
+@pytest.mark.parametrize("kind", ["any", "text", "uid"])
+def test_a_list_may_be_longer_than_an_expression_is_deep(kind: str) -> None:
+    """SQLite takes a thousand of which any may hold."""
+    assert matches(kind, "\\".join(f"1.{number}" for number in range(2_000)), "1.1999")
+
+
 def test_a_long_list_of_uids_costs_little() -> None:
     """An identifier has room for 100,000, and is taken apart on the loop."""
     uids = [f"1.2.{number}" for number in range(1_000)]

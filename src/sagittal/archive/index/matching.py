@@ -55,9 +55,10 @@ def form_of(kind: str, text: str, options: Options = PLAIN) -> Form | None:
     forms = [_form(test) for test in tests]
     if kind == "text" and len(forms) > 1:  # a value with backslashes, ABD\PELVIS, lies in its column whole
         forms.append(_form(Test("like" if "*" in text or "?" in text else "equal", (text.replace("\0", "").strip(),))))
-    if kind not in _SEVERAL:
-        return joined(forms)
-    forms = [Form("empty-all" if form.shape == "empty" else f"any>{form.shape}", form.values) for form in forms]
+    if all(form.shape == "eq" for form in forms):
+        forms = [joined(forms)]
+    if kind in _SEVERAL:
+        forms = [Form("empty-all" if form.shape == "empty" else f"any>{form.shape}", form.values) for form in forms]
     return joined(forms)
 
 
