@@ -142,10 +142,8 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
             faults=faults.from_environment(os.environ),
             attributes=settings.index.attributes,
             stores=settings.stores,
+            before=before,
         )
-        if before is not None:
-            log.warning("the disk takes writes again: everything is opened anew")
-            archive.inherit(before)
         settings = await _serve(settings, archive, announce, stop)
         announce, before = _nobody, archive
 
@@ -162,6 +160,8 @@ async def _serve(
             while not (stop.is_set() or archive.outlived):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), settings.limits.archive.audit_seconds_max)
+            if archive.outlived:
+                log.warning("the disk takes writes again: everything is opened anew")
         finally:
             await _drain(running)
     finally:

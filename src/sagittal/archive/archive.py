@@ -70,15 +70,19 @@ class Archive:
         faults: Faults | None = None,
         attributes: Iterable[str] | None = None,
         stores: Iterable[str] = (),
+        before: Archive | None = None,
     ) -> Archive:
         """Open or make the data directory `path`. DirectoryHeld when another process has it, UsageError when newer.
 
         With `durability` "off" nothing is synced: for benchmarks. `attributes` are indexed besides, as the setting
         `[index] attributes` names them; None: those that were the last time. `stores` are made when they are not there.
+        What `before`, closed, could not write down of the same directory is taken over.
         """
         limits, durable = limits or Limits(), durability != "off"
         wanted = None if attributes is None else tuple(dict.fromkeys(map(attribute_of, attributes)))
         parts = opened(path, limits, faults or Faults(), durable=durable, wanted=wanted, named=stores)
+        if before is not None:
+            parts.ingest.committer.inherit(before._committer)
         return cls(path, limits, durable, parts)
 
     async def close(self) -> None:
@@ -91,10 +95,6 @@ class Archive:
     def outlived(self) -> bool:
         """Whether the disk, which took nothing as this was opened, does now: for that it has to be opened anew."""
         return self._committer.outlived
-
-    def inherit(self, other: Archive) -> None:
-        """What another of this directory, now closed, could not write down."""
-        self._committer.inherit(other._committer)
 
     def ready(self) -> list[str]:
         """Why nothing can be stored, or not all found, at the moment; empty when all is well."""
