@@ -110,6 +110,16 @@ def test_a_key_that_cannot_be_is_refused(kind: str, key: str) -> None:
         form_of(kind, key)
 
 
+@pytest.mark.parametrize("kind", ["text", "any", "date", "any-name"])
+@pytest.mark.parametrize(("most", "value"), [(10_000, "20200101"), (100, "20200101*")])
+def test_so_many_values_has_a_key(kind: str, most: int, value: str) -> None:
+    most = 100 if kind == "any-name" else most
+    for count in (most - 1, most):
+        assert form_of(kind, "\\".join([value] * count)) is not None
+    with pytest.raises(BadRequest, match="more than"):
+        form_of(kind, "\\".join([value] * (most + 1)))
+
+
 def test_values_never_enter_the_statement() -> None:
     for kind in ("text", "uid", "name", "any", "any-name"):
         for hostile in ("' OR 1=1 --", "x'; DROP TABLE study; --*", "a\\b'*"):

@@ -17,6 +17,7 @@ from sagittal.dicom.matching import names, times
 from sagittal.errors import BadRequest
 
 _PATTERNS_MAX = 100
+_VALUES_MAX = 10_000  # of a key that is no UID: 30 ms, while the loop waits
 _NUMBER_CHARACTERS_MAX = 64
 _SINGLE_MAX = 3.4028234e38
 
@@ -77,6 +78,8 @@ def tests_of(rule: str, text: str, options: Options = PLAIN) -> tuple[Test, ...]
         return None
     if rule == "long" or "\\" not in text:
         parts = [text]
+    elif rule != "uid" and text.count("\\") >= _VALUES_MAX:
+        raise BadRequest(f"more than {_VALUES_MAX} values in one key")
     else:
         parts = [part for part in (part.strip() for part in text.split("\\")) if part]
     if not parts:
