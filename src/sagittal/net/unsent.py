@@ -14,16 +14,21 @@ import termios
 
 def unsent(transport: asyncio.Transport) -> int:
     """Bytes; 0 when all is with the kernel, as then nothing here waits for the peer."""
-    return untaken(transport) if transport.get_write_buffer_size() else 0
+    waiting = transport.get_write_buffer_size()
+    return waiting + _held(transport) if waiting else 0
 
 
 def untaken(transport: asyncio.Transport) -> int:
     """Bytes, also when all is with the kernel: what the peer has not even got, it can't have answered."""
-    waiting, sock = transport.get_write_buffer_size(), transport.get_extra_info("socket")
+    return transport.get_write_buffer_size() + _held(transport)
+
+
+def _held(transport: asyncio.Transport) -> int:
+    sock = transport.get_extra_info("socket")
     if sock is None:
-        return waiting
+        return 0
     try:
         held = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
     except (OSError, ValueError):  # it is closed meanwhile
-        return waiting
-    return waiting + int.from_bytes(held, sys.byteorder)
+        return 0
+    return int.from_bytes(held, sys.byteorder)
