@@ -50,6 +50,7 @@ CODINGS: dict[str, Coding] = {
     _P + "104": Coding("libx264", _H264, {"profile": "high", "level": "4.2", "crf": "18"}, 1088, 1920),
     _P + "107": Coding("libx265", _HEVC, {"profile": "main", "crf": "20", "x265-params": "log-level=none"}, 2304, 4096),
 }
+_COLORS = 6, 1, 1, 13  # matrix of BT.601, black 16 to white 235, primaries of BT.709, curve of sRGB: ISO 23091-2
 # ISO 13818-2 Table 6-4.
 _MPEG2_RATES = [Fraction(25), Fraction(50), *(Fraction(1000 * n, over) for n in (24, 30, 60) for over in (1000, 1001))]
 
@@ -117,13 +118,22 @@ def encode(frames: Iterable[Array], description: Description, uid: str, rate: fl
         with av.open(held, "w", format="mpegts") as container:
             few = _IN_ORDER if description.frames < _REORDERED_MIN else {}
             track = container.add_stream(coding.codec, rate=a_second, options=coding.options | few)
-            track.width, track.height, track.pix_fmt = description.columns, description.rows, "yuv420p"
+            track.width, track.height = description.columns, description.rows
+            name_colors(track)
             form = "gray" if description.samples == 1 else "rgb24"
             for array in frames:
                 container.mux(track.encode(av.VideoFrame.from_ndarray(numpy.ascontiguousarray(array), format=form)))
             container.mux(track.encode(None))
         made = held.getvalue()
         return made + _NULL_PACKET * (_PACKETS_MIN - len(made) // _PACKET_BYTES)
+
+
+def name_colors(track: Any) -> None:
+    """Have a stream of 4:2:0 say that it is sRGB by the matrix of BT.601, which FFmpeg makes of RGB (and
+    YBR_PARTIAL_420 is): players guess BT.709 where anything is left open and there are 720 rows or more.
+    """
+    track.pix_fmt, context = "yuv420p", track.codec_context
+    context.colorspace, context.color_range, context.color_primaries, context.color_trc = _COLORS
 
 
 def _library() -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sagittal.errors import NotAcceptable
+from sagittal.pixels.codecs.video import name_colors
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -148,12 +149,13 @@ def _mp4(frames: Iterator[Picture], seconds: Sequence[float], quality: int | Non
             stream.options = {"crf": str(round(50 - 0.4 * level))}
         else:  # it knows bit rates alone: from a tenth of a bit a pixel to two
             stream.bit_rate = round(first.shape[0] * first.shape[1] * float(rate) * (0.1 + 1.9 * level / 100))
-        stream.height, stream.width = (max(2, side - side % 2) for side in first.shape[:2])
-        stream.pix_fmt, stream.codec_context.time_base, at = "yuv420p", Fraction(1, _MP4_TICKS), 0
+        stream.height, stream.width = (side + side % 2 for side in first.shape[:2])
+        name_colors(stream)
+        stream.codec_context.time_base, at = Fraction(1, _MP4_TICKS), 0
         for pixels, ticks in zip(itertools.chain((first,), frames), _ticks(seconds, _MP4_TICKS), strict=True):
             color = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-            even = np.ascontiguousarray(color[: stream.height, : stream.width])
-            shown = av.VideoFrame.from_ndarray(even, format="rgb24")
+            odd = [(0, side % 2) for side in color.shape[:2]]  # then the last row or column is there once more
+            shown = av.VideoFrame.from_ndarray(np.pad(color, (*odd, (0, 0)), mode="edge"), format="rgb24")
             shown.pts, at = at, at + ticks
             container.mux(stream.encode(shown))
         container.mux(stream.encode())
