@@ -68,13 +68,13 @@ def test_few_frames_without_content_are_video_too(uid: str, count: int) -> None:
     described = replace(DESCRIBED, rows=64, columns=64, frames=count)
     stream = video.encode([numpy.full(described.shape, 90, "u1")] * count, described, uid)
     with av.open(io.BytesIO(stream)) as found:  # by whoever looks what it is
-        assert found.format.name == "mpegts"
         context = found.streams.video[0].codec_context
+        assert ("mpegts" if context.name == "mpeg2video" else "mp4") in found.format.name  # browsers play no other
         assert context.name == "mpeg2video" or not context.has_b_frames  # x265 has no decoding times for so few
         assert (context.colorspace, context.color_range) == (6, 1)  # BT.601, else players take a high one for BT.709
     packets = (stream[at : at + 188] for at in range(0, len(stream), 188))
     unpadded = b"".join(packet for packet in packets if packet[1:3] != b"\x1f\xff")
-    for each in (stream, unpadded):
+    for each in {stream, unpadded}:
         decoded = list(video.decode(each, described))
         assert len(decoded) == count and numpy.abs(numpy.array(decoded).astype(int) - 90).max() <= 4
 

@@ -3,8 +3,7 @@ another.
 
 By PyAV, the extra `video` (its wheel bundles GPL encoders, so it is never installed unasked); without it video is
 passed through as it is. Frames come out as RGB. Only the containers that PS3.5 allows are opened, so that no stream
-can have FFmpeg read anything else. What is made is an MPEG-2 transport stream, which every one of these syntaxes
-takes.
+can have FFmpeg read anything else. What is made is MP4, which browsers play; of MPEG-2 a transport stream.
 """
 
 from __future__ import annotations
@@ -114,18 +113,19 @@ def encode(frames: Iterable[Array], description: Description, uid: str, rate: fl
     if coding.codec == "mpeg2video":
         a_second = min(_MPEG2_RATES, key=lambda each: abs(each - a_second))
     held = BytesIO()
+    form = "mpegts" if coding.codec == "mpeg2video" else "mp4"
     with refusals(syntax(uid).name):
-        with av.open(held, "w", format="mpegts") as container:
+        with av.open(held, "w", format=form) as container:
             few = _IN_ORDER if description.frames < _REORDERED_MIN else {}
             track = container.add_stream(coding.codec, rate=a_second, options=coding.options | few)
             track.width, track.height = description.columns, description.rows
             name_colors(track)
-            form = "gray" if description.samples == 1 else "rgb24"
+            colors = "gray" if description.samples == 1 else "rgb24"
             for array in frames:
-                container.mux(track.encode(av.VideoFrame.from_ndarray(numpy.ascontiguousarray(array), format=form)))
+                container.mux(track.encode(av.VideoFrame.from_ndarray(numpy.ascontiguousarray(array), format=colors)))
             container.mux(track.encode(None))
         made = held.getvalue()
-        return made + _NULL_PACKET * (_PACKETS_MIN - len(made) // _PACKET_BYTES)
+        return made + _NULL_PACKET * (_PACKETS_MIN - len(made) // _PACKET_BYTES) if form == "mpegts" else made
 
 
 def name_colors(track: Any) -> None:
