@@ -148,7 +148,7 @@ class ArchiveLimits:
     zip_ratio_max: int = 200  # inflated to deflated bytes of one member; pixels reach 3-10
     zip_ratio_free_bytes: int = 64 * MiB  # the ratio counts beyond this: an empty segmentation reaches 1000
     zip_bytes_max: int = 1 << 40  # inflated, of one zip file
-    drain_seconds_max: float = 9.0  # so that the process has ended within 10 s of SIGTERM
+    drain_seconds_max: float = 8.0  # so that the process has ended within 10 s of SIGTERM, on a busy machine too
 
 
 @dataclass(frozen=True, slots=True)
