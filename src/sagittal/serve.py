@@ -130,14 +130,15 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     sys.setswitchinterval(1e-5)  # neither loop nor committer waits for the other longer than it takes to wake it
-    raise_open_files()
+    limits = settings.limits
+    raise_open_files(limits.net.connections_unassociated_max + limits.web.connections_max)
     if settings.durability == "off":
         check_bind(settings, 1, 1)
     before: Archive | None = None
     while not stop.is_set():
         archive = await Archive.open(
             settings.data,
-            limits=settings.limits,
+            limits=limits,
             durability=settings.durability,
             faults=faults.from_environment(os.environ),
             attributes=settings.index.attributes,
@@ -173,14 +174,20 @@ def _nobody(ready: Mapping[str, Any]) -> None:
     """Who was told once is not told again."""
 
 
-def raise_open_files() -> None:
-    """As many open files as the system allows us: the usual soft limit of 1,024 is less than `connections_max`."""
+def raise_open_files(connections: int) -> None:
+    """As many open files as the system allows us: the usual soft limit of 1,024 is less than our `connections`. Where
+    the hard one is, too, silent peers can use them up, and the system drops whoever comes then without a word.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
         except (OSError, ValueError) as error:  # macOS has a ceiling of its own below an unlimited hard limit
             log.warning("open files stay limited to %d: %s", soft, error)
+    if soft != resource.RLIM_INFINITY and soft < connections:
+        told = "the system lets us open %d files, fewer than the %d connections that the limits allow (ulimit -Hn)"
+        log.warning(told, soft, connections)
 
 
 async def _start(settings: Settings, archive: Archive) -> Running:

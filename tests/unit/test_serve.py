@@ -52,12 +52,23 @@ def test_drain_seconds_max(tmp_path: Path, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(("soft", "hard"), [(256, 4096), (4096, 4096), (1024, resource.RLIM_INFINITY)])
-def test_as_many_files_as_the_system_allows(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> None:
+def test_as_many_files_as_the_system_allows(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, soft: int, hard: int
+) -> None:
     given: list[tuple[int, tuple[int, int]]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
     monkeypatch.setattr(resource, "setrlimit", lambda which, limit: given.append((which, limit)))
-    serve.raise_open_files()
+    serve.raise_open_files(3500)
     assert given == ([] if soft == hard else [(resource.RLIMIT_NOFILE, (hard, hard))])
+    assert not caplog.records
+
+
+def test_fewer_files_than_connections_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 1024))
+    serve.raise_open_files(1025)
+    assert "open 1024 files, fewer than the 1025 connections" in caplog.text
 
 
 def test_a_system_that_refuses_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +77,7 @@ def test_a_system_that_refuses_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    serve.raise_open_files()
+    serve.raise_open_files(3500)
 
 
 @pytest.mark.parametrize("given", [{"tls_authorities": Path("ca.pem")}, {"tls_key": Path("key.pem")}])
