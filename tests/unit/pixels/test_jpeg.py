@@ -99,3 +99,9 @@ def test_bits_stored_are_those_of_the_stream(tail: int, described: Description, 
         if described.bits_stored != bits:
             with pytest.raises(NotAcceptable, match="8 or 12 bits"):
                 one.encoded(replace(described, samples=3, photometric=colours), Options())
+
+
+@pytest.mark.parametrize("tail", [50, 51])
+def test_colours_that_are_neither_rgb_nor_ybr_are_not_taken_for_rgb(tail: int) -> None:
+    with pytest.raises(NotAcceptable, match="not HSV"):
+        codec(f"1.2.840.10008.1.2.4.{tail}").encoded(Description(16, 24, 3, 8, 8, 7, photometric="HSV"), Options())

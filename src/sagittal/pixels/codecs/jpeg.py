@@ -76,7 +76,11 @@ class Jpeg(Codec):
 
     def check(self, description: Description, options: Options) -> None:
         super().check(description, options)
-        if description.samples == 3 and description.bits_stored not in (8, 12):
+        if description.samples != 3:
+            return
+        if description.photometric != "RGB" and description.photometric not in YBR:
+            raise NotAcceptable(f"{self.name} takes RGB and YBR_FULL, not {description.photometric}")
+        if description.bits_stored not in (8, 12):
             told = f"{description.photometric} of 8 or 12 bits, not {description.bits_stored}"
             raise NotAcceptable(f"{self.name} takes {told}: colours would become others")
 
