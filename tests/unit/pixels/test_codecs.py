@@ -242,3 +242,13 @@ def test_values_that_fill_their_container_have_one_code_stream(kind: Any, near: 
     pixels = picture.astype(kind)
     bits = pixels.itemsize * 8
     assert jpeg_ls._plain(pixels, near) == jpeg_ls._precise(pixels, bits, near, near)
+
+
+@pytest.mark.parametrize(("high_bit", "cells"), [(11, "0500ffff00f8ff07"), (13, "1400fcff00e0fc1f")])
+def test_the_bits_above_signed_values_are_those_of_the_sign(high_bit: int, cells: str) -> None:
+    """As originals mostly had them, and pydicom decodes: many readers take cells of 16 bits for the values."""
+    described = Description(1, 4, 1, 16, 12, high_bit, True)
+    values = numpy.array([[5, -1, -2048, 2047]], "i2")
+    made = codec(EXPLICIT_LE).encode(values, described, LOSSLESS)
+    assert made.hex() == cells
+    assert codec(EXPLICIT_LE).decode(made, described).tolist() == values.tolist()

@@ -115,7 +115,9 @@ def _full_range(pixels: Array, description: Description) -> Array:
 
 
 def pack(array: Array, description: Description) -> bytes:
-    """One frame's values as cells, by pixel or by plane as Planar Configuration says. Unused bits are 0."""
+    """One frame's values as cells, by pixel or by plane as Planar Configuration says. Unused bits above are those of
+    the sign: many readers look at cells as a whole.
+    """
     import numpy
 
     if description.samples > 1 and description.planar:
@@ -125,7 +127,7 @@ def pack(array: Array, description: Description) -> bytes:
         return array.astype("<f4" if description.kind == "float" else "<f8").tobytes()
     size, bits = array.dtype.itemsize * 8, description.bits_allocated
     cells = array.view(f"uint{size}")
-    if description.bits_stored < size:
+    if description.bits_stored < size and not description.signed:
         cells = cells & cells.dtype.type((1 << description.bits_stored) - 1)
     if shift := description.high_bit + 1 - description.bits_stored:
         cells = cells << shift
