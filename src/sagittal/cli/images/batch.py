@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
+
 from sagittal.cli.output import progress, reason, result, run, say
 from sagittal.client.storing.files import walk, why_unlisted
 from sagittal.errors import Malformed, NotAcceptable, SagittalError, UsageError
@@ -20,6 +22,10 @@ from sagittal.workers.worker import Input
 _SECONDS_MAX = 3600.0  # of one file: a person waits, and may end it
 _AT_ONCE = 8  # files of one request to a worker, which costs about a millisecond of waiting
 _SHARES = 2  # of what is left a worker gets no more at once than one of so many for each, so that all end together
+
+
+_JOBS = "Worker processes; default: one a processor."
+jobs_option = click.option("--jobs", type=click.IntRange(1, 256), help=_JOBS)
 
 
 class Place(NamedTuple):
@@ -82,8 +88,8 @@ def is_several(paths: Sequence[Path], output: Path) -> bool:
     return len(paths) > 1 or paths[0].is_dir() or output.is_dir()
 
 
-def each(work: Sequence[Place], act: Act, *, word: str, modules: Sequence[str], jobs: int, as_json: bool) -> int:
-    """Do `act` for every file and tell what came of it; gives how many failed."""
+def each(work: Sequence[Place], act: Act, *, word: str, modules: Sequence[str], jobs: int | None, as_json: bool) -> int:
+    """Do `act` for every file and tell what came of it; gives the exit status."""
 
     async def alone(pool: Pool, some: Sequence[Place]) -> list[Outcome]:
         try:
@@ -96,7 +102,7 @@ def each(work: Sequence[Place], act: Act, *, word: str, modules: Sequence[str], 
 
 
 def some_at_once(
-    work: Sequence[Place], act: ActOnSome, *, word: str, modules: Sequence[str], jobs: int, as_json: bool
+    work: Sequence[Place], act: ActOnSome, *, word: str, modules: Sequence[str], jobs: int | None, as_json: bool
 ) -> int:
     """As `each`, for an act that a worker does for several files in one request."""
 
@@ -131,21 +137,21 @@ async def _each(
 ) -> int:  # fmt: skip
     if not groups:
         say("no files are there")
-    pool, failed = Pool(WorkerLimits(workers=jobs, seconds_max=_SECONDS_MAX), modules), 0
+    pool, status = Pool(WorkerLimits(workers=jobs, seconds_max=_SECONDS_MAX), modules), 0
     waiting = iter(groups)
     with progress(word, sum(map(len, groups)), quiet=as_json) as advance:
 
         async def one() -> None:
-            nonlocal failed
+            nonlocal status
             for some in waiting:
                 for place, outcome in zip(some, await act(pool, some), strict=True):
-                    failed += isinstance(outcome, Exception)
+                    status |= isinstance(outcome, Exception)
                     _tell(place, outcome, as_json)
                     advance(1)
 
         await asyncio.gather(*(one() for _ in range(ahead)))
     await pool.close()
-    return failed
+    return status
 
 
 def _tell(place: Place, outcome: Outcome, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sagittal.cli.images.batch import Place, Told, each, opened, places, rewritten
+from sagittal.cli.images.batch import Place, Told, each, jobs_option, opened, places, rewritten
 from sagittal.cli.output import json_option, result
 from sagittal.errors import UsageError
 from sagittal.workers.pool import Pool
@@ -22,7 +22,7 @@ _CALL = "sagittal.convert.fixing.files:file"
 @click.option("--in-place", is_flag=True, help="Replace files that something is wrong with.")
 @click.option("--only", multiple=True, metavar="NAME", help="Only this repair; repeatable.")
 @click.option("--list", "list_", is_flag=True, help="Show the repairs, and end.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Worker processes; default: one a processor.")
+@jobs_option
 @json_option
 def command(
     paths: tuple[Path, ...], output: Path | None, in_place: bool, only: tuple[str, ...], list_: bool, jobs: int | None,
@@ -46,19 +46,15 @@ def command(
         raise UsageError("--output or --in-place, not both")
 
     async def act(pool: Pool, place: Place) -> list[Told]:
-        more: dict[str, Any] = {"only": list(only), "copy": output is not None}
         if output is None and not in_place:
             with ExitStack() as stack:
                 told = (await pool.run(_CALL, [opened(place.path, stack)], only=list(only))).told
             return [_told(told, place, "")]
-        told = await rewritten(pool, place, _CALL, **more)
+        told = await rewritten(pool, place, _CALL, only=list(only), copy=output is not None)
         return [_told(told, place, "" if told["kept"] else str(place.where))]
 
-    failed = each(
-        places(paths, output), act, word="fixed", modules=("sagittal.convert.fixing.files",), jobs=jobs or 0,
-        as_json=as_json,
-    )  # fmt: skip
-    return 1 if failed else 0
+    modules = ("sagittal.convert.fixing.files",)
+    return each(places(paths, output), act, word="fixed", modules=modules, jobs=jobs, as_json=as_json)
 
 
 def _told(told: Any, place: Place, written: str) -> Told:

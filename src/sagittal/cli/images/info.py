@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sagittal.cli.data.place import DataPath, Server, existing, open_archive, refused, server_of, server_option
-from sagittal.cli.images.batch import Place, Told, each, opened, places
+from sagittal.cli.images.batch import Place, Told, each, jobs_option, opened, places
 from sagittal.cli.output import json_option, result, run
 from sagittal.errors import DirectoryHeld, UsageError
 from sagittal.pixels.census import Census, Seen
@@ -21,7 +21,7 @@ from sagittal.workers.pool import Pool
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--data", type=DataPath(), help="A data directory.")
 @server_option
-@click.option("--jobs", type=click.IntRange(1, 256), help="Worker processes for files; default: one a processor.")
+@jobs_option
 @json_option
 def command(paths: tuple[Path, ...], data: Path | None, server: Server | None, jobs: int | None, as_json: bool) -> int:
     """Report studies, series, images, matrices, bits, colours, transfer syntaxes and compression ratios by modality.
@@ -30,17 +30,17 @@ def command(paths: tuple[Path, ...], data: Path | None, server: Server | None, j
     """
     if sum((bool(paths), data is not None, server is not None)) != 1:
         raise UsageError("name files and folders, or --data DIR, or --url URL")
-    failed = 0
+    status = 0
     if paths:
-        rows, failed = _of_files(paths, jobs or 0, as_json)
+        rows, status = _of_files(paths, jobs, as_json)
     else:
         rows = run(_of_server(server) if server is not None else _of_directory(data or Path()))
     for row in rows:
         result(as_json, row, _text(row))
-    return 1 if failed else 0
+    return status
 
 
-def _of_files(paths: Sequence[Path], jobs: int, as_json: bool) -> tuple[list[dict[str, Any]], int]:
+def _of_files(paths: Sequence[Path], jobs: int | None, as_json: bool) -> tuple[list[dict[str, Any]], int]:
     census, above = Census(), dict[str, tuple[set[str], set[str]]]()
 
     async def act(pool: Pool, place: Place) -> list[Told]:
@@ -54,8 +54,8 @@ def _of_files(paths: Sequence[Path], jobs: int, as_json: bool) -> tuple[list[dic
         return []
 
     modules = ("sagittal.convert.census",)
-    failed = each(places(paths, None), act, word="counted", modules=modules, jobs=jobs, as_json=as_json)
-    return census.rows({name: (len(studies), len(series)) for name, (studies, series) in above.items()}), failed
+    status = each(places(paths, None), act, word="counted", modules=modules, jobs=jobs, as_json=as_json)
+    return census.rows({name: (len(studies), len(series)) for name, (studies, series) in above.items()}), status
 
 
 async def _of_directory(data: Path) -> list[dict[str, Any]]:

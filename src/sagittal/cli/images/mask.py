@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sagittal.cli.images.batch import Place, Told, each, places, rewritten
+from sagittal.cli.images.batch import Place, Told, each, jobs_option, places, rewritten
 from sagittal.cli.output import json_option
 from sagittal.errors import UsageError
 from sagittal.uid import new_uid
@@ -25,7 +25,7 @@ _MODULES = ("sagittal.convert.masked", "imagecodecs")
     help="Images in a lossy syntax: uncompressed, compressed with losses once more, or not at all.",
 )  # fmt: skip
 @click.option("--keep-uid", is_flag=True, help="The SOP Instance UID of the source, not a new one.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Worker processes; default: one a processor.")
+@jobs_option
 @json_option
 def command(
     paths: tuple[Path, ...], output: Path, rectangles: tuple[str, ...], value: float | None, lossy: str, keep_uid: bool,
@@ -44,8 +44,7 @@ def command(
         told = await rewritten(pool, place, "sagittal.convert.masked:file", **more)
         return [Told({"masked": str(place.where), **told}, str(place.where))]
 
-    failed = each(places(paths, output), act, word="masked", modules=_MODULES, jobs=jobs or 0, as_json=as_json)
-    return 1 if failed else 0
+    return each(places(paths, output), act, word="masked", modules=_MODULES, jobs=jobs, as_json=as_json)
 
 
 def _rectangle(text: str) -> list[int]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from sagittal.cli.images.batch import Place, Told, each, is_several, opened, places
+from sagittal.cli.images.batch import Place, Told, each, is_several, jobs_option, opened, places
 from sagittal.cli.output import json_option
 from sagittal.convert.documents import DOCUMENTS
 from sagittal.dicom.sopclasses import is_report, is_waveform
@@ -62,7 +62,7 @@ class Task:
     help="A presentation state, structure set or segmentation, to be shown over the images.",
 )  # fmt: skip
 @click.option("--quality", type=click.IntRange(1, 100), help=f"Of {', '.join(_LOSSY)}.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Worker processes; default: one a processor.")
+@jobs_option
 @json_option
 def command(
     paths: tuple[Path, ...], output: Path | None, format_: str | None, frame: str | None, window: str | None,
@@ -97,8 +97,7 @@ def command(
         return [Told({"rendered": str(path)}, str(path)) for path in written]
 
     work = places(paths, output, ended=several)
-    failed = each(work, act, word="rendered", modules=_MODULES, jobs=jobs or 0, as_json=as_json)
-    return 1 if failed else 0
+    return each(work, act, word="rendered", modules=_MODULES, jobs=jobs, as_json=as_json)
 
 
 async def _render(pool: Pool, place: Place, task: Task, several: bool) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from sagittal.cli.images.batch import Outcome, Place, Told, places, some_at_once, some_rewritten
+from sagittal.cli.images.batch import Outcome, Place, Told, jobs_option, places, some_at_once, some_rewritten
 from sagittal.cli.output import json_option
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.errors import UsageError
@@ -45,7 +45,7 @@ _MODULES = ("sagittal.convert.transcoded", "imagecodecs")
 @click.option("--distance", type=click.FloatRange(0.01, 15), help="JPEG XL lossy: 1 is visually lossless.")
 @click.option("--effort", type=click.IntRange(1, 9), help="JPEG XL.")
 @click.option("--verify", is_flag=True, help="Decode what was made and compare.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Worker processes; default: one a processor.")
+@jobs_option
 @json_option
 def command(
     paths: tuple[Path, ...], output: Path, to_: str, quality: int | None, near: int | None, ratio: float | None,
@@ -73,8 +73,7 @@ def command(
         return [_told(one, place) for one, place in zip(made, some, strict=True)]
 
     work = places(paths, output)
-    failed = some_at_once(work, act, word="transcoded", modules=_MODULES, jobs=jobs or 0, as_json=as_json)
-    return 1 if failed else 0
+    return some_at_once(work, act, word="transcoded", modules=_MODULES, jobs=jobs, as_json=as_json)
 
 
 def _check(uid: str, options: Mapping[str, Any]) -> None:
