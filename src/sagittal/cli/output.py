@@ -7,9 +7,12 @@ import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from sagittal.errors import SagittalError
 
 T = TypeVar("T")
 
@@ -33,6 +36,37 @@ def result(as_json: bool, row: Mapping[str, Any], text: str | None = None) -> No
 def say(text: str, *, kept: str = "\t") -> None:
     """A remark, on stderr: one line, as part of it may be a peer's words or the name of a file."""
     click.echo(escaped(text, kept=kept), err=True)
+
+
+class Failures:
+    """How many of several files failed. Each is on its own: one that does keeps none of the others."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.count, self._as_json = 0, as_json
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        return 1 if self.count else 0
+
+    @contextmanager
+    def of(self, path: Path) -> Iterator[None]:
+        """The work on one file: what it fails with is told, and goes no further."""
+        try:
+            yield
+        except BrokenPipeError:  # nobody reads this any more, which is no fault of the file
+            raise
+        except (SagittalError, OSError) as error:
+            self.add(path, error)
+
+    def add(self, path: Path, error: Exception) -> None:
+        """One more, and why."""
+        self.count += 1
+        text = reason(error, path)
+        if self._as_json:
+            result(True, {"file": str(path), "error": text})
+        else:
+            say(f"{path}: {text}")
 
 
 def _clear_bar() -> None:

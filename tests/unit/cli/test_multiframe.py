@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -338,3 +339,11 @@ def test_a_video_of_one_frame_is_not_joined(tmp_path: Path) -> None:
     with pytest.raises(NotAcceptable, match="video"):
         run("join", source, "-o", tmp_path / "joined.dcm")
     assert not (tmp_path / "joined.dcm").exists()
+
+
+def test_a_pipe_that_nobody_writes_to_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = run("split", tmp_path / "pipe", "-o", tmp_path / "out")
+    assert done.return_value == 1 and "pipe: not a regular file" in done.stderr
+    with pytest.raises(NotAcceptable, match="pipe: not a regular file"):
+        run("join", tmp_path / "pipe", "-o", tmp_path / "made.dcm")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from sagittal.cli.output import progress, reason, result, run, say
+from sagittal.cli.output import Failures, progress, result, run, say
 from sagittal.client.storing.files import walk, why_unlisted
 from sagittal.errors import Malformed, NotAcceptable, SagittalError, UsageError
 from sagittal.folders import Unfinished, is_special, unfinished
@@ -137,29 +137,25 @@ async def _each(
 ) -> int:  # fmt: skip
     if not groups:
         say("no files are there")
-    pool, status = Pool(WorkerLimits(workers=jobs, seconds_max=_SECONDS_MAX), modules), 0
+    pool, failures = Pool(WorkerLimits(workers=jobs, seconds_max=_SECONDS_MAX), modules), Failures(as_json)
     waiting = iter(groups)
     with progress(word, sum(map(len, groups)), quiet=as_json) as advance:
 
         async def one() -> None:
-            nonlocal status
             for some in waiting:
                 for place, outcome in zip(some, await act(pool, some), strict=True):
-                    status |= isinstance(outcome, Exception)
-                    _tell(place, outcome, as_json)
+                    if isinstance(outcome, Exception):
+                        failures.add(place.path, outcome)
+                    else:
+                        _tell(place, outcome, as_json)
                     advance(1)
 
         await asyncio.gather(*(one() for _ in range(ahead)))
     await pool.close()
-    return status
+    return failures.status
 
 
-def _tell(place: Place, outcome: Outcome, as_json: bool) -> None:
-    if isinstance(outcome, Exception):
-        told_as = reason(outcome, place.path)
-        row = {"file": str(place.path), "error": told_as}
-        result(as_json, row) if as_json else say(f"{place.path}: {told_as}")
-        return
+def _tell(place: Place, outcome: Sequence[Told], as_json: bool) -> None:
     for told in outcome:
         if as_json or told.text:
             result(as_json, {"file": str(place.path), **told.row}, told.text)

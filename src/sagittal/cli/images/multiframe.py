@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from sagittal.cli.output import json_option, progress, reason, result, say
+from sagittal.cli.images.batch import opened
+from sagittal.cli.output import Failures, json_option, progress, result
 from sagittal.client.storing.files import walk
 from sagittal.errors import NotAcceptable, SagittalError, UsageError
 from sagittal.folders import whole
-from sagittal.workers.worker import Input
 
 _FRAME = re.compile(r"(.+)-\d{4,}\.dcm")  # as `_split` names them
 _series_option = click.option("--keep-series", is_flag=True, help="In the series of the source, not one of their own.")
@@ -35,22 +35,16 @@ def split(paths: tuple[Path, ...], output: Path, keep_series: bool, as_json: boo
 
     The SOP Instance UIDs are made of the source's and the frame's number: splitting again gives the same ones.
     """
-    files, failed = list(_placed(paths, output)), 0
+    files, failures = list(_placed(paths, output)), Failures(as_json)
     _check_apart(files)
     with progress("split", len(files), quiet=as_json) as advance:
         for path, folder in files:
-            try:
+            with failures.of(path):
                 for number, written, uid in _split(path, folder, keep_series=keep_series):
                     row = {"file": str(path), "frame": number, "written": str(written), "sop_instance_uid": uid}
                     result(as_json, row, str(written))
-            except BrokenPipeError:  # nobody reads this any more, which is no fault of the file
-                raise
-            except (SagittalError, OSError) as error:
-                failed += 1
-                told = reason(error, path)
-                result(as_json, {"file": str(path), "error": told}) if as_json else say(f"{path}: {told}")
             advance(1)
-    return 1 if failed else 0
+    return failures.status
 
 
 @command.command("join")
@@ -71,7 +65,7 @@ def join(paths: tuple[Path, ...], output: Path, keep_series: bool, as_json: bool
         images = []
         for path in files:
             try:
-                images.append(object_of(_opened(path, stack)))
+                images.append(object_of(opened(path, stack)))
             except SagittalError as error:
                 raise NotAcceptable(f"{path}: {error}") from None
         uid, pieces = join(images, keep_series=keep_series)
@@ -107,7 +101,7 @@ def _split(path: Path, folder: Path, *, keep_series: bool) -> Iterator[tuple[int
     from sagittal.convert.multiframe.files import object_of, split
 
     with ExitStack() as stack:
-        image = object_of(_opened(path, stack))
+        image = object_of(opened(path, stack))
         digits = max(4, len(str(image.count)))
         for number, (uid, pieces) in enumerate(split(image, keep_series=keep_series), start=1):
             folder.mkdir(parents=True, exist_ok=True)
@@ -115,8 +109,3 @@ def _split(path: Path, folder: Path, *, keep_series: bool) -> Iterator[tuple[int
             with whole(written) as file:
                 file.writelines(pieces)
             yield number, written, uid
-
-
-def _opened(path: Path, stack: ExitStack) -> Input:
-    file = stack.enter_context(path.open("rb"))
-    return Input(file.fileno(), 0, os.fstat(file.fileno()).st_size)

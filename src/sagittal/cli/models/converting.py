@@ -11,9 +11,9 @@ import click
 
 from sagittal.cli.inputs import FILE
 from sagittal.cli.models.objects import read_object, write_object
-from sagittal.cli.output import reason, result, say
+from sagittal.cli.output import Failures, result
 from sagittal.dicom.syntaxes import SYNTAXES
-from sagittal.errors import SagittalError, UsageError
+from sagittal.errors import UsageError
 from sagittal.uid import is_uid
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,21 +52,16 @@ def convert(
     """Each file on its own: one that fails keeps none of the others. The exit status."""
     if (out or syntax) and not to_dicom:
         raise UsageError("-o and --syntax go with --to-dicom; the models go to stdout")
-    wanted, failed, taken = _syntax_uid(syntax), 0, set(map(os.path.realpath, paths))
+    wanted, failures, taken = _syntax_uid(syntax), Failures(), set(map(os.path.realpath, paths))
     for path in paths:
-        try:
+        with failures.of(path):
             if to_dicom:
                 for obj in decoded(path.read_bytes()):
                     written = write_object(obj, out or Path(), bulk, wanted, taken)
                     result(False, {"file": str(written)})
             else:
                 click.echo(encoded(read_object(path, bulk)))
-        except BrokenPipeError:  # nobody reads this any more, which is no fault of the file
-            raise
-        except (SagittalError, OSError) as error:
-            failed += 1
-            say(f"{path}: {reason(error, path)}")
-    return 1 if failed else 0
+    return failures.status
 
 
 def _syntax_uid(name: str) -> str:
