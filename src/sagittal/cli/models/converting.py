@@ -5,38 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from sagittal.cli.inputs import FILE
 from sagittal.cli.models.objects import read_object, write_object
+from sagittal.cli.options import together
 from sagittal.cli.output import Failures, result
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.errors import UsageError
 from sagittal.uid import is_uid
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def model_options(command: F) -> F:
-    """Files and where their bulk data and their results go."""
-    for decorate in reversed(
-        (
-            click.argument("paths", nargs=-1, required=True, type=FILE),
-            click.option("--to-dicom", is_flag=True, help="The other way."),
-            click.option(
-                "-o",
-                "--out",
-                type=click.Path(path_type=Path),
-                help="DICOM file to write, or a folder that is there [.]",
-            ),
-            click.option("--bulk", type=click.Path(path_type=Path, file_okay=False), help="Folder for bulk data."),
-            click.option("--syntax", default="", help="Transfer syntax to write [as told]."),
-        )
-    ):
-        command = decorate(command)
-    return command
+_OUT = "DICOM file to write, or a folder that is there [.]"
+# Files and where their bulk data and their results go.
+model_options = together(
+    click.argument("paths", nargs=-1, required=True, type=FILE),
+    click.option("--to-dicom", is_flag=True, help="The other way."),
+    click.option("-o", "--out", type=click.Path(path_type=Path), help=_OUT),
+    click.option("--bulk", type=click.Path(path_type=Path, file_okay=False), help="Folder for bulk data."),
+    click.option("--syntax", default="", help="Transfer syntax to write [as told]."),
+)
 
 
 def convert(

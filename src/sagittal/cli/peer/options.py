@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import click
 from click.core import ParameterSource
 
+from sagittal.cli.options import F, together
 from sagittal.cli.output import say
 from sagittal.client.keys import level_named
 from sagittal.client.outcome import Retrieved
@@ -20,7 +21,6 @@ from sagittal.dimse.status import words
 from sagittal.errors import UsageError
 from sagittal.limits import NetLimits
 
-F = TypeVar("F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _COMMON = (
     click.option("--tls-ca", type=_FILE, help="Authorities of the peer (PEM) [the system's]."),
@@ -98,11 +98,8 @@ def _with(
             raise UsageError("there is neither SAGITTAL_TOKEN nor SAGITTAL_USER to show with --identity")
         return command(access=access, **given)
 
-    decorated: Any = called
     argument: Callable[[Any], Any] = click.argument(name, metavar=shown, callback=parsed)
-    for decorate in reversed((argument, *options)):
-        decorated = decorate(decorated)
-    return cast(F, decorated)  # a click decorator gives what it was given
+    return cast(F, together(argument, *options)(called))
 
 
 def _check(place: Place, given: dict[str, Any]) -> None:
@@ -149,20 +146,23 @@ class Level(click.Choice[str]):
 def selection_options(levels: Sequence[str]) -> Callable[[F], F]:
     """Which instances: `-L` of `levels`, `-k`."""
     text = "Keyword or tag, with the value to match; repeatable."
-    key = click.option("-k", "--key", "keys", multiple=True, required=True, metavar="KEY=VALUE", help=text)
-    level = click.option("-L", "--level", type=Level(levels), help="[lowest level with a key]")
-    return lambda command: level(key(command))
+    return together(
+        click.option("-L", "--level", type=Level(levels), help="[lowest level with a key]"),
+        click.option("-k", "--key", "keys", multiple=True, required=True, metavar="KEY=VALUE", help=text),
+    )
 
 
-def model_options(command: F) -> F:
-    """The information model (PS3.4 C.6); the command gets `model`."""
-    for name, model, text in (
-        ("--patient-study-only", "patient-study", "Patient/Study Only instead of Study Root (DIMSE)."),
-        ("--patient-root", "patient", "Patient Root instead of Study Root (DIMSE)."),
-        ("--study-root", "study", "Study Root, as without any of these (DIMSE)."),
-    ):
-        command = click.option(name, "model", flag_value=model, default=None, help=text)(command)
-    return command
+# The information model (PS3.4 C.6); the command gets `model`.
+model_options = together(
+    *(
+        click.option(name, "model", flag_value=model, default=None, help=f"{text} (DIMSE).")
+        for name, model, text in (
+            ("--study-root", "study", "Study Root, as without any of these"),
+            ("--patient-root", "patient", "Patient Root instead of Study Root"),
+            ("--patient-study-only", "patient-study", "Patient/Study Only instead of Study Root"),
+        )
+    )
+)
 
 
 def report(outcome: Retrieved) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from sagittal.cli.inputs import FILE
+from sagittal.cli.options import together
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.cli.peer.options import place_options
 from sagittal.client.opening import open_remote
@@ -26,28 +27,20 @@ from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.errors import PeerError, UsageError
 from sagittal.uid import is_uid
 
-F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
 
 
-def sending_options(command: F) -> F:
-    """What is sent, and what is changed in it; the command gets `paths` and the options of `gathered` and `changes`."""
-    for decorate in reversed(
-        (
-            click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False)),
-            click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="Send with this value."),
-            click.option("--remove", "removed", multiple=True, metavar="KEY", help="Send without this; repeatable."),
-            click.option("--new-uids", is_flag=True, help="Send under new UIDs, the same for the same in all files."),
-            click.option(
-                "--from", "listed", type=FILE, help="Read paths from this file too, one a line; `-` is stdin."
-            ),
-            click.option("--failed", "failed_list", type=_PATH, help="Write the paths that failed to this file."),
-            click.option("--halt", is_flag=True, help="End with the first failure [go on with the others]."),
-            click.option("-q", "--quiet", is_flag=True, help="No progress bar."),
-        )
-    ):
-        command = decorate(command)
-    return command
+# What is sent, and what is changed in it.
+sending_options = together(
+    click.argument("paths", nargs=-1, type=click.Path(path_type=Path, readable=False)),
+    click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="Send with this value."),
+    click.option("--remove", "removed", multiple=True, metavar="KEY", help="Send without this; repeatable."),
+    click.option("--new-uids", is_flag=True, help="Send under new UIDs, the same for the same in all files."),
+    click.option("--from", "listed", type=FILE, help="Read paths from this file too, one a line; `-` is stdin."),
+    click.option("--failed", "failed_list", type=_PATH, help="Write the paths that failed to this file."),
+    click.option("--halt", is_flag=True, help="End with the first failure [go on with the others]."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress bar."),
+)
 
 
 @click.command("store")
