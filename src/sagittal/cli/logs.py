@@ -10,31 +10,26 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from sagittal.cli.output import escaped
+
 _RESERVED = frozenset(' "=\\')
 
 
 class LineFormatter(logging.Formatter):
-    """One record, one line."""
+    """One record, one line: nobody writes lines of their own into the log."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
         fields = getattr(record, "fields", {})
-        parts = [f"{at}Z", record.levelname.lower(), printable(record.getMessage())]
+        parts = [f"{at}Z", record.levelname.lower(), escaped(record.getMessage(), kept="")]
         parts += [f"{key}={_quoted(str(value))}" for key, value in fields.items()]
         if record.exc_info:
             parts.append(f"traceback={_quoted(self.formatException(record.exc_info))}")
         return " ".join(parts)
 
 
-def printable(text: str) -> str:
-    """`text` on one line, so that nobody writes lines of their own into the log."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-
-
 def _quoted(text: str) -> str:
-    text = printable(text)
+    text = escaped(text, kept="")
     if text and not _RESERVED.intersection(text):
         return text
     return '"' + text.replace('"', "'") + '"'
