@@ -6,7 +6,8 @@ One file a request, so that each file gets an answer of its own whatever its hea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from sagittal.archive.upkeep.sources import Candidate, Member, Opened, Refusal, candidates, outcome_of
 from sagittal.client.dicomweb import refuse
 from sagittal.client.outcome import Stored
-from sagittal.client.storing.stow import HEAD, HEADERS, TAIL, answer_of
+from sagittal.client.storing.stow import HEADERS, answer_of, body_of
 from sagittal.dicom.part10 import Part10Head, head_of
 from sagittal.dicom.sopclasses import MEDIA_STORAGE_DIRECTORY
 from sagittal.errors import Malformed, SagittalError, words_of
@@ -50,7 +51,8 @@ async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Ref
         head = await asyncio.to_thread(_read_head, opened)
         if head.sop_class_uid == MEDIA_STORAGE_DIRECTORY:
             return candidate.name, "skipped", "a DICOMDIR; the files it lists are imported on their own", ""
-        response = await client.post(url, headers=HEADERS, content=_body(opened))
+        pieces = iter(partial(opened.read, _READ_BYTES), b"")
+        response = await client.post(url, headers=HEADERS, content=body_of(pieces))
     except Malformed as error:
         return candidate.name, outcome_of(candidate, error), error.text, ""
     except (SagittalError, OSError) as error:
@@ -68,13 +70,6 @@ async def _store(client: httpx.AsyncClient, url: str, candidate: Candidate | Ref
 
 def _read_head(opened: Opened) -> Part10Head:
     """Raises Malformed unless it is a DICOM file."""
-    head = head_of(iter(lambda: opened.read(_READ_BYTES), b""), ReaderLimits())
+    head = head_of(iter(partial(opened.read, _READ_BYTES), b""), ReaderLimits())
     opened.rewind()
     return head
-
-
-async def _body(opened: Opened) -> AsyncIterator[bytes]:
-    yield HEAD
-    while data := await asyncio.to_thread(opened.read, _READ_BYTES):
-        yield data
-    yield TAIL

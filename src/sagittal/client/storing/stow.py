@@ -34,9 +34,9 @@ HEADERS = {
     "content-type": f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}',
     "accept": "application/dicom+json",
 }
-HEAD = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+_HEAD = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
 _STORED = b"00081199"  # Referenced SOP Sequence
-TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
+_TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
 async def send(post: Post, files: Sequence[ObjectFile], sending: Sending) -> AsyncIterator[Stored]:
@@ -68,10 +68,10 @@ async def _store(post: Post, file: ObjectFile, changes: Changes, study: str) -> 
 
 async def body_of(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     """One part and its delimiters."""
-    yield HEAD
+    yield _HEAD
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece
-    yield TAIL
+    yield _TAIL
 
 
 def _pieces(file: ObjectFile, changes: Changes) -> Iterator[bytes]:
