@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,9 +12,8 @@ from urllib.parse import quote
 
 import httpx
 
-from sagittal.archive import SERVER_FILE
 from sagittal.client.dicomweb import WebArchive, open_url
-from sagittal.client.place import Access, Url
+from sagittal.client.place import Access, Url, listener_of
 from sagittal.client.remote import Remark
 from sagittal.errors import DirectoryHeld
 
@@ -35,7 +33,7 @@ async def open_directory(data: Path, access: Access, remark: Remark) -> AsyncIte
     try:
         archive = await Archive.open(data)
     except DirectoryHeld:
-        url, token = _server_of(data)
+        url, token = await listener_of(data)
         direct = httpx.AsyncHTTPTransport()  # the token is for nobody between us and it
         async with open_url(Url(f"{url}{base}"), replace(access, token=token), remark, direct) as remote:
             yield remote
@@ -52,14 +50,6 @@ async def open_directory(data: Path, access: Access, remark: Remark) -> AsyncIte
         app.close()
         await workers.close()
         await archive.close()
-
-
-def _server_of(data: Path) -> tuple[str, str]:
-    try:
-        told = json.loads((data / SERVER_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, PermissionError, ValueError):  # what a power cut left of it
-        raise DirectoryHeld(f"another process holds {data} and does not say where it listens") from None
-    return told["http"], told["token"]
 
 
 class _Application(httpx.AsyncBaseTransport):

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import ssl
 from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from sagittal.archive import SERVER_FILE
 from sagittal.dimse.address import PeerAddress, check_aet, parse_peer
-from sagittal.errors import UsageError
+from sagittal.errors import DirectoryHeld, UsageError
 from sagittal.hosts import is_loopback
 from sagittal.limits import NetLimits
 from sagittal.ul.pdu import NAME, NAME_AND_PASSCODE, WEB_TOKEN, UserIdentity
 
 TOKEN, USER = "SAGITTAL_TOKEN", "SAGITTAL_USER"  # environment: a bearer token; NAME:PASSWORD
+_STARTING_SECONDS = 10.0  # a server holds its directory for a moment before it says where it listens
 _SECRET_BYTES_MAX = 0x8000  # the item of an association request that it goes in has twice as many
 
 
@@ -99,6 +104,22 @@ class Url:
         and who is given the token of an archive on loopback may do all there.
         """
         return not is_loopback(urlsplit(self.base).hostname or "")
+
+
+async def listener_of(data: Path) -> tuple[str, str]:
+    """Address and token of the server that holds a data directory of ours, which may just be starting. DirectoryHeld
+    when it does not say them.
+    """
+    deadline = monotonic() + _STARTING_SECONDS
+    while True:
+        try:
+            told = json.loads((data / SERVER_FILE).read_text(encoding="utf-8"))
+            return told["http"], told["token"]
+        except (FileNotFoundError, PermissionError, ValueError, TypeError, KeyError) as error:
+            # Not there yet, or what a power cut left of it.
+            if isinstance(error, PermissionError) or monotonic() > deadline:
+                raise DirectoryHeld(f"another process holds {data} and does not say where it listens") from None
+        await asyncio.sleep(0.1)
 
 
 Place = PeerAddress | Url | Path

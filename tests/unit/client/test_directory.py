@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import multiprocessing
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,8 @@ import pytest
 from archived import hold, instance_of
 from builders import build, opened
 
-from sagittal.cli.data import place
+from sagittal.cli.data.place import server_of
+from sagittal.client import place
 from sagittal.client.directory import open_directory
 from sagittal.client.place import Access
 from sagittal.errors import DirectoryHeld
@@ -49,7 +52,7 @@ async def test_workers_end_with_it(tmp_path: Path) -> None:
     assert pieces.count == 1 and pieces.body.startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("left", ["", "{"])
+@pytest.mark.parametrize("left", ["", "{", "{}", "[]"])
 async def test_where_the_server_listens_can_not_be_read(
     tmp_path: Path, left: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,4 +64,18 @@ async def test_where_the_server_listens_can_not_be_read(
             async with open_directory(tmp_path, Access(), print):
                 pass
         with pytest.raises(DirectoryHeld, match="does not say where"):
-            await place.server_of(tmp_path)
+            await server_of(tmp_path)
+
+
+async def test_a_server_that_is_starting_is_waited_for(tmp_path: Path) -> None:
+    """It holds its directory for a moment before it says where it listens."""
+    told = json.dumps({"http": "http://127.0.0.1:1", "token": "x"})
+    async with opened(tmp_path):
+        opening = open_directory(tmp_path, Access(), print)
+        entering = asyncio.ensure_future(opening.__aenter__())
+        for _ in range(3):  # so far that it has looked
+            await asyncio.sleep(0)
+        assert not entering.done()
+        (tmp_path / "server.json").write_text(told)
+        assert (await entering).base == "http://127.0.0.1:1/dicom-web"
+        await opening.__aexit__(None, None, None)

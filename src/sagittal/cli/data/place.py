@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,8 +14,7 @@ from urllib.parse import quote
 import click
 from click.core import ParameterSource
 
-from sagittal.archive import SERVER_FILE
-from sagittal.client.place import Access, bearer, parse_url
+from sagittal.client.place import Access, bearer, listener_of, parse_url
 from sagittal.errors import DirectoryHeld, NotFound, PeerRefused, PeerUnreachable, UsageError, words_of
 
 if TYPE_CHECKING:
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from sagittal.archive.local import LocalVolume
 
 F = TypeVar("F", bound=Callable[..., Any])
-_STARTING_SECONDS = 10.0  # a server holds its directory for a moment before it says where it listens
 
 
 class DataPath(click.Path):
@@ -140,16 +136,7 @@ class Server:
 
 async def server_of(data: Path) -> Server:
     """The server that holds a directory."""
-    deadline = asyncio.get_running_loop().time() + _STARTING_SECONDS
-    while True:
-        try:
-            told = json.loads((data / SERVER_FILE).read_text(encoding="utf-8"))
-            return Server(told["http"], told["token"])
-        except (FileNotFoundError, PermissionError, ValueError, TypeError, KeyError) as error:
-            # Not there yet, or what a power cut left of it.
-            if isinstance(error, PermissionError) or asyncio.get_running_loop().time() > deadline:
-                raise DirectoryHeld(f"another process holds {data} and does not say where it listens") from None
-        await asyncio.sleep(0.1)
+    return Server(*await listener_of(data))
 
 
 def server_at(url: str, tls_ca: Path | None) -> Server:
