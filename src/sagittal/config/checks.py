@@ -52,9 +52,13 @@ def check(at: str, name: str, value: Any) -> None:
         raise UsageError(f"{at}{name}: {error}") from None
 
 
-def _check_aets(value: Iterable[str]) -> None:
-    for aet in value:
-        check_aet(aet, padded=False)  # titles are compared as they are
+def _each(check: Callable[[str], object]) -> Callable[[Iterable[str]], object]:
+    """The check of a list, by that of its values."""
+    return lambda values: [check(value) for value in values]
+
+
+def _check_aet(value: str) -> None:
+    check_aet(value, padded=False)  # titles are compared as they are
 
 
 def _check_port(value: int) -> None:
@@ -67,33 +71,25 @@ def _check_sha256(value: str) -> None:
         raise UsageError("not a SHA-256 in hexadecimal")
 
 
-def _check_networks(value: Iterable[str]) -> None:
-    for text in value:
-        ip_network(text)
+def _check_verb(value: str) -> None:
+    if value not in VERBS:
+        raise UsageError(f"unknown verb {value!r}; verbs are {' '.join(sorted(VERBS))}")
 
 
-def _check_verbs(value: Iterable[str]) -> None:
-    if unknown := [verb for verb in value if verb not in VERBS]:
-        raise UsageError(f"unknown verb {unknown[0]!r}; verbs are {' '.join(sorted(VERBS))}")
+def _check_syntax(value: str) -> None:
+    if not is_uid(value):
+        raise UsageError(f"{value!r} is not the UID of a transfer syntax")
 
 
-def _check_syntaxes(value: Iterable[str]) -> None:
-    for uid in value:
-        if not is_uid(uid):
-            raise UsageError(f"{uid!r} is not the UID of a transfer syntax")
+def _check_name(value: str) -> None:
+    if not value or re.search(r"[/@*]|(?<!\]):\d*$", value.partition("]")[2] or value):
+        raise UsageError(f"{value!r} is not the name of a host alone, without scheme and port")
+    check_host(value)
 
 
-def _check_hosts(value: Iterable[str]) -> None:
-    for name in value:
-        if not name or re.search(r"[/@*]|(?<!\]):\d*$", name.partition("]")[2] or name):
-            raise UsageError(f"{name!r} is not the name of a host alone, without scheme and port")
-        check_host(name)
-
-
-def _check_origins(value: Iterable[str]) -> None:
-    for origin in value:
-        if not _ORIGIN.fullmatch(origin):
-            raise UsageError(f"{origin!r} is not an origin such as https://viewer.example")
+def _check_origin(value: str) -> None:
+    if not _ORIGIN.fullmatch(value):
+        raise UsageError(f"{value!r} is not an origin such as https://viewer.example")
 
 
 def _check_url(value: str | None) -> None:
@@ -113,28 +109,27 @@ def _check_assumed(character_set: str = "", timezone: str = "") -> None:
     check_assumed(Assumed(character_set, timezone))
 
 
-def _check_attributes(value: Iterable[str]) -> None:
+def _check_attribute(value: str) -> None:
     from sagittal.archive.index.finding.attributes import attribute_of
 
-    for text in value:
-        attribute_of(text)
+    attribute_of(value)
 
 
 _CHECKS: dict[str, Callable[[Any], object]] = {
-    "aet": lambda value: _check_aets((value,)),
+    "aet": _check_aet,
     "host": check_host,
     "port": _check_port,
     "sha256": _check_sha256,
-    "trusted_proxies": _check_networks,
-    "addresses": _check_networks,
-    "called_aets": _check_aets,
-    "calling_aets": _check_aets,
-    "verbs": _check_verbs,
-    "prefer": _check_syntaxes,
-    "hosts": _check_hosts,
-    "origins": _check_origins,
+    "trusted_proxies": _each(ip_network),
+    "addresses": _each(ip_network),
+    "called_aets": _each(_check_aet),
+    "calling_aets": _each(_check_aet),
+    "verbs": _each(_check_verb),
+    "prefer": _each(_check_syntax),
+    "hosts": _each(_check_name),
+    "origins": _each(_check_origin),
     "public_url": _check_url,
     "character_set": _check_assumed,
     "timezone": lambda value: _check_assumed(timezone=value),
-    "attributes": _check_attributes,
+    "attributes": _each(_check_attribute),
 }
