@@ -20,7 +20,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from sagittal.archive.transcoding.byrule import ByRule
 from sagittal.archive.transcoding.maker import Maker
 from sagittal.config.settings import Settings
 from sagittal.errors import UsageError
+from sagittal.hosts import authority
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.server import DimseServer
 from sagittal.net.tls import ClientCertificate, Renewing, client_context, server_context
@@ -69,10 +70,10 @@ class Running:
     workers: Pool
     maker: Maker
     by_rule: ByRule
+    local_token: str
     dimse: DimseServer | None = None
     http: HttpServer | None = None
     app: WebApp | None = None
-    local_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     draining: bool = False
     transcoding: asyncio.Task[None] | None = None
 
@@ -80,10 +81,9 @@ class Running:
     def ready(self) -> dict[str, Any]:
         assert self.dimse is not None and self.http is not None
         host = _WILDCARDS.get(self.settings.host, self.settings.host)
-        host = f"[{host}]" if ":" in host else host
         return {
-            "http": f"http://{host}:{self.http.port}",
-            "dimse": f"{host}:{self.dimse.port}",
+            "http": f"http://{authority(host, self.http.port)}",
+            "dimse": authority(host, self.dimse.port),
             "aet": self.settings.aet,
             "data": str(self.settings.data.resolve()),
         }
@@ -201,12 +201,12 @@ async def _start(settings: Settings, archive: Archive) -> Running:
     workers = Pool(settings.limits.workers, WORKER_MODULES)
     maker = Maker(archive, workers, settings.limits)
     by_rule = ByRule(archive, workers, settings.transcode, settings.limits)
-    running = Running(settings, archive, nodes, tokens, workers, maker, by_rule, local_token=local_token)
+    running = Running(settings, archive, nodes, tokens, workers, maker, by_rule, local_token)
     try:
         await by_rule.begin()
-        running.dimse = dimse_server(settings, archive, nodes, running.maker)
-        await running.dimse.start(settings.host, settings.dimse.port)
-        await _start_http(running, running.dimse)
+        running.dimse = dimse = dimse_server(settings, archive, nodes, maker)
+        await dimse.start(settings.host, settings.dimse.port)
+        await _start_http(running, dimse)
         try:
             write_server_file(running)
         except OSError as error:  # a full disk: what is held can be had all the same
@@ -316,9 +316,8 @@ async def _start_http(running: Running, dimse: DimseServer) -> None:
         limits=settings.limits,
     )
     running.app = app_module.create_app(running.archive, web, running.workers, running.maker)
-    server = server_module.HttpServer(
-        running.app, settings.host, settings.web.port, settings.limits.web, running.app.drain
-    )
+    place = settings.host, settings.web.port
+    server = server_module.HttpServer(running.app, *place, settings.limits.web, running.app.drain)
     await server.start()
     running.http = server
 

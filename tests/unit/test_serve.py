@@ -41,7 +41,7 @@ def test_drain_seconds_max(tmp_path: Path, seconds: float) -> None:
     settings = replace(Settings(data=tmp_path), limits=Limits(archive=ArchiveLimits(drain_seconds_max=seconds)))
     nothing: Any = None
     workers: Any = Workers()
-    running = serve.Running(settings, nothing, nothing, nothing, workers, nothing, nothing)
+    running = serve.Running(settings, nothing, nothing, nothing, workers, nothing, nothing, "")
     dimse: Any = Listener()
     http: Any = Listener()
     running.dimse, running.http = dimse, http
