@@ -6,6 +6,7 @@ An answer that is one part without multipart (`application/dicom`, as some serve
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,8 +65,8 @@ class Sink(Protocol):
     def abort(self) -> None: ...
 
 
-class Objects:
-    """Part 10 files; `arrived` hears of each. PeerError for what says that it is something else, as a proxy's page."""
+class _Files:
+    """A file for each part; `arrived` hears of it. What it is called, each kind of parts says."""
 
     def __init__(self, out: Path, arrived: Arrived) -> None:
         self.count = 0
@@ -73,9 +74,6 @@ class Objects:
         self._landing: Landing | None = None
 
     def begin(self, headers: Mapping[str, str]) -> None:
-        told = content_type(headers.get("content-type") or DICOM, "a part")
-        if told.type not in (DICOM, OCTET_STREAM):
-            raise PeerError(f"the server answered {told.type[:80]} where objects were asked for")
         self._landing = Landing(self._out)
 
     def data(self, data: memoryview) -> None:
@@ -84,13 +82,8 @@ class Objects:
 
     def end(self) -> None:
         assert self._landing is not None
-        self._landing.close()
-        try:
-            uid = read_head(self._landing.beside, ReaderLimits()).sop_instance_uid
-        except SagittalError:
-            uid = ""
-        landing, self._landing = self._landing, None
-        path = landing.place(uid)
+        path, uid = self._placed(self._landing)
+        self._landing = None
         self.count += 1
         self._arrived(path, uid)
 
@@ -98,35 +91,42 @@ class Objects:
         if self._landing is not None:
             self._landing.drop()
 
+    def _placed(self, landing: Landing) -> tuple[Path, str]:
+        """A part that is complete gets its name; with its SOP Instance UID, if it has one."""
+        raise NotImplementedError
 
-class Numbered:
+
+class Objects(_Files):
+    """Part 10 files. PeerError for what says that it is something else, as a proxy's page."""
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        told = content_type(headers.get("content-type") or DICOM, "a part")
+        if told.type not in (DICOM, OCTET_STREAM):
+            raise PeerError(f"the server answered {told.type[:80]} where objects were asked for")
+        super().begin(headers)
+
+    def _placed(self, landing: Landing) -> tuple[Path, str]:
+        landing.close()
+        uid = ""
+        with suppress(SagittalError):
+            uid = read_head(landing.beside, ReaderLimits()).sop_instance_uid
+        return landing.place(uid), uid
+
+
+class Numbered(_Files):
     """Frames, bulk data and rendered images: `frame-1.jpg` and so on."""
 
     def __init__(self, out: Path, stem: str, numbers: list[int], arrived: Arrived) -> None:
-        self.count = 0
-        self._out, self._stem, self._numbers, self._arrived = out, stem, numbers, arrived
-        self._landing: Landing | None = None
-        self._ending = ""
+        super().__init__(out, arrived)
+        self._stem, self._numbers, self._ending = stem, numbers, ""
 
     def begin(self, headers: Mapping[str, str]) -> None:
-        self._ending = ENDINGS.get(content_type(headers.get("content-type") or "application/octet-stream").type, ".bin")
-        self._landing = Landing(self._out)
+        self._ending = ENDINGS.get(content_type(headers.get("content-type") or OCTET_STREAM).type, ".bin")
+        super().begin(headers)
 
-    def data(self, data: memoryview) -> None:
-        assert self._landing is not None
-        self._landing.write([data])
-
-    def end(self) -> None:
-        assert self._landing is not None
+    def _placed(self, landing: Landing) -> tuple[Path, str]:
         number = self._numbers[self.count] if self.count < len(self._numbers) else self.count + 1
-        landing, self._landing = self._landing, None
-        path = landing.place_as(f"{self._stem}-{number}{self._ending}")
-        self.count += 1
-        self._arrived(path, "")
-
-    def abort(self) -> None:
-        if self._landing is not None:
-            self._landing.drop()
+        return landing.place_as(f"{self._stem}-{number}{self._ending}"), ""
 
 
 async def read_parts(response: httpx.Response, sink: Sink) -> None:
