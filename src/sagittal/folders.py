@@ -85,6 +85,13 @@ def pieces_of(fd: int, offset: int, length: int, piece_bytes: int) -> Iterator[b
         offset += len(data)
 
 
+def read_in_pieces(path: Path, piece_bytes: int) -> Iterator[bytes]:
+    """All of a file, which is opened for the first piece."""
+    with path.open("rb") as file:
+        while data := file.read(piece_bytes):
+            yield data
+
+
 def beside(path: Path) -> Path:
     """A name in the folder of `path` that nothing else has, for a file that takes its place when it is whole."""
     return path.with_name(f".{secrets.token_hex(16)}.part")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from sagittal.cli.inputs import FILE
 from sagittal.cli.output import Failures, escaped, json_escaped
 from sagittal.dicom.dump import lines, metadata
+from sagittal.folders import read_in_pieces
 
 _READ_BYTES = 1 << 18
 
@@ -25,17 +25,12 @@ def command(paths: tuple[Path, ...], full: bool, as_json: bool) -> int:
         if len(paths) > 1 and not as_json:
             click.echo(escaped(f"# {path}", kept=""))
         with failures.of(path):
+            pieces = read_in_pieces(path, _READ_BYTES)
             if as_json:
-                for piece in metadata(_chunks(path)):
+                for piece in metadata(pieces):
                     click.echo(json_escaped(piece), nl=False)
                 click.echo()
             else:
-                for line in lines(_chunks(path), full=full):
+                for line in lines(pieces, full=full):
                     click.echo(line)
     return failures.status
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while data := file.read(_READ_BYTES):
-            yield data

@@ -28,7 +28,7 @@ from sagittal.dicom.reader import Parsed, Reader
 from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, TransferSyntax, syntax
 from sagittal.errors import BadRequest, NotAcceptable
-from sagittal.folders import pieces_of, whole
+from sagittal.folders import pieces_of, read_in_pieces, whole
 from sagittal.limits import ReaderLimits
 from sagittal.uid import is_uid, new_uid
 
@@ -212,9 +212,4 @@ def _resolved(uri: str, bulk: Path | None) -> Bulk | Encapsulated:
 
 
 def _bulk(path: Path) -> Bulk:
-    def chunks() -> Iterator[bytes]:
-        with path.open("rb") as file:
-            while data := file.read(_READ_BYTES):
-                yield data
-
-    return Bulk(path.stat().st_size, chunks())
+    return Bulk(path.stat().st_size, read_in_pieces(path, _READ_BYTES))

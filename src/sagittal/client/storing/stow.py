@@ -19,7 +19,7 @@ from sagittal.dicom.models.jsontext import first_value
 from sagittal.dicom.part10 import meta_group
 from sagittal.dimse.service import FileRegion
 from sagittal.errors import PeerError, SagittalError, words_of
-from sagittal.folders import pieces_of
+from sagittal.folders import pieces_of, read_in_pieces
 from sagittal.lasting import several
 from sagittal.web.store.became import STORED, decode
 
@@ -76,15 +76,7 @@ async def body_of(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 def _pieces(file: ObjectFile, changes: Changes) -> Iterator[bytes]:
     """The file as it lies there; with changes, a new head and the changed data set."""
-    if not changes:
-        return _file(file)
-    return _changed(file, changes)
-
-
-def _file(file: ObjectFile) -> Iterator[bytes]:
-    with file.path.open("rb") as opened:
-        while data := opened.read(_READ_BYTES):
-            yield data
+    return _changed(file, changes) if changes else read_in_pieces(file.path, _READ_BYTES)
 
 
 def _changed(file: ObjectFile, changes: Changes) -> Iterator[bytes]:
