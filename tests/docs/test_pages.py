@@ -13,7 +13,7 @@ import pytest
 from sagittal.cli import COMMANDS
 from sagittal.config import load
 from sagittal.config.making import setting_names
-from sagittal.web.api.health import FIGURES
+from sagittal.web.api.metrics import FIGURES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -66,7 +66,7 @@ def test_settings_of_the_pages_are_taken(page: str, text: str, tmp_path: Path) -
 
 
 def test_metrics_named_in_pages_exist() -> None:
-    metrics = set(re.findall(r'"sagittal_(\w+)"', (ROOT / "src/sagittal/web/api/health.py").read_text()))
+    metrics = set(re.findall(r'"sagittal_(\w+)"', (ROOT / "src/sagittal/web/api/metrics.py").read_text()))
     metrics |= {f"{of}{name}" for name in FIGURES for of in ("", "store_")}
     named = {name for page in PAGES for name in re.findall(r"\bsagittal_([a-z_]+)", page.read_text())}
     assert len(named) > 10
