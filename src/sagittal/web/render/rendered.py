@@ -214,7 +214,7 @@ class Rendered:
         base = uri.addresses(request, self._house.settings)
 
         async def parts() -> AsyncGenerator[bytes]:
-            made, problem = 0, NotFound("nothing here can be rendered")
+            empty = True
             for ref, frame in items:
                 own = kind_of(ref)
                 if media_type not in own.types:
@@ -228,10 +228,10 @@ class Rendered:
                     continue
                 where = instance_address(base, ref)
                 where += f"/frames/{frame}/rendered" if frame else "/rendered"
-                made += 1
+                empty = False
                 yield framing.head(content_type(own, media_type), where) + body
-            if not made:
-                raise problem
+            if empty:
+                raise NotFound("nothing here can be rendered")
             yield framing.close
 
         return Pushed(parts(), framing.content_type, headers(tag) if tag else [VARY])

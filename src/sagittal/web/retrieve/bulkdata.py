@@ -22,15 +22,13 @@ from sagittal.errors import NotFound
 from sagittal.web.render.kinds import kind_of
 from sagittal.web.retrieve.bulk.several import Several
 from sagittal.web.retrieve.bulk.values import PIXEL_DATA, Value, asked_bounds, frames_of, has_frames, named
-from sagittal.web.retrieve.objects import Stored, sliced
+from sagittal.web.retrieve.objects import Stored, size_of, sliced
 from sagittal.web.retrieve.packaging import NATIVE, Packaging, acceptable, pixel_choice
 from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import Choice, MediaType, Offer, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
-from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.resources import instance_address, instances_at, readable_at
-from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -127,7 +125,6 @@ class BulkData:
     ) -> Response:
         """One frame: as a part, or alone and by ranges."""
         base, (bits,) = found
-        size = sum(-(-length // 8) for _, length in bits)
 
         def cut(first: int, length: int) -> Iterator[bytes]:
             if not length:
@@ -136,7 +133,7 @@ class BulkData:
                 (piece for part in self._stored.frames(ref, [bits], base) for piece in part), first, first + length
             )
 
-        return self._packaging.one(request, choice, where, size, cut, tag)
+        return self._packaging.one(request, choice, where, size_of(bits), cut, tag)
 
     async def _encapsulated(
         self, request: Request, ref: InstanceRef, ranges: Sequence[MediaType], where: str
@@ -150,10 +147,7 @@ class BulkData:
         if (answer := unchanged(request, tag)) is not None:
             return answer
         if not choice.offer.stored:
-            framing = Framing(choice.offer.type)
-            type_ = framing.content_type if choice.multipart else choice.offer.type
-            made = self._transcoded.frames(ref, range(1, count + 1), choice, framing, [where] * count)
-            return Pushed(made, type_, headers(tag))
+            return self._transcoded.frames(ref, range(1, count + 1), choice, [where] * count, headers(tag))
         if held.deflated:
             parts = self._stored.inflated_frames(ref, range(1, count + 1))
             return self._packaging.parts(choice, parts, [where] * count, None, headers(tag))
@@ -168,10 +162,8 @@ class BulkData:
         base, found = await frames_of(self._archive, ref)
         if len(found) == 1:
             return self._stream(request, ref, choice, (base, found), where, tag)
-        sizes = [sum(-(-length // 8) for _, length in bits) for bits in found]
-        return self._packaging.parts(
-            choice, self._stored.frames(ref, found, base), [where] * count, sizes, headers(tag)
-        )
+        parts = self._stored.frames(ref, found, base)
+        return self._packaging.parts(choice, parts, [where] * count, list(map(size_of, found)), headers(tag))
 
     async def _below(self, request: Request, wanted: frozenset[str] | None) -> Response:
         """All values, or those of the `wanted` tags."""

@@ -14,14 +14,12 @@ from starlette.responses import Response
 
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, NotFound
-from sagittal.web.retrieve.objects import Stored
+from sagittal.web.retrieve.objects import Stored, size_of
 from sagittal.web.retrieve.packaging import Packaging, acceptable
 from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
-from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.resources import instance_address, instances_at
-from sagittal.web.wire.stream import Pushed
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -64,19 +62,16 @@ class Frames:
             return answer
         where = [f"{held_at}/frames/{number}" for number in numbers]
         if not choice.offer.stored:
-            framing = Framing(choice.offer.type)
-            type_ = framing.content_type if choice.multipart else choice.offer.type
-            return Pushed(self._transcoded.frames(ref, numbers, choice, framing, where), type_, headers(tag))
+            return self._transcoded.frames(ref, numbers, choice, where, headers(tag))
         if syntax(ref.syntax_uid).deflated:
             return self._packaging.parts(choice, self._stored.inflated_frames(ref, numbers), where, None, headers(tag))
         places = await self._archive.frame_ranges(ref, numbers)
         at_once = self._house.at_hand.answer(ref, places, choice, where, headers(tag))
         if at_once is not None:
             return at_once
-        sizes = [sum(-(-length // 8) for _, length in ranges) for ranges in places]
         [first] = await self._archive.frame_ranges(ref, [1])
         parts = self._stored.frames(ref, places, first[0][0] // 8)
-        return self._packaging.parts(choice, parts, where, sizes, headers(tag))
+        return self._packaging.parts(choice, parts, where, list(map(size_of, places)), headers(tag))
 
     async def _found(self, request: Request, numbers: Sequence[int]) -> Found:
         """The same for the same head until something is committed: frames are asked for one after another."""

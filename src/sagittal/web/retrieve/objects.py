@@ -242,6 +242,11 @@ def _placed(events: Iterable[Event]) -> Iterator[tuple[str, Event]]:
         yield "/".join(path[:-1]), event
 
 
+def size_of(ranges: Ranges) -> int:
+    """Bytes of a frame: each of its pieces begins at one, whatever bits it has."""
+    return sum(-(-length // 8) for _, length in ranges)
+
+
 def sliced(chunks: Iterator[bytes], first: int, end: int) -> Iterator[bytes]:
     at = 0
     for chunk in chunks:

@@ -35,13 +35,14 @@ from sagittal.web.wire.accept import (
     names,
 )
 from sagittal.web.wire.multipart import Framing
-from sagittal.web.wire.stream import drawn
+from sagittal.web.wire.stream import Pushed, drawn
 
 if TYPE_CHECKING:
     from sagittal.archive.references import InstanceRef
     from sagittal.archive.transcoding.maker import Made
     from sagittal.web.house import House
     from sagittal.web.retrieve.objects import Stored
+    from sagittal.web.wire.conditions import Header
 
 log = logging.getLogger("sagittal.web")
 _NOT_ON_THE_WEB = frozenset((IMPLICIT_LE, EXPLICIT_BE, "1.2.840.10008.1.20"))  # PS3.18 8.7.3
@@ -191,19 +192,24 @@ class Transcoded:
 
         return (await first_carrying(offers, tried, partial(self.needed, ref)))[1]
 
-    async def frames(
-        self, ref: InstanceRef, numbers: Sequence[int], choice: Choice, framing: Framing, where: Sequence[str]
-    ) -> AsyncGenerator[bytes]:
+    def frames(
+        self, ref: InstanceRef, numbers: Sequence[int], choice: Choice, where: Sequence[str], headers: Iterable[Header]
+    ) -> Pushed:
         """Frames in the syntax of `choice`, as parts that lie at `where`, or one alone."""
-        async for piece in self.some_frames(ref, numbers, choice, framing, where):
-            yield piece
-        if choice.multipart:
-            yield framing.close
+        framing = Framing(choice.offer.type)
+
+        async def body() -> AsyncGenerator[bytes]:
+            async for piece in self.some_frames(ref, numbers, choice, framing, where):
+                yield piece
+            if choice.multipart:
+                yield framing.close
+
+        return Pushed(body(), framing.content_type if choice.multipart else choice.offer.type, headers)
 
     async def some_frames(
         self, ref: InstanceRef, numbers: Sequence[int], choice: Choice, framing: Framing, where: Sequence[str]
     ) -> AsyncGenerator[bytes]:
-        """The same for an answer that goes on behind them."""
+        """The same frames, for an answer that goes on behind them."""
         to = choice.offer.syntax
         cuts = [numbers[at : at + _FRAMES_AT_ONCE] for at in range(0, len(numbers), _FRAMES_AT_ONCE)]
         heads = iter([framing.head(choice.offer.media_type, address) for address in where])
