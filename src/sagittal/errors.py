@@ -147,6 +147,9 @@ class Busy(SagittalError):
     http_status = 503
 
 
+PASSING = (Busy, StorageUnavailable)  # about the server and the moment: later it may be otherwise
+
+
 class WorkerLost(SagittalError):
     """The process that worked on this crashed or was ended; nothing else was harmed."""
 

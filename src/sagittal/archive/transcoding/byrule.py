@@ -28,7 +28,7 @@ from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.references import InstanceRef
 from sagittal.archive.transcoding.rules import Rule, first
 from sagittal.errors import (
-    Busy,
+    PASSING,
     DamagedObject,
     NotAcceptable,
     NotFound,
@@ -152,7 +152,7 @@ class ByRule:
             well = True
             try:
                 done = await self._one(task)
-            except (StorageUnavailable, Busy):
+            except PASSING:
                 raise
             except NotFound:
                 pass  # it went meanwhile

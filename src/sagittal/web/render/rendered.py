@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import RedirectResponse
 
-from sagittal.errors import BadRequest, Busy, DamagedObject, NotFound, SagittalError, StorageUnavailable
+from sagittal.errors import PASSING, BadRequest, DamagedObject, NotFound, SagittalError
 from sagittal.web.render.asked import MOVING, SMALL, Asked, asked, choice
 from sagittal.web.render.easel import Easel
 from sagittal.web.render.kinds import OVER, REPORT, Kind, content_type, frame_kind, kind_of
@@ -222,7 +222,7 @@ class Rendered:
                 try:
                     body = await self._easel.alone(principal, ref, frame, media_type, wants)
                 except SagittalError as error:
-                    if len(items) == 1 or isinstance(error, (Busy, StorageUnavailable)):  # later it may be otherwise
+                    if len(items) == 1 or isinstance(error, PASSING):
                         raise
                     log.warning("%s is left out of an answer: %s", ref.sop_instance_uid, error.text)
                     continue

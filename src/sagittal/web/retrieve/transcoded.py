@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.reencode import can_reencode
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
-from sagittal.errors import Busy, NotAcceptable, SagittalError, StorageUnavailable
+from sagittal.errors import PASSING, NotAcceptable, SagittalError
 from sagittal.pixels.codecs import ROWS, encodes
 from sagittal.pixels.reach import first_carrying, reaches
 from sagittal.pixels.transcode import RECOMPRESSED
@@ -169,7 +169,7 @@ class Transcoded:
             following = iter(refs)
             async for sent in answers:
                 ref = next(following)
-                if isinstance(sent, (Busy, StorageUnavailable)):  # of the server, and later it may be otherwise
+                if isinstance(sent, PASSING):
                     raise sent
                 if isinstance(sent, SagittalError):
                     problem = problem or sent

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sagittal.dicom.syntaxes import syntax
-from sagittal.errors import Busy, NotAcceptable, NotFound, SagittalError, StorageUnavailable
+from sagittal.errors import PASSING, NotAcceptable, NotFound, SagittalError
 from sagittal.web.retrieve.bulk.values import PIXEL_DATA, Value, frames_of, has_frames, named
 from sagittal.web.retrieve.objects import Stored
 from sagittal.web.retrieve.packaging import NATIVE, acceptable, pixel_choice
@@ -146,7 +146,7 @@ def _leaving_out(ref: InstanceRef, left_out: list[SagittalError]) -> Iterator[as
     begun = asyncio.Event()
     try:
         yield begun
-    except (Busy, StorageUnavailable):  # of the server, and later it may be otherwise
+    except PASSING:
         raise
     except SagittalError as error:
         if begun.is_set():
