@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from sagittal.archive.access import LOCAL, Principal, enter
 from sagittal.convert.reports.look import STYLE
 from sagittal.errors import BadRequest, NotAuthenticated, NotAuthorized, NotFound
 from sagittal.web.crossorigin import preflight
@@ -25,7 +26,6 @@ from sagittal.web.wire.uri import LOOPBACK_HOSTS
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from sagittal.archive.access import Principal
     from sagittal.archive.archive import Archive
     from sagittal.web.house import Settings
 
@@ -95,8 +95,6 @@ class Guard:
 
     def _enter(self, scope: Scope, principal: Principal) -> None:
         """`/stores/NAME/dicom-web` is `/dicom-web` for one who works in that store; all else is in main."""
-        from sagittal.archive.access import enter
-
         path, number = scope["path"], self._stores["main"]
         if path.startswith(_STORES):
             name, _, below = path.removeprefix(_STORES).partition("/")
@@ -145,8 +143,6 @@ def principal_of(settings: Settings, headers: Mapping[bytes, bytes]) -> Principa
         return principal
     if settings.wants_token:
         raise NotAuthenticated("a bearer token is needed: Authorization: Bearer …")
-    from sagittal.archive.access import LOCAL
-
     return LOCAL
 
 

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING
 
 from sagittal.archive.reading import read_at, read_pieces
 from sagittal.dicom.elements import WORDS, swapped
+from sagittal.dicom.part10 import meta_group
+from sagittal.dicom.reader import Parsed, Reader
+from sagittal.dicom.reencode import reencode
 from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, syntax
+from sagittal.dicom.walk import Event, Walk
 from sagittal.errors import DamagedObject, NotFound
 from sagittal.limits import ReaderLimits
 from sagittal.pixels.frames import shifted
@@ -22,8 +26,6 @@ from sagittal.pixels.frames import shifted
 if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
     from sagittal.archive.references import InstanceRef, OpenObject, Ranges
-    from sagittal.dicom.reader import Parsed
-    from sagittal.dicom.walk import Event
     from sagittal.web.house import House
 
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -56,9 +58,6 @@ class Stored:
             if syntax_uid == ref.syntax_uid:
                 yield from opened.file(self.chunk_bytes)
                 return
-            from sagittal.dicom.part10 import meta_group
-            from sagittal.dicom.reencode import reencode
-
             yield meta_group(ref.sop_class_uid, ref.sop_instance_uid, syntax_uid)
             held = opened.data_set(self.chunk_bytes)
             yield from reencode(held, syntax(ref.syntax_uid), syntax(syntax_uid), self.limits)
@@ -122,8 +121,6 @@ class Stored:
 
     def _fragments(self, fd: int, start: int, ref: InstanceRef) -> Iterator[tuple[int, int]]:
         """Offset in the data set and length of each fragment; the object is parsed as far as its pixel data only."""
-        from sagittal.dicom.reader import Reader
-
         reader = Reader(syntax(ref.syntax_uid), wanted=frozenset(), limits=self.limits)
         for piece in self._region(fd, start, ref.size - ref.header_length):
             reader.feed(piece)
@@ -144,8 +141,6 @@ class Stored:
 
     def fragments_at(self, ref: InstanceRef, path: str) -> list[tuple[int, int]]:
         """Offset in the data set and length of each fragment of encapsulated pixel data within a sequence."""
-        from sagittal.dicom.walk import Walk
-
         found: list[tuple[int, int]] = []
         with self._opened(ref) as (fd, start):
             held = self._region(fd, start, ref.size - ref.header_length)
@@ -179,15 +174,11 @@ class Stored:
 
     def _inflated(self, ref: InstanceRef) -> Iterator[bytes]:
         """The data set of a deflated object as Explicit VR Little Endian."""
-        from sagittal.dicom.reencode import reencode
-
         with self._opened(ref) as (fd, start):
             held = self._region(fd, start, ref.size - ref.header_length)
             yield from reencode(held, syntax(ref.syntax_uid), syntax(EXPLICIT_LE), self.limits)
 
     def _parsed(self, ref: InstanceRef) -> Parsed:
-        from sagittal.dicom.reader import Reader
-
         reader = Reader(syntax(EXPLICIT_LE), wanted=frozenset(), limits=self.limits)
         for piece in self._inflated(ref):
             reader.feed(piece)
@@ -220,8 +211,6 @@ class Stored:
 
     def _bits_allocated(self, fd: int, start: int, ref: InstanceRef) -> int:
         """Of a Big Endian object, which is parsed as far as that."""
-        from sagittal.dicom.walk import Walk
-
         walk = Walk(self._region(fd, start, ref.data_set_length), syntax(ref.syntax_uid), self.limits)
         for event in walk.events():
             if event.tag == _BITS_ALLOCATED and event.kind == "element" and not event.depth:
