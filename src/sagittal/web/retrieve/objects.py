@@ -122,7 +122,7 @@ class Stored:
     def _fragments(self, fd: int, start: int, ref: InstanceRef) -> Iterator[tuple[int, int]]:
         """Offset in the data set and length of each fragment; the object is parsed as far as its pixel data only."""
         reader = Reader(syntax(ref.syntax_uid), wanted=frozenset(), limits=self.limits)
-        for piece in self._region(fd, start, ref.size - ref.header_length):
+        for piece in self._region(fd, start, ref.data_set_length):
             reader.feed(piece)
             if reader.pixel_data_at is not None:
                 break
@@ -130,7 +130,7 @@ class Stored:
         if at is None:
             raise NotFound("the instance has no pixel data")
         first = True
-        while at + 8 <= ref.size - ref.header_length:
+        while at + 8 <= ref.data_set_length:
             head = read_at(fd, 8, start + at)
             size = int.from_bytes(head[4:], "little")
             if head[:4] != _ITEM:
@@ -143,7 +143,7 @@ class Stored:
         """Offset in the data set and length of each fragment of encapsulated pixel data within a sequence."""
         found: list[tuple[int, int]] = []
         with self._opened(ref) as (fd, start):
-            held = self._region(fd, start, ref.size - ref.header_length)
+            held = self._region(fd, start, ref.data_set_length)
             for where, event in _placed(Walk(held, syntax(ref.syntax_uid), self.limits, runs=True).events()):
                 if event.kind == "fragment" and where == path:
                     found.append((event.at + 8, event.length))
@@ -175,7 +175,7 @@ class Stored:
     def _inflated(self, ref: InstanceRef) -> Iterator[bytes]:
         """The data set of a deflated object as Explicit VR Little Endian."""
         with self._opened(ref) as (fd, start):
-            held = self._region(fd, start, ref.size - ref.header_length)
+            held = self._region(fd, start, ref.data_set_length)
             yield from reencode(held, syntax(ref.syntax_uid), syntax(EXPLICIT_LE), self.limits)
 
     def _parsed(self, ref: InstanceRef) -> Parsed:

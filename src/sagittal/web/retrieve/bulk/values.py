@@ -80,7 +80,7 @@ def asked_bounds(request: Request, ref: InstanceRef) -> tuple[int, int] | None:
     if not all(text and text.isascii() and text.isdigit() and len(text) <= 18 for text in texts):
         raise BadRequest("offset and length are numbers of bytes")
     offset, length = (int(text or 0) for text in texts)
-    if not syntax(ref.syntax_uid).deflated and offset + length > ref.size - ref.header_length:
+    if not syntax(ref.syntax_uid).deflated and offset + length > ref.data_set_length:
         raise NotFound("there is no such bulk data in this instance")
     return offset, length
 
