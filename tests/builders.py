@@ -151,6 +151,13 @@ def _fragments(frames: tuple[bytes, ...]) -> bytes:
     return head + items + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
 
+async def revision_of(archive: Archive, uid: str, level: str = "study") -> int:
+    """That of a study or series, which changes with it."""
+    statement = f"SELECT revision FROM {level} WHERE {level}_instance_uid = ?"
+    (revision,) = await archive.readers.run(lambda connection: connection.execute(statement, (uid,)).fetchone())
+    return int(revision)
+
+
 @asynccontextmanager
 async def opened(path: Path, limits: Limits | None = None, faults: Faults | None = None) -> AsyncIterator[Archive]:
     """An archive on `path`, closed afterwards."""

@@ -85,7 +85,7 @@ async def engine(side: Side) -> list[object]:
     found += [kept, await archive.statistics(who), differing]
     for study in STUDIES:
         rows = await archive.corrections_of(who, study)
-        found += [[row._replace(id=0) for row in rows], await archive.revision(who, study)]
+        found.append([row._replace(id=0) for row in rows])
     changes, _ = await archive.changes(who, None, 1000)
     found += [[change[1:] for change in changes], await archive.latest_studies(who, 9)]
     for study in STUDIES:

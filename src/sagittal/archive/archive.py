@@ -46,9 +46,9 @@ log = logging.getLogger("sagittal.archive")
 class Archive:
     """An open archive. Everything is called on the loop that opened it."""
 
-    def __init__(self, path: Path, limits: Limits, durable: bool, parts: Parts) -> None:
+    def __init__(self, path: Path, limits: Limits, parts: Parts) -> None:
         """Use `open`."""
-        self.path, self.limits, self.durable, self._parts = path, limits, durable, parts
+        self.path, self.limits, self._parts = path, limits, parts
         self.index, self.stores, self.feed = path / INDEX, parts.stores, parts.feed
         self.volume, self.volumes, self.readers = parts.volume, parts.volumes, parts.readers
         self._ingest, self._committer, self._attributes = parts.ingest, parts.ingest.committer, parts.attributes
@@ -83,7 +83,7 @@ class Archive:
         parts = opened(path, limits, faults or Faults(), durable=durable, wanted=wanted, named=stores)
         if before is not None:
             parts.ingest.committer.inherit(before._committer)
-        return cls(path, limits, durable, parts)
+        return cls(path, limits, parts)
 
     async def close(self) -> None:
         """Commit what was submitted, then let go of the directory."""
@@ -345,11 +345,6 @@ class Archive:
         for study_uid, number in Counter(ref.study_uid or "" for ref in refs).items():
             self.permit(principal, "get", purpose, study_uid=study_uid, number=number)
         return await retrieve.effective(self.readers, principal, refs)
-
-    async def revision(self, principal: Principal, study_uid: str, series_uid: str | None = None) -> int | None:
-        """What changes when the study or series does."""
-        self.permit(principal, "find", "revision", study_uid=study_uid)
-        return await retrieve.revision(self.readers, principal.store, study_uid, series_uid)
 
     async def changes(self, principal: Principal, since: str | None, limit: int) -> tuple[list[Change], str]:
         """What happened after a cursor, and the next cursor."""

@@ -22,7 +22,6 @@ from sagittal.archive.index.select import (
     METADATA,
     METADATA_PART,
     NEIGHBOURS,
-    REVISIONS,
     instances_statement,
 )
 from sagittal.archive.local import LocalVolume
@@ -263,19 +262,6 @@ async def frame_ranges(readers: Readers, ref: InstanceRef, frames: Sequence[int]
         return await readers.run(lambda _: list(index.ranges_of(frames)))
     except IndexError:
         raise BadRequest(f"the object has frames 1 to {index.count}") from None
-
-
-async def revision(readers: Readers, store: int, study_uid: str, series_uid: str | None = None) -> int | None:
-    """The revision of a study, or of a series in it (for an ETag); None when it is not held."""
-
-    def select(connection: sqlite3.Connection) -> int | None:
-        study, series = REVISIONS
-        row = connection.execute(study, (store, study_uid)).fetchone()
-        if row is not None and series_uid is not None:
-            row = connection.execute(series, (store, series_uid, row[0])).fetchone()
-        return None if row is None else int(row[1])
-
-    return await readers.run(select)
 
 
 class Prepared(NamedTuple):

@@ -160,7 +160,6 @@ ASKED: dict[str, tuple[str, str, Ask]] = {
     "metadata": ("get", "get", lambda held, who: every(held.archive.metadata(who, [held.ref]))),
     "metadata_parts": ("get", "get", lambda held, who: every(held.archive.metadata_parts(who, held.ref))),
     "prepared": ("get", "get", lambda held, who: held.archive.prepared(who, [held.ref])),
-    "revision": ("find", "find", lambda held, who: held.archive.revision(who, FIRST.study_uid)),
     "changes": ("find", "find", lambda held, who: held.archive.changes(who, None, 10)),
     "newest_change": ("find", "find", lambda held, who: held.archive.newest_change(who)),
     "statistics": ("find", "find", lambda held, who: held.archive.statistics(who)),

@@ -47,7 +47,7 @@ def written(
     [
         ("get", "get", lambda archive, who: archive.instances(who, study_uid=STUDY)),
         ("get", "get", lambda archive, who: archive.corrections_of(who, STUDY)),
-        ("find", "find", lambda archive, who: archive.revision(who, STUDY)),
+        ("find", "find", lambda archive, who: archive.discrepancies(who, STUDY)),
         ("delete", "delete", lambda archive, who: archive.delete(who, Target(STUDY))),
         ("undelete", "undelete", lambda archive, who: archive.undelete(who, Target(STUDY))),
         ("correct", "change", lambda archive, who: archive.correct(who, (STUDY, ""), {}, "why", "CORRECT")),

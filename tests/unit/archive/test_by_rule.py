@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 import pytest
-from builders import Built, build, file_of, opened, rows, store
+from builders import Built, build, file_of, opened, revision_of, rows, store
 from ruled import JPEG_LS, findings, frames_in, ruled, ruling
 
 from sagittal.archive.access import LOCAL
@@ -78,7 +78,7 @@ async def test_everything_about_it_is_right(tmp_path: Path) -> None:
         file = file_of(archive, ref)
         assert hashlib.sha256(file).hexdigest() == ref.digest == ref.key.rpartition("/")[2]
         assert ref.revision == (before.revision or 0) + 1
-        assert await archive.revision(LOCAL, HELD.study_uid, HELD.series_uid) == 2
+        assert await revision_of(archive, HELD.series_uid, "series") == 2
         # What was prepared is of the new file: metadata as the reader gives it, frames where they lie now.
         texts: list[str] = []
         reader = Reader(syntax(ref.syntax_uid), wanted=frozenset(), limits=Limits().reader, metadata=texts.append)

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from archived import applied
-from builders import Built, build, opened, store
+from builders import Built, build, opened, revision_of, store
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -96,13 +96,13 @@ def placeless(obj: Any) -> Any:
 
 async def test_queries_find_what_is_right(tmp_path: Path) -> None:
     async with holding(tmp_path, FIRST) as archive:
-        before = await archive.revision(LOCAL, FIRST.study_uid)
+        before = await revision_of(archive, FIRST.study_uid)
         await correct(archive, PatientName="Roe^Jöan", StudyDescription="Knee", PatientBirthDate=None)
         assert await find(archive, "STUDY", STUDY_UID, PatientName="ROE*") == [[FIRST.study_uid]]
         assert await find(archive, "STUDY", STUDY_UID, PatientName="DOE*") == []
         assert await find(archive, "STUDY", NAME, 0x00100030, DESCRIPTION) == [["Roe^Jöan", "", "Knee"]]
         assert await find(archive, "PATIENT", NAME, PatientID="P1") == [["Roe^Jöan"]]
-        assert await archive.revision(LOCAL, FIRST.study_uid) == (before or 0) + 1
+        assert await revision_of(archive, FIRST.study_uid) == before + 1
         changes, _ = await archive.changes(LOCAL, None, 10)
         assert [(change.kind, change.sop_instance_uid) for change in changes][-1] == ("corrected", "")
 

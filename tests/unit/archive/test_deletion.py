@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from builders import build, opened, store, uid
+from builders import build, opened, revision_of, store, uid
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
@@ -147,7 +147,7 @@ async def test_numbers_of_what_is_gone_are_not_given_out_again(tmp_path: Path) -
         seen = [ref.revision for ref in await archive.instances(LOCAL, study_uid=A)]
         await archive.correct(LOCAL, (A, ""), {"StudyDescription": f"{len(seen)}"}, "why", "CORRECT")
         seen += [ref.revision for ref in await archive.instances(LOCAL, study_uid=A)]
-        seen += [await archive.revision(LOCAL, A, first.series_uid)]
+        seen += [await revision_of(archive, first.series_uid, "series")]
         return [("study", seen[0]), ("study", seen[1]), ("series", seen[2])]
 
     async with opened(tmp_path) as archive:

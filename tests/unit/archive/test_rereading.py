@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import build, opened, store, until_current
+from builders import build, opened, revision_of, store, until_current
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.index import READER_VERSION
@@ -79,9 +79,9 @@ def test_rows_are_made_anew(tmp_path: Path, characters: int | None, monkeypatch:
 
     async def run() -> tuple[Any, Any]:
         async with opened(path, Limits(archive=ArchiveLimits(free_bytes_min=0, **bounds))) as archive:
-            revised = await archive.revision(LOCAL, OBJECTS[0].study_uid)
+            revised = await revision_of(archive, OBJECTS[0].study_uid)
             await until_current(archive)
-            return revised, await archive.revision(LOCAL, OBJECTS[0].study_uid)
+            return revised, await revision_of(archive, OBJECTS[0].study_uid)
 
     old, new = asyncio.run(run())
     assert rows(path) == before

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from builders import build, opened, store, uid
+from builders import build, opened, revision_of, store, uid
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
@@ -173,15 +173,13 @@ async def test_revisions_change_with_the_study(tmp_path: Path) -> None:
     async with opened(tmp_path) as archive:
         first, second, other = build(1), build(2), build(1, series=2)
         await store(archive, first)
-        study = await archive.revision(LOCAL, first.study_uid)
-        series = await archive.revision(LOCAL, first.study_uid, first.series_uid)
+        study = await revision_of(archive, first.study_uid)
+        series = await revision_of(archive, first.series_uid, "series")
         await store(archive, other)
-        assert await archive.revision(LOCAL, first.study_uid) != study
-        assert await archive.revision(LOCAL, first.study_uid, first.series_uid) == series
+        assert await revision_of(archive, first.study_uid) != study
+        assert await revision_of(archive, first.series_uid, "series") == series
         await store(archive, second)
-        assert await archive.revision(LOCAL, first.study_uid, first.series_uid) != series
-        assert await archive.revision(LOCAL, "1.2.3") is None
-        assert await archive.revision(LOCAL, first.study_uid, "1.2.3") is None
+        assert await revision_of(archive, first.series_uid, "series") != series
 
 
 async def test_versions_are_listed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import MR, build, opened, store
+from builders import MR, build, opened, revision_of, store
 from unit.archive.test_corrections import ID, NAME, find
 from unit.archive.test_reindex import reindex
 from unit.archive.test_rereading import grow_old, until_current
@@ -45,11 +45,11 @@ def test_a_study_that_is_sent_again_is_as_the_new_objects_say(tmp_path: Path) ->
     async def act() -> None:
         async with opened(tmp_path) as archive:
             await store(archive, *WRONG)
-            before = await archive.revision(LOCAL, STUDY.study_uid)
+            before = await revision_of(archive, STUDY.study_uid)
             await archive.delete(LOCAL, STUDY)
             await store(archive, *RIGHT)
             assert await told(archive) == [PATIENT, MR_STUDY, MR_SERIES, []]
-            assert await archive.revision(LOCAL, STUDY.study_uid) > before
+            assert await revision_of(archive, STUDY.study_uid) > before
             assert await find(archive, "STUDY", ACCESSION_NUMBER) == [["A1"]]
 
     async def again() -> None:

@@ -316,10 +316,6 @@ METADATA_OF = (
 )
 METADATA_PART = "SELECT body FROM metadata WHERE instance = ? AND part = ?"
 FRAME_INDEX = "SELECT body FROM frame_index WHERE instance = ?"
-REVISIONS = (
-    "SELECT id, revision FROM study WHERE store = ? AND study_instance_uid = ?",
-    "SELECT id, revision FROM series WHERE store = ? AND series_instance_uid = ? AND study = ?",
-)
 # Versions that are not deleted, as files. Two halves, as each has its own partial index.
 FILES_OF_INSTANCE = " UNION ALL ".join(
     "SELECT digest, sop_class_uid, sop_instance_uid, transfer_syntax_uid, length, header_length, volume, "
