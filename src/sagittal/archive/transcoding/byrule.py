@@ -26,6 +26,7 @@ from sagittal.archive.index.transcoding import originals, queue
 from sagittal.archive.index.transcoding.queue import Candidate, Failure, State
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.references import InstanceRef
+from sagittal.archive.transcoding.maker import uid_of_lossy
 from sagittal.archive.transcoding.rules import Rule, first
 from sagittal.errors import (
     PASSING,
@@ -38,7 +39,6 @@ from sagittal.errors import (
 )
 from sagittal.lasting import lasting
 from sagittal.pixels.reach import loses
-from sagittal.uid import derived_uid
 from sagittal.workers.worker import Input
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class ByRule:
         """What the worker tells of the file that it made and verified."""
         options = rule.options
         may_lose = rule.lossy and loses(ref.syntax_uid, rule.to)
-        uid = derived_uid(ref.digest, rule.to, repr(sorted(options.items()))) if may_lose else ""
+        uid = uid_of_lossy(ref, rule.to, options) if may_lose else ""
         with self._archive.open_object(ref) as opened:
             files = [Input(opened.fd, opened.offset, opened.length), Input(target, 0, 0), Input(aside, 0, 0)]
             seconds = self._limits.archive.transcode_seconds_max

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     from sagittal.workers.pool import Pool
 
 _CALLS = "sagittal.convert.transcoded"
-_NONE: Mapping[str, Any] = {}
+
+
+def uid_of_lossy(ref: InstanceRef, to: str, options: Mapping[str, Any] | None = None) -> str:
+    """The SOP Instance UID of what a loss makes of an instance, the same each time."""
+    return derived_uid(ref.digest, to, repr(sorted((options or {}).items())))
 
 
 class Made(OpenObject):
@@ -83,62 +87,48 @@ class Maker:
         self._archive, self._workers, self._limits = archive, workers, limits
         self._room = asyncio.Semaphore(limits.archive.transcoded_max)
 
-    async def instance(self, ref: InstanceRef, to: str, options: Mapping[str, Any] = _NONE) -> Made:
+    async def instance(self, ref: InstanceRef, to: str) -> Made:
         """The data set of an instance in the syntax `to`, with the corrections in force.
 
         NotAcceptable when the syntax can't carry it, PixelsUndecodable, WorkerLost, LimitExceeded, Busy,
         StorageUnavailable, DamagedObject. One that loses information has another SOP Instance UID.
         """
-        lossy = loses(ref.syntax_uid, to)
-        uid = derived_uid(ref.digest, to, repr(sorted(options.items()))) if lossy else ""
-        return await self._made("instance", ref, to, uid, options, instance_uid=uid)
+        uid = uid_of_lossy(ref, to) if loses(ref.syntax_uid, to) else ""
+        return await self._made("instance", ref, to, uid, instance_uid=uid)
 
     async def extracted(self, ref: InstanceRef, to: str, extraction: Extraction) -> Made:
         """A new instance with some frames of one, without loss. Raises as `instance` does."""
-        return await self._made("extracted", ref, to, extraction.uid, _NONE, extraction=asdict(extraction))
+        return await self._made("extracted", ref, to, extraction.uid, extraction=asdict(extraction))
 
-    async def _made(
-        self, call: str, ref: InstanceRef, to: str, uid: str, options: Mapping[str, Any], **more: Any
-    ) -> Made:
-        fd, ended = await self._file()
-        try:
-            told = await self._asked(call, ref, fd, to, options, **more)
-        except BaseException:
-            os.close(fd)
-            ended()
-            raise
-        made = Made(fd, told["length"], ref, to, ended, self._limits.reader)
+    async def _made(self, call: str, ref: InstanceRef, to: str, uid: str, **more: Any) -> Made:
+        fd, told = await self._asked(call, ref, to, **more)
+        made = Made(fd, told["length"], ref, to, self._room.release, self._limits.reader)
         if told["loses"] or "extraction" in more:
             made.sop_instance_uid = uid
         return made
 
-    async def frames(
-        self, ref: InstanceRef, numbers: Sequence[int], to: str, options: Mapping[str, Any] = _NONE
-    ) -> MadeFrames:
+    async def frames(self, ref: InstanceRef, numbers: Sequence[int], to: str) -> MadeFrames:
         """Frames (1 is the first) in the syntax `to`, each as it is without fragments. Raises as `instance` does."""
-        fd, ended = await self._file()
-        try:
-            told = await self._asked("frames", ref, fd, to, options, numbers=list(numbers))
-        except BaseException:
-            os.close(fd)
-            ended()
-            raise
-        return MadeFrames(fd, told["lengths"], ended)
+        fd, told = await self._asked("frames", ref, to, numbers=list(numbers))
+        return MadeFrames(fd, told["lengths"], self._room.release)
 
-    async def _file(self) -> tuple[int, Callable[[], None]]:
+    async def _asked(self, call: str, ref: InstanceRef, to: str, **more: Any) -> tuple[int, Mapping[str, Any]]:
+        """The file that a worker has filled, whose place among those at one time is then to be released, and what it
+        tells of it.
+        """
         try:
             await asyncio.wait_for(self._room.acquire(), self._limits.archive.transcoded_wait_seconds_max)
         except TimeoutError:
             raise Busy("too many objects are sent in another syntax (limits.transcoded_max)") from None
-        try:
-            return self._archive.volume.unnamed(), self._room.release
-        except BaseException:
-            self._room.release()
-            raise
+        with ExitStack() as unless_done:
+            unless_done.callback(self._room.release)
+            fd = self._archive.volume.unnamed()
+            unless_done.callback(os.close, fd)
+            told = await self._filled(call, ref, fd, to, **more)
+            unless_done.pop_all()
+        return fd, told
 
-    async def _asked(
-        self, call: str, ref: InstanceRef, fd: int, to: str, options: Mapping[str, Any], **more: Any
-    ) -> Mapping[str, Any]:
+    async def _filled(self, call: str, ref: InstanceRef, fd: int, to: str, **more: Any) -> Mapping[str, Any]:
         kept = await retrieve.prepared(self._archive.readers, ref)
         body = b"".join((*kept.metadata, kept.frame_index))
         told = {"digest": ref.digest, "syntax_uid": ref.syntax_uid, "index": len(kept.frame_index)}
@@ -149,8 +139,8 @@ class Maker:
                 Input(memory, 0, len(body)),
                 Input(fd, 0, 0),
             ]
-            lossless = {} if loses(ref.syntax_uid, to) else {"reversible": True}
-            more |= {"objects": objects, "to_syntax": to, "options": lossless | dict(options)}
+            options = {} if loses(ref.syntax_uid, to) else {"reversible": True}
+            more |= {"objects": objects, "to_syntax": to, "options": options}
             return (await self._workers.run(f"{_CALLS}:{call}", inputs, **more)).told
 
 
