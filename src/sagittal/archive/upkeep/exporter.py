@@ -12,7 +12,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -31,6 +31,13 @@ class Exported(NamedTuple):
     ref: InstanceRef
     name: str
     error: str = ""
+
+
+def export_to(
+    target: Path, open_object: Callable[[InstanceRef], OpenObject], refs: Sequence[InstanceRef]
+) -> Iterator[Exported]:
+    """Write `refs` into a zip file when the name of `target` ends in .zip, else into a folder. Blocks: for a thread."""
+    return (export_zip if target.suffix.lower() == ".zip" else export_folder)(open_object, refs, target)
 
 
 def export_folder(
@@ -58,9 +65,9 @@ def export_folder(
 
 
 def export_zip(
-    open_object: Callable[[InstanceRef], OpenObject], refs: Sequence[InstanceRef], target: Path | IO[bytes]
+    open_object: Callable[[InstanceRef], OpenObject], refs: Sequence[InstanceRef], target: Path
 ) -> Iterator[Exported]:
-    """Write `refs` into a new zip file, or a stream that need not be seekable. Blocks: for a thread.
+    """Write `refs` into a new zip file. Blocks: for a thread.
 
     A damaged object leaves a member that is cut short, and has no row in `index.csv`.
     """
@@ -68,7 +75,7 @@ def export_zip(
     rows = csv.writer(listing)
     rows.writerow(_COLUMNS)
     with (
-        _new(target) if isinstance(target, Path) else nullcontext(target) as file,
+        _new(target) as file,
         # Objects hardly deflate and mostly are compressed already: stored, so that nothing but the disk is busy.
         zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
     ):

@@ -13,8 +13,9 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sagittal.archive.access import LOCAL, Principal, audit_row, authorize
 from sagittal.archive.index import clock, schema
@@ -24,7 +25,7 @@ from sagittal.archive.local import LocalVolume
 from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep import backup
 from sagittal.archive.upkeep.backup import Backup, Copied
-from sagittal.archive.upkeep.exporter import Exported, export_folder, export_zip
+from sagittal.archive.upkeep.exporter import Exported, export_to
 from sagittal.archive.upkeep.reindex import Indexed, Reindex
 from sagittal.errors import DamagedObject, StorageUnavailable
 from sagittal.limits import Limits
@@ -80,20 +81,14 @@ def restore(folder: Path, path: Path, principal: Principal = LOCAL) -> Iterator[
 
 
 async def export(
-    archive: Archive, principal: Principal, refs: Sequence[InstanceRef], target: Path | IO[bytes]
+    archive: Archive, principal: Principal, refs: Sequence[InstanceRef], target: Path
 ) -> AsyncGenerator[Exported]:
-    """Write instances into a folder, or a zip file when the name ends in .zip or `target` is a stream."""
+    """Write instances into a folder, or a zip file when the name ends in .zip."""
     with archive.audited(principal, "export"):
         authorize(principal, "get", refs)
-
-    def run() -> Iterator[Exported]:
-        if isinstance(target, Path) and target.suffix.lower() != ".zip":
-            return export_folder(archive.open_object, refs, target)
-        return export_zip(archive.open_object, refs, target)
-
     exported = 0
     try:
-        async with aclosing(steps(run)) as files:
+        async with aclosing(steps(partial(export_to, target, archive.open_object, refs))) as files:
             async for one in files:
                 exported += not one.error
                 yield one

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ async def _exported(data: Path, store: str, out: Path, studies: Sequence[str]) -
     from sagittal.archive.access import LOCAL, enter
     from sagittal.archive.index.upkeep import stores
     from sagittal.archive.retrieve import open_object
-    from sagittal.archive.upkeep.exporter import export_folder, export_zip
+    from sagittal.archive.upkeep.exporter import export_to
     from sagittal.archive.upkeep.tasks import export, steps
 
     try:
@@ -78,8 +79,8 @@ async def _exported(data: Path, store: str, out: Path, studies: Sequence[str]) -
         async with noted(data, "export", store) as done, reading(data) as (readers, volumes):
             principal = enter(LOCAL, stores.number_of(await readers.run(stores.read), store))
             refs = await _refs(readers, principal, studies)
-            to = export_zip if out.suffix.lower() == ".zip" else export_folder
-            async with aclosing(steps(lambda: to(lambda ref: open_object(volumes, ref), refs, out))) as files:
+            run = partial(export_to, out, partial(open_object, volumes), refs)
+            async with aclosing(steps(run)) as files:
                 async for exported in files:
                     done.instances += not exported.error
                     yield exported
