@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sagittal.archive.access import Principal
 from sagittal.archive.index.connection import Readers
-from sagittal.archive.index.upkeep.feed import CHANGES, NEWEST
+from sagittal.archive.index.upkeep.feed import CHANGES, newest
 from sagittal.errors import BadRequest
 
 _CURSOR = re.compile(r"c[0-9a-f]{1,16}")
@@ -76,7 +76,7 @@ class Feed:
 
     async def newest(self) -> str:
         """The cursor that continues with what happens from now on."""
-        return encode_cursor(await self._readers.run(lambda connection: int(connection.execute(NEWEST).fetchone()[0])))
+        return encode_cursor(await self._readers.run(newest))
 
     async def read(self, principal: Principal, since: str | None, limit: int) -> tuple[list[Change], str]:
         """At most `limit` changes after the cursor `since` (None: from the first), and the cursor to go on with.
@@ -87,15 +87,15 @@ class Feed:
         after = decode_cursor(since)
 
         def select(connection: sqlite3.Connection) -> tuple[list[Change], int]:
-            newest = int(connection.execute(NEWEST).fetchone()[0])
+            last = newest(connection)
             rows = connection.execute(CHANGES, (after, principal.store, max(limit, 0)))
-            return [Change._make(row) for row in rows], newest
+            return [Change._make(row) for row in rows], last
 
-        found, newest = await self._readers.run(select)
-        if after > newest:
+        found, last = await self._readers.run(select)
+        if after > last:
             raise BadRequest("the cursor is ahead of this archive, as after a restore from an older backup: begin anew")
-        if len(found) < limit:  # whatever else there is up to `newest` is of other stores: it is not read again
-            return found, encode_cursor(max(newest, found[-1].number if found else 0))
+        if len(found) < limit:  # whatever else there is up to `last` is of other stores: it is not read again
+            return found, encode_cursor(max(last, found[-1].number if found else 0))
         return found, found[-1].cursor if found else encode_cursor(after)
 
     def subscribe(self, principal: Principal, since: str | None) -> AsyncIterator[list[Change]]:

@@ -109,11 +109,7 @@ def _with_corrections(connection: sqlite3.Connection, store: int, refs: list[Ins
 async def versions(readers: Readers, principal: Principal, sop_instance_uid: str) -> list[InstanceRef]:
     """Every version held under a SOP Instance UID, as stored, deleted ones too, oldest first."""
     statement = instances_statement(principal.store, ("instances",), None)
-
-    def select(connection: sqlite3.Connection) -> list[InstanceRef]:
-        return [InstanceRef(*row) for row in connection.execute(statement, (json.dumps([sop_instance_uid]),))]
-
-    return sorted(await readers.run(select))
+    return sorted(await readers.rows(InstanceRef, statement, (json.dumps([sop_instance_uid]),)))
 
 
 def open_object(

@@ -91,11 +91,7 @@ async def undelete(act: Act, principal: Principal, target: Target, tombstone: in
 
 async def tombstones(readers: Readers, principal: Principal, limit: int, originals: bool) -> list[Tombstone]:
     """The latest deletions; with `originals` instead those that were let go for what was made of them by rule."""
-    return await readers.run(
-        lambda connection: [
-            Tombstone._make(row) for row in connection.execute(removal.TOMBSTONES, (principal.store, originals, limit))
-        ]
-    )
+    return await readers.rows(Tombstone, removal.TOMBSTONES, (principal.store, originals, limit))
 
 
 async def collect(

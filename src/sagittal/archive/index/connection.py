@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -229,6 +229,14 @@ class Readers:
     async def run(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
         """`act(connection, *arguments)` on a reader thread; whatever it reads is of one moment."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._act, act, *arguments)
+
+    async def rows(self, kind: Callable[..., T], statement: str, values: Sequence[object] = ()) -> list[T]:
+        """The rows of a statement, each as a `kind`."""
+
+        def select(connection: sqlite3.Connection) -> list[T]:
+            return [kind(*row) for row in connection.execute(statement, values)]
+
+        return await self.run(select)
 
     async def piece(self, act: Callable[[sqlite3.Connection, *Ts], T], *arguments: *Ts) -> T:
         """As `run`, for a piece of a long read: those of however many reads leave a thread to what is short."""

@@ -45,11 +45,7 @@ class Page(NamedTuple):
 async def without_study(readers: Readers, principal: Principal) -> list[InstanceRef]:
     """Every current instance that is of no study, whatever its SOP class."""
     authorize(principal, "get")
-
-    def select(connection: sqlite3.Connection) -> list[InstanceRef]:
-        return [InstanceRef(*row) for row in connection.execute(WITHOUT_STUDY + " ORDER BY id", (principal.store,))]
-
-    return await readers.run(select)
+    return await readers.rows(InstanceRef, WITHOUT_STUDY + " ORDER BY id", (principal.store,))
 
 
 async def find_non_patient(
@@ -72,11 +68,7 @@ async def find_non_patient(
     scan_max = limits.scan_instances_max
     matches = Matcher(keys, Options(fuzzy=fuzzy))
     named = json.dumps(list(sop_classes))
-
-    def select(connection: sqlite3.Connection) -> list[InstanceRef]:
-        return [InstanceRef(*row) for row in connection.execute(NON_PATIENT, (principal.store, named, scan_max + 1))]
-
-    refs = await readers.run(select)
+    refs = await readers.rows(InstanceRef, NON_PATIENT, (principal.store, named, scan_max + 1))
     if len(refs) > scan_max:
         raise LimitExceeded(f"more than {scan_max} instances to look through (limits.scan_instances_max)")
 

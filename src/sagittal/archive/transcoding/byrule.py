@@ -24,6 +24,7 @@ from sagittal.archive.index import clock
 from sagittal.archive.index.arrival import Encodes
 from sagittal.archive.index.transcoding import originals, queue
 from sagittal.archive.index.transcoding.queue import Candidate, Failure, State
+from sagittal.archive.index.upkeep import feed
 from sagittal.archive.ingest import Outcome, Source
 from sagittal.archive.references import InstanceRef
 from sagittal.archive.transcoding.maker import uid_of_lossy
@@ -94,7 +95,7 @@ class ByRule:
         if cursor is not None and self._rules:
             self._cursor = cursor
         elif cursor is not None or self._rules:
-            self._cursor = newest = await self._archive.readers.run(queue.newest)
+            self._cursor = newest = await self._archive.readers.run(feed.newest)
             keep = partial(queue.advance, change=newest) if self._rules else queue.forget
             try:
                 await self._archive.act(keep)
@@ -112,8 +113,8 @@ class ByRule:
         archive, cursor = self._archive, self._cursor
         committed = archive.feed.committed()  # before reading, so that no commit falls between
         self._asked.clear()
-        again = await archive.readers.run(lambda connection: queue.again(connection, _CHANGES))
-        found, last = await archive.readers.run(lambda connection: queue.page(connection, cursor, _CHANGES))
+        again = await archive.readers.run(queue.again, _CHANGES)
+        found, last = await archive.readers.run(queue.page, cursor, _CHANGES)
         if not again and last == cursor:
             await self._wait(committed)
             return True
@@ -168,7 +169,7 @@ class ByRule:
 
     async def _one(self, task: Task) -> bool:
         """Whether it has what the rule wants now, and not something that came meanwhile."""
-        row = await self._archive.readers.run(lambda connection: queue.reference(connection, task.candidate))
+        row = await self._archive.readers.run(queue.reference, task.candidate)
         if row is None:
             return False
         ref, (target, aside) = InstanceRef(*row), self._files()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -93,9 +92,7 @@ async def _import_opened(
     if head.sop_class_uid == MEDIA_STORAGE_DIRECTORY:
         return Imported(name, "skipped", "a DICOMDIR; the files it lists are imported on their own", size=size)
     if head.done and head.sop_instance_uid:
-        held = await archive.readers.run(
-            lambda connection: _files_held(connection, principal.store, head.sop_instance_uid or "")
-        )
+        held = await archive.readers.rows(_Held, FILES_OF_INSTANCE, (principal.store, head.sop_instance_uid) * 2)
         if held:
             same: bool = await asyncio.to_thread(_is_held, archive.volumes, held, head, opened)
             if same:
@@ -129,11 +126,6 @@ class _Held(NamedTuple):
     header_length: int
     volume: int
     key: str
-
-
-def _files_held(connection: sqlite3.Connection, store: int, sop_instance_uid: str) -> list[_Held]:
-    rows = connection.execute(FILES_OF_INSTANCE, (store, sop_instance_uid) * 2)
-    return [_Held._make(row) for row in rows]
 
 
 def _is_held(volumes: dict[int, LocalVolume], held: list[_Held], head: Part10Head, opened: Opened) -> bool:

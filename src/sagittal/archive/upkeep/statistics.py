@@ -79,22 +79,12 @@ class Statistics:
 
     async def latest(self, principal: Principal, limit: int) -> list[LatestStudy]:
         """The studies made last, newest first."""
-
-        def select(connection: sqlite3.Connection) -> list[LatestStudy]:
-            return [
-                LatestStudy._make(row) for row in connection.execute(counts.LATEST_STUDIES, (principal.store, limit))
-            ]
-
-        return await self._readers.run(select)
+        return await self._readers.rows(LatestStudy, counts.LATEST_STUDIES, (principal.store, limit))
 
     async def discrepancies(self, principal: Principal, study_uid: str, limit: int) -> list[Discrepancy]:
         """The latest discrepancies, of one study or ("") of all."""
-
-        def select(connection: sqlite3.Connection) -> list[Discrepancy]:
-            rows = connection.execute(discrepancies.DISCREPANCIES, (principal.store, study_uid, study_uid, limit))
-            return [Discrepancy._make(row) for row in rows]
-
-        return await self._readers.run(select)
+        values = principal.store, study_uid, study_uid, limit
+        return await self._readers.rows(Discrepancy, discrepancies.DISCREPANCIES, values)
 
 
 def _counts(connection: sqlite3.Connection, store: int, sums: dict[int, tuple[int, int]]) -> Counts:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sagittal.archive.index import CURRENT
 from sagittal.archive.index.select import instances_statement
 from sagittal.archive.index.upkeep import settings
-from sagittal.archive.index.upkeep.feed import NEWEST
+from sagittal.archive.index.upkeep.feed import newest
 
 _CURSOR = "transcoded"  # setting: the last change that was looked at
 _CANDIDATE = (
@@ -84,11 +84,6 @@ def cursor(connection: sqlite3.Connection) -> int | None:
     """The last change that was looked at; None when there were no rules the last time."""
     kept = settings.read(connection, _CURSOR)
     return None if kept is None else int(kept)
-
-
-def newest(connection: sqlite3.Connection) -> int:
-    """The last change there is."""
-    return int(connection.execute(NEWEST).fetchone()[0])
 
 
 def forget(connection: sqlite3.Connection) -> None:
