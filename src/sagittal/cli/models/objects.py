@@ -23,6 +23,7 @@ from sagittal.dicom.elements import UNDEFINED
 from sagittal.dicom.frameindex import PIXEL_DATA
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
 from sagittal.dicom.models.jsontext import first_text
+from sagittal.dicom.models.members import element
 from sagittal.dicom.part10 import head_of, meta_group
 from sagittal.dicom.reader import Parsed, Reader
 from sagittal.dicom.reencode import reencode
@@ -48,7 +49,7 @@ def read_object(path: Path, bulk: Path | None) -> Json:
         with _readable(file, head.data_set_offset, stored) as (opened, offset, coded):
             held = _Held(opened, offset, coded, *_read(opened, offset, coded))
             held.fill(bulk)
-        held.obj[AVAILABLE_SYNTAX] = {"vr": "UI", "Value": [head.syntax_uid]}
+        held.obj[AVAILABLE_SYNTAX] = element("UI", head.syntax_uid)
         return dict(sorted(held.obj.items()))
 
 

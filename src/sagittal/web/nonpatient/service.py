@@ -17,6 +17,7 @@ from sagittal.archive.query import Tag
 from sagittal.dicom.dictionary import tag_of, vr_of
 from sagittal.dicom.matching.predicate import tag_in
 from sagittal.dicom.models.jsontext import encode_json
+from sagittal.dicom.models.members import element
 from sagittal.errors import BadRequest, NotAcceptable, NotFound
 from sagittal.web.retrieve.bulkdata import BulkData
 from sagittal.web.retrieve.metadata import Metadata
@@ -164,7 +165,7 @@ def _row(found: Found, include: Collection[Tag] | None, address: str) -> Mapping
     wanted = set(found.obj) if include is None else {name for tag in include for name in _names(found.obj, tag)}
     # Bulk data is addressed relative to the instance.
     row = {tag: addressed(member, address) for tag, member in found.obj.items() if tag in wanted}
-    row[_RETRIEVE_URL] = {"vr": "UR", "Value": [address]}
+    row[_RETRIEVE_URL] = element("UR", address)
     return dict(sorted(row.items()))
 
 

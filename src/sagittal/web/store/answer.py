@@ -17,6 +17,7 @@ import orjson
 from starlette.responses import Response
 
 from sagittal.archive.ingest import Outcome
+from sagittal.dicom.models.members import element
 from sagittal.dicom.part10 import Part10Head
 from sagittal.errors import SagittalError
 from sagittal.limits import ReaderLimits
@@ -98,7 +99,7 @@ async def _encoded(results: Sequence[Result], addresses: uri.Addresses, study: s
     studies = {p.outcome.study_uid for p in results if p.outcome is not None and p.outcome.study_uid}
     only = study or (studies.pop() if len(studies) == 1 else "")
     # Type 2 (Table I.1-1): of several studies it is there, without a value.
-    url = _value("UR", addresses.study(only)) if only else {"vr": "UR"}
+    url = element("UR", addresses.study(only)) if only else element("UR")
     sequences = {_FAILED: bytearray(), _REFERENCED: bytearray(), _OTHER: bytearray()}
     warned = False
     for at, result in enumerate(results, 1):
@@ -126,20 +127,16 @@ async def _as_xml(body: bytes) -> AsyncGenerator[bytes]:
     yield b"".join(stream.finish())
 
 
-def _value(vr: str, value: str | int) -> dict[str, Any]:
-    return {"vr": vr, "Value": [value]}
-
-
 def _referenced(outcome: Outcome, addresses: uri.Addresses) -> dict[str, Any]:
     item = {
-        "00081150": _value("UI", outcome.sop_class_uid),
-        "00081155": _value("UI", outcome.sop_instance_uid),
+        "00081150": element("UI", outcome.sop_class_uid),
+        "00081155": element("UI", outcome.sop_instance_uid),
     }
-    item["00081190"] = _value("UR", instance_address(addresses, outcome))
+    item["00081190"] = element("UR", instance_address(addresses, outcome))
     item |= became.encode(outcome.status)
     if outcome.status == "kept":
-        item["00081196"] = _value("US", _COERCED)
-        item["00000902"] = _value("LO", outcome.remark)  # as for what failed
+        item["00081196"] = element("US", _COERCED)
+        item["00000902"] = element("LO", outcome.remark)  # as for what failed
     return item
 
 
@@ -148,8 +145,8 @@ def _failed(result: Result) -> dict[str, Any]:
     item: dict[str, Any] = {}
     for tag, text in zip(("00081150", "00081155"), result.uids(), strict=True):
         if text:
-            item[tag] = _value("UI", text)
-    item["00081197"] = _value("US", result.failure.reason)
+            item[tag] = element("UI", text)
+    item["00081197"] = element("US", result.failure.reason)
     # Error Comment (0000,0902), as other archives do: FailureReason alone tells nobody what to mend.
-    item["00000902"] = _value("LO", result.failure.comment)
+    item["00000902"] = element("LO", result.failure.comment)
     return item

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagittal.dicom.models.jsontext import first_value
+from sagittal.dicom.models.members import element
 
 STORED = "stored"
 _CREATOR, _BECAME = "00090010", "00091001"
@@ -20,7 +21,7 @@ def encode(status: str) -> dict[str, Any]:
     """The elements that tell `status`, one of `Outcome`: none for what was simply stored."""
     if status == STORED:
         return {}
-    return {_CREATOR: {"vr": "LO", "Value": [_OURS]}, _BECAME: {"vr": "CS", "Value": [status.upper()]}}
+    return {_CREATOR: element("LO", _OURS), _BECAME: element("CS", status.upper())}
 
 
 def decode(item: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sagittal.dicom.models.encode import Bulk, Encapsulated
 from sagittal.dicom.models.jsontext import first_text, first_value
+from sagittal.dicom.models.members import element
 from sagittal.dicom.streams.stills import Still, read_rle, read_still
 from sagittal.dicom.streams.videos import read_video
 from sagittal.dicom.syntaxes import EXPLICIT_LE, SYNTAXES, syntax
@@ -171,14 +172,14 @@ def _described(found: Still, obj: Mapping[str, Any]) -> dict[str, Any]:
     added = _agreed(obj, facts)
     for tag, value in (("00280101", found.bits), ("00280102", (_number(obj, "00280101") or found.bits) - 1)):
         if not _number(obj, tag) and value:
-            added[tag] = {"vr": "US", "Value": [value]}
+            added[tag] = element("US", value)
     if "00280103" not in obj:
-        added["00280103"] = {"vr": "US", "Value": [0]}
+        added["00280103"] = element("US", 0)
     if found.samples > 1 and "00280006" not in obj:
-        added["00280006"] = {"vr": "US", "Value": [0]}
+        added["00280006"] = element("US", 0)
     said = first_text(obj, "00280004")
     if not said:
-        added["00280004"] = {"vr": "CS", "Value": [found.photometric]}
+        added["00280004"] = element("CS", found.photometric)
     elif (found.samples == 1) != (said in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")):
         raise BadRequest(f"Photometric Interpretation {said} for an image of {found.samples} samples")
     elif said in ("YBR_RCT", "YBR_ICT") and found.photometric != said:
@@ -196,7 +197,7 @@ def _agreed(obj: Mapping[str, Any], facts: Mapping[str, int]) -> dict[str, Any]:
         if said and said != fact:
             raise BadRequest(f"({tag[:4]},{tag[4:]}) is {said}, but the head of the stream says {fact}")
         if not said:
-            added[tag] = {"vr": "US", "Value": [fact]}
+            added[tag] = element("US", fact)
     return added
 
 
@@ -206,7 +207,7 @@ def _frames(parts: Sequence[BulkPart], obj: Mapping[str, Any]) -> dict[str, Any]
         return {}
     if said:
         raise BadRequest(f"{len(parts)} parts for {said} frames")
-    return {"00280008": {"vr": "IS", "Value": [len(parts)]}}
+    return {"00280008": element("IS", len(parts))}
 
 
 def _number(obj: Mapping[str, Any], tag: str) -> int:

@@ -18,6 +18,7 @@ from sagittal.archive.access import Principal
 from sagittal.archive.ingest import Source
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
 from sagittal.dicom.models.jsontext import first_text
+from sagittal.dicom.models.members import element
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import BadRequest, DataSetMismatch, LimitExceeded, SagittalError
 from sagittal.web.store.answer import Result
@@ -183,8 +184,8 @@ class Builder:
             obj = {**obj, **ready.added}
         if PIXEL_DATA in obj:
             for tag, name in _PIXEL_ATTRIBUTES.items():
-                element = obj.get(tag)
-                if not (isinstance(element, Mapping) and element.get("Value")):
+                given = obj.get(tag)
+                if not (isinstance(given, Mapping) and given.get("Value")):
                     raise DataSetMismatch(f"{name} ({tag[:4]},{tag[4:]}) is missing or empty")
         address = _address(obj, DOCUMENT)
         if address is not None:
@@ -199,8 +200,8 @@ class Builder:
         said = _text(obj, _MIME_TYPE)
         if said and DOCUMENTS.get(said.lower()) != DOCUMENTS[part.type]:
             raise DataSetMismatch(f"MIME Type of Encapsulated Document is {said[:64]}, but the part is {part.type}")
-        told = {_DOCUMENT_LENGTH: {"vr": "UL", "Value": [part.length]}}
-        return {**told, **obj} if said else {**told, **obj, _MIME_TYPE: {"vr": "LO", "Value": [part.type]}}
+        told = {_DOCUMENT_LENGTH: element("UL", part.length)}
+        return {**told, **obj} if said else {**told, **obj, _MIME_TYPE: element("LO", part.type)}
 
     async def _send(self, obj: dict[str, Any], ready: Pixels | None, result: Result) -> None:
         """Through a transfer, as every object comes in."""
@@ -252,8 +253,8 @@ def _text(obj: Mapping[str, Any], tag: str) -> str:
 
 
 def _address(obj: Mapping[str, Any], tag: str) -> str | None:
-    element = obj.get(tag)
-    found = element.get("BulkDataURI") if isinstance(element, Mapping) else None
+    given = obj.get(tag)
+    found = given.get("BulkDataURI") if isinstance(given, Mapping) else None
     return found if isinstance(found, str) else None
 
 
