@@ -25,7 +25,7 @@ from sagittal.archive.index import keys
 from sagittal.archive.transcoding import rules
 from sagittal.config import settings
 from sagittal.dicom.defects import POLICY
-from sagittal.dicom.dictionary import keyword_of
+from sagittal.dicom.dictionary import keyword_of, tag_text
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.pixels import codecs
 from sagittal.pixels.codecs import video
@@ -176,7 +176,7 @@ def query_keys_page() -> str:
     returned = {tag for tags in levels.DEFAULTS.values() for tag in tags}
     rows = {
         key.tag: (
-            f"({key.tag >> 16:04X},{key.tag & 0xFFFF:04X})",
+            tag_text(key.tag),
             keyword_of(key.tag),
             level.lower(),
             _MATCHED.get(key.kind, key.kind),

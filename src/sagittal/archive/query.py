@@ -31,6 +31,7 @@ from sagittal.archive.index.select import (
 from sagittal.archive.search import cursor, returned, scan
 from sagittal.archive.search.asked import Keys, Private, Query, Row, Rows, Tag, check_patterns
 from sagittal.archive.search.prepared import Prepared, prepare
+from sagittal.dicom.dictionary import keyword_of, tag_text
 from sagittal.dicom.models.jsontext import encode_json
 from sagittal.errors import LimitExceeded
 from sagittal.limits import ArchiveLimits
@@ -232,10 +233,8 @@ async def _extra(
 
 
 def _shown(tags: Sequence[Tag]) -> str:
-    from sagittal.dicom.dictionary import keyword_of  # its names are not needed before
-
     names = [
-        f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {keyword_of(tag)}".rstrip()
+        f"{tag_text(tag)} {keyword_of(tag)}".rstrip()
         if isinstance(tag, int)
         else f"({tag.tag >> 16:04X},xx{tag.tag & 0xFF:02X}) of {tag.creator[:64]}"
         for tag in tags[:3]

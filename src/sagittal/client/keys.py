@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any, Union
 
-from sagittal.dicom.dictionary import keyword_of, tag_of, vr_of
+from sagittal.dicom.dictionary import keyword_of, tag_of, tag_text, vr_of
 from sagittal.dicom.elements import NUMBERS, encode, encode_numbers, encode_sequence, encode_text
 from sagittal.dicom.matching.times import is_offset
 from sagittal.dicom.syntaxes import TransferSyntax, syntax
@@ -204,7 +204,7 @@ def _numbers(tag: int, value: str) -> list[float]:
     try:
         return [float(one) if "." in one or "e" in one.lower() else int(one) for one in value.split("\\")]
     except ValueError:
-        raise UsageError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) takes numbers, not {value!r}") from None
+        raise UsageError(f"{tag_text(tag)} takes numbers, not {value!r}") from None
 
 
 def _is_ascii(keys: Tree) -> bool:

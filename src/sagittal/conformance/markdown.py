@@ -33,7 +33,3 @@ def numbered(text: str) -> str:
 
     text = _HEADING.sub(number, text)
     return text.replace("{contents}", "\n".join(contents) + "\n")
-
-
-def tag(number: int) -> str:
-    return f"({number >> 16:04X},{number & 0xFFFF:04X})"

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from sagittal.archive.index.keys import KEYS, LEVELS
 from sagittal.client.dimse import MODELS
-from sagittal.conformance.markdown import section, table, tag
-from sagittal.dicom.dictionary import lookup
+from sagittal.conformance.markdown import section, table
+from sagittal.dicom.dictionary import lookup, tag_text
 from sagittal.dicom.sopclasses import LEVELS as MODEL_LEVELS
 from sagittal.dicom.sopclasses import STORAGE, VERIFICATION, WELL_KNOWN, name_of
 from sagittal.dicom.syntaxes import SYNTAXES
@@ -256,7 +256,7 @@ def _keys() -> Iterator[str]:
 def _key_rows(level: str) -> Iterator[tuple[str, str, str]]:
     for number, key in sorted(KEYS[level].items()):
         entry = lookup(number)
-        yield (entry.name if entry else ""), tag(number), _MATCHING[key.kind]
+        yield (entry.name if entry else ""), tag_text(number), _MATCHING[key.kind]
 
 
 _COMMANDS = """\

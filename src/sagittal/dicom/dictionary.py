@@ -115,6 +115,11 @@ def tag_of(text: str) -> int:
         raise KeyError(text) from None
 
 
+def tag_text(tag: int) -> str:
+    """`tag` as the Standard writes it: "(0010,0010)"."""
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
 def private_name(tag: int, creator: str) -> str:
     """The name of a private element by pydicom's private dictionary, "" if unknown. Imports pydicom."""
     from pydicom.datadict import private_dictionary_description

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sagittal.dicom.dictionary import VRS, vr_of
+from sagittal.dicom.dictionary import VRS, tag_text, vr_of
 from sagittal.dicom.elements import (
     ITEM,
     ITEM_END,
@@ -287,7 +287,7 @@ class Walk:
         if tag == SEQUENCE_END:
             return self._close(at) if frame.end < 0 else None  # else a stray one
         if tag != ITEM or (length == UNDEFINED and frame.kind == "fragments"):
-            raise Malformed("item-expected", f"({tag >> 16:04X},{tag & 0xFFFF:04X}) instead of an item", at)
+            raise Malformed("item-expected", f"{tag_text(tag)} instead of an item", at)
         if frame.kind == "fragments":
             return self._event("fragment", tag, "", length, at)
         return self._open(self._event("item", tag, "", length, at), frame, "elements")

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from sagittal.dicom.dictionary import tag_text
 from sagittal.dicom.frameindex import (
     BITS,
     COLUMNS,
@@ -199,4 +200,4 @@ def _number(members: Mapping[str, Any], tag: int, default: int | None = None) ->
         return int(said)
     except ValueError:
         told = "is missing" if not said else "is no number"
-        raise PixelsUndecodable(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {told}: the pixels can't be read") from None
+        raise PixelsUndecodable(f"{tag_text(tag)} {told}: the pixels can't be read") from None

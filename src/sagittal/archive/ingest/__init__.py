@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sagittal.archive import DuplicatePolicy
 from sagittal.archive.index.arrival import Encodes
+from sagittal.dicom.dictionary import tag_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +50,5 @@ class Outcome:
         """Why it is not the current version, for people; "" when it is."""
         if self.status != "kept":
             return ""
-        tag = "" if self.offending is None else f"({self.offending >> 16:04X},{self.offending & 0xFFFF:04X})"
+        tag = "" if self.offending is None else tag_text(self.offending)
         return f"another content was stored first under this UID{tag and f', they differ in {tag}'}"

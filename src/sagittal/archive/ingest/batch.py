@@ -24,6 +24,7 @@ from sagittal.archive.ingest.naming import Naming
 from sagittal.archive.ingest.staging import Slowness
 from sagittal.archive.ingest.versions import Plan, decide, encoded
 from sagittal.archive.local import LocalVolume
+from sagittal.dicom.dictionary import tag_text
 from sagittal.errors import DuplicateInstance, SagittalError
 
 log = logging.getLogger("sagittal.archive")
@@ -218,7 +219,7 @@ def _answer(incoming: Incoming) -> Outcome | SagittalError:
     arrival, verdict, plan = incoming.arrival, incoming.verdict, incoming.plan
     offending = None if verdict is None else verdict.offending
     if plan is Plan.REFUSE:
-        where = "" if offending is None else f", differing in ({offending >> 16:04X},{offending & 0xFFFF:04X})"
+        where = "" if offending is None else f", differing in {tag_text(offending)}"
         return DuplicateInstance(f"other content is held under this UID{where}")  # an Error Comment has 64 characters
     digest = incoming.held.digest if plan is Plan.DUPLICATE and incoming.held is not None else arrival.digest
     return Outcome(

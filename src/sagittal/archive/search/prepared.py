@@ -15,7 +15,7 @@ from sagittal.archive.index.matching import Form, form_of
 from sagittal.archive.index.select import Asked, Order, can_order, is_lower
 from sagittal.archive.search import cursor
 from sagittal.archive.search.asked import Keys, Path, Private, Query, Tag
-from sagittal.dicom.dictionary import vr_of
+from sagittal.dicom.dictionary import tag_text, vr_of
 from sagittal.dicom.matching import times
 from sagittal.dicom.matching.predicate import Matcher, are_combined, date_of, time_of
 from sagittal.dicom.matching.rules import EMPTY, RULES, Options, all_of
@@ -157,7 +157,7 @@ def prepare(query: Query, attributes: Attributes, store: int, corrected: frozens
         raise BadRequest("not a query level")
     for by, _ in query.order:
         if not can_order(query.level, by):
-            raise BadRequest(f"rows cannot be ordered by ({by >> 16:04X},{by & 0xFFFF:04X})")
+            raise BadRequest(f"rows cannot be ordered by {tag_text(by)}")
     parts = _Parts(query, attributes, corrected)
     for tag, asked in sorted(query.keys.items(), key=_dates_first):
         parts.take(tag, asked)

@@ -15,7 +15,7 @@ from json import JSONDecoder
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
-from sagittal.dicom.dictionary import keyword_of, tag_of, vr_of
+from sagittal.dicom.dictionary import keyword_of, tag_of, tag_text, vr_of
 from sagittal.dicom.matching import times
 from sagittal.dicom.matching.names import codes, fold_name, words
 from sagittal.dicom.matching.rules import EMPTY, PLAIN, RULES, Options, Test, all_of, number_of, tests_of
@@ -199,7 +199,7 @@ def _all(made: list[_Made]) -> _Made | None:
 
 
 def _unmatched(tag: Tag) -> BadRequest:
-    shown = f"({tag >> 16:04X},{tag & 0xFFFF:04X})" if isinstance(tag, int) else tag.creator
+    shown = tag_text(tag) if isinstance(tag, int) else tag.creator
     return BadRequest(f"{shown} cannot be matched by a value")
 
 

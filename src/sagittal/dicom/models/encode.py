@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sagittal.dicom.charset import UTF_8
-from sagittal.dicom.dictionary import NAME_GROUPS, vr_of
+from sagittal.dicom.dictionary import NAME_GROUPS, tag_text, vr_of
 from sagittal.dicom.elements import (
     ASCII_VRS,
     CODES,
@@ -146,7 +146,7 @@ class _Encoder:
             try:
                 made, length = self._element(tag, element, depth)
             except (BadRequest, LimitExceeded) as error:
-                raise type(error)(f"({tag >> 16:04X},{tag & 0xFFFF:04X}): {error}") from None
+                raise type(error)(f"{tag_text(tag)}: {error}") from None
             parts += made
             total += length
         return parts, total

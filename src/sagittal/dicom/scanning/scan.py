@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from sagittal.dicom.dictionary import tag_text
 from sagittal.dicom.elements import BINARY_VRS, UNDEFINED
 from sagittal.dicom.scanning.coding import Coding, Element
 from sagittal.dicom.scanning.levels import ELEMENTS, FRAGMENTS, ITEMS, PADDING, Level, Levels
@@ -326,7 +327,7 @@ class Scanner(Levels, ABC):
             return pos + 8
         if tag != ITEM:
             defect = "item-expected" if level.defined else "delimiter-missing"
-            raise Malformed(defect, f"({tag >> 16:04X},{tag & 0xFFFF:04X}) where a sequence has its next item", at)
+            raise Malformed(defect, f"{tag_text(tag)} where a sequence has its next item", at)
         limit = level.limit if length == UNDEFINED else at + 8 + length
         if limit > level.limit:
             raise self.over_long(at)
@@ -337,7 +338,7 @@ class Scanner(Levels, ABC):
         """(FFFE,xxxx) where an element should be."""
         tag, length = level.coding.item(data, pos)
         if tag not in (ITEM_END, SEQUENCE_END):
-            raise Malformed("item-stray", f"({tag >> 16:04X},{tag & 0xFFFF:04X}) outside a sequence", base + pos)
+            raise Malformed("item-stray", f"{tag_text(tag)} outside a sequence", base + pos)
         self.check_delimiter(length)
         if level.defined:
             self.warn("delimiter-stray")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from sagittal.dicom.dictionary import tag_text
 from sagittal.dicom.elements import Element
 from sagittal.dicom.partial.frames import CALCULATED_LIST, SIMPLE_LIST, TIME_RANGE
 from sagittal.errors import SagittalError
@@ -71,7 +72,7 @@ def frame_list(elements: Mapping[int, Element]) -> AskedFrames:
         raise InvalidFrameRequest("want one of Simple Frame List, Calculated Frame List, Time Range")
     tag, element = named[0], elements[named[0]]
     if element.vr != _VRS[tag]:
-        raise InvalidFrameRequest(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is not {_VRS[tag]}")
+        raise InvalidFrameRequest(f"{tag_text(tag)} is not {_VRS[tag]}")
     asked = AskedFrames(tag, tuple(element.numbers()))
     if not asked.values or not _in_order(asked):
         raise InvalidFrameRequest("frames have to be asked in ascending order, each once")
