@@ -153,8 +153,6 @@ PASSING = (Busy, StorageUnavailable)  # about the server and the moment: later i
 class WorkerLost(SagittalError):
     """The process that worked on this crashed or was ended; nothing else was harmed."""
 
-    http_status = 500
-
 
 class DirectoryHeld(SagittalError):
     """Another process has the data directory open."""
@@ -171,8 +169,6 @@ class UnknownDestination(SagittalError):
 
 class DamagedObject(SagittalError):
     """The bytes on the volume are not those that were stored."""
-
-    http_status = 500
 
 
 class PeerError(SagittalError):
