@@ -45,7 +45,7 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def why_not_entered(folder: Path) -> str | OSError:
-    """Why a folder that `files_below` gave was not gone into: on purpose, for this reason, or it can't be listed."""
+    """Why `files_below` gave a folder instead of its files: the reason, or the error when it can't be listed."""
     if os.path.islink(folder):
         return "a link to a folder, which is not followed; name it to have it read"
     if is_data_directory(folder):
@@ -73,7 +73,7 @@ def is_data_directory(folder: Path) -> bool:
 
 
 def is_of_an_index(file: Path) -> bool:
-    """Whether a file is the index of a data directory, or beside it one of SQLite's: nobody else may open it."""
+    """Whether a file is the index of a data directory, or one that SQLite has beside it: nobody else may open these."""
     return file.name.startswith(_INDEX) and is_data_directory(file.parent)
 
 
@@ -93,19 +93,19 @@ def read_in_pieces(path: Path, piece_bytes: int) -> Iterator[bytes]:
 
 
 def beside(path: Path) -> Path:
-    """A name in the folder of `path` that nothing else has, for a file that takes its place when it is whole."""
+    """A new name in the folder of `path`, for a file that takes the place of `path` when it is whole."""
     return path.with_name(f".{secrets.token_hex(16)}.part")
 
 
 class Unfinished(NamedTuple):
-    """A file that is open, empty at first, and beside its place."""
+    """A new file, open, beside the place that it is to take."""
 
     file: BinaryIO
     path: Path
     where: Path
 
     def move(self) -> None:
-        """It is whole. What it replaces there may be no other copy of: then it is on the disk first."""
+        """Put it in its place. What is replaced may have no other copy: so the new one is on the disk first."""
         self.file.flush()
         if self.where.exists():
             os.fsync(self.file.fileno())
@@ -114,7 +114,7 @@ class Unfinished(NamedTuple):
 
 @contextmanager
 def unfinished(where: Path) -> Iterator[Unfinished]:
-    """A file to be `where`, with the permissions of what is there now; it goes with the block unless it was moved."""
+    """A file that is to become `where`, with the permissions of what is there. Unless moved, it goes in the end."""
     where = where.resolve()  # through a link
     path = beside(where)
     try:
@@ -128,9 +128,9 @@ def unfinished(where: Path) -> Iterator[Unfinished]:
 
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` when the block ends without an error, and goes with one.
+    """A file to write: it takes the place of `path` when the block ends, and is removed if the block fails.
 
-    What is no file, as /dev/stdout, is written to as it is.
+    What is there and no file, as /dev/stdout, is written to itself.
     """
     if is_special(path):
         with path.open("wb") as file:

@@ -1,7 +1,6 @@
-"""Work that lasts as long as the server: a step again and again, whatever goes wrong in one or for one of many. Beside
-it work on many, several at one time.
+"""Work that goes on as long as the server, whatever fails on the way; and work on many things, several at one time.
 
-Deliberately not here: that a step may be begun anew at any point, which is its own concern.
+Deliberately not here: making a step safe to repeat, which is the step's own concern.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ PAUSES = (1.0, 300.0)  # seconds after a step that failed: at first, and doubled
 
 
 async def lasting(step: Callable[[], Awaitable[bool]], what: str, log: logging.Logger) -> None:
-    """`step()` until it gives False. `what` is said of one that fails, which is tried again."""
+    """Call `step()` until it gives False. One that fails is logged as `what`, and tried again after a pause."""
     pause = PAUSES[0]
     while True:
         try:
@@ -37,7 +36,7 @@ async def lasting(step: Callable[[], Awaitable[bool]], what: str, log: logging.L
 
 
 def guarded(act: Callable[[], object], otherwise: Callable[[], object], what: str, log: logging.Logger) -> None:
-    """`act()` for one of many whose turns must not depend on it. `what` is said if it fails, and `otherwise()` done."""
+    """Call `act()`, and `otherwise()` when it fails. Failures are logged as `what`, never raised: others follow."""
     for each in (act, otherwise):
         try:
             each()
@@ -48,7 +47,7 @@ def guarded(act: Callable[[], object], otherwise: Callable[[], object], what: st
 
 
 async def several(given: Iterator[G], act: Callable[[G], Coroutine[Any, Any, T]], most: int) -> AsyncGenerator[T]:
-    """What `act` makes of each that is `given`, at most so many at one time; in the order in which they are done.
+    """What `act` makes of each of `given`, at most so many at one time, in the order in which they are done.
 
     The next one is asked for on a thread. Closing this cancels what is under way.
     """

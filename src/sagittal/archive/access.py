@@ -36,7 +36,7 @@ LOCAL = Principal("local", "local", VERBS)
 
 
 def authorize(principal: Principal, verb: str, to: Iterable[InstanceRef] = ()) -> None:
-    """Raise NotAuthorized unless `principal` may do `verb`, NotFound when it is done to what is of another store."""
+    """Raise NotAuthorized unless `principal` may do `verb`, NotFound when one of `to` is in another store."""
     if verb not in principal.verbs:
         raise NotAuthorized(f"{principal.name} may not {verb}")
     if any(one.store != principal.store for one in to):  # a reference may have come from elsewhere
@@ -44,7 +44,7 @@ def authorize(principal: Principal, verb: str, to: Iterable[InstanceRef] = ()) -
 
 
 def enter(principal: Principal, store: int) -> Principal:
-    """The principal at work in a store. NotAuthorized in another than its own, unless it may `admin`."""
+    """The principal as it works in `store`: its own, or any when it may `admin`. NotAuthorized."""
     if principal.store == store:
         return principal
     if "admin" not in principal.verbs:
@@ -53,13 +53,13 @@ def enter(principal: Principal, store: int) -> Principal:
 
 
 def places(principal: Principal, stores: Mapping[str, int]) -> dict[str, Principal]:
-    """The stores that the principal may enter, by name, each with itself at work there."""
+    """By the names of the stores that the principal may enter: the principal as it works there."""
     may_all = "admin" in principal.verbs
     return {name: enter(principal, at) for name, at in stores.items() if may_all or at == principal.store}
 
 
 class Audited:
-    """Writes down what is denied or fails within, and of what."""
+    """What is denied or fails within this block gets a row in the audit log."""
 
     __slots__ = ("_audit", "_principal", "_verb", "detail", "number", "study_uid")
 
@@ -80,7 +80,7 @@ class Audited:
 
 
 class AuditedReading(Audited):
-    """Writes down what is done, too: also what was left early, as nobody waits for the answer any more."""
+    """The same, and what is done gets one, too: also when the block is left early, because the client has gone."""
 
     __slots__ = ()
 

@@ -1,10 +1,10 @@
 """Named fault points: where a test makes the archive fail or die, to prove what is said about durability.
 
 A point is a call `faults.hit("directory.sync")` just before the act it names. Without a hook it does nothing. Tests in
-process hand an own hook down; `SAGITTAL_FAULT=point:action[:n][,…]` does the same for a subprocess and is read once, by
-the composition root. Actions: `kill` (SIGKILL to this process), `enospc`, `eio`, `delay` (one second; `delay=0.2` for
-another time). With `n` only the n-th hit of that point acts, without it every hit does. It deliberately knows nothing
-of what it interrupts.
+the same process hand down a hook of their own; `SAGITTAL_FAULT=point:action[:n][,…]` does the same for a subprocess and
+is read once, by the composition root. Actions: `kill` (SIGKILL to this process), `enospc`, `eio`, `delay` (one second;
+`delay=0.2` for another time). With `n` only the n-th hit of that point acts, without it every hit does. It deliberately
+knows nothing of what it interrupts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Opening a data directory: its lock, and the parts that an archive is made of, in the order in which they come about.
 
 A crash is recovered from before anything reads, unless the disk takes nothing: then that waits, and reading does not.
-Deliberately not here: the verbs and the work in the background, which
-`archive` lays over the parts.
+Deliberately not here: the verbs, and the work in the background (`archive`).
 """
 
 from __future__ import annotations

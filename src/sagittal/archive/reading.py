@@ -34,7 +34,7 @@ def read_pieces(fd: int, length: int, offset: int, piece_bytes: int) -> Iterator
 
 
 def meaning(error: OSError) -> Exception:
-    """The error to raise: DamagedObject for what is about one object alone."""
+    """The error to raise for one of the system's: DamagedObject when it is about this object alone, else itself."""
     if error.errno not in _OF_ONE_OBJECT:
         return error
     return DamagedObject(f"the stored object cannot be read: {error.strerror}")

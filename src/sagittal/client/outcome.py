@@ -57,7 +57,7 @@ class Retrieved:
 
     @classmethod
     def nothing(cls) -> Retrieved:
-        """Of what there is none of: a success (PS3.4 C.4.3.1.4), as it is for a query. Others are added to it."""
+        """Nothing matched: a success (PS3.4 C.4.3.1.4), as it is for a query. Further outcomes may be added."""
         return cls(0x0000, "")
 
     @property

@@ -1,5 +1,5 @@
-"""One HTTP connection as uvicorn's protocol has it, with what it leaves open: what a peer may send beside a body, and
-what it is told that speaks another protocol; and since when it owes us what, so that `server` can end it.
+"""One HTTP connection: uvicorn's protocol, and what that leaves open. What a peer may send besides a body; what one is
+told that speaks another protocol; and since when it has owed us something, so that `server` can end it.
 
 Deliberately not here: listening, and when connections are looked after.
 """

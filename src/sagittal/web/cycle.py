@@ -1,4 +1,4 @@
-"""One request and its answer, as uvicorn's cycle has them, with what it does otherwise than we want it.
+"""One request and its answer: uvicorn's cycle, and what is to be done differently.
 
 Deliberately not here: the connection that they are on (`connection`), and what is answered.
 """

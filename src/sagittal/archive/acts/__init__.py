@@ -1,6 +1,6 @@
-"""Acts: what changes what is held, in one transaction on the clerk's thread with its row for the audit log.
+"""Acts: each changes what is held, in one transaction on the clerk's thread, together with its row of the audit log.
 
-What it says here: what an act is given to. Deliberately not here: objects coming in (`ingest`), SQL (`index`).
+Here: how `Archive.act` is called. Deliberately not here: objects coming in (`ingest`), SQL (`index`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,6 @@ from sagittal.archive.index.writer import AuditRow
 
 
 class Act(Protocol):
-    """`Archive.act`: a function of the writing connection, in a transaction, with the row for the audit log."""
+    """`Archive.act`: runs a function of the writing connection in a transaction, which commits the `audit` row, too."""
 
     def __call__(self, run: Callable[[sqlite3.Connection], Any], audit: AuditRow | None = None) -> Awaitable[Any]: ...

@@ -227,7 +227,7 @@ def _name(value: Any) -> Any:
 
 
 def _read(obj: Mapping[str, Any]) -> tuple[dict[str, Any], dict[int, str]]:
-    """Through the bytes of a data set and back, as every object goes."""
+    """The attributes as they are read back when they are written as a data set, and their texts. BadRequest."""
     from sagittal.dicom.reader import Reader
 
     octets = b"".join(data_set(obj, syntax(EXPLICIT_LE)))
@@ -246,7 +246,7 @@ def _read(obj: Mapping[str, Any]) -> tuple[dict[str, Any], dict[int, str]]:
 
 
 def _check_fit(obj: Mapping[str, Any]) -> None:
-    """Every value as its VR has it, in sequences too: what goes out corrected is not to be wrong anew."""
+    """BadRequest for a value that its VR doesn't allow, in sequences too: a correction must not bring a new fault."""
     for tag, element in obj.items():
         for value in element.get("Value") or ():
             if element["vr"] == "SQ":

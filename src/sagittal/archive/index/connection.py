@@ -69,9 +69,9 @@ def check_path(folder: Path) -> None:
 
 
 def make(path: Path) -> None:
-    """An empty file for an index, unless there is one, that only we may read: SQLite's own others may read, too.
+    """Make an empty file for an index, unless there is one. Only we may read it, unlike one that SQLite makes.
 
-    One that is there is not opened, which would take SQLite's locks off it (`sagittal.folders`).
+    A file that is there is not opened, since that would take SQLite's locks off it (`sagittal.folders`).
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -153,8 +153,8 @@ def is_busy(error: Exception) -> bool:
 
 
 def begin(connection: sqlite3.Connection, *, patient: bool) -> None:
-    """Open a transaction that writes. A lock of somebody else is waited for if `patient`, else an error at once; but
-    for that the connection has to be one that is to `wait_for_nobody`.
+    """Open a transaction that writes. If `patient`, a lock of somebody else is waited for; if not, it is an error at
+    once, provided that the connection is to `wait_for_nobody`.
     """
     until = monotonic() + _BUSY_MILLISECONDS / 1000
     while True:

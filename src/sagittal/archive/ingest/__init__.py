@@ -1,8 +1,8 @@
 """Ingest: the one way by which objects come in, from the first byte to the answer.
 
 A `Transfer` takes the bytes of one object on the loop: hashed, read by the bounded reader and written to staging as
-they come. The committer makes objects durable and visible in batches. What it says here: where an object came
-from, and what became of it.
+they come. The committer makes objects durable and visible in batches. Here: where an object came from, and what became
+of it.
 """
 
 from __future__ import annotations

@@ -65,13 +65,13 @@ class Desk(Protocol):
     """Who gives the turns; called on the loop."""
 
     def deliver(self, answers: Answers) -> None:
-        """As far as the turn has come."""
+        """Answers of a turn that goes on."""
 
     def ended(self, answers: Answers) -> None:
-        """The turn, with the answers that were not delivered."""
+        """The turn has ended; the answers are those that were not delivered before."""
 
     def again(self, incoming: Incoming) -> None:
-        """It was compared, and wants another turn."""
+        """An arrival was compared, and wants another turn."""
 
     def look(self) -> None:
         """No turn came for `audit_seconds_max`."""
@@ -113,7 +113,7 @@ class Clerk:
         self._thread.start()
 
     def take(self, turn: Turn) -> None:
-        """Not before the last one ended. The thread that names the files does it, if it is at that: it is awake."""
+        """Do a turn, once the last has ended. If a thread is naming its files, that one does it: it is awake."""
         naming = None if turn.begun is None or turn.begun.error is not None else turn.begun.naming
         if naming is None or not self._spare_threads or not naming.then(lambda: self._do(turn)):
             self._turns.put(turn)
@@ -346,7 +346,7 @@ def _is_index_failure(error: Exception) -> bool:
 
 
 def _is_for_want_of_room(error: Exception) -> bool:
-    """Whether it may go through later."""
+    """Whether it failed for something that may pass, as a full disk."""
     full = isinstance(error, OSError) and error.errno in TAKES_NOTHING
     return full or isinstance(error, StorageUnavailable) or is_of_the_moment(error)
 

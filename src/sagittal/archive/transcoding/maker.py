@@ -113,8 +113,8 @@ class Maker:
         return MadeFrames(fd, told["lengths"], self._room.release)
 
     async def _asked(self, call: str, ref: InstanceRef, to: str, **more: Any) -> tuple[int, Mapping[str, Any]]:
-        """The file that a worker has filled, whose place among those at one time is then to be released, and what it
-        tells of it.
+        """The file that a worker has filled, and what the worker tells of it. Whoever closes the file then releases
+        its place in `_room`.
         """
         try:
             await asyncio.wait_for(self._room.acquire(), self._limits.archive.transcoded_wait_seconds_max)

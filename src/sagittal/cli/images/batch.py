@@ -211,7 +211,7 @@ def _kept(told: dict[str, Any], made: Unfinished) -> dict[str, Any] | Exception:
 
 @contextmanager
 def _besides(some: Sequence[Place]) -> Iterator[tuple[list[Input], list[Unfinished]]]:
-    """Each file and the one that is to be its result, by turns, open."""
+    """Files and those that are to be their results, open: as inputs, each source before its result, and the results."""
     inputs: list[Input] = []
     besides: list[Unfinished] = []
     for folder in {place.where.parent for place in some}:

@@ -34,7 +34,7 @@ Place = Hashable  # the number of a frame, the UID of an instance
 
 
 class Walk(Protocol):
-    """Where somebody is, among what is looked at one after the other and in one manner."""
+    """A place in what somebody goes through: pictures one after the other, all asked for in the same way."""
 
     @property
     def key(self) -> Hashable: ...  # the same for all that is gone through
@@ -237,7 +237,7 @@ class Ahead:
 
 
 async def _told_to_nobody(work: Coroutine[Any, Any, None]) -> None:
-    """What goes wrong ahead is told to who asks for that picture."""
+    """What goes wrong is logged only: whoever asks for such a picture is told then."""
     try:
         await work
     except SagittalError as error:

@@ -58,7 +58,7 @@ C = TypeVar("C", bound=_Closed)
 
 
 class _Sent(NamedTuple):
-    """An instance as it is sent: in which syntax, and what was made of it; None: its stored file tells it."""
+    """An instance as it is sent: its syntax, and what was made of it (None: its stored file is sent)."""
 
     syntax_uid: str
     made: Made | None

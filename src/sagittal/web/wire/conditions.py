@@ -60,8 +60,8 @@ def unchanged(request: Request, tag: str) -> Response | None:
 
 
 def unconditional(headers: Mapping[bytes, bytes]) -> None:
-    """PreconditionFailed for a write that is wanted of one representation only (RFC 9110 13.1.1): tags are of answers,
-    and no write is of one of them. To ignore it would delete what the client has not seen.
+    """PreconditionFailed for a write with If-Match (RFC 9110 13.1.1): our tags are of answers, and no write is of one
+    answer. To ignore the header would delete what the client has not seen.
     """
     if headers.get(b"if-match", b"*").strip() != b"*":
         raise PreconditionFailed("what is stored, corrected or deleted has no entity tag to be matched (If-Match)")

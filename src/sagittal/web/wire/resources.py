@@ -1,7 +1,7 @@
-"""The resources of non-patient instances (PS3.18 12.1.1) by their SOP classes; instances by address, all or those that
-can be read, and addresses of instances and values.
+"""The instances that an address names, all or those that can be read; and the addresses of instances and values.
 
-Hanging protocols, palettes, templates and the like belong to no study; each service has a resource of its own.
+Hanging protocols, palettes, templates and the like belong to no study; each service has a resource of its own, by SOP
+classes (PS3.18 12.1.1).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The bulk data of a study, a series or an instance as one answer of parts: PS3.18 10.4.1.1.5 and 10.4.1.1.7.
 
-What can't be had as it is wanted is left out, with a line in the log, unless all is. Deliberately not here: one value
-alone, which has ranges (`bulkdata`).
+What can't be had as it is wanted is left out, with a line in the log, unless nothing would be left. Deliberately not
+here: one value alone, which has ranges (`bulkdata`).
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Several:
 
 @contextmanager
 def _leaving_out(ref: InstanceRef, left_out: list[SagittalError]) -> Iterator[asyncio.Event]:
-    """What fails within is noted as left out of an answer, unless the event says that some of it is sent already."""
+    """What fails within is left out of the answer; it is raised when some of it was sent, which the event tells."""
     begun = asyncio.Event()
     try:
         yield begun
