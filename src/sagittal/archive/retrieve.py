@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sagittal.archive.access import Principal, authorize
 from sagittal.archive.index import CURRENT, DELETED, corrections
 from sagittal.archive.index.connection import Readers
-from sagittal.archive.index.select import (
-    FRAME_INDEX,
-    METADATA,
-    METADATA_PART,
-    NEIGHBOURS,
-    instances_statement,
-)
+from sagittal.archive.index.select import FRAME_INDEX, METADATA, METADATA_PART, NEIGHBOURS, instances_statement
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.reading import read_pieces
 from sagittal.archive.references import InstanceRef, OpenObject, Ranges
@@ -112,11 +106,7 @@ async def versions(readers: Readers, principal: Principal, sop_instance_uid: str
     return sorted(await readers.rows(InstanceRef, statement, (json.dumps([sop_instance_uid]),)))
 
 
-def open_object(
-    volumes: dict[int, LocalVolume],
-    ref: InstanceRef,
-    limits: ReaderLimits = _LIMITS,
-) -> OpenObject:
+def open_object(volumes: dict[int, LocalVolume], ref: InstanceRef, limits: ReaderLimits = _LIMITS) -> OpenObject:
     """Open the file of an instance; DamagedObject when it is missing or shorter than what was stored."""
     volume = volumes.get(ref.volume)
     if volume is None:

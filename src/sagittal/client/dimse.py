@@ -45,11 +45,7 @@ PLAIN = (EXPLICIT_LE, IMPLICIT_LE)
 MODELS = {  # information model → FIND, MOVE, GET (PS3.4 C.6)
     "patient": (classes.PATIENT_ROOT_FIND, classes.PATIENT_ROOT_MOVE, classes.PATIENT_ROOT_GET),
     "study": (classes.STUDY_ROOT_FIND, classes.STUDY_ROOT_MOVE, classes.STUDY_ROOT_GET),
-    "patient-study": (
-        classes.PATIENT_STUDY_ONLY_FIND,
-        classes.PATIENT_STUDY_ONLY_MOVE,
-        classes.PATIENT_STUDY_ONLY_GET,
-    ),
+    "patient-study": (classes.PATIENT_STUDY_ONLY_FIND, classes.PATIENT_STUDY_ONLY_MOVE, classes.PATIENT_STUDY_ONLY_GET),
 }
 _OPTIONS = ("relational queries", "combined date-time matching", "fuzzy matching of names", "time zone adjustment")
 _SOP_CLASSES_IN_STUDY, _FAILED_UIDS = "00080062", 0x00080058

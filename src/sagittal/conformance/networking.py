@@ -139,16 +139,10 @@ def _association_rows() -> Iterator[tuple[str, object]]:
     yield "As requestor: seconds for an answer", f"{net.response_seconds_max:g}"
     yield "As requestor: seconds for an answer to C-MOVE", f"{net.move_seconds_max:g}"
     yield "SCP/SCU role selection", "accepted for Storage classes (C-GET)"
-    yield (
-        "SOP Class Common Extended Negotiation",
-        "read: a class that is declared to be of a service is served by it",
-    )
+    yield ("SOP Class Common Extended Negotiation", "read: a class that is declared to be of a service is served by it")
     yield "User identity", "a token (alone, or with its name) is verified; any other is noted and not trusted"
     yield "As requestor: user identity", "by the commands, if wanted: a name, a name with passcode, a JSON Web Token"
-    yield (
-        "Acceptance",
-        "on loopback anybody; else calling AE title, address and called AE title must agree",
-    )
+    yield ("Acceptance", "on loopback anybody; else calling AE title, address and called AE title must agree")
     yield "Called AE titles", "our own, `dimse.called_aets`, and those of stores (`stores.NAME.called_aets`)"
 
 

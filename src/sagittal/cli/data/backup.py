@@ -49,10 +49,7 @@ async def _copied(data: Path, folder: Path, link: bool) -> AsyncGenerator[Copied
     from sagittal.archive.upkeep.tasks import back_up, steps
 
     try:
-        async with (
-            open_archive(data) as archive,
-            aclosing(back_up(archive, LOCAL, folder, link=link)) as objects,
-        ):
+        async with open_archive(data) as archive, aclosing(back_up(archive, LOCAL, folder, link=link)) as objects:
             async for copied in objects:
                 yield copied
     except DirectoryHeld:  # a server goes on with its work; a snapshot of its index is enough

@@ -43,11 +43,7 @@ class DataPath(click.Path):
 def data_option(command: F) -> F:
     """`--data DIR`."""
     option = click.option(
-        "--data",
-        type=DataPath(),
-        default=Path("sagittal-data"),
-        show_default=True,
-        help="Data directory.",
+        "--data", type=DataPath(), default=Path("sagittal-data"), show_default=True, help="Data directory."
     )
     return option(command)
 

@@ -104,13 +104,7 @@ def _services(store: StoreHandler) -> list[Service]:
 
     return [
         Service("Verification", frozenset({VERIFICATION}), {C_ECHO_RQ: echo}),
-        Service(
-            "Storage",
-            may_be_storage,
-            store=store,
-            syntaxes=storable,
-            service_class=STORAGE_SERVICE,
-        ),
+        Service("Storage", may_be_storage, store=store, syntaxes=storable, service_class=STORAGE_SERVICE),
     ]
 
 

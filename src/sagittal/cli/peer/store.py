@@ -46,13 +46,7 @@ sending_options = together(
 @click.command("store")
 @place_options
 @sending_options
-@click.option(
-    "--associations",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="So many at one time.",
-)
+@click.option("--associations", type=click.IntRange(1, 64), default=1, show_default=True, help="So many at one time.")
 @click.option(
     "--window", type=click.IntRange(1, 256), default=1, show_default=True, help="Operations outstanding on one (DIMSE)."
 )
@@ -83,11 +77,7 @@ def command(
         place,
         access,
         Sending(
-            associations=associations,
-            window=window,
-            syntaxes=wanted,
-            proposals=proposals,
-            transcode=not no_transcode,
+            associations=associations, window=window, syntaxes=wanted, proposals=proposals, transcode=not no_transcode
         ),
         **options,
     )

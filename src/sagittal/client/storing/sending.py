@@ -134,10 +134,7 @@ class _Sender:
             self._answers.put_nowait(None)
 
     async def _pipe(
-        self,
-        association: Association,
-        accepted: dict[str, list[str]],
-        lost: list[tuple[ObjectFile, str]],
+        self, association: Association, accepted: dict[str, list[str]], lost: list[tuple[ObjectFile, str]]
     ) -> bool:
         """One file after the other; whether there was an answer. The one that goes with the association is added to
         `lost`, with the reason.

@@ -46,10 +46,7 @@ class RowWriter:
             "IMAGE": addresses.instance,
         }
         self._address = builders[level]
-        self._same = (
-            f'"00080054":{{"vr":"AE","Value":[{_quoted(aet)}]}}',
-            '"00080056":{"vr":"CS","Value":["ONLINE"]}',
-        )
+        self._same = (f'"00080054":{{"vr":"AE","Value":[{_quoted(aet)}]}}', '"00080056":{"vr":"CS","Value":["ONLINE"]}')
 
     def row(self, row: Sequence[Cell], extra: Extra | None = None) -> str:
         """One row as a JSON object, its members ordered by their names (PS3.18 F.2.2)."""

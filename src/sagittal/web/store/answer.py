@@ -128,10 +128,7 @@ async def _as_xml(body: bytes) -> AsyncGenerator[bytes]:
 
 
 def _referenced(outcome: Outcome, addresses: uri.Addresses) -> dict[str, Any]:
-    item = {
-        "00081150": element("UI", outcome.sop_class_uid),
-        "00081155": element("UI", outcome.sop_instance_uid),
-    }
+    item = {"00081150": element("UI", outcome.sop_class_uid), "00081155": element("UI", outcome.sop_instance_uid)}
     item["00081190"] = element("UR", instance_address(addresses, outcome))
     item |= became.encode(outcome.status)
     if outcome.status == "kept":
