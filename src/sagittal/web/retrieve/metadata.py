@@ -27,13 +27,32 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.access import Principal
+    from sagittal.archive.archive import Archive
     from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
 
 _RELATIVE = b'"BulkDataURI":"'
-_MANY_FRAMES = 500  # metadata of such an instance may be long, and is passed on in the parts that ingest made
+_MANY_FRAMES = 500  # metadata of such an instance may be long, and is read in the parts that ingest made
 _SLICE_SECONDS = 0.002  # of making XML, before other requests have their turn
 _CHUNK_BYTES = 64 << 10
+
+
+async def read(
+    archive: Archive, principal: Principal, refs: Sequence[InstanceRef]
+) -> AsyncIterator[tuple[list[tuple[InstanceRef, bytes]], bool]]:
+    """The metadata of the instances as they are held: some whole objects, or a piece of one; and whether an object ends
+    with it.
+    """
+    plain = [ref for ref in refs if (ref.frames or 1) < _MANY_FRAMES]
+    following = iter(plain)
+    if plain:
+        async for texts in archive.metadata(principal, plain):
+            yield [(next(following), text) for text in texts], True
+    for ref in refs:
+        if (ref.frames or 1) >= _MANY_FRAMES:
+            async for part in archive.metadata_parts(principal, ref):
+                yield [(ref, part)], False
+            yield [(ref, b"")], True
 
 
 class Metadata:
@@ -67,23 +86,15 @@ class Metadata:
     async def _objects(
         self, principal: Principal, refs: Sequence[InstanceRef], addresses: uri.Addresses
     ) -> AsyncIterator[tuple[list[bytes], bool]]:
-        """The metadata of the instances: some whole objects, or a piece of one; and whether an object ends with it."""
-        plain = [ref for ref in refs if (ref.frames or 1) < _MANY_FRAMES]
-        following = iter(plain)
-        if plain:
-            async for texts in self._archive.metadata(principal, plain):
-                if texts:
-                    yield [_absolute(text, _bulk_data(next(following), addresses)) for text in texts], True
-        for ref in refs:
-            if (ref.frames or 1) < _MANY_FRAMES:
-                continue
-            where, held = _bulk_data(ref, addresses), b""
-            async for part in self._archive.metadata_parts(principal, ref):
-                text = _absolute(held + part, where)
-                # What is replaced may lie across two parts.
-                held = text[-len(_RELATIVE) :]
-                yield [text[: -len(_RELATIVE)]], False
-            yield [held], True
+        """What `read` gives, with addresses made absolute."""
+        held = b""
+        async for some, ends in read(self._archive, principal, refs):
+            texts = [_absolute(held + text, _bulk_data(ref, addresses)) for ref, text in some]
+            held = b""
+            if not ends:  # what is replaced may lie across two pieces
+                held = texts[0][-len(_RELATIVE) :]
+                texts = [texts[0][: -len(_RELATIVE)]]
+            yield texts, ends
 
     async def _documents(
         self, objects: AsyncIterator[tuple[list[bytes], bool]], framing: Framing | None

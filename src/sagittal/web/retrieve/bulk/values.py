@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import BadRequest, NotFound
+from sagittal.web.retrieve.metadata import read
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 PIXEL_DATA = "7FE00010"
 _NAMED = re.compile(rb'"BulkDataURI":"([0-9A-F/]+)(?:\?offset=(\d+)&length=(\d+))?"')
 _NAMED_BYTES_MAX = 2048  # what names a value, at 128 levels of items
-_MANY_FRAMES = 500  # metadata of such an instance may be long, and is looked through in parts
 
 
 class Value(NamedTuple):
@@ -40,22 +40,15 @@ async def named(
     archive: Archive, principal: Principal, refs: Sequence[InstanceRef], wanted: frozenset[str] | None
 ) -> AsyncIterator[tuple[InstanceRef, list[Value]]]:
     """Each instance with the values that its metadata names: all, or those of the `wanted` tags."""
-    plain = [ref for ref in refs if (ref.frames or 1) < _MANY_FRAMES]
-    following = iter(plain)
-    if plain:
-        async for texts in archive.metadata(principal, plain):
-            for text in texts:
-                yield next(following), _values(text, wanted)[0]
-    for ref in refs:
-        if (ref.frames or 1) < _MANY_FRAMES:
-            continue
-        values: list[Value] = []
-        held = b""
-        async for part in archive.metadata_parts(principal, ref):
-            found, rest = _values(held + part, wanted)
+    values: list[Value] = []
+    held = b""
+    async for some, ends in read(archive, principal, refs):
+        for ref, text in some:
+            found, held = _values(held + text, wanted)
             values += found
-            held = rest
-        yield ref, values
+            if ends:
+                yield ref, values
+                values, held = [], b""
 
 
 def _values(text: bytes, wanted: frozenset[str] | None) -> tuple[list[Value], bytes]:
