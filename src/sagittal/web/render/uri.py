@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse
 
 from sagittal.errors import BadRequest
 from sagittal.uid import is_uid
@@ -20,9 +20,11 @@ from sagittal.web.render.kinds import content_type, frame_kind, kind_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.resources import instance_address
+from sagittal.web.wire.stream import Whole
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from sagittal.archive.access import Principal
     from sagittal.archive.references import InstanceRef
@@ -61,9 +63,7 @@ class RenderedUri:
         if (answer := unchanged(request, tag)) is not None:
             return answer
         body = await self._made(principal, ref, kind.name, media_type, frame, wants)
-        made = Response(body, headers={"content-type": content_type(kind, media_type)})
-        made.raw_headers.extend(headers(tag))
-        return made
+        return Whole(body, content_type(kind, media_type), headers(tag))
 
     async def _made(
         self, principal: Principal, ref: InstanceRef, kind: str, media_type: str, frame: int, wants: Asked
