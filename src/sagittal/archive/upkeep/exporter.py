@@ -47,21 +47,15 @@ def export_folder(
     folder.mkdir(parents=True, exist_ok=True)
     if next(folder.iterdir(), None) is not None:
         raise UsageError("the folder to export to is not empty")
+
+    def write(name: str, ref: InstanceRef) -> str:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _new(path) as file:
+            return _copy(open_object, ref, file)
+
     with (folder / _INDEX).open("x", newline="", encoding="utf-8") as listing:
-        rows = csv.writer(listing)
-        rows.writerow(_COLUMNS)
-        for name, ref in names_of(refs):
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with path.open("xb") as file:
-                    digest = _copy(open_object, ref, file)
-            except (SagittalError, OSError) as error:
-                path.unlink(missing_ok=True)
-                yield Exported(ref, "", words_of(error))
-                continue
-            rows.writerow(_row(name, ref, digest))
-            yield Exported(ref, name)
+        yield from _exported(refs, listing, write, (SagittalError, OSError))
 
 
 def export_zip(
@@ -72,23 +66,37 @@ def export_zip(
     A damaged object leaves a member that is cut short, and has no row in `index.csv`.
     """
     listing = io.StringIO(newline="")
-    rows = csv.writer(listing)
-    rows.writerow(_COLUMNS)
     with (
         _new(target) as file,
         # Objects hardly deflate and mostly are compressed already: stored, so that nothing but the disk is busy.
         zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
     ):
-        for name, ref in names_of(refs):
-            try:
-                with archive.open(name, "w", force_zip64=True) as member:
-                    digest = _copy(open_object, ref, member)
-            except SagittalError as error:
-                yield Exported(ref, "", words_of(error))
-                continue
-            rows.writerow(_row(name, ref, digest))
-            yield Exported(ref, name)
+
+        def write(name: str, ref: InstanceRef) -> str:
+            with archive.open(name, "w", force_zip64=True) as member:
+                return _copy(open_object, ref, member)
+
+        yield from _exported(refs, listing, write, (SagittalError,))
         archive.writestr(_INDEX, listing.getvalue())
+
+
+def _exported(
+    refs: Iterable[InstanceRef],
+    listing: IO[str],
+    write: Callable[[str, InstanceRef], str],
+    left_out: tuple[type[Exception], ...],
+) -> Iterator[Exported]:
+    """Have each instance written by `write`, which gives its digest, and listed: unless it fails with `left_out`."""
+    rows = csv.writer(listing)
+    rows.writerow(_COLUMNS)
+    for name, ref in names_of(refs):
+        try:
+            digest = write(name, ref)
+        except left_out as error:
+            yield Exported(ref, "", words_of(error))
+            continue
+        rows.writerow((name, ref.study_uid, ref.series_uid, ref.sop_instance_uid, ref.sop_class_uid, digest))
+        yield Exported(ref, name)
 
 
 @contextmanager
@@ -120,18 +128,10 @@ def names_of(refs: Iterable[InstanceRef]) -> Iterator[tuple[str, InstanceRef]]:
 def _copy(open_object: Callable[[InstanceRef], OpenObject], ref: InstanceRef, to: IO[bytes]) -> str:
     digest = hashlib.sha256()
     with open_object(ref) as opened:
-        if ref.corrections:  # what comes out is another file than what was stored
-            for piece in opened.file(_COPY_BYTES):
-                digest.update(piece)
-                to.write(piece)
-            return digest.hexdigest()
-        for piece in read_pieces(opened.fd, opened.length, opened.offset, _COPY_BYTES):
+        stored = read_pieces(opened.fd, opened.length, opened.offset, _COPY_BYTES)
+        for piece in opened.file(_COPY_BYTES) if ref.corrections else stored:
             digest.update(piece)
             to.write(piece)
-    if digest.hexdigest() != ref.digest:
+    if digest.hexdigest() != ref.digest and not ref.corrections:  # with those it is another file than what was stored
         raise DamagedObject("the stored object differs from what was received")
-    return ref.digest
-
-
-def _row(name: str, ref: InstanceRef, digest: str) -> tuple[str | None, ...]:
-    return name, ref.study_uid, ref.series_uid, ref.sop_instance_uid, ref.sop_class_uid, digest
+    return digest.hexdigest()
