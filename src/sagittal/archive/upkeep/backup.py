@@ -81,7 +81,7 @@ class _Totals:
     bytes: int = 0
     damaged: list[str] = field(default_factory=list)
     gone: list[Stored] = field(default_factory=list)
-    written: _Written = field(default_factory=lambda: _Written())
+    written: _Written = field(default_factory=_Written)
 
 
 class Backup:
@@ -131,14 +131,11 @@ class Backup:
             index = snapshot.take(self._connection, new)
         except sqlite3.OperationalError as error:
             raise StorageUnavailable(f"the index cannot be copied into {self._folder}: {error}") from error
-        copy = sqlite3.connect(index)
-        try:
+        with closing(sqlite3.connect(index)) as copy:
             for stored in snapshot.objects(copy):
                 copied = self._object(stored, totals)
                 if copied is not None:
                     yield copied
-        finally:
-            copy.close()
         totals.written.settle()
         if totals.gone:
             snapshot.forget(index, totals.gone)
@@ -226,8 +223,7 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
         raise UsageError("the data directory to restore to is not empty")
     written = _Written()
     (path / _OBJECTS).mkdir(mode=0o700)
-    connection = _readable(source)
-    try:
+    with closing(_readable(source)) as connection:
         for stored in snapshot.objects(connection):
             target = path / _OBJECTS / stored.key
             target.parent.mkdir(mode=0o700, exist_ok=True)
@@ -235,8 +231,6 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
             if not error:
                 written.file(target)
             yield Copied(stored.key, stored.length, error)
-    finally:
-        connection.close()
     written.directory(path / _OBJECTS)
     written.settle()
     new = path / f"{index_name}.new"

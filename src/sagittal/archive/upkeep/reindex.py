@@ -16,6 +16,7 @@ import sqlite3
 import tempfile
 import zlib
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -133,15 +134,12 @@ class Reindex:
             raise
 
     def _make(self) -> Iterator[Indexed]:
-        connection = open_writer(self._new, durable=False)
-        try:
+        with closing(open_writer(self._new, durable=False)) as connection:
             schema.prepare(connection, self._new)
             yield from self._take_old(connection)
             writer = IndexWriter(connection)
             yield from self._objects(writer)
             self._finish(writer)
-        finally:
-            connection.close()
 
     def _check_read(self) -> None:
         if self._unread and not self._read_objects:  # whoever this runs as may not read them
@@ -350,14 +348,8 @@ class Reindex:
 
 def _settle(index: Path) -> None:
     """Bring what is in the log of an index into it, so that the log goes away; a damaged one keeps it."""
-    try:
-        connection = sqlite3.connect(index)
-        try:
-            settle(connection)
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError:
-        return
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(index)) as connection:
+        settle(connection)
 
 
 def _remove_index(path: Path) -> None:

@@ -87,7 +87,7 @@ class Scrub:
             if not page:
                 return
             for row in page:
-                found = list(self._version(row))
+                found = [Finding(kind, row.key, row.sop_instance_uid, detail) for kind, detail in self._version(row)]
                 if found and self._is_still_held(row):
                     yield from found
                 done = self.progress
@@ -97,8 +97,8 @@ class Scrub:
                     told = time.monotonic()
                     yield self.progress
 
-    def _version(self, row: Row) -> Iterator[Finding]:
-        """One version: its file, then what its row and metadata say."""
+    def _version(self, row: Row) -> Iterator[tuple[str, str]]:
+        """What is wrong with one version (kind, detail): with its file, then with what its row and metadata say."""
         volume = self._volumes.get(row.volume)
         try:
             if volume is None:
@@ -106,34 +106,33 @@ class Scrub:
             fd = volume.open(row.key)
         except DamagedObject as error:
             if volume is None or not volume.has(row.key):
-                yield Finding("missing", row.key, row.sop_instance_uid, "the file is not there")
+                yield "missing", "the file is not there"
             else:
-                yield Finding("unreadable", row.key, row.sop_instance_uid, error.text)
+                yield "unreadable", error.text
             return
         try:
             yield from self._file(fd, row)
         except OSError as error:  # blocks that the disk can't read any more
-            yield Finding("unreadable", row.key, row.sop_instance_uid, words_of(error))
+            yield "unreadable", words_of(error)
         finally:
             os.close(fd)
 
-    def _file(self, fd: int, row: Row) -> Iterator[Finding]:
+    def _file(self, fd: int, row: Row) -> Iterator[tuple[str, str]]:
         """The length, digest and head of an open file, then what is derived of it."""
         size = os.fstat(fd).st_size
         if size < row.offset + row.length:
-            detail = f"{size - row.offset} of {row.length} bytes"
-            yield Finding("truncated", row.key, row.sop_instance_uid, detail)
+            yield "truncated", f"{size - row.offset} of {row.length} bytes"
             return
         head = os.pread(fd, row.header_length, row.offset)
         digest = self._digest(fd, row)
         if size != row.length and not row.offset:
-            yield Finding("mismatch", row.key, row.sop_instance_uid, f"the file has {size} bytes, its row {row.length}")
+            yield "mismatch", f"the file has {size} bytes, its row {row.length}"
         if digest != row.key.rpartition("/")[2]:
-            yield Finding("flipped", row.key, row.sop_instance_uid, "the bytes are not those that were received")
+            yield "flipped", "the bytes are not those that were received"
         elif digest != row.digest:
-            yield Finding("mismatch", row.key, row.sop_instance_uid, "the row has another digest")
+            yield "mismatch", "the row has another digest"
         elif head != meta_group(row.sop_class_uid, row.sop_instance_uid, row.syntax_uid):
-            yield Finding("mismatch", row.key, row.sop_instance_uid, "the row has another class, instance or syntax")
+            yield "mismatch", "the row has another class, instance or syntax"
         else:
             yield from self._derived(row)
 
@@ -143,17 +142,10 @@ class Scrub:
             digest.update(piece)
         return digest.hexdigest()
 
-    def _derived(self, row: Row) -> Iterator[Finding]:
+    def _derived(self, row: Row) -> Iterator[tuple[str, str]]:
         """The metadata is there and names the study, series and instance that the row is in."""
-        names = [
-            (tag, uid)
-            for tag, uid in (
-                ("00080018", row.sop_instance_uid),
-                ("0020000D", row.study_uid),
-                ("0020000E", row.series_uid),
-            )
-            if uid
-        ]
+        uids = ("00080018", row.sop_instance_uid), ("0020000D", row.study_uid), ("0020000E", row.series_uid)
+        names = [(tag, uid) for tag, uid in uids if uid]
         tail = b""
         parts = 0
         for (body,) in self._connection.execute(METADATA, (row.id,)):
@@ -161,13 +153,15 @@ class Scrub:
             try:
                 text = tail + zlib.decompress(body)
             except zlib.error:
-                yield Finding("mismatch", row.key, row.sop_instance_uid, "the metadata is damaged")
+                yield "mismatch", "the metadata is damaged"
                 return
             names = [name for name in names if not _told(text, *name)]
             tail = text[-200:]
         if not parts or names:
-            detail = "the metadata names another study, series or instance" if parts else "the metadata is missing"
-            yield Finding("mismatch", row.key, row.sop_instance_uid, detail)
+            yield (
+                "mismatch",
+                "the metadata names another study, series or instance" if parts else "the metadata is missing",
+            )
 
     def _is_still_held(self, row: Row) -> bool:
         """Deleted for good, or moved by a repair, since the row was read: no finding."""
