@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +22,7 @@ from sagittal.archive.index import clock, schema
 from sagittal.archive.index.connection import open_reader, open_writer
 from sagittal.archive.index.writer import AuditRow, IndexWriter
 from sagittal.archive.local import LocalVolume
+from sagittal.archive.opening import INDEX, hold
 from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep import backup
 from sagittal.archive.upkeep.backup import Backup, Copied
@@ -62,8 +63,6 @@ def restore(folder: Path, path: Path, principal: Principal = LOCAL) -> Iterator[
 
     Blocks. What ends before the index is there leaves no archive, and so no row.
     """
-    from sagittal.archive.opening import INDEX, hold
-
     authorize(principal, "admin")
     done = failed = 0
     for copied in backup.restore(folder, path, INDEX):
@@ -71,11 +70,8 @@ def restore(folder: Path, path: Path, principal: Principal = LOCAL) -> Iterator[
         yield copied
     reason = f"{failed} objects are damaged or missing in the backup; all others are restored" if failed else ""
     outcome = "failed" if failed else "done"
-    lock = hold(path)
-    try:
+    with _held(path):
         note_in(path, audit_row(principal, "restore", outcome, detail=reason, number_of_instances=done))
-    finally:
-        os.close(lock)
     if failed:
         raise DamagedObject(reason)
 
@@ -98,17 +94,17 @@ async def export(
 
 def reindex(path: Path, principal: Principal = LOCAL) -> Iterator[Indexed]:
     """Rebuild the index of a data directory that nobody has open. DirectoryHeld. Blocks."""
-    from sagittal.archive.opening import INDEX, hold
-
     authorize(principal, "admin")
+    with _held(path), closing(LocalVolume(path)) as volume:
+        volume.clean_staging()
+        yield from Reindex(path, volume, Limits(), INDEX, clock()).run()
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
     lock = hold(path)
     try:
-        volume = LocalVolume(path)
-        try:
-            volume.clean_staging()
-            yield from Reindex(path, volume, Limits(), INDEX, clock()).run()
-        finally:
-            volume.close()
+        yield
     finally:
         os.close(lock)
 
@@ -125,8 +121,6 @@ def note_in(path: Path, row: AuditRow) -> None:
 
     The archive isn't opened for it: opening removes what a crash left, which scrub has just told.
     """
-    from sagittal.archive.opening import INDEX
-
     try:
         with closing(open_writer(path / INDEX)) as connection:
             schema.prepare(connection, path / INDEX)
@@ -141,8 +135,6 @@ def note_in(path: Path, row: AuditRow) -> None:
 
 def upgrade_in(path: Path) -> None:
     """Bring the index of a data directory whose lock the caller holds to the revision of this program. Blocks."""
-    from sagittal.archive.opening import INDEX
-
     with closing(open_writer(path / INDEX)) as connection:
         schema.prepare(connection, path / INDEX)
 
