@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sagittal.archive.access import Principal, authorize
+from sagittal.archive.acts.corrections import in_force
 from sagittal.archive.index import CURRENT, DELETED, corrections
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.select import FRAME_INDEX, METADATA, METADATA_PART, NEIGHBOURS, instances_statement
@@ -90,8 +91,6 @@ def _with_corrections(connection: sqlite3.Connection, store: int, refs: list[Ins
     found = corrections.active(connection, store, studies)
     if not found:
         return refs
-    from sagittal.archive.acts.corrections import in_force
-
     held: dict[tuple[str | None, str | None], tuple[Correction, ...]] = {}
     for study, series in {(ref.study_uid, ref.series_uid) for ref in refs}:
         held[study, series] = in_force([row for row in found if row.study_uid == study], series)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, unquote, urlencode
 
 import httpx
+import orjson
 
 from sagittal.client.keys import LEVELS, SERIES_UID, STUDY_UID, UIDS, Question, parameters
 from sagittal.client.outcome import Absent, Retrieved, Stored, Unanswered
@@ -213,8 +214,6 @@ def _segment(uid: str) -> str:
 
 async def json_array(response: httpx.Response) -> list[dict[str, Any]]:
     """The matches, or metadata; none for 204, which older servers answer."""
-    import orjson
-
     data = await response.aread()
     if response.status_code == 204 or not data.strip():
         return []

@@ -16,14 +16,19 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 
 from sagittal.archive.transcoding.maker import Maker
 from sagittal.errors import SagittalError
+from sagittal.web.api.events import Changes
+from sagittal.web.api.health import Health
+from sagittal.web.api.lazy import LazyApi
 from sagittal.web.crossorigin import named, shown_to
 from sagittal.web.house import House, Settings
 from sagittal.web.problems import problem
 from sagittal.web.render.ahead import Ahead
 from sagittal.web.render.shelf import Shelf
 from sagittal.web.retrieve.athand import AtHand
+from sagittal.web.retrieve.wado_uri import WadoUri
 from sagittal.web.routes import Handled, Often, dicom_web
 from sagittal.web.security import Guard, default_headers
+from sagittal.web.ui.page import Page
 from sagittal.web.wire.forwarded import origin, without_prefix
 from sagittal.web.wire.uri import PREFIX
 from sagittal.workers.pool import Pool
@@ -113,12 +118,6 @@ def create_app(archive: Archive, settings: Settings, workers: Pool, maker: Maker
 
 def routes(house: House, service: Sequence[Route]) -> list[BaseRoute]:
     """Every route, in the order in which they are tried; `service` are those of PS3.18."""
-    from sagittal.web.api.events import Changes
-    from sagittal.web.api.health import Health
-    from sagittal.web.api.lazy import LazyApi
-    from sagittal.web.retrieve.wado_uri import WadoUri
-    from sagittal.web.ui.page import Page
-
     health, page = Health(house), Page(house)
     root = next(route for route in service if route.path == "/")
     return [

@@ -25,6 +25,7 @@ from sagittal.dicom.dictionary import NAME_GROUPS, lookup, name_of, tag_of
 from sagittal.dicom.models.encode import data_set
 from sagittal.dicom.models.fit import fits
 from sagittal.dicom.models.overlay import Correction
+from sagittal.dicom.reader import Reader
 from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
 from sagittal.errors import BadRequest, DamagedObject, StorageUnavailable
 from sagittal.limits import ReaderLimits
@@ -228,8 +229,6 @@ def _name(value: Any) -> Any:
 
 def _read(obj: Mapping[str, Any]) -> tuple[dict[str, Any], dict[int, str]]:
     """The attributes as they are read back when they are written as a data set, and their texts. BadRequest."""
-    from sagittal.dicom.reader import Reader
-
     octets = b"".join(data_set(obj, syntax(EXPLICIT_LE)))
     texts: list[str] = []
     wanted = frozenset(int(tag, 16) for tag in obj)

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from sagittal.archive.acts.corrections import in_force
 from sagittal.archive.index import corrections
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.select import METADATA_OF
@@ -111,7 +112,6 @@ def _is_in(need: bytes, bodies: Iterable[bytes]) -> bool:
 
 
 def _effective(text: bytes, series_uid: str, found: Sequence[corrections.Row], is_unordered: bool) -> bytes:
-    from sagittal.archive.acts.corrections import in_force
     from sagittal.dicom.models.overlayjson import overlaid_json
 
     laid_over = in_force(found, series_uid)

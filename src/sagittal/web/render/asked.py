@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from starlette.datastructures import QueryParams
+
 from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.web.wire.accept import MediaType, accepted, accepts
 
 if TYPE_CHECKING:
-    from starlette.datastructures import QueryParams
     from starlette.requests import Request
 
 ANNOTATIONS = frozenset({"patient", "technique"})
@@ -49,8 +50,6 @@ def asked(request: Request) -> Asked:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _read(query: bytes) -> Asked:
-    from starlette.datastructures import QueryParams
-
     given = QueryParams(query)
     options: dict[str, Any] = {}
     if text := _one(given, "annotation"):
@@ -133,8 +132,6 @@ def choice(request: Request, offers: tuple[str, ...], what: str, ranges_max: int
 def _chosen(
     accept: tuple[bytes, ...], query: bytes, offers: tuple[str, ...], what: str, ranges_max: int
 ) -> tuple[str, bool]:
-    from starlette.datastructures import QueryParams
-
     named = QueryParams(query).getlist("accept")
     return chosen(accepted([value.decode("latin-1") for value in accept], named, ranges_max), offers, what)
 
