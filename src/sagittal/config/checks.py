@@ -57,39 +57,24 @@ def _each(check: Callable[[str], object]) -> Callable[[Iterable[str]], object]:
     return lambda values: [check(value) for value in values]
 
 
+def _one_that(fits: Callable[[Any], object], otherwise: str) -> Callable[[Any], None]:
+    """The check that a value `fits`; `otherwise` is said of one that does not."""
+
+    def check(value: Any) -> None:
+        if not fits(value):
+            raise UsageError(otherwise.format(value))
+
+    return check
+
+
 def _check_aet(value: str) -> None:
     check_aet(value, padded=False)  # titles are compared as they are
-
-
-def _check_port(value: int) -> None:
-    if value > 65535:
-        raise UsageError(f"{value} is not a port")
-
-
-def _check_sha256(value: str) -> None:
-    if not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise UsageError("not a SHA-256 in hexadecimal")
-
-
-def _check_verb(value: str) -> None:
-    if value not in VERBS:
-        raise UsageError(f"unknown verb {value!r}; verbs are {' '.join(sorted(VERBS))}")
-
-
-def _check_syntax(value: str) -> None:
-    if not is_uid(value):
-        raise UsageError(f"{value!r} is not the UID of a transfer syntax")
 
 
 def _check_name(value: str) -> None:
     if not value or re.search(r"[/@*]|(?<!\]):\d*$", value.partition("]")[2] or value):
         raise UsageError(f"{value!r} is not the name of a host alone, without scheme and port")
     check_host(value)
-
-
-def _check_origin(value: str) -> None:
-    if not _ORIGIN.fullmatch(value):
-        raise UsageError(f"{value!r} is not an origin such as https://viewer.example")
 
 
 def _check_url(value: str | None) -> None:
@@ -118,16 +103,16 @@ def _check_attribute(value: str) -> None:
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "aet": _check_aet,
     "host": check_host,
-    "port": _check_port,
-    "sha256": _check_sha256,
+    "port": _one_that(lambda value: value <= 65535, "{} is not a port"),
+    "sha256": _one_that(re.compile("[0-9a-f]{64}").fullmatch, "not a SHA-256 in hexadecimal"),
     "trusted_proxies": _each(ip_network),
     "addresses": _each(ip_network),
     "called_aets": _each(_check_aet),
     "calling_aets": _each(_check_aet),
-    "verbs": _each(_check_verb),
-    "prefer": _each(_check_syntax),
+    "verbs": _each(_one_that(VERBS.__contains__, f"unknown verb {{!r}}; verbs are {' '.join(sorted(VERBS))}")),
+    "prefer": _each(_one_that(is_uid, "{!r} is not the UID of a transfer syntax")),
     "hosts": _each(_check_name),
-    "origins": _each(_check_origin),
+    "origins": _each(_one_that(_ORIGIN.fullmatch, "{!r} is not an origin such as https://viewer.example")),
     "public_url": _check_url,
     "character_set": _check_assumed,
     "timezone": lambda value: _check_assumed(timezone=value),
