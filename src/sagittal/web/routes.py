@@ -38,44 +38,34 @@ SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
 _LEVELS = (STUDY, SERIES, INSTANCE)
 _FRAME_LIST = INSTANCE + "/frames/{frames}"
-_CAPABILITIES = "retrieve.capabilities:Capabilities.options"
-_RENDERED = "render.rendered:Rendered"
-_QIDO, _WADO, _FRAMES, _BULK, _STOW = (
-    "search.qido:Qido",
-    "retrieve.wado:Wado",
-    "retrieve.frames:Frames",
-    "retrieve.bulkdata:BulkData",
-    "store.stow:Stow",
-)
-
-_NON_PATIENT = "nonpatient.service:NonPatient"
+_SEARCHES = {
+    "/studies": "studies",
+    "/series": "series",
+    "/instances": "instances",
+    STUDY + "/series": "series",
+    STUDY + "/instances": "instances",
+    SERIES + "/instances": "instances",
+}
+_STOW, _QIDO, _WADO = "store.stow:Stow", "search.qido:Qido", "retrieve.wado:Wado"
+_FRAMES, _BULK, _RENDERED = "retrieve.frames:Frames", "retrieve.bulkdata:BulkData", "render.rendered:Rendered"
+_NON_PATIENT, _CAPABILITIES = "nonpatient.service:NonPatient", "retrieve.capabilities:Capabilities.options"
 
 RESOURCES: tuple[Resource, ...] = (
     # Store: 10.5
     Resource("POST", "/studies", f"{_STOW}.store"),
     Resource("POST", STUDY, f"{_STOW}.store"),
     # Search: 10.6. The numbers of results are ours.
-    Resource("GET", "/studies", f"{_QIDO}.studies"),
-    Resource("GET", "/series", f"{_QIDO}.series"),
-    Resource("GET", "/instances", f"{_QIDO}.instances"),
-    Resource("GET", STUDY + "/series", f"{_QIDO}.series"),
-    Resource("GET", STUDY + "/instances", f"{_QIDO}.instances"),
-    Resource("GET", SERIES + "/instances", f"{_QIDO}.instances"),
-    Resource("GET", "/studies/count", f"{_QIDO}.count_studies"),
-    Resource("GET", "/series/count", f"{_QIDO}.count_series"),
-    Resource("GET", "/instances/count", f"{_QIDO}.count_instances"),
-    Resource("GET", STUDY + "/series/count", f"{_QIDO}.count_series"),
-    Resource("GET", STUDY + "/instances/count", f"{_QIDO}.count_instances"),
-    Resource("GET", SERIES + "/instances/count", f"{_QIDO}.count_instances"),
+    *(Resource("GET", path, f"{_QIDO}.{found}") for path, found in _SEARCHES.items()),
+    *(Resource("GET", path + "/count", f"{_QIDO}.count_{found}") for path, found in _SEARCHES.items()),
     # Retrieve: 10.4
-    Resource("GET", INSTANCE + "/frames/{frames}", f"{_FRAMES}.frames"),
+    Resource("GET", _FRAME_LIST, f"{_FRAMES}.frames"),
     Resource("GET", INSTANCE + "/bulkdata/{path:path}", f"{_BULK}.value"),
     *(Resource("GET", level + "/bulkdata", f"{_BULK}.all") for level in _LEVELS),
     *(Resource("GET", level + "/pixeldata", f"{_BULK}.pixel_data") for level in _LEVELS),
     *(Resource("GET", level + "/metadata", "retrieve.metadata:Metadata.metadata") for level in _LEVELS),
     *(Resource("GET", level + "/rendered", f"{_RENDERED}.several") for level in (STUDY, SERIES)),
     Resource("GET", INSTANCE + "/rendered", f"{_RENDERED}.instance"),
-    Resource("GET", INSTANCE + "/frames/{frames}/rendered", f"{_RENDERED}.frames"),
+    Resource("GET", _FRAME_LIST + "/rendered", f"{_RENDERED}.frames"),
     *(Resource("GET", level + "/thumbnail", f"{_RENDERED}.thumbnail") for level in (*_LEVELS, _FRAME_LIST)),
     *(Resource("GET", level, f"{_WADO}.objects") for level in _LEVELS),
     # Non-patient instances: 12
