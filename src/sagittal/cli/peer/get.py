@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sagittal.cli.output import json_option, progress, result, run, say
+from sagittal.cli.output import json_option, progress, run, say
 from sagittal.cli.peer.options import model_options, place_options, report, selection_options
 from sagittal.cli.peer.telling import Telling
 from sagittal.client.keys import LEVELS, Question, level_of, parse_keys
@@ -39,10 +39,7 @@ def command(
     """
     wanted = parse_keys(keys)
     question = Question(level or level_of(wanted, model), wanted, model or "study", relational)
-    outcome = run(_get(place, access, question, out, as_json))
-    if as_json:
-        result(True, outcome.row())
-    return report(outcome)
+    return report(run(_get(place, access, question, out, as_json)), as_json)
 
 
 async def _get(place: Place, access: Access, question: Question, out: Path, as_json: bool) -> Retrieved:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sagittal.cli.output import json_option, result, run, say
+from sagittal.cli.output import json_option, run, say
 from sagittal.cli.peer.options import model_options, peer_options, report, selection_options
 from sagittal.client.dimse import MODELS, PLAIN, follow, open_dimse, syntax_for
 from sagittal.client.keys import LEVELS, Question, identifier, level_of, parse_keys
@@ -42,10 +42,7 @@ def command(
         raise UsageError("name what to retrieve: -k StudyInstanceUID=…")
     level = level or level_of(wanted, model)
     question = Question(level, wanted, model or ("patient" if level == "patient" else "study"), relational)
-    outcome = run(_move(peer, access, destination, question))
-    if as_json:
-        result(True, outcome.row())
-    return report(outcome)
+    return report(run(_move(peer, access, destination, question)), as_json)
 
 
 async def _move(peer: PeerAddress, access: Access, destination: str, question: Question) -> Retrieved:

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from sagittal.cli.options import F, together
-from sagittal.cli.output import say
+from sagittal.cli.output import result, say
 from sagittal.client.keys import level_named
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access, Place, Url, parse_place, parse_url
@@ -165,8 +165,10 @@ model_options = together(
 )
 
 
-def report(outcome: Retrieved) -> int:
-    """Say how a retrieval went; the exit status."""
+def report(outcome: Retrieved, as_json: bool) -> int:
+    """Say how a retrieval went, with --json on stdout, too; the exit status."""
+    if as_json:
+        result(True, outcome.row())
     say(f"{outcome.completed} completed, {outcome.warnings} with a warning, {outcome.failed} failed")
     for uid in outcome.failed_uids:
         say(f"failed: {uid}")

@@ -31,10 +31,7 @@ def command(url: Url, access: Access, resource: str, accept: str | None, out: Pa
     if path.partition("?")[0].endswith("/metadata"):
         run(_metadata(url, access, path, accept or "application/dicom+json", as_json))
         return 0
-    outcome = run(_retrieve(url, access, path, accept, out, as_json))
-    if as_json:
-        result(True, outcome.row())
-    return report(outcome)
+    return report(run(_retrieve(url, access, path, accept, out, as_json)), as_json)
 
 
 async def _metadata(url: Url, access: Access, path: str, accept: str, as_json: bool) -> None:
