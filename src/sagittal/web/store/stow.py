@@ -131,9 +131,8 @@ class Stow:
     def _source(self, request: Request) -> Source:
         principal: Principal = request.scope["principal"]
         address = request.client.host if request.client else ""
-        settings = self._house.settings
-        charset, timezone = settings.assumed
-        return Source("stow", principal.name, "", address, settings.duplicates, "", charset, timezone)
+        policy, (charset, timezone) = self._house.settings.duplicates, self._house.settings.assumed
+        return Source("stow", principal.name, address=address, policy=policy, character_set=charset, timezone=timezone)
 
     async def _take_files(self, request: Request, payload: MediaType, commits: Commits) -> list[Result]:
         files = _Files(self._house.archive, request.scope["principal"], self._source(request), commits)
