@@ -115,11 +115,8 @@ async def _put(data: Path, row: dict[str, Any]) -> None:
     from sagittal.archive.access import LOCAL
     from sagittal.archive.nodes import Token, put_token
 
-    async def here(archive: Archive) -> None:
-        made = Token(row["name"], row["digest"], frozenset(row["verbs"]), store=row["store"])
-        await put_token(archive.act, LOCAL, made)
-
-    await tend(data, here, "POST", "/api/tokens", row)
+    made = Token(row["name"], row["digest"], frozenset(row["verbs"]), store=row["store"])
+    await tend(data, lambda archive: put_token(archive.act, LOCAL, made), "POST", "/api/tokens", row)
 
 
 async def _list(data: Path) -> list[dict[str, Any]]:
@@ -137,7 +134,5 @@ async def _revoke(data: Path, name: str) -> None:
     from sagittal.archive.access import LOCAL
     from sagittal.archive.nodes import revoke_token
 
-    async def here(archive: Archive) -> None:
-        await revoke_token(archive.act, LOCAL, name)
-
-    await tend(existing(data), here, "DELETE", f"/api/tokens/{quote(name, safe='')}")
+    path = f"/api/tokens/{quote(name, safe='')}"
+    await tend(existing(data), lambda archive: revoke_token(archive.act, LOCAL, name), "DELETE", path)

@@ -119,19 +119,14 @@ async def _add(data: Path, peer: str, fields: Mapping[str, Any]) -> None:
     from sagittal.archive.nodes import Node, put_node
 
     lists = {"addresses": tuple(fields["addresses"]), "syntax_order": tuple(fields["syntax_order"])}
-
-    async def here(archive: Archive) -> None:
-        node = Node(*parse_peer(peer), **{**fields, **lists, "verbs": frozenset(fields["verbs"])})
-        await put_node(archive.act, LOCAL, node)
-
-    await tend(data, here, "POST", "/api/nodes", {"peer": peer, **fields})
+    node = Node(*parse_peer(peer), **{**fields, **lists, "verbs": frozenset(fields["verbs"])})
+    row = {"peer": peer, **fields}
+    await tend(data, lambda archive: put_node(archive.act, LOCAL, node), "POST", "/api/nodes", row)
 
 
 async def _remove(data: Path, aet: str) -> None:
     from sagittal.archive.access import LOCAL
     from sagittal.archive.nodes import remove_node as remove
 
-    async def here(archive: Archive) -> None:
-        await remove(archive.act, LOCAL, aet)
-
-    await tend(existing(data), here, "DELETE", f"/api/nodes/{quote(aet, safe='')}")
+    path = f"/api/nodes/{quote(aet, safe='')}"
+    await tend(existing(data), lambda archive: remove(archive.act, LOCAL, aet), "DELETE", path)

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sagittal.cli.data.place import DataPath, Server, existing, open_archive, refused, server_of, server_option
+from sagittal.cli.data.place import DataPath, Server, existing, refused, server_option, tend
 from sagittal.cli.images.batch import Place, Told, each, jobs_option, opened, places
 from sagittal.cli.output import json_option, result, run
-from sagittal.errors import DirectoryHeld, UsageError
+from sagittal.errors import UsageError
 from sagittal.pixels.census import Census, Seen
 from sagittal.workers.pool import Pool
+
+if TYPE_CHECKING:
+    from sagittal.archive.archive import Archive
+
+_STATISTICS = "/api/statistics?images=true"
 
 
 @click.command("info")
@@ -62,17 +67,17 @@ async def _of_directory(data: Path) -> list[dict[str, Any]]:
     from sagittal.archive.access import LOCAL
     from sagittal.archive.upkeep.imagereport import ImageReport
 
-    try:
-        async with open_archive(existing(data)) as archive:
-            archive.permit(LOCAL, "find", "images")
-            return await ImageReport(archive.readers).rows(LOCAL)
-    except DirectoryHeld:
-        return await _of_server(await server_of(data))
+    async def here(archive: Archive) -> dict[str, list[dict[str, Any]]]:
+        archive.permit(LOCAL, "find", "images")
+        return {"modalities": await ImageReport(archive.readers).rows(LOCAL)}
+
+    rows: list[dict[str, Any]] = (await tend(existing(data), here, "GET", _STATISTICS))["modalities"]
+    return rows
 
 
 async def _of_server(server: Server) -> list[dict[str, Any]]:
     async with server.client() as client:
-        response = await client.get("/api/statistics", params={"images": "true"})
+        response = await client.get(_STATISTICS)
         if not response.is_success:
             refused(response)
         rows: list[dict[str, Any]] = response.json()["modalities"]
