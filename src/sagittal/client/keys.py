@@ -213,19 +213,16 @@ def _is_ascii(keys: Tree) -> bool:
 
 def parameters(question: Question, without: Iterable[int] = ()) -> list[tuple[str, str]]:
     """The query of a search; `without` are keys that its path says already."""
-    left_out = frozenset(without)
-    found = [pair for pair in _parameters(question.keys, "") if pair[0] not in {f"{tag:08X}" for tag in left_out}]
-    if question.fuzzy:
-        found.append(("fuzzymatching", "true"))
-    if question.timezone:
-        found.append((f"{TIMEZONE:08X}", question.timezone))
-    if question.order:
-        found.append(("orderby", ",".join(question.order)))
-    if question.limit is not None:
-        found.append(("limit", str(question.limit)))
-    if question.offset:
-        found.append(("offset", str(question.offset)))
-    return found
+    left_out = {f"{tag:08X}" for tag in without}
+    more = (
+        ("fuzzymatching", "true" if question.fuzzy else ""),
+        (f"{TIMEZONE:08X}", question.timezone),
+        ("orderby", ",".join(question.order)),
+        ("limit", str(question.limit or "")),
+        ("offset", str(question.offset or "")),
+    )
+    found = [(name, value) for name, value in _parameters(question.keys, "") if name not in left_out]
+    return found + [(name, value) for name, value in more if value]
 
 
 def _parameters(keys: Tree, before: str) -> Iterator[tuple[str, str]]:
