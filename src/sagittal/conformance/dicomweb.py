@@ -31,9 +31,8 @@ def services_described() -> Iterator[str]:
 
 def communication() -> Iterator[str]:
     """Transfer syntaxes and errors."""
-    yield section(
-        "Transfer syntaxes of DICOM Web services", _SYNTAXES, table(("made by a codec", "UID"), _made()), depth=3
-    )
+    made = table(("made by a codec", "UID"), ((SYNTAXES[uid].name, uid) for uid in encoders()))
+    yield section("Transfer syntaxes of DICOM Web services", _SYNTAXES, made, depth=3)
     yield section("Errors, by HTTP and by DIMSE", _ERRORS, table(("HTTP", "DIMSE", "meaning"), _error_rows()), depth=3)
 
 
@@ -116,11 +115,6 @@ def _listed(types: tuple[str, ...]) -> str:
 
 def _named(types: Iterable[str]) -> str:
     return ", ".join(f"`{type_}`" for type_ in types)
-
-
-def _made() -> Iterator[tuple[str, str]]:
-    for uid in encoders():
-        yield SYNTAXES[uid].name, uid
 
 
 def _types() -> Iterator[tuple[str, str]]:

@@ -72,10 +72,9 @@ def content() -> Iterator[str]:
 def services_described() -> Iterator[str]:
     """What each service does, with its statuses."""
     yield section("DIMSE services", _MAPPING, depth=3)
-    yield section("Storage", _STORAGE, table(("status", "meaning", "when"), _statuses(_STORE)), depth=4)
-    statuses = table(("status", "meaning", "when"), _statuses(_FIND))
-    yield section("Query", _QUERY, *_models(), *_keys(), statuses, depth=4)
-    yield section("Retrieve", _RETRIEVE, table(("status", "meaning", "when"), _statuses(_MOVE)), depth=4)
+    yield section("Storage", _STORAGE, _statuses(_STORE), depth=4)
+    yield section("Query", _QUERY, _models(), *_keys(), _statuses(_FIND), depth=4)
+    yield section("Retrieve", _RETRIEVE, _statuses(_MOVE), depth=4)
     yield section("The commands", _COMMANDS, table(("SOP class", "UID", "command"), _command_rows()), depth=4)
 
 
@@ -139,10 +138,10 @@ def _association_rows() -> Iterator[tuple[str, object]]:
     yield "As requestor: seconds for an answer", f"{net.response_seconds_max:g}"
     yield "As requestor: seconds for an answer to C-MOVE", f"{net.move_seconds_max:g}"
     yield "SCP/SCU role selection", "accepted for Storage classes (C-GET)"
-    yield ("SOP Class Common Extended Negotiation", "read: a class that is declared to be of a service is served by it")
+    yield "SOP Class Common Extended Negotiation", "read: a class that is declared to be of a service is served by it"
     yield "User identity", "a token (alone, or with its name) is verified; any other is noted and not trusted"
     yield "As requestor: user identity", "by the commands, if wanted: a name, a name with passcode, a JSON Web Token"
-    yield ("Acceptance", "on loopback anybody; else calling AE title, address and called AE title must agree")
+    yield "Acceptance", "on loopback anybody; else calling AE title, address and called AE title must agree"
     yield "Called AE titles", "our own, `dimse.called_aets`, and those of stores (`stores.NAME.called_aets`)"
 
 
@@ -229,16 +228,15 @@ _MOVE = (
 )
 
 
-def _statuses(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[str, str, str]]:
-    for code, when in rows:
-        yield f"{code:04X}", words(code), when
+def _statuses(rows: Iterable[tuple[int, str]]) -> str:
+    return table(("status", "meaning", "when"), ((f"{code:04X}", words(code), when) for code, when in rows))
 
 
-def _models() -> Iterator[str]:
+def _models() -> str:
     made = services()
     offered = {uid: levels for uid, levels in MODEL_LEVELS.items() if any(service.covers(uid) for service in made)}
     rows = ((name_of(uid), " ".join(levels)) for uid, levels in offered.items())
-    yield table(("information model", "levels"), rows)
+    return table(("information model", "levels"), rows)
 
 
 def _keys() -> Iterator[str]:

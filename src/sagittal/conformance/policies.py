@@ -68,7 +68,8 @@ def _service_rows() -> Iterator[tuple[str, str, str]]:
 def introduction() -> Iterator[str]:
     """Of what version this is, for whom."""
     yield section("Introduction", _INTRODUCTION)
-    yield section("Revision history", table(("version", "is described by"), _revisions()), depth=3)
+    rows = [(version("sagittal"), "this statement, which each version prints of itself")]
+    yield section("Revision history", table(("version", "is described by"), rows), depth=3)
 
 
 _INTRODUCTION = """\
@@ -76,10 +77,6 @@ For those who connect this archive with other systems and know DICOM. Two statem
 the two systems. Words are those of the Standard; a *store* is a project of the archive, and a *node* an application
 entity that its AE table knows.
 """
-
-
-def _revisions() -> Iterator[tuple[str, str]]:
-    yield version("sagittal"), "this statement, which each version prints of itself"
 
 
 def model() -> Iterator[str]:
@@ -117,7 +114,7 @@ def media() -> Iterator[str]:
 
 def security() -> Iterator[str]:
     """What is allowed, and what is protected."""
-    yield section("Security", _SECURITY, _verbs())
+    yield section("Security", _SECURITY, f"Verbs that nodes and tokens may have: {', '.join(sorted(VERBS))}.\n")
 
 
 def configuration() -> Iterator[str]:
@@ -150,10 +147,6 @@ _SECURITY = """\
   not sent.
 - Digital signatures stay as they are; de-identification (PS3.15 E) is not applied to what is stored.
 """
-
-
-def _verbs() -> str:
-    return f"Verbs that nodes and tokens may have: {', '.join(sorted(VERBS))}.\n"
 
 
 _CONFIGURATION = """\
