@@ -192,13 +192,20 @@ def test_a_hundred_at_once(served: Served) -> None:
     assert memory(served.process.pid)["VmHWM"] - idle < GROWN_BYTES_MAX
 
 
-def test_a_client_that_goes_away_frees_its_worker(served: Served) -> None:
-    bad, where = sabotage(served, b"HANG!"), urlsplit(served.http)
+def by_uri(address: str) -> str:
+    """The same by WADO-URI."""
+    _, _, _, study, _, series, _, instance = address.split("/")
+    return f"/wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}"
+
+
+@pytest.mark.parametrize("address", [lambda bad: bad + "/rendered", by_uri])
+def test_a_client_that_goes_away_frees_its_worker(served: Served, address: Callable[[str], str]) -> None:
+    bad, where = address(sabotage(served, b"HANG!")), urlsplit(served.http)
     before, lost = metric(served, "sagittal_workers_abandoned_total"), lost_workers(served)
     connections = []
     for _ in range(2):  # as many as there are workers
         connection = http.client.HTTPConnection(where.hostname or "", where.port)
-        connection.request("GET", bad + "/rendered", headers={"accept": "image/png"})
+        connection.request("GET", bad, headers={"accept": "image/png"})
         connections.append(connection)
     until(lambda: metric(served, "sagittal_workers_busy") == 2)
     for connection in connections:

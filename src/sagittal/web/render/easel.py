@@ -20,13 +20,10 @@ from sagittal.web.render.asked import Asked
 from sagittal.web.render.kinds import IMAGE, MOVIE, OVER, kind_of, shown_alone
 from sagittal.web.render.shelf import Shelf, name_of
 from sagittal.web.render.walks import Frames, Instances, Manner
-from sagittal.web.wire.stream import unless_gone
 from sagittal.workers.message import INLINE_BYTES_MAX, memory_file
 from sagittal.workers.worker import Input
 
 if TYPE_CHECKING:
-    from starlette.types import Receive
-
     from sagittal.archive.access import Principal
     from sagittal.archive.references import InstanceRef
     from sagittal.archive.retrieve import Prepared
@@ -47,18 +44,8 @@ class Easel:
         self._pictures, self._thumbnails = house.pictures, house.thumbnails
         self._ahead = house.ahead
 
-    async def still(
-        self,
-        principal: Principal,
-        ref: InstanceRef,
-        frame: int,
-        media_type: str,
-        asked: Asked,
-        receive: Receive | None = None,
-    ) -> bytes:
-        """A picture of one frame, 0 standing for the object; of an object that lies over others, of those. With
-        `receive`, given up when the client goes away.
-        """
+    async def still(self, principal: Principal, ref: InstanceRef, frame: int, media_type: str, asked: Asked) -> bytes:
+        """A picture of one frame, 0 standing for the object; of an object that lies over others, of those."""
         refs, frame = await self._subject(principal, ref, frame, asked)
         how = Manner("still", self._pictures, (media_type, asked.key), {"media_type": media_type, **_drawn(asked)})
         walk: Walk | None = None
@@ -66,16 +53,10 @@ class Easel:
             walk = Frames(self._called, principal, refs, frame, how)
         elif refs == [ref]:
             walk = self._series(principal, ref, how)
-        return await self._picture(principal, refs, frame, how, walk, receive)
+        return await self._picture(principal, refs, frame, how, walk)
 
     async def moving(
-        self,
-        principal: Principal,
-        ref: InstanceRef,
-        frames: Sequence[int],
-        media_type: str,
-        asked: Asked,
-        receive: Receive | None = None,
+        self, principal: Principal, ref: InstanceRef, frames: Sequence[int], media_type: str, asked: Asked
     ) -> bytes:
         """Frames as one moving picture."""
         if len(frames) > _MOVING_MAX:
@@ -86,17 +67,9 @@ class Easel:
         name = name_of(refs, list(frames), media_type, asked.key)
         more = {"frames": list(frames), "media_type": media_type, **_drawn(asked)}
         make = partial(self._made, "moving", principal, refs, background=True, **more)
-        return await _kept(self._pictures, name, make, receive)
+        return await _kept(self._pictures, name, make)
 
-    async def thumbnail(
-        self,
-        principal: Principal,
-        ref: InstanceRef,
-        frame: int,
-        media_type: str,
-        side: int,
-        receive: Receive | None = None,
-    ) -> bytes:
+    async def thumbnail(self, principal: Principal, ref: InstanceRef, frame: int, media_type: str, side: int) -> bytes:
         """A small picture, of whatever it is."""
         try:
             refs, frame = await self._subject(principal, ref, frame, Asked())
@@ -104,7 +77,7 @@ class Easel:
             refs = [ref]
         how = Manner("thumbnail", self._thumbnails, (media_type, side), {"media_type": media_type, "side": side})
         walk = self._series(principal, ref, how) if refs == [ref] else None
-        return await self._picture(principal, refs, frame, how, walk, receive)
+        return await self._picture(principal, refs, frame, how, walk)
 
     async def document(self, principal: Principal, ref: InstanceRef, media_type: str, links: dict[str, str]) -> bytes:
         """A report or a waveform."""
@@ -138,7 +111,7 @@ class Easel:
     ) -> list[tuple[InstanceRef, list[int]]]:
         """The instances held that an object, or a frame of it, refers to; in its order, with the frames it names."""
         find = partial(self._named, principal, ref, frame)
-        named = orjson.loads(await _kept(self._thumbnails, name_of([ref], "references", frame), find, None))
+        named = orjson.loads(await _kept(self._thumbnails, name_of([ref], "references", frame), find))
         if not named:
             return []
         try:
@@ -179,20 +152,14 @@ class Easel:
         return Instances(self._archive, self._called, principal, ref, how)
 
     async def _picture(
-        self,
-        principal: Principal,
-        refs: Sequence[InstanceRef],
-        frame: int,
-        how: Manner,
-        walk: Walk | None,
-        receive: Receive | None,
+        self, principal: Principal, refs: Sequence[InstanceRef], frame: int, how: Manner, walk: Walk | None
     ) -> bytes:
         """One that is kept, or comes, or is made now; then what comes next on the walk may be."""
         name = name_of(refs, frame, *how.how)
         make = partial(self._made, how.call, principal, refs, frame=frame, **how.arguments)
         if walk is None:
-            return await _kept(how.shelf, name, make, receive)
-        body = await _kept(how.shelf, name, partial(self._ahead.come_or, walk, name, make), receive)
+            return await _kept(how.shelf, name, make)
+        body = await _kept(how.shelf, name, partial(self._ahead.come_or, walk, name, make))
         self._ahead.asked(walk)
         return body
 
@@ -248,11 +215,11 @@ def _drawn(asked: Asked) -> dict[str, Any]:
     return {"options": asked.options} | ({} if asked.quality is None else {"quality": asked.quality})
 
 
-async def _kept(shelf: Shelf, name: bytes, make: Callable[[], Awaitable[bytes]], receive: Receive | None) -> bytes:
+async def _kept(shelf: Shelf, name: bytes, make: Callable[[], Awaitable[bytes]]) -> bytes:
     """What is kept under a name, made when it is not there."""
     if (held := shelf.get(name)) is not None:
         return held
-    body = await (make() if receive is None else unless_gone(receive, make()))
+    body = await make()
     shelf.put(name, body)
     return body
 

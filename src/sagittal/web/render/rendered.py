@@ -92,7 +92,7 @@ class Rendered:
         tag = entity_tag("thumbnail", ref.digest, ref.corrected_at, numbers[0], side, media_type, *others)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        body = await self._small(request, ref, numbers[0], media_type, port)
+        body = await unless_gone(request.receive, self._small(request, ref, numbers[0], media_type, port))
         return _answer(body, media_type, tag)
 
     async def _small(
@@ -105,12 +105,12 @@ class Rendered:
         if port is not None and port != [side, side, 0.0, 0.0, None, None]:
             try:
                 wants = Asked({"viewport": port})
-                return await self._easel.still(principal, ref, frame, media_type, wants, request.receive)
+                return await self._easel.still(principal, ref, frame, media_type, wants)
             except BadRequest:  # a region that is not within the image
                 raise
             except SagittalError as error:
                 log.debug("a thumbnail is of words: %s", error.text)
-        return await self._easel.thumbnail(principal, ref, frame, media_type, side, request.receive)
+        return await self._easel.thumbnail(principal, ref, frame, media_type, side)
 
     # One
 
@@ -142,7 +142,7 @@ class Rendered:
         tag = entity_tag("rendered", ref.digest, ref.revision, frame, media_type, wants.key, *others)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        body = await self._easel.still(principal, ref, frame, media_type, wants, request.receive)
+        body = await unless_gone(request.receive, self._easel.still(principal, ref, frame, media_type, wants))
         return _answer(body, media_type, tag)
 
     async def _moving(
@@ -153,7 +153,7 @@ class Rendered:
         tag = entity_tag("moving", ref.digest, ref.revision, list(frames), media_type, wants.key, *others)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        body = await self._easel.moving(principal, ref, frames, media_type, wants, request.receive)
+        body = await unless_gone(request.receive, self._easel.moving(principal, ref, frames, media_type, wants))
         return _answer(body, media_type, tag)
 
     async def _text(self, request: Request, ref: InstanceRef, media_type: str) -> Response:

@@ -20,7 +20,7 @@ from sagittal.web.render.kinds import content_type, frame_kind, kind_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.resources import instance_address
-from sagittal.web.wire.stream import Whole
+from sagittal.web.wire.stream import Whole, unless_gone
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -62,7 +62,8 @@ class RenderedUri:
         tag = entity_tag("uri", ref.digest, ref.revision, media_type, frame, wants.key, *others)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        body = await self._made(principal, ref, kind.name, media_type, frame, wants)
+        made = self._made(principal, ref, kind.name, media_type, frame, wants)
+        body = await unless_gone(request.receive, made)
         return Whole(body, content_type(kind, media_type), headers(tag))
 
     async def _made(
