@@ -187,7 +187,8 @@ class Archive:
     async def undelete(self, principal: Principal, target: Target, tombstone: int | None = None) -> int:
         """Bring back what was deleted."""
         with self.audited(principal, "undelete", target.study_uid):
-            return await deletion.undelete(self.act, principal, target, tombstone)
+            bytes_max = self.limits.archive.discrepancies_bytes_max
+            return await deletion.undelete(self.readers, self.act, principal, target, tombstone, bytes_max)
 
     async def correct(
         self, principal: Principal, where: tuple[str, str], attributes: Mapping[str, Any], reason: str, code: str

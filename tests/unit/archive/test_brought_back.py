@@ -116,6 +116,25 @@ def test_what_came_back_is_listed_still_when_the_others_that_said_so_go(tmp_path
     assert before_and_after(tmp_path, act)[2] == [(NAME, "Doe^Jane", "Roe^Tom")]
 
 
+def test_as_many_are_listed_as_say_it(tmp_path: Path) -> None:
+    others = [build(number, patient_name="Roe^Tom") for number in (2, 3, 4)]
+    anew = build(4, patient_name="Roe^Tom", extra={"PatientComments": "anew"})
+
+    async def act(archive: Archive) -> None:
+        await store(archive, build(1), *others)
+        await archive.delete(LOCAL, only(others[1]))
+        assert [one.instances for one in await archive.discrepancies(LOCAL)] == [2]
+        await store(archive, anew, policy="keep-first")
+        assert [one.instances for one in await archive.discrepancies(LOCAL)] == [3]
+        beside = next(ref for ref in await archive.versions(LOCAL, anew.sop_instance_uid) if ref.digest == anew.digest)
+        await archive.promote(LOCAL, beside)
+        assert [one.instances for one in await archive.discrepancies(LOCAL)] == [3]
+        await archive.delete(LOCAL, only(anew))
+        assert [one.instances for one in await archive.discrepancies(LOCAL)] == [1]
+
+    assert before_and_after(tmp_path, act)[2] == [(NAME, "Doe^Jane", "Roe^Tom")]
+
+
 def test_the_list_does_not_depend_on_when_it_was_corrected(tmp_path: Path) -> None:
     """What comes in while it is corrected is listed once that is undone, and nothing is meanwhile."""
 
@@ -211,6 +230,44 @@ def test_a_study_that_comes_back_after_a_reindex_says_what_it_said(tmp_path: Pat
     asyncio.run(hide())
     reindex(tmp_path)
     asyncio.run(come())
+
+
+def test_a_correction_of_a_series_that_is_hidden_in_a_reindex_is_undone_to_what_it_was(tmp_path: Path) -> None:
+    """Not to what a version says that was never the current one since."""
+    silent = build(1, modality="", extra={"PatientComments": "anew"})
+    series = Target(WRONG.study_uid, silent.series_uid)
+
+    async def act(archive: Archive) -> None:
+        await store(archive, build(1), build(2, series=2))
+        await store(archive, silent, policy="replace")
+        number = await archive.correct(LOCAL, series[:2], {"Modality": "CT"}, "why", "CORRECT")
+        await archive.delete(LOCAL, series)
+        assert number == 1
+
+    async def back(archive: Archive) -> None:
+        await archive.undelete(LOCAL, series)
+        await archive.undo_correction(LOCAL, STUDY.study_uid, 1)
+        assert sorted(await find(archive, "SERIES", 0x00080060)) == [[""], ["CT"]]
+
+    before_and_after(tmp_path, act)
+    before_and_after(tmp_path, back)
+
+
+def test_series_keep_their_order(tmp_path: Path) -> None:
+    """In which they are retrieved, though of the first all that is left came after the others."""
+    first, *others = build(1), build(1, series=2), build(2)
+
+    async def act(archive: Archive) -> None:
+        await store(archive, first, *others)
+        await archive.delete(LOCAL, only(first))
+        await archive.collect(now=1 << 60)
+
+    async def order() -> list[str]:
+        async with opened(tmp_path) as archive:
+            return [ref.sop_instance_uid for ref in await archive.instances(LOCAL, study_uid=first.study_uid)]
+
+    before_and_after(tmp_path, act)
+    assert asyncio.run(order()) == [others[1].sop_instance_uid, others[0].sop_instance_uid]
 
 
 async def steps(archive: Archive, act: Awaitable[object]) -> int:

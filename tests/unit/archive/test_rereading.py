@@ -13,9 +13,11 @@ import pytest
 from builders import build, opened, revision_of, store, until_current
 
 from sagittal.archive.access import LOCAL
+from sagittal.archive.archive import Archive
 from sagittal.archive.index import READER_VERSION
 from sagittal.archive.index.arrival import SERIES_COLUMNS, STUDY_COLUMNS
-from sagittal.archive.index.upkeep import anew, discrepancies, stale
+from sagittal.archive.index.removal import Target
+from sagittal.archive.index.upkeep import settling, stale
 from sagittal.archive.upkeep import rereading
 from sagittal.archive.upkeep.tasks import reindex
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE, RLE_LOSSLESS
@@ -132,9 +134,7 @@ def grow_old_above(path: Path) -> None:
         index.execute("UPDATE correction SET replaced = replace(replaced, 'Doe^Jane', 'D?e')")
         index.execute("DELETE FROM name_use")
         index.execute("UPDATE discrepancy SET value = '?' || value WHERE id % 2 = 0")
-        index.execute(
-            "UPDATE discrepancy SET kept = '?', instance = 1, number_of_instances = 9, at = 0 WHERE id % 3 = 0"
-        )
+        index.execute("UPDATE discrepancy SET kept = '?', instance = 1, number_of_instances = 9 WHERE id % 3 = 0")
         index.execute("DELETE FROM discrepancy WHERE level = 'series' AND id % 5 > 2")
 
 
@@ -165,15 +165,11 @@ async def bring_up(path: Path, *more: Any) -> None:
         await until_current(archive)
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 500])
 @pytest.mark.parametrize(
     "corrected", [{}, {"StudyDescription": "right"}, {"StudyDescription": "right", "PatientName": "Roe"}]
 )
-def test_patients_studies_and_series_are_made_anew(
-    tmp_path: Path, corrected: dict[str, str], at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As at ingest: the first that says something, and corrections on top of it. However few at a time are listed."""
-    monkeypatch.setattr(discrepancies, "_AT_ONCE", at_once)
+def test_patients_studies_and_series_are_made_anew(tmp_path: Path, corrected: dict[str, str]) -> None:
+    """As at ingest: the first that says something, and corrections on top of it."""
     path = tmp_path / "a"
     before = filled_with_studies(path, **corrected)
     (_, referring), (_, _) = [(row[1], row[12]) for row in before[2]]
@@ -195,9 +191,9 @@ def test_a_study_that_was_not_finished_is_done_after_a_restart(tmp_path: Path, m
     path = tmp_path / "a"
     before = filled_with_studies(path)
     grow_old_above(path)
-    put, ended = anew.put, []
+    settle_all, ended = settling.settle_all, []
 
-    def dies(*arguments: Any, **_: Any) -> bool:
+    def dies(*arguments: Any) -> None:
         ended.append(arguments)
         raise StorageUnavailable("the disk is full")
 
@@ -207,11 +203,11 @@ def test_a_study_that_was_not_finished_is_done_after_a_restart(tmp_path: Path, m
                 while not ended:
                     await asyncio.sleep(0.01)
 
-    monkeypatch.setattr(anew, "put", dies)
+    monkeypatch.setattr(settling, "settle_all", dies)
     asyncio.run(run())
     versions = [row[-1] for row in rows(path)[0]]
     assert versions.count(0) == 2  # the one that the study's rows come with, and the other study's
-    monkeypatch.setattr(anew, "put", put)
+    monkeypatch.setattr(settling, "settle_all", settle_all)
     asyncio.run(bring_up(path))
     assert places(path) == before
 
@@ -329,3 +325,35 @@ def test_a_patient_who_is_described_last_is_held_against_the_other_studies(tmp_p
     asyncio.run(bring_up(path))
     assert of_patient() == [(2, "M", "F"), (3, "O", "F")]
     assert places(path)[6] == before
+
+
+async def age(archive: Archive, *statements: str) -> None:
+    """All rows are of an older reader, that read something otherwise."""
+    for statement in (
+        "UPDATE instance SET reader_version = 0",
+        "DELETE FROM setting WHERE name = 'reader_version'",
+        *statements,
+    ):
+        await archive.act(lambda connection, one=statement: connection.execute(one) and None)
+
+
+async def test_what_won_stays_though_it_is_not_the_first(tmp_path: Path) -> None:
+    """As when instances go and come back, and in a reindex: it is what everybody has seen since."""
+    first, second = build(1, patient_name="Wrong^W"), build(2, patient_name="Right^R")
+    async with opened(tmp_path) as archive:
+        await store(archive, first, second)
+        deleted = await archive.delete(LOCAL, Target("", "", first.sop_instance_uid))
+        await archive.undelete(LOCAL, Target(), deleted.tombstone)
+        await age(archive)
+    await bring_up(tmp_path)
+    assert [row[3] for row in places(tmp_path)[2]] == ["Right^R"]
+    reindexed(tmp_path)
+    assert [row[3] for row in places(tmp_path)[2]] == ["Right^R"]
+
+
+async def test_what_an_older_reader_did_not_see_is_filled_in(tmp_path: Path) -> None:
+    async with opened(tmp_path) as archive:
+        await store(archive, build(1, extra={"StudyDescription": ""}), build(2))
+        await age(archive, "UPDATE study SET study_description = ''")
+    await bring_up(tmp_path)
+    assert [row[11] for row in places(tmp_path)[2]] == ["Study 1"]

@@ -142,11 +142,11 @@ def test_a_version_that_is_promoted_says_how_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("held_max", "won"), [(1, "Wrong^W"), (2, "Right^R"), (3, "Wrong^W")])
 def test_so_many_are_looked_at(tmp_path: Path, held_max: int, won: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer waits for it meanwhile. Of more the first ones say what it is, where they say anything."""
-    monkeypatch.setattr(settling, "_HELD_MAX", held_max)
+    monkeypatch.setattr(settling, "_LOOKED_AT_MAX", held_max)
 
     async def run() -> None:
         async with opened(tmp_path) as archive:
-            names = ("Wrong^W", "", "Right^R", "Wrong^W")
+            names = ("Wrong^W", "", "", "Right^R", "Wrong^W")
             await store(archive, *(build(number, patient_name=name) for number, name in enumerate(names, 1)))
             await archive.delete(LOCAL, Target("", "", WRONG[0].sop_instance_uid))
             assert await find(archive, "STUDY", NAME) == [[won]]

@@ -9,7 +9,7 @@ referred to and leaves nothing behind: the next run goes on. Deliberately not he
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -18,10 +18,12 @@ from sagittal.archive.acts import Act
 from sagittal.archive.index import clock, removal
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.removal import Target
+from sagittal.archive.index.upkeep.settling import Objects
 from sagittal.archive.index.writer import AuditRow
 from sagittal.archive.local import LocalVolume
 from sagittal.errors import BadRequest, NotFound
 
+_LOOK_STEP = 20  # versions that are looked at before it: some 2 ms
 _PURGE_STEP = 100  # versions a transaction: 100 unlinks keep the committer for some milliseconds
 
 
@@ -72,15 +74,35 @@ async def delete(act: Act, principal: Principal, target: Target, reason: str) ->
     return done
 
 
-async def undelete(act: Act, principal: Principal, target: Target, tombstone: int | None = None) -> int:
+async def look_at(
+    readers: Readers, instances: Callable[[sqlite3.Connection], Sequence[int]], bytes_max: int
+) -> Objects:
+    """What instances say, so that a transaction need not: some at a time, as far as there is room for it."""
+    found, looked = await readers.run(instances), Objects(bytes_max=bytes_max)
+    for at in range(0, len(found), _LOOK_STEP):
+        await readers.run(looked.look, found[at : at + _LOOK_STEP])
+    return looked
+
+
+async def undelete(
+    readers: Readers, act: Act, principal: Principal, target: Target, tombstone: int | None, bytes_max: int
+) -> int:
     """Bring back what deletions of exactly `target`, or one tombstone, cover; NotFound when nothing can come back."""
     authorize(principal, "undelete")
     if tombstone is None and not any(target):
         raise BadRequest("nothing is named to undelete")
 
+    store = principal.store
+
+    def numbers(connection: sqlite3.Connection) -> list[int]:
+        return [tombstone] if tombstone is not None else removal.tombstones_of(connection, store, target)
+
+    looked = await look_at(
+        readers, lambda connection: removal.covered(connection, store, numbers(connection)), bytes_max
+    )
+
     def run(connection: sqlite3.Connection) -> int:
-        numbers = [tombstone] if tombstone is not None else removal.tombstones_of(connection, principal.store, target)
-        back = sum(removal.unhide(connection, principal.store, number, clock()) for number in numbers)
+        back = sum(removal.unhide(connection, store, number, clock(), looked) for number in numbers(connection))
         if not back:
             raise NotFound("nothing to undelete")
         return back

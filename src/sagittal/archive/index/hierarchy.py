@@ -29,8 +29,7 @@ from sagittal.dicom.matching.names import fold_name
 
 _STUDIES_HELD = 1_000  # studies that are being received at one time, generously
 
-_STUDY_TAGS, _SERIES_TAGS = tuple(STUDY_COLUMNS), tuple(SERIES_COLUMNS)
-_PATIENT_TAGS = tuple(PATIENT_COLUMNS)
+_STUDY_TAGS, _SERIES_TAGS, _PATIENT_TAGS = tuple(STUDY_COLUMNS), tuple(SERIES_COLUMNS), tuple(PATIENT_COLUMNS)
 _PEOPLE = [(_STUDY_TAGS.index(tag), tag) for tag in people.TAGS]
 _PATIENTS = len(_PATIENT_TAGS)  # the patient's attributes come first in a study's
 _IDENTIFIER = frozenset((PATIENT_ID, ISSUER_OF_PATIENT_ID))  # the first of them
@@ -362,10 +361,11 @@ def _remove(connection: sqlite3.Connection, table: str, id: int, unless: str) ->
 
 
 def recount(
-    connection: sqlite3.Connection, study: int, at: int, went: Sequence[int] = (), came: Sequence[int] = ()
-) -> None:
+    connection: sqlite3.Connection, study: int, at: int, went: Sequence[int] = (), came: Sequence[int] = (),
+    looked: settling.Objects | None = None,
+) -> None:  # fmt: skip
     """After anything but an addition: count what is current, which says how the study is (`settling.settle`)."""
-    settling.settle(connection, study, at, went, came)
+    settling.settle(connection, study, at, went, came, looked)
     count(connection, study, at)
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, PURGING
 from sagittal.archive.index.hierarchy import INSTANCE, recount, remove_series, remove_study, retire
 from sagittal.archive.index.transcoding.originals import ORIGINAL, TOMBSTONE
 from sagittal.archive.index.upkeep.feed import note
+from sagittal.archive.index.upkeep.settling import Objects
 
 _OF_STUDY = "study IN (SELECT id FROM study WHERE store = ? AND study_instance_uid = ?)"
 _OF_SERIES = f"series IN (SELECT id FROM series WHERE series.store = ? AND series_instance_uid = ? AND {_OF_STUDY})"
@@ -120,8 +122,13 @@ def hide(
     return tombstone
 
 
-def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int) -> int:
-    """Bring back what a tombstone of a store covers; gives the number of versions.
+def covered(connection: sqlite3.Connection, store: int, tombstones: Iterable[int]) -> list[int]:
+    """The versions that some tombstones cover."""
+    return [id for each in tombstones for id, *_ in connection.execute(_DELETED_OF, (each, store))]
+
+
+def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int, looked: Objects) -> int:
+    """Bring back what a tombstone of a store covers, and was `looked` at; gives the number of versions.
 
     Where another version has become current meanwhile, the old one comes back beside it, unless the very same file is
     held.
@@ -140,7 +147,7 @@ def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int) 
         note(connection, "undeleted", at, back)
         connection.execute("UPDATE tombstone SET undone_at = ? WHERE id = ?", (at, tombstone))
         for study in studies:
-            recount(connection, study, at, came=back)
+            recount(connection, study, at, came=back, looked=looked)
     return len(back)
 
 

@@ -183,8 +183,7 @@ class IndexWriter:
         self.flush(at)
         self.connection.execute("UPDATE instance SET state = ? WHERE id = ?", (state, held.id))
         if held.study is not None:
-            went, came = ([], [held.id]) if state == CURRENT else ([held.id], [])
-            recount(self.connection, held.study, at, went, came)
+            recount(self.connection, held.study, at, [held.id], [held.id] if state == CURRENT else [])
             self.hierarchy.forget()
 
     def reencode(self, arrival: Arrival, held: Held, beside: Held | None) -> int:

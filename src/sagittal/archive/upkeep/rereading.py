@@ -1,9 +1,9 @@
 """Reading objects again whose rows were made by an older reader, while serving: metadata, frame index, columns.
 
-One study after the other, and of each one object after the other, in the order of their ids, a short while at a time
-on a reader thread. An object's new rows are committed together, and those of the last one after those of its study,
-patient and series and what is listed of them, so that it goes on after a restart. What can't be read any more keeps its
-rows (`scrub` tells why), and so does its study.
+One study after the other, and of each one object after the other, a short while at a time on a reader thread. An
+object's new rows are committed together, and those of the last one with those of its study, patient and series and what
+is listed of them (`settling`), so that it goes on after a restart. What can't be read any more keeps its rows (`scrub`
+tells why), and so does its study.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from pathlib import Path
 from time import monotonic
 
 from sagittal.archive.acts import Act
+from sagittal.archive.acts.deletion import look_at
 from sagittal.archive.index import clock
 from sagittal.archive.index.arrival import WANTED, columns_of
 from sagittal.archive.index.connection import Readers
 from sagittal.archive.index.finding.attributes import Attributes
-from sagittal.archive.index.upkeep import anew, stale
-from sagittal.archive.index.upkeep.discrepancies import Cursor
+from sagittal.archive.index.hierarchy import count
+from sagittal.archive.index.upkeep import settling, stale
 from sagittal.archive.local import LocalVolume
 from sagittal.archive.upkeep.attributes import index_attributes
 from sagittal.dicom.reader import Reader
@@ -66,8 +67,7 @@ class _Renewal:
         self._readers, self._act, self._volumes, self._limits = readers, act, volumes, limits
         self._staging = staging
         self._renewed = 0
-        self._failed: set[int] = set()
-        self._incomplete: set[int] = set()  # studies with such an object: their rows stay
+        self._failed: dict[int, int | None] = {}  # to their studies, whose rows stay
 
     async def run(self) -> None:
         at = 0
@@ -77,63 +77,34 @@ class _Renewal:
                 break
             if found is None or found.id in self._failed:
                 continue
-            if found.study is None or not await self._study(found, found.study):
-                await self._alone(found)
+            for instance in await self._readers.run(stale.others_of, found):
+                one = await self._readers.run(stale.one, instance)
+                if one is not None and (told := await self._read(one)):
+                    self._renewed += await self._act(partial(stale.renew, instance=instance, told=told))
+            await self._last(found)
         renewed, whole = self._renewed, not self._failed
         await self._act(lambda connection: stale.finish(connection, renewed, whole=whole))
         if renewed or not whole:
             log.info("%d objects were read again, %d could not be", renewed, len(self._failed))
 
-    async def _alone(self, found: stale.Stale) -> None:
-        told = None if found.id in self._failed else await self._read(found)
-        if told is not None:
-            self._renewed += await self._act(partial(stale.renew, instance=found.id, told=told))
+    async def _last(self, found: stale.Stale) -> None:
+        """The last object of its study, or one that has none: with it go the rows of the study."""
+        told, study = await self._read(found), found.study
+        if told is None:
+            return
+        if study in self._failed.values():
+            study = None
+        bytes_max = self._limits.archive.discrepancies_bytes_max
+        looked = await look_at(self._readers, partial(stale.held_of, found=found), bytes_max if study else 0)
 
-    async def _study(self, found: stale.Stale, study: int) -> bool:
-        """Read every object of a study again; False when one of them can't be.
+        def run(connection: sqlite3.Connection) -> bool:
+            renewed = stale.renew(connection, found.id, told)
+            if renewed and study is not None:
+                settling.settle_all(connection, study, clock(), looked)
+                count(connection, study, clock())  # the modalities may be others
+            return renewed
 
-        The rows of `found` are committed last, after those of the study: while there is one of an older reader, a study
-        is not done.
-        """
-        said, last = anew.Said(study, self._limits.archive.discrepancies_bytes_max), None
-        while study not in self._incomplete:
-            for instance in await self._readers.run(anew.instances_after, study, said.last):
-                one = await self._readers.run(stale.one, instance)
-                if one is None or one.series is None:
-                    continue
-                told = await self._read(one)
-                if told is None:
-                    self._incomplete.add(study)
-                    break
-                said.add(one, one.series, told.values)
-                if instance == found.id:
-                    last = told
-                elif not one.is_current:
-                    self._renewed += await self._act(partial(stale.renew, instance=instance, told=told))
-            else:
-                if await self._put(said) and await self._act(
-                    partial(self._end, said=said, instance=found.id, told=last)
-                ):
-                    return True
-        return False
-
-    async def _put(self, said: anew.Said) -> bool:
-        """The rows of a study and what is listed about them; False when it has objects that were not read yet."""
-        if not await self._act(partial(anew.put, said=said, at=clock())):
-            return False
-        if said.room < 0:
-            log.warning("the discrepancies of a study stay as they are: limits.discrepancies_bytes_max")
-        listed, cursor = await self._readers.run(anew.places, said), Cursor()
-        while listed and cursor is not None:
-            cursor = await self._act(partial(anew.put_some, said=said, listed=listed, cursor=cursor))
-        return True
-
-    def _end(self, connection: sqlite3.Connection, said: anew.Said, instance: int, told: stale.Renewed | None) -> bool:
-        """On the clerk's thread; False when the study has objects that were not read yet."""
-        if not anew.is_whole(connection, said):
-            return False
-        self._renewed += told is not None and stale.renew(connection, instance, told)
-        return True
+        self._renewed += await self._act(run)
 
     async def _read(self, found: stale.Stale) -> stale.Renewed | None:
         try:
@@ -147,7 +118,7 @@ class _Renewal:
                 os.close(fd)
         except (SagittalError, OSError) as error:
             log.warning("%s can't be read again: %s", found.key, error)
-            self._failed.add(found.id)
+            self._failed[found.id] = found.study
             return None
 
 

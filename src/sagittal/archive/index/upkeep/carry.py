@@ -40,7 +40,9 @@ _INDEXES = (
     "CREATE INDEX temp.was_series_id ON was_series (id)",
 )
 _KEPT_SETTINGS = "INSERT OR IGNORE INTO main.setting SELECT * FROM old.setting WHERE name <> 'opened'"
-_VERSIONS = 'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at, store, study FROM old.instance'
+_VERSIONS = (
+    'CREATE TEMP TABLE held AS SELECT "key", id, state, tombstone, received_at, store, study, series FROM old.instance'
+)
 # As they are carried over: while objects come in, corrections learn anew what those say instead.
 _CORRECTED = (
     "CREATE TEMP TABLE corrected AS SELECT id, store, study_instance_uid, series_instance_uid, replaced "
@@ -85,6 +87,9 @@ _LIST = (
     "INSERT OR IGNORE INTO main.discrepancy "
     "(store, level, parent, tag, value, kept, instance, number_of_instances, at) "
     f"SELECT * FROM temp.listed WHERE {_BESIDE}",
+    "UPDATE main.discrepancy AS d SET (instance, at) = (l.instance, l.at) FROM temp.listed l WHERE l.level = d.level "
+    "AND l.parent = d.parent AND l.tag = d.tag AND l.value = d.value "
+    "AND EXISTS (SELECT 1 FROM main.instance i WHERE i.id = l.instance)",
 )
 
 
@@ -170,10 +175,10 @@ def carry_versions(connection: sqlite3.Connection) -> int:
 
 def keys(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
     """Where versions of a store lay, and the store: one study after the other as they were made, for the first one of a
-    patient describes it, and of each in the order in which the first of each came.
+    patient describes it, and so its series, in whose order it is retrieved; of each in the order in which they came.
     """
     yield from connection.execute(
-        'SELECT "key", store FROM temp.held GROUP BY "key", store ORDER BY min(study), min(id)'
+        'SELECT "key", store FROM temp.held GROUP BY "key", store ORDER BY min(study), min(series), min(id)'
     )
 
 
@@ -244,7 +249,7 @@ def carry_revisions(connection: sqlite3.Connection) -> None:
 
 
 def carry_listed(connection: sqlite3.Connection) -> None:
-    """After `otherwise`: of versions beside current ones that is listed which was."""
+    """After `otherwise`: of versions beside current ones that is listed which was, and each names whom it named."""
     for statement in (_LISTED, *_LIST):
         connection.execute(statement)
 

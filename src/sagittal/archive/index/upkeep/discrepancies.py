@@ -1,15 +1,14 @@
-"""Discrepancies, values that lost against the one that came first: the list of them, and those of a study found anew.
+"""Discrepancies, values that lost against the one that came first: the list of them.
 
-A study may have as many as there are attributes in its objects: they are put some at a time, so that what is received
-meanwhile need not wait for them. One of them wins when what won is deleted. Deliberately not here: which value wins
-otherwise (`anew`, and `hierarchy` at ingest).
+One of them wins when what won is deleted. Deliberately not here: which value wins (`settling`, and `hierarchy` at
+ingest).
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,11 +27,6 @@ DISCREPANCIES = (
     "AND c.series_instance_uid = coalesce(series.series_instance_uid, '') AND c.undone_at IS NULL "
     "AND json_type(c.attributes, printf('$.\"%08X\"', d.tag)) IS NOT NULL) ORDER BY d.id DESC LIMIT ?"
 )
-_AT_ONCE = 500  # rows of one transaction: some 5 ms
-_LISTED = (
-    "SELECT tag, value, id FROM discrepancy WHERE store = ? AND level = ? AND parent = ? AND (tag, value) > (?, ?) "
-    "ORDER BY tag, value LIMIT ?"
-)
 # Of what was transcoded since, it is told of what it became; of what was deleted meanwhile, nothing.
 _PUT = (
     "INSERT INTO discrepancy (store, level, parent, tag, value, kept, instance, number_of_instances, at) "
@@ -45,9 +39,13 @@ _PUT = (
 )
 _ANEW = (
     f"{_PUT} UPDATE SET kept = excluded.kept, instance = excluded.instance, "
-    "number_of_instances = excluded.number_of_instances, at = excluded.at"
+    "number_of_instances = excluded.number_of_instances, at = min(at, excluded.at)"
 )
-_MORE = f"{_PUT} UPDATE SET number_of_instances = number_of_instances + excluded.number_of_instances"
+_MORE = f"{_PUT} UPDATE SET number_of_instances = number_of_instances + :more"
+_FEWER = (
+    "UPDATE discrepancy SET number_of_instances = max(1, number_of_instances - ?) "
+    "WHERE store = ? AND level = ? AND parent = ? AND tag = ? AND value = ?"
+)
 # About one attribute of studies. What lost against the patient is what the study keeps; but where that is corrected, or
 # the study was given to the patient by a correction.
 _UNCORRECTED = (
@@ -62,7 +60,8 @@ _FORGET = (
 )
 _DISAGREE = (
     "INSERT OR IGNORE INTO discrepancy (store, level, parent, tag, value, kept, instance, at) "
-    "SELECT s.store, 'patient', s.id, :tag, s.{column}, p.{column}, coalesce(i.id, 0), "
+    "SELECT s.store, 'patient', s.id, :tag, s.{column}, p.{column}, "
+    "coalesce((SELECT min(instance) FROM alias a WHERE a.store = i.store AND a.digest = i.digest), i.id, 0), "
     "coalesce(i.received_at, s.changed_at) FROM study s "
     "JOIN patient p ON p.id = s.patient LEFT JOIN instance i ON i.id = "  # whose row may not be written yet
     "(SELECT min(id) FROM instance WHERE series IN (SELECT id FROM series WHERE study = s.id)) "
@@ -70,7 +69,7 @@ _DISAGREE = (
     f"AND s.{{column}} <> '' AND p.{{column}} <> '' AND s.{{column}} <> p.{{column}} AND {_UNCORRECTED}"
 )
 _ABOUT = {"study": "level IN ('study', 'patient') AND parent = ?", "series": "level = 'series' AND parent = ?"}
-_OF_ROW = "SELECT tag, value FROM discrepancy WHERE store = ? AND {}"
+_OF_ROW = "SELECT tag, value, id FROM discrepancy WHERE store = ? AND {}"
 # Whose first instance is held no more; of one that was purged nothing is left.
 _GONE = " UNION ALL ".join(
     "SELECT d.id, d.level, d.parent, d.tag, d.number_of_instances FROM discrepancy d "
@@ -102,48 +101,6 @@ class Lost:
     number_of_instances: int = 1
 
 
-class Place(NamedTuple):
-    """A row that values lost against, and all that did, in the order of tags and values."""
-
-    store: int
-    level: str
-    parent: int
-    found: Sequence[tuple[Claim, Lost]]
-
-
-class Cursor(NamedTuple):
-    """How far a list is: the place, and in there how many were put, and the tag and value behind which it goes on."""
-
-    place: int = 0
-    put: int = 0
-    after: tuple[int, str] = (-1, "")
-
-
-def put_some(connection: sqlite3.Connection, places: Sequence[Place], cursor: Cursor) -> Cursor | None:
-    """Let some of those of a study be what was found; where to go on, None at the end.
-
-    What was listed before keeps its place in the list, what was not found goes.
-    """
-    room = _AT_ONCE
-    while cursor.place < len(places) and room > 0:
-        store, level, parent, found = places[cursor.place]
-        some = {claim[2:]: lost for claim, lost in found[cursor.put : cursor.put + room]}
-        listed = connection.execute(_LISTED, (store, level, parent, *cursor.after, room)).fetchall()
-        # Beyond the last of either there may be more of the other: that is for the next time.
-        ends = [*some][room - 1 : room] + [row[:2] for row in listed[room - 1 : room]]
-        end = min(ends, default=None)
-        here = {key: lost for key, lost in some.items() if end is None or key <= end}
-        gone = [(id,) for *key, id in listed if (end is None or tuple(key) <= end) and tuple(key) not in some]
-        connection.executemany("DELETE FROM discrepancy WHERE id = ?", gone)
-        connection.executemany(
-            _ANEW,
-            [_bound(store, Claim(level, parent, *key), lost) for key, lost in here.items()],
-        )
-        room -= 1 + max(len(here), len(listed))
-        cursor = Cursor(cursor.place + 1) if end is None else Cursor(cursor.place, cursor.put + len(here), end)
-    return cursor if cursor.place < len(places) else None
-
-
 def compare_studies(connection: sqlite3.Connection, patient: int) -> None:
     """After a patient was described otherwise: list which of the studies differ from it."""
     _about_patients(connection, (_FORGET, _DISAGREE), "s.patient = :id", patient)
@@ -168,12 +125,20 @@ def _about_patients(connection: sqlite3.Connection, statements: Iterable[str], s
 
 def listed(connection: sqlite3.Connection, store: int, table: str, id: int) -> list[tuple[int, str]]:
     """Tags and values that lost against the row of a study or series."""
-    return connection.execute(_OF_ROW.format(_ABOUT[table]), (store, id)).fetchall()
+    return [(tag, value) for tag, value, _ in connection.execute(_OF_ROW.format(_ABOUT[table]), (store, id))]
 
 
-def forget(connection: sqlite3.Connection, store: int, table: str, id: int, tag: int) -> None:
-    """List nothing of an attribute of such a row."""
-    connection.execute(f"DELETE FROM discrepancy WHERE store = ? AND {_ABOUT[table]} AND tag = ?", (store, id, tag))
+def forget(
+    connection: sqlite3.Connection, row: tuple[int, str, int], tags: Set[int], but: Set[tuple[int, str]]
+) -> set[tuple[int, str]]:
+    """List nothing of some attributes of such a row (store, table, id) `but` some values; gives those, of all that are
+    listed.
+    """
+    store, table, id = row
+    listed = {(tag, text): at for tag, text, at in connection.execute(_OF_ROW.format(_ABOUT[table]), (store, id))}
+    gone = [(at,) for key, at in listed.items() if key[0] in tags and key not in but]
+    connection.executemany("DELETE FROM discrepancy WHERE id = ?", gone)
+    return listed.keys() & but
 
 
 def forget_gone(connection: sqlite3.Connection, study: int) -> dict[tuple[str, int], set[int]]:
@@ -186,9 +151,19 @@ def forget_gone(connection: sqlite3.Connection, study: int) -> dict[tuple[str, i
     return others
 
 
-def put(connection: sqlite3.Connection, store: int, claim: Claim, lost: Lost, *, more: bool = False) -> None:
-    """List a value that lost, of all instances that carry it or of some `more`."""
-    connection.execute(_MORE if more else _ANEW, _bound(store, claim, lost))
+def put(connection: sqlite3.Connection, store: int, claim: Claim, lost: Lost) -> None:
+    """List a value that lost, of all instances that carry it."""
+    connection.execute(_ANEW, _bound(store, claim, lost))
+
+
+def add(connection: sqlite3.Connection, store: int, claim: Claim, lost: Lost, more: int) -> None:
+    """The same, of so many `more` if it is listed."""
+    connection.execute(_MORE, _bound(store, claim, lost) | {"more": more})
+
+
+def count_down(connection: sqlite3.Connection, store: int, claim: Claim, fewer: int) -> None:
+    """Of what is listed so many instances went; the first of all is held."""
+    connection.execute(_FEWER, (fewer, store, *claim))
 
 
 def _bound(store: int, claim: Claim, lost: Lost) -> dict[str, object]:

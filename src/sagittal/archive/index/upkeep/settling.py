@@ -1,24 +1,24 @@
-"""What a study and its series say after instances went or came back, and what is listed of them then.
+"""What a study and its series say after instances went, came back or were read again, and what is listed of them then.
 
 What won stays while a current instance says it; else the first of them that says anything wins. What comes back is
 compared as if it came in. Corrections in force stay on top, and know from then on what the objects say instead. It is
 found in the metadata of instances, mostly in that of the first. Deliberately not here: objects that come in
-(`hierarchy`) or are read again (`anew`).
+(`hierarchy`).
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 import zlib
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from functools import cache
+from itertools import count
 from typing import Any, NamedTuple
 
 import orjson
 
-from sagittal.archive.index import CURRENT, OTHER, corrections
+from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, corrections
 from sagittal.archive.index.arrival import (
     ISSUER_OF_PATIENT_ID,
     PATIENT_COLUMNS,
@@ -43,10 +43,10 @@ _TOUCHED = (
     "JOIN instance ON instance.id = value WHERE instance.series = series.id))"
 )
 _INSTANCES = {"study": "series IN (SELECT id FROM series WHERE study = ?)", "series": "series = ?"}
-_HELD = f"SELECT id, received_at, state FROM instance WHERE {{}} AND state = {CURRENT} ORDER BY id LIMIT ?"
-_CAME = (
+_HELD = f"SELECT id, received_at, state FROM instance WHERE {{}} AND state IN ({OTHER}, {CURRENT}) ORDER BY id"
+_VERSIONS = (
     f"SELECT series, id, received_at, state FROM instance WHERE {_INSTANCES['study']} "
-    f"AND state IN ({OTHER}, {CURRENT}) AND id IN (SELECT value FROM json_each(?)) ORDER BY id"
+    "AND id IN (SELECT value FROM json_each(?)) ORDER BY id"
 )
 _FEW = 16
 _NEXT = tuple(
@@ -55,7 +55,8 @@ _NEXT = tuple(
     for side, order in (("<", "DESC"), (">", "ASC"))
 )
 _TAGS = (*STUDY_COLUMNS, *SERIES_COLUMNS)
-_HELD_MAX = 5_000  # instances that are looked at: half a second, in which nothing is committed
+_LOOKED_AT_MAX = 5_000  # instances, of those that were not before: half a second, in which nothing is committed
+_ALL = 1 << 40
 
 
 class Described(NamedTuple):
@@ -98,79 +99,101 @@ def described(connection: sqlite3.Connection, study: int) -> list[Described]:
     ]
 
 
-def bring(connection: sqlite3.Connection, row: Described, stored: Mapping[int, str], at: int) -> set[int]:
-    """Let a row be as its objects say; gives the tags whose values are others now."""
+def _bring(connection: sqlite3.Connection, row: Described, stored: Mapping[int, str], at: int) -> None:
+    """Let a row be as its objects say."""
     for correction in row.active:
         corrections.put_replaced(connection, correction, stored)
     away = row.corrected()
     changed = {tag: value for tag, value in stored.items() if tag not in away and value != row.present[tag]}
     if changed:
         corrections.write(connection, row.store, row.table, row.id, changed, at)
-    return set(changed)
 
 
 def settle(
-    connection: sqlite3.Connection, study: int, at: int, went: Sequence[int] = (), came: Sequence[int] = ()
-) -> None:
-    """After versions of instances of a study `went` (none: any may have), or `came` back."""
+    connection: sqlite3.Connection, study: int, at: int, went: Sequence[int] = (), came: Sequence[int] = (),
+    looked: Objects | None = None,
+) -> None:  # fmt: skip
+    """After versions of instances of a study `went` (none: any may have), or `came` back; some were `looked` at.
+
+    What did both was there before, as another version.
+    """
     bound = {"study": study, "came": json.dumps(came)}
     touched = {("series", id) for (id,) in connection.execute(_TOUCHED, bound)} | {("study", study)}
     gone = discrepancies.forget_gone(connection, study)
-    objects = _Objects(connection, _HELD_MAX)
-    fresh = objects.came(study, came) if came else {}
+    objects = (looked or Objects()).of(connection)
+    fresh = objects.of_rows(study, came, (OTHER, CURRENT))
+    deleted = objects.of_rows(study, went, (DELETED, DELETED_OTHER))
     for row in described(connection, study):
-        if (row.table, row.id) in touched | gone.keys():
-            listed = gone.get((row.table, row.id), set())
+        key = row.table, row.id
+        _count_down(objects, row, deleted.get(key, []))
+        if key in touched | gone.keys():
+            listed = gone.get(key, set())
             if listed or came or not objects.leave_all(row, went):
-                _settle(objects, row, at, listed, fresh.get((row.table, row.id), []))
+                _settle(objects, row, row.stored(), at, listed, fresh.get(key, []), are_new=went != came)
 
 
-def _settle(objects: _Objects, row: Described, at: int, listed: set[int], fresh: Sequence[_Instance]) -> None:
-    """One row, to which `fresh` ones came back; what is `listed` about these tags is found anew."""
-    held = objects.held(row)
-    if not held:
-        return
-    was = row.stored()
-    objects.know(row, was)
-    now = was | objects.instead(was, held)
-    for instance in fresh:
-        if instance.state == CURRENT:
-            now |= {tag: text for tag, text in objects.said(instance).items() if not now.get(tag, text)}
-    told = {tag for tag in now if now[tag] != was[tag]} | listed
-    bring(objects.connection, row, now, at)
-    _list(objects, row, now, told, held)
-    # As at ingest, and in a reindex: of another version of an instance, what came after a current one did.
-    claiming = [instance for instance in fresh if instance.state == CURRENT or instance.id > held[0].id]
-    for claim, lost in objects.lost(row, now, now.keys() - told, claiming).items():
-        discrepancies.put(objects.connection, row.store, claim, lost, more=True)
+def settle_all(connection: sqlite3.Connection, study: int, at: int, looked: Objects) -> None:
+    """After all instances of a study were read again, and `looked` at."""
+    objects = looked.of(connection)
+    for row in described(connection, study):
+        _settle(objects, row, row.stored(), at, row.columns.keys(), objects.held(row))
 
 
 def prefer(
     connection: sqlite3.Connection, study: int, before: Mapping[tuple[str, int], Mapping[int, str]], at: int
 ) -> None:
-    """After a reindex: what won `before` in some rows of a study wins again, where a current instance says it, or none
-    is current: all may come back.
+    """After a reindex: what won `before` in some rows of a study stays, too; in a hidden one whatever it was: all of
+    it may come back.
     """
-    objects = _Objects(connection, sys.maxsize)
+    objects = Objects(_ALL).of(connection)
     for row in described(connection, study):
-        was = row.stored()
-        said = before.get((row.table, row.id), {})
-        wanted = {tag: text for tag, text in said.items() if text and text != was[tag]}
-        if wanted:
-            held = objects.held(row)
-            objects.know(row, was | wanted)
-            lost = objects.instead(wanted, held) if held else {}
-            now = was | {tag: text for tag, text in wanted.items() if tag not in lost}
-            bring(connection, row, now, at)
-            _list(objects, row, now, {tag for tag in now if now[tag] != was[tag]}, held)
+        if won := before.get((row.table, row.id)):
+            _settle(objects, row, won, at)
 
 
-def _list(objects: _Objects, row: Described, now: Mapping[int, str], tags: Set[int], held: Sequence[_Instance]) -> None:
-    """List anew what lost of some attributes."""
-    for tag in tags:
-        discrepancies.forget(objects.connection, row.store, row.table, row.id, tag)
-    for claim, lost in objects.lost(row, now, tags, held).items():
-        discrepancies.put(objects.connection, row.store, claim, lost)
+def _settle(
+    objects: Objects, row: Described, won: Mapping[int, str], at: int,
+    listed: Set[int] = frozenset(), fresh: Sequence[_Instance] = (), *, are_new: bool = True,
+) -> None:  # fmt: skip
+    """One row, of which `won` was known, to which `fresh` ones came; what is `listed` of these tags is found anew."""
+    fresh, held, was = objects.some(fresh), objects.held(row), row.stored()
+    current = [instance for instance in held if instance.state == CURRENT]
+    now = was | {tag: text for tag, text in won.items() if text or not current}
+    objects.know(row, was | now)
+    if current:
+        now |= objects.instead(now, current)
+    for instance in fresh:
+        if instance.state == CURRENT:
+            now |= {tag: text for tag, text in objects.said(instance).items() if not now.get(tag, text)}
+    told = {tag for tag in now if now[tag] != was[tag]} | (listed if current else set())
+    _bring(objects.connection, row, now, at)
+    _list(objects, row, now, told, held)
+    # As at ingest, and in a reindex: of another version of an instance, what came after a current one did.
+    claiming = [one for one in fresh if current and (one.state == CURRENT or one.id > current[0].id)]
+    for claim, lost in objects.lost(row, now, now.keys() - told, claiming).items():
+        discrepancies.add(objects.connection, row.store, claim, lost, lost.number_of_instances if are_new else 0)
+
+
+def _count_down(objects: Objects, row: Described, deleted: Sequence[_Instance]) -> None:
+    """What is listed still, so many fewer say."""
+    tags = {tag for tag, _ in discrepancies.listed(objects.connection, row.store, row.table, row.id)} if deleted else ()
+    if tags:
+        stored = row.stored()
+        objects.know(row, stored)
+        for claim, lost in objects.lost(row, stored, set(tags), objects.some(deleted)).items():
+            discrepancies.count_down(objects.connection, row.store, claim, lost.number_of_instances)
+
+
+def _list(objects: Objects, row: Described, now: Mapping[int, str], tags: Set[int], held: Sequence[_Instance]) -> None:
+    """List anew what lost of some attributes; of versions beside current ones what was listed."""
+    found = objects.lost(row, now, tags, held)
+    current = objects.lost(row, now, tags, [instance for instance in held if instance.state == CURRENT])
+    kept = discrepancies.forget(
+        objects.connection, (row.store, row.table, row.id), tags, {claim[2:] for claim in found}
+    )
+    for claim, lost in found.items():
+        if claim in current or claim[2:] in kept:
+            discrepancies.put(objects.connection, row.store, claim, lost)
     if row.table == "study" and tags & PATIENT_COLUMNS.keys():
         discrepancies.compare_study(objects.connection, row.id)
 
@@ -181,48 +204,78 @@ class _Instance(NamedTuple):
     state: int = CURRENT
 
 
-class _Objects:
+class Objects:
     """What instances say, by their metadata; each is looked at once."""
 
-    def __init__(self, connection: sqlite3.Connection, most: int) -> None:
-        self.connection = connection
-        self._most = most
+    def __init__(self, most: int | None = None, bytes_max: int = 0) -> None:
+        """`most` are looked at while nothing is committed, and before it what says no more than so many bytes."""
+        self.connection: sqlite3.Connection
+        self._most, self._room = most or _LOOKED_AT_MAX, bytes_max
         self._found: dict[int, tuple[str, ...]] = {}
         self._alike: dict[tuple[str, ...], tuple[str, ...]] = {}  # one for all that say the same
         self._texts: dict[tuple[int, str], str] = {}
+        self._said: dict[int, dict[int, str]] = {}  # by the identity of one in `_alike`
         self._column = cache(_column)  # most say the same
 
-    def held(self, row: Described) -> list[_Instance]:
-        """The current instances of a row, the oldest first."""
-        statement = _HELD.format(_INSTANCES[row.table])
-        return [_Instance._make(each) for each in self.connection.execute(statement, (row.id, self._most))]
+    def of(self, connection: sqlite3.Connection) -> Objects:
+        """The same, about what this one has."""
+        self.connection = connection
+        return self
 
-    def came(self, study: int, ids: Sequence[int]) -> dict[tuple[str, int], list[_Instance]]:
-        """Those of some versions that are of the row of a study, or of a series of it."""
-        found: dict[tuple[str, int], list[_Instance]] = {}
-        for series, *each in self.connection.execute(_CAME, (study, json.dumps(ids))):
-            for key in (("study", study), ("series", series)):
-                of_row = found.setdefault(key, [])
-                if len(of_row) < self._most:
-                    of_row.append(_Instance._make(each))
+    def look(self, connection: sqlite3.Connection, instances: Sequence[int]) -> None:
+        """At some, as long as there is room for what they say."""
+        self.of(connection)
+        for id in instances:
+            if self._room > 0:
+                before = len(self._alike)
+                texts = self._look(id)
+                self._room -= sum(map(len, texts)) if len(self._alike) > before else 0
+
+    def _look(self, id: int) -> tuple[str, ...]:
+        found = self._found.get(id)
+        if found is None:
+            obj = orjson.loads(b"".join(zlib.decompress(body) for (body,) in self.connection.execute(METADATA, (id,))))
+            texts = tuple(self._column(tag, _text(obj, tag)) for tag in _TAGS)
+            found = self._found[id] = self._alike.setdefault(texts, texts)
         return found
+
+    def held(self, row: Described) -> list[_Instance]:
+        """The versions of a row, but deleted ones, the oldest first: as many as can be looked at."""
+        most = self._most + len(self._found)
+        held = self.connection.execute(f"{_HELD.format(_INSTANCES[row.table])} LIMIT ?", (row.id, most)).fetchall()
+        some = self.some(map(_Instance._make, held))
+        self._is_all = len(some) == len(held) < most
+        return some
+
+    def of_rows(self, study: int, ids: Sequence[int], states: Container[int]) -> dict[tuple[str, int], list[_Instance]]:
+        """Those of some versions, in some states, that are of the row of a study, or of a series of it."""
+        found: dict[tuple[str, int], list[_Instance]] = {}
+        for series, *each in self.connection.execute(_VERSIONS, (study, json.dumps(ids))) if ids else ():
+            for key in (("study", study), ("series", series)) if each[-1] in states else ():
+                found.setdefault(key, []).append(_Instance._make(each))
+        return found
+
+    def some(self, instances: Iterable[_Instance]) -> list[_Instance]:
+        """Those that were looked at before, and of the others as many as there is time for."""
+        unknown = count()
+        return [one for one in instances if one.id in self._found or next(unknown) < self._most]
 
     def know(self, row: Described, texts: Mapping[int, str]) -> None:
         """From now on it is about a row: its texts to the letter, of which DICOM JSON leaves out a part."""
         listed = discrepancies.listed(self.connection, row.store, row.table, row.id)
         self._texts = {(tag, _as_said(tag, text)): text for tag, text in (*listed, *texts.items())}
         self._tags = row.columns.keys()
+        self._said.clear()
 
     def said(self, instance: _Instance) -> dict[int, str]:
         """What one says of the row."""
-        found = self._found.get(instance.id)
-        if found is None:
-            parts = [zlib.decompress(body) for (body,) in self.connection.execute(METADATA, (instance.id,))]
-            obj = orjson.loads(b"".join(parts))
-            texts = tuple(self._column(tag, _text(obj, tag)) for tag in _TAGS)
-            found = self._found[instance.id] = self._alike.setdefault(texts, texts)
-        told = zip(_TAGS, found, strict=True)
-        return {tag: self._texts.get((tag, text), text) for tag, text in told if tag in self._tags}
+        texts = self._look(instance.id)
+        said = self._said.get(id(texts))
+        if said is None:
+            told = zip(_TAGS, texts, strict=True)
+            said = {tag: self._texts.get((tag, text), text) for tag, text in told if tag in self._tags}
+            self._said[id(texts)] = said
+        return said
 
     def leave_all(self, row: Described, went: Sequence[int]) -> bool:
         """Whether all that few say who went, and that won, is said by those that came next before or after them."""
@@ -251,22 +304,24 @@ class _Objects:
                     left.discard(tag)
                 elif said[tag]:
                     found.setdefault(tag, said[tag])
-        is_all = len(held) < self._most
-        return {tag: found.get(tag, "") for tag in left if is_all or tag in found}
+        return {tag: found.get(tag, "") for tag in left if self._is_all or tag in found}
 
     def lost(
         self, row: Described, now: Mapping[int, str], tags: Set[int], instances: Sequence[_Instance]
     ) -> dict[Claim, Lost]:
         """What some instances say of some attributes that another value was kept of."""
         found: dict[Claim, Lost] = {}
+        alike: dict[int, list[_Instance]] = {}
         for instance in instances if tags else ():
-            said = self.said(instance)
+            alike.setdefault(id(self._look(instance.id)), []).append(instance)
+        for first, *others in alike.values():
+            said = self.said(first)
             for tag in sorted(tags):
                 if said[tag] and now[tag] and said[tag] != now[tag]:
                     level = "patient" if row.table == "study" and tag in PATIENT_COLUMNS else row.table
                     claim = Claim(level, row.id, tag, said[tag])
-                    lost = found.setdefault(claim, Lost(now[tag], instance.id, instance.received_at, 0))
-                    lost.number_of_instances += 1
+                    lost = found.setdefault(claim, Lost(now[tag], first.id, first.received_at, 0))
+                    lost.number_of_instances += 1 + len(others)
         return found
 
 

@@ -1,6 +1,6 @@
 """Statements about instances whose rows were made by an older reader: which there are, and new rows for them.
 
-Deliberately not here: reading objects (`archive.upkeep.rereading`); patients, studies and series (`anew`).
+Deliberately not here: reading objects (`archive.upkeep.rereading`); patients, studies and series (`settling`).
 """
 
 from __future__ import annotations
@@ -9,23 +9,16 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, PURGING, READER_VERSION
+from sagittal.archive.index import CURRENT, OTHER, PURGING, READER_VERSION
 from sagittal.archive.index.arrival import INSTANCE_NUMBERS, INSTANCE_TEXTS, number
-from sagittal.archive.index.transcoding.originals import ORIGINAL
 from sagittal.archive.index.upkeep import settings
 from sagittal.archive.index.upkeep.carry import character_set_of
 
 _SETTING = "reader_version"
 _AT_ONCE = 5_000  # ids that one look goes through: no index says who is stale
-_FOUND = (
-    "SELECT id, study, series, volume, key, header_length, transfer_syntax_uid, reader_version, received_at, "
-    f"state = {DELETED_OTHER} AND EXISTS (SELECT 1 FROM tombstone t WHERE t.id = instance.tombstone "
-    f"AND t.level = '{ORIGINAL}'), state = {CURRENT} OR EXISTS (SELECT 1 FROM alias a JOIN instance made "
-    f"ON made.id = a.instance AND made.state = {CURRENT} WHERE a.store = instance.store "
-    f"AND a.digest = instance.digest), state >= {DELETED} FROM instance WHERE "
-)
-_STALE = f"{_FOUND} id > ? AND id <= ? AND reader_version < ? AND state <> {PURGING} ORDER BY id LIMIT 1"
-_ONE = f"{_FOUND} id = ? AND state <> {PURGING}"
+_STALE = f"reader_version < {READER_VERSION} AND state <> {PURGING}"
+_FOUND = f"SELECT id, study, volume, key, header_length, transfer_syntax_uid FROM instance WHERE {_STALE} AND id "
+_OF_STUDY = "SELECT id FROM instance WHERE series IN (SELECT id FROM series WHERE study = ?) AND id <> ? AND "
 _COLUMNS = ",".join(f"{column} = ?" for column in (*INSTANCE_TEXTS.values(), *INSTANCE_NUMBERS.values()))
 _RENEW = f"UPDATE instance SET {_COLUMNS}, defects = ?, reader_version = ? WHERE id = ? AND reader_version < ?"
 _INDEX_AGAIN = (
@@ -42,22 +35,11 @@ class Stale(NamedTuple):
 
     id: int
     study: int | None
-    series: int | None
     volume: int
     key: str
     header_length: int
     syntax_uid: str
-    reader_version: int
-    received_at: int
-    is_original: bool  # of what was transcoded, and says the same
-    is_held: bool  # it is its instance's current version, or what that was made of
-    is_deleted: bool  # or was let go for what was made of it
     character_set: str  # that was assumed when it came
-
-    @property
-    def is_current(self) -> bool:
-        """Its rows are of this reader: it is read for what its study says."""
-        return self.reader_version >= READER_VERSION
 
 
 class Renewed(NamedTuple):
@@ -80,17 +62,32 @@ def next_after(connection: sqlite3.Connection, instance: int) -> tuple[Stale | N
     0: there is nothing beyond.
     """
     last = instance + _AT_ONCE
-    row = connection.execute(_STALE, (instance, last, READER_VERSION)).fetchone()
-    if row is not None:
-        return Stale._make((*row, character_set_of(connection, row[0]))), row[0]
+    found = _one(connection, f"> ? AND id <= {last} ORDER BY id LIMIT 1", instance)
+    if found is not None:
+        return found, found.id
     (most,) = connection.execute("SELECT coalesce(max(id), 0) FROM instance").fetchone()
     return None, last if last < most else 0
 
 
 def one(connection: sqlite3.Connection, instance: int) -> Stale | None:
-    """A certain instance, of whatever reader; None when it is gone."""
-    row = connection.execute(_ONE, (instance,)).fetchone()
-    return None if row is None else Stale._make((*row, character_set_of(connection, instance)))
+    """A certain instance; None when it is gone, or of this reader."""
+    return _one(connection, "= ?", instance)
+
+
+def _one(connection: sqlite3.Connection, which: str, instance: int) -> Stale | None:
+    row = connection.execute(_FOUND + which, (instance,)).fetchone()
+    return None if row is None else Stale._make((*row, character_set_of(connection, row[0])))
+
+
+def others_of(connection: sqlite3.Connection, found: Stale) -> list[int]:
+    """All others of its study."""
+    return [id for (id,) in connection.execute(f"{_OF_STUDY}{_STALE} ORDER BY id", (found.study, found.id))]
+
+
+def held_of(connection: sqlite3.Connection, found: Stale) -> list[int]:
+    """What is held of its study, of whatever reader, but itself."""
+    rows = connection.execute(f"{_OF_STUDY}state IN ({OTHER}, {CURRENT}) ORDER BY id", (found.study, found.id))
+    return [id for (id,) in rows]
 
 
 def renew(connection: sqlite3.Connection, instance: int, told: Renewed) -> bool:
