@@ -53,7 +53,7 @@ class Archive:
         self.volume, self.volumes, self.readers = parts.volume, parts.volumes, parts.readers
         self._ingest, self._committer, self._attributes = parts.ingest, parts.ingest.committer, parts.attributes
         self._statistics = Statistics(self.readers)
-        self.doubtful = set[str]()  # digests of objects that were not read to their end
+        self._doubtful = retrieve.Doubtful()
         self._sizes = corrections.Sizes(self.open_object)
         loop = asyncio.get_running_loop()
         self._collecting = loop.create_task(lasting(self._collect, "removing what was deleted", log))
@@ -322,7 +322,11 @@ class Archive:
 
     def damage(self, refs: Sequence[InstanceRef]) -> dict[str, str]:
         """Which of them can't be read, by their digests, and why. Blocks: for a thread."""
-        return retrieve.damage(self.volumes, refs, self.doubtful)
+        return retrieve.damage(self.volumes, refs, self._doubtful)
+
+    def doubt(self, ref: InstanceRef) -> None:
+        """It was not read to its end: `damage` reads all of it, until that can be done. From any thread."""
+        self._doubtful.add(ref.digest)
 
     def metadata(self, principal: Principal, refs: Sequence[InstanceRef]) -> AsyncIterator[list[bytes]]:
         """The DICOM JSON objects of instances, some at a time."""

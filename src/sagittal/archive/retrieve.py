@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import zlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,7 @@ _METADATA_CHUNK = 24  # instances inflated in one go on a reader thread: about 2
 _METADATA_CHUNK_BYTES = 4 << 20  # or fewer when they are large
 _FRAMES_MAX, _FRAGMENTS_MAX = 32, 4_096  # whose places are found on the loop: some 0.1 ms
 _DOUBTFUL_CHUNK_BYTES = 1 << 20
+_DOUBTFUL_MAX = 10_000  # some 2 MB; what was purged goes when so many others came
 _PREPARED_MAX = 1 << 16  # bytes of what was kept of an instance that are remembered
 
 
@@ -118,7 +120,16 @@ def open_object(volumes: dict[int, LocalVolume], ref: InstanceRef, limits: Reade
     return OpenObject(fd, ref.offset, ref.size, ref.header_length, corrected)
 
 
-def damage(volumes: dict[int, LocalVolume], refs: Iterable[InstanceRef], doubtful: set[str]) -> dict[str, str]:
+class Doubtful(OrderedDict[str, None]):
+    """The digests of objects that were not read to their end, the latest ones."""
+
+    def add(self, digest: str) -> None:
+        self[digest] = None
+        while len(self) > _DOUBTFUL_MAX:
+            self.popitem(last=False)
+
+
+def damage(volumes: dict[int, LocalVolume], refs: Iterable[InstanceRef], doubtful: Doubtful) -> dict[str, str]:
     """Which of `refs` are not there as long as they were, or can't be read if they are `doubtful`, by the digests of
     their files; and why. Blocks: for a thread.
     """
@@ -127,7 +138,7 @@ def damage(volumes: dict[int, LocalVolume], refs: Iterable[InstanceRef], doubtfu
         try:
             if ref.digest in doubtful:
                 _read(volumes, ref)
-                doubtful.discard(ref.digest)  # somebody has sent it again
+                doubtful.pop(ref.digest, None)  # somebody has sent it again
             elif volumes[ref.volume].size(ref.key) < ref.offset + ref.size:
                 raise DamagedObject("the stored object is truncated")
         except DamagedObject as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from builders import build, opened, revision_of, store, uid
 
+from sagittal.archive import retrieve
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.index.removal import Target
@@ -189,3 +190,15 @@ async def test_versions_are_listed(tmp_path: Path) -> None:
         versions = await archive.versions(LOCAL, first.sop_instance_uid)
         assert [version.digest for version in versions] == [first.digest, second.digest]
         assert [version.state for version in versions] == [1, 0]
+
+
+async def test_so_many_are_doubtful_until_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieve, "_DOUBTFUL_MAX", 2)
+    objects = [build(number) for number in range(3)]
+    async with opened(tmp_path) as archive:
+        await store(archive, *objects)
+        refs = await archive.instances(LOCAL, study_uid=objects[0].study_uid)
+        for ref in refs:
+            archive.doubt(ref)
+        assert list(archive._doubtful) == [ref.digest for ref in refs[1:]]
+        assert archive.damage(refs) == {} and not archive._doubtful

@@ -70,7 +70,6 @@ class MadeUpArchive:
     begin_error: Exception | None = None
     commit_error: Exception | None = None
     refs: list[InstanceRef] = field(default_factory=list)
-    doubtful: set[str] = field(default_factory=set)
     texts: dict[int, bytes] = field(default_factory=dict)
     ranges: dict[int, list[list[tuple[int, int]]]] = field(default_factory=dict)
     rows: Rows = field(default_factory=lambda: Rows((0x00080018, 0x0020000D, 0x0020000E), []))
@@ -99,6 +98,8 @@ class MadeUpArchive:
         self.refs.append(ref)
         self.texts[number] = b'{"7FE00010":{"vr":"OW","BulkDataURI":"7FE00010?offset=0&length=4"}}'
         return ref
+
+    def doubt(self, ref: InstanceRef) -> None: ...
 
     def ready(self) -> list[str]:
         return self.reasons

@@ -128,7 +128,7 @@ async def test_blocks_that_are_lost_cut_the_first_answer_only(
             statuses = [await status(client, path, accept) for _ in range(2)]
         assert statuses == [500, 206]
         assert await status(client, path, accept) == 200  # somebody sent it again
-        assert not archive.doubtful
+        assert not archive._doubtful
 
 
 async def test_our_client_tells_it(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ class Stored:
             with self.archive.open_object(ref) as opened:
                 yield opened
         except DamagedObject:
-            self.archive.doubtful.add(ref.digest)
+            self.archive.doubt(ref)
             raise
 
     def _region(self, fd: int, offset: int, length: int) -> Iterator[bytes]:
