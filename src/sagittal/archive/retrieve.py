@@ -103,8 +103,13 @@ def _with_corrections(connection: sqlite3.Connection, store: int, refs: list[Ins
 
 async def versions(readers: Readers, principal: Principal, sop_instance_uid: str) -> list[InstanceRef]:
     """Every version held under a SOP Instance UID, as stored, deleted ones too, oldest first."""
-    statement = instances_statement(principal.store, ("instances",), None)
-    return sorted(await readers.rows(InstanceRef, statement, (json.dumps([sop_instance_uid]),)))
+    statements = [instances_statement(principal.store, ("instances",), state) for state in (CURRENT, None)]
+
+    def select(connection: sqlite3.Connection) -> list[InstanceRef]:
+        bound = (json.dumps([sop_instance_uid]),)
+        return [InstanceRef(*row) for statement in statements for row in connection.execute(statement, bound)]
+
+    return sorted(await readers.run(select))
 
 
 def open_object(volumes: dict[int, LocalVolume], ref: InstanceRef, limits: ReaderLimits = _LIMITS) -> OpenObject:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from itertools import combinations
 from pathlib import Path
 
+import pytest
 from builders import build, opened, store
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import INDEX, Archive
-from sagittal.archive.index import OTHER
+from sagittal.archive.index import CURRENT, DELETED, MAIN_STORE, OTHER
 from sagittal.archive.index.removal import Target
+from sagittal.archive.index.select import instances_statement
 
 HELD, OTHERWISE = build(1), build(1, patient_name="Roe^Tom")
 STUDY = Target(HELD.study_uid)
@@ -42,6 +45,22 @@ async def everything(archive: Archive, objects: Path) -> None:
     await archive.collect(now=1 << 60)
 
 
+@pytest.mark.parametrize("state", [CURRENT, DELETED, None])
+@pytest.mark.parametrize(
+    "by", [by for count in range(1, 5) for by in combinations(("study", "series", "patient", "instances"), count)]
+)
+async def test_nothing_that_is_named_is_looked_for_among_all_instances(
+    tmp_path: Path, by: tuple[str, ...], state: int | None
+) -> None:
+    """Nor what is not there: whether it was deleted, and which versions there are of it."""
+    async with opened(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / INDEX)) as index:
+        statement = instances_statement(MAIN_STORE, by, state)
+        plan = [row[3] for row in index.execute(f"EXPLAIN QUERY PLAN {statement}", ["[]"] * len(by))]
+    assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step], plan
+
+
 async def test_no_act_reads_all_instances(tmp_path: Path) -> None:
     done: list[str] = []
     async with opened(tmp_path) as archive:
@@ -53,4 +72,7 @@ async def test_no_act_reads_all_instances(tmp_path: Path) -> None:
         for statement in done:
             if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
                 plan = [row[3] for row in index.execute(f"EXPLAIN QUERY PLAN {statement}")]
-                assert not [step for step in plan if step.startswith("SCAN instance")], (statement, plan)
+                assert not [step for step in plan if step.startswith(("SCAN instance", "SCAN discrepancy"))], (
+                    statement,
+                    plan,
+                )

@@ -58,7 +58,7 @@ NO_VERBS = {
     "damage": "of references that were permitted when they were found",
 }
 # Take an InstanceRef, which `instances` and `versions` alone give out, to who may `get`, and in one row.
-WITH_REF = {"open_object", "frame_ranges"}
+WITH_REF = {"doubt", "open_object", "frame_ranges"}
 
 
 class Held:

@@ -49,24 +49,14 @@ def _values(tags: tuple[int, ...], values: tuple[str, ...]) -> tuple[str, ...]:
     return (*values, *(fold_name(value) for tag, value in zip(tags, values, strict=True) if tag in NAMES))
 
 
-_MADE = ("created_at", "changed_at")
+_MADE = ("revision", "created_at", "changed_at")
 _INSERT_PATIENT = _insert("patient", ("id", "store", "created_at", *_columns(dict(PATIENT_COLUMNS))))
 _INSERT_STUDY = _insert(
     "study",
-    (
-        "id",
-        "store",
-        "patient",
-        "study_instance_uid",
-        *_columns(dict(STUDY_COLUMNS)),
-        "revision",
-        *_MADE,
-        "number_of_instances",
-    ),
+    ("id", "store", "patient", "study_instance_uid", *_columns(dict(STUDY_COLUMNS)), *_MADE, "number_of_instances"),
 )
 _INSERT_SERIES = _insert(
-    "series",
-    ("id", "store", "study", "series_instance_uid", *_columns(dict(SERIES_COLUMNS)), "revision", *_MADE),
+    "series", ("id", "store", "study", "series_instance_uid", *_columns(dict(SERIES_COLUMNS)), *_MADE)
 )
 _SELECT_STUDY = (
     f"SELECT id, number_of_series, number_of_instances, modalities_in_study, sop_classes_in_study, "
@@ -97,6 +87,7 @@ _RETIRE = (
     "ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))"
 )
 _NOTHING = "SELECT 1 WHERE FALSE"
+_FORGET = "DELETE FROM discrepancy WHERE store IN (SELECT id FROM store) AND parent = ?"  # the index begins with it
 _CURRENT_OF_STUDY = (
     "SELECT DISTINCT series.modality, instance.sop_class_uid, series.id FROM series "
     "JOIN instance ON instance.series = series.id WHERE series.study = ? AND instance.state = ?"
@@ -341,7 +332,7 @@ def remove_study(connection: sqlite3.Connection, id: int, unless: str = _NOTHING
     """Take out a study, what is listed of it, and its patient if that has no other; not if `unless` finds something."""
     row = connection.execute("SELECT patient FROM study WHERE id = ?", (id,)).fetchone()
     if _remove(connection, "study", id, unless):
-        connection.execute("DELETE FROM discrepancy WHERE level IN ('study', 'patient') AND parent = ?", (id,))
+        connection.execute(f"{_FORGET} AND level IN ('study', 'patient')", (id,))
         people.forget(connection, id)
         corrections.describe(connection, *row)
 
@@ -349,7 +340,7 @@ def remove_study(connection: sqlite3.Connection, id: int, unless: str = _NOTHING
 def remove_series(connection: sqlite3.Connection, id: int, unless: str = _NOTHING) -> None:
     """Take out a series and what is listed of it; not if `unless` finds something."""
     if _remove(connection, "series", id, unless):
-        connection.execute("DELETE FROM discrepancy WHERE level = 'series' AND parent = ?", (id,))
+        connection.execute(f"{_FORGET} AND level = 'series'", (id,))
 
 
 def _remove(connection: sqlite3.Connection, table: str, id: int, unless: str) -> bool:

@@ -275,8 +275,13 @@ _OF_INSTANCE = " LEFT JOIN series ON series.id = instance.series LEFT JOIN study
 
 @lru_cache(maxsize=64)
 def instances_statement(store: int, by: tuple[str, ...], state: int | None = CURRENT) -> str:
-    """SELECT of InstanceRef columns; `by` names what is bound: study, series, patient, instances (a JSON list), id."""
+    """SELECT of InstanceRef columns; `by` names what is bound: study, series, patient, instances (a JSON list), id.
+
+    Without a state: of those that are not current, of which there is an index of its own.
+    """
     where = [f"{'' if 'instances' in by else '+'}instance.store = {STORE}", *(_BY[name] for name in by)]
+    if state != CURRENT:
+        where.append(f"instance.state <> {CURRENT}")
     if state is not None:
         where.append(f"instance.state = {state}")
     order = "instance.series, CAST(instance.instance_number AS INTEGER), instance.id"
