@@ -15,7 +15,7 @@ SERIES = {"Modality": ["CT", "MR", ""], "SeriesDescription": ["a", "b", ""], "Se
 POOLS = {**STUDY, **SERIES}
 CHARSETS = ["ISO_IR 100", "ISO_IR 192"]
 PLAIN = {"PatientID": "P1", "IssuerOfPatientID": "", "PatientName": "Doe^Jane", "PatientSex": "F"}
-POLICIES: list[Literal["keep-first", "replace"]] = ["keep-first", "replace"]
+POLICIES: list[Literal["keep-first", "replace", "refuse"]] = ["keep-first", "replace"] * 2 + ["refuse"]
 HELD = ("current", "other")
 Place = tuple[str, str]  # of a study ("") or series
 Values = dict[str, str]
@@ -27,8 +27,9 @@ class Version:
     digest: str
     place: Place
     values: Values
-    state: str = "current"  # "other" | "deleted" | "deleted other"
+    state: str = "current"  # "other" | "deleted" | "deleted other" | "original" of what was transcoded
     tombstone: int = 0
+    aliases: frozenset[str] = frozenset()  # digests of what it is another encoding of
 
 
 def by_sender(name: str, said: list[Values]) -> bool:
@@ -49,7 +50,7 @@ class Model:
 
     def places(self) -> Iterator[Place]:
         """Of what is to be seen: studies, then their series."""
-        seen = [one.place for one in self.versions if one.state == "current"]
+        seen = [one.place for one in self.versions if one.state == "current" and one.place[0]]
         yield from dict.fromkeys((study, "") for study, _ in seen)
         yield from dict.fromkeys(seen)
 
@@ -75,11 +76,15 @@ class Model:
         alike = [held for held in self.versions if held.uid == one.uid and held.state in HELD]
         now = next((held for held in alike if held.state == "current"), None)
         beside = next((held for held in alike if held.digest == one.digest), None)
+        if now is not None and one.digest in now.aliases:
+            return "duplicate"
         if now is None:
             self.add(one)
             return "stored"
         if now is beside or now.values == one.values:  # or the same in another character set, with other spaces
             return "duplicate"
+        if policy == "refuse":
+            return "refused"
         if policy == "keep-first":
             if beside is None:
                 self.versions.append(replace(one, state="other"))
@@ -91,6 +96,15 @@ class Model:
         else:
             self.add(one)
         return "replaced"
+
+    def transcode(self, now: Version, digest: str) -> None:
+        """What is the same in another encoding takes the place of a current version."""
+        made = next((one for one in self.versions if one.digest == digest and one.state == "other"), None)
+        if made is None:
+            made = replace(now, digest=digest)
+            self.versions.append(made)
+        made.state, made.aliases = "current", made.aliases | now.aliases | {now.digest}
+        now.state = "original"
 
     def add(self, one: Version) -> None:
         """What is the first that is held says how its study and series are."""

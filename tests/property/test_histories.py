@@ -14,30 +14,38 @@ import shutil
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import Built, build, until_current
+from builders import Built, build, file_of, until_current
 from property.holdings import CHARSETS, HELD, PATIENT, PLAIN, POLICIES, POOLS, SERIES, STUDY, Model, Values, Version
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.index import OTHER
+from sagittal.archive.index.arrival import Encodes
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.index.removal import Target
 from sagittal.archive.ingest import Source
 from sagittal.archive.query import Query
-from sagittal.archive.upkeep.tasks import back_up, reindex, restore
+from sagittal.archive.upkeep.importer import import_files
+from sagittal.archive.upkeep.tasks import back_up, export, reindex, restore
 from sagittal.dicom.dictionary import tag_of
-from sagittal.errors import Gone, NotFound
+from sagittal.dicom.part10 import meta_group
+from sagittal.dicom.reencode import reencode
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
+from sagittal.errors import DuplicateInstance, Gone, NotFound
 
+NON_PATIENT = build(sop_class_uid="1.2.840.10008.5.1.4.39.1", study_uid="", series_uid="")
 COUNTS = {"PATIENT": (0x00201200, 0x00201202, 0x00201204), "STUDY": (0x00201206, 0x00201208), "SERIES": (0x00201209,)}
 MODALITIES = 0x00080061
 LATER = 1 << 60
 SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 120))]
-ACTS = {"put": 10, "delete": 3, "undelete": 2, "promote": 1, "correct": 2, "undo": 1, "merge": 0.5, "collect": 0.5,
-        "reindexed": 2, "reread": 1, "restored": 0.5, "killed": 0.5, "reopened": 0.5}  # fmt: skip
+ACTS = {"put": 10, "put_non_patient": 0.5, "delete": 3, "undelete": 2, "promote": 1, "transcoded": 1, "correct": 2,
+        "undo": 1, "merge": 0.5, "collect": 0.5, "reindexed": 2, "reread": 1, "restored": 0.5, "killed": 0.5,
+        "reopened": 0.5, "exported": 0.3}  # fmt: skip
 
 
 @dataclass
@@ -88,13 +96,17 @@ class History:
         policy = self.random.choice(POLICIES)
         transfer = self.archive.store_begin_part10(party.who, Source("dimse", policy=policy))
         transfer.write(built.part10)
-        outcome = await transfer.commit()
+        try:
+            status = (await transfer.commit()).status
+        except DuplicateInstance:
+            status = "refused"
         one = Version(built.sop_instance_uid, built.digest, (built.study_uid, built.series_uid), said)
-        assert party.model.put(one, policy) == outcome.status
+        assert party.model.put(one, policy) == status
 
     async def delete(self, party: Party) -> None:
         built, _ = self._object()
         study, series, uid = built.study_uid, built.series_uid, built.sop_instance_uid
+        uid = self.random.choice([uid] * 4 + [NON_PATIENT.sop_instance_uid])
         target = self.random.choice([Target(study), Target(study, series), *[Target("", "", uid)] * 3])
         done = await self.archive.delete(party.who, target)
         party.model.delete((target.study_uid, target.series_uid), target.sop_instance_uid, done.tombstone)
@@ -134,6 +146,49 @@ class History:
             number, (study, _), _ = one = self.random.choice(party.model.corrections)
             await self.archive.undo_correction(party.who, study, number)
             party.model.corrections.remove(one)
+
+    async def transcoded(self, party: Party) -> None:
+        """As by rule: in the other of two syntaxes."""
+        current = [one for one in party.model.versions if one.state == "current" and one.place[0]]
+        for now in self.random.sample(current, min(1, len(current))):
+            [ref] = await self.archive.instances(party.who, sop_instance_uids=[now.uid])
+            to = IMPLICIT_LE if ref.syntax_uid == EXPLICIT_LE else EXPLICIT_LE
+            data = b"".join(
+                reencode([file_of(self.archive, ref)[ref.header_length :]], syntax(ref.syntax_uid), syntax(to))
+            )
+            file = meta_group(ref.sop_class_uid, ref.sop_instance_uid, to) + data
+            digest = sha256(file).hexdigest()
+            source = Source("transcode", encodes=Encodes(ref.id, digest, ""))
+            transfer = self.archive.store_begin_part10(party.who, source)
+            transfer.write(file)
+            assert (await transfer.commit()).status == "transcoded"
+            party.model.transcode(now, digest)
+
+    async def put_non_patient(self, party: Party) -> None:
+        transfer = self.archive.store_begin_part10(party.who, Source("dimse"))
+        transfer.write(NON_PATIENT.part10)
+        outcome = await transfer.commit()
+        one = Version(NON_PATIENT.sop_instance_uid, NON_PATIENT.digest, ("", ""), {})
+        assert party.model.put(one, "keep-first") == outcome.status
+
+    async def exported(self, party: Party) -> None:
+        """What is imported elsewhere is the same; here it is held."""
+        refs = [ref for study, _ in party.model.places() for ref in
+                await self.archive.instances(party.who, study_uid=study)]  # fmt: skip
+        self.moves += 1
+        folder, corrected = self.folder / f"export{self.moves}", {study for _, (study, _), _ in party.model.corrections}
+        refs = [ref for ref in {ref.id: ref for ref in refs}.values() if ref.study_uid not in corrected]
+        assert not [one async for one in export(self.archive, party.who, refs, folder) if one.error]
+        told = Counter([one.status async for one in import_files(self.archive, party.who, [folder], Source("import"))])
+        assert told["held"] == len(refs) and told.keys() <= {"held", "skipped"}, told
+        other = await Archive.open(self.folder / f"other{self.moves}", durability="off")
+        try:
+            told = Counter([one.status async for one in import_files(other, LOCAL, [folder], Source("import"))])
+            assert told["stored"] == len(refs), told
+            counts = await other.statistics(LOCAL)
+            assert counts.instances == len(refs) and counts.studies == len({ref.study_uid for ref in refs})
+        finally:
+            await other.close()
 
     async def merge(self, party: Party) -> None:
         """P1 becomes P2, as that is described; but not who is hidden, whom no model knows."""
@@ -207,7 +262,7 @@ class History:
         for level, keys in KEYS.items():
             rows = await archive.find(who, Query(level, {}, frozenset(keys)))
             told[level] = sorted(map(repr, rows.rows))
-        for study in {one.place[0] for one in party.model.versions}:
+        for study in {one.place[0] for one in party.model.versions} - {""}:
             with suppress(NotFound, Gone):
                 refs = await archive.instances(who, study_uid=study)
                 told[f"refs {study}"] = [ref._replace(revision=0) for ref in refs]
@@ -246,7 +301,7 @@ class History:
         told = (counts.studies, counts.series, counts.instances, counts.other_versions, counts.deleted)
         places = list(model.places())
         studies = [place for place in places if not place[1]]
-        deleted = states["deleted"] + states["deleted other"]
+        deleted = states["deleted"] + states["deleted other"] + states["original"]
         assert told == (len(studies), len(places) - len(studies), states["current"], states["other"], deleted), act
         assert counts.patients == model.rows("PATIENT").total(), act
         await self.check_discrepancies(party, act)
@@ -269,7 +324,7 @@ class History:
             said = Counter(
                 one.state
                 for one in model.versions
-                if one.values[name] == value and one.state in HELD and place in (one.place, (one.place[0], ""))
+                if one.values.get(name) == value and one.state in HELD and place in (one.place, (one.place[0], ""))
             )
             assert said.total() and value != kept and name not in model.corrected(place), (act, name)
             least = 1 if name in PATIENT else max(said["current"], 1)  # of patients one may be the study's own
