@@ -53,6 +53,22 @@ async def digests(path: Path) -> set[str]:
         return found
 
 
+def test_a_pipe_where_an_object_was_backed_up_is_not_waited_for(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path / "a") as archive:
+            await store(archive, *OBJECTS)
+            back_up(archive, tmp_path / "b")
+            (held,) = (tmp_path / "b").rglob(OBJECTS[0].digest)
+            held.unlink()
+            os.mkfifo(held)
+            told = [one.error for one in restore(tmp_path / "b", tmp_path / "c", INDEX)]
+            assert sorted(told) == [""] * 4 + ["the bytes are not those that were received"]
+            assert [one.is_new for one in back_up(archive, tmp_path / "b")] == [True] + [False] * 4
+
+    asyncio.run(run())
+    assert [one.error for one in restore(tmp_path / "b", tmp_path / "d", INDEX)] == [""] * 5
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_what_was_there_comes_back(tmp_path: Path, link: bool) -> None:
     async def run() -> None:

@@ -135,6 +135,24 @@ def test_as_many_are_listed_as_say_it(tmp_path: Path) -> None:
     assert before_and_after(tmp_path, act)[2] == [(NAME, "Doe^Jane", "Roe^Tom")]
 
 
+def test_what_is_listed_after_a_reindex_stays_when_a_version_beside_goes_that_said_so_first(tmp_path: Path) -> None:
+    anew = {"PatientComments": "anew", "StudyDescription": "a"}
+
+    async def act(archive: Archive) -> None:
+        await store(archive, build(1, extra={"StudyDescription": "a"}), build(2, extra={"StudyDescription": "b"}))
+        await store(archive, build(1, series=2, extra={"StudyDescription": "b"}))
+        await store(archive, build(2, extra=anew), build(1, extra=anew), policy="replace")
+
+    async def listed() -> list[tuple[str, int]]:
+        async with opened(tmp_path) as archive:
+            told = [(one.value, one.instances) for one in await archive.discrepancies(LOCAL)]
+            await archive.delete(LOCAL, only(build(2)))
+            return told + [(one.value, one.instances) for one in await archive.discrepancies(LOCAL)]
+
+    before_and_after(tmp_path, act)
+    assert asyncio.run(listed()) == [("b", 2), ("b", 1)]
+
+
 def test_the_list_does_not_depend_on_when_it_was_corrected(tmp_path: Path) -> None:
     """What comes in while it is corrected is listed once that is undone, and nothing is meanwhile."""
 

@@ -153,7 +153,7 @@ class Backup:
     def _object(self, stored: Stored, totals: _Totals) -> Copied | None:
         """Copy one object; None when it was purged meanwhile. OSError when the folder cannot be written."""
         target = self._folder / _OBJECTS / stored.key
-        is_new = not (target.exists() and _digest(target) == stored.digest)
+        is_new = not (target.is_file() and _digest(target) == stored.digest)  # of a pipe nobody would see the end
         if is_new:
             self._faults.hit("backup.object")
             try:
@@ -242,7 +242,7 @@ def restore(folder: Path, path: Path, index_name: str) -> Iterator[Copied]:
 
 def _restore_object(source: Path, target: Path, digest: str) -> str:
     try:
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may be a pipe
     except FileNotFoundError:
         return "missing in the backup"
     except OSError as error:

@@ -87,8 +87,9 @@ _LIST = (
     "INSERT OR IGNORE INTO main.discrepancy "
     "(store, level, parent, tag, value, kept, instance, number_of_instances, at) "
     f"SELECT * FROM temp.listed WHERE {_BESIDE}",
-    "UPDATE main.discrepancy AS d SET (instance, at) = (l.instance, l.at) FROM temp.listed l WHERE l.level = d.level "
-    "AND l.parent = d.parent AND l.tag = d.tag AND l.value = d.value "
+    "UPDATE main.discrepancy AS d SET (instance, at, number_of_instances) = "
+    "(l.instance, l.at, max(d.number_of_instances, l.number_of_instances)) FROM temp.listed l "
+    "WHERE l.level = d.level AND l.parent = d.parent AND l.tag = d.tag AND l.value = d.value "
     "AND EXISTS (SELECT 1 FROM main.instance i WHERE i.id = l.instance)",
 )
 
