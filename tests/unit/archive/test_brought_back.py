@@ -318,3 +318,14 @@ async def test_what_comes_back_is_looked_for_once(tmp_path: Path) -> None:
             return await steps(archive, archive.undelete(LOCAL, STUDY))
 
     assert await taken(120) < 5 * await taken(30)
+
+
+async def test_what_comes_back_is_not_looked_for_among_all_of_another_series(tmp_path: Path) -> None:
+    async def taken(instances: int) -> int:
+        async with opened(tmp_path / str(instances)) as archive:
+            await store(archive, *(build(one, series=series) for series in (1, 2) for one in range(instances)))
+            series = Target(STUDY.study_uid, build(series=1).series_uid)
+            await archive.delete(LOCAL, series)
+            return await steps(archive, archive.undelete(LOCAL, series))
+
+    assert await taken(120) < 5 * await taken(30)

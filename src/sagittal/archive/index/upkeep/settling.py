@@ -38,9 +38,8 @@ from sagittal.dicom.models.members import value_text
 _STUDY = f"SELECT store, study_instance_uid, {', '.join(STUDY_COLUMNS.values())} FROM study WHERE id = ?"
 _SERIES = f"SELECT id, series_instance_uid, {', '.join(SERIES_COLUMNS.values())} FROM series WHERE study = ?"
 _TOUCHED = (
-    "SELECT id FROM series WHERE study = :study AND (number_of_instances <> (SELECT count(*) FROM instance "
-    f"WHERE instance.series = series.id AND state = {CURRENT}) OR EXISTS (SELECT 1 FROM json_each(:came) "
-    "JOIN instance ON instance.id = value WHERE instance.series = series.id))"
+    "SELECT id FROM series WHERE study = ? AND number_of_instances <> "
+    f"(SELECT count(*) FROM instance WHERE instance.series = series.id AND state = {CURRENT})"
 )
 _INSTANCES = {"study": "series IN (SELECT id FROM series WHERE study = ?)", "series": "series = ?"}
 _HELD = f"SELECT id, received_at, state FROM instance WHERE {{}} AND state IN ({OTHER}, {CURRENT}) ORDER BY id"
@@ -117,8 +116,7 @@ def settle(
 
     What did both was there before, as another version.
     """
-    bound = {"study": study, "came": json.dumps(came)}
-    touched = {("series", id) for (id,) in connection.execute(_TOUCHED, bound)} | {("study", study)}
+    touched = {("series", id) for (id,) in connection.execute(_TOUCHED, (study,))} | {("study", study)}
     gone = discrepancies.forget_gone(connection, study)
     objects = (looked or Objects()).of(connection)
     fresh = objects.of_rows(study, came, (OTHER, CURRENT))
@@ -126,7 +124,7 @@ def settle(
     for row in described(connection, study):
         key = row.table, row.id
         _count_down(objects, row, deleted.get(key, []))
-        if key in touched | gone.keys():
+        if key in touched | gone.keys() | fresh.keys():
             listed = gone.get(key, set())
             if listed or came or not objects.leave_all(row, went):
                 _settle(objects, row, row.stored(), at, listed, fresh.get(key, []), are_new=went != came)
