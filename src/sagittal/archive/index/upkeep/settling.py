@@ -12,6 +12,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -224,9 +225,9 @@ class Objects:
         """At some, as long as there is room for what they say."""
         self.of(connection)
         for id in instances:
-            if self._room > 0:
-                before = len(self._alike)
-                texts = self._look(id)
+            before = len(self._alike)
+            with suppress(orjson.JSONDecodeError):  # it was purged meanwhile
+                texts = self._look(id) if self._room > 0 else ()
                 self._room -= sum(map(len, texts)) if len(self._alike) > before else 0
 
     def _look(self, id: int) -> tuple[str, ...]:
