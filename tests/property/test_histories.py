@@ -128,9 +128,8 @@ class History:
                 if one.uid == ref.sop_instance_uid and one.state == "current":
                     one.state = "other"
             party.model.settle()
-            for one in party.model.versions:
-                if (one.uid, one.digest, one.state) == (ref.sop_instance_uid, ref.digest, "other"):
-                    one.state = "current"
+            named = ref.sop_instance_uid, ref.digest, "other"
+            next(one for one in party.model.versions if (one.uid, one.digest, one.state) == named).state = "current"
 
     async def correct(self, party: Party) -> None:
         built, _ = self._object()

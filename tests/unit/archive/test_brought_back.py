@@ -13,6 +13,7 @@ from unit.archive.test_reindex import reindex
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
+from sagittal.archive.index import CURRENT, OTHER
 from sagittal.archive.index.removal import Target
 
 WRONG = build(1, patient_id="X", patient_name="Wrong^W", modality="MR")
@@ -174,6 +175,22 @@ def test_a_correction_is_undone_to_what_is_held(tmp_path: Path) -> None:
         await archive.undo_correction(LOCAL, STUDY.study_uid, number)
 
     assert before_and_after(tmp_path, act)[1] == [["Y", "Right^R", "Study 1", "CT"]]
+
+
+async def test_an_instance_of_two_studies_comes_back_beside_what_came_again_of_the_other(tmp_path: Path) -> None:
+    """Senders do use one SOP Instance UID in two studies: of the first one a version is held twice then."""
+    first = build(1)
+    second = build(1, study=2, sop_instance_uid=first.sop_instance_uid)
+    async with opened(tmp_path) as archive:
+        await store(archive, first)
+        await store(archive, second, policy="replace")
+        deleted = await archive.delete(LOCAL, Target(second.study_uid))
+        await store(archive, first)
+        assert await archive.undelete(LOCAL, Target(), deleted.tombstone) == 1
+        versions = await archive.versions(LOCAL, first.sop_instance_uid)
+        assert [(one.study_uid, one.state) for one in versions] == [
+            (first.study_uid, OTHER), (second.study_uid, OTHER), (first.study_uid, CURRENT)
+        ]  # fmt: skip
 
 
 def test_a_hidden_study_describes_no_patient(tmp_path: Path) -> None:

@@ -136,10 +136,10 @@ def unhide(connection: sqlite3.Connection, store: int, tombstone: int, at: int, 
     back: list[int] = []
     studies: set[int] = set()
     for id, state, study, uid, digest in connection.execute(_DELETED_OF, (tombstone, store)).fetchall():
-        held = dict(connection.execute(_HELD, {"store": store, "uid": uid}).fetchall())
-        if digest in held:
+        held = connection.execute(_HELD, {"store": store, "uid": uid}).fetchall()  # one file twice, perhaps
+        if any(file == digest for file, _ in held):
             continue
-        new = CURRENT if state == DELETED and CURRENT not in held.values() else OTHER
+        new = CURRENT if state == DELETED and all(there == OTHER for _, there in held) else OTHER
         connection.execute("UPDATE instance SET tombstone = NULL, state = ? WHERE id = ?", (new, id))
         back.append(id)
         studies |= {study} - {None}
