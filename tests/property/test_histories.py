@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import Built, build, file_of, until_current
+from builders import Built, build, file_of, uid, until_current
 from property.holdings import CHARSETS, HELD, PATIENT, PLAIN, POLICIES, POOLS, SERIES, STUDY, Model, Values, Version
 
 from sagittal.archive.access import LOCAL, Principal
@@ -87,9 +87,11 @@ class History:
     def _object(self) -> tuple[Built, Values]:
         plain, charset = self.random.random() < 0.4, self.random.choice(CHARSETS)
         values = {name: self.random.choice(pool) for name, pool in POOLS.items()} | (PLAIN if plain else {})
-        number, series, study = (self.random.randint(1, 2) for _ in range(3))
+        number, series, study, *others = (self.random.randint(1, 2) for _ in range(6))
         said = {name: text.strip() for name, text in values.items()}
-        return build(number, study=study, series=series, charset=charset, extra=values), said
+        here = (study, series, number) if self.random.random() < 0.9 else others  # of another study, or series
+        sop_uid, how = uid("instance", *here), {"study": study, "series": series, "charset": charset}
+        return build(number, sop_instance_uid=sop_uid, extra=values, **how), said
 
     async def put(self, party: Party) -> None:
         built, said = self._object()
@@ -267,8 +269,8 @@ class History:
                 told[f"refs {study}"] = [ref._replace(revision=0) for ref in refs]
                 told[f"metadata {study}"] = [text async for texts in archive.metadata(who, refs) for text in texts]
             told[f"corrections {study}"] = await archive.corrections_of(who, study)
-        for uid in {one.uid for one in party.model.versions}:
-            told[f"versions {uid}"] = [(ref.id, ref.state) for ref in await archive.versions(who, uid)]
+        for sop_uid in {one.uid for one in party.model.versions}:
+            told[f"versions {sop_uid}"] = [(ref.id, ref.state) for ref in await archive.versions(who, sop_uid)]
         told["statistics"] = await archive.statistics(who)
         told["changes"] = await archive.changes(who, None, 100_000)
         told["discrepancies"] = {
