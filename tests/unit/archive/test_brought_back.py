@@ -154,6 +154,22 @@ def test_what_is_listed_after_a_reindex_stays_when_a_version_beside_goes_that_sa
     assert asyncio.run(listed()) == [("b", 2), ("b", 1)]
 
 
+def test_a_version_that_is_promoted_is_listed_when_the_others_that_said_so_go(tmp_path: Path) -> None:
+    """Which was put aside before there was a list."""
+    roe = [build(number, patient_name="Roe^Tom") for number in (1, 2)]
+
+    async def act(archive: Archive) -> None:
+        await store(archive, roe[0])
+        await store(archive, build(1), policy="replace")
+        await store(archive, build(3), roe[1])
+        (beside,) = (ref for ref in await archive.versions(LOCAL, roe[0].sop_instance_uid) if ref.state == OTHER)
+        await archive.promote(LOCAL, beside)
+        assert [one.instances for one in await archive.discrepancies(LOCAL)] == [2]
+        await archive.delete(LOCAL, only(roe[1]))
+
+    assert before_and_after(tmp_path, act)[2] == [(NAME, "Doe^Jane", "Roe^Tom")]
+
+
 def test_the_list_does_not_depend_on_when_it_was_corrected(tmp_path: Path) -> None:
     """What comes in while it is corrected is listed once that is undone, and nothing is meanwhile."""
 

@@ -41,7 +41,7 @@ _ANEW = (
     f"{_PUT} UPDATE SET kept = excluded.kept, instance = excluded.instance, "
     "number_of_instances = excluded.number_of_instances, at = min(at, excluded.at)"
 )
-_MORE = f"{_PUT} UPDATE SET number_of_instances = number_of_instances + :more"
+_MORE = f"{_PUT} UPDATE SET number_of_instances = number_of_instances + excluded.number_of_instances"
 _FEWER = (
     "UPDATE discrepancy SET number_of_instances = max(1, number_of_instances - ?) "
     "WHERE store = ? AND level = ? AND parent = ? AND tag = ? AND value = ?"
@@ -156,9 +156,9 @@ def put(connection: sqlite3.Connection, store: int, claim: Claim, lost: Lost) ->
     connection.execute(_ANEW, _bound(store, claim, lost))
 
 
-def add(connection: sqlite3.Connection, store: int, claim: Claim, lost: Lost, more: int) -> None:
-    """The same, of so many `more` if it is listed."""
-    connection.execute(_MORE, _bound(store, claim, lost) | {"more": more})
+def add(connection: sqlite3.Connection, store: int, claim: Claim, lost: Lost) -> None:
+    """The same, of so many more if it is listed."""
+    connection.execute(_MORE, _bound(store, claim, lost))
 
 
 def count_down(connection: sqlite3.Connection, store: int, claim: Claim, fewer: int) -> None:

@@ -165,12 +165,14 @@ def _settle(
         if instance.state == CURRENT:
             now |= {tag: text for tag, text in objects.said(instance).items() if not now.get(tag, text)}
     told = {tag for tag in now if now[tag] != was[tag]} | (listed if current else set())
-    _bring(objects.connection, row, now, at)
-    _list(objects, row, now, told, held)
     # As at ingest, and in a reindex: of another version of an instance, what came after a current one did.
     claiming = [one for one in fresh if current and (one.state == CURRENT or one.id > current[0].id)]
+    if not are_new:  # then they may be counted, or not
+        told |= {claim.tag for claim in objects.lost(row, now, now.keys(), claiming)}
+    _bring(objects.connection, row, now, at)
+    _list(objects, row, now, told, held)
     for claim, lost in objects.lost(row, now, now.keys() - told, claiming).items():
-        discrepancies.add(objects.connection, row.store, claim, lost, lost.number_of_instances if are_new else 0)
+        discrepancies.add(objects.connection, row.store, claim, lost)
 
 
 def _count_down(objects: Objects, row: Described, deleted: Sequence[_Instance]) -> None:
