@@ -81,7 +81,10 @@ class Model:
         if now is None:
             self.add(one)
             return "stored"
-        if now is beside or now.values == one.values:  # or the same in another character set, with other spaces
+        if now is beside or (now.values, now.place) == (
+            one.values,
+            one.place,
+        ):  # or the same in another character set, with other spaces
             return "duplicate"
         if policy == "refuse":
             return "refused"

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sagittal.archive.index import CURRENT, DELETED, DELETED_OTHER, OTHER, corrections
+from sagittal.archive.index import CURRENT, DELETED, OTHER, corrections
 from sagittal.archive.index.arrival import (
     ISSUER_OF_PATIENT_ID,
     PATIENT_COLUMNS,
@@ -121,7 +121,7 @@ def settle(
     gone = discrepancies.forget_gone(connection, study)
     objects = (looked or Objects()).of(connection)
     fresh = objects.of_rows(study, came, (OTHER, CURRENT))
-    deleted = objects.of_rows(study, went, (DELETED, DELETED_OTHER))
+    deleted = objects.of_rows(study, went, (DELETED,))  # another version may not have been counted
     for row in described(connection, study):
         key = row.table, row.id
         _count_down(objects, row, deleted.get(key, []))
