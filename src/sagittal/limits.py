@@ -135,9 +135,7 @@ class ArchiveLimits:
     scan_instances_max: int = 25_000  # whose metadata one query may read, for keys that no index answers: a second
     scan_metadata_bytes_max: int = 16 * MiB  # parsed for one instance of them; a thousand frames have some 8 MiB
     returned_bytes_max: int = 16 * MiB  # of one page, of what no index has: 500 rows of all that CT images say
-    discrepancies_bytes_max: int = (
-        4 * MiB
-    )  # compared of a study that comes back or is read again; of more, 5,000 objects
+    discrepancies_bytes_max: int = 4 * MiB  # compared of what comes back or is read again; of more, 5,000 objects
     free_bytes_min: int = 256 * MiB  # refuse before full
     transcoded_max: int = 64  # objects at once in another syntax for peers and clients, a file each while it is sent
     transcoded_wait_seconds_max: float = 60.0  # for a place among them: who takes nothing has lost its own by then
