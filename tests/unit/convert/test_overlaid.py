@@ -141,3 +141,16 @@ def test_frames_of_a_film_are_as_bright_as_each_other(said: dict[str, Any], show
     held = read(tmp_path / "film.dcm")
     made = [picture[0].tolist() for picture in film(held, None, [1, 2], PLAIN)]
     assert made == (shown or [shown_frame(held, None, held.frame(n), PLAIN)[0][0].tolist() for n in (1, 2)])
+
+
+@pytest.mark.parametrize(
+    ("said", "beside"),
+    [({"RescaleSlope": "0.0001", "RescaleIntercept": "0"}, 0), ({"PixelPaddingValue": 9000}, 9000)],
+)
+def test_a_frame_with_nothing_on_it_leaves_the_others_of_a_film_as_they_are(
+    said: dict[str, Any], beside: int, tmp_path: Path
+) -> None:
+    frames = np.array([[[beside, beside]], [[0, 100]]], np.uint16)
+    pictured.image(1, frames, "7.3", **said).save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    held = read(tmp_path / "film.dcm")
+    assert [picture[0].tolist() for picture in film(held, None, [1, 2], PLAIN)] == [[0, 0], [0, 255]]

@@ -6,7 +6,7 @@ state or request decides what applies (`render`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -130,16 +130,19 @@ def window(center: float, width: float, function: str = "LINEAR", *, strict: boo
     return Window(center, width, FUNCTIONS[function]) if valid else None
 
 
-def full_range(modality: Modality, stored: np.ndarray[Any, Any], padding: Mask | None) -> Window:
-    """The window from the least to the greatest value, when nobody says which; padding does not count. A value that is
-    the only one is the least.
-    """
-    counted = stored if padding is None or padding.all() else stored[~padding]
-    if modality.table is None and stored.dtype.kind in "iu":
+def extent(modality: Modality, stored: np.ndarray[Any, Any], padding: Mask | None) -> list[float]:
+    """The least and the greatest value; none where all is padding, which does not count, or no number."""
+    counted = stored if padding is None else stored[~padding]
+    if counted.size and modality.table is None and stored.dtype.kind in "iu":
         counted = np.array([counted.min(), counted.max()])  # a line leaves its ends where they are
     values = modality.apply(counted)
     values = values[np.isfinite(values)]
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    return [float(values.min()), float(values.max())] if values.size else []
+
+
+def full_range(values: Sequence[float]) -> Window:
+    """The window from the least to the greatest of these, when nobody says which. The only one is the least."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
     width = high - low or 1.0
     return Window(low + width / 2, width, "LINEAR_EXACT")
 
@@ -147,7 +150,7 @@ def full_range(modality: Modality, stored: np.ndarray[Any, Any], padding: Mask |
 def whole_range(description: Description, modality: Modality, stored: np.ndarray[Any, Any]) -> Window:
     """The window of an identity: all values that the modality transformation can give; of floats, those there are."""
     if description.kind != "integer":
-        return full_range(modality, stored, None)
+        return full_range(extent(modality, stored, None))
     if modality.table is not None:
         ends = [0.0, float((1 << modality.table.bits) - 1)]
     else:

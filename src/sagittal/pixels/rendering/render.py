@@ -135,15 +135,20 @@ def _is_inverse(frame: Frame) -> bool:
 
 
 def _whole(frame: Frame, modality: Modality) -> Window:
+    return grayscale.full_range(_extent(frame, modality) or grayscale.extent(modality, frame.stored, None))
+
+
+def _extent(frame: Frame, modality: Modality) -> list[float]:
+    """From where to where a frame's values are, which single bits are said to be; none where all is padding."""
     if frame.description.bits_stored == 1:
-        return Window(0.5, 1.0, "LINEAR_EXACT")
+        return [0.0, 1.0]
     padding = grayscale.padding_of(frame.instance, frame.stored, signed=frame.description.signed)
-    return grayscale.full_range(modality, frame.stored, padding)
+    return grayscale.extent(modality, frame.stored, padding)
 
 
 def shared_window(frames: Iterable[Frame]) -> Window | None:
     """From the least value of any of these frames to the greatest; None where one is in color or says how to see it."""
-    ends: list[float] = []
+    found: list[float] = []
     for frame in frames:
         if frame.stored.ndim > 2 or frame.description.photometric not in MONOCHROME:
             return None
@@ -151,9 +156,8 @@ def shared_window(frames: Iterable[Frame]) -> Window | None:
         signed = grayscale.is_signed(frame.description, modality)
         if grayscale.frame_voi(frame.instance, frame.number, signed=signed) is not None:
             return None
-        own = _whole(frame, modality)
-        ends += own.center - own.width / 2, own.center + own.width / 2
-    return Window((min(ends) + max(ends)) / 2, max(ends) - min(ends), "LINEAR_EXACT")
+        found += _extent(frame, modality)
+    return grayscale.full_range(found)
 
 
 def _optical_path_profile(instance: Attributes) -> bytes:
