@@ -120,6 +120,8 @@ def encode(frames: Iterable[Array], description: Description, uid: str, rate: fl
             track = container.add_stream(coding.codec, rate=a_second, options=coding.options | few)
             track.width, track.height = description.columns, description.rows
             name_colors(track)
+            if coding.method == _HEVC:
+                track.codec_context.codec_tag = "hvc1"  # all parameters are in the head; Safari plays no other
             colors = "gray" if description.samples == 1 else "rgb24"
             for array in frames:
                 container.mux(track.encode(av.VideoFrame.from_ndarray(numpy.ascontiguousarray(array), format=colors)))
