@@ -65,12 +65,11 @@ class BulkData:
         path, bounds = uri.tag_path(request.path_params["path"]), asked_bounds(request, ref)
         if bounds or (path == PIXEL_DATA and syntax(ref.syntax_uid).encapsulated):
             return Value(path, bounds)
-        async for _, values in named(self._archive, request.scope["principal"], [ref], frozenset((path,))):
-            if values:
-                return values[0]
-        if path != PIXEL_DATA:
+        of_it = named(self._archive, request.scope["principal"], [ref], frozenset((path,)))
+        values = [value async for _, found in of_it for value in found]
+        if not values and path != PIXEL_DATA:
             raise NotFound("the instance has no such bulk data")
-        return Value(path, None)  # so short that the metadata holds it
+        return values[0] if values else Value(path, None)  # so short that the metadata holds it
 
     async def all(self, request: Request) -> Response:
         return await self._below(request, None)
