@@ -19,6 +19,7 @@ from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, 
 from sagittal.pixels.rendering.states import state_for
 
 _PLAIN = (255, 80, 80)  # of a segment that is not described
+_LAID = frozenset({regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS})  # over the image as it is; else a state says how
 
 
 def shown_frame(image: Image, over: Image | None, frame: Frame, options: Options) -> tuple[Picture, bytes | None]:
@@ -29,7 +30,7 @@ def shown_frame(image: Image, over: Image | None, frame: Frame, options: Options
             return _alone(image, number, options), None
         return render(frame, options)
     kind, uid = over.attributes.text(0x00080016), image.attributes.text(0x00080018)
-    if kind not in (regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS):
+    if kind not in _LAID:
         state = state_for(over.attributes, uid, number, frame.description)
         return render(frame, options, state)
     plane = regions.plane_of(image.attributes, number)
@@ -49,7 +50,8 @@ def film(image: Image, over: Image | None, numbers: Sequence[int], options: Opti
     """The pictures of frames that are seen one after another: with one window where nothing says any, since what is
     brighter in one frame than in the next is to be seen.
     """
-    if over is None and options.window is None and not image.is_video:
+    as_it_is = over is None or over.attributes.text(0x00080016) in _LAID
+    if as_it_is and options.window is None and not image.is_video:
         options = replace(options, window=shared_window(image.frames(numbers)))
     for frame in image.frames(numbers):
         yield shown_frame(image, over, frame, options)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,12 @@ def test_a_frame_with_nothing_on_it_leaves_the_others_of_a_film_as_they_are(
     pictured.image(1, frames, "7.3", **said).save_as(tmp_path / "film.dcm", enforce_file_format=True)
     held = read(tmp_path / "film.dcm")
     assert [picture[0].tolist() for picture in film(held, None, [1, 2], PLAIN)] == [[0, 0], [0, 255]]
+
+
+def test_frames_of_a_film_share_their_range_below_what_lies_over_them(tmp_path: Path) -> None:
+    frames = np.array([[[0, 20]], [[40, 100]]], np.uint16)
+    pictured.image(1, frames, "7.3").save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    held = read(tmp_path / "film.dcm")
+    structures = {"00080016": {"vr": "UI", "Value": [regions.RT_STRUCTURE_SET]}}
+    over = replace(held, members={**held.members, **structures})
+    assert [picture[0].tolist() for picture in film(held, over, [1, 2], PLAIN)] == [[0, 51], [102, 255]]
