@@ -6,8 +6,9 @@ A segmentation alone is shown in its colors on black. Deliberately not here: whi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sagittal.pixels.rendering.over import regions
 from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, placed, render, shared_window
 from sagittal.pixels.rendering.states import state_for
 
+_HELD_BYTES = 128 << 20  # of decoded frames of a film
 _PLAIN = (255, 80, 80)  # of a segment that is not described
 _LAID = frozenset({regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS})  # over the image as it is; else a state says how
 
@@ -50,11 +52,21 @@ def film(image: Image, over: Image | None, numbers: Sequence[int], options: Opti
     """The pictures of frames that are seen one after another: with one window where nothing says any, since what is
     brighter in one frame than in the next is to be seen.
     """
-    as_it_is = over is None or over.attributes.text(0x00080016) in _LAID
+    as_it_is, held = over is None or over.attributes.text(0x00080016) in _LAID, list[Frame]()
     if as_it_is and options.window is None and not image.is_video:
-        options = replace(options, window=shared_window(image.frames(numbers)))
-    for frame in image.frames(numbers):
+        options = replace(options, window=shared_window(_held(image.frames(numbers), held)))
+    for frame in chain(held, image.frames(numbers[len(held) :])):
         yield shown_frame(image, over, frame, options)[0]
+
+
+def _held(frames: Iterable[Frame], held: list[Frame]) -> Iterator[Frame]:
+    """The frames, the first of which are held as far as there is room: they need not be decoded again."""
+    room = _HELD_BYTES
+    for frame in frames:
+        room -= frame.stored.nbytes
+        if room >= 0:
+            held.append(frame)
+        yield frame
 
 
 def _segments(

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from interop import pictured
 
+from sagittal.convert import overlaid
 from sagittal.convert.files import object_in
 from sagittal.convert.overlaid import film, shown_frame
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.images import Image
 from sagittal.pixels.rendering.geometry import Viewport
 from sagittal.pixels.rendering.over import regions
-from sagittal.pixels.rendering.render import Options
+from sagittal.pixels.rendering.render import Frame, Options
 from sagittal.workers.worker import Input
 
 PLAIN = Options()
@@ -164,3 +165,21 @@ def test_frames_of_a_film_share_their_range_below_what_lies_over_them(tmp_path: 
     structures = {"00080016": {"vr": "UI", "Value": [regions.RT_STRUCTURE_SET]}}
     over = replace(held, members={**held.members, **structures})
     assert [picture[0].tolist() for picture in film(held, over, [1, 2], PLAIN)] == [[0, 51], [102, 255]]
+
+
+@pytest.mark.parametrize(("room", "decoded"), [(1 << 20, [1, 2, 3]), (8, [1, 2, 3, 3]), (0, [1, 2, 3, 1, 2, 3])])
+def test_frames_of_a_film_are_decoded_once_where_there_is_room(
+    room: int, decoded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = np.array([[[0, 20]], [[40, 60]], [[80, 100]]], np.uint16)
+    pictured.image(1, frames, "7.3").save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    held, numbers, frame_of = read(tmp_path / "film.dcm"), list[int](), Image.frame
+
+    def frame(image: Image, number: int) -> Frame:
+        numbers.append(number)
+        return frame_of(image, number)
+
+    monkeypatch.setattr(Image, "frame", frame)
+    monkeypatch.setattr(overlaid, "_HELD_BYTES", room)
+    assert [made[0].tolist() for made in film(held, None, [1, 2, 3], PLAIN)] == [[0, 51], [102, 153], [204, 255]]
+    assert numbers == decoded
