@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from sagittal.errors import NotAcceptable
+from sagittal.errors import NotAcceptable, PreconditionFailed
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -132,7 +132,9 @@ class Pushed(Response):
 
 
 class Either(Response):
-    """The first of some answers that can be given. What none can be given of shows before it begins: NotAcceptable."""
+    """The first of some answers that can be given, and is wanted by If-Match. Whether one is shows before it begins, by
+    NotAcceptable or PreconditionFailed.
+    """
 
     def __init__(self, answers: Sequence[Callable[[], Response]]) -> None:
         self._answers = answers
@@ -141,7 +143,7 @@ class Either(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         *first, last = self._answers
         for answer in first:
-            with suppress(NotAcceptable):
+            with suppress(NotAcceptable, PreconditionFailed):
                 return await answer()(scope, receive, send)
         await last()(scope, receive, send)
 
