@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagittal.archive import SERVER_FILE, faults
 from sagittal.archive.archive import Archive
@@ -57,6 +57,13 @@ WORKER_MODULES = (
 
 # Every address of this machine is none to connect to, and no name in a Host header (pages of anybody may use it).
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class Tls(NamedTuple):
+    """TLS as it was read at the start and renewed since: opening anew meets no half of a pair of certificates."""
+
+    listener: Callable[[], ssl.SSLContext] | None
+    nodes: Callable[[], ssl.SSLContext]
 
 
 @dataclass
@@ -134,6 +141,7 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
     raise_open_files(limits.net.connections_unassociated_max + limits.web.connections_max)
     if settings.durability == "off":
         check_bind(settings, 1, 1)
+    tls = Tls(tls_context(settings), node_tls(settings))
     before: Archive | None = None
     while not stop.is_set():
         archive = await Archive.open(
@@ -145,16 +153,16 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
             stores=settings.stores,
             before=before,
         )
-        settings = await _serve(settings, archive, announce, stop)
+        settings = await _serve(settings, archive, tls, announce, stop)
         announce, before = _nobody, archive
 
 
 async def _serve(
-    settings: Settings, archive: Archive, announce: Callable[[Mapping[str, Any]], None], stop: asyncio.Event
+    settings: Settings, archive: Archive, tls: Tls, announce: Callable[[Mapping[str, Any]], None], stop: asyncio.Event
 ) -> Settings:
     """Serve an open archive as long as it can be; gives the settings with the ports that were taken."""
     try:
-        running = await _start(settings, archive)
+        running = await _start(settings, archive, tls)
         try:
             announce(running.ready)
             log.info("ready", extra={"fields": {"pid": os.getpid(), "host": settings.host, **running.ready}})
@@ -190,13 +198,13 @@ def raise_open_files(connections: int) -> None:
         log.warning(told, soft, connections)
 
 
-async def _start(settings: Settings, archive: Archive) -> Running:
+async def _start(settings: Settings, archive: Archive, tls: Tls) -> Running:
     """Both listeners, DIMSE first; nothing is left open if one of them can't be."""
     local_token = secrets.token_urlsafe(32)
     named = [Token(t.name, t.sha256, frozenset(t.verbs), store=t.store) for t in settings.tokens]
     digest = hashlib.sha256(local_token.encode()).hexdigest()
     tokens = TokenTable(archive, await read_tokens(archive.readers), named, digest)
-    nodes = node_table(settings, archive, await read_nodes(archive.readers), tokens)
+    nodes = node_table(settings, archive, tls, await read_nodes(archive.readers), tokens)
     check_bind(settings, len(nodes), len(tokens))
     workers = Pool(settings.limits.workers, WORKER_MODULES)
     maker = Maker(archive, workers, settings.limits)
@@ -204,7 +212,7 @@ async def _start(settings: Settings, archive: Archive) -> Running:
     running = Running(settings, archive, nodes, tokens, workers, maker, by_rule, local_token)
     try:
         await by_rule.begin()
-        running.dimse = dimse = dimse_server(settings, archive, nodes, maker)
+        running.dimse = dimse = dimse_server(settings, archive, tls, nodes, maker)
         await dimse.start(settings.host, settings.dimse.port)
         await _start_http(running, dimse)
         try:
@@ -218,7 +226,7 @@ async def _start(settings: Settings, archive: Archive) -> Running:
     return running
 
 
-def node_table(settings: Settings, archive: Archive, kept: Sequence[Node], tokens: TokenTable) -> NodeTable:
+def node_table(settings: Settings, archive: Archive, tls: Tls, kept: Sequence[Node], tokens: TokenTable) -> NodeTable:
     """The AE table: what the archive keeps and what the configuration fixes."""
     return NodeTable(
         archive,
@@ -229,7 +237,7 @@ def node_table(settings: Settings, archive: Archive, kept: Sequence[Node], token
         users=tokens,
         identity_required=settings.dimse.user_identity == "required",
         duplicates=settings.duplicates,
-        tls=node_tls(settings),
+        tls=tls.nodes,
         called={aet: name for name, store in settings.stores.items() for aet in store.called_aets},
         assumed=check_assumed(Assumed(settings.character_set, settings.timezone)),
     )
@@ -240,7 +248,7 @@ def titles(settings: Settings, archive: Archive) -> dict[int, str]:
     return {archive.stores[name]: store.called_aets[0] for name, store in settings.stores.items() if store.called_aets}
 
 
-def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable, maker: Maker) -> DimseServer:
+def dimse_server(settings: Settings, archive: Archive, tls: Tls, nodes: NodeTable, maker: Maker) -> DimseServer:
     """The DIMSE listener with every service."""
 
     async def to_peer(peer: Peer, contexts: Sequence[Proposal]) -> Association:
@@ -260,7 +268,7 @@ def dimse_server(settings: Settings, archive: Archive, nodes: NodeTable, maker: 
     )
     services = [make(site) for make in ALL]
     order = tuple(dict.fromkeys(settings.dimse.prefer + DEFAULT_ORDER))
-    return DimseServer(services, nodes.admit, settings.limits.net, settings.aet, tls_context(settings), order)
+    return DimseServer(services, nodes.admit, settings.limits.net, settings.aet, tls.listener, order)
 
 
 def tls_context(settings: Settings) -> Callable[[], ssl.SSLContext] | None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import signal
+import ssl
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,8 @@ from typing import Any
 import pytest
 
 from sagittal import serve
-from sagittal.config.settings import DimseSettings, Settings
+from sagittal.archive.archive import Archive
+from sagittal.config.settings import DimseSettings, Settings, WebSettings
 from sagittal.errors import UsageError
 from sagittal.limits import ArchiveLimits, Limits
 
@@ -85,3 +90,32 @@ def test_settings_of_tls_are_not_passed_over_in_silence(given: dict[str, Path]) 
     """Without a certificate there is no TLS: nobody who wants certificates of clients wants to listen without."""
     with pytest.raises(UsageError, match=r"dimse\.tls_certificate"):
         serve.tls_context(Settings(dimse=DimseSettings(**given)))
+
+
+def test_certificates_under_renewal_end_no_server_that_opens_everything_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a start on a disk that took nothing: the former certificates stay in force then, too."""
+    held: list[Archive] = []
+
+    def outlived(archive: Archive) -> bool:
+        if archive not in held:
+            held.append(archive)
+        if len(held) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return len(held) == 1
+
+    def context(*_: object, **__: object) -> ssl.SSLContext:
+        if held:
+            raise UsageError("key and certificate are no pair")
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    monkeypatch.setattr(Archive, "outlived", property(outlived))
+    monkeypatch.setattr(serve, "server_context", context)
+    monkeypatch.setattr(serve, "raise_open_files", lambda _: None)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
+    dimse = DimseSettings(port=0, tls_certificate=tmp_path / "cert.pem")
+    settings = Settings(data=tmp_path / "data", dimse=dimse, web=WebSettings(port=0))
+    told: list[object] = []
+    asyncio.run(serve.serve(settings, told.append))
+    assert len(held) == 2 and len(told) == 1
