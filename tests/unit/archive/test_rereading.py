@@ -357,3 +357,20 @@ async def test_what_an_older_reader_did_not_see_is_filled_in(tmp_path: Path) -> 
         await age(archive, "UPDATE study SET study_description = ''")
     await bring_up(tmp_path)
     assert [row[11] for row in places(tmp_path)[2]] == ["Study 1"]
+
+
+async def test_damaged_metadata_of_one_hinder_nothing(tmp_path: Path) -> None:
+    """What `scrub` tells of: all else is read again, and its instances go and come back. What won may be its word."""
+    objects = [build(number, extra={"StudyDescription": text}) for number, text in enumerate(("won", "", "other"))]
+    async with opened(tmp_path) as archive:
+        await store(archive, *objects[:2])
+        await age(archive, "UPDATE metadata SET body = x'00' WHERE instance = 1")
+        await age(archive, f"UPDATE instance SET reader_version = {READER_VERSION} WHERE id = 1")
+    async with opened(tmp_path) as archive:
+        await until_current(archive)
+        for one in objects[:2]:
+            deleted = await archive.delete(LOCAL, Target("", "", one.sop_instance_uid))
+            await archive.undelete(LOCAL, Target(), deleted.tombstone)
+            assert [row[11] for row in places(tmp_path)[2]] == ["won"]
+        await store(archive, objects[2])
+        assert [one.value for one in await archive.discrepancies(LOCAL)] == ["other"]

@@ -12,7 +12,6 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
-from contextlib import suppress
 from functools import cache
 from itertools import count
 from typing import Any, NamedTuple
@@ -55,6 +54,7 @@ _NEXT = tuple(
     for side, order in (("<", "DESC"), (">", "ASC"))
 )
 _TAGS = (*STUDY_COLUMNS, *SERIES_COLUMNS)
+_UNREADABLE = ("",) * len(_TAGS)  # compared by identity: what such a one says is not known
 _LOOKED_AT_MAX = 5_000  # instances, of those that were not before: half a second, in which nothing is committed
 _ALL = 1 << 40
 
@@ -228,17 +228,20 @@ class Objects:
         self.of(connection)
         for id in instances:
             before = len(self._alike)
-            with suppress(orjson.JSONDecodeError):  # it was purged meanwhile
-                texts = self._look(id) if self._room > 0 else ()
-                self._room -= sum(map(len, texts)) if len(self._alike) > before else 0
+            texts = self._look(id) if self._room > 0 else ()
+            self._room -= sum(map(len, texts)) if len(self._alike) > before else 0
 
     def _look(self, id: int) -> tuple[str, ...]:
-        found = self._found.get(id)
-        if found is None:
-            obj = orjson.loads(b"".join(zlib.decompress(body) for (body,) in self.connection.execute(METADATA, (id,))))
-            texts = tuple(self._column(tag, _text(obj, tag)) for tag in _TAGS)
-            found = self._found[id] = self._alike.setdefault(texts, texts)
-        return found
+        if id not in self._found:
+            bodies = self.connection.execute(METADATA, (id,))
+            try:
+                obj = orjson.loads(b"".join(zlib.decompress(body) for (body,) in bodies))
+            except (zlib.error, orjson.JSONDecodeError):  # damaged, which `scrub` tells; or it was purged meanwhile
+                self._found[id] = _UNREADABLE
+            else:
+                texts = tuple(self._column(tag, _text(obj, tag)) for tag in _TAGS)
+                self._found[id] = self._alike.setdefault(texts, texts)
+        return self._found[id]
 
     def held(self, row: Described) -> list[_Instance]:
         """The versions of a row, but deleted ones, the oldest first: as many as can be looked at."""
@@ -293,19 +296,20 @@ class Objects:
 
     def instead(self, won: Mapping[int, str], held: Sequence[_Instance]) -> dict[int, str]:
         """Where none says any more what won: what the first says that says anything, "" when none does. Of more than
-        are looked at what the first of them say counts.
+        are looked at, or can be, what those say counts.
         """
-        left, found = {tag for tag, text in won.items() if text}, dict[int, str]()
+        left, found, is_all = {tag for tag, text in won.items() if text}, dict[int, str](), self._is_all
         for instance in held:
             if not left:  # mostly after the first
                 break
+            is_all = is_all and self._look(instance.id) is not _UNREADABLE
             said = self.said(instance)
             for tag in [*left]:
                 if said[tag] == won[tag] or (not said[tag] and _may_be_the_senders(tag, said)):
                     left.discard(tag)
                 elif said[tag]:
                     found.setdefault(tag, said[tag])
-        return {tag: found.get(tag, "") for tag in left if self._is_all or tag in found}
+        return {tag: found.get(tag, "") for tag in left if is_all or tag in found}
 
     def lost(
         self, row: Described, now: Mapping[int, str], tags: Set[int], instances: Sequence[_Instance]
