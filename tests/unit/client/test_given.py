@@ -86,8 +86,10 @@ def test_data_sets_and_bytes(start_server: Callable[..., Served], tmp_path: Path
 @pytest.mark.parametrize(
     ("syntax_uid", "expected"), [("", EXPLICIT_LE), (IMPLICIT_LE, IMPLICIT_LE), (EXPLICIT_BE,) * 2]
 )
-@pytest.mark.parametrize("with_meta", [True, False])
-def test_the_transfer_syntax(data: Path, tmp_path: Path, syntax_uid: str, expected: str, with_meta: bool) -> None:
+@pytest.mark.parametrize("with_meta", [True, False, None])
+def test_the_transfer_syntax(
+    data: Path, tmp_path: Path, syntax_uid: str, expected: str, with_meta: bool | None
+) -> None:
     """What the file meta information says, else as it was read: what pynetdicom hands on has none."""
     data_set = made(syntax_uid=syntax_uid)
     if syntax_uid:
@@ -95,8 +97,10 @@ def test_the_transfer_syntax(data: Path, tmp_path: Path, syntax_uid: str, expect
         data_set.save_as(buffer, enforce_file_format=True)
         buffer.seek(0)
         data_set = pydicom.dcmread(buffer)
-        if not with_meta:
+        if with_meta is False:
             del data_set.file_meta
+    if with_meta is None:
+        data_set.file_meta = None
     told = str(getattr(data_set, "file_meta", None))
     with Archive(data) as archive:
         assert not archive.store(data_set)[0].failed

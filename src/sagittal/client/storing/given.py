@@ -77,7 +77,7 @@ def _write(given: object, path: Path) -> None:
     if not isinstance(given, Dataset):
         kinds = "the name of a file or folder, bytes of a file, or a pydicom data set"
         raise UsageError(f"{kinds} can be stored, not {type(given).__name__}; give several one by one, as store(*them)")
-    told = getattr(given, "file_meta", {}).get("TransferSyntaxUID") or _AS_READ.get(given.original_encoding)
+    told = (getattr(given, "file_meta", None) or {}).get("TransferSyntaxUID") or _AS_READ.get(given.original_encoding)
     whole = copy(given)
     whole.file_meta = FileMetaDataset()
     whole.file_meta.TransferSyntaxUID = UID(told or EXPLICIT_LE)
