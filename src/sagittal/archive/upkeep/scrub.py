@@ -158,10 +158,8 @@ class Scrub:
             names = [name for name in names if not _told(text, *name)]
             tail = text[-200:]
         if not parts or names:
-            yield (
-                "mismatch",
-                "the metadata names another study, series or instance" if parts else "the metadata is missing",
-            )
+            detail = "the metadata names another study, series or instance" if parts else "the metadata is missing"
+            yield "mismatch", detail
 
     def _is_still_held(self, row: Row) -> bool:
         """Deleted for good, or moved by a repair, since the row was read: no finding."""
