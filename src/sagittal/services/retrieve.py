@@ -169,14 +169,14 @@ class _Moving:
                 self._peer = destination(self._site, self._request)
                 async with self._cancellable():
                     association = await self._site.connect(self._peer, batch.proposals)
-            except (PeerError, UnknownDestination) as error:
+            except SagittalError as error:
                 self._give_up(refs, error)
                 return
             try:
                 async with association:
                     async for response in self._send(association, refs):
                         yield response
-            except PeerError as error:
+            except SagittalError as error:
                 lost = 0 if self._answered else lost + 1
                 if lost == _LOST_MAX:
                     self._give_up(refs, error)
