@@ -148,3 +148,21 @@ with Given([{str(tmp_path / "one.dcm")!r}, b"bytes"]) as given:
     assert len(given.paths) == 2
 assert "pydicom" not in sys.modules"""
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_names_of_files_want_no_room_for_temporary_files(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does says so, and keeps none of the others."""
+
+    def none(**_: object) -> Any:
+        raise FileNotFoundError(2, "No usable temporary directory")
+
+    monkeypatch.setattr(given, "TemporaryDirectory", none)
+    (tmp_path / "one.dcm").write_bytes(build().part10)
+    with Archive(data) as archive:
+        told = archive.store(tmp_path / "one.dcm", b"bytes")
+    assert [(one.file.name, one.comment) for one in told] == [
+        ("object 2", "No usable temporary directory"),
+        ("one.dcm", ""),
+    ]

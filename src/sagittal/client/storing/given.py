@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -33,31 +34,34 @@ class Given:
         self.paths: list[Path] = []
         self.failed: list[Stored] = []
         self._objects = list(objects)
+        self._folder: Path | None = None  # once it is needed: names of files want no room for temporary ones
+        self._made = ExitStack()
 
     def __enter__(self) -> Given:
-        self._folder = TemporaryDirectory(prefix="sagittal-", ignore_cleanup_errors=True)
-        try:
+        with ExitStack() as unless_done:
+            unless_done.push(self._made)
             for number, each in enumerate(self._objects, 1):
                 self._add(number, each)
-        except BaseException:
-            self._folder.cleanup()
-            raise
+            unless_done.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        self._made.close()
 
     def told(self, answer: Stored) -> Stored:
         """An answer, without the name that the file had here."""
-        made_here = answer.file.parent == Path(self._folder.name)
-        return replace(answer, file=Path(answer.file.name)) if made_here else answer
+        return replace(answer, file=Path(answer.file.name)) if answer.file.parent == self._folder else answer
 
     def _add(self, number: int, each: Storable) -> None:
         if isinstance(each, (str, os.PathLike)):
             self.paths.append(Path(each))
             return
-        path = Path(self._folder.name, f"object {number}")
+        name = f"object {number}"
         try:
+            if self._folder is None:
+                folder = TemporaryDirectory(prefix="sagittal-", ignore_cleanup_errors=True)
+                self._folder = Path(self._made.enter_context(folder))
+            path = self._folder / name
             if isinstance(each, bytes):
                 path.write_bytes(each)
             else:
@@ -65,7 +69,7 @@ class Given:
         except UsageError:
             raise
         except Exception as error:  # whatever pydicom's writers of values raise, with their traceback in the text
-            self.failed.append(Stored(Path(path.name), comment=words_of(error).partition("\n")[0]))
+            self.failed.append(Stored(Path(name), comment=words_of(error).partition("\n")[0]))
         else:
             self.paths.append(path)
 
