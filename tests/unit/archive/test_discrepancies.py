@@ -44,3 +44,14 @@ async def test_discrepancies_bytes_max(tmp_path: Path, more: int, told: list[str
     async with opened(tmp_path, bounded(one + more)) as archive:
         await archive.undelete(LOCAL, Target(), deleted.tombstone)
         assert await listed(archive) == told
+
+
+async def test_what_some_say_who_were_not_counted_stays_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other goes of more than are looked at."""
+    monkeypatch.setattr(settling, "_LOOKED_AT_MAX", 3)
+    others = [build(number, extra={"StudyDescription": "other"}) for number in range(7)]
+    async with opened(tmp_path) as archive:
+        await store(archive, FIRST, *others)
+        for one in (others[0], others[6], others[5], others[4], others[1]):
+            await archive.delete(LOCAL, Target("", "", one.sop_instance_uid))
+            assert await listed(archive) == ["other"]

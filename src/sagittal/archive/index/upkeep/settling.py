@@ -176,9 +176,9 @@ def _settle(
 
 
 def _count_down(objects: Objects, row: Described, deleted: Sequence[_Instance]) -> None:
-    """What is listed still, so many fewer say."""
+    """What is listed still, so many fewer say. Of more than are looked at not all may have been counted: that stays."""
     tags = {tag for tag, _ in discrepancies.listed(objects.connection, row.store, row.table, row.id)} if deleted else ()
-    if tags:
+    if tags and objects.are_all(row):
         stored = row.stored()
         objects.know(row, stored)
         for claim, lost in objects.lost(row, stored, set(tags), objects.some(deleted)).items():
@@ -250,6 +250,11 @@ class Objects:
         some = self.some(map(_Instance._make, held))
         self._is_all = len(some) == len(held) < most
         return some
+
+    def are_all(self, row: Described) -> bool:
+        """Whether as many as a row has can be looked at."""
+        self.held(row)
+        return self._is_all
 
     def of_rows(self, study: int, ids: Sequence[int], states: Container[int]) -> dict[tuple[str, int], list[_Instance]]:
         """Those of some versions, in some states, that are of the row of a study, or of a series of it."""
