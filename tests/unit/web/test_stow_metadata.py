@@ -83,14 +83,14 @@ Asked = Callable[[Archive, httpx.AsyncClient], Awaitable[Any]]
 
 def run(tmp_path: Path, ask: Asked) -> Any:
     async def inside() -> Any:
-        async with opened(tmp_path / "data") as archive:
-            async with (
-                applied(archive) as app,
-                httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost:8042") as client,
-            ):
-                found = await ask(archive, client)
-            assert not list((tmp_path / "data" / "staging").iterdir())
-            return found
+        async with (
+            opened(tmp_path / "data") as archive,
+            applied(archive) as app,
+            httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost:8042") as client,
+        ):
+            found = await ask(archive, client)
+        assert not list((tmp_path / "data" / "staging").iterdir())  # what was still being synced has gone by now
+        return found
 
     return asyncio.run(inside())
 

@@ -93,8 +93,8 @@ def store(
                     found = answer, json.loads(texts[0]), octets, ref.syntax_uid
             app.close()
             await pool.close()
-            assert not list((tmp_path / "data" / "staging").iterdir())
-            return found
+        assert not list((tmp_path / "data" / "staging").iterdir())  # what was still being synced has gone by now
+        return found
 
     return asyncio.run(inside())
 
