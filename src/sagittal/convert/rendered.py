@@ -157,7 +157,7 @@ def _card(held: Attributes, side: int) -> Picture:
     canvas = Canvas.new("L", (side, side), 40)
     draw = ImageDraw.Draw(canvas)
     font = fonts.regular(max(10, side // 4))
-    draw.text((side / 2, side / 2), held.text(0x00080060)[:8] or "?", 220, font, anchor="mm")
+    draw.text((side / 2, side / 2), fonts.composed(held.text(0x00080060)[:8]) or "?", 220, font, anchor="mm")
     return np.asarray(canvas)
 
 

@@ -30,4 +30,9 @@ def test_a_name_is_no_box(letter: str) -> None:
 
 def test_an_accent_is_on_its_letter() -> None:
     assert written("Mu\u0308ller") == written("M\u00fcller")
-    assert fonts.composed("a\r\nb\rc") == "a\nb\nc"
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\x1c", "\x1d", "\x1e", "\x85", "\u2029"])
+def test_whatever_ends_a_line_is_drawn_as_its_end(end: str) -> None:
+    assert fonts.composed(f"a{end}b") == "a\nb"
+    assert written(f"a{end}b") == written("a\nb")

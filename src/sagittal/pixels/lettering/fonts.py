@@ -31,5 +31,5 @@ def regular(size: float) -> FreeTypeFont:
 
 
 def composed(text: str) -> str:
-    """Letters with their accents, which the font has, and ends of lines as one."""
-    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    """Letters with their accents, which the font has, and all ends of lines as one: Pillow fails at any other."""
+    return unicodedata.normalize("NFC", "\n".join(text.splitlines()))
