@@ -17,6 +17,7 @@ from sagittal.dicom.syntaxes import TransferSyntax
 UNDEFINED = 0xFFFFFFFF
 LENGTH_SHORT_MAX = 0xFFFE  # the longest even value of a VR with 16-bit length
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+STRAY_GROUPS = (0x0000, 0x0002)  # command sets and meta groups; they have no place in a data set
 
 # PS3.5 6.2 and 7.1.2: every VR, whether its explicit length has 32 bits, and the byte that pads an odd value.
 LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})

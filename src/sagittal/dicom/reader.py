@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sagittal.dicom import charset, frameindex
-from sagittal.dicom.elements import UNDEFINED
+from sagittal.dicom.elements import ITEM, SEQUENCE_END, STRAY_GROUPS, UNDEFINED
 from sagittal.dicom.frameindex import FRAMES, GEOMETRY, PIXELS, Fragments, FrameIndex
 from sagittal.dicom.scanning.coding import Coding, Element
 from sagittal.dicom.scanning.levels import FRAGMENTS, Level
 from sagittal.dicom.scanning.memo import Memo
-from sagittal.dicom.scanning.scan import ITEM, SEQUENCE_END, STRAY_GROUPS, Scanner
+from sagittal.dicom.scanning.scan import Scanner
 from sagittal.dicom.scanning.values import plain_text
 from sagittal.dicom.syntaxes import TransferSyntax
 from sagittal.errors import LimitExceeded, Malformed

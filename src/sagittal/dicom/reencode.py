@@ -3,7 +3,8 @@
 For a peer that did not accept the stored syntax: implicit VR, explicit VR, big endian and deflate, any to any. Memory
 stays flat whatever the object, so sequences and items come out with undefined length: their length in the other syntax
 is known only after them, and two passes would read the file twice. Group lengths are left out (retired; they would be
-wrong). Between a syntax and its deflated form nothing is changed at all.
+wrong), and so are elements of groups 0000 and 0002, which the reader ignores. Between a syntax and its deflated form
+nothing is changed at all.
 
 Pixel data is moved, never decoded: encapsulated syntaxes have no other form here (`pixels.transcode`). What the reader
 tolerates is tolerated, and comes out regular: odd lengths, missing and unknown VRs, stray delimiters.
@@ -20,6 +21,7 @@ from sagittal.dicom.elements import (
     LENGTH_SHORT_MAX,
     LONG_VRS,
     SEQUENCE_END,
+    STRAY_GROUPS,
     UNDEFINED,
     WORDS,
     element_header,
@@ -76,6 +78,8 @@ def written(walk: Walk, events: Iterable[Event], target: TransferSyntax, pause: 
     held: list[bytes] = []
     size = count = allocated = 0
     for event in events:
+        if event.kind == "element" and event.tag >> 16 in STRAY_GROUPS:
+            continue  # as by the reader
         small = event.length <= PIECE_BYTES or event.kind not in ("element", "fragment")
         part = _small(event, walk, target, allocated) if small else _head(event, target)
         held.append(part)

@@ -22,6 +22,7 @@ from sagittal.dicom.elements import (
     LONG_VRS,
     SEQUENCE_END,
     SHORT_CODES,
+    STRAY_GROUPS,
     UNDEFINED,
     VRS_BY_CODE,
     Element,
@@ -37,6 +38,7 @@ _WAVEFORM_DATA = 0x54001010
 _BITS_ALLOCATED, _PIXEL_REPRESENTATION, _WAVEFORM_BITS = 0x00280100, 0x00280103, 0x54001004
 _CONTEXT = frozenset((_BITS_ALLOCATED, _PIXEL_REPRESENTATION, _WAVEFORM_BITS))
 _OPEN = _CONTEXT | PIXELS | {_WAVEFORM_DATA}  # elements that are never part of a run
+_APART = frozenset((0xFFFE, *STRAY_GROUPS))  # and their groups
 _RUN_VALUE_BYTES_MAX = 4096
 _LONG_CODES = {code: vr for code, vr in LONG_CODES.items() if vr != "SQ"}
 _HEADS = {True: struct.Struct("<HH2sH").unpack_from, False: struct.Struct(">HH2sH").unpack_from}
@@ -234,7 +236,7 @@ class Walk:
                     length = int.from_bytes(held[pos + 8 : start], order)
             if vr is None or vr == "SQ" or length > _RUN_VALUE_BYTES_MAX or start + length > end:
                 break
-            if tag in _OPEN or not number or group == 0xFFFE or (implicit and frame.signed and vr == "US"):
+            if tag in _OPEN or not number or group in _APART or (implicit and frame.signed and vr == "US"):
                 break
             pos = start + length
             found.append((tag, vr, held[start:pos]))

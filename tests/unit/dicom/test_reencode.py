@@ -130,6 +130,8 @@ def test_irregular_input_comes_out_regular() -> None:
     assert through(unknown_vr, EXPLICIT_LE, EXPLICIT_BE) == b"\0\x10\0\x20UN\0\0\0\0\0\x02ab"
     stray = b"\xfe\xff\xdd\xe0\0\0\0\0" + odd[:6] + b"\x02\0ab" + bytes(20)
     assert through(stray, EXPLICIT_LE, IMPLICIT_LE) == b"\x10\0\x20\0\x02\0\0\0ab"
+    command = b"\0\0\0\0UL\0\0\0\0\x02\0US\2\0ab\2\0\x10\0UI\2\x001."  # (0000,0000) would look like padding
+    assert through(command + odd, EXPLICIT_LE, IMPLICIT_LE) == b"\x10\0\x20\0\x04\0\0\0abc "
 
 
 def test_encapsulated_icon_in_an_uncompressed_object_is_kept() -> None:

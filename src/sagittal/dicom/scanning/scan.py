@@ -10,15 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from sagittal.dicom.dictionary import tag_text
-from sagittal.dicom.elements import BINARY_VRS, UNDEFINED
+from sagittal.dicom.elements import BINARY_VRS, ITEM, ITEM_END, SEQUENCE_END, STRAY_GROUPS, UNDEFINED
 from sagittal.dicom.scanning.coding import Coding, Element
 from sagittal.dicom.scanning.levels import ELEMENTS, FRAGMENTS, ITEMS, PADDING, Level, Levels
 from sagittal.dicom.scanning.memo import UNDEFINED_KEY, Entry, Run, Table
 from sagittal.errors import LimitExceeded, Malformed
 from sagittal.limits import ReaderLimits
 
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-STRAY_GROUPS = (0x0000, 0x0002)  # command sets and meta groups; they have no place in a data set
 _ZEROS = bytes(8)
 _RUN_ELEMENTS_MIN = 3
 
