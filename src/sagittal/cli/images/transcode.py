@@ -29,15 +29,14 @@ NAMES = {
     "jpeg-xl-jpeg": _P + ".4.111", "jpeg-xl-lossy": _P + ".4.112", "mpeg2": _P + ".4.100", "mpeg2-high": _P + ".4.101",
     "h264": _P + ".4.102", "h264-4.2": _P + ".4.104", "hevc": _P + ".4.107",
 }  # fmt: skip
-
-
+_UIDS = {row.keyword: uid for uid, row in SYNTAXES.items()} | NAMES
 _MODULES = ("sagittal.convert.transcoded", "imagecodecs")
 
 
 @click.command("transcode")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File, or folder for several.")
-@click.option("--to", "to_", required=True, help=f"A transfer syntax UID, or {', '.join(NAMES)}.")
+@click.option("--to", "to_", required=True, help=f"A transfer syntax: UID, keyword or {', '.join(NAMES)}.")
 @click.option("--quality", type=click.IntRange(1, 100), help="JPEG.")
 @click.option("--near", type=click.IntRange(1, 255), help="JPEG-LS near-lossless: the largest error of a value.")
 @click.option("--ratio", type=click.FloatRange(1), help="JPEG 2000, HTJ2K lossy: native bytes to compressed ones.")
@@ -55,9 +54,9 @@ def command(
 
     Frames become a video, and a video frames, with the extra `video`.
     """
-    uid = NAMES.get(to_, to_)
+    uid = _UIDS.get(to_, to_)
     if uid not in SYNTAXES:
-        raise UsageError(f"--to is a transfer syntax UID, or one of {', '.join(NAMES)}")
+        raise UsageError(f"--to is the UID or keyword of a transfer syntax, or one of {', '.join(NAMES)}")
     given = {"quality": quality, "near": near, "ratio": ratio, "psnr": psnr, "distance": distance, "effort": effort}
     options = {name: value for name, value in given.items() if value is not None}
     if {"ratio", "psnr"} <= options.keys():

@@ -9,13 +9,12 @@ from typing import Any
 
 import click
 
-from sagittal.cli.inputs import FILE
+from sagittal.cli.inputs import FILE, uid_of
 from sagittal.cli.models.objects import read_object, write_object
 from sagittal.cli.options import together
 from sagittal.cli.output import Failures, result
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.errors import UsageError
-from sagittal.uid import is_uid
 
 _OUT = "DICOM file to write, or a folder that is there [.]"
 # Files and where their bulk data and their results go.
@@ -41,7 +40,8 @@ def convert(
     """Each file on its own: one that fails keeps none of the others. The exit status."""
     if (out or syntax) and not to_dicom:
         raise UsageError("-o and --syntax go with --to-dicom; the models go to stdout")
-    wanted, failures, taken = _syntax_uid(syntax), Failures(), set(map(os.path.realpath, paths))
+    wanted = syntax and uid_of(syntax, SYNTAXES, "transfer syntax")
+    failures, taken = Failures(), set(map(os.path.realpath, paths))
     for path in paths:
         with failures.of(path):
             if to_dicom:
@@ -51,12 +51,3 @@ def convert(
             else:
                 click.echo(encoded(read_object(path, bulk)))
     return failures.status
-
-
-def _syntax_uid(name: str) -> str:
-    if not name:
-        return ""
-    uid = next((row.uid for row in SYNTAXES.values() if row.keyword == name), name)
-    if not is_uid(uid):
-        raise UsageError(f"{name!r} is neither the keyword nor the UID of a transfer syntax")
-    return uid

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sagittal.cli.inputs import FILE
+from sagittal.cli.inputs import FILE, uid_of
 from sagittal.cli.options import together
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.cli.peer.options import place_options
@@ -25,7 +25,6 @@ from sagittal.client.storing.rewrite import parse_changes
 from sagittal.dicom.sopclasses import WELL_KNOWN
 from sagittal.dicom.syntaxes import SYNTAXES
 from sagittal.errors import PeerError, UsageError
-from sagittal.uid import is_uid
 
 _PATH = click.Path(path_type=Path)
 
@@ -72,7 +71,7 @@ def command(
     take in its own transfer syntax goes in another one without loss (C-STORE only).
     """
     proposals = dict(_proposal(text) for text in proposed)
-    wanted = tuple(_uid(name, SYNTAXES, "transfer syntax") for name in syntaxes)
+    wanted = tuple(uid_of(name, SYNTAXES, "transfer syntax") for name in syntaxes)
     return store(
         place,
         access,
@@ -174,15 +173,5 @@ def _proposal(text: str) -> tuple[str, tuple[str, ...]]:
     sop_class, equals, syntaxes = text.partition("=")
     if not equals or not syntaxes:
         raise UsageError(f"{text!r} is not CLASS=SYNTAX,…")
-    wanted = tuple(_uid(name, SYNTAXES, "transfer syntax") for name in syntaxes.split(","))
-    return _uid(sop_class, WELL_KNOWN, "SOP class"), wanted
-
-
-def _uid(name: str, table: Any, what: str) -> str:
-    """A UID from itself or from the keyword of a table's row."""
-    if is_uid(name):
-        return name
-    for uid, row in table.items():
-        if row.keyword == name:
-            return str(uid)
-    raise UsageError(f"{name!r} is neither the keyword nor the UID of a {what}")
+    wanted = tuple(uid_of(name, SYNTAXES, "transfer syntax") for name in syntaxes.split(","))
+    return uid_of(sop_class, WELL_KNOWN, "SOP class"), wanted
