@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from sagittal.archive.index import clock
-from sagittal.cli.data.place import check_outside, data_option, existing, noted, open_archive, reading
+from sagittal.cli.data.place import beside, check_outside, data_option, existing, open_unheld
 from sagittal.cli.data.tally import tallied
 from sagittal.cli.output import json_option, run, say
-from sagittal.errors import DirectoryHeld
 
 if TYPE_CHECKING:
+    from sagittal.archive.index.connection import Readers
+    from sagittal.archive.local import LocalVolume
     from sagittal.archive.upkeep.backup import Copied
 
 
@@ -31,32 +33,29 @@ def command(data: Path, link: bool, folder: Path, as_json: bool) -> int:
 
 
 async def _backup(data: Path, folder: Path, link: bool, as_json: bool) -> int:
+    from sagittal.archive.access import LOCAL
+    from sagittal.archive.upkeep.tasks import back_up
+
+    async def work(_: Readers, volume: LocalVolume) -> Callable[[], Iterator[Copied]]:
+        return partial(_snapshot, data, volume, folder, link)
+
     new = 0
-    async with aclosing(_copied(data, folder, link)) as objects:
-        with tallied("Copying", as_json) as tally:
-            async for copied in objects:
-                tally.add(copied)
-                new += copied.is_new and not copied.error
+    async with open_unheld(data) as archive:
+        copies = beside(data, "backup", work) if archive is None else back_up(archive, LOCAL, folder, link=link)
+        async with aclosing(copies) as objects:
+            with tallied("Copying", as_json) as tally:
+                async for copied in objects:
+                    tally.add(copied)
+                    new += copied.is_new and not copied.error
     say(f"{tally.done} objects in {folder}, {new} of them new, {tally.failed} damaged")
     return tally.close(objects=tally.done, new=new, damaged=tally.failed)
 
 
-async def _copied(data: Path, folder: Path, link: bool) -> AsyncGenerator[Copied]:
-    from sagittal.archive.access import LOCAL
+def _snapshot(data: Path, volume: LocalVolume, folder: Path, link: bool) -> Iterator[Copied]:
+    """Of an index that a server goes on writing."""
     from sagittal.archive.index.connection import open_reader
     from sagittal.archive.opening import INDEX
     from sagittal.archive.upkeep.backup import Backup
-    from sagittal.archive.upkeep.tasks import back_up, steps
 
-    try:
-        async with open_archive(data) as archive, aclosing(back_up(archive, LOCAL, folder, link=link)) as objects:
-            async for copied in objects:
-                yield copied
-    except DirectoryHeld:  # a server goes on with its work; a snapshot of its index is enough
-        async with noted(data, "backup") as done, reading(data) as (_, volumes):
-            with closing(open_reader(data / INDEX)) as connection:
-                run = Backup(connection, volumes, folder, now=clock(), link=link)
-                async with aclosing(steps(run.run)) as objects:
-                    async for copied in objects:
-                        done.instances += not copied.error
-                        yield copied
+    with closing(open_reader(data / INDEX)) as connection:
+        yield from Backup(connection, {1: volume}, folder, now=clock(), link=link).run()

@@ -126,8 +126,7 @@ async def _list(data: Path) -> list[dict[str, Any]]:
     async def here(archive: Archive) -> list[dict[str, Any]]:
         return [row_of(token) for token in await read_tokens(archive.readers)]
 
-    rows: list[dict[str, Any]] = await tend(existing(data), here, "GET", "/api/tokens")
-    return rows
+    return await tend(existing(data), here, "GET", "/api/tokens")
 
 
 async def _revoke(data: Path, name: str) -> None:

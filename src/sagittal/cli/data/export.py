@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
@@ -11,22 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sagittal.cli.data.place import (
-    check_outside,
-    data_option,
-    existing,
-    local,
-    noted,
-    open_archive,
-    reading,
-    store_option,
-)
+from sagittal.cli.data.place import beside, check_outside, data_option, existing, local, open_unheld, store_option
 from sagittal.cli.output import json_option, progress, result, run, say
-from sagittal.errors import DirectoryHeld, NotFound
+from sagittal.errors import NotFound
 
 if TYPE_CHECKING:
     from sagittal.archive.access import Principal
     from sagittal.archive.index.connection import Readers
+    from sagittal.archive.local import LocalVolume
     from sagittal.archive.references import InstanceRef
     from sagittal.archive.upkeep.exporter import Exported
 
@@ -46,8 +38,28 @@ def command(data: Path, store: str, out: Path, studies: tuple[str, ...], as_json
 
 
 async def _export(data: Path, store: str, out: Path, studies: Sequence[str], as_json: bool) -> int:
+    from sagittal.archive.access import LOCAL, enter
+    from sagittal.archive.index.upkeep import stores
+    from sagittal.archive.retrieve import open_object
+    from sagittal.archive.upkeep.exporter import export_to
+    from sagittal.archive.upkeep.tasks import export
+
+    async def work(readers: Readers, volume: LocalVolume) -> Callable[[], Iterator[Exported]]:
+        principal = enter(LOCAL, stores.number_of(await readers.run(stores.read), store))
+        refs = await _refs(readers, principal, studies)
+        return partial(export_to, out, partial(open_object, {1: volume}), refs)
+
+    async with open_unheld(data) as archive:
+        if archive is None:
+            return await _tell(beside(data, "export", work, store), out, as_json)
+        principal = local(archive, store)
+        refs = await _refs(archive.readers, principal, studies)
+        return await _tell(export(archive, principal, refs, out), out, as_json)
+
+
+async def _tell(exports: AsyncGenerator[Exported], out: Path, as_json: bool) -> int:
     done = failed = 0
-    async with aclosing(_exported(data, store, out, studies)) as files:
+    async with aclosing(exports) as files:
         with progress("Exporting", None) as advance:
             async for exported in files:
                 advance(1)
@@ -59,31 +71,6 @@ async def _export(data: Path, store: str, out: Path, studies: Sequence[str], as_
                     say(f"{uid}: {exported.error}")
     say(f"{done} instances exported to {out}, {failed} failed")
     return 1 if failed else 0
-
-
-async def _exported(data: Path, store: str, out: Path, studies: Sequence[str]) -> AsyncGenerator[Exported]:
-    from sagittal.archive.access import LOCAL, enter
-    from sagittal.archive.index.upkeep import stores
-    from sagittal.archive.retrieve import open_object
-    from sagittal.archive.upkeep.exporter import export_to
-    from sagittal.archive.upkeep.tasks import export, steps
-
-    try:
-        async with open_archive(data) as archive:
-            principal = local(archive, store)
-            refs = await _refs(archive.readers, principal, studies)
-            async with aclosing(export(archive, principal, refs, out)) as files:
-                async for exported in files:
-                    yield exported
-    except DirectoryHeld:  # objects are immutable: they can be read beside the server
-        async with noted(data, "export", store) as done, reading(data) as (readers, volumes):
-            principal = enter(LOCAL, stores.number_of(await readers.run(stores.read), store))
-            refs = await _refs(readers, principal, studies)
-            run = partial(export_to, out, partial(open_object, volumes), refs)
-            async with aclosing(steps(run)) as files:
-                async for exported in files:
-                    done.instances += not exported.error
-                    yield exported
 
 
 async def _refs(readers: Readers, principal: Principal, studies: Sequence[str]) -> list[InstanceRef]:

@@ -110,8 +110,7 @@ async def _list(data: Path) -> Sequence[Mapping[str, Any]]:
     async def here(archive: Archive) -> list[Mapping[str, Any]]:
         return [row_of(node) for node in await read_nodes(archive.readers)]
 
-    rows: list[Mapping[str, Any]] = await tend(existing(data), here, "GET", "/api/nodes")
-    return rows
+    return await tend(existing(data), here, "GET", "/api/nodes")
 
 
 async def _add(data: Path, peer: str, fields: Mapping[str, Any]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 from urllib.parse import quote
 
 import click
@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     from sagittal.archive.local import LocalVolume
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+class Told(Protocol):
+    """One object: what is wrong with it, if anything is."""
+
+    @property
+    def error(self) -> str: ...
+
+
+One = TypeVar("One", bound=Told)
 
 
 class DataPath(click.Path):
@@ -92,15 +103,19 @@ def check_outside(data: Path, target: Path) -> None:
 
 
 @asynccontextmanager
-async def open_archive(data: Path) -> AsyncIterator[Archive]:
-    """The archive of a directory; DirectoryHeld while a server has it."""
+async def open_unheld(data: Path) -> AsyncIterator[Archive | None]:
+    """The archive of a directory; None while a server has it."""
     from sagittal.archive.archive import Archive
 
-    archive = await Archive.open(data)
+    try:
+        archive = await Archive.open(data)
+    except DirectoryHeld:
+        archive = None
     try:
         yield archive
     finally:
-        await archive.close()
+        if archive is not None:
+            await archive.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,26 +169,25 @@ def _reason(response: httpx.Response) -> str:
 
 
 async def tend(
-    data: Path, here: Callable[[Archive], Awaitable[Any]], method: str, path: str, row: dict[str, Any] | None = None
-) -> Any:
+    data: Path, here: Callable[[Archive], Awaitable[T]], method: str, path: str, row: dict[str, Any] | None = None
+) -> T:
     """`here` with the archive of a directory that nobody holds; else the server that holds it is asked the same.
 
     What `here` gives, or the JSON that the server answers (None when it answers nothing); NotFound when it has no such
     thing and UsageError when what is asked is wrong, as `here` says it too, PeerRefused when it refuses.
     """
-    try:
-        async with open_archive(data) as archive:
+    async with open_unheld(data) as archive:
+        if archive is not None:
             return await here(archive)
-    except DirectoryHeld:
-        async with (await server_of(data)).client() as client:
-            response = await client.request(method, path, json=row)
-            if response.status_code == 404:
-                raise NotFound(_reason(response)) from None
-            if response.status_code == 400:
-                raise UsageError(_reason(response)) from None
-            if response.is_error:
-                refused(response)
-            return response.json() if response.content else None
+    async with (await server_of(data)).client() as client:
+        response = await client.request(method, path, json=row)
+    if response.status_code == 404:
+        raise NotFound(_reason(response))
+    if response.status_code == 400:
+        raise UsageError(_reason(response))
+    if response.is_error:
+        refused(response)
+    return cast(T, response.json() if response.content else None)
 
 
 @dataclass
@@ -198,26 +212,22 @@ async def note(data: Path, verb: str, done: Done, store: str = "") -> None:
     await tend(data, here, "POST", path, {"verb": verb, **asdict(done)})
 
 
-@asynccontextmanager
-async def noted(data: Path, verb: str, store: str = "") -> AsyncIterator[Done]:
-    """What is done within beside a server, in its audit log."""
+async def beside(
+    data: Path, verb: str, work: Callable[[Readers, LocalVolume], Awaitable[Callable[[], Iterator[One]]]],
+    store: str = "",
+) -> AsyncGenerator[One]:  # fmt: skip
+    """What is done beside a server, in its audit log: objects are immutable, and can be read while it goes on."""
+    from sagittal.archive.index.connection import Readers
+    from sagittal.archive.local import LocalVolume
+    from sagittal.archive.upkeep.tasks import steps
+
     done = Done()
     try:
-        yield done
+        with closing(Readers(existing(data) / "index.db", 1)) as readers, closing(LocalVolume(data)) as volume:
+            async with aclosing(steps(await work(readers, volume))) as found:
+                async for one in found:
+                    done.instances += not one.error
+                    yield one
         done.outcome = "done"
     finally:
         await note(data, verb, done, store)
-
-
-@asynccontextmanager
-async def reading(data: Path) -> AsyncIterator[tuple[Readers, dict[int, LocalVolume]]]:
-    """Index and objects to read from, beside a server or without one."""
-    from sagittal.archive.index.connection import Readers
-    from sagittal.archive.local import LocalVolume
-
-    readers, volume = Readers(existing(data) / "index.db", 1), LocalVolume(data)
-    try:
-        yield readers, {1: volume}
-    finally:
-        readers.close()
-        volume.close()

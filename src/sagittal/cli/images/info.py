@@ -71,8 +71,7 @@ async def _of_directory(data: Path) -> list[dict[str, Any]]:
         archive.permit(LOCAL, "find", "images")
         return {"modalities": await ImageReport(archive.readers).rows(LOCAL)}
 
-    rows: list[dict[str, Any]] = (await tend(existing(data), here, "GET", _STATISTICS))["modalities"]
-    return rows
+    return (await tend(existing(data), here, "GET", _STATISTICS))["modalities"]
 
 
 async def _of_server(server: Server) -> list[dict[str, Any]]:
