@@ -5,7 +5,7 @@ One byte says one thing: 1 wants or grants it, anything else doesn't. Enhanced M
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 
 class FindTerms(NamedTuple):
@@ -29,23 +29,14 @@ class RetrieveTerms(NamedTuple):
 
 FIND_GRANTED = FindTerms(True, True, True, True, False, True, True)
 RETRIEVE_GRANTED = RetrieveTerms(True, False)
+T = TypeVar("T", FindTerms, RetrieveTerms)
 
 
-def negotiate_find(proposed: bytes) -> bytes:
-    """The answer to application information of a FIND class: as many bytes as were asked that are known here."""
-    return bytes(asked == 1 and granted for asked, granted in zip(proposed, FIND_GRANTED, strict=False))
+def negotiated(granted: FindTerms | RetrieveTerms, proposed: bytes) -> bytes:
+    """The answer to application information: as many bytes as were asked that are known here."""
+    return bytes(asked == 1 and grants for asked, grants in zip(proposed, granted, strict=False))
 
 
-def negotiate_retrieve(proposed: bytes) -> bytes:
-    """The same of a MOVE or GET class."""
-    return bytes(asked == 1 and granted for asked, granted in zip(proposed, RETRIEVE_GRANTED, strict=False))
-
-
-def find_terms(accepted: bytes | None) -> FindTerms:
+def terms_of(kind: type[T], accepted: bytes | None) -> T:
     """The terms of a context from its accepted application information."""
-    return FindTerms(*(byte == 1 for byte in (accepted or b"")[: len(FindTerms._fields)]))
-
-
-def retrieve_terms(accepted: bytes | None) -> RetrieveTerms:
-    """The same of a MOVE or GET class."""
-    return RetrieveTerms(*(byte == 1 for byte in (accepted or b"")[: len(RetrieveTerms._fields)]))
+    return kind(*(byte == 1 for byte in (accepted or b"")[: len(kind._fields)]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from functools import partial
 
 from sagittal.archive.query import Query, Rows
 from sagittal.dicom.sopclasses import LEVELS, PATIENT_ROOT_FIND, PATIENT_STUDY_ONLY_FIND, STUDY_ROOT_FIND
@@ -16,7 +17,7 @@ from sagittal.dimse.commands import C_FIND_RQ
 from sagittal.dimse.service import Matches, Request, Response, Service
 from sagittal.dimse.status import CANCEL, PENDING, PENDING_WARNING, SUCCESS
 from sagittal.errors import SagittalError
-from sagittal.services.extended import FindTerms, find_terms, negotiate_find
+from sagittal.services.extended import FIND_GRANTED, FindTerms, negotiated, terms_of
 from sagittal.services.identifier import Identifier, failure, read_identifier
 from sagittal.services.matches import row_encoder
 from sagittal.services.site import Site
@@ -29,7 +30,7 @@ def query(site: Site) -> Service:
     """C-FIND, for whoever may `find`."""
 
     async def find(request: Request) -> AsyncIterator[Response | Matches]:
-        terms, principal = find_terms(request.context.extended), request.association.principal
+        terms, principal = terms_of(FindTerms, request.context.extended), request.association.principal
         try:
             with site.archive.audited(principal, "find"):
                 identifier = read_identifier(
@@ -51,7 +52,8 @@ def query(site: Site) -> Service:
             return
         yield Response(SUCCESS)
 
-    return Service("Query", FIND, {C_FIND_RQ: find}, clause="PS3.4 C.6", negotiate=negotiate_find)
+    negotiate = partial(negotiated, FIND_GRANTED)
+    return Service("Query", FIND, {C_FIND_RQ: find}, clause="PS3.4 C.6", negotiate=negotiate)
 
 
 def _query(identifier: Identifier, terms: FindTerms) -> Query:

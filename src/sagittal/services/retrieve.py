@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 from sagittal.archive.access import Audited, authorize
@@ -27,7 +28,7 @@ from sagittal.dimse.service import Handler, Request, Response, Service, Source
 from sagittal.errors import NotFound, PeerError, SagittalError, UnknownDestination
 from sagittal.net.client import Association, Peer
 from sagittal.net.proposing import Batch, accepted_syntaxes, plan
-from sagittal.services.extended import negotiate_retrieve, retrieve_terms
+from sagittal.services.extended import RETRIEVE_GRANTED, RetrieveTerms, negotiated, terms_of
 from sagittal.services.identifier import UNIQUE_KEYS, check_retrieve, failure, read_identifier
 from sagittal.services.site import Site
 from sagittal.services.suboperations import WHOLE, Pace, Rendition, Send, Tally, send_instance
@@ -36,6 +37,7 @@ GET = frozenset({PATIENT_ROOT_GET, STUDY_ROOT_GET, PATIENT_STUDY_ONLY_GET})
 MOVE = frozenset({PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, PATIENT_STUDY_ONLY_MOVE})
 Found = tuple[list[InstanceRef], Rendition]
 Find = Callable[[Request], Awaitable[Found]]
+_NEGOTIATE = partial(negotiated, RETRIEVE_GRANTED)
 _ARGUMENTS = {"PATIENT": "patient_id", "STUDY": "study_uid", "SERIES": "series_uid"}  # of `Archive.instances`
 _LOST_MAX = 3  # associations in a row that end without one answer, before a destination is given up
 _SILENT_SECONDS = 10.0  # pynetdicom waits 30 for a message
@@ -45,13 +47,13 @@ _CANCEL_SECONDS = 2.0  # for what is under way when a C-CANCEL comes: a destinat
 def get(site: Site) -> Service:
     """C-GET, for whoever may `get`."""
     handler = getting(site, lambda request: find_instances(site, request))
-    return Service("Get", GET, {C_GET_RQ: handler}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
+    return Service("Get", GET, {C_GET_RQ: handler}, clause="PS3.4 C.6", negotiate=_NEGOTIATE)
 
 
 def move(site: Site) -> Service:
     """C-MOVE, for whoever may `move`."""
     handler = moving(site, lambda request: find_instances(site, request))
-    return Service("Move", MOVE, {C_MOVE_RQ: handler}, clause="PS3.4 C.6", negotiate=negotiate_retrieve)
+    return Service("Move", MOVE, {C_MOVE_RQ: handler}, clause="PS3.4 C.6", negotiate=_NEGOTIATE)
 
 
 def getting(site: Site, find: Find) -> Handler:
@@ -133,7 +135,7 @@ def _telling(request: Request, tally: Tally) -> Iterator[None]:
 async def find_instances(site: Site, request: Request) -> Found:
     """What the identifier asks for; no match is no error (PS3.4 C.4.2.2.1: a success without sub-operations)."""
     levels = LEVELS[request.context.abstract_syntax]
-    relational = retrieve_terms(request.context.extended).relational
+    relational = terms_of(RetrieveTerms, request.context.extended).relational
     charsets = site.charsets(request.association.calling_aet)
     with audited(site, request):
         identifier = read_identifier(request, levels, site.limits, relational=relational, charsets=charsets)
