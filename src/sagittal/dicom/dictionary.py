@@ -115,6 +115,11 @@ def tag_of(text: str) -> int:
         raise KeyError(text) from None
 
 
+def member_of(tag: int | str) -> str:
+    """The member of DICOM JSON (PS3.18 F.2.2) of a tag, or of a keyword."""
+    return f"{tag_of(tag) if isinstance(tag, str) else tag:08X}"
+
+
 def tag_text(tag: int) -> str:
     """`tag` as the Standard writes it: "(0010,0010)"."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

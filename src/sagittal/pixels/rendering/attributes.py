@@ -13,12 +13,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from sagittal.dicom.dictionary import member_of, tag_of
 from sagittal.errors import BadRequest
 
 T = TypeVar("T")
+Tag = int | str  # or its keyword (PS3.6)
 Fetch = Callable[[int, int], bytes]  # (offset, length) of the data set as stored
-PER_FRAME = 0x52009230  # Per-Frame Functional Groups Sequence
+PER_FRAME = "PerFrameFunctionalGroupsSequence"
 _PLACE = re.compile(r"\?offset=(\d+)&length=(\d+)\Z")
+tag_of(PER_FRAME)  # has the names read: once, in the process that workers are forked from
 
 
 def _nothing(offset: int, length: int) -> bytes:
@@ -26,7 +29,7 @@ def _nothing(offset: int, length: int) -> bytes:
 
 
 class Attributes:
-    """The attributes of an instance or of an item; tags are integers. What is absent or empty is "", [] or None."""
+    """The attributes of an instance or of an item, by tag or keyword. What is absent or empty is "", [] or None."""
 
     __slots__ = ("_big_endian", "_fetch", "_members", "_recalled")
 
@@ -42,14 +45,18 @@ class Attributes:
             found = self._recalled[name] = work_out()
         return found
 
-    def __contains__(self, tag: int) -> bool:
-        return f"{tag:08X}" in self._members
+    def __contains__(self, tag: Tag) -> bool:
+        return member_of(tag) in self._members
 
-    def values(self, tag: int) -> list[Any]:
+    def _member(self, tag: Tag) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._members.get(member_of(tag), {})
+        return found
+
+    def values(self, tag: Tag) -> list[Any]:
         """All values as they are in the JSON."""
-        return [value for value in self._members.get(f"{tag:08X}", {}).get("Value", ()) if value is not None]
+        return [value for value in self._member(tag).get("Value", ()) if value is not None]
 
-    def text(self, tag: int) -> str:
+    def text(self, tag: Tag) -> str:
         """The first value as text; a person name as its first component group that has any."""
         for value in self.values(tag):
             if isinstance(value, dict):
@@ -57,27 +64,27 @@ class Attributes:
             return str(value).strip()
         return ""
 
-    def texts(self, tag: int) -> list[str]:
+    def texts(self, tag: Tag) -> list[str]:
         """All values as text."""
         return [str(value).strip() for value in self.values(tag)]
 
-    def numbers(self, tag: int) -> list[float]:
+    def numbers(self, tag: Tag) -> list[float]:
         """All values that are numbers; text says NaN and infinities, too."""
         return numbers_in(self.values(tag)) or self._bulk_numbers(tag)
 
-    def number(self, tag: int) -> float | None:
+    def number(self, tag: Tag) -> float | None:
         """The first value that is a number."""
         return next(iter(self.numbers(tag)), None)
 
-    def integers(self, tag: int) -> list[int]:
+    def integers(self, tag: Tag) -> list[int]:
         """All values that are finite numbers, as integers."""
         return [int(number) for number in self.numbers(tag) if math.isfinite(number)]
 
-    def integer(self, tag: int, otherwise: int = 0) -> int:
+    def integer(self, tag: Tag, otherwise: int = 0) -> int:
         """The first value that is a finite number, as an integer."""
         return next(iter(self.integers(tag)), otherwise)
 
-    def items(self, tag: int) -> list[Attributes]:
+    def items(self, tag: Tag) -> list[Attributes]:
         """The items of a sequence."""
         return [
             Attributes(item, self._fetch, big_endian=self._big_endian)
@@ -85,19 +92,19 @@ class Attributes:
             if isinstance(item, dict)
         ]
 
-    def item(self, tag: int, place: int = 0) -> Attributes:
+    def item(self, tag: Tag, place: int = 0) -> Attributes:
         """An item of a sequence, 0 being the first, or one without attributes."""
-        held = self._members.get(f"{tag:08X}", {}).get("Value", ())
+        held = self._member(tag).get("Value", ())
         found = held[place] if 0 <= place < len(held) else None
         members = found if isinstance(found, dict) else {}
         return Attributes(members, self._fetch, big_endian=self._big_endian)
 
-    def octets(self, tag: int, word: int = 1) -> bytes:
+    def octets(self, tag: Tag, word: int = 1) -> bytes:
         """A value of bytes, wherever it is; its words of `word` bytes in little endian, whatever the data set has.
 
         Those of OB are octets, so that nothing is swapped.
         """
-        member = self._members.get(f"{tag:08X}", {})
+        member = self._member(tag)
         if "InlineBinary" in member:  # in little endian already (PS3.18 F.2.7); bulk data is as it is stored
             return base64.b64decode(member["InlineBinary"])
         place = _PLACE.search(member.get("BulkDataURI", ""))
@@ -106,15 +113,15 @@ class Attributes:
             return octets
         return np.frombuffer(octets[: len(octets) // word * word], f"u{word}").byteswap().tobytes()
 
-    def words(self, tag: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
+    def words(self, tag: Tag) -> np.ndarray[Any, np.dtype[np.uint16]]:
         """A value of 16-bit words as unsigned numbers, shape (count,): OW, or US and SS as LUT data comes too."""
         if self.values(tag):
             return np.array([number & 0xFFFF for number in self.integers(tag)], np.uint16)
         octets = self.octets(tag, 2)
         return np.frombuffer(octets[: len(octets) // 2 * 2], "<u2").astype(np.uint16)
 
-    def _bulk_numbers(self, tag: int) -> list[float]:
-        member = self._members.get(f"{tag:08X}", {})
+    def _bulk_numbers(self, tag: Tag) -> list[float]:
+        member = self._member(tag)
         kind = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8"}.get(member.get("vr", ""))
         if "BulkDataURI" not in member:
             return []
@@ -137,13 +144,13 @@ def numbers_in(values: Iterable[Any]) -> list[float]:
     return found
 
 
-def functional_groups(instance: Attributes, frame: int, macro: int) -> Attributes:
+def functional_groups(instance: Attributes, frame: int, macro: Tag) -> Attributes:
     """The first item of a functional group macro as it holds for a frame (1 is the first): its own, or the shared one.
 
     PS3.3 C.7.6.16.
     """
     own = instance.item(PER_FRAME, frame - 1)
-    return (own if macro in own else instance.item(0x52009229)).item(macro)
+    return (own if macro in own else instance.item("SharedFunctionalGroupsSequence")).item(macro)
 
 
 def for_frame(instance: Attributes, name: Hashable, work_out: Callable[[], T]) -> T:

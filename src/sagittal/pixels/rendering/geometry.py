@@ -23,9 +23,8 @@ SIDE_MAX = 16_384  # pixels of a viewport, or of a displayed area that is larger
 AREA_MAX = 1 << 26  # pixels of a picture, or of a displayed area, that is larger than its image
 ASPECT_MAX = 16.0  # of pixels: more is no measurement
 _NEARLY_SQUARE = 0.01  # spacings are rounded; nobody sees such a difference, and pixels as they are are sharper
-_PIXEL_MEASURES = 0x00289110
-# The height and the width of a pixel: Pixel Spacing, Imager and Nominal Scanned Pixel Spacing, Pixel Aspect Ratio.
-_SHAPES = (0x00280030, 0x00181164, 0x00182010, 0x00280034)
+# The height and the width of a pixel.
+_SHAPES = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def aspect_of(instance: Attributes) -> float:
     """How many times higher than wide the pixels of an image are, the same for all of its frames; 1.0 where it does
     not say, nearly says, or says nonsense.
     """
-    measures = functional_groups(instance, 1, _PIXEL_MEASURES)
+    measures = functional_groups(instance, 1, "PixelMeasuresSequence")
     shapes = (measures.numbers(tag) or instance.numbers(tag) for tag in _SHAPES)
     aspect = next((shape[0] / shape[1] for shape in shapes if len(shape) == 2 and min(shape) > 0), 1.0)
     return aspect if abs(aspect - 1) > _NEARLY_SQUARE and 1 / ASPECT_MAX <= aspect <= ASPECT_MAX else 1.0

@@ -23,8 +23,7 @@ Octets = np.ndarray[Any, np.dtype[np.uint8]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 FUNCTIONS: Mapping[str, Function] = {function: function for function in get_args(Function)}
-# (Double) Float Pixel Padding Value and Range Limit (C.7.6.24, C.7.6.25), by the type of the values.
-_PADDING = {"float32": (0x00280122, 0x00280124), "float64": (0x00280123, 0x00280125)}
+_PADDING = {"float32": "Float", "float64": "DoubleFloat"}  # C.7.6.24, C.7.6.25, by the type of the values
 _AT_ONCE = 1 << 14  # values looked up at once: what numpy makes indexes of stays in the processor's cache
 
 
@@ -71,11 +70,11 @@ Voi = Window | Table
 
 def modality_of(item: Attributes, *, signed: bool) -> Modality:
     """The modality transformation of an image, a state or a functional group item."""
-    for sequence in item.items(0x00283000):
+    for sequence in item.items("ModalityLUTSequence"):
         table = lut_of(sequence, signed=signed)
         if table is not None:
             return Modality(table=table)
-    slope, intercept = item.number(0x00281053), item.number(0x00281052)
+    slope, intercept = item.number("RescaleSlope"), item.number("RescaleIntercept")
     return Modality(slope or 1.0, intercept or 0.0)
 
 
@@ -83,8 +82,8 @@ def frame_modality(instance: Attributes, frame: int, *, signed: bool) -> Modalit
     """That of a frame: Pixel Value Transformation (C.7.6.16.2.9) of an enhanced image, or of the image."""
 
     def said() -> Modality:
-        macro = functional_groups(instance, frame, 0x00289145)
-        return modality_of(macro if 0x00281053 in macro else instance, signed=signed)
+        macro = functional_groups(instance, frame, "PixelValueTransformationSequence")
+        return modality_of(macro if "RescaleSlope" in macro else instance, signed=signed)
 
     return for_frame(instance, ("modality", signed), said)
 
@@ -99,13 +98,13 @@ def is_signed(description: Description, modality: Modality) -> bool:
 
 def voi_of(item: Attributes, *, signed: bool) -> Voi | None:
     """The first VOI table or window of those an item offers; a table goes before a window."""
-    tables = (lut_of(each, signed=signed) for each in item.items(0x00283010))
+    tables = (lut_of(each, signed=signed) for each in item.items("VOILUTSequence"))
     if (table := next(filter(None, tables), None)) is not None:
         return table
-    centers, widths = item.numbers(0x00281050), item.numbers(0x00281051)
+    centers, widths = item.numbers("WindowCenter"), item.numbers("WindowWidth")
     if not centers or not widths:
         return None
-    function = item.text(0x00281056).upper() or "LINEAR"
+    function = item.text("VOILUTFunction").upper() or "LINEAR"
     return window(centers[0], widths[0], function if function in FUNCTIONS else "LINEAR", strict=False)
 
 
@@ -113,7 +112,7 @@ def frame_voi(instance: Attributes, frame: int, *, signed: bool) -> Voi | None:
     """That of a frame: Frame VOI LUT (C.7.6.16.2.10) of an enhanced image, or of the image."""
 
     def said() -> Voi | None:
-        macro = functional_groups(instance, frame, 0x00289132)
+        macro = functional_groups(instance, frame, "FrameVOILUTSequence")
         return voi_of(macro, signed=signed) or voi_of(instance, signed=signed)
 
     return for_frame(instance, ("voi", signed), said)
@@ -160,11 +159,11 @@ def whole_range(description: Description, modality: Modality, stored: np.ndarray
 
 def padding_of(instance: Attributes, stored: np.ndarray[Any, Any], *, signed: bool) -> Mask | None:
     """Where Pixel Padding Value, or the range up to Pixel Padding Range Limit, is (PS3.3 C.7.5.1.1.2)."""
-    tag, tag_of_limit = _PADDING.get(stored.dtype.name, (0x00280120, 0x00280121))
-    value = instance.recall("padding", lambda: instance.number(tag))
+    padding = _PADDING.get(stored.dtype.name, "") + "PixelPadding"
+    value = instance.recall("padding", lambda: instance.number(f"{padding}Value"))
     if value is None:
         return None
-    limit = instance.number(tag_of_limit)
+    limit = instance.number(f"{padding}RangeLimit")
     ends = sorted(_as_stored(end, stored, signed=signed) for end in (value, value if limit is None else limit))
     return (stored >= ends[0]) & (stored <= ends[1])
 

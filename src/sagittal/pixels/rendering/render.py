@@ -27,11 +27,12 @@ from sagittal.pixels.rendering.tables import palette_of
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 AS_IT_IS = State()  # no presentation state
-_FRAME_TYPES = (0x00189226, 0x00189329, 0x00189751)  # sequences of MR, CT, PET
-_PATIENT = ((0x00100010, ""), (0x00100020, "ID "), (0x00100030, "* "), (0x00100040, ""))
+_FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
+_PATIENT = (("PatientName", ""), ("PatientID", "ID "), ("PatientBirthDate", "* "), ("PatientSex", ""))
 _TECHNIQUE = (
-    (0x00080060, ""), (0x00080020, ""), (0x00081030, ""), (0x0008103E, ""), (0x00180050, "thickness "),
-    (0x00180060, "kVp "), (0x00180080, "TR "), (0x00180081, "TE "), (0x00200011, "series "), (0x00200013, "image "),
+    ("Modality", ""), ("StudyDate", ""), ("StudyDescription", ""), ("SeriesDescription", ""),
+    ("SliceThickness", "thickness "), ("KVP", "kVp "), ("RepetitionTime", "TR "), ("EchoTime", "TE "),
+    ("SeriesNumber", "series "), ("InstanceNumber", "image "),
 )  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def render(
         shown, profile = _gray(frame, options, state), None
     else:
         rgb = color.rgb_of(frame.instance, frame.stored, frame.description.photometric, frame.description.bits_stored)
-        embedded = state.profile or frame.instance.octets(0x00282000) or _optical_path_profile(frame.instance)
+        embedded = state.profile or frame.instance.octets("ICCProfile") or _optical_path_profile(frame.instance)
         shown, profile = color.convert_profile(rgb, embedded, options.profile)
     shown = _covered(shown, frame, options, state)
     if over is not None:
@@ -125,12 +126,14 @@ def _supplemented(shown: Picture, frame: Frame) -> Picture:
 def _presented(frame: Frame) -> str:
     """Pixel Presentation (C.8.16.2) of the frame, or of the image. Who doesn't say it only recommends a palette."""
     groups = (functional_groups(frame.instance, frame.number, macro) for macro in _FRAME_TYPES)
-    return next(filter(None, (each.text(0x00089205) for each in groups)), "") or frame.instance.text(0x00089205)
+    return next(filter(None, (each.text("PixelPresentation") for each in groups)), "") or frame.instance.text(
+        "PixelPresentation"
+    )
 
 
 def _is_inverse(frame: Frame) -> bool:
     return frame.description.photometric == "MONOCHROME1" or (
-        frame.instance.text(0x20500020) == "INVERSE" and frame.description.photometric == "MONOCHROME2"
+        frame.instance.text("PresentationLUTShape") == "INVERSE" and frame.description.photometric == "MONOCHROME2"
     )
 
 
@@ -162,7 +165,7 @@ def shared_window(frames: Iterable[Frame]) -> Window | None:
 
 def _optical_path_profile(instance: Attributes) -> bytes:
     """Whole slide images have theirs in the Optical Path Sequence (C.8.12.5)."""
-    return instance.item(0x00480105).octets(0x00282000)
+    return instance.item("OpticalPathSequence").octets("ICCProfile")
 
 
 def _covered(shown: Picture, frame: Frame, options: Options, state: State) -> Picture:

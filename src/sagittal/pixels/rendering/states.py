@@ -61,13 +61,13 @@ def references(state: Attributes) -> list[Reference]:
     """The images of a state, in its order (C.11.11)."""
     return [
         Reference(
-            series.text(0x0020000E),
-            image.text(0x00081150),
-            image.text(0x00081155),
-            tuple(image.integers(0x00081160)),
+            series.text("SeriesInstanceUID"),
+            image.text("ReferencedSOPClassUID"),
+            image.text("ReferencedSOPInstanceUID"),
+            tuple(image.integers("ReferencedFrameNumber")),
         )
-        for series in state.items(0x00081115)
-        for image in series.items(0x00081140)
+        for series in state.items("ReferencedSeriesSequence")
+        for image in series.items("ReferencedImageSequence")
     ]
 
 
@@ -83,30 +83,32 @@ def state_for(state: Attributes, sop_instance_uid: str, frame: int, described: D
     """The parts of a state that hold for a frame with such pixels. NotAcceptable for a class of state that
     is not rendered, and for an image that it is not for.
     """
-    kind = state.text(0x00080016)
+    kind = state.text("SOPClassUID")
     refuse(kind)
     named = [each for each in references(state) if each.sop_instance_uid == sop_instance_uid]
-    if 0x00081115 in state and not any(not each.frames or frame in each.frames for each in named):
+    if "ReferencedSeriesSequence" in state and not any(not each.frames or frame in each.frames for each in named):
         raise NotAcceptable("the presentation state is not for this image")
     concerning = [
         [each for each in state.items(tag) if _concerns(each, sop_instance_uid, frame)]
-        for tag in (0x00283110, 0x0070005A, 0x00700001)
+        for tag in ("SoftcopyVOILUTSequence", "DisplayedAreaSelectionSequence", "GraphicAnnotationSequence")
     ]
     vois, areas, annotations = concerning
     own = kind != COLOR
-    tables = [table for each in state.items(0x20500010) if (table := lut_of(each, signed=False)) is not None]
-    has_modality = 0x00281053 in state or 0x00283000 in state
+    tables = [
+        table for each in state.items("PresentationLUTSequence") if (table := lut_of(each, signed=False)) is not None
+    ]
+    has_modality = "RescaleSlope" in state or "ModalityLUTSequence" in state
     modality = modality_of(state, signed=described.signed) if has_modality else IDENTITY
     found = [voi_of(each, signed=is_signed(described, modality)) for each in vois]
     return State(
         modality=modality if own else None,
         voi=next((voi for voi in found if voi is not None), None) if own else None,
         presentation=tables[0] if tables else None,
-        inverse=state.text(0x20500020) == "INVERSE",
+        inverse=state.text("PresentationLUTShape") == "INVERSE",
         palette=palette_of(state) if kind == PSEUDO_COLOR else None,
         area=_area(areas[0]) if areas else None,
-        rotation=state.integer(0x00700042),
-        flip=state.text(0x00700041) == "Y",
+        rotation=state.integer("ImageRotation"),
+        flip=state.text("ImageHorizontalFlip") == "Y",
         shutter=shutter_of(state),
         graphics=tuple(graphic for each in annotations for graphic in graphics_of(each)),
         layers=layers_of(state),
@@ -114,27 +116,28 @@ def state_for(state: Attributes, sop_instance_uid: str, frame: int, described: D
             group: layer for group in range(0x6000, 0x6020, 2) if (layer := state.text(group << 16 | 0x1001))
         },
         overlays=state,
-        profile=state.octets(0x00282000),
+        profile=state.octets("ICCProfile"),
     )
 
 
 def _concerns(item: Attributes, sop_instance_uid: str, frame: int) -> bool:
     """Whether an item is for a frame: it names the image and the frame, or the image, or none."""
-    images = item.items(0x00081140)
+    images = item.items("ReferencedImageSequence")
     return not images or any(
-        image.text(0x00081155) == sop_instance_uid
-        and (not image.numbers(0x00081160) or frame in image.numbers(0x00081160))
+        image.text("ReferencedSOPInstanceUID") == sop_instance_uid
+        and (not image.numbers("ReferencedFrameNumber") or frame in image.numbers("ReferencedFrameNumber"))
         for image in images
     )
 
 
 def _area(item: Attributes) -> Area | None:
     """The displayed area (C.10.4): corners as they come to lie when turned, so either may be the lower one."""
-    first, last = item.numbers(0x00700052), item.numbers(0x00700053)
+    first, last = item.numbers("DisplayedAreaTopLeftHandCorner"), item.numbers("DisplayedAreaBottomRightHandCorner")
     if len(first) < 2 or len(last) < 2 or not all(map(isfinite, first + last)):
         return None
     (left, right), (top, bottom) = sorted((int(first[0]), int(last[0]))), sorted((int(first[1]), int(last[1])))
-    shape = item.numbers(0x00700101) or item.numbers(0x00700102)  # of a pixel: its height, its width
+    shape = item.numbers("PresentationPixelSpacing") or item.numbers("PresentationPixelAspectRatio")
     aspect = shape[0] / shape[1] if len(shape) == 2 and min(shape) > 0 and all(map(isfinite, shape)) else 1.0
-    times = item.number(0x00700103) if item.text(0x00700100) == "MAGNIFY" else None
+    is_magnified = item.text("PresentationSizeMode") == "MAGNIFY"
+    times = item.number("PresentationPixelMagnificationRatio") if is_magnified else None
     return Area(left, top, right, bottom, times if times is not None and isfinite(times) and times > 0 else 1.0, aspect)

@@ -38,27 +38,28 @@ class Table:
 
 def lut_of(item: Attributes, *, signed: bool) -> Table | None:
     """The table of an item of a Modality, VOI or Presentation LUT Sequence; None when it holds none."""
-    described = item.integers(0x00283002)
+    described = item.integers("LUTDescriptor")
     if len(described) < 3:
         return None
     count, first, bits = described[0] & 0xFFFF or ENTRIES_MAX, described[1], described[2]
-    entries = _entries(item.words(0x00283006), count, bits)
+    entries = _entries(item.words("LUTData"), count, bits)
     return Table(_first(first, signed), entries, bits) if len(entries) else None
 
 
 def palette_of(instance: Attributes) -> tuple[Table, Table, Table] | None:
     """The red, green and blue tables of a PALETTE COLOR image or of a pseudo-color state; None without them."""
     found = []
-    for n in range(3):
-        described = instance.integers(0x00281101 + n)
+    for color in ("Red", "Green", "Blue"):
+        described = instance.integers(f"{color}PaletteColorLookupTableDescriptor")
         if len(described) < 3:
             return None
         count, first, bits = described[0] & 0xFFFF or ENTRIES_MAX, described[1], described[2]
-        words = instance.words(0x00281201 + n)
-        entries = _entries(words, count, bits) if len(words) else _unfolded(instance.words(0x00281221 + n), count, bits)
+        words = instance.words(f"{color}PaletteColorLookupTableData")
+        segments = instance.words(f"Segmented{color}PaletteColorLookupTableData")
+        entries = _entries(words, count, bits) if len(words) else _unfolded(segments, count, bits)
         if not len(entries):
             return None
-        found.append(Table(_first(first, signed=instance.integer(0x00280103) == 1), entries, bits))
+        found.append(Table(_first(first, signed=instance.integer("PixelRepresentation") == 1), entries, bits))
     return found[0], found[1], found[2]
 
 

@@ -1,13 +1,19 @@
-"""Values that are not in the JSON: bulk data of either byte order, in sequences too."""
+"""Attributes by their keywords, and values that are not in the JSON: bulk data of either byte order."""
 
 from __future__ import annotations
 
+import re
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import sagittal
+from sagittal.dicom.dictionary import keyword_of, tag_of
 from sagittal.pixels.rendering.attributes import Attributes
+
+_READ = re.compile(r'\.(?:values|texts?|numbers?|integers?|items?|octets|words)\("(\w+)"')
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -48,3 +54,10 @@ def test_words_in_sequences(order: str) -> None:
 def test_words_that_are_no_numbers_are_none() -> None:
     held = Attributes({"00281201": {"vr": "DS", "Value": ["1", "-inf", "red", "-1", "65537"]}})
     assert held.words(0x00281201).tolist() == [1, 0xFFFF, 1]
+
+
+def test_keywords_that_are_read_are_those_of_the_dictionary() -> None:
+    package = Path(sagittal.__file__).parent
+    files = [*(package / "pixels").rglob("*.py"), *(package / "convert").rglob("*.py")]
+    read = {word for file in files for word in _READ.findall(file.read_text())}
+    assert len(read) > 50 and [word for word in sorted(read) if keyword_of(tag_of(word)) != word] == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sagittal.pixels.rendering.attributes import Attributes
+from sagittal.pixels.rendering.attributes import Attributes, Tag
 from sagittal.pixels.rendering.color import Ink, rgb_of_lab
 from sagittal.pixels.rendering.geometry import Point
 
@@ -42,19 +42,20 @@ class Layer:
 def layers_of(state: Attributes) -> dict[str, Layer]:
     """Layers by name: their color in CIELab where they have it, else their gray (C.10.7)."""
     found = {}
-    for each in state.items(0x00700060):
-        ink = ink_of(each, 0x00700401, 0x00700066, 0xFFFF)
-        found[each.text(0x00700002)] = Layer(each.integer(0x00700062), ink)
+    for each in state.items("GraphicLayerSequence"):
+        shown = "GraphicLayerRecommendedDisplay"
+        ink = ink_of(each, f"{shown}CIELabValue", f"{shown}GrayscaleValue", 0xFFFF)
+        found[each.text("GraphicLayer")] = Layer(each.integer("GraphicLayerOrder"), ink)
     return found
 
 
-def ink_of(item: Attributes, lab: int, value: int, otherwise: int = 0) -> Ink:
+def ink_of(item: Attributes, lab: Tag, value: Tag, otherwise: int = 0) -> Ink:
     """A color in CIELab where the item has it, else a P-value of 16 bits."""
     ink = lab_ink(item, lab)
     return min(max(item.integer(value, otherwise), 0), 0xFFFF) >> 8 if ink is None else ink
 
 
-def lab_ink(item: Attributes, tag: int) -> Ink | None:
+def lab_ink(item: Attributes, tag: Tag) -> Ink | None:
     """A color in CIELab; None when the item has none."""
     numbers = item.integers(tag)
     return rgb_of_lab(numbers) if len(numbers) == 3 else None
@@ -62,36 +63,36 @@ def lab_ink(item: Attributes, tag: int) -> Ink | None:
 
 def graphics_of(annotation: Attributes) -> list[Graphic]:
     """The graphics and texts of an item of the Graphic Annotation Sequence."""
-    layer = annotation.text(0x00700002)
+    layer = annotation.text("GraphicLayer")
     made = []
-    for each in annotation.items(0x00700009):
-        data = each.numbers(0x00700022)
+    for each in annotation.items("GraphicObjectSequence"):
+        data = each.numbers("GraphicData")
         points = tuple(zip(data[::2], data[1::2], strict=False))
-        display, filled = each.text(0x00700005) == "DISPLAY", each.text(0x00700024) == "Y"
-        ink = lab_ink(each.item(0x00700232), 0x00700251)
-        made.append(Graphic(each.text(0x00700023), points, display, filled, "", layer, ink))
-    for each in annotation.items(0x00700008):
+        display, filled = each.text("GraphicAnnotationUnits") == "DISPLAY", each.text("GraphicFilled") == "Y"
+        ink = lab_ink(each.item("LineStyleSequence"), "PatternOnColorCIELabValue")
+        made.append(Graphic(each.text("GraphicType"), points, display, filled, "", layer, ink))
+    for each in annotation.items("TextObjectSequence"):
         made += _texts(each, layer)
     return made
 
 
 def _texts(item: Attributes, layer: str) -> list[Graphic]:
     """A text in its bounding box, with a line to its anchor where that is to be seen (C.10.5.1.1)."""
-    text, ink = item.text(0x00700006), lab_ink(item.item(0x00700231), 0x00700241)
+    text, ink = item.text("UnformattedTextValue"), lab_ink(item.item("TextStyleSequence"), "TextColorCIELabValue")
     if not text:
         return []
-    corners = [item.numbers(tag)[:2] for tag in (0x00700010, 0x00700011)]
-    anchor, anchored = item.numbers(0x00700014)[:2], item.text(0x00700004) == "DISPLAY"
+    corners = [item.numbers(tag)[:2] for tag in ("BoundingBoxTopLeftHandCorner", "BoundingBoxBottomRightHandCorner")]
+    anchor, anchored = item.numbers("AnchorPoint")[:2], item.text("AnchorPointAnnotationUnits") == "DISPLAY"
     if any(len(corner) < 2 for corner in corners):
         if len(anchor) < 2:
             return []
         return [Graphic("TEXT", ((anchor[0], anchor[1]),), anchored, False, text, layer, ink)]
-    said = item.text(0x00700012)
+    said = item.text("BoundingBoxTextHorizontalJustification")
     justification: Justification = "RIGHT" if said == "RIGHT" else "CENTER" if said == "CENTER" else "LEFT"
-    display = item.text(0x00700003) == "DISPLAY"
+    display = item.text("BoundingBoxAnnotationUnits") == "DISPLAY"
     points = tuple((corner[0], corner[1]) for corner in corners)
     made = [Graphic("TEXT", points, display, False, text, layer, ink, justification)]
-    if len(anchor) == 2 and item.text(0x00700015) == "Y" and display == anchored:
+    if len(anchor) == 2 and item.text("AnchorPointVisibility") == "Y" and display == anchored:
         made.append(
             Graphic("POLYLINE", (_nearest(points, anchor), (anchor[0], anchor[1])), display, layer=layer, ink=ink)
         )

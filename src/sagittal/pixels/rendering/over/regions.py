@@ -29,6 +29,11 @@ SEGMENTATIONS = frozenset({SEGMENTATION, LABEL_MAP})
 _COLORS: tuple[Color, ...] = ((255, 80, 80), (80, 200, 255), (120, 255, 80), (255, 220, 60), (220, 120, 255))
 _OPACITY = 0.45
 _FAR = 1e9  # mm: nothing is there
+_PLANE = (
+    ("PlanePositionSequence", "ImagePositionPatient", 3),
+    ("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+    ("PixelMeasuresSequence", "PixelSpacing", 2),
+)  # macro, attribute, number of values
 _PARALLEL = 0.99  # cosine between the normals of planes: some degrees apart they are not the same
 
 
@@ -64,7 +69,7 @@ class Plane:
 def plane_of(instance: Attributes, frame: int = 1) -> Plane | None:
     """The plane of a frame, from its functional groups or from the Image Plane module; None when it is not told."""
     found = []
-    for macro, tag, count in ((0x00209113, 0x00200032, 3), (0x00209116, 0x00200037, 6), (0x00289110, 0x00280030, 2)):
+    for macro, tag, count in _PLANE:
         numbers = functional_groups(instance, frame, macro).numbers(tag) or instance.numbers(tag)
         if len(numbers) != count or not (np.abs(numbers) < _FAR).all():  # NaN is not, either
             return None
@@ -72,7 +77,9 @@ def plane_of(instance: Attributes, frame: int = 1) -> Plane | None:
     position, cosines, (between_rows, between_columns) = found
     if not between_rows or not between_columns:
         return None
-    return Plane(position, cosines[:3] * between_columns, cosines[3:] * between_rows, instance.text(0x00200052))
+    return Plane(
+        position, cosines[:3] * between_columns, cosines[3:] * between_rows, instance.text("FrameOfReferenceUID")
+    )
 
 
 def _apart(one: str, other: str) -> bool:
@@ -99,7 +106,7 @@ def _color_of(place: int) -> Color:
 
 
 def _named(item: Attributes) -> Named:
-    return Named(item.text(0x00081155), tuple(item.integers(0x00081160)))
+    return Named(item.text("ReferencedSOPInstanceUID"), tuple(item.integers("ReferencedFrameNumber")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +122,18 @@ class Contour:
 
 def contours(structures: Attributes) -> Iterator[Contour]:
     """Every contour of a structure set."""
-    spaces = {roi.integer(0x30060022): roi.text(0x30060024) for roi in structures.items(0x30060020)}
-    for place, roi in enumerate(structures.items(0x30060039)):
-        color = tuple(roi.integers(0x3006002A)[:3])
-        for each in roi.items(0x30060040):
-            data = each.numbers(0x30060050)
+    rois = structures.items("StructureSetROISequence")
+    spaces = {roi.integer("ROINumber"): roi.text("ReferencedFrameOfReferenceUID") for roi in rois}
+    for place, roi in enumerate(structures.items("ROIContourSequence")):
+        color = tuple(roi.integers("ROIDisplayColor")[:3])
+        for each in roi.items("ContourSequence"):
+            data = each.numbers("ContourData")
             yield Contour(
                 color if len(color) == 3 else _color_of(place),
-                each.text(0x30060042).startswith("CLOSED"),
+                each.text("ContourGeometricType").startswith("CLOSED"),
                 np.array(data[: len(data) // 3 * 3]).reshape(-1, 3),
-                tuple(map(_named, each.items(0x30060016))),
-                spaces.get(roi.integer(0x30060084), "") or structures.text(0x00200052),
+                tuple(map(_named, each.items("ContourImageSequence"))),
+                spaces.get(roi.integer("ReferencedROINumber"), "") or structures.text("FrameOfReferenceUID"),
             )
 
 
@@ -139,13 +147,14 @@ def referenced_images(instance: Attributes) -> list[Named]:
             counts[uid] += 1
             frames.setdefault(uid, Counter()).update(numbers)
 
-    if instance.text(0x00080016) == RT_STRUCTURE_SET:
+    if instance.text("SOPClassUID") == RT_STRUCTURE_SET:
         for contour in contours(instance):
             count(contour.images)
-        for frame in instance.items(0x30060010):
-            for study in frame.items(0x30060012):
-                for series in study.items(0x30060014):
-                    counts.update(dict.fromkeys((i.text(0x00081155) for i in series.items(0x30060016)), 0))
+        for frame in instance.items("ReferencedFrameOfReferenceSequence"):
+            for study in frame.items("RTReferencedStudySequence"):
+                for series in study.items("RTReferencedSeriesSequence"):
+                    images = series.items("ContourImageSequence")
+                    counts.update(dict.fromkeys((image.text("ReferencedSOPInstanceUID") for image in images), 0))
     else:
         for groups in instance.items(PER_FRAME):
             count(_derived_from(groups))
@@ -156,9 +165,11 @@ def referenced_images(instance: Attributes) -> list[Named]:
 
 def _referenced_as_a_whole(segmentation: Attributes) -> list[str]:
     """The images that a segmentation refers to without saying which frame of it was made of which, each once."""
-    listed = (series.items(tag) for series in segmentation.items(0x00081115) for tag in (0x0008114A, 0x00081140))
-    found = [image.text(0x00081155) for images in listed for image in images]
-    return list(dict.fromkeys([*(image.uid for image in _derived_from(segmentation.item(0x52009229))), *found]))
+    tags = ("ReferencedInstanceSequence", "ReferencedImageSequence")
+    listed = (series.items(tag) for series in segmentation.items("ReferencedSeriesSequence") for tag in tags)
+    found = [image.text("ReferencedSOPInstanceUID") for images in listed for image in images]
+    shared = _derived_from(segmentation.item("SharedFunctionalGroupsSequence"))
+    return list(dict.fromkeys([*(image.uid for image in shared), *found]))
 
 
 def with_contours(
@@ -197,10 +208,10 @@ class Segment:
 def segment_colors(segmentation: Attributes) -> dict[int, Color]:
     """Segment number → color: the recommended one (C.8.20.2), else one of ours."""
     colors = {}
-    for place, segment in enumerate(segmentation.items(0x00620002)):
-        lab = segment.integers(0x0062000D)
+    for place, segment in enumerate(segmentation.items("SegmentSequence")):
+        lab = segment.integers("RecommendedDisplayCIELabValue")
         color = rgb_of_lab(lab) if len(lab) == 3 else _color_of(place)
-        colors[segment.integer(0x00620004, place + 1)] = color
+        colors[segment.integer("SegmentNumber", place + 1)] = color
     return colors
 
 
@@ -217,17 +228,17 @@ def label_colors(segmentation: Attributes, labels: np.ndarray[Any, Any]) -> Pict
 
 def background(segmentation: Attributes) -> int:
     """The label of pixels that are of no segment (C.8.20.2: Pixel Padding Value)."""
-    return segmentation.integer(0x00280120, 0)
+    return segmentation.integer("PixelPaddingValue", 0)
 
 
 def frames_over(segmentation: Attributes, count: int, image: Attributes, image_frame: int) -> list[int]:
     """The numbers of a segmentation's `count` frames that lie over a frame of an image: it names it, or lies in its
     plane; what has no plane lies over the only image that there is.
     """
-    uid, plane, tile = image.text(0x00080018), plane_of(image, image_frame), tile_of(image, image_frame)
-    if _apart(segmentation.text(0x00200052), image.text(0x00200052)):
+    uid, plane, tile = image.text("SOPInstanceUID"), plane_of(image, image_frame), tile_of(image, image_frame)
+    if _apart(segmentation.text("FrameOfReferenceUID"), image.text("FrameOfReferenceUID")):
         plane = None
-    several = image.integer(0x00280008, 1) > 1
+    several = image.integer("NumberOfFrames", 1) > 1
     alone = _referenced_as_a_whole(segmentation) == [uid]
     chosen = []
     for number in range(1, count + 1):
@@ -252,7 +263,8 @@ def sources(segmentation: Attributes, number: int) -> list[Named]:
 
 
 def _derived_from(groups: Attributes) -> list[Named]:
-    return [_named(source) for each in groups.items(0x00089124) for source in each.items(0x00082112)]
+    made = groups.items("DerivationImageSequence")
+    return [_named(source) for each in made for source in each.items("SourceImageSequence")]
 
 
 def _in_plane(segmentation: Attributes, number: int, plane: Plane | None) -> bool | None:
@@ -262,35 +274,39 @@ def _in_plane(segmentation: Attributes, number: int, plane: Plane | None) -> boo
         return None
     if abs(float(own.normal @ plane.normal)) < _PARALLEL:
         return False
-    thickness = functional_groups(segmentation, number, 0x00289110).number(0x00180050) or 1.0
+    thickness = functional_groups(segmentation, number, "PixelMeasuresSequence").number("SliceThickness") or 1.0
     return float(np.abs(plane.pixels(own.position[None])[0, 2])) <= 0.5 * max(0.1, thickness)
 
 
 def tile_of(instance: Attributes, frame: int) -> tuple[int, int] | None:
     """The column and row of a tile's first pixel in the total pixel matrix; None for what has no tiles."""
-    place = functional_groups(instance, frame, 0x0048021A)
-    if 0x0048021E in place:
-        return place.integer(0x0048021E), place.integer(0x0048021F)
+    place = functional_groups(instance, frame, "PlanePositionSlideSequence")
+    if "ColumnPositionInTotalImagePixelMatrix" in place:
+        return place.integer("ColumnPositionInTotalImagePixelMatrix"), place.integer(
+            "RowPositionInTotalImagePixelMatrix"
+        )
     across, down = _tiles(instance)
-    if not across or instance.text(0x00209311) != "TILED_FULL":
+    if not across or instance.text("DimensionOrganizationType") != "TILED_FULL":
         return None
     row, column = divmod((frame - 1) % (across * down), across)
-    return column * instance.integer(0x00280011) + 1, row * instance.integer(0x00280010) + 1
+    return column * instance.integer("Columns") + 1, row * instance.integer("Rows") + 1
 
 
 def _tiles(instance: Attributes) -> tuple[int, int]:
     """Tiles across and down a total pixel matrix; 0 where there is none."""
-    sides = [instance.integer(tag) for tag in (0x00480006, 0x00480007, 0x00280011, 0x00280010)]
+    sides = [instance.integer(tag) for tag in ("TotalPixelMatrixColumns", "TotalPixelMatrixRows", "Columns", "Rows")]
     return (-(-sides[0] // sides[2]), -(-sides[1] // sides[3])) if min(sides) > 0 else (0, 0)
 
 
 def segment_of(segmentation: Attributes, number: int) -> int:
     """The segment that a frame is of; 0 where it is not told, as for label maps."""
     across, down = _tiles(segmentation)
-    if across and segmentation.text(0x00209311) == "TILED_FULL":  # one segment after another (C.7.6.17.3)
-        place = (number - 1) // (across * down * max(segmentation.integer(0x00480303, 1), 1))
-        return segmentation.item(0x00620002, place).integer(0x00620004, place + 1)
-    return functional_groups(segmentation, number, 0x0062000A).integer(0x0062000B)
+    if (
+        across and segmentation.text("DimensionOrganizationType") == "TILED_FULL"
+    ):  # one segment after another (C.7.6.17.3)
+        place = (number - 1) // (across * down * max(segmentation.integer("TotalPixelMatrixFocalPlanes", 1), 1))
+        return segmentation.item("SegmentSequence", place).integer("SegmentNumber", place + 1)
+    return functional_groups(segmentation, number, "SegmentIdentificationSequence").integer("ReferencedSegmentNumber")
 
 
 def with_segments(picture: Picture, segments: Iterable[Segment]) -> Picture:

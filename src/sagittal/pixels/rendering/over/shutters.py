@@ -29,12 +29,13 @@ class Shutter:
 
 def shutter_of(holder: Attributes) -> Shutter | None:
     """That of a presentation state, an image, or one of its frames; None without."""
-    shapes = holder.texts(0x00181600)
+    shapes = holder.texts("ShutterShape")
     if not shapes:
         return None
-    edges = [holder.number(tag) for tag in (0x00181602, 0x00181606, 0x00181604, 0x00181608)]
-    center, radius = holder.numbers(0x00181610), holder.number(0x00181612)
-    vertices = holder.numbers(0x00181620)
+    sides = ("LeftVertical", "UpperHorizontal", "RightVertical", "LowerHorizontal")
+    edges = [holder.number(f"Shutter{side}Edge") for side in sides]
+    center, radius = holder.numbers("CenterOfCircularShutter"), holder.number("RadiusOfCircularShutter")
+    vertices = holder.numbers("VerticesOfThePolygonalShutter")
     left, top, right, bottom = edges
     rectangle = None
     if "RECTANGULAR" in shapes and None not in edges:
@@ -48,8 +49,8 @@ def shutter_of(holder: Attributes) -> Shutter | None:
         rectangle,
         circle,
         polygon if "POLYGONAL" in shapes and len(polygon) >= 3 else (),
-        holder.integer(0x00181623) if "BITMAP" in shapes else 0,
-        ink_of(holder, 0x00181624, 0x00181622),
+        holder.integer("ShutterOverlayGroup") if "BITMAP" in shapes else 0,
+        ink_of(holder, "ShutterPresentationColorCIELabValue", "ShutterPresentationValue"),
     )
 
 
@@ -57,7 +58,7 @@ def frame_shutter(instance: Attributes, frame: int) -> Shutter | None:
     """That of a frame: Frame Display Shutter (C.7.6.16.2.16) of an enhanced image, or of the image."""
 
     def said() -> Shutter | None:
-        return shutter_of(functional_groups(instance, frame, 0x00189472)) or shutter_of(instance)
+        return shutter_of(functional_groups(instance, frame, "FrameDisplayShutterSequence")) or shutter_of(instance)
 
     return for_frame(instance, "shutter", said)
 
