@@ -15,10 +15,11 @@ def file(inputs: Sequence[Input]) -> dict[str, Any]:
     image = object_in(inputs[0])
     held, index = image.attributes, image.index
     seen = Seen(
-        held.text(0x00080060), image.inflated_from or image.syntax_uid,
-        rows=held.integer(0x00280010), columns=held.integer(0x00280011), samples=held.integer(0x00280002, 1),
-        bits_allocated=held.integer(0x00280100), bits_stored=held.integer(0x00280101),
-        photometric=held.text(0x00280004), frames=image.count or max(held.integer(0x00280008, 1), 1),
+        held.text("Modality"), image.inflated_from or image.syntax_uid,
+        rows=held.integer("Rows"), columns=held.integer("Columns"), samples=held.integer("SamplesPerPixel", 1),
+        bits_allocated=held.integer("BitsAllocated"), bits_stored=held.integer("BitsStored"),
+        photometric=held.text("PhotometricInterpretation"),
+        frames=image.count or max(held.integer("NumberOfFrames", 1), 1),
         pixel_bytes=index.pixel_bytes if index is not None and not image.inflated_from else 0,
     )  # fmt: skip
-    return {"seen": list(seen), "study": held.text(0x0020000D), "series": held.text(0x0020000E)}
+    return {"seen": list(seen), "study": held.text("StudyInstanceUID"), "series": held.text("SeriesInstanceUID")}

@@ -57,7 +57,7 @@ def rendered(
     """
     image = object_in(inputs[0])
     told = {"frames": image.count}
-    if image.attributes.text(0x00080016) in DOCUMENTS:
+    if image.attributes.text("SOPClassUID") in DOCUMENTS:
         return told, document(image.attributes)
     if (make := MAKERS.get(media_type)) is not None:
         return told, make(image.attributes, nowhere)
@@ -77,4 +77,4 @@ def rendered(
 def kind(inputs: Sequence[Input]) -> dict[str, Any]:
     """What a file holds: its SOP class, and how many frames can be told apart."""
     image = object_in(inputs[0])
-    return {"sop_class": image.attributes.text(0x00080016), "frames": image.count}
+    return {"sop_class": image.attributes.text("SOPClassUID"), "frames": image.count}

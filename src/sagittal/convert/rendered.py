@@ -119,9 +119,9 @@ def references(inputs: Sequence[Input], objects: list[Told], frame: int = 0) -> 
 
     image, _ = _objects(inputs, objects)
     held = image.attributes
-    if held.text(0x00080016) in states.STATES:
+    if held.text("SOPClassUID") in states.STATES:
         found = [(each.sop_instance_uid, list(each.frames)) for each in states.references(held)]
-    elif held.text(0x00080016) in (regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS):
+    elif held.text("SOPClassUID") in (regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS):
         named = (regions.sources(held, frame) if frame else []) or regions.referenced_images(held)
         found = [(each.uid, list(each.frames)) for each in named]
     else:
@@ -157,7 +157,7 @@ def _card(held: Attributes, side: int) -> Picture:
     canvas = Canvas.new("L", (side, side), 40)
     draw = ImageDraw.Draw(canvas)
     font = fonts.regular(max(10, side // 4))
-    draw.text((side / 2, side / 2), fonts.composed(held.text(0x00080060)[:8]) or "?", 220, font, anchor="mm")
+    draw.text((side / 2, side / 2), fonts.composed(held.text("Modality")[:8]) or "?", 220, font, anchor="mm")
     return np.asarray(canvas)
 
 
@@ -167,6 +167,6 @@ def _reported(held: Attributes) -> list[str]:
     below = [held]
     while below:
         item = below.pop()
-        found.update((each.text(0x00081155), None) for each in item.items(0x00081199))
-        below += item.items(0x0040A730)
+        found.update((each.text("ReferencedSOPInstanceUID"), None) for each in item.items("ReferencedSOPSequence"))
+        below += item.items("ContentSequence")
     return [uid for uid in found if uid]

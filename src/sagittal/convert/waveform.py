@@ -44,24 +44,24 @@ class Channel:
 
 def channels(group: Attributes) -> list[Channel]:
     """The channels of one multiplex group (an item of Waveform Sequence). NotAcceptable without samples."""
-    count, samples = group.integer(0x003A0005), group.integer(0x003A0010)
-    interpretation = group.text(0x54001006)
+    count, samples = group.integer("NumberOfWaveformChannels"), group.integer("NumberOfWaveformSamples")
+    interpretation = group.text("WaveformSampleInterpretation")
     if interpretation not in _KINDS:
         raise NotAcceptable(f"waveform samples of kind {interpretation[:4]!r} are not drawn")
     kind = np.dtype(_KINDS[interpretation]).newbyteorder("<")
-    data = group.octets(0x54001010, _WORD)
+    data = group.octets("WaveformData", _WORD)
     whole = min(samples, len(data) // max(1, kind.itemsize * count)) if count else 0
     if not whole:
         raise NotAcceptable("the waveform has no samples")
-    told = group.number(0x003A001A) or 0.0
+    told = group.number("SamplingFrequency") or 0.0
     frequency = told if 0 < told < np.inf else 1.0
     drawn = min(whole, max(1, int(_SECONDS_MAX * frequency)))
     stored = np.frombuffer(data, kind, drawn * count).reshape(drawn, count)
     held: Samples = _LAWS[interpretation][stored] if interpretation in _LAWS else stored.astype(np.float64)
-    padding = group.octets(0x5400100A, _WORD)
+    padding = group.octets("WaveformPaddingValue", _WORD)
     if len(padding) >= kind.itemsize:
         held[stored == np.frombuffer(padding, kind, 1)[0]] = np.nan
-    definitions = group.items(0x003A0200)
+    definitions = group.items("ChannelDefinitionSequence")
     return [
         _channel(definitions[n] if n < len(definitions) else Attributes({}), held[:, n], frequency, n, whole)
         for n in range(count)
@@ -87,24 +87,24 @@ _LAWS = {"MB": _mu_law(), "AB": _a_law()}
 
 
 def _channel(definition: Attributes, samples: Samples, frequency: float, place: int, recorded: int) -> Channel:
-    sensitivity = definition.number(0x003A0210)
+    sensitivity = definition.number("ChannelSensitivity")
     scaled = samples
     if sensitivity is not None:
-        correction = definition.number(0x003A0212)
+        correction = definition.number("ChannelSensitivityCorrectionFactor")
         scaled = samples * sensitivity * (1.0 if correction is None else correction)
-        scaled = scaled + (definition.number(0x003A0213) or 0.0)
-    source = definition.item(0x003A0208)
-    label = definition.text(0x003A0203) or source.text(0x00080104) or f"channel {place + 1}"
-    units = definition.item(0x003A0211).text(0x00080100) if sensitivity is not None else ""
+        scaled = scaled + (definition.number("ChannelBaseline") or 0.0)
+    source = definition.item("ChannelSourceSequence")
+    label = definition.text("ChannelLabel") or source.text("CodeMeaning") or f"channel {place + 1}"
+    units = definition.item("ChannelSensitivityUnitsSequence").text("CodeValue") if sensitivity is not None else ""
     return Channel(label.removeprefix("Lead ").partition(" (")[0].strip(), units, scaled, frequency, recorded)
 
 
 def svg(instance: Attributes) -> str:
     """Every multiplex group whose samples can be drawn, below title and scale. NotAcceptable when there is none."""
     problem, found = NotAcceptable("the object has no waveforms"), []
-    for group in instance.items(0x54000100):
+    for group in instance.items("WaveformSequence"):
         try:
-            found.append((group.text(0x003A0020), channels(group)))
+            found.append((group.text("MultiplexGroupLabel"), channels(group)))
         except NotAcceptable as error:
             problem = error
     if not found:
@@ -117,8 +117,8 @@ def _drawing(instance: Attributes, groups: list[tuple[str, list[Channel]]]) -> s
     longest = max((found[0] for _, found in groups), key=lambda channel: channel.recorded / channel.frequency)
     drawn = max(len(found[0].samples) / found[0].frequency for _, found in groups)
     width = _LEFT_MM + drawn * MM_A_SECOND + 4
-    name = " ".join(part for part in instance.text(0x00100010).split("^") if part)
-    about = [name, instance.text(0x00100020), instance.text(0x0008002A) or instance.text(0x00080020)]
+    name = " ".join(part for part in instance.text("PatientName").split("^") if part)
+    about = [name, instance.text("PatientID"), instance.text("AcquisitionDateTime") or instance.text("StudyDate")]
     title = " · ".join(text for text in about if text)
     scale = f"{MM_A_SECOND:g} mm/s, {MM_A_MILLIVOLT:g} mm/mV"
     if longest.recorded > len(longest.samples):

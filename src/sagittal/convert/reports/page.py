@@ -14,13 +14,13 @@ from sagittal.pixels.rendering.attributes import Attributes
 
 Link = Callable[[str, str], str]  # (SOP class, SOP instance) → address, "" for none
 _HEAD = (
-    ("Patient", 0x00100010), ("Patient ID", 0x00100020), ("Born", 0x00100030), ("Sex", 0x00100040),
-    ("Study", 0x00081030), ("Study date", 0x00080020), ("Accession number", 0x00080050), ("Content date", 0x00080023),
-    ("Completion", 0x0040A491), ("Verification", 0x0040A493),
+    ("Patient", "PatientName"), ("Patient ID", "PatientID"), ("Born", "PatientBirthDate"), ("Sex", "PatientSex"),
+    ("Study", "StudyDescription"), ("Study date", "StudyDate"), ("Accession number", "AccessionNumber"),
+    ("Content date", "ContentDate"), ("Completion", "CompletionFlag"), ("Verification", "VerificationFlag"),
 )  # fmt: skip
 _PLAIN = {  # value type -> the attribute that has the value
-    "TEXT": 0x0040A160, "DATETIME": 0x0040A120, "DATE": 0x0040A121, "TIME": 0x0040A122, "UIDREF": 0x0040A124,
-    "PNAME": 0x0040A123,
+    "TEXT": "TextValue", "DATETIME": "DateTime", "DATE": "Date", "TIME": "Time", "UIDREF": "UID",
+    "PNAME": "PersonName",
 }  # fmt: skip
 _REFERENCES = frozenset({"IMAGE", "COMPOSITE", "WAVEFORM"})
 
@@ -33,12 +33,13 @@ def nowhere(sop_class: str, sop_instance: str) -> str:
 def html(report: Attributes, link: Link = nowhere) -> str:
     """The report as one HTML page; `link` gives addresses of objects that it refers to."""
     title = _concept(report) or "Report"
-    language = report.item(0x00080006).text(0x00080100) or "en"
+    language = report.item("LanguageCodeSequence").text("CodeValue") or "en"
     rows = "".join(
         f"<dt>{name}<dd>{escape(person(report.text(tag)))}" for name, tag in _HEAD if report.text(tag)
     ) + "".join(
-        f"<dt>Verified by<dd>{escape(person(each.text(0x0040A075)))} {escape(each.text(0x0040A030))}"
-        for each in report.items(0x0040A073)
+        f"<dt>Verified by<dd>{escape(person(each.text('VerifyingObserverName')))} "
+        f"{escape(each.text('VerificationDateTime'))}"
+        for each in report.items("VerifyingObserverSequence")
     )
     body = "".join(_content(report, link, 2))
     return (
@@ -51,15 +52,15 @@ def html(report: Attributes, link: Link = nowhere) -> str:
 
 def _content(parent: Attributes, link: Link, level: int) -> Iterator[str]:
     """The content items below one; depth is bounded by the reader's."""
-    for item in parent.items(0x0040A730):
-        kind, name = item.text(0x0040A040), _concept(item)
+    for item in parent.items("ContentSequence"):
+        kind, name = item.text("ValueType"), _concept(item)
         if kind == "CONTAINER":
             heading = f"h{min(level, 6)}"
             yield f"<section><{heading}>{escape(name)}</{heading}>" if name else "<section>"
             yield from _content(item, link, level + 1)
             yield "</section>"
             continue
-        reference = ".".join(item.texts(0x0040DB73))  # Referenced Content Item Identifier: its place in the tree
+        reference = ".".join(item.texts("ReferencedContentItemIdentifier"))  # its place in the tree
         value = _value(item, kind, link) if kind else f"see item {escape(reference)}" if reference else ""
         yield f"<p><b>{escape(name)}</b> {value}</p>" if name else f"<p>{value}</p>"
         below = "".join(_content(item, link, level + 1))
@@ -73,49 +74,50 @@ def _value(item: Attributes, kind: str, link: Link) -> str:
         text = "; ".join(item.texts(_PLAIN[kind])) if kind != "PNAME" else item.text(_PLAIN[kind])
         return escape(person(text) if kind == "PNAME" else text)
     if kind == "CODE":
-        return escape(_meaning(item.item(0x0040A168)))
+        return escape(_meaning(item.item("ConceptCodeSequence")))
     if kind == "NUM":
         return escape(_measured(item))
     if kind in _REFERENCES:
-        return ", ".join(_reference(each, link) for each in item.items(0x00081199))
+        return ", ".join(_reference(each, link) for each in item.items("ReferencedSOPSequence"))
     if kind in ("SCOORD", "SCOORD3D"):
-        points = " ".join(f"{number:g}" for number in item.numbers(0x00700022))
-        return escape(f"{item.text(0x00700023)} {points}")
+        points = " ".join(f"{number:g}" for number in item.numbers("GraphicData"))
+        return escape(f"{item.text('GraphicType')} {points}")
     if kind == "TCOORD":
-        places = item.texts(0x0040A132) or item.texts(0x0040A138) or item.texts(0x0040A13A)
-        return escape(f"{item.text(0x0040A130)} {' '.join(places)}")
+        references = ("ReferencedSamplePositions", "ReferencedTimeOffsets", "ReferencedDateTime")
+        places = next(filter(None, map(item.texts, references)), [])
+        return escape(f"{item.text('TemporalRangeType')} {' '.join(places)}")
     return escape(kind)
 
 
 def _measured(item: Attributes) -> str:
     """A number with its units, and what is to be known of it: that it is out of range, or why there is none."""
-    measured, qualifier = item.item(0x0040A300), _meaning(item.item(0x0040A301))
-    number, units = measured.text(0x0040A30A), measured.item(0x004008EA)
+    measured, qualifier = item.item("MeasuredValueSequence"), _meaning(item.item("NumericValueQualifierCodeSequence"))
+    number, units = measured.text("NumericValue"), measured.item("MeasurementUnitsCodeSequence")
     if not number:
         return qualifier
-    shown = number if units.text(0x00080100) == "1" else f"{number} {_units(units)}".strip()
+    shown = number if units.text("CodeValue") == "1" else f"{number} {_units(units)}".strip()
     return f"{shown} ({qualifier})" if qualifier else shown
 
 
 def _reference(item: Attributes, link: Link) -> str:
-    sop_class, sop_instance = item.text(0x00081150), item.text(0x00081155)
-    frames = " ".join(f"{number:g}" for number in item.numbers(0x00081160))
+    sop_class, sop_instance = item.text("ReferencedSOPClassUID"), item.text("ReferencedSOPInstanceUID")
+    frames = " ".join(f"{number:g}" for number in item.numbers("ReferencedFrameNumber"))
     text = escape(sop_instance + (f" frames {frames}" if frames else ""))
     address = link(sop_class, sop_instance)
     return f'<a href="{escape(address, quote=True)}">{text}</a>' if address else text
 
 
 def _concept(item: Attributes) -> str:
-    return _meaning(item.item(0x0040A043))
+    return _meaning(item.item("ConceptNameCodeSequence"))
 
 
 def _meaning(code: Attributes) -> str:
-    return code.text(0x00080104) or code.text(0x00080100)
+    return code.text("CodeMeaning") or code.text("CodeValue")
 
 
 def _units(code: Attributes) -> str:
     """UCUM's own sign where it is short, as people write it."""
-    value = code.text(0x00080100)
+    value = code.text("CodeValue")
     return value if value and len(value) <= 8 and not value.startswith("{") else _meaning(code)
 
 

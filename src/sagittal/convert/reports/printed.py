@@ -38,7 +38,7 @@ def pdf(held: Attributes) -> bytes:
     reader = _Reader()
     reader.feed(page.html(held))
     reader.close()
-    who = " · ".join(filter(None, (_shown(page.person(held.text(0x00100010))), _shown(held.text(0x00100020)))))
+    who = " · ".join(filter(None, (_shown(page.person(held.text("PatientName"))), _shown(held.text("PatientID")))))
     _check(reader.said + who)
     target = io.BytesIO()
     margins = {f"{side}Margin": _MARGIN for side in ("left", "right", "top", "bottom")}
