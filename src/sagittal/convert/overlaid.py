@@ -28,10 +28,10 @@ def shown_frame(image: Image, over: Image | None, frame: Frame, options: Options
     """The picture and its ICC profile. NotAcceptable when the state is not for the image."""
     number = frame.number
     if over is None:
-        if image.attributes.text(0x00080016) in regions.SEGMENTATIONS:
+        if image.attributes.text("SOPClassUID") in regions.SEGMENTATIONS:
             return _alone(image, number, options), None
         return render(frame, options)
-    kind, uid = over.attributes.text(0x00080016), image.attributes.text(0x00080018)
+    kind, uid = over.attributes.text("SOPClassUID"), image.attributes.text("SOPInstanceUID")
     if kind not in _LAID:
         state = state_for(over.attributes, uid, number, frame.description)
         return render(frame, options, state)
@@ -52,7 +52,7 @@ def film(image: Image, over: Image | None, numbers: Sequence[int], options: Opti
     """The pictures of frames that are seen one after another: with one window where nothing says any, since what is
     brighter in one frame than in the next is to be seen.
     """
-    as_it_is, held = over is None or over.attributes.text(0x00080016) in _LAID, list[Frame]()
+    as_it_is, held = over is None or over.attributes.text("SOPClassUID") in _LAID, list[Frame]()
     if as_it_is and options.window is None and not image.is_video:
         options = replace(options, window=shared_window(_held(image.frames(numbers), held)))
     for frame in chain(held, image.frames(numbers[len(held) :])):
@@ -74,7 +74,7 @@ def _segments(
 ) -> Iterator[regions.Segment]:
     for place in regions.frames_over(over.attributes, over.count, image.attributes, number):
         own = regions.plane_of(over.attributes, place)
-        if over.attributes.text(0x00080016) == regions.LABEL_MAP:
+        if over.attributes.text("SOPClassUID") == regions.LABEL_MAP:
             yield _labels(over, regions.laid_over(_labels_of(over, place), own, plane, shape))
             continue
         color = regions.segment_colors(over.attributes).get(regions.segment_of(over.attributes, place), _PLAIN)
@@ -96,7 +96,7 @@ def _labels(label_map: Image, labels: regions.Mask) -> regions.Segment:
 
 def _alone(image: Image, number: int, options: Options) -> Picture:
     """A segmentation without the image it is over: its frame in its colors on black."""
-    if image.attributes.text(0x00080016) == regions.LABEL_MAP:
+    if image.attributes.text("SOPClassUID") == regions.LABEL_MAP:
         segment = _labels(image, _labels_of(image, number))
     else:
         colors = regions.segment_colors(image.attributes)
@@ -108,7 +108,8 @@ def _alone(image: Image, number: int, options: Options) -> Picture:
 
 def _fraction(segmentation: Image, number: int) -> regions.Mask:
     held, stored = segmentation.attributes, _stored(segmentation, number)
-    most = 1.0 if held.text(0x00620001) == "BINARY" else held.number(0x0062000E) or float(max(stored.max(), 1))
+    most = held.number("MaximumFractionalValue") or float(max(stored.max(), 1))
+    most = 1.0 if held.text("SegmentationType") == "BINARY" else most
     return np.clip(stored.astype(np.float64) / most, 0.0, 1.0)
 
 
