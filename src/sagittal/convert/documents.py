@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from sagittal.pixels.rendering.attributes import Attributes
 
 _P = "1.2.840.10008.5.1.4.1.1.104."
-
-
-_SOP_CLASS, _LENGTH = 0x00080016, 0x00420015  # Encapsulated Document Length
 _TEXTS = frozenset((".xml", ".obj", ".mtl"))
 
 
@@ -39,10 +36,10 @@ def document(held: Attributes) -> bytes:
 
     Its length tells whether there is one; where that is missing, a text ends before it: no text has a NUL.
     """
-    body = held.octets(0x00420011)
+    body = held.octets("EncapsulatedDocument")
     if not body:
         raise NotFound("the object has no encapsulated document")
-    length, kind = held.integer(_LENGTH), DOCUMENTS.get(held.text(_SOP_CLASS))
+    length, kind = held.integer("EncapsulatedDocumentLength"), DOCUMENTS.get(held.text("SOPClassUID"))
     is_text = kind is not None and kind.ending in _TEXTS
     padded = length == len(body) - 1 or (not length and is_text and body.endswith(b"\0"))
     return body[:-1] if padded else body

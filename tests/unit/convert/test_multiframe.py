@@ -15,7 +15,7 @@ from builders import build
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from sagittal.convert.multiframe.elements import PER_FRAME, SHARED, items
+from sagittal.convert.multiframe.elements import items, member
 from sagittal.convert.multiframe.files import join, object_of
 from sagittal.convert.multiframe.joining import class_for, joined, ordered
 from sagittal.convert.multiframe.splitting import Splitting
@@ -31,6 +31,7 @@ from sagittal.pixels.rendering.tables import Table
 from sagittal.workers.worker import Input
 
 PLAIN = syntax(EXPLICIT_LE)
+SHARED, PER_FRAME = member.SharedFunctionalGroupsSequence, member.PerFrameFunctionalGroupsSequence
 CT, ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
 
 

@@ -6,17 +6,30 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from sagittal.dicom.dictionary import member_of
 from sagittal.dicom.models.members import Members, values
 from sagittal.pixels.rendering.attributes import numbers_in
 
-CLASS, INSTANCE, SERIES, STUDY = "00080016", "00080018", "0020000E", "0020000D"
-IMAGE_TYPE, FRAME_TYPE, NUMBER = "00080008", "00089007", "00200013"
-FRAMES, INCREMENT, SOURCE_IMAGE = "00280008", "00280009", "00082112"
-SHARED, PER_FRAME = "52009229", "52009230"
-UNASSIGNED_SHARED, UNASSIGNED_PER_FRAME, CONVERSION_SOURCE = "00209170", "00209171", "00209172"
-PIXELS = ("7FE00008", "7FE00009", "7FE00010")
+
+class _Member:
+    """`member.PatientName` is "00100010": the members of DICOM JSON by the keywords of PS3.6."""
+
+    def __getattr__(self, keyword: str) -> str:
+        return member_of(keyword)
+
+
+def named(keywords: str) -> frozenset[str]:
+    """The members of some keywords, with white space between."""
+    return frozenset(map(member_of, keywords.split()))
+
+
+member = _Member()
+PIXELS = named("FloatPixelData DoubleFloatPixelData PixelData")
 # What speaks of the data set or its pixels as they lay there: group lengths, offset tables, signatures, padding.
-LEFT_OUT = frozenset({"7FE00001", "7FE00002", "7FE00003", "4FFE0001", "FFFAFFFA", "FFFCFFFC", "00880200"})
+LEFT_OUT = named("""
+    ExtendedOffsetTable ExtendedOffsetTableLengths EncapsulatedPixelDataValueTotalLength MACParametersSequence
+    DigitalSignaturesSequence DataSetTrailingPadding IconImageSequence
+""")
 
 
 def numbers(members: Mapping[str, Any], tag: str) -> list[float]:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from sagittal.convert.files import object_in
-from sagittal.convert.multiframe import elements as el
+from sagittal.convert.multiframe.elements import PIXELS, items, member
 from sagittal.convert.multiframe.joining import joined, ordered
 from sagittal.convert.multiframe.splitting import Splitting
 from sagittal.dicom.models.encode import Bulk, Encapsulated, data_set
@@ -64,7 +64,7 @@ def join(images: Sequence[Image], *, keep_series: bool = False) -> tuple[str, It
     order = ordered(found)
     members = joined([found[at] for at in order], images[0].description, keep_series=keep_series)
     pixels = [(_length(images[at], 1), _bytes(images[at], 1)) for at in order]
-    return text(members, el.INSTANCE), _file(members, images, pixels, images[0])
+    return text(members, member.SOPInstanceUID), _file(members, images, pixels, images[0])
 
 
 def _length(image: Image, number: int) -> int:
@@ -82,11 +82,11 @@ def _named(members: Mapping[str, Any], number: int, image: Image, places: dict[b
     """
     found: Members = {}
     for tag, one in members.items():
-        if "BulkDataURI" in one and tag not in el.PIXELS:
+        if "BulkDataURI" in one and tag not in PIXELS:
             place = f"{one['BulkDataURI']}{_OTHER}{number}"
             digest = sha256(_octets(one["BulkDataURI"], image)).digest()
             found[tag] = one | {"BulkDataURI": places.setdefault(digest, place)}
-        elif inside := el.items(members, tag):
+        elif inside := items(members, tag):
             found[tag] = one | {"Value": [_named(item, number, image, places) for item in inside]}
         else:
             found[tag] = one
@@ -95,7 +95,7 @@ def _named(members: Mapping[str, Any], number: int, image: Image, places: dict[b
 
 def _file(members: Members, images: Sequence[Image], frames: Sequence[Frame], like: Image) -> Iterator[bytes]:
     stored, described = syntax(like.syntax_uid), like.description
-    tag = {"float": "7FE00008", "double": "7FE00009"}.get(described.kind, "7FE00010")
+    tag = {"float": member.FloatPixelData, "double": member.DoubleFloatPixelData}.get(described.kind, member.PixelData)
     small = described.bits_allocated <= 8 and not stored.implicit
     vr = {"float": "OF", "double": "OD"}.get(described.kind, "OB" if stored.encapsulated or small else "OW")
     members = members | {tag: {"vr": vr, "BulkDataURI": _PIXELS_HERE}}
@@ -110,7 +110,7 @@ def _file(members: Members, images: Sequence[Image], frames: Sequence[Frame], li
             return _native(frames, described)
         return Encapsulated([Bulk(length, _once(read)) for length, read in frames], table.basic)
 
-    yield meta_group(text(members, el.CLASS), text(members, el.INSTANCE), like.syntax_uid)
+    yield meta_group(text(members, member.SOPClassUID), text(members, member.SOPInstanceUID), like.syntax_uid)
     yield from data_set(members, stored, bulk)
 
 
@@ -139,4 +139,4 @@ def _value(address: str, images: Sequence[Image]) -> Bulk:
 
 
 def _octets(address: str, image: Image) -> bytes:
-    return Attributes({"7FE00010": {"vr": "OB", "BulkDataURI": address}}, image.read).octets(0x7FE00010)
+    return Attributes({member.PixelData: {"vr": "OB", "BulkDataURI": address}}, image.read).octets("PixelData")

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sagittal.convert.multiframe import elements as el
-from sagittal.convert.multiframe.elements import items, numbers
+from sagittal.convert.multiframe.elements import items, member, named, numbers
+from sagittal.dicom.dictionary import member_of
 from sagittal.dicom.models.entities import SERIES, STUDY
 from sagittal.dicom.models.members import Members, element, reference, text, values
 from sagittal.errors import NotAcceptable
@@ -21,45 +22,64 @@ from sagittal.uid import derived_uid
 _P = "1.2.840.10008.5.1.4.1.1."
 # Classic SOP class → (Legacy Converted Enhanced class, the macro that has its Frame Type).
 LEGACY: Mapping[str, tuple[str, str]] = {
-    _P + "2": (_P + "2.2", "00189329"),
-    _P + "4": (_P + "4.4", "00189226"),
-    _P + "128": (_P + "128.1", "00189751"),
+    _P + "2": (_P + "2.2", member.CTImageFrameTypeSequence),
+    _P + "4": (_P + "4.4", member.MRImageFrameTypeSequence),
+    _P + "128": (_P + "128.1", member.PETFrameTypeSequence),
 }
-_REFERENCED = "00081140"  # Referenced Image: sequence and macro are the same
 # Functional group macro → its attributes, under the same names as in classic images.
 _MACROS: Mapping[str, tuple[str, ...]] = {
-    "00289110": ("00280030", "00180050", "00180088"),  # Pixel Measures
-    "00209113": ("00200032",),  # Plane Position (Patient)
-    "00209116": ("00200037",),  # Plane Orientation (Patient)
-    "00289145": ("00281052", "00281053", "00281054"),  # Pixel Value Transformation
-    "00289132": ("00281050", "00281051", "00281055", "00281056", "00283010"),  # Frame VOI LUT With LUT
-    _REFERENCED: (_REFERENCED,),
+    member_of(macro): tuple(map(member_of, keywords.split()))
+    for macro, keywords in {
+        "PixelMeasuresSequence": "PixelSpacing SliceThickness SpacingBetweenSlices",
+        "PlanePositionSequence": "ImagePositionPatient",
+        "PlaneOrientationSequence": "ImageOrientationPatient",
+        "PixelValueTransformationSequence": "RescaleIntercept RescaleSlope RescaleType",
+        "FrameVOILUTSequence": "WindowCenter WindowWidth WindowCenterWidthExplanation VOILUTFunction VOILUTSequence",
+        "ReferencedImageSequence": "ReferencedImageSequence",
+    }.items()
 }
 # Of the modules of patient, study, series, equipment and frame of reference; of image pixel, image, contrast/bolus
 # (C.7.6.4) and SOP common; and of secondary capture.
 _TOP_GROUPS = ("0010", "0012", "0032", "0038")
-_TOP = STUDY | SERIES | {
-    "00280301", "00280302", "00282110", "00282112", "00282114", "00282000", "00282002", "00280120", "00280121",
-    "20500020", "00280034", "00181164", "00182010", "00080064", "00181016", "00181018", "00181019",
-    "00180010", "00180012", "00180014", "00181040", "00181041", "00181042", "00181043", "00181044", "00181046",
-    "00181047", "00181048", "00181049",
-}  # fmt: skip
-_GEOMETRY = frozenset({
-    "00280002", "00280004", "00280006", "00280010", "00280011", "00280100", "00280101", "00280102", "00280103",
-})  # fmt: skip
-_MODALITY_LUT = "00283000"  # no macro has one (PS3.3 C.7.6.16.2.9)
-_PALETTE = frozenset({
-    "00281101", "00281102", "00281103", "00281201", "00281202", "00281203", "00281221", "00281222", "00281223",
-})  # fmt: skip
-# Lossy Image Compression, Burned In Annotation: what is so of one frame is so of the image.
-_OF_ANY = {"00282110": "01", "00280301": "YES"}
-_OWN = el.LEFT_OUT | {el.CLASS, el.INSTANCE, el.FRAMES, el.INCREMENT, *el.PIXELS}
+_TOP = (
+    STUDY
+    | SERIES
+    | named("""
+    BurnedInAnnotation RecognizableVisualFeatures LossyImageCompression LossyImageCompressionRatio
+    LossyImageCompressionMethod ICCProfile ColorSpace PixelPaddingValue PixelPaddingRangeLimit
+    PresentationLUTShape PixelAspectRatio ImagerPixelSpacing NominalScannedPixelSpacing ConversionType
+    SecondaryCaptureDeviceManufacturer SecondaryCaptureDeviceManufacturerModelName
+    SecondaryCaptureDeviceSoftwareVersions ContrastBolusAgent ContrastBolusAgentSequence
+    ContrastBolusAdministrationRouteSequence ContrastBolusRoute ContrastBolusVolume ContrastBolusStartTime
+    ContrastBolusStopTime ContrastBolusTotalDose ContrastFlowRate ContrastFlowDuration ContrastBolusIngredient
+    ContrastBolusIngredientConcentration
+""")
+)
+_GEOMETRY = named("""
+    SamplesPerPixel PhotometricInterpretation PlanarConfiguration Rows Columns BitsAllocated BitsStored HighBit
+    PixelRepresentation
+""")
+_MODALITY_LUT = member.ModalityLUTSequence  # no macro has one (PS3.3 C.7.6.16.2.9)
+_PALETTE = named("""
+    RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor
+    BluePaletteColorLookupTableDescriptor RedPaletteColorLookupTableData GreenPaletteColorLookupTableData
+    BluePaletteColorLookupTableData SegmentedRedPaletteColorLookupTableData
+    SegmentedGreenPaletteColorLookupTableData SegmentedBluePaletteColorLookupTableData
+""")
+# What is so of one frame is so of the image.
+_OF_ANY = {member.LossyImageCompression: "01", member.BurnedInAnnotation: "YES"}
+_OWN = el.LEFT_OUT | el.PIXELS | named("SOPClassUID SOPInstanceUID NumberOfFrames FrameIncrementPointer")
+_FRAME_TYPED = {
+    member.PixelPresentation: "MONOCHROME",
+    member.VolumetricProperties: "VOLUME",
+    member.VolumeBasedCalculationTechnique: "NONE",
+}
 _LEAST_TYPES = ("ORIGINAL", "PRIMARY", "NONE", "NONE")
 
 
 def ordered(instances: Sequence[Members]) -> list[int]:
     """The places of instances in the order of their frames: by Instance Number, along the normal, else as given."""
-    told = [number for one in instances for number in numbers(one, el.NUMBER)[:1]]
+    told = [number for one in instances for number in numbers(one, member.InstanceNumber)[:1]]
     if len(set(told)) == len(instances):
         return sorted(range(len(instances)), key=told.__getitem__)
     depths = [depth for one in instances if (depth := _depth(one))]
@@ -70,7 +90,7 @@ def ordered(instances: Sequence[Members]) -> list[int]:
 
 def _depth(members: Members) -> tuple[tuple[float, ...], float] | None:
     """Orientation, and the place along its normal."""
-    at, along = numbers(members, "00200032"), numbers(members, "00200037")
+    at, along = numbers(members, member.ImagePositionPatient), numbers(members, member.ImageOrientationPatient)
     if len(at) != 3 or len(along) != 6:
         return None
     x, y = along[:3], along[3:]
@@ -95,19 +115,22 @@ def joined(instances: Sequence[Members], described: Description, *, keep_series:
     """The data set of the frames of `instances`, in their order, without pixels. NotAcceptable when they don't fit."""
     _check(instances)
     first, count = instances[0], len(instances)
-    sop_class = class_for(text(first, el.CLASS), described)
+    sop_class = class_for(text(first, member.SOPClassUID), described)
     own = [{tag: one for tag, one in held.items() if tag not in _OWN} for held in instances]
     equal = _reserved({tag for tag, one in own[0].items() if all(held.get(tag) == one for held in own)})
     made = {tag: own[0][tag] for tag in equal if _is_top(tag)}
     shared, per_frame = _groups(own, equal)
-    by_frame = text(first, el.CLASS) in LEGACY
+    by_frame = text(first, member.SOPClassUID) in LEGACY
     for number, (held, groups) in enumerate(zip(instances, per_frame, strict=True), start=1):
-        groups["00209111"] = element("SQ", _content(held, number))
-        groups[el.CONVERSION_SOURCE] = element("SQ", reference(held))
+        groups[member.FrameContentSequence] = element("SQ", _content(held, number))
+        groups[member.ConversionSourceAttributesSequence] = element("SQ", reference(held))
         if by_frame:
-            frame_type = {el.FRAME_TYPE: element("CS", *_type_of(held)), **_common(held)}
-            groups[LEGACY[text(first, el.CLASS)][1]] = element("SQ", frame_type)
-    made |= {el.SHARED: element("SQ", shared), el.PER_FRAME: element("SQ", *per_frame)}
+            frame_type = {member.FrameType: element("CS", *_type_of(held)), **_common(held)}
+            groups[LEGACY[text(first, member.SOPClassUID)][1]] = element("SQ", frame_type)
+    made |= {
+        member.SharedFunctionalGroupsSequence: element("SQ", shared),
+        member.PerFrameFunctionalGroupsSequence: element("SQ", *per_frame),
+    }
     made |= _heads(instances, sop_class, count, keep_series=keep_series)
     return made | (_common(*instances) if by_frame else _secondary(made, described))
 
@@ -115,18 +138,22 @@ def joined(instances: Sequence[Members], described: Description, *, keep_series:
 def _common(*instances: Members) -> Members:
     """Pixel Presentation and the like of some images, as they say it of themselves (PS3.3 C.8.16.2)."""
     found: Members = {}
-    for tag, otherwise in (("00089205", "MONOCHROME"), ("00089206", "VOLUME"), ("00089207", "NONE")):
+    for tag, otherwise in _FRAME_TYPED.items():
         told = {text(one, tag) or otherwise for one in instances}
         found[tag] = element("CS", told.pop() if len(told) == 1 else "MIXED")
     return found
 
 
 def _check(instances: Sequence[Members]) -> None:
-    for tag, name in ((el.SERIES, "Series"), (el.CLASS, "SOP Class"), (el.STUDY, "Study")):
+    for tag, name in (
+        (member.SeriesInstanceUID, "Series"),
+        (member.SOPClassUID, "SOP Class"),
+        (member.StudyInstanceUID, "Study"),
+    ):
         found = {text(one, tag) for one in instances}
         if len(found) > 1:
             raise NotAcceptable(f"instances of {len(found)} different {name} UIDs: one at a time")
-    uids = [text(one, el.INSTANCE) for one in instances]
+    uids = [text(one, member.SOPInstanceUID) for one in instances]
     if len(set(uids)) < len(uids):
         raise NotAcceptable("an instance is there twice")
     for tag in sorted(_GEOMETRY | _PALETTE | {_MODALITY_LUT}):
@@ -151,10 +178,12 @@ def _groups(own: Sequence[Members], equal: set[str]) -> tuple[Members, list[Memb
                 _add(groups, macro, one)
     taken = {tag for tag in equal if _is_top(tag)}.union(*_MACROS.values())
     rest = {tag: own[0][tag] for tag in sorted(equal - taken)}
-    shared[el.UNASSIGNED_SHARED] = element("SQ", rest)
+    shared[member.UnassignedSharedConvertedAttributesSequence] = element("SQ", rest)
     for groups, held in zip(per_frame, own, strict=True):
         differing = {tag: held[tag] for tag in sorted(held.keys() - equal - taken)}
-        groups[el.UNASSIGNED_PER_FRAME] = element("SQ", differing | _creators(differing, rest))
+        groups[member.UnassignedPerFrameConvertedAttributesSequence] = element(
+            "SQ", differing | _creators(differing, rest)
+        )
     return shared, per_frame
 
 
@@ -167,7 +196,7 @@ def _reserved(equal: set[str]) -> set[str]:
 def _add(groups: Members, macro: str, found: Members) -> None:
     """A macro with what was found of it, if anything was."""
     if found:
-        groups[macro] = found[macro] if macro == _REFERENCED else element("SQ", found)
+        groups[macro] = found[macro] if macro == member.ReferencedImageSequence else element("SQ", found)
 
 
 def _creators(private: Members, shared: Members) -> Members:
@@ -180,52 +209,54 @@ def _creators(private: Members, shared: Members) -> Members:
 def _content(held: Members, number: int) -> Members:
     """Frame Content (PS3.3 C.7.6.16.2.2)."""
     found = {
-        "00209056": element("SH", "1"),
-        "00209057": element("UL", number),
-        "00209157": element("UL", number),
+        member.StackID: element("SH", "1"),
+        member.InStackPositionNumber: element("UL", number),
+        member.DimensionIndexValues: element("UL", number),
     }
-    acquisition, date = text(held, "00200012"), text(held, "00080022")
+    acquisition, date = text(held, member.AcquisitionNumber), text(held, member.AcquisitionDate)
     if acquisition.isdecimal() and int(acquisition) < 1 << 16:
-        found["00209156"] = element("US", int(acquisition))
-    stamp = text(held, "0008002A") or (date + text(held, "00080032") if date else "")
+        found[member.FrameAcquisitionNumber] = element("US", int(acquisition))
+    stamp = text(held, member.AcquisitionDateTime) or (date + text(held, member.AcquisitionTime) if date else "")
     if stamp:
-        found["00189074"] = element("DT", stamp)
+        found[member.FrameAcquisitionDateTime] = element("DT", stamp)
     return found
 
 
 def _type_of(held: Members) -> list[str]:
     """Frame Type: the four values that enhanced images have (PS3.3 C.8.16.1)."""
-    given = [str(value) for value in values(held, el.IMAGE_TYPE)][:4]
+    given = [str(value) for value in values(held, member.ImageType)][:4]
     return [*given, *_LEAST_TYPES[len(given) :]]
 
 
 def _heads(instances: Sequence[Members], sop_class: str, count: int, *, keep_series: bool) -> Members:
     """What the new instance says of itself."""
     first = instances[0]
-    uids = [text(one, el.INSTANCE) for one in instances]
-    series = text(first, el.SERIES)
+    uids = [text(one, member.SOPInstanceUID) for one in instances]
+    series = text(first, member.SeriesInstanceUID)
     types = [_type_of(one) for one in instances]
     image_type = [column[0] if len(set(column)) == 1 else "MIXED" for column in zip(*types, strict=True)]
     organization = derived_uid(*uids, "dimensions")
     pointer = {
-        "00209164": element("UI", organization),
-        "00209165": element("AT", "00209057"),
-        "00209167": element("AT", "00209111"),
+        member.DimensionOrganizationUID: element("UI", organization),
+        member.DimensionIndexPointer: element("AT", member.InStackPositionNumber),
+        member.FunctionalGroupPointer: element("AT", member.FrameContentSequence),
     }
     found = {
-        el.CLASS: element("UI", sop_class),
-        el.INSTANCE: element("UI", derived_uid(*uids)),
-        el.SERIES: element("UI", series if keep_series else derived_uid(series, "multi-frame")),
-        el.NUMBER: element("IS", "1"),
-        el.IMAGE_TYPE: element("CS", *image_type),
-        el.FRAMES: element("IS", str(count)),
-        "00209221": element("SQ", {"00209164": element("UI", organization)}),
-        "00209222": element("SQ", pointer),
+        member.SOPClassUID: element("UI", sop_class),
+        member.SOPInstanceUID: element("UI", derived_uid(*uids)),
+        member.SeriesInstanceUID: element("UI", series if keep_series else derived_uid(series, "multi-frame")),
+        member.InstanceNumber: element("IS", "1"),
+        member.ImageType: element("CS", *image_type),
+        member.NumberOfFrames: element("IS", str(count)),
+        member.DimensionOrganizationSequence: element(
+            "SQ", {member.DimensionOrganizationUID: element("UI", organization)}
+        ),
+        member.DimensionIndexSequence: element("SQ", pointer),
     }
     for tag, value in _OF_ANY.items():
         if any(text(one, tag) == value for one in instances):
             found[tag] = element("CS", value)
-    for tag in ("00080023", "00080033"):  # Content Date and Time: of the first frame
+    for tag in (member.ContentDate, member.ContentTime):  # of the first frame
         if tag in first:
             found[tag] = first[tag]
     return found
@@ -233,10 +264,10 @@ def _heads(instances: Sequence[Members], sop_class: str, count: int, *, keep_ser
 
 def _secondary(made: Members, described: Description) -> Members:
     """What multi-frame Secondary Capture wants besides (PS3.3 C.8.6.3). What may be burned in is not denied."""
-    found = {el.INCREMENT: element("AT", el.PER_FRAME)}
-    for tag, vr, value in (("00080064", "CS", "WSD"), ("00280301", "CS", "YES")):
+    found = {member.FrameIncrementPointer: element("AT", member.PerFrameFunctionalGroupsSequence)}
+    for tag, vr, value in ((member.ConversionType, "CS", "WSD"), (member.BurnedInAnnotation, "CS", "YES")):
         if not items(made, tag) and not text(made, tag):
             found[tag] = element(vr, value)
     if described.photometric == "MONOCHROME2" and described.bits_allocated > 1:
-        found["20500020"] = element("CS", "IDENTITY")
+        found[member.PresentationLUTShape] = element("CS", "IDENTITY")
     return found

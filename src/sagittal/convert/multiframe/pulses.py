@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sagittal.convert.multiframe.elements import member
 from sagittal.dicom.models.members import Members, element, text
 
 
@@ -27,31 +28,31 @@ class Term(NamedTuple):
 
 
 _YES, _NONE = frozenset({"YES"}), frozenset({"NONE"})
-_SEQUENCE, _VARIANT, _OPTIONS = "00180020", "00180021", "00180022"
+_SEQUENCE, _VARIANT, _OPTIONS = member.ScanningSequence, member.SequenceVariant, member.ScanOptions
 TERMS: Mapping[str, tuple[Term, ...]] = {
     _SEQUENCE: (
-        Term("SE", "00189008", frozenset({"SPIN", "BOTH"})),  # Echo Pulse Sequence
-        Term("GR", "00189008", frozenset({"GRADIENT", "BOTH"})),
-        Term("IR", "00189009", _YES),  # Inversion Recovery
-        Term("EP", "00189018", _YES),  # Echo Planar Pulse Sequence
+        Term("SE", member.EchoPulseSequence, frozenset({"SPIN", "BOTH"})),
+        Term("GR", member.EchoPulseSequence, frozenset({"GRADIENT", "BOTH"})),
+        Term("IR", member.InversionRecovery, _YES),
+        Term("EP", member.EchoPlanarPulseSequence, _YES),
     ),
     _VARIANT: (
-        Term("SK", "00189033", frozenset({"SINGLE"}), others=True),  # Segmented k-Space Traversal
-        Term("MTC", "00189020", _NONE, others=True),  # Magnetization Transfer
-        Term("TRSS", "00189017", frozenset({"TIME_REVERSED"})),  # Steady State Pulse Sequence
-        Term("SS", "00189017", _NONE | {"TIME_REVERSED"}, others=True),
-        Term("SP", "00189016", _NONE, others=True),  # Spoiling
-        Term("OSP", "00189029", _NONE, others=True),  # Oversampling Phase
+        Term("SK", member.SegmentedKSpaceTraversal, frozenset({"SINGLE"}), others=True),
+        Term("MTC", member.MagnetizationTransfer, _NONE, others=True),
+        Term("TRSS", member.SteadyStatePulseSequence, frozenset({"TIME_REVERSED"})),
+        Term("SS", member.SteadyStatePulseSequence, _NONE | {"TIME_REVERSED"}, others=True),
+        Term("SP", member.Spoiling, _NONE, others=True),
+        Term("OSP", member.OversamplingPhase, _NONE, others=True),
     ),
     _OPTIONS: (
-        Term("PER", "00189034", frozenset({"LINEAR"}), others=True),  # Rectilinear Phase Encode Reordering
-        Term("RG", "00189170", frozenset({"GATING"})),  # Respiratory Motion Compensation Technique
-        Term("CG", "00189037", _NONE, others=True),  # Cardiac Synchronization Technique
-        Term("FC", "00189010", _NONE, others=True),  # Flow Compensation
-        Term("PFF", "00189036", frozenset({"FREQUENCY", "COMBINATION"})),  # Partial Fourier Direction
-        Term("PFP", "00189036", frozenset({"PHASE", "COMBINATION"})),
-        Term("SP", "00189027", _NONE, others=True),  # Spatial Pre-saturation
-        Term("FS", "00189025", frozenset({"FAT", "FAT_AND_WATER"})),  # Spectrally Selected Suppression
+        Term("PER", member.RectilinearPhaseEncodeReordering, frozenset({"LINEAR"}), others=True),
+        Term("RG", member.RespiratoryMotionCompensationTechnique, frozenset({"GATING"})),
+        Term("CG", member.CardiacSynchronizationTechnique, _NONE, others=True),
+        Term("FC", member.FlowCompensation, _NONE, others=True),
+        Term("PFF", member.PartialFourierDirection, frozenset({"FREQUENCY", "COMBINATION"})),
+        Term("PFP", member.PartialFourierDirection, frozenset({"PHASE", "COMBINATION"})),
+        Term("SP", member.SpatialPresaturation, _NONE, others=True),
+        Term("FS", member.SpectrallySelectedSuppression, frozenset({"FAT", "FAT_AND_WATER"})),
     ),
 }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sagittal.convert.multiframe import elements as el
 from sagittal.convert.multiframe import pulses
-from sagittal.convert.multiframe.elements import items, numbers, whole
+from sagittal.convert.multiframe.elements import items, member, named, numbers, whole
 from sagittal.dicom.models.members import Members, code, element, reference, text, values
 from sagittal.errors import NotAcceptable
 from sagittal.pixels.frames import shifted
@@ -32,38 +32,48 @@ CLASSES: Mapping[str, str] = {
 }  # fmt: skip
 
 # Macros that a classic image has as a sequence of the same name: referenced images, source images, real world values.
-_KEPT = frozenset({"00081140", "00082112", "00409096"})
-_DERIVATION_IMAGE = "00089124"  # of what one or several images, each item with its sources
-_CODE_VALUE = "00080100"
-_OFFSET = "00209228"  # Concatenation Frame Offset Number
+_KEPT = named("ReferencedImageSequence SourceImageSequence RealWorldValueMappingSequence")
+_DERIVATION_IMAGE = member.DerivationImageSequence  # of what one or several images, each item with its sources
+_CODE_VALUE = member.CodeValue
+_OFFSET = member.ConcatenationFrameOffsetNumber
 # Conversion source, and what only orders frames.
-_DROPPED_MACROS = frozenset({el.CONVERSION_SOURCE})
-_DROPPED = el.LEFT_OUT | {
-    el.FRAMES, el.INCREMENT, el.SHARED, el.PER_FRAME, "00209221", "00209222", "00209311", "00209312",
-    "00209161", "00209162", "00209163", "00209167", "00209228",  # concatenation
-    "00181065", "00181066", "00082142", "00082143", "00082144", "00286010", "00286020",
-    "00286022", "00286023", "00286040", "00286100", "00081163", "00183103", "00183104",
-    "00181135", "00181136", "00181137", "00209056", "00209057", "00209157", "00209158", "00200242",
-}  # fmt: skip
-# Frame Time, Actual Frame Duration: of a film where the multi-frame image says them, else of each single frame (PET).
-_OF_FILM = frozenset({"00181063", "00181242"})
+_DROPPED_MACROS = named("ConversionSourceAttributesSequence")
+_DROPPED = el.LEFT_OUT | named("""
+    NumberOfFrames FrameIncrementPointer SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
+    DimensionOrganizationSequence DimensionIndexSequence DimensionOrganizationType VolumeFrameOfReferenceUID
+    ConcatenationUID InConcatenationNumber InConcatenationTotalNumber FunctionalGroupPointer
+    ConcatenationFrameOffsetNumber FrameTimeVector FrameDelay StartTrim StopTrim RecommendedDisplayFrameRate
+    RepresentativeFrameNumber FrameNumbersOfInterest FrameOfInterestDescription FrameOfInterestType RWavePointer
+    MaskSubtractionSequence TimeRange IVUSPullbackStartFrameNumber IVUSPullbackStopFrameNumber
+    TableVerticalIncrement TableLateralIncrement TableLongitudinalIncrement StackID InStackPositionNumber
+    DimensionIndexValues FrameComments SOPInstanceUIDOfConcatenationSource
+""")
+# Of a film where the multi-frame image says them, else of each single frame (PET).
+_OF_FILM = named("FrameTime ActualFrameDuration")
 # An attribute of a functional group → the same of the classic IODs: (tag, VR).
 _CLASSIC = {
-    "00209156": ("00200012", "IS"),  # Frame Acquisition Number
-    "00209158": ("00204000", "LT"),  # Frame Comments
-    "00189082": ("00180081", "DS"),  # Effective Echo Time
-    "00189328": ("00181150", "IS"),  # Exposure Time in ms
-    "00189330": ("00181151", "IS"),  # X-Ray Tube Current in mA
-    "00189332": ("00181152", "IS"),  # Exposure in mAs
-    "00209072": ("00200062", "CS"),  # Frame Laterality → Image Laterality
-    "00209153": ("00181060", "DS"),  # Nominal Cardiac Trigger Delay Time → Trigger Time
-    "00189240": ("00180091", "IS"),  # RF Echo Train Length → Echo Train Length
-    "00189079": ("00180082", "DS"),  # Inversion Times → Inversion Time
+    member.FrameAcquisitionNumber: (member.AcquisitionNumber, "IS"),
+    member.FrameComments: (member.ImageComments, "LT"),
+    member.EffectiveEchoTime: (member.EchoTime, "DS"),
+    member.ExposureTimeInms: (member.ExposureTime, "IS"),
+    member.XRayTubeCurrentInmA: (member.XRayTubeCurrent, "IS"),
+    member.ExposureInmAs: (member.Exposure, "IS"),
+    member.FrameLaterality: (member.ImageLaterality, "CS"),
+    member.NominalCardiacTriggerDelayTime: (member.TriggerTime, "DS"),
+    member.RFEchoTrainLength: (member.EchoTrainLength, "IS"),
+    member.InversionTimes: (member.InversionTime, "DS"),
 }
 _PET, _MR = _P + "128", _P + "4"
-_DURATION, _CLASSIC_DURATION = "00189220", "00181242"  # Frame Acquisition Duration, and what it is of PET, both in ms
-_VECTORS = frozenset({"00182001", "00182002", "00182003", "00182004", "00182005", "00182006"})
-_INCREMENTS = {"00181520": "00181510", "00181521": "00181511"}  # angles to those of the first frame
+_DURATION, _CLASSIC_DURATION = member.FrameAcquisitionDuration, member.ActualFrameDuration  # of PET, both in ms
+_VECTORS = named("""
+    PageNumberVector FrameLabelVector FramePrimaryAngleVector FrameSecondaryAngleVector SliceLocationVector
+    DisplayWindowLabelVector
+""")
+# Angles to those of the first frame.
+_INCREMENTS = {
+    member.PositionerPrimaryAngleIncrement: member.PositionerPrimaryAngle,
+    member.PositionerSecondaryAngleIncrement: member.PositionerSecondaryAngle,
+}
 _NUMBER_MAX = (1 << 31) - 1
 Octets = Callable[[int], bytes]
 
@@ -74,26 +84,26 @@ class Splitting:
     def __init__(self, members: Members, count: int, octets: Octets, *, keep_series: bool = False) -> None:
         """`count`: its frames; `octets` gives the value of an element of bytes, wherever it is."""
         self._members, self._count, self._octets = members, count, octets
-        source = text(members, el.CLASS)
+        source = text(members, member.SOPClassUID)
         if source not in CLASSES:
             raise NotAcceptable(f"SOP Class {source or '(none)'} has no single-frame form here")
         if not count:
             raise NotAcceptable("the object's frames can't be told apart")
-        per_frame = items(members, el.PER_FRAME)
+        per_frame = items(members, member.PerFrameFunctionalGroupsSequence)
         if per_frame and len(per_frame) != count:
             raise NotAcceptable(f"{len(per_frame)} items of functional groups for {count} frames")
         self._class = CLASSES[source]
-        self._per_frame, self._shared = per_frame, next(iter(items(members, el.SHARED)), {})
+        self._per_frame, self._shared = per_frame, next(iter(items(members, member.SharedFunctionalGroupsSequence)), {})
         self._keep_series = keep_series
 
     def uid(self, frame: int) -> str:
         """The SOP Instance UID of the instance of a frame: always the same one."""
-        return derived_uid(text(self._members, el.INSTANCE), str(frame))
+        return derived_uid(text(self._members, member.SOPInstanceUID), str(frame))
 
     def members(self, frame: int) -> Members:
         """The data set of the instance of a frame (1 is the first), without its pixels."""
         source = self._members
-        dropped = _DROPPED | _OF_FILM | frozenset(el.PIXELS)
+        dropped = _DROPPED | _OF_FILM | el.PIXELS
         made = {tag: one for tag, one in source.items() if tag not in dropped}
         groups = (self._shared, self._per_frame[frame - 1] if self._per_frame else {})
         for group in groups:
@@ -101,22 +111,30 @@ class Splitting:
         self._classic(groups, made)
         self._vectors(made, frame)
         self._overlays(made, frame)
-        made[el.CLASS], made[el.INSTANCE] = element("UI", self._class), element("UI", self.uid(frame))
+        made[member.SOPClassUID], made[member.SOPInstanceUID] = (
+            element("UI", self._class),
+            element("UI", self.uid(frame)),
+        )
         if not self._keep_series:
-            made[el.SERIES] = element("UI", derived_uid(text(source, el.SERIES), "single-frame"))
-        made[el.NUMBER] = element("IS", str(self._number(frame)))
+            made[member.SeriesInstanceUID] = element(
+                "UI", derived_uid(text(source, member.SeriesInstanceUID), "single-frame")
+            )
+        made[member.InstanceNumber] = element("IS", str(self._number(frame)))
         purpose = code("121322", "Source image for image processing operation")
-        came_from = reference(source) | {"00081160": element("IS", str(frame))}
-        came_from["0040A170"] = element("SQ", purpose)
-        made[el.SOURCE_IMAGE] = element("SQ", *items(made, el.SOURCE_IMAGE), came_from)
+        came_from = reference(source) | {member.ReferencedFrameNumber: element("IS", str(frame))}
+        came_from[member.PurposeOfReferenceCodeSequence] = element("SQ", purpose)
+        made[member.SourceImageSequence] = element("SQ", *items(made, member.SourceImageSequence), came_from)
         return made
 
     def _classic(self, groups: Sequence[Members], made: Members) -> None:
         """What the classic class wants besides, and what was classic once says as it said it."""
-        converted = (el.UNASSIGNED_SHARED, el.UNASSIGNED_PER_FRAME)
+        converted = (
+            member.UnassignedSharedConvertedAttributesSequence,
+            member.UnassignedPerFrameConvertedAttributesSequence,
+        )
         for item in (item for group in groups for tag in converted for item in items(group, tag)):
-            if el.IMAGE_TYPE in item:
-                made[el.IMAGE_TYPE] = item[el.IMAGE_TYPE]  # not the four values of Frame Type
+            if member.ImageType in item:
+                made[member.ImageType] = item[member.ImageType]  # not the four values of Frame Type
         if self._class == _MR:
             pulses.tell(made)
         if self._class == _PET and _CLASSIC_DURATION not in made and (lasted := numbers(made, _DURATION)):
@@ -126,7 +144,7 @@ class Splitting:
         """The source's Instance Number and four digits of the frame, so that several instances don't get in each
         other's way. Those of a concatenation have one number, and count their frames on (C.7.6.16).
         """
-        of_source, before = text(self._members, el.NUMBER), text(self._members, _OFFSET)
+        of_source, before = text(self._members, member.InstanceNumber), text(self._members, _OFFSET)
         offset = int(before) if before.isdecimal() and len(before) < 10 else 0
         frame += offset
         number = int(of_source) * 10_000 + frame if of_source.isdecimal() and len(of_source) < 10 else frame
@@ -137,7 +155,7 @@ class Splitting:
         for tag, macro in group.items():
             if el.is_private(tag) or tag in _DROPPED_MACROS:
                 continue
-            inners, sources = items(group, tag), items(made, el.SOURCE_IMAGE)
+            inners, sources = items(group, tag), items(made, member.SourceImageSequence)
             if tag in _KEPT or macro.get("vr") != "SQ" or any(_CODE_VALUE in inner for inner in inners):
                 made[tag] = macro
                 continue
@@ -146,11 +164,11 @@ class Splitting:
                 for name, value in inner.items():
                     if not el.is_private(name) and name not in _DROPPED:
                         _set(name, value, made)
-                if "00209158" in inner:  # Frame Comments
-                    _set("00209158", inner["00209158"], made)
+                if member.FrameComments in inner:
+                    _set(member.FrameComments, inner[member.FrameComments], made)
             if tag == _DERIVATION_IMAGE:
-                sources += (one for inner in inners for one in items(inner, el.SOURCE_IMAGE))
-                made[el.SOURCE_IMAGE] = element("SQ", *sources)
+                sources += (one for inner in inners for one in items(inner, member.SourceImageSequence))
+                made[member.SourceImageSequence] = element("SQ", *sources)
 
     def _vectors(self, made: Members, frame: int) -> None:
         for tag in _VECTORS & made.keys():
@@ -184,12 +202,12 @@ class Splitting:
 
 def _set(name: str, value: Any, made: Members) -> None:
     """An attribute of a functional group, under the name that a classic image has for it."""
-    if name == el.FRAME_TYPE:
-        made[el.IMAGE_TYPE] = value
-    elif name == "00189074":  # Frame Acquisition DateTime
-        _moment(text({name: value}, name), "00080022", "00080032", made)
-    elif name == "00189151":  # Frame Reference DateTime
-        _moment(text({name: value}, name), "00080023", "00080033", made)
+    if name == member.FrameType:
+        made[member.ImageType] = value
+    elif name == member.FrameAcquisitionDateTime:
+        _moment(text({name: value}, name), member.AcquisitionDate, member.AcquisitionTime, made)
+    elif name == member.FrameReferenceDateTime:
+        _moment(text({name: value}, name), member.ContentDate, member.ContentTime, made)
     elif name in _CLASSIC and (found := values({name: value}, name)):
         tag, vr = _CLASSIC[name]
         number = {"IS": "{:.0f}", "DS": "{:.10g}"}.get(vr, "{}")

@@ -13,7 +13,7 @@ import sagittal
 from sagittal.dicom.dictionary import keyword_of, tag_of
 from sagittal.pixels.rendering.attributes import Attributes
 
-_READ = re.compile(r'\.(?:values|texts?|numbers?|integers?|items?|octets|words)\("(\w+)"')
+_READ = re.compile(r'(?:\.(?:values|texts?|numbers?|integers?|items?|octets|words)\("|\bmember\.)([A-Z]\w+)')
 
 
 @pytest.mark.parametrize("order", "<>")
