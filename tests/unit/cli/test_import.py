@@ -47,3 +47,5 @@ def test_in_a_folder_they_are_passed_over(tmp_path: Path, data: Path, verb: str)
     (folder / "empty.dcm").touch()
     done = sagittal_here(*COMMANDS[verb], data, folder)
     assert done.returncode == 0, done.stderr
+    if verb == "import":
+        assert done.stderr.splitlines()[-1] == "2 skipped, 1 stored"

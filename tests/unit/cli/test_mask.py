@@ -143,6 +143,6 @@ def test_what_can_not_be(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", np.zeros((1, 4, 4), np.uint16))
     done = run(path, "--rectangle", "4,0,2,2", "-o", tmp_path / "b.dcm")
     assert done.return_value == 1 and "outside the image" in done.stderr
-    for wrong in ("1,2,3", "a,b,c,d", "0,0,0,1", "-1,0,2,2"):
+    for wrong in ("1,2,3", "a,b,c,d", "0,0,0,1", "0,0,1,0", "-1,0,2,2"):
         with pytest.raises(UsageError):
             run(path, f"--rectangle={wrong}", "-o", tmp_path / "b.dcm")

@@ -15,6 +15,7 @@ import pytest
 from builders import build, opened
 from click.testing import CliRunner
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate, generate_frames
 from reading import explicit, item, sequence
 
 from sagittal.cli import group
@@ -147,6 +148,20 @@ def test_json_as_nobody_should_write_it(tmp_path: Path, tag: str, member: object
     done = CliRunner().invoke(group, arguments, standalone_mode=False)
     assert (done.exception, done.return_value) == (None, 0 if tag == "00083002" else 1)
     assert ("needs a SOP Class UID" in done.stderr) == (tag != "00083002")
+
+
+def test_fragments_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    source, frames = pydicom.dcmread(get_testdata_file("MR_small_RLE.dcm")), [bytes([n] * 64) for n in range(12)]
+    source.NumberOfFrames, source.PixelData = len(frames), encapsulate(frames)
+    source.save_as(tmp_path / "in.dcm")
+    (tmp_path / "model").write_text(called("json", tmp_path / "in.dcm", "--bulk", tmp_path / "bulk"))
+    called("json", tmp_path / "model", "--to-dicom", "-o", tmp_path / "out.dcm", "--bulk", tmp_path / "bulk")
+    assert list(generate_frames(pydicom.dcmread(tmp_path / "out.dcm").PixelData, number_of_frames=12)) == frames
+
+
+def test_a_dump_as_json_is_one_line() -> None:
+    (line,) = called("dump", "--json", get_testdata_file("reportsi.dcm")).splitlines()
+    assert json.loads(line)["00080060"]["Value"] == ["SR"]
 
 
 def test_a_folder_of_fragments_has_nothing_else(tmp_path: Path) -> None:

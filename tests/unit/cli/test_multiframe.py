@@ -141,8 +141,9 @@ def test_single_frames_joined_and_split_are_as_they_were(tmp_path: Path, syntax:
             block.add_new(at, vr, value)
         originals.append(made)
         write(tmp_path / "in" / f"{9 - number}.dcm", made, syntax)
-    assert run("join", tmp_path / "in", "-o", tmp_path / "joined.dcm").return_value == 0
-    joined = dcmread(tmp_path / "joined.dcm")
+    path = tmp_path / "no" / "folder" / "joined.dcm"
+    assert run("join", tmp_path / "in", "-o", path).return_value == 0
+    joined = dcmread(path)
     assert joined.SOPClassUID == "1.2.840.10008.5.1.4.1.1.2.2" and joined.NumberOfFrames == 3
     assert joined.file_meta.TransferSyntaxUID == syntax and joined.PatientName == "Doe^Jane"
     assert (joined.pixel_array == np.stack([made.pixel_array for made in originals])).all()
@@ -153,7 +154,7 @@ def test_single_frames_joined_and_split_are_as_they_were(tmp_path: Path, syntax:
     assert [one.ConversionSourceAttributesSequence[0].ReferencedSOPInstanceUID for one in per_frame] == [
         made.SOPInstanceUID for made in originals
     ]
-    run("split", tmp_path / "joined.dcm", "-o", tmp_path / "out")
+    run("split", path, "-o", tmp_path / "out")
     own = {"SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "SpecificCharacterSet", "PixelData"}
     for number, original in enumerate(originals, start=1):
         again = dcmread(tmp_path / "out" / f"joined-{number:04}.dcm")

@@ -145,6 +145,7 @@ def test_relational_of_any_archive(start_server: Callable[..., Served], data: Pa
     for place in (served.peer, served.http, data):
         with Archive(place) as archive:
             assert len(archive.get(tmp_path / "out", relational=True, SOPInstanceUID=build().sop_instance_uid)) == 1
+            assert len(archive.find("image", relational=True, SOPInstanceUID=build().sop_instance_uid)) == 1
 
 
 @pytest.mark.parametrize("out", ["taken", "taken/below"])

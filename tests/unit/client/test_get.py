@@ -43,6 +43,11 @@ def test_unknown_classes_are_proposed_uncompressed_and_then_images_in_the_usual_
     assert {(CT_IMAGE_STORAGE, JPEG_LOSSLESS_SV1), (SECONDARY_CAPTURE_IMAGE_STORAGE, RLE_LOSSLESS)} <= others
 
 
+@pytest.mark.parametrize("done", [{}, {"completed": 1}, {"warnings": 1}, {"failed": 1}])
+def test_what_did_something_was_not_refused(done: dict[str, int]) -> None:
+    assert Retrieved(0xA701, **done).refused is not bool(done)
+
+
 def outcome() -> Retrieved:
     made = Retrieved()
     made.status, made.comment, made.completed, made.failed = 0xB000, "no context", 1, 2

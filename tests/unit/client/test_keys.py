@@ -35,6 +35,11 @@ def test_dots_lead_into_sequences() -> None:
     assert keys_of(named) == NESTED
 
 
+def test_a_value_in_a_sequence_is_written_as_its_own_attribute_wants() -> None:
+    key = "RequestAttributesSequence.ScheduledProcedureStepStartDate"
+    assert keys_of({key: date(2020, 1, 2)}) == {0x00400275: {0x00400002: "20200102"}}
+
+
 def test_a_comma_stands_between_values_that_have_none() -> None:
     given = {"StudyInstanceUID": "1.2,1.3", "ModalitiesInStudy": "CT,MR", "PatientName": "Doe, Jane"}
     expected = {0x0020000D: "1.2\\1.3", 0x00080061: "CT\\MR", 0x00100010: "Doe, Jane"}

@@ -123,6 +123,18 @@ def test_what_cannot_be_set(text: str) -> None:
         parse_changes([text], [], False)
 
 
+def test_floating_point_numbers_are_set() -> None:
+    made = rewritten(
+        file_of("CT_small.dcm"), parse_changes(["DiffusionBValue=1.5", "ExaminedBodyThickness=2.5"], [], False)
+    )
+    assert (made.DiffusionBValue, made.ExaminedBodyThickness) == (1.5, 2.5)
+
+
+def test_pixels_stay() -> None:
+    with pytest.raises(UsageError, match="PixelData can't be changed"):
+        parse_changes([], ["PixelData"], False)
+
+
 def test_an_object_keeps_its_identity() -> None:
     with pytest.raises(UsageError):
         parse_changes([], ["SOPInstanceUID"], False)
