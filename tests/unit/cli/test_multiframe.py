@@ -117,6 +117,14 @@ def test_an_enhanced_ct_becomes_classic_ones(tmp_path: Path, syntax: str) -> Non
         assert came_from.ReferencedSOPInstanceUID == "1.2.3.4.5" and came_from.ReferencedFrameNumber == number
 
 
+def test_folders_keep_their_shape(tmp_path: Path) -> None:
+    made = image("1.2.840.10008.5.1.4.1.1.7.2", "1.2.9.1", np.zeros((2, 4, 4), np.uint8), NumberOfFrames=2)
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    write(tmp_path / "in" / "sub" / "a.dcm", made)
+    assert run("split", tmp_path / "in", "-o", tmp_path / "out").return_value == 0
+    assert sorted(path.name for path in (tmp_path / "out" / "sub").iterdir()) == ["a-0001.dcm", "a-0002.dcm"]
+
+
 def test_splitting_again_gives_the_same_instances(tmp_path: Path) -> None:
     path = write(tmp_path / "e.dcm", enhanced())
     run("split", path, "-o", tmp_path / "a")

@@ -14,11 +14,17 @@ from click.testing import CliRunner
 from sagittal.cli.web.wado import command
 from sagittal.client import dicomweb
 
+XML = "application/dicom+xml"
 
-def wado(monkeypatch: pytest.MonkeyPatch, resource: str, out: Path, **answer: Any) -> str:
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, **answer))
+
+def wado(monkeypatch: pytest.MonkeyPatch, resource: str, out: Path, accept: str = "", **answer: Any) -> str:
+    def answered(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200 if accept in ("", request.headers["accept"]) else 406, **answer)
+
+    transport = httpx.MockTransport(answered)
     monkeypatch.setattr(dicomweb, "open_url", partial(dicomweb.open_url, transport=transport))
-    done = CliRunner().invoke(command, ["http://archive", resource, "-o", str(out)], standalone_mode=False)
+    words = ["http://archive", resource, "-o", str(out), *(("--accept", accept) if accept else ())]
+    done = CliRunner().invoke(command, words, standalone_mode=False)
     assert done.return_value == 0, done.stderr
     return done.stdout
 
@@ -38,3 +44,10 @@ def test_a_query_is_no_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, res
 def test_metadata_with_a_query(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     match = {"00080018": {"vr": "UI", "Value": ["1.4"]}}
     assert json.loads(wado(monkeypatch, "studies/1.2/metadata?charset=utf-8", tmp_path, json=[match])) == [match]
+
+
+def test_the_type_that_is_wanted_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answer: dict[str, Any] = {"content": b"<NativeDicomModel/>", "headers": {"content-type": XML}}
+    assert wado(monkeypatch, "studies/1.2/metadata", tmp_path, XML, **answer) == "<NativeDicomModel/>\n"
+    wado(monkeypatch, "studies/1.2/series/1.3/instances/1.4", tmp_path, XML, **answer)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [answer["content"]]
