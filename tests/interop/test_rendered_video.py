@@ -84,6 +84,50 @@ def test_a_video_is_its_own_rendering_and_can_be_had_as_others(shared_server: Se
     assert Image.open(io.BytesIO(some.content)).n_frames == 3  # type: ignore[attr-defined]
 
 
+def test_a_video_that_no_player_takes_is_put_into_mp4(shared_server: Served) -> None:
+    data = streamed("synth_h264_hp41", "mpegts")
+    address, frames = stored(shared_server, data), decoded(data)
+    whole = get(address + "/rendered", "*/*")
+    assert (whole.status_code, whole.headers["content-type"]) == (200, "video/mp4")
+    assert whole.content[4:8] == b"ftyp"
+    for played, held in zip(film_frames(whole.content, "rgb24"), frames, strict=True):
+        assert (played == held).all()
+    some = httpx.get(address + "/rendered", headers={"range": "bytes=1000-1999"}, timeout=60)
+    assert (some.status_code, some.content) == (206, whole.content[1000:2000])
+    assert httpx.get(address + "/rendered", headers={"range": "bytes=99999999-"}, timeout=60).status_code == 416
+    assert httpx.head(address + "/rendered", timeout=60).headers["content-length"] == str(len(whole.content))
+    known = httpx.get(address + "/rendered", headers={"if-none-match": whole.headers["etag"]}, timeout=60)
+    assert known.status_code == 304
+    part = get(address + "/rendered", 'multipart/related; type="video/mp4"')
+    assert whole.content in part.content and part.headers["content-type"].startswith("multipart/related")
+    _, study, _, series, _, uid = address.rsplit("/", 5)
+    named = {"requestType": "WADO", "studyUID": study, "seriesUID": series, "objectUID": uid}
+    by_uri = httpx.get(address.partition("/dicom-web")[0] + "/wado", params=named, timeout=60)
+    assert (by_uri.status_code, by_uri.content) == (200, whole.content)
+    kept = get(address + "/bulkdata/7FE00010", "application/octet-stream; transfer-syntax=*")
+    assert kept.content[:1] == b"G"  # what is stored stays what it is
+
+
+def streamed(name: str, form: str) -> bytes:
+    """A video of the corpus in another container, as another instance."""
+    import av
+    import pydicom
+    from pydicom.encaps import encapsulate, generate_fragments
+
+    held, out = pydicom.dcmread(corpus_folder() / "video" / f"{name}.dcm"), io.BytesIO()
+    source = io.BytesIO(b"".join(list(generate_fragments(held.PixelData))[1:]))
+    with av.open(source) as found, av.open(out, "w", format=form) as made:
+        track = made.add_stream_from_template(found.streams.video[0])
+        for packet in found.demux(video=0):
+            if packet.size:
+                packet.stream = track
+                made.mux(packet)
+    held.PixelData, file = encapsulate([out.getvalue()], has_bot=False), io.BytesIO()
+    held.SOPInstanceUID = held.file_meta.MediaStorageSOPInstanceUID = held.SOPInstanceUID[:-1]
+    pydicom.dcmwrite(file, held)
+    return file.getvalue()
+
+
 def test_frames_of_a_video_by_wado_uri(shared_server: Served) -> None:
     data = (corpus_folder() / "video" / "synth_mpeg2_mpml.dcm").read_bytes()
     address, frames = stored(shared_server, data), decoded(data)
@@ -103,11 +147,11 @@ def test_frames_of_a_video_by_wado_uri(shared_server: Served) -> None:
         assert get(answer.headers["location"], "*/*").headers["content-type"] == "video/mpeg"
 
 
-def film_frames(data: bytes) -> list[Any]:
+def film_frames(data: bytes, form: str = "gray") -> list[Any]:
     import av
 
     with av.open(io.BytesIO(data)) as container:
-        return [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+        return [frame.to_ndarray(format=form) for frame in container.decode(video=0)]
 
 
 def multiframe() -> bytes:
@@ -139,6 +183,9 @@ def test_without_the_extra(start_server: Any, tmp_path: Path, monkeypatch: pytes
         and "uv sync --extra video in a clone, else pip install av" in refused.json()["detail"]
     )
     assert shown(get(address + "/thumbnail", "image/png")).shape == (200, 200)  # a card
+    assert get(address + "/rendered", "*/*").status_code == 303
+    film = get(stored(served, streamed("synth_h264_hp41", "mpegts")) + "/rendered", "*/*")
+    assert film.status_code == 406 and "need the extra `video`" in film.json()["detail"]
     film = get(stored(served, multiframe()) + "/rendered", "video/mp4")
     assert film.status_code == 406 and "uv sync --extra video in a clone, else pip install av" in film.json()["detail"]
 

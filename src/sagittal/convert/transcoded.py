@@ -15,9 +15,10 @@ from sagittal.convert.files import object_in
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.partial.frames import Extraction
 from sagittal.errors import PixelsUndecodable, SagittalError
+from sagittal.pixels.codecs import video
 from sagittal.pixels.codecs.interface import Options
 from sagittal.pixels.extracting import Extracting
-from sagittal.pixels.films import transcoding
+from sagittal.pixels.films import seconds_each, transcoding
 from sagittal.pixels.images import Image
 from sagittal.pixels.instances import Transcoding, check_meaning
 from sagittal.pixels.transcode import plan
@@ -52,6 +53,17 @@ def frames(inputs: Sequence[Input], objects: list[Told], to_syntax: str, options
     if way.loses:
         check_meaning(image)
     return {"lengths": [_all([way.frame(image.encoded(number))], inputs[2].fd) for number in numbers]}
+
+
+def film(inputs: Sequence[Input], objects: list[Told], **_: Any) -> Told:
+    """The video of the held object as MP4, nothing decoded, into the file of `inputs[2]`; tells its length as `frames`
+    does.
+    """
+    image = opened(inputs[:2], **objects[0])
+    (seconds,) = seconds_each(image.attributes, [1])
+    with open(inputs[2].fd, "wb", closefd=False) as out:
+        video.into_mp4(image.stream(), out, 1 / seconds)
+        return {"lengths": [out.seek(0, os.SEEK_END)]}
 
 
 def extracted(

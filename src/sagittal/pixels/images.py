@@ -97,7 +97,7 @@ class Image:
         described, wanted = self.description, set(numbers)
         if not wanted or not 1 <= min(wanted) <= max(wanted) <= described.frames:
             raise NotFound(f"the object has {described.frames} frames")
-        found = video.decode(self._stream(), described, min(wanted), max(wanted))
+        found = video.decode(self.stream(), described, min(wanted), max(wanted))
         made = 0
         for number, pixels in enumerate(found, min(wanted)):
             if number in wanted:
@@ -106,7 +106,7 @@ class Image:
         if made < len(wanted):
             raise PixelsUndecodable(f"the video has fewer frames than the {described.frames} that the data set says")
 
-    def _stream(self) -> bytes:
+    def stream(self) -> bytes:
         """The fragments of the pixel data joined: those of a video have no place in the frame index."""
         at = frames.pixels_at(self.read, self.syntax_uid)
         if at is None:

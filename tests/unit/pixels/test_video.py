@@ -80,6 +80,53 @@ def test_few_frames_without_content_are_video_too(uid: str, count: int) -> None:
         assert len(decoded) == count and numpy.abs(numpy.array(decoded).astype(int) - 90).max() <= 4
 
 
+def streamed(codec: str, form: str) -> bytes:
+    """A video with frames out of order, 20 a second; and sound, if its container can have that."""
+    held = io.BytesIO()
+    with av.open(held, "w", format=form) as made:
+        track = made.add_stream(codec, rate=20, options={"bf": "2", "x265-params": "log-level=none"})
+        track.width, track.height, track.pix_fmt = 128, 96, "yuv420p"
+        sound = made.add_stream("aac", rate=44100, layout="mono") if form == "mpegts" else None
+        for each in pictures():
+            made.mux(track.encode(av.VideoFrame.from_ndarray(each, format="rgb24")))
+        made.mux(track.encode(None))
+        for number in range(12 if sound else 0):
+            silence = av.AudioFrame.from_ndarray(numpy.zeros((1, 1024), "f4"), format="fltp", layout="mono")
+            silence.sample_rate, silence.pts = 44100, number * 1024
+            made.mux(sound.encode(silence))
+        if sound:
+            made.mux(sound.encode(None))
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("codec", "form"), [("libx264", "mpegts"), ("libx264", "h264"), ("libx265", "mpegts"), ("libx265", "hevc")]
+)
+def test_other_containers_become_mp4(codec: str, form: str) -> None:
+    stream, out = streamed(codec, form), io.BytesIO()
+    video.into_mp4(stream, out, 20.0)
+    boxes, at = [], 0
+    while at < len(out.getvalue()):
+        boxes.append(out.getvalue()[at + 4 : at + 8])
+        at += int.from_bytes(out.getvalue()[at : at + 4], "big")
+    assert boxes[:2] == [b"ftyp", b"moov"] and boxes[-1] == b"mdat"  # so that players begin before all is there
+    with av.open(io.BytesIO(out.getvalue())) as found:
+        sounds, track = found.streams.audio, found.streams.video[0]
+        assert [each.codec_context.name for each in sounds] == ["aac"] * (form == "mpegts")
+        assert track.codec_context.codec_tag == ("avc1" if codec == "libx264" else "hvc1")
+        times = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in found.decode(track)]
+    late = 0.024 if form == "mpegts" else 0.051  # the sound begins earlier; FFmpeg has the last bare frames late
+    assert [time for time, _ in times] == pytest.approx([0.05 * number for number in range(6)], abs=late)
+    for (_, copied), read in zip(times, video.decode(stream, DESCRIBED), strict=True):
+        numpy.testing.assert_array_equal(copied, read)
+
+
+def test_what_is_no_video_becomes_none() -> None:
+    for broken in (b"", b"GIF89a" * 100, streamed("libx264", "mpegts")[:1000]):
+        with pytest.raises(PixelsUndecodable):
+            video.into_mp4(broken, io.BytesIO(), 20.0)
+
+
 @pytest.mark.parametrize("uid", video.CODINGS)
 def test_what_is_seen_stays(uid: str) -> None:
     """Frames full of detail get the bits that they need."""

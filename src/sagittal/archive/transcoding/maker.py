@@ -112,6 +112,13 @@ class Maker:
         fd, told = await self._asked("frames", ref, to, numbers=list(numbers))
         return MadeFrames(fd, told["lengths"], self._room.release)
 
+    async def film(self, ref: InstanceRef) -> MadeFrames:
+        """A video of H.264 or HEVC as MP4, whatever container it is stored in, as one frame. Raises as `instance`
+        does.
+        """
+        fd, told = await self._asked("film", ref, ref.syntax_uid)
+        return MadeFrames(fd, told["lengths"], self._room.release)
+
     async def _asked(self, call: str, ref: InstanceRef, to: str, **more: Any) -> tuple[int, Mapping[str, Any]]:
         """The file that a worker has filled, and what the worker tells of it. Whoever closes the file then releases
         its place in `_room`.

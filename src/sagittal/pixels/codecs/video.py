@@ -9,11 +9,12 @@ can have FFmpeg read anything else. What is made is MP4, which browsers play; of
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, PixelsUndecodable
@@ -22,6 +23,9 @@ from sagittal.pixels.description import MONOCHROME, Description
 
 # Demuxers by FFmpeg's names: playlists and the like, which name other files, are not among them.
 _CONTAINERS = "mpeg,mpegts,mpegvideo,mov,mp4,m4v,h264,hevc"
+_BARE = ("h264", "hevc")  # elementary streams, which say no times
+_SOUNDS = ("aac", "mp3")  # those of PS3.5 8.2 that browsers play
+_ENTRIES_BYTES, _HEADS_BYTES = 48, 1 << 14  # of the tables of MP4 (ISO 14496-12 8.6): of each packet, of all else
 _P = "1.2.840.10008.1.2.4."
 
 
@@ -56,6 +60,18 @@ _MPEG2_RATES = [Fraction(25), Fraction(50), *(Fraction(1000 * n, over) for n in 
 
 def decode(stream: bytes, description: Description, first: int = 1, last: int | None = None) -> Iterator[Array]:
     """Frames `first` to `last` (1 being the first of the stream) of joined fragments, as RGB; see `decoded`."""
+    with _opened(stream) as (container, track):
+        _same_size(track, description)
+        form = "rgb24" if description.bits_stored <= 8 else "rgb48le"
+        for frame in islice(container.decode(track), first - 1, last):
+            _same_size(frame, description)
+            pixels = frame.to_ndarray(format=form)
+            yield pixels if form == "rgb24" else pixels >> (16 - description.bits_stored)
+
+
+@contextmanager
+def _opened(stream: bytes) -> Iterator[tuple[Any, Any]]:
+    """The container that a stream is, and its first video."""
     av = _library()
     whole = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
     # Before 19 PyAV raises for titles and the like that are no UTF-8; since then it has no such argument.
@@ -64,13 +80,51 @@ def decode(stream: bytes, description: Description, first: int = 1, last: int | 
     with complaints("video"), av.open(BytesIO(stream), format=known, options=whole, **titles) as container:
         if not container.streams.video:
             raise PixelsUndecodable("the stream holds no video")
-        track = container.streams.video[0]
-        _same_size(track, description)
-        form = "rgb24" if description.bits_stored <= 8 else "rgb48le"
-        for frame in islice(container.decode(track), first - 1, last):
-            _same_size(frame, description)
-            pixels = frame.to_ndarray(format=form)
-            yield pixels if form == "rgb24" else pixels >> (16 - description.bits_stored)
+        yield container, container.streams.video[0]
+
+
+def into_mp4(stream: bytes, out: IO[bytes], rate: float) -> None:
+    """Write the H.264 or HEVC of a stream, and its sound if browsers play that, as MP4 into `out`: nothing is decoded,
+    and what tells where frames lie comes first, so that players begin at once. `rate` is of frames a second, where the
+    stream says no times.
+    """
+    av = _library()
+    with _opened(stream) as (container, _):
+        room = _HEADS_BYTES + _ENTRIES_BYTES * sum(1 for _ in container.demux())
+    with _opened(stream) as (container, track), av.open(out, "w", "mp4", options={"moov_size": str(room)}) as made:
+        sounds = [each for each in container.streams.audio if each.codec_context.codec.canonical_name in _SOUNDS]
+        tracks = {each.index: made.add_stream_from_template(each) for each in (track, *sounds)}
+        if track.codec_context.codec.canonical_name == "hevc":
+            tracks[track.index].codec_context.codec_tag = "hvc1"
+        bare = container.format.name in _BARE
+        for packet in _ordered(container, track, rate) if bare else _begun(container, track, *sounds):
+            packet.stream = tracks[packet.stream.index]
+            made.mux(packet)
+
+
+def _begun(container: Any, *tracks: Any) -> Iterator[Any]:
+    """The packets of tracks, the first to be seen or heard at time 0."""
+    start = Fraction(container.start_time or 0, 1_000_000)  # microseconds
+    for packet in container.demux(*tracks):
+        if packet.size:
+            late = round(start / packet.time_base)
+            packet.pts, packet.dts = packet.pts - late, packet.dts - late
+            yield packet
+
+
+def _ordered(container: Any, track: Any, rate: float) -> Iterator[Any]:
+    """The packets of an elementary stream with times, by the order that their frames are seen in, from 0 on."""
+    from av.bitstream import BitStreamFilterContext
+
+    ordering, ticks = BitStreamFilterContext("dts2pts", track), round(1 / (rate * track.time_base))
+    late: Any = None
+    for number, packet in enumerate(container.demux(track)):
+        if packet.size:
+            packet.dts, packet.duration = number * ticks, ticks
+        for ordered in ordering.filter(packet if packet.size else None):
+            late = ordered.pts if late is None else late
+            ordered.stream, ordered.pts, ordered.dts = track, ordered.pts - late, ordered.dts - late
+            yield ordered
 
 
 def decoded(description: Description) -> Description:

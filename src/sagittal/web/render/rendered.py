@@ -13,11 +13,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import RedirectResponse
-
 from sagittal.errors import PASSING, BadRequest, DamagedObject, NotFound, SagittalError
 from sagittal.web.render.asked import MOVING, SMALL, Asked, asked, choice
 from sagittal.web.render.easel import Easel
+from sagittal.web.render.films import Films
 from sagittal.web.render.kinds import OVER, REPORT, Kind, content_type, frame_kind, kind_of
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import VARY, entity_tag, headers, unchanged
@@ -42,7 +41,7 @@ class Rendered:
     def __init__(self, house: House) -> None:
         self._house, self._archive = house, house.archive
         self._limits = house.settings.limits.web
-        self._easel = Easel(house)
+        self._easel, self._films = Easel(house), Films(house)
 
     async def several(self, request: Request) -> Response:
         """Of a study or a series."""
@@ -120,7 +119,7 @@ class Rendered:
             return await self._document(request, ref, kind)
         media_type, multipart = self._type(request, kind)
         if kind.name == "video" and media_type == kind.types[0]:
-            return self._elsewhere(request, ref, "" if multipart else f"?accept={media_type}")
+            return await self._films.answer(request, ref, media_type, multipart)
         if kind.name in ("report", "waveform"):
             return await self._text(request, ref, media_type)
         if multipart:
@@ -176,13 +175,6 @@ class Rendered:
             return answer
         body = await unless_gone(request.receive, self._easel.encapsulated(request.scope["principal"], ref))
         return _answer(body, kind.types[0], tag)
-
-    def _elsewhere(self, request: Request, ref: InstanceRef, query: str) -> Response:
-        """A video is its own rendering: it is where its bulk data is, which knows ranges. `query` names its type to a
-        player, which takes anything, and would get a part.
-        """
-        where = instance_address(uri.addresses(request, self._house.settings), ref)
-        return RedirectResponse(f"{where}/bulkdata/7FE00010{query}", 303)
 
     # Several
 

@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from starlette.responses import RedirectResponse
 
 from sagittal.errors import BadRequest
 from sagittal.uid import is_uid
 from sagittal.web.render.asked import MOVING, SIDE_MAX, Asked, annotation, chosen
 from sagittal.web.render.easel import Easel
+from sagittal.web.render.films import Films
 from sagittal.web.render.kinds import content_type, frame_kind, kind_of
-from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
-from sagittal.web.wire.resources import instance_address
 from sagittal.web.wire.stream import Whole, unless_gone
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ class RenderedUri:
     """Pictures and documents for WADO-URI."""
 
     def __init__(self, house: House) -> None:
-        self._house, self._archive, self._easel = house, house.archive, Easel(house)
+        self._archive, self._easel, self._films = house.archive, Easel(house), Films(house)
 
     async def answer(
         self, request: Request, ref: InstanceRef, given: Mapping[str, str], ranges: Sequence[MediaType]
@@ -54,8 +52,7 @@ class RenderedUri:
         singles = [wanted for wanted in ranges if not wanted.multipart]
         media_type, _ = chosen(singles, kind.types, kind.what)
         if kind.name == "video" and media_type == kind.types[0]:
-            where = instance_address(uri.addresses(request, self._house.settings), ref)
-            return RedirectResponse(f"{where}/bulkdata/7FE00010?accept={media_type}", 303)
+            return await self._films.answer(request, ref, media_type, multipart=False)
         principal = request.scope["principal"]
         wants, frame = await self._asked(principal, ref, given)
         others = await self._easel.others(principal, ref, frame, wants)
