@@ -13,20 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from sagittal.errors import NotAcceptable
+from sagittal.errors import NotAcceptable, SagittalError
+from sagittal.pixels.description import MONOCHROME
 from sagittal.pixels.images import Image
+from sagittal.pixels.rendering.grayscale import Window, frame_voi
 from sagittal.pixels.rendering.over import regions
 from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, placed, render, shared_window
 from sagittal.pixels.rendering.states import state_for
 
 _HELD_BYTES = 128 << 20  # of decoded frames of a film
+_LOOKED_BYTES, _LOOK_BYTES = 16 << 20, 1 << 14  # of frames that are decoded for the range of all; what a look is worth
 _PLAIN = (255, 80, 80)  # of a segment that is not described
 _LAID = frozenset({regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS})  # over the image as it is; else a state says how
 
 
 def shown_frame(image: Image, over: Image | None, frame: Frame, options: Options) -> tuple[Picture, bytes | None]:
     """The picture and its ICC profile. NotAcceptable when the state is not for the image."""
-    number = frame.number
+    number, options = frame.number, _ranged(image, over, options)
     if over is None:
         if image.attributes.text("SOPClassUID") in regions.SEGMENTATIONS:
             return _alone(image, number, options), None
@@ -52,11 +55,37 @@ def film(image: Image, over: Image | None, numbers: Sequence[int], options: Opti
     """The pictures of frames that are seen one after another: with one window where nothing says any, since what is
     brighter in one frame than in the next is to be seen.
     """
-    as_it_is, held = over is None or over.attributes.text("SOPClassUID") in _LAID, list[Frame]()
-    if as_it_is and options.window is None and not image.is_video:
+    held = list[Frame]()
+    if len(numbers) < image.count:
+        options = _ranged(image, over, options)
+    if _as_it_is(over) and options.window is None and not image.is_video:
         options = replace(options, window=shared_window(_held(image.frames(numbers), held)))
     for frame in chain(held, image.frames(numbers[len(held) :])):
         yield shown_frame(image, over, frame, options)[0]
+
+
+def _as_it_is(over: Image | None) -> bool:
+    return over is None or over.attributes.text("SOPClassUID") in _LAID
+
+
+def _ranged(image: Image, over: Image | None, options: Options) -> Options:
+    """With the one window of all frames where nothing says any, if they are few and small enough to look at them all:
+    what is brighter in one frame is so in its picture then, as in a dose or an uptake.
+    """
+    if image.count < 2 or options.window is not None or image.is_video or not _as_it_is(over):
+        return options
+    if image.count * (image.description.array_bytes + _LOOK_BYTES) > _LOOKED_BYTES:
+        return options
+    return replace(options, window=image.attributes.recall("range", lambda: _range(image)))
+
+
+def _range(image: Image) -> Window | None:
+    if image.description.photometric not in MONOCHROME or frame_voi(image.attributes, 1, signed=False) is not None:
+        return None
+    try:
+        return shared_window(image.frames(range(1, image.count + 1)))
+    except SagittalError:  # of a frame that nobody asked for
+        return None
 
 
 def _held(frames: Iterable[Frame], held: list[Frame]) -> Iterator[Frame]:

@@ -15,7 +15,7 @@ from interop import pictured
 from sagittal.convert import overlaid
 from sagittal.convert.files import object_in
 from sagittal.convert.overlaid import film, shown_frame
-from sagittal.errors import NotAcceptable
+from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.pixels.images import Image
 from sagittal.pixels.rendering.geometry import Viewport
 from sagittal.pixels.rendering.over import regions
@@ -183,3 +183,31 @@ def test_frames_of_a_film_are_decoded_once_where_there_is_room(
     monkeypatch.setattr(overlaid, "_HELD_BYTES", room)
     assert [made[0].tolist() for made in film(held, None, [1, 2, 3], PLAIN)] == [[0, 51], [102, 153], [204, 255]]
     assert numbers == decoded
+
+
+def test_pictures_of_frames_share_their_range_where_a_look_at_all_is_cheap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(held: Image, number: int) -> list[int]:
+        return shown_frame(held, None, held.frame(number), PLAIN)[0][0].tolist()  # type: ignore[no-any-return]
+
+    def other(name: str, **more: Any) -> Image:
+        pictured.image(1, frames, "7.3", **more).save_as(tmp_path / name, enforce_file_format=True)
+        return read(tmp_path / name)
+
+    frames = np.array([[[0, 20]], [[40, 60]], [[80, 100]]], np.uint16)
+    held, frame_of = other("plain"), Image.frame
+    assert [shown(held, number) for number in (1, 2, 3)] == [[0, 51], [102, 153], [204, 255]]
+    assert [made[0].tolist() for made in film(held, None, [2], PLAIN)] == [[102, 153]]
+    assert shown(other("windowed", WindowCenter=50, WindowWidth=20), 2) == [0, 255]
+
+    def frame(image: Image, number: int) -> Frame:
+        if number == 3:
+            raise PixelsUndecodable("broken")
+        return frame_of(image, number)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Image, "frame", frame)
+        assert shown(other("broken"), 2) == [0, 255]
+    monkeypatch.setattr(overlaid, "_LOOKED_BYTES", 3 * ((1 << 14) + 4) - 1)
+    assert shown(other("dear"), 2) == [0, 255]
