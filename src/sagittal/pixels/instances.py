@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from sagittal.dicom.elements import element_header, swapped
 from sagittal.dicom.frameindex import DOUBLE_PIXEL_DATA, FLOAT_PIXEL_DATA, ITEM_HEADER, PIXEL_DATA, FrameIndex
+from sagittal.dicom.models.members import text, values
 from sagittal.dicom.partial.edited import FUNCTIONAL_GROUPS, LEFT_OUT, Edited
 from sagittal.dicom.partial.frames import Packer
 from sagittal.dicom.partial.verbatim import Irregular, before_pixels
@@ -31,6 +32,7 @@ _PIXELS_HEAD = 12  # bytes of the head of an element with native pixels
 _LEFT_OUT = tuple(f"{tag:08X}" for tag in LEFT_OUT)
 _NATIVE_BITS_MAX = (_UNDEFINED - 1) * 8
 _PALETTE = "00281101"  # Red Palette Color Lookup Table Descriptor
+_DERIVATION_IMAGE = "00089124"
 _ICON = "00880200"  # may be compressed as the frames are, and is made anew by whoever wants one
 Open = Callable[[], Iterable[bytes]]  # the data set from its first byte, as often as it is called
 
@@ -177,7 +179,13 @@ class Transcoding:
 
     def _edited(self, walk: Walk, changed: Changes, plain: TransferSyntax) -> Rewriting:
         removed = {int(tag, 16) for tag in changed.removed}
-        return Edited(walk, changed.members, removed, self._limits, derived=changed.derived)
+        from sagittal.pixels.rendering.over.regions import SEGMENTATIONS
+
+        held = self._image.members
+        groups = (item for tag in FUNCTIONAL_GROUPS for item in values(held, f"{tag:08X}"))
+        told = any(_DERIVATION_IMAGE in group for group in groups)
+        told = told or text(held, "00080016") in SEGMENTATIONS  # which name there the images that they are of
+        return Edited(walk, changed.members, removed, self._limits, derived=changed.derived, told=told)
 
     def _native(self, made: Plan, plain: TransferSyntax) -> Iterator[bytes]:
         target = made.target

@@ -24,6 +24,7 @@ from sagittal.pixels.films import transcoding
 from sagittal.pixels.images import Image, read_whole
 from sagittal.pixels.instances import Transcoding, joined
 from sagittal.pixels.rendering.over.overlays import planes
+from sagittal.pixels.rendering.over.regions import SEGMENTATION
 
 P = "1.2.840.10008.1.2"
 NATIVE = (P, P + ".1", P + ".2", P + ".1.99")
@@ -204,6 +205,41 @@ def test_frames_with_loss_are_derived_ones(source: str, chunk: int) -> None:
     assert frame_types(P + ".4.80")[0] == ["ORIGINAL", "PRIMARY", "M"]
     told = frame_types(P + ".4.50", "2.25.99")
     assert told == [["DERIVED", "PRIMARY", "M"], ["DERIVED", "PRIMARY", "NONE"], ["DERIVED"]]
+
+
+@pytest.mark.parametrize("source", [EXPLICIT_LE, P, P + ".2"])
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+@pytest.mark.parametrize(
+    "beside", [(), ("00081140",), ("00189226",), ("00081140", "00189226"), ("00081140", "00090010")]
+)
+def test_shared_functional_groups_say_how_frames_were_derived(source: str, chunk: int, beside: tuple[str, ...]) -> None:
+    """PS3.3 C.7.6.16.2.6: of an image derived from another instance; what a frame says of itself is let be."""
+
+    def places(own: dict[str, Any], to: str, uid: str = "", **more: Any) -> list[Any]:
+        values = {tag: member("LO", "x") if tag == "00090010" else member("SQ", {}) for tag in beside}
+        data = plain(np.zeros((2, 8, 8), np.uint8), **{
+            "52009229": member("SQ", values), "52009230": member("SQ", own, {}), **more,
+        })  # fmt: skip
+        if source != EXPLICIT_LE:
+            data = transcoded(image(data), data, source)
+        pieces = [data[at : at + chunk] for at in range(0, len(data), chunk)]
+        made = Transcoding(image(data, source), lambda: pieces, to, Options(), uid)
+        frames = list(made.frames())
+        whole = image(b"".join(made.data_set(frames, [len(frame) for frame in frames])), to)
+        shared = whole.attributes.item(0x52009229)
+        assert list(whole.members["52009229"]["Value"][0]) == sorted({*beside, *(["00089124"] * (0x89124 in shared))})
+        return [each.items(0x00089124) for each in (shared, *whole.attributes.items(0x52009230))]
+
+    (shared,), *own = places({}, P + ".4.50", "2.25.99")
+    assert "Lossy compression" in shared.text(0x00082111) and own == [[], []]
+    assert shared.item(0x00089215).text(0x00080100) == "113040"
+    assert shared.item(0x00082112).item(0x0040A170).text(0x00080100) == "121320"
+    assert not any(places({}, P + ".4.80"))
+    told = {"00089124": member("SQ", {"00082111": member("ST", "sum")})}
+    by_all, (first,), second = places(told, P + ".4.50", "2.25.99")
+    assert first.text(0x00082111) == "sum" and not by_all and not second
+    segments = {"00080016": member("UI", SEGMENTATION), "00620001": member("CS", "FRACTIONAL")}
+    assert not any(places({}, P + ".4.50", "2.25.99", **segments))  # which name there the images that they are of
 
 
 def test_pixels_too_long_for_an_element_stay_compressed(monkeypatch: pytest.MonkeyPatch) -> None:

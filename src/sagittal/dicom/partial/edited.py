@@ -2,7 +2,8 @@
 
 What is set comes as DICOM JSON members and is put in its place by tag. Elements that no longer hold of changed pixels
 are left out: signatures, offset tables, trailing padding. The Frame Types of an enhanced image change where they lie in
-its functional groups (PS3.3 C.8.16.1), which may be long. Deliberately not here: the pixels themselves, which whoever
+its functional groups (PS3.3 C.8.16.1), which may be long, and those that all frames share say how it was derived, where
+no frame says that of itself already (C.7.6.16.2.6). Deliberately not here: the pixels themselves, which whoever
 takes the events writes where they belong, and characters beyond ASCII in what is set.
 """
 
@@ -20,6 +21,8 @@ from sagittal.limits import ReaderLimits
 LEFT_OUT = frozenset({0x7FE00001, 0x7FE00002, 0x4FFE0001, 0xFFFAFFFA, 0xFFFCFFFC})
 FUNCTIONAL_GROUPS = frozenset({0x52009229, 0x52009230})
 _FRAME_TYPE = 0x00089007
+_SHARED_GROUPS, _DERIVATION_IMAGE = 0x52009229, 0x00089124
+_OF_DERIVATION = ("00082111", "00082112", "00089215")  # description, source images, code
 
 
 class Edited:
@@ -27,14 +30,19 @@ class Edited:
 
     def __init__(
         self, walk: Walk, members: Mapping[str, Any], removed: Iterable[int] = (),
-        limits: ReaderLimits = ReaderLimits(), *, derived: bool = False,
+        limits: ReaderLimits = ReaderLimits(), *, derived: bool = False, told: bool = False,
     ) -> None:  # fmt: skip
-        """`derived`: whether each frame is a derived one from now on."""
+        """`derived`: whether each frame is a derived one from now on. `told`: whether any says already how."""
         self.pixels: Event | None = None
         self._walk, self._source, self._derived = walk, walk.events(), derived
         self._new = elements(members, limits)
         self._order = sorted(self._new, reverse=True)
         self._removed = frozenset(removed) | LEFT_OUT | self._new.keys()
+        self._derivation: list[Event] = []  # to be put into the shared functional groups
+        if derived and not told:
+            item = {tag: members[tag] for tag in _OF_DERIVATION if tag in members}
+            made = {f"{_DERIVATION_IMAGE:08X}": {"vr": "SQ", "Value": [item]}}
+            self._derivation = elements(made, limits)[_DERIVATION_IMAGE]
 
     def before(self) -> Iterator[Event]:
         """Everything before the pixels."""
@@ -48,7 +56,7 @@ class Edited:
 
     def _kept(self, *, to_pixels: bool) -> Iterator[Event]:
         skipping = not to_pixels and self.pixels is not None
-        in_groups = False
+        in_groups = shared = False
         for event in self._source:
             if event.depth == 0 and event.kind == "run":
                 yield from self._run(event)
@@ -61,6 +69,10 @@ class Edited:
                 yield from self._due(event.tag)
                 skipping = event.tag in self._removed
                 in_groups = event.tag in FUNCTIONAL_GROUPS
+                shared = event.tag == _SHARED_GROUPS
+            if shared and self._derivation and _is_beyond(event):
+                yield from self._derivation
+                self._derivation = []
             if not skipping:
                 yield self._with_derived_frames(event) if in_groups and self._derived else event
 
@@ -92,6 +104,13 @@ class Edited:
         """What is set and comes before `tag`, or is `tag`."""
         while self._order and self._order[-1] <= tag:
             yield from self._new.pop(self._order.pop())
+
+
+def _is_beyond(event: Event) -> bool:
+    """Whether, within the item of the shared functional groups, the Derivation Image Sequence comes before it."""
+    first = event.run[0][0] if event.run else event.tag
+    begins = event.depth == 1 and event.kind in ("sequence", "element", "run")
+    return (begins and first > _DERIVATION_IMAGE) or (event.depth == 1 and event.kind == "end-item")
 
 
 def _derived_type(frame_type: bytes) -> bytes:
