@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -122,9 +123,13 @@ def test_other_containers_become_mp4(codec: str, form: str) -> None:
 
 
 def test_what_is_no_video_becomes_none() -> None:
-    for broken in (b"", b"GIF89a" * 100, streamed("libx264", "mpegts")[:1000]):
+    whole = streamed("libx264", "mpegts")
+    for broken in (b"", b"GIF89a" * 100, whole[:1000]):
         with pytest.raises(PixelsUndecodable):
             video.into_mp4(broken, io.BytesIO(), 20.0)
+    untimed = re.sub(rb"(?s)(?<=\x00\x00\x01\xe0...)[\x80\xc0]", b"\0", whole)  # no PTS in any PES packet
+    with pytest.raises(PixelsUndecodable, match="does not say when"):
+        video.into_mp4(untimed, io.BytesIO(), 20.0)
 
 
 @pytest.mark.parametrize("uid", video.CODINGS)

@@ -107,6 +107,8 @@ def _begun(container: Any, *tracks: Any) -> Iterator[Any]:
     start = Fraction(container.start_time or 0, 1_000_000)  # microseconds
     for packet in container.demux(*tracks):
         if packet.size:
+            if packet.pts is None or packet.dts is None:
+                raise PixelsUndecodable("the video does not say when each of its frames is seen")
             late = round(start / packet.time_base)
             packet.pts, packet.dts = packet.pts - late, packet.dts - late
             yield packet
