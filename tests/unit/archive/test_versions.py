@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from builders import Built, build, file_of, opened, rows, store
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
 from sagittal.archive.index import CURRENT, OTHER
-from sagittal.archive.ingest import Outcome, Source
+from sagittal.archive.index.writer import Held
+from sagittal.archive.ingest import Source
+from sagittal.archive.ingest.compare import Version
+from sagittal.archive.ingest.versions import Comparer, Verdict
 from sagittal.archive.query import Query
 from sagittal.dicom.syntaxes import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
 from sagittal.errors import DuplicateInstance, NotFound
@@ -144,19 +148,43 @@ async def test_other_content_takes_the_place_of_a_damaged_file(tmp_path: Path) -
         assert ref.digest == OTHER_NAME.digest
 
 
+async def send(archive: Archive, built: Built, policy: str = "keep-first") -> str:
+    transfer = archive.store_begin_part10(LOCAL, Source("dimse", policy=policy))
+    transfer.write(built.part10)
+    return (await transfer.commit()).status
+
+
 async def test_one_uid_many_times_at_once(tmp_path: Path) -> None:
     """Twice the same bytes, and another content, in one batch: one instance, one version beside."""
-
-    async def one(archive: Archive, built: Built) -> Outcome:
-        transfer = archive.store_begin_part10(LOCAL, Source("dimse"))
-        transfer.write(built.part10)
-        return await transfer.commit()
-
     async with opened(tmp_path) as archive:
-        outcomes = await asyncio.gather(*(one(archive, b) for b in (FIRST, FIRST, OTHER_NAME, FIRST, OTHER_NAME)))
-        assert [outcome.status for outcome in outcomes] == ["stored", "duplicate", "kept", "duplicate", "kept"]
+        sending = (send(archive, built) for built in (FIRST, FIRST, OTHER_NAME, FIRST, OTHER_NAME))
+        assert await asyncio.gather(*sending) == ["stored", "duplicate", "kept", "duplicate", "kept"]
         assert await states(archive) == [(FIRST.digest, CURRENT), (OTHER_NAME.digest, OTHER)]
     assert objects(tmp_path) == {FIRST.digest, OTHER_NAME.digest}
+
+
+async def test_of_one_uid_none_overtakes_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an older report would win for good, of which the newer one came right behind it."""
+    one, two, three = (build(extra={"PatientComments": text}) for text in ("one", "two", "three"))
+    compare, behind = Comparer._compare, threading.Event()
+
+    def comparing(self: Comparer, arrival: Version, held: Held) -> Verdict:
+        assert arrival.digest != two.digest or behind.wait(20)
+        return compare(self, arrival, held)
+
+    monkeypatch.setattr(Comparer, "_compare", comparing)
+    async with opened(tmp_path) as archive:
+        await store(archive, FIRST)
+        sending = [asyncio.ensure_future(send(archive, built, "replace")) for built in (one, two)]
+        await sending[0]
+        sending.append(asyncio.ensure_future(send(archive, three, "replace")))
+        while archive._committer.waiting < 2:
+            await asyncio.sleep(0)
+        await archive.act(lambda _: None)  # so there was a turn for the third
+        behind.set()
+        assert await asyncio.gather(*sending) == ["replaced"] * 3
+        (ref,) = await archive.instances(LOCAL, study_uid=FIRST.study_uid)
+        assert ref.digest == three.digest
 
 
 async def test_encapsulated_content_is_compared_by_its_bytes(tmp_path: Path) -> None:

@@ -39,7 +39,6 @@ class Begun:
     chosen: list[Incoming]
     audit: list[tuple[AuditRow, int]]  # rows of others that go with it
     compare: list[Incoming] = field(default_factory=list)  # to be compared with what is held, first
-    later: list[Incoming] = field(default_factory=list)  # have to wait for this batch
     naming: Naming | None = None
     error: Exception | None = None
 
@@ -73,7 +72,7 @@ class Batch:
         try:
             self._volume.faults.hit("index.begin")
             self._index.begin(patient=patient)
-            begun.chosen, begun.compare, begun.later = self._choose(waiting)
+            begun.chosen, begun.compare = self._choose(waiting)
             if begun.chosen:
                 self._write(begun)
         except Exception as error:
@@ -97,16 +96,11 @@ class Batch:
         self._index.commit()
         self._committing = False
 
-    def _choose(self, waiting: list[Incoming]) -> tuple[list[Incoming], list[Incoming], list[Incoming]]:
-        """Plan what can be done now; gives that, what has to be compared first, and what has to wait for this batch."""
-        chosen, compare, later = [], [], []
-        seen: set[tuple[int, str]] = set()
+    def _choose(self, waiting: list[Incoming]) -> tuple[list[Incoming], list[Incoming]]:
+        """Plan what can be done now, of each UID one; gives that, and what has to be compared first."""
+        chosen, compare = [], []
         for incoming in waiting:
             place = incoming.arrival.store, incoming.arrival.sop_instance_uid
-            if place in seen:
-                later.append(incoming)
-                continue
-            seen.add(place)
             held = incoming.held = self._index.current(*place)
             if (encodes := incoming.arrival.encodes) is not None:
                 incoming.plan = encoded(encodes, incoming.arrival.digest, held)
@@ -123,7 +117,7 @@ class Batch:
                 incoming.beside = self._index.other(*place, digest)
                 incoming.plan = decide(incoming.policy, digest, held, incoming.verdict, incoming.beside)
             chosen.append(incoming)
-        return chosen, compare, later
+        return chosen, compare
 
     def _write(self, begun: Begun) -> None:
         """The rows; the files get their names meanwhile."""

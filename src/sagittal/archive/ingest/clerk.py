@@ -164,10 +164,8 @@ class Clerk:
     def _turn(self, turn: Turn) -> None:
         if self.is_unwell and not turn.batch:  # nothing is taken in while unwell, so this comes within its time
             self._recover()
-        batch, begun = turn.batch, turn.begun
-        while batch:
-            self._deliver()
-            batch, begun = self._store(batch, begun), None
+        if turn.batch:
+            self._store(turn.batch, turn.begun)
         for act in turn.acts:
             self._deliver()
             self._act(act)
@@ -191,8 +189,8 @@ class Clerk:
         """The rows of a batch; of whose turn it is."""
         return self.batch.begin(batch, [self.audit.popleft() for _ in range(len(self.audit))], patient=patient)
 
-    def _store(self, batch: list[Incoming], begun: Begun | None) -> list[Incoming]:
-        """Commit and answer a batch; gives those that had to wait for it."""
+    def _store(self, batch: list[Incoming], begun: Begun | None) -> None:
+        """Commit and answer a batch."""
         if begun is not None and begun.is_held_up:
             self.audit.extendleft(reversed(begun.audit))
             begun = None
@@ -207,17 +205,16 @@ class Clerk:
         except Exception as error:
             self.audit.extendleft(reversed(begun.audit))
             self._failed(begun.chosen, error)
-            return begun.later
+            return
         if not begun.chosen:
             self.audit.extendleft(reversed(begun.audit))
-            return begun.later
+            return
         self._volume.faults.hit("index.committed")
         self.batch_sizes[len(begun.chosen)] += 1
         self.last_batch = len(begun.chosen)
         answers = self.batch.after(begun.chosen)
         self._volume.faults.hit("answer")
         self._answers += [(incoming.answer, answer) for incoming, answer in zip(begun.chosen, answers, strict=True)]
-        return begun.later
 
     def _failed(self, chosen: list[Incoming], error: Exception) -> None:
         answer = self._meaning(error)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from sagittal.archive.index import clock
@@ -53,6 +54,7 @@ class Committer:
         self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._arrivals: list[Incoming] = []
+        self._behind: dict[tuple[int, str], list[Incoming]] = {}  # what waits for an earlier one of its UID, in a store
         self._acts: list[Act] = []
         self._coming = self._under_way = False  # a turn: about to begin, and begun
         self._closing = self._closed = False
@@ -102,10 +104,14 @@ class Committer:
             raise
         incoming = Incoming(arrival, pen, spool, policy, self._loop.create_future())
         self.waiting += 1
-        incoming.answer.add_done_callback(self._answered)
+        place = arrival.store, arrival.sop_instance_uid
+        incoming.answer.add_done_callback(partial(self._answered, place))
         pen.sync(self._clerk.sync_threads)
-        self._arrivals.append(incoming)
-        self._call()
+        if (behind := self._behind.get(place)) is not None:
+            behind.append(incoming)
+        else:
+            self._behind[place] = []
+            self.again(incoming)
         return await asyncio.shield(incoming.answer)
 
     async def act(self, run: Callable[[sqlite3.Connection], T], audit: AuditRow | None = None) -> T:
@@ -135,8 +141,12 @@ class Committer:
         self._closed = True
         await self._clerk.join()
 
-    def _answered(self, answer: asyncio.Future[Outcome]) -> None:
+    def _answered(self, place: tuple[int, str], answer: asyncio.Future[Outcome]) -> None:
         self.waiting -= 1
+        if behind := self._behind[place]:
+            self.again(behind.pop(0))
+        else:
+            del self._behind[place]
         if not answer.cancelled():
             answer.exception()  # a sender that is gone must not leave "never retrieved" behind
         if self._closing:  # for this one, perhaps
