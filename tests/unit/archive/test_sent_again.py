@@ -227,3 +227,19 @@ async def test_zeros_and_empty_groups_make_no_other_value(tmp_path: Path) -> Non
         await archive.delete(LOCAL, Target("", "", build(1).sop_instance_uid))
         assert await find(archive, "SERIES", 0x00200011) == [["0003"]]
         assert await find(archive, "STUDY", NAME) == [["Doe^Jane="]]
+
+
+async def test_what_a_version_beside_says_stays_listed_when_the_first_who_said_it_goes(tmp_path: Path) -> None:
+    first, beside = build(9), build(9, extra={"StudyDescription": "a"})
+    other = build(1, series=2, extra={"StudyDescription": "a"})
+
+    async def listed() -> list[tuple[str, str, int]]:
+        return [(one.value, one.sop_instance_uid, one.instances) for one in await archive.discrepancies(LOCAL)]
+
+    async with opened(tmp_path) as archive:
+        await store(archive, first, other, beside)
+        assert await listed() == [("a", other.sop_instance_uid, 2)]
+        deleted = await archive.delete(LOCAL, Target(other.study_uid, other.series_uid))
+        assert await listed() == [("a", first.sop_instance_uid, 1)]
+        await archive.undelete(LOCAL, Target(), deleted.tombstone)
+        assert [(value, instances) for value, _, instances in await listed()] == [("a", 2)]

@@ -72,7 +72,7 @@ _ABOUT = {"study": "level IN ('study', 'patient') AND parent = ?", "series": "le
 _OF_ROW = "SELECT tag, value, id FROM discrepancy WHERE store = ? AND {}"
 # Whose first instance is held no more; of one that was purged nothing is left.
 _GONE = " UNION ALL ".join(
-    "SELECT d.id, d.level, d.parent, d.tag, d.number_of_instances FROM discrepancy d "
+    "SELECT d.id, d.level, d.parent, d.tag, d.value, d.number_of_instances FROM discrepancy d "
     "LEFT JOIN instance i ON i.id = d.instance WHERE d.store = (SELECT store FROM study WHERE id = :study) "
     f"AND {where} AND coalesce(i.state, {DELETED}) NOT IN ({CURRENT}, {OTHER})"
     for where in (
@@ -141,13 +141,16 @@ def forget(
     return listed.keys() & but
 
 
-def forget_gone(connection: sqlite3.Connection, study: int) -> dict[tuple[str, int], set[int]]:
-    """List no more what only instances say that went; gives the tags, by table and row, of which others may say it."""
-    others: dict[tuple[str, int], set[int]] = {}
-    for id, level, parent, tag, instances in connection.execute(_GONE, {"study": study}).fetchall():
+def forget_gone(connection: sqlite3.Connection, study: int) -> dict[tuple[str, int], set[tuple[int, str]]]:
+    """List no more what only instances say that went; gives tags and values, by table and row, that others may say, ""
+    for what is none of another instance.
+    """
+    others: dict[tuple[str, int], set[tuple[int, str]]] = {}
+    for id, level, parent, tag, value, instances in connection.execute(_GONE, {"study": study}).fetchall():
         connection.execute("DELETE FROM discrepancy WHERE id = ?", (id,))
         if instances > 1 or level == "patient":  # the study itself may differ from its patient
-            others.setdefault(("series" if level == "series" else "study", parent), set()).add(tag)
+            key = "series" if level == "series" else "study", parent
+            others.setdefault(key, set()).add((tag, value if instances > 1 else ""))
     return others
 
 

@@ -128,7 +128,8 @@ def settle(
         if key in touched | gone.keys() | fresh.keys():
             listed = gone.get(key, set())
             if listed or came or not objects.leave_all(row, went):
-                _settle(objects, row, row.stored(), at, listed, fresh.get(key, []), are_new=went != came)
+                tags = {tag for tag, _ in listed}
+                _settle(objects, row, row.stored(), at, tags, fresh.get(key, []), listed, are_new=went != came)
 
 
 def settle_all(connection: sqlite3.Connection, study: int, at: int, looked: Objects) -> None:
@@ -152,9 +153,12 @@ def prefer(
 
 def _settle(
     objects: Objects, row: Described, won: Mapping[int, str], at: int,
-    listed: Set[int] = frozenset(), fresh: Sequence[_Instance] = (), *, are_new: bool = True,
+    listed: Set[int] = frozenset(), fresh: Sequence[_Instance] = (), gone: Set[tuple[int, str]] = frozenset(), *,
+    are_new: bool = True,
 ) -> None:  # fmt: skip
-    """One row, of which `won` was known, to which `fresh` ones came; what is `listed` of these tags is found anew."""
+    """One row, of which `won` was known, to which `fresh` ones came; what is `listed` of these tags is found anew, and
+    `gone` was, too.
+    """
     fresh, held, was = objects.some(fresh), objects.held(row), row.stored()
     current = [instance for instance in held if instance.state == CURRENT]
     now = was | {tag: text for tag, text in won.items() if text or not current}
@@ -170,7 +174,7 @@ def _settle(
     if not are_new:  # then they may be counted, or not
         told |= {claim.tag for claim in objects.lost(row, now, now.keys(), claiming)}
     _bring(objects.connection, row, now, at)
-    _list(objects, row, now, told, held)
+    _list(objects, row, now, told, held, gone)
     for claim, lost in objects.lost(row, now, now.keys() - told, claiming).items():
         discrepancies.add(objects.connection, row.store, claim, lost)
 
@@ -185,15 +189,18 @@ def _count_down(objects: Objects, row: Described, deleted: Sequence[_Instance]) 
             discrepancies.count_down(objects.connection, row.store, claim, lost.number_of_instances)
 
 
-def _list(objects: Objects, row: Described, now: Mapping[int, str], tags: Set[int], held: Sequence[_Instance]) -> None:
-    """List anew what lost of some attributes; of versions beside current ones what was listed."""
+def _list(
+    objects: Objects, row: Described, now: Mapping[int, str], tags: Set[int], held: Sequence[_Instance],
+    gone: Set[tuple[int, str]],
+) -> None:  # fmt: skip
+    """List anew what lost of some attributes; of versions beside current ones what was listed, or is `gone` now."""
     found = objects.lost(row, now, tags, held)
     current = objects.lost(row, now, tags, [instance for instance in held if instance.state == CURRENT])
     kept = discrepancies.forget(
         objects.connection, (row.store, row.table, row.id), tags, {claim[2:] for claim in found}
     )
     for claim, lost in found.items():
-        if claim in current or claim[2:] in kept:
+        if claim in current or claim[2:] in kept | gone:
             discrepancies.put(objects.connection, row.store, claim, lost)
     if row.table == "study" and tags & PATIENT_COLUMNS.keys():
         discrepancies.compare_study(objects.connection, row.id)
