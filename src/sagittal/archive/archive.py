@@ -101,7 +101,7 @@ class Archive:
         reasons = [self.volume.trouble(), self._committer.reason, self.readers.damage]
         if self._committer.waiting >= self.limits.archive.commit_queue_max:
             reasons.append("too many objects wait to be committed")
-        return [reason for reason in reasons if reason is not None]
+        return [reason for reason in dict.fromkeys(reasons) if reason is not None]
 
     def figures(self) -> Figures:
         """What was counted since it was opened."""

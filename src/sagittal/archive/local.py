@@ -34,6 +34,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _STAGED = re.compile(r"(?:[0-9a-f]{32}|probe-[0-9a-f]{16})\Z")
 _CHECK_SECONDS = 1.0  # while nothing is known to be wrong
 _PROBE_BYTES = 4096
+_WELL_BYTES_MIN = 16 << 20  # free before what failed counts as well: a probe goes through where no object does
 _HIDDEN = "another folder lies in the place of `objects`, as when a disk is mounted there"
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -313,10 +314,15 @@ class LocalVolume:
         """Why nothing can be stored at the moment, as far as that can be told without writing."""
         return self.reason or self._trouble()
 
-    def _trouble(self) -> str | None:
+    def remaining(self) -> str | None:
+        """Why what failed here is not well yet, though a small write goes through; None when it is."""
+        return self._trouble(_WELL_BYTES_MIN)
+
+    def _trouble(self, free_bytes_min: int = 0) -> str | None:
         if self._is_hidden():
             return _HIDDEN
-        return "the volume is nearly full" if self.free_bytes() < self._free_bytes_min else None
+        least = max(free_bytes_min, self._free_bytes_min)
+        return "the volume is nearly full" if self.free_bytes() < least else None
 
     def _is_hidden(self) -> bool:
         """Whether another folder lies where ours did: what is stored now would not be found after a restart."""
@@ -350,7 +356,7 @@ class LocalVolume:
                 os.unlink(name, dir_fd=self._staging_fd)
             self._check_one_file_system(name)
             os.fsync(self._objects_fd)
-            self.reason = self._trouble()
+            self.reason = self.remaining() if self.reason else self._trouble()
         except OSError as error:
             self.reason = f"the probe write failed: {error.strerror}"
         return self.reason

@@ -125,6 +125,22 @@ async def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point
     assert files(tmp_path) == sorted(build(n).digest for n in (1, 2))
 
 
+async def test_an_index_that_found_no_room_is_well_again_when_an_object_has_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch = Switch()
+    async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
+        with monkeypatch.context() as full:
+            full.setattr(archive.volume, "free_bytes", lambda: 1 << 20)
+            switch.points = {"index.commit": errno.ENOSPC}
+            with pytest.raises(StorageUnavailable):
+                await send(archive, build(1))
+            switch.points = {}
+            await until(lambda: archive.ready() == ["the volume is nearly full"])
+        await until(lambda: archive.ready() == [])
+        assert (await send(archive, build(1))).status == "stored"
+
+
 def test_a_probe_of_the_index_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
     switch = Switch()
 

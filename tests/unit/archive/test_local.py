@@ -111,6 +111,19 @@ def test_a_staging_file_that_cannot_be_removed_makes_the_volume_unwell(tmp_path:
     assert volume.reason == "a staging file cannot be removed: Is a directory"
 
 
+def test_what_found_no_room_is_well_again_when_an_object_has_some(tmp_path: Path) -> None:
+    """A probe goes through where no object does: it would be well and unwell by turns."""
+    volume = LocalVolume(tmp_path, faults=failing("staging.create", errno.ENOSPC))
+    volume.free_bytes = lambda: 1 << 20  # type: ignore[method-assign]
+    assert volume.probe() is None
+    with pytest.raises(StorageUnavailable):
+        volume.stage()
+    assert [volume.probe(), volume.probe()] == ["the volume is nearly full"] * 2
+    volume.free_bytes = lambda: 16 << 20  # type: ignore[method-assign]
+    assert volume.probe() is None
+    volume.close()
+
+
 def test_a_probe_that_fails_gives_the_reason(tmp_path: Path) -> None:
     volume = LocalVolume(tmp_path, faults=failing("probe", errno.ENOSPC))
     assert volume.probe() == "the probe write failed: No space left on device"

@@ -331,7 +331,9 @@ class Clerk:
             self._index.rollback()
             self.reason = f"the index cannot be written: {error}"
             return
-        if self.reason is not None:
+        if self.reason is not None and (remaining := self._volume.remaining()) is not None:
+            self.reason = remaining
+        elif self.reason is not None:
             self.reason = None
             log.warning("the index is well again")
         if self._volume.reason is None:
