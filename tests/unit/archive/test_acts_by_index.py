@@ -15,6 +15,7 @@ from sagittal.archive.archive import INDEX, Archive
 from sagittal.archive.index import CURRENT, DELETED, MAIN_STORE, OTHER
 from sagittal.archive.index.removal import Target
 from sagittal.archive.index.select import instances_statement
+from sagittal.errors import NotFound
 
 HELD, OTHERWISE = build(1), build(1, patient_name="Roe^Tom")
 STUDY = Target(HELD.study_uid)
@@ -76,3 +77,17 @@ async def test_no_act_reads_all_instances(tmp_path: Path) -> None:
                     statement,
                     plan,
                 )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_what_undoes_deletions_reads_none_of_others(tmp_path: Path, target: Target) -> None:
+    done: list[str] = []
+    async with opened(tmp_path) as archive:
+        await archive.act(lambda connection: connection.set_trace_callback(done.append))
+        with pytest.raises(NotFound):
+            await archive.undelete(LOCAL, target)
+        await archive.act(lambda connection: connection.set_trace_callback(None))
+    [statement] = [statement for statement in done if "FROM tombstone" in statement]
+    with closing(sqlite3.connect(tmp_path / INDEX)) as index:
+        plan = [row[3] for row in index.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    assert not [step for step in plan if step.startswith("SCAN")], plan

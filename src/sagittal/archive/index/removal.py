@@ -84,9 +84,9 @@ class Target(NamedTuple):
         return "instance" if self.sop_instance_uid else "series" if self.series_uid else "study"
 
 
-def find_target(connection: sqlite3.Connection, store: int, target: Target) -> list[tuple[int, int | None]]:
-    """(instance, study) of the versions held under the target that are not deleted yet."""
-    where, values = [f"state IN ({OTHER}, {CURRENT})"], list[object]()
+def _under(store: int, target: Target) -> tuple[str, list[object]]:
+    """What is true of instances under the target, and its values."""
+    where, values = list[str](), list[object]()
     if target.sop_instance_uid:
         where.append(f"id IN ({_OF_INSTANCE})")
         values += [store, target.sop_instance_uid] * 2
@@ -98,7 +98,14 @@ def find_target(connection: sqlite3.Connection, store: int, target: Target) -> l
             # series leads to its instances by an index, study does not
             where.append(f"series IN (SELECT series.id FROM series WHERE {_OF_STUDY})")
         values += [store, target.study_uid]
-    return connection.execute(f"SELECT id, study FROM instance WHERE {' AND '.join(where)}", values).fetchall()
+    return " AND ".join(where), values
+
+
+def find_target(connection: sqlite3.Connection, store: int, target: Target) -> list[tuple[int, int | None]]:
+    """(instance, study) of the versions held under the target that are not deleted yet."""
+    under, values = _under(store, target)
+    statement = f"SELECT id, study FROM instance WHERE state IN ({OTHER}, {CURRENT}) AND {under}"
+    return connection.execute(statement, values).fetchall()
 
 
 def hide(
@@ -155,9 +162,11 @@ def tombstones_of(connection: sqlite3.Connection, store: int, target: Target) ->
     """Tombstones that can be undone and were made for exactly this target, newest first."""
     uids = [(name, uid) for name, uid in zip(_TOMBSTONE_UIDS, target, strict=True) if uid]
     where = " AND ".join(f"{name} = ?" for name, _ in uids)
+    under, values = _under(store, target)  # of the instances there is an index, of tombstones' UIDs none
     rows = connection.execute(
-        f"SELECT id FROM tombstone WHERE store = ? AND level = ? AND {where} AND purged_at IS NULL ORDER BY id DESC",
-        (store, target.level, *(uid for _, uid in uids)),
+        f"SELECT id FROM tombstone WHERE id IN (SELECT tombstone FROM instance WHERE {under}) "
+        f"AND store = ? AND level = ? AND {where} AND purged_at IS NULL ORDER BY id DESC",
+        (*values, store, target.level, *(uid for _, uid in uids)),
     )
     return [id for (id,) in rows]
 
