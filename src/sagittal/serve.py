@@ -30,7 +30,7 @@ from sagittal.archive.nodes import Assumed, Node, Token, check_assumed, read_nod
 from sagittal.archive.transcoding.byrule import ByRule
 from sagittal.archive.transcoding.maker import Maker
 from sagittal.config.settings import Settings
-from sagittal.errors import UsageError
+from sagittal.errors import UsageError, words_of
 from sagittal.hosts import authority
 from sagittal.net.client import Association, Peer, Proposal, connect
 from sagittal.net.server import DimseServer
@@ -54,6 +54,8 @@ WORKER_MODULES = (
     "sagittal.pixels.codecs.native",
     *("imagecodecs", "PIL.Image"),
 )
+
+_NO_FILES = "too many open files (ulimit -Hn): new connections are dropped"
 
 # Every address of this machine is none to connect to, and no name in a Host header (pages of anybody may use it).
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -83,6 +85,8 @@ class Running:
     app: WebApp | None = None
     draining: bool = False
     transcoding: asyncio.Task[None] | None = None
+    unfound: str | None = ""  # why no command finds us, as far as it was tried; None: they do
+    no_files: bool = False  # the system lets us open none
 
     @property
     def ready(self) -> dict[str, Any]:
@@ -106,7 +110,30 @@ class Running:
         """Why not ready, beside what the archive itself says."""
         if self.draining:
             return ["draining"]
-        return [] if self.dimse is not None and self.http is not None else ["the listeners are starting"]
+        if self.dimse is None or self.http is None:
+            return ["the listeners are starting"]
+        return [_NO_FILES] if self.no_files else []
+
+    def look_around(self) -> None:
+        """Tell commands where we are, once the disk takes that, and the log where new connections are dropped: by the
+        system, before anything here learns of them.
+        """
+        if self.unfound is not None:
+            try:
+                write_server_file(self)
+                self.unfound = None
+            except OSError as error:  # a full disk: what is held can be had all the same
+                if self.unfound != (reason := words_of(error)):
+                    log.warning("commands on the data directory do not find this server yet: %s", reason)
+                self.unfound = reason
+        before = self.no_files
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            self.no_files = False
+        except OSError:
+            self.no_files = True
+        if self.no_files != before:
+            log.warning(_NO_FILES if self.no_files else "there are open files to be had again")
 
 
 def check_bind(settings: Settings, nodes: int, tokens: int) -> None:
@@ -167,6 +194,7 @@ async def _serve(
             announce(running.ready)
             log.info("ready", extra={"fields": {"pid": os.getpid(), "host": settings.host, **running.ready}})
             while not (stop.is_set() or archive.outlived):
+                running.look_around()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), settings.limits.archive.audit_seconds_max)
             if archive.outlived:
@@ -215,10 +243,7 @@ async def _start(settings: Settings, archive: Archive, tls: Tls) -> Running:
         running.dimse = dimse = dimse_server(settings, archive, tls, nodes, maker)
         await dimse.start(settings.host, settings.dimse.port)
         await _start_http(running, dimse)
-        try:
-            write_server_file(running)
-        except OSError as error:  # a full disk: what is held can be had all the same
-            log.warning("commands do not find this server before the next start: %s", error)
+        running.look_around()
         running.transcoding = asyncio.get_running_loop().create_task(by_rule.run())
     except BaseException:
         await _drain(running)

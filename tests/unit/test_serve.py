@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -119,3 +120,43 @@ def test_certificates_under_renewal_end_no_server_that_opens_everything_anew(
     told: list[object] = []
     asyncio.run(serve.serve(settings, told.append))
     assert len(held) == 2 and len(told) == 1
+
+
+def test_commands_find_a_server_once_the_disk_takes_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a start on a disk that is nearly full; each reason is told once."""
+    tries: list[None] = []
+
+    def written(_: object) -> None:
+        tries.append(None)
+        if len(tries) < 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(serve, "write_server_file", written)
+    nothing: Any = None
+    running = serve.Running(Settings(data=tmp_path), nothing, nothing, nothing, nothing, nothing, nothing, "")
+    for _ in range(6):
+        running.look_around()
+    assert len(tries) == 4
+    assert [record.message.partition(": ")[2] for record in caplog.records] == ["No space left on device"]
+
+
+def test_where_no_file_can_be_opened_that_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes in is dropped by the system then, without a word."""
+    anything: Any = object()
+    settings = Settings(data=tmp_path)
+    running = serve.Running(settings, *[anything] * 6, "", anything, anything, unfound=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, os.strerror(errno.EMFILE))))
+        running.look_around()
+        running.look_around()
+    assert running.reasons() == ["too many open files (ulimit -Hn): new connections are dropped"]
+    running.look_around()
+    assert running.reasons() == []
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "too many open files (ulimit -Hn)",
+        "there are open files to be had again",
+    ]
