@@ -49,3 +49,29 @@ def test_in_a_folder_they_are_passed_over(tmp_path: Path, data: Path, verb: str)
     assert done.returncode == 0, done.stderr
     if verb == "import":
         assert done.stderr.splitlines()[-1] == "2 skipped, 1 stored"
+
+
+def test_beside_no_server_the_settings_of_one_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its data directory, limits and what it does with duplicates; of the environment, too."""
+    first, second = tmp_path / "first.dcm", tmp_path / "second.dcm"
+    first.write_bytes(build(extra={"PatientName": "First"}).part10)
+    second.write_bytes(build(extra={"PatientName": "Second"}).part10)
+    settings = tmp_path / "sagittal.toml"
+    settings.write_text(f'data = "{tmp_path / "there"}"\nduplicates = "replace"\n[limits]\nzip_members_max = 1\n')
+    statuses = [
+        [json.loads(line)["status"] for line in sagittal_here("import", "--json", *given).stdout.splitlines()]
+        for given in (
+            ("--config", settings, first),
+            ("--config", settings, second),
+            ("--data", tmp_path / "other", second),
+        )
+    ]
+    assert statuses == [["stored"], ["replaced"], ["stored"]]
+    monkeypatch.setenv("SAGITTAL_DATA", str(tmp_path / "there"))
+    monkeypatch.setenv("SAGITTAL_LIMITS__FREE_BYTES_MIN", str(1 << 60))
+    (tmp_path / "third.dcm").write_bytes(build(3).part10)
+    done = sagittal_here("import", tmp_path / "third.dcm")
+    assert "the volume is nearly full" in done.stderr
+    monkeypatch.delenv("SAGITTAL_LIMITS__FREE_BYTES_MIN")
+    rows = sagittal_here("config", "token", "list")
+    assert rows.returncode == 0, rows.stderr

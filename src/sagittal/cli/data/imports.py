@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from sagittal.cli.data.place import Server, data_option, local, open_unheld, server_of, server_option, store_option
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.errors import UsageError
+
+if TYPE_CHECKING:
+    from sagittal.config.settings import Settings
 
 
 class Row(NamedTuple):
@@ -28,6 +32,7 @@ class Row(NamedTuple):
 @data_option
 @store_option
 @server_option
+@click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (TOML).")
 @click.option(
     "--character-set", default="", metavar="TERM", help="Of files that name none that there is, as ISO_IR 100."
 )
@@ -39,6 +44,7 @@ def command(
     data: Path,
     store: str,
     server: Server | None,
+    config_file: Path | None,
     character_set: str,
     timezone: str,
     quiet: bool,
@@ -47,10 +53,20 @@ def command(
     """Add files, folders and zip archives to an archive. Start it again to go on after an interruption.
 
     What is no DICOM file is skipped in folders and zip archives; a file that is named itself has failed then.
-    A running archive assumes what its own settings say of files without character set or offset from UTC.
+    A running archive goes by its own settings. Where none runs, those of --config hold, as for serve: data, duplicates,
+    limits, and what is assumed of files without character set or offset from UTC.
     """
-    rows = _rows(paths, data, store, server, character_set, timezone)
-    return run(_import(rows, quiet, as_json))
+    from sagittal import config
+    from sagittal.config.settings import Settings
+
+    given = {"character_set": character_set, "timezone": timezone}
+    is_assumed = any(given.values())
+    if click.get_current_context().get_parameter_source("data") is not ParameterSource.DEFAULT:
+        given["data"] = str(data)
+    settings = Settings()
+    if server is None:
+        settings = config.load(config_file, {name: text for name, text in given.items() if text})
+    return run(_import(_rows(paths, settings, server, store, is_assumed), quiet, as_json))
 
 
 async def _import(rows: AsyncGenerator[Row], quiet: bool, as_json: bool) -> int:
@@ -69,26 +85,27 @@ async def _import(rows: AsyncGenerator[Row], quiet: bool, as_json: bool) -> int:
 
 
 async def _rows(
-    paths: Sequence[Path], data: Path, store: str, server: Server | None, character_set: str, timezone: str
+    paths: Sequence[Path], settings: Settings, server: Server | None, store: str, is_assumed: bool
 ) -> AsyncGenerator[Row]:
+    """`is_assumed`: whether it was said here what is assumed of files."""
     from sagittal.archive.ingest import Source
     from sagittal.archive.nodes import Assumed, check_assumed
     from sagittal.archive.upkeep.importer import import_files
     from sagittal.cli.data.stow import store_over_http
 
-    assumed = check_assumed(Assumed(character_set, timezone))
+    charset, timezone = check_assumed(Assumed(settings.character_set, settings.timezone))
     if server is None:
-        async with open_unheld(data) as archive:
+        async with open_unheld(settings.data, settings.limits) as archive:
             if archive is not None:
-                source = Source("import", character_set=assumed.character_set, timezone=assumed.timezone)
+                source = Source("import", policy=settings.duplicates, character_set=charset, timezone=timezone)
                 async with aclosing(import_files(archive, local(archive, store), paths, source)) as files:
                     async for done in files:
                         uid = done.outcome.sop_instance_uid if done.outcome else ""
                         yield Row(done.name, done.status, done.reason, uid)
                 return
-    if character_set or timezone:
+    if is_assumed:
         raise UsageError("a running archive assumes what its settings say: character_set, timezone")
-    server = server or await server_of(data)
+    server = server or await server_of(settings.data)
     async with server.client() as client, aclosing(store_over_http(client, paths, store)) as answers:
         async for answer in answers:
             yield Row(*answer)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sagittal.archive.archive import Archive
     from sagittal.archive.index.connection import Readers
     from sagittal.archive.local import LocalVolume
+    from sagittal.limits import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -54,8 +55,9 @@ class DataPath(click.Path):
 def data_option(command: F) -> F:
     """`--data DIR`."""
     option = click.option(
-        "--data", type=DataPath(), default=Path("sagittal-data"), show_default=True, help="Data directory."
-    )
+        "--data", type=DataPath(), envvar="SAGITTAL_DATA", default=Path("sagittal-data"), show_default=True,
+        help="Data directory.",
+    )  # fmt: skip
     return option(command)
 
 
@@ -103,12 +105,12 @@ def check_outside(data: Path, target: Path) -> None:
 
 
 @asynccontextmanager
-async def open_unheld(data: Path) -> AsyncIterator[Archive | None]:
+async def open_unheld(data: Path, limits: Limits | None = None) -> AsyncIterator[Archive | None]:
     """The archive of a directory; None while a server has it."""
     from sagittal.archive.archive import Archive
 
     try:
-        archive = await Archive.open(data)
+        archive = await Archive.open(data, limits=limits)
     except DirectoryHeld:
         archive = None
     try:
