@@ -128,8 +128,8 @@ async def test_a_failure_refuses_leaves_nothing_and_passes(tmp_path: Path, point
 async def test_an_index_that_found_no_room_is_well_again_when_an_object_has_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    switch = Switch()
-    async with opened(tmp_path, LIMITS, Faults(switch)) as archive:
+    switch, limits = Switch(), Limits(archive=replace(LIMITS.archive, free_bytes_min=0))
+    async with opened(tmp_path, limits, Faults(switch)) as archive:
         with monkeypatch.context() as full:
             full.setattr(archive.volume, "free_bytes", lambda: 1 << 20)
             switch.points = {"index.commit": errno.ENOSPC}
