@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sagittal.archive.access import LOCAL
+from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.faults import Faults
+from sagittal.archive.index.arrival import Encodes
 from sagittal.archive.index.connection import open_reader
 from sagittal.archive.index.upkeep.stale import is_current
 from sagittal.archive.ingest import Outcome, Source
@@ -26,7 +27,8 @@ from sagittal.archive.references import InstanceRef
 from sagittal.archive.upkeep.scrub import Finding, Scrub
 from sagittal.dicom import elements, part10
 from sagittal.dicom.dictionary import tag_of, vr_of
-from sagittal.dicom.syntaxes import EXPLICIT_LE, TransferSyntax, syntax
+from sagittal.dicom.reencode import reencode
+from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, TransferSyntax, syntax
 from sagittal.limits import Limits
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -171,6 +173,20 @@ async def opened(path: Path, limits: Limits | None = None, faults: Faults | None
 def file_of(archive: Archive, ref: InstanceRef) -> bytes:
     """The file of an instance."""
     return (archive.index.parent / "objects" / ref.key).read_bytes()
+
+
+async def transcoded(archive: Archive, who: Principal, sop_instance_uid: str) -> str:
+    """As by rule: a current instance in the other of two syntaxes; gives the digest of that."""
+    [ref] = await archive.instances(who, sop_instance_uids=[sop_instance_uid])
+    to = IMPLICIT_LE if ref.syntax_uid == EXPLICIT_LE else EXPLICIT_LE
+    data_set = file_of(archive, ref)[ref.header_length :]
+    made = b"".join(reencode([data_set], syntax(ref.syntax_uid), syntax(to)))
+    file = part10.meta_group(ref.sop_class_uid, ref.sop_instance_uid, to) + made
+    digest = hashlib.sha256(file).hexdigest()
+    transfer = archive.store_begin_part10(who, Source("transcode", encodes=Encodes(ref.id, digest, "")))
+    transfer.write(file)
+    assert (await transfer.commit()).status == "transcoded"
+    return digest
 
 
 def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:

@@ -14,18 +14,16 @@ import shutil
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import Built, build, file_of, uid, until_current
+from builders import Built, build, transcoded, uid, until_current
 from property.holdings import CHARSETS, HELD, PATIENT, PLAIN, POLICIES, POOLS, SERIES, STUDY, Model, Values, Version
 
 from sagittal.archive.access import LOCAL, Principal
 from sagittal.archive.archive import Archive
 from sagittal.archive.index import OTHER
-from sagittal.archive.index.arrival import Encodes
 from sagittal.archive.index.keys import KEYS
 from sagittal.archive.index.removal import Target
 from sagittal.archive.ingest import Source
@@ -33,9 +31,6 @@ from sagittal.archive.query import Query
 from sagittal.archive.upkeep.importer import import_files
 from sagittal.archive.upkeep.tasks import back_up, export, reindex, restore
 from sagittal.dicom.dictionary import tag_of
-from sagittal.dicom.part10 import meta_group
-from sagittal.dicom.reencode import reencode
-from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, syntax
 from sagittal.errors import DuplicateInstance, Gone, NotFound
 
 NON_PATIENT = build(sop_class_uid="1.2.840.10008.5.1.4.39.1", study_uid="", series_uid="")
@@ -152,17 +147,7 @@ class History:
         """As by rule: in the other of two syntaxes."""
         current = [one for one in party.model.versions if one.state == "current" and one.place[0]]
         for now in self.random.sample(current, min(1, len(current))):
-            [ref] = await self.archive.instances(party.who, sop_instance_uids=[now.uid])
-            to = IMPLICIT_LE if ref.syntax_uid == EXPLICIT_LE else EXPLICIT_LE
-            data = b"".join(
-                reencode([file_of(self.archive, ref)[ref.header_length :]], syntax(ref.syntax_uid), syntax(to))
-            )
-            file = meta_group(ref.sop_class_uid, ref.sop_instance_uid, to) + data
-            digest = sha256(file).hexdigest()
-            source = Source("transcode", encodes=Encodes(ref.id, digest, ""))
-            transfer = self.archive.store_begin_part10(party.who, source)
-            transfer.write(file)
-            assert (await transfer.commit()).status == "transcoded"
+            digest = await transcoded(self.archive, party.who, now.uid)
             party.model.transcode(now, digest)
 
     async def put_non_patient(self, party: Party) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builders import build, opened, store
+from builders import build, opened, store, transcoded
 
 from sagittal.archive.access import LOCAL
 from sagittal.archive.archive import Archive
@@ -55,3 +55,17 @@ async def test_what_some_say_who_were_not_counted_stays_listed(tmp_path: Path, m
         for one in (others[0], others[6], others[5], others[4], others[1]):
             await archive.delete(LOCAL, Target("", "", one.sop_instance_uid))
             assert await listed(archive) == ["other"]
+
+
+async def test_what_was_transcoded_there_and_back_again_stays_listed(tmp_path: Path) -> None:
+    """It is another encoding of itself: what it was meanwhile is held no more."""
+    other, third = OTHERS[0], build(8, extra={"StudyDescription": "kept"})
+    async with opened(tmp_path) as archive:
+        await store(archive, FIRST, third, other)
+        await transcoded(archive, LOCAL, other.sop_instance_uid)
+        assert await transcoded(archive, LOCAL, other.sop_instance_uid) == other.digest
+        deleted = await archive.delete(LOCAL, Target("", "", other.sop_instance_uid))
+        await archive.undelete(LOCAL, Target(), deleted.tombstone)
+        assert await listed(archive) == ["a"]
+        await archive.delete(LOCAL, Target("", "", third.sop_instance_uid))
+        assert await listed(archive) == ["a"]

@@ -27,12 +27,15 @@ DISCREPANCIES = (
     "AND c.series_instance_uid = coalesce(series.series_instance_uid, '') AND c.undone_at IS NULL "
     "AND json_type(c.attributes, printf('$.\"%08X\"', d.tag)) IS NOT NULL) ORDER BY d.id DESC LIMIT ?"
 )
-# Of what was transcoded since, it is told of what it became; of what was deleted meanwhile, nothing.
+# Of what was transcoded since, it is told of what it became, not of what that had been before (there and back again);
+# of what was deleted meanwhile, nothing.
 _PUT = (
     "INSERT INTO discrepancy (store, level, parent, tag, value, kept, instance, number_of_instances, at) "
     "SELECT :store, :level, :parent, :tag, :value, :kept, "
-    "coalesce((SELECT min(alias.instance) FROM alias JOIN instance original ON original.store = alias.store "
-    "AND original.digest = alias.digest WHERE original.id = :instance), :instance), :number, :at "
+    "coalesce((SELECT min(made.id) FROM instance original JOIN alias ON alias.store = original.store "
+    f"AND alias.digest = original.digest JOIN instance made ON made.id = alias.instance "
+    f"AND made.state IN ({CURRENT}, {OTHER}) WHERE original.id = :instance "
+    f"AND original.state NOT IN ({CURRENT}, {OTHER})), :instance), :number, :at "
     "WHERE EXISTS (SELECT 1 FROM series WHERE :level = 'series' AND id = :parent "
     "UNION ALL SELECT 1 FROM study WHERE :level <> 'series' AND id = :parent) "
     "ON CONFLICT (store, level, parent, tag, value) DO "
