@@ -72,6 +72,12 @@ def is_data_directory(folder: Path) -> bool:
     return all(os.path.exists(folder / name) for name in (_INDEX, _LOCK, _OBJECTS))
 
 
+def holds_something_else(folder: Path) -> bool:
+    """Whether files are here, and none of an archive: they would be hidden from commands if it became one's folder."""
+    names = {path.name for path in folder.iterdir()} - {"lost+found"} if os.path.isdir(folder) else set()
+    return names.isdisjoint((_INDEX, _LOCK, _OBJECTS)) and any(not name.startswith(".") for name in names)
+
+
 def is_of_an_index(file: Path) -> bool:
     """Whether a file is the index of a data directory, or one that SQLite has beside it: nobody else may open these."""
     return file.name.startswith(_INDEX) and is_data_directory(file.parent)

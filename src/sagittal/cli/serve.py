@@ -27,6 +27,7 @@ def command(config_file: Path | None, as_json: bool, **options: Any) -> int:
     """Run the archive: DIMSE and DICOMweb on one data directory."""
     from sagittal import config
     from sagittal.cli import logs
+    from sagittal.cli.data.place import check_free
 
     settings = config.load(config_file, _overrides(options))
     for text in config.passed_over():
@@ -40,6 +41,7 @@ def command(config_file: Path | None, as_json: bool, **options: Any) -> int:
         _announce(ready, settings.dimse.senders[0], as_json)
 
     try:
+        check_free(settings.data)
         run(serve(settings, announce))
     except OSError as error:
         what = f"listen on {settings.host}" if error.filename is None else f"use {error.filename}"

@@ -131,10 +131,9 @@ def parse_place(text: str) -> Place:
         return parse_url(text)
     if (Path(text) / "index.db").is_file():
         return Path(text)
-    try:
+    if "@" in text:
         return parse_peer(text)
-    except UsageError:
-        raise UsageError(f"{text!r} is neither AET@host:port nor an http(s) URL nor a data directory") from None
+    raise UsageError(f"{text!r} is neither AET@host:port nor an http(s) URL nor a data directory")
 
 
 def parse_url(text: str) -> Url:

@@ -22,7 +22,7 @@ def parse_peer(text: str) -> PeerAddress:
     aet, at, address = text.rpartition("@")
     host, colon, port = address.rpartition(":")
     if not (at and colon and aet.strip() and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise UsageError(f"{text!r} is not AET@host:port")
+        raise UsageError(f"{text!r} is not AET@host:port, with a port of 1 to 65535")
     check_host(host)
     check_aet(aet)
     return PeerAddress(aet.strip(), host.removeprefix("[").removesuffix("]"), int(port))

@@ -142,6 +142,36 @@ def test_files_that_cannot_be_made(
     assert "Errno" not in told.err
 
 
+@pytest.mark.parametrize("line", ["import scans --data scans", "serve --data scans --http-port 0 --dimse-port 0"])
+def test_a_folder_of_scans_becomes_no_data_directory(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "one.dcm").write_bytes(build().part10)
+    with pytest.raises(SystemExit) as ended:
+        main(line.split(" "))
+    assert ended.value.code == 2
+    assert "scans holds other files" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "scans").iterdir()] == ["one.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("archive", "told"),
+    [
+        ("seventeen-letters@127.0.0.1:1", "not an AE title (1 to 16 characters"),
+        ("A@127.0.0.1:99999", "not AET@host:port, with a port of 1 to 65535"),
+        ("A@127.0.0.1", "not AET@host:port, with a port of 1 to 65535"),
+        ("127.0.0.1:104", "neither AET@host:port nor"),
+    ],
+)
+def test_what_is_wrong_with_an_address(archive: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["find", archive])
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
 async def _make(folder: Path) -> None:
     async with opened(folder) as archive:
         await store(archive, build())

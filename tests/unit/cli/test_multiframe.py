@@ -356,3 +356,8 @@ def test_a_pipe_that_nobody_writes_to_keeps_nobody_waiting(tmp_path: Path) -> No
     assert done.return_value == 1 and "pipe: not a regular file" in done.stderr
     with pytest.raises(NotAcceptable, match="pipe: not a regular file"):
         run("join", tmp_path / "pipe", "-o", tmp_path / "made.dcm")
+
+
+def test_nothing_is_joined_of_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(NotAcceptable, match="no files to join"):
+        run("join", tmp_path, "-o", tmp_path / "made.dcm")

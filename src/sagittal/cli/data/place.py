@@ -16,6 +16,7 @@ from click.core import ParameterSource
 
 from sagittal.client.place import Access, bearer, listener_of, parse_url
 from sagittal.errors import DirectoryHeld, NotFound, PeerRefused, PeerUnreachable, UsageError, words_of
+from sagittal.folders import holds_something_else
 
 if TYPE_CHECKING:
     import httpx
@@ -104,11 +105,18 @@ def check_outside(data: Path, target: Path) -> None:
         raise UsageError(f"{target} is in the data directory {data}: choose a place outside of it")
 
 
+def check_free(data: Path) -> None:
+    """UsageError for a folder that is no data directory, and can't become one."""
+    if holds_something_else(data):
+        raise UsageError(f"{data} holds other files: a data directory is a new folder, or an empty one")
+
+
 @asynccontextmanager
 async def open_unheld(data: Path, limits: Limits | None = None) -> AsyncIterator[Archive | None]:
     """The archive of a directory; None while a server has it."""
     from sagittal.archive.archive import Archive
 
+    check_free(data)
     try:
         archive = await Archive.open(data, limits=limits)
     except DirectoryHeld:

@@ -53,6 +53,8 @@ def split(image: Image, *, keep_series: bool = False) -> Iterator[tuple[str, Ite
 
 def join(images: Sequence[Image], *, keep_series: bool = False) -> tuple[str, Iterator[bytes]]:
     """(SOP Instance UID, Part 10 file) of the frames of single-frame objects. NotAcceptable when they don't fit."""
+    if not images:
+        raise NotAcceptable("there are no files to join")
     if any(syntax(image.syntax_uid).video for image in images):
         raise NotAcceptable("the frame of a video can't be joined with others without decoding")
     if any(image.count != 1 for image in images):
