@@ -16,6 +16,8 @@ import pytest
 from builders import build
 from forked import Forked
 
+from sagittal.cli import main
+
 
 def test_ctrl_c_ends_it_in_order_before_it_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: str) -> NoReturn:
@@ -55,3 +57,18 @@ def test_what_is_left_to_send_is_written_down(
             assert process.wait(60) == status
     assert (tmp_path / "failed").read_text().split() == [str(file) for file in files]
     assert "Traceback" not in (tmp_path / "errors").read_text()
+
+
+def test_so_it_is_where_the_signal_comes_while_files_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the background the signal interrupts whatever is run at that moment, not only the waiting between."""
+
+    def interrupted(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sagittal.cli.peer.store.open_remote", interrupted)
+    file = tmp_path / "one.dcm"
+    file.write_bytes(build().part10)
+    with pytest.raises(SystemExit) as ended:
+        main(["store", "A@127.0.0.1:1", str(file), "--failed", str(tmp_path / "failed")])
+    assert ended.value.code == 130
+    assert (tmp_path / "failed").read_text().split() == [str(file)]

@@ -154,7 +154,7 @@ async def _send(
                     left.pop(answer.file, None)
                     report.add(answer)
                     advance(1)
-        except (PeerError, asyncio.CancelledError):
+        except (PeerError, asyncio.CancelledError, KeyboardInterrupt):
             report.failures += left
             raise
 
