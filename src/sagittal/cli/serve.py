@@ -10,6 +10,7 @@ import click
 
 from sagittal.cli.output import run, say
 from sagittal.errors import words_of
+from sagittal.folders import holds_something_else
 
 
 @click.command("serve")
@@ -27,7 +28,6 @@ def command(config_file: Path | None, as_json: bool, **options: Any) -> int:
     """Run the archive: DIMSE and DICOMweb on one data directory."""
     from sagittal import config
     from sagittal.cli import logs
-    from sagittal.cli.data.place import check_free
 
     settings = config.load(config_file, _overrides(options))
     for text in config.passed_over():
@@ -35,13 +35,14 @@ def command(config_file: Path | None, as_json: bool, **options: Any) -> int:
     logs.start(settings.log_level)
     if settings.durability == "off":
         say("durability is off: nothing is synced, a power cut loses what was acknowledged")
+    if holds_something_else(settings.data):
+        say(f"{settings.data} holds other files, which commands pass over once it is a data directory")
     from sagittal.serve import serve
 
     def announce(ready: Mapping[str, Any]) -> None:
         _announce(ready, settings.dimse.senders[0], as_json)
 
     try:
-        check_free(settings.data)
         run(serve(settings, announce))
     except OSError as error:
         what = f"listen on {settings.host}" if error.filename is None else f"use {error.filename}"

@@ -142,18 +142,32 @@ def test_files_that_cannot_be_made(
     assert "Errno" not in told.err
 
 
-@pytest.mark.parametrize("line", ["import scans --data scans", "serve --data scans --http-port 0 --dimse-port 0"])
-def test_a_folder_of_scans_becomes_no_data_directory(
-    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_folder_of_scans_becomes_no_data_directory_by_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "one.dcm").write_bytes(build().part10)
     with pytest.raises(SystemExit) as ended:
-        main(line.split(" "))
+        main(["import", "scans/one.dcm", "--data", "scans"])
     assert ended.value.code == 2
-    assert "scans holds other files" in capsys.readouterr().err
+    assert "scans holds the files" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "scans").iterdir()] == ["one.dcm"]
+
+
+@pytest.mark.parametrize(("name", "is_told"), [("one.dcm", True), (".hidden", False), ("index.db", False)])
+def test_serve_says_that_a_folder_holds_other_files(
+    name: str, is_told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def at_once(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr("sagittal.serve.serve", at_once)
+    (tmp_path / name).touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--data", str(tmp_path)])
+    assert ended.value.code == 0
+    assert ("holds other files" in capsys.readouterr().err) == is_told
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 from click.core import ParameterSource
 
-from sagittal.cli.data.place import Server, data_option, local, open_unheld, server_of, server_option, store_option
+from sagittal.cli.data.place import (
+    Server,
+    check_apart,
+    data_option,
+    local,
+    open_unheld,
+    server_of,
+    server_option,
+    store_option,
+)
 from sagittal.cli.output import json_option, progress, result, run, say
 from sagittal.errors import UsageError
 
@@ -95,6 +104,7 @@ async def _rows(
 
     charset, timezone = check_assumed(Assumed(settings.character_set, settings.timezone))
     if server is None:
+        check_apart(settings.data, paths)
         async with open_unheld(settings.data, settings.limits) as archive:
             if archive is not None:
                 source = Source("import", policy=settings.duplicates, character_set=charset, timezone=timezone)

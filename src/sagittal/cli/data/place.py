@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import asdict, dataclass
 from functools import wraps
@@ -105,10 +105,11 @@ def check_outside(data: Path, target: Path) -> None:
         raise UsageError(f"{target} is in the data directory {data}: choose a place outside of it")
 
 
-def check_free(data: Path) -> None:
-    """UsageError for a folder that is no data directory, and can't become one."""
-    if holds_something_else(data):
-        raise UsageError(f"{data} holds other files: a data directory is a new folder, or an empty one")
+def check_apart(data: Path, sources: Iterable[Path]) -> None:
+    """UsageError for a new data directory where the files lie that are to be taken: they would be passed over."""
+    here = os.path.realpath(data)
+    if holds_something_else(data) and any(Path(os.path.realpath(source)).is_relative_to(here) for source in sources):
+        raise UsageError(f"{data} holds the files: choose another folder as the data directory")
 
 
 @asynccontextmanager
@@ -116,7 +117,6 @@ async def open_unheld(data: Path, limits: Limits | None = None) -> AsyncIterator
     """The archive of a directory; None while a server has it."""
     from sagittal.archive.archive import Archive
 
-    check_free(data)
     try:
         archive = await Archive.open(data, limits=limits)
     except DirectoryHeld:
