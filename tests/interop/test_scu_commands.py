@@ -167,6 +167,27 @@ def test_move_to_receive(corpus_dir, server, tmp_path):
     assert count and len(list((tmp_path / "in").iterdir())) == count
 
 
+def test_move_what_other_keys_match(corpus_dir, server, tmp_path):
+    """Looked up first: unique keys alone select what is moved (PS3.4 C.4.2.2.1), and there are peers that pass over
+    the others and send all they have.
+    """
+    assert sagittal("store", server.peer, corpus_dir / FOLDER, corpus_dir / "CT").returncode in (0, 1)
+    studies = rows(sagittal("find", server.peer, "-k", "PatientID", "-k", "NumberOfStudyRelatedInstances", "--json"))
+    patient = next(study["00100020"]["Value"][0] for study in studies if study["00100020"].get("Value"))
+    of_patient = [study for study in studies if study["00100020"].get("Value") == [patient]]
+    with receiving(tmp_path / "in") as (peer, process):
+        assert sagittal("nodes", "add", peer, "--data", server.data).returncode == 0
+        done = sagittal("move", server.peer, "--to", "RECEIVER", "-k", f"PatientID={patient}", "--json")
+        nothing = sagittal("move", server.peer, "--to", "RECEIVER", "-k", "PatientID=NOBODY", "--json")
+        assert (done.returncode, nothing.returncode) == (0, 0), done.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    count = sum(study["00201208"]["Value"][0] for study in of_patient)
+    assert len(of_patient) < len(studies)
+    assert rows(done)[0]["completed"] == len(list((tmp_path / "in").iterdir())) == count
+    assert rows(nothing)[0]["completed"] == 0
+
+
 @pytest.mark.parametrize("how", [("-L", "patient"), ("--patient-root",), ("--patient-study-only", "-L", "patient")])
 def test_move_a_whole_patient(corpus_dir, server, tmp_path, how):
     assert sagittal("store", server.peer, corpus_dir / FOLDER).returncode == 0

@@ -10,8 +10,8 @@ from sagittal.client.dimse import MODELS, PLAIN, follow, open_dimse, syntax_for
 from sagittal.client.keys import LEVELS, Question, identifier, level_of, parse_keys
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access
+from sagittal.client.remote import named
 from sagittal.dimse.address import PeerAddress, check_aet
-from sagittal.errors import UsageError
 from sagittal.net.client import Proposal
 
 
@@ -34,25 +34,26 @@ def command(
 ) -> int:
     """C-MOVE: have PEER (AET@host:port) send instances to another AE.
 
-    A whole patient with `-L patient`, which is asked of Patient Root.
+    What other keys than UIDs match is looked up first. A whole patient with `-L patient`, asked of Patient Root.
     """
     check_aet(destination)
     wanted = parse_keys(keys)
-    if not any(wanted.values()):
-        raise UsageError("name what to retrieve: -k StudyInstanceUID=…")
     level = level or level_of(wanted, model)
     question = Question(level, wanted, model or ("patient" if level == "patient" else "study"), relational)
     return report(run(_move(peer, access, destination, question)), as_json)
 
 
 async def _move(peer: PeerAddress, access: Access, destination: str, question: Question) -> Retrieved:
-    sop_class, outcome = MODELS[question.model][1], Retrieved()
+    sop_class, whole = MODELS[question.model][1], Retrieved.nothing()
     extended = {sop_class: b"\1"} if question.relational else {}
-    async with (
-        open_dimse(peer, access, say) as archive,
-        await archive.associate([Proposal(sop_class, PLAIN)], extended=extended) as association,
-    ):
-        syntax_uid = syntax_for(association, sop_class)
-        responses = association.move(sop_class, identifier(question, syntax_uid), destination)
-        await follow(responses, question, syntax_uid, outcome)
-    return outcome
+    async with open_dimse(peer, access, say) as archive:
+        if not (questions := await named(archive, question)):
+            return whole
+        async with await archive.associate([Proposal(sop_class, PLAIN)], extended=extended) as association:
+            syntax_uid = syntax_for(association, sop_class)
+            for one in questions:
+                outcome = Retrieved()
+                responses = association.move(sop_class, identifier(one, syntax_uid), destination)
+                await follow(responses, one, syntax_uid, outcome)
+                whole.add(outcome)
+    return whole
