@@ -158,8 +158,10 @@ def test_commits_that_fail(web: Any, error: Exception, status: int, reason: int)
 
 
 def test_the_study_of_the_address(web: Any) -> None:
-    answer = post(web, payload(b"one"), path="/dicom-web/studies/1.2.77")
-    assert answer.json()["00081190"]["Value"] == ["http://localhost:8042/dicom-web/studies/1.2.77"]
+    """It is told where it is available, so not while nothing of it is stored (PS3.18 Table I.1-1)."""
+    at = "/dicom-web/studies/1.2.1"
+    assert post(web, payload(b"one"), path=at).json()["00081190"]["Value"] == [f"http://localhost:8042{at}"]
+    assert post(web, payload(REFUSED), path=at).json()["00081190"] == {"vr": "UR"}
     assert post(web, payload(b"one"), path="/dicom-web/studies/x").status_code == 400
 
 
@@ -287,7 +289,7 @@ async def test_an_answer_in_xml_is_never_whole_in_memory() -> None:
     async def send(message: Any) -> None:
         pieces.append(message.get("body", b""))
 
-    made = await answer("application/dicom+xml", results, Addresses("http://localhost"), None)
+    made = await answer("application/dicom+xml", results, Addresses("http://localhost"))
     await made({"type": "http", "method": "POST"}, asyncio.Event().wait, send)  # type: ignore[arg-type]
     assert made.status_code == 409
     whole = b"".join(pieces)

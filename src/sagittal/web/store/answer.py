@@ -77,9 +77,9 @@ class Result:
         return head.sop_class_uid, head.sop_instance_uid
 
 
-async def answer(type_: str, results: Sequence[Result], addresses: uri.Addresses, study: str | None) -> Response:
+async def answer(type_: str, results: Sequence[Result], addresses: uri.Addresses) -> Response:
     """PS3.18 Table 10.5.3-1 and Annex I, as an `answer_type`."""
-    body, warned = await _encoded(results, addresses, study)
+    body, warned = await _encoded(results, addresses)
     statuses = [p.failure.http_status for p in results if p.failure is not None]
     stored = len(statuses) < len(results)
     status = 200 if not statuses and not warned else 202 if stored else max(statuses)
@@ -94,11 +94,11 @@ def answer_type(ranges: Sequence[MediaType]) -> str:
     return DICOM_XML if accepts(ranges, DICOM_JSON, "application/json", DICOM_XML) == DICOM_XML else DICOM_JSON
 
 
-async def _encoded(results: Sequence[Result], addresses: uri.Addresses, study: str | None) -> tuple[bytes, bool]:
+async def _encoded(results: Sequence[Result], addresses: uri.Addresses) -> tuple[bytes, bool]:
     """The module as DICOM JSON, and whether it warns of something."""
     studies = {p.outcome.study_uid for p in results if p.outcome is not None and p.outcome.study_uid}
-    only = study or (studies.pop() if len(studies) == 1 else "")
-    # Type 2 (Table I.1-1): of several studies it is there, without a value.
+    only = studies.pop() if len(studies) == 1 else ""
+    # Type 2, where the study is available (Table I.1-1): of none or several it is there, without a value.
     url = element("UR", addresses.study(only)) if only else element("UR")
     sequences = {_FAILED: bytearray(), _REFERENCED: bytearray(), _OTHER: bytearray()}
     warned = False

@@ -106,9 +106,7 @@ class Stow:
             _tell(request, result)
             if at % _TOLD_AT_ONCE == 0:  # each is a line of the log, and there may be 100,000
                 await asyncio.sleep(0)
-        addresses = uri.addresses(request, self._house.settings)
-        study = request.path_params.get("study")
-        return await answer(type_, results, addresses, study)
+        return await answer(type_, results, uri.addresses(request, self._house.settings))
 
     async def _results(self, request: Request) -> list[Result]:
         study = request.path_params.get("study")
