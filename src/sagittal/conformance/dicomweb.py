@@ -12,7 +12,7 @@ from sagittal.web.nonpatient import service
 from sagittal.web.render import asked as rendered
 from sagittal.web.retrieve import wado_uri
 from sagittal.web.retrieve.capabilities import media_types, template
-from sagittal.web.retrieve.transcoded import encoders
+from sagittal.web.retrieve.offers import encoders
 from sagittal.web.routes import RESOURCES
 from sagittal.web.search import asked as search
 from sagittal.web.wire.accept import COMPRESSED_TYPES, OCTET_STREAM

@@ -47,7 +47,7 @@ _SEARCHES = {
     SERIES + "/instances": "instances",
 }
 _STOW, _QIDO, _WADO = "store.stow:Stow", "search.qido:Qido", "retrieve.wado:Wado"
-_FRAMES, _BULK, _RENDERED = "retrieve.frames:Frames", "retrieve.bulkdata:BulkData", "render.rendered:Rendered"
+_FRAMES, _BULK, _RENDERED = "retrieve.frames:Frames", "retrieve.bulk.bulkdata:BulkData", "render.rendered:Rendered"
 _NON_PATIENT, _CAPABILITIES = "nonpatient.service:NonPatient", "retrieve.capabilities:Capabilities.options"
 
 RESOURCES: tuple[Resource, ...] = (

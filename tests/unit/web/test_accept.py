@@ -17,7 +17,7 @@ from sagittal.dicom.syntaxes import (
     SYNTAXES,
 )
 from sagittal.errors import BadRequest, NotAcceptable
-from sagittal.web.retrieve.transcoded import frame_offers
+from sagittal.web.retrieve.offers import frame_offers
 from sagittal.web.wire.accept import (
     COMPRESSED_TYPES,
     DEFAULT_SYNTAXES,

@@ -19,14 +19,13 @@ from sagittal.dicom.matching.predicate import tag_in
 from sagittal.dicom.models.jsontext import encode_json
 from sagittal.dicom.models.members import element
 from sagittal.errors import BadRequest, NotAcceptable, NotFound
-from sagittal.web.retrieve.bulkdata import BulkData
+from sagittal.web.retrieve.bulk.bulkdata import BulkData
 from sagittal.web.retrieve.metadata import Metadata
-from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.retrieve.wado import Wado
 from sagittal.web.search.asked import number, parameters, truth
 from sagittal.web.search.attributes import Path, is_creator, named, path_of
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM_JSON, DICOM_XML, accepts
+from sagittal.web.wire.accept import DICOM_JSON, DICOM_XML, acceptable, accepts
 from sagittal.web.wire.resources import Readable, addressed, classes_of, instance_address
 
 if TYPE_CHECKING:

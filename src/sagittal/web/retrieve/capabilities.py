@@ -19,11 +19,10 @@ from sagittal.errors import NotAcceptable
 from sagittal.web.api.statement import PATH
 from sagittal.web.render.asked import MOVING, SMALL, STILL
 from sagittal.web.render.kinds import DOCUMENTS, REPORT, WAVEFORM
-from sagittal.web.retrieve.packaging import acceptable
-from sagittal.web.retrieve.transcoded import encoders
+from sagittal.web.retrieve.offers import encoders
 from sagittal.web.routes import RESOURCES, Resource, allowed
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import COMPRESSED_TYPES, DICOM, DICOM_JSON, DICOM_XML, OCTET_STREAM, accepts
+from sagittal.web.wire.accept import COMPRESSED_TYPES, DICOM, DICOM_JSON, DICOM_XML, OCTET_STREAM, acceptable, accepts
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -49,8 +48,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "retrieve.wado:Wado": (_PARTS.format(DICOM), DICOM, "application/zip"),
     "retrieve.metadata:Metadata": (DICOM_JSON, _XML),
     "retrieve.frames:Frames": _VALUES,
-    "retrieve.bulkdata:BulkData": _VALUES,
-    "retrieve.bulkdata:BulkData.value": (*_VALUES, *DOCUMENTS),
+    "retrieve.bulk.bulkdata:BulkData": _VALUES,
+    "retrieve.bulk.bulkdata:BulkData.value": (*_VALUES, *DOCUMENTS),
     "nonpatient.service:NonPatient.search": (DICOM_JSON,),
     "nonpatient.service:NonPatient.retrieve": (_PARTS.format(DICOM), DICOM, DICOM_JSON, _XML),
     "nonpatient.service:NonPatient.value": (_PARTS.format(OCTET_STREAM), OCTET_STREAM),

@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, NotFound
-from sagittal.web.retrieve.objects import Stored, size_of
-from sagittal.web.retrieve.packaging import Packaging, acceptable
-from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
+from sagittal.web.retrieve.objects import size_of
+from sagittal.web.retrieve.offers import frame_choices
+from sagittal.web.retrieve.packaging import Retrieving
 from sagittal.web.wire import uri
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.resources import instance_address, instances_at
@@ -40,17 +40,13 @@ class Found(NamedTuple):
     held_at: str
 
 
-class Frames:
+class Frames(Retrieving):
     """GET of …/frames/{list}."""
 
     def __init__(self, house: House) -> None:
-        self._house, self._archive = house, house.archive
-        self._limits = house.settings.limits.web
+        super().__init__(house)
         self._heads: dict[Hashable, Found] = {}
         self._commits = 0  # when they were found
-        self._packaging = Packaging(house)
-        self._stored = Stored.of(house)
-        self._transcoded = Transcoded(house, self._stored)
 
     async def frames(self, request: Request) -> Response:
         numbers = uri.frame_list(request.path_params["frames"], self._limits.frames_per_request_max)
@@ -61,10 +57,8 @@ class Frames:
         if (answer := unchanged(request, tag)) is not None:
             return answer
         where = [f"{held_at}/frames/{number}" for number in numbers]
-        if not choice.offer.stored:
-            return self._transcoded.frames(ref, numbers, choice, where, headers(tag))
-        if syntax(ref.syntax_uid).deflated:
-            return self._packaging.parts(choice, self._stored.inflated_frames(ref, numbers), where, None, headers(tag))
+        if (answer := self._made(ref, numbers, choice, where, tag)) is not None:
+            return answer
         places = await self._archive.frame_ranges(ref, numbers)
         at_once = self._house.at_hand.answer(ref, places, choice, where, headers(tag))
         if at_once is not None:
@@ -98,7 +92,7 @@ class Frames:
         [ref] = await instances_at(self._house, request)
         if syntax(ref.syntax_uid).video:
             raise NotAcceptable("a video is not held frame by frame; it is answered whole by …/bulkdata/7FE00010")
-        able = frame_choices(acceptable(request, self._limits.accept_ranges_max), ref, single)
+        able = frame_choices(self._ranges(request), ref, single)
         choice = await self._transcoded.carried(ref, able, number)
         addresses = uri.addresses(request, self._house.settings)
         return Found(ref, choice, instance_address(addresses, ref))

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from sagittal.errors import NotAcceptable
-from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM_JSON, DICOM_XML, MediaType, Offer, accepts, choose
+from sagittal.web.wire.accept import DICOM_JSON, DICOM_XML, MediaType, Offer, acceptable, accepts, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.resources import instance_address, instances_at

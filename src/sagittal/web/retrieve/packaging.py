@@ -1,7 +1,6 @@
 """How values and frames are answered: in a multipart answer, or one alone, whole or a range of it (PS3.18 8.7, 8.6).
 
-Native frames are Explicit VR Little Endian octets, compressed ones are as they are stored: under their own media
-type, or as octets where the client takes that syntax. Nothing is decoded; what would need a codec is 406.
+Nothing is decoded here, and nothing chosen (`offers`).
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from sagittal.dicom.syntaxes import EXPLICIT_LE, syntax
-from sagittal.errors import NotAcceptable, RangeNotSatisfiable
+from sagittal.dicom.syntaxes import syntax
+from sagittal.errors import RangeNotSatisfiable
 from sagittal.web.problems import problem
-from sagittal.web.wire.accept import COMPRESSED_TYPES, OCTET_STREAM, Choice, MediaType, Offer, accepted, choose
+from sagittal.web.retrieve.objects import Stored
+from sagittal.web.retrieve.transcoded import Transcoded
+from sagittal.web.wire.accept import Choice, MediaType, acceptable
 from sagittal.web.wire.conditions import Cut, Header, Span, content_range, headers, span
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.stream import Streamed
@@ -25,14 +26,31 @@ if TYPE_CHECKING:
     from sagittal.archive.references import InstanceRef
     from sagittal.web.house import House
 
-NATIVE = Offer(OCTET_STREAM, EXPLICIT_LE)
 _BY_BYTES: Header = (b"accept-ranges", b"bytes")
 
 
-def acceptable(request: Request, ranges_max: int) -> list[MediaType]:
-    """What the client takes: the `accept` query parameter goes before the header (PS3.18 8.3.3.1)."""
-    query = request.query_params.getlist("accept") if request.scope["query_string"] else ()
-    return accepted(request.headers.getlist("accept"), query, ranges_max)
+class Retrieving:
+    """What answers with objects, frames or values are made of."""
+
+    def __init__(self, house: House) -> None:
+        self._house, self._archive = house, house.archive
+        self._limits = house.settings.limits.web
+        self._packaging = Packaging(house)
+        self._stored = Stored.of(house)
+        self._transcoded = Transcoded(house, self._stored)
+
+    def _ranges(self, request: Request) -> list[MediaType]:
+        return acceptable(request, self._limits.accept_ranges_max)
+
+    def _made(
+        self, ref: InstanceRef, numbers: Sequence[int], choice: Choice, where: Sequence[str], tag: str
+    ) -> Response | None:
+        """Frames that don't lie in the file as they are wanted; None: these do."""
+        if not choice.offer.stored:
+            return self._transcoded.frames(ref, numbers, choice, where, headers(tag))
+        if syntax(ref.syntax_uid).deflated:
+            return self._packaging.parts(choice, self._stored.inflated_frames(ref, numbers), where, None, headers(tag))
+        return None
 
 
 class Packaging:
@@ -116,23 +134,3 @@ def _framed(heads: Sequence[bytes], parts: Iterator[Iterator[bytes]], close: byt
         yield head
         yield from part
     yield close
-
-
-def pixel_choice(ranges: Sequence[MediaType], ref: InstanceRef, single: bool) -> Choice:
-    """The media type of the frames of an instance, without decoding any."""
-    held = syntax(ref.syntax_uid)
-    if not held.encapsulated:
-        offers = [NATIVE]
-    else:
-        offers = [Offer(OCTET_STREAM, ref.syntax_uid)]
-        if ref.syntax_uid in COMPRESSED_TYPES:
-            offers.insert(0, Offer(COMPRESSED_TYPES[ref.syntax_uid], ref.syntax_uid))
-    try:
-        return choose(ranges, offers, single=single)
-    except NotAcceptable:
-        pass
-    what = " or ".join(f"{offer.type}; transfer-syntax={offer.syntax}" for offer in offers)
-    text = f"the frames are held in {held.name} and can be had as {what}; another form would need a codec"
-    if not single and not any(wanted.multipart for wanted in ranges):
-        text = f'several of them are answered as multipart/related; type="{offers[0].type}"'
-    raise NotAcceptable(text)

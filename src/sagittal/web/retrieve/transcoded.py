@@ -1,9 +1,8 @@
-"""Objects and frames in other transfer syntaxes than they are stored in: what can be offered, and how it is sent.
+"""Objects and frames in other transfer syntaxes than they are stored in, as they are sent.
 
-Offered are the syntaxes that there is a codec for. Where none is named the default of PS3.18 8.7.3 is taken, which
-loses nothing; a lossy one has to be named, and makes an instance with a SOP Instance UID of its own. Workers do it, a
-little ahead of the socket. An instance that can't be made is left out of several, with a line in the log, unless all
-are. Deliberately not here: what lies in the stored file as it is wanted.
+Workers make them, a little ahead of the socket; a lossy syntax makes an instance with a SOP Instance UID of its own. An
+instance that can't be made is left out of several, with a line in the log, unless all are. Deliberately not here: what
+can be had (`offers`), and what lies in the stored file as it is wanted.
 """
 
 from __future__ import annotations
@@ -13,26 +12,18 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from sagittal.dicom.part10 import meta_group
 from sagittal.dicom.reencode import can_reencode
-from sagittal.dicom.syntaxes import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, syntax
-from sagittal.errors import PASSING, NotAcceptable, SagittalError
-from sagittal.pixels.codecs import ROWS, encodes
-from sagittal.pixels.reach import first_carrying, reaches
-from sagittal.pixels.transcode import RECOMPRESSED
+from sagittal.dicom.syntaxes import syntax
+from sagittal.errors import PASSING, SagittalError
+from sagittal.pixels.reach import first_carrying
 from sagittal.web.wire.accept import (
-    COMPRESSED_TYPES,
-    DEFAULT_SYNTAXES,
     DICOM,
-    OCTET_STREAM,
     Choice,
-    MediaType,
     Offer,
-    choices,
-    names,
 )
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.stream import Pushed, drawn
@@ -45,7 +36,6 @@ if TYPE_CHECKING:
     from sagittal.web.wire.conditions import Header
 
 log = logging.getLogger("sagittal.web")
-_NOT_ON_THE_WEB = frozenset((IMPLICIT_LE, EXPLICIT_BE, "1.2.840.10008.1.20"))  # PS3.18 8.7.3
 _AHEAD = 2  # made while another is sent
 _FRAMES_AT_ONCE = 16  # of one request to a worker
 
@@ -66,64 +56,6 @@ class _Sent(NamedTuple):
     def close(self) -> None:
         if self.made is not None:
             self.made.close()
-
-
-def targets(stored: str) -> list[str]:
-    """The syntaxes that an object can be answered in besides its own, the default first."""
-    return [uid for uid in encoders() if uid != stored and reaches(stored, uid)]
-
-
-def encoders() -> list[str]:
-    """All syntaxes that something can be brought to here, the default first."""
-    order = dict.fromkeys((EXPLICIT_LE, *DEFAULT_SYNTAXES.values(), *ROWS, RECOMPRESSED))
-    return [uid for uid in order if uid not in _NOT_ON_THE_WEB and (encodes(uid) or uid == RECOMPRESSED)]
-
-
-def object_offers(stored: str) -> list[Offer]:
-    """How an instance can be answered. What is only there with loss, and can't be decoded, is its own default."""
-    only = syntax(stored).lossless is False and not reaches(stored, EXPLICIT_LE)
-    offers = [Offer(DICOM, stored, default=only)]
-    return offers + [Offer(DICOM, uid, stored=False) for uid in targets(stored)]
-
-
-@lru_cache(maxsize=64)
-def frame_offers(stored: str) -> list[Offer]:
-    """How frames can be answered: compressed ones under their own media type, or as octets."""
-    offers = _typed(stored, is_stored=True) if syntax(stored).encapsulated else [Offer(OCTET_STREAM, EXPLICIT_LE)]
-    for uid in targets(stored):
-        if syntax(uid).encapsulated:
-            offers += _typed(uid, is_stored=False)
-        elif uid == EXPLICIT_LE and syntax(stored).encapsulated:
-            offers.append(Offer(OCTET_STREAM, EXPLICIT_LE, stored=False))
-    return offers
-
-
-def _typed(uid: str, *, is_stored: bool) -> list[Offer]:
-    own = [Offer(COMPRESSED_TYPES[uid], uid, stored=is_stored)] if uid in COMPRESSED_TYPES else []
-    return [*own, Offer(OCTET_STREAM, uid, stored=is_stored)]
-
-
-def until_sure(found: Iterable[Choice]) -> list[Choice]:
-    """Choices as far as the first that needs no codec, so that none after it will be wanted."""
-    made = []
-    for choice in found:
-        made.append(choice)
-        if choice.offer.stored:
-            break
-    return made
-
-
-def frame_choices(ranges: Sequence[MediaType], ref: InstanceRef, single: bool) -> list[Choice]:
-    """The media type and syntax of the frames of an instance, the best first: which of them carries the pixels, shows
-    when it is tried. NotAcceptable says what there is.
-    """
-    offers = frame_offers(ref.syntax_uid)
-    if found := until_sure(choices(ranges, offers, single=single)):
-        return found
-    if not single and not any(wanted.multipart for wanted in ranges):
-        raise NotAcceptable(f'several frames are answered as multipart/related; type="{offers[0].type}"')
-    held = syntax(ref.syntax_uid).name
-    raise NotAcceptable(f"the frames are held in {held} and can be had as {names(offers)}; pictures are at …/rendered")
 
 
 class Transcoded:

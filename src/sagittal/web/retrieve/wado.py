@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable
-from sagittal.web.retrieve.objects import Stored
-from sagittal.web.retrieve.packaging import Packaging, acceptable
-from sagittal.web.retrieve.transcoded import Transcoded, object_offers, targets, until_sure
+from sagittal.web.retrieve.offers import object_choices
+from sagittal.web.retrieve.packaging import Retrieving
 from sagittal.web.retrieve.zipped import ZIP, zip_length, zip_pieces
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import ANY_SYNTAX, DICOM, Choice, MediaType, Offer, accepts, choices
+from sagittal.web.wire.accept import ANY_SYNTAX, DICOM, Choice, MediaType, Offer
 from sagittal.web.wire.conditions import Header, entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.resources import Readable, instances_at, readable
@@ -34,18 +32,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from sagittal.archive.references import InstanceRef
-    from sagittal.web.house import House
 
 
-class Wado:
+class Wado(Retrieving):
     """GET of studies, series and instances."""
-
-    def __init__(self, house: House) -> None:
-        self._house, self._archive = house, house.archive
-        self._limits = house.settings.limits.web
-        self._packaging = Packaging(house)
-        self._stored = Stored.of(house)
-        self._transcoded = Transcoded(house, self._stored)
 
     async def objects(self, request: Request) -> Response:
         refs = await instances_at(self._house, request)
@@ -60,7 +50,7 @@ class Wado:
     def answer(self, request: Request, held: Readable, name: str) -> Response:
         """The objects as the client takes them; `name` is that of a zip file. NotAcceptable."""
         refs = held.refs
-        found = _choices(acceptable(request, self._limits.accept_ranges_max), held)
+        found = _choices(self._ranges(request), held)
         made_of = [f"{ref.digest} {ref.revision}" for ref in refs]
         if found is None:
             tag = entity_tag(ZIP, *made_of)
@@ -142,26 +132,3 @@ def _parts_choices(ranges: Sequence[MediaType], held: Readable) -> list[list[Cho
         if ref.syntax_uid not in made:
             made[ref.syntax_uid] = object_choices(ranges, ref.syntax_uid, held.is_one)
     return [made[ref.syntax_uid] for ref in held.refs]
-
-
-def object_choices(ranges: Sequence[MediaType], syntax_uid: str, single: bool) -> list[Choice]:
-    """The packagings and syntaxes of an instance held in `syntax_uid` that are wanted, the best first: which of them
-    carries it, shows when it is tried. NotAcceptable.
-    """
-    if found := until_sure(choices(ranges, object_offers(syntax_uid), single=single)):
-        return found
-    if not any(accepts([MediaType(wanted.root)], DICOM) for wanted in ranges):
-        text = f'objects are answered as multipart/related; type="{DICOM}", or as {ZIP}'
-    elif not single and not any(wanted.multipart for wanted in ranges):
-        text = f'several instances are answered as multipart/related; type="{DICOM}", or as {ZIP}'
-    else:
-        text = (
-            f"an instance is held in {syntax(syntax_uid).name} ({syntax_uid}). It is answered as stored: "
-            f'multipart/related; type="{DICOM}"; transfer-syntax=*; or in {_others(syntax_uid)}'
-        )
-    raise NotAcceptable(text)
-
-
-def _others(syntax_uid: str) -> str:
-    found = targets(syntax_uid)
-    return ", ".join(found) if found else "no other syntax, since there is no codec for its own"

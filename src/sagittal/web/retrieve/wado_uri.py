@@ -14,7 +14,8 @@ from starlette.responses import Response
 from sagittal.errors import BadRequest, NotAcceptable
 from sagittal.web.render.kinds import kind_of
 from sagittal.web.render.uri import OF_PICTURES, RenderedUri
-from sagittal.web.retrieve.wado import Wado, object_choices
+from sagittal.web.retrieve.offers import object_choices
+from sagittal.web.retrieve.wado import Wado
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import DICOM, MediaType, accepted, accepts
 from sagittal.web.wire.conditions import entity_tag, unchanged

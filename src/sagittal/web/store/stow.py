@@ -17,12 +17,11 @@ from sagittal.archive.access import Principal, authorize
 from sagittal.archive.ingest import Source
 from sagittal.errors import BadRequest, SagittalError, UnsupportedMedia
 from sagittal.web.problems import tell_refused
-from sagittal.web.retrieve.packaging import acceptable
 from sagittal.web.store.answer import Result, answer, answer_type
 from sagittal.web.store.commits import Commits
 from sagittal.web.store.metadata import ROOTS, Builder, Intake
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import DICOM, MediaType
+from sagittal.web.wire.accept import DICOM, MediaType, acceptable
 from sagittal.web.wire.multipart import Reader, boundary_of, content_type, part_type
 from sagittal.web.wire.resources import classes_of
 

@@ -18,9 +18,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, groupby, product
+from typing import TYPE_CHECKING
 
 from sagittal.dicom.syntaxes import EXPLICIT_LE
 from sagittal.errors import BadRequest, NotAcceptable
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 ANY_SYNTAX = "*"
 DICOM = "application/dicom"
@@ -176,6 +180,12 @@ def accepted(values: Iterable[str], query: Iterable[str] = (), ranges_max: int =
     given = tuple(_UNENCODED_PLUS.sub("+", value) for value in query) or tuple(values)
     known = sum(map(len, given)) <= _REMEMBERED_CHARACTERS
     return list((_remembered if known else _read)(given, ranges_max))
+
+
+def acceptable(request: Request, ranges_max: int) -> list[MediaType]:
+    """What the client takes: the `accept` query parameter goes before the header (PS3.18 8.3.3.1)."""
+    query = request.query_params.getlist("accept") if request.scope["query_string"] else ()
+    return accepted(request.headers.getlist("accept"), query, ranges_max)
 
 
 def _read(given: tuple[str, ...], ranges_max: int) -> Sequence[MediaType]:

@@ -16,10 +16,10 @@ from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import PASSING, NotAcceptable, NotFound, SagittalError
 from sagittal.web.retrieve.bulk.values import PIXEL_DATA, Value, frames_of, has_frames, named
 from sagittal.web.retrieve.objects import Stored
-from sagittal.web.retrieve.packaging import NATIVE, acceptable, pixel_choice
-from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
+from sagittal.web.retrieve.offers import NATIVE, frame_choices, held_choice
+from sagittal.web.retrieve.transcoded import Transcoded
 from sagittal.web.wire import uri
-from sagittal.web.wire.accept import Choice, MediaType
+from sagittal.web.wire.accept import Choice, MediaType, acceptable
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
 from sagittal.web.wire.multipart import Framing
 from sagittal.web.wire.resources import Readable, instance_address
@@ -160,7 +160,7 @@ def _pixel_choices(ranges: Sequence[MediaType], ref: InstanceRef) -> Sequence[Ch
     held = syntax(ref.syntax_uid)
     if held.encapsulated and not held.video:
         return frame_choices(ranges, ref, single=False)
-    return [pixel_choice(ranges, ref, single=False)]
+    return [held_choice(ranges, ref, single=False)]
 
 
 def _one_of_each_syntax(refs: Sequence[InstanceRef]) -> list[InstanceRef]:

@@ -22,9 +22,9 @@ from sagittal.errors import NotFound
 from sagittal.web.render.kinds import kind_of
 from sagittal.web.retrieve.bulk.several import Several
 from sagittal.web.retrieve.bulk.values import PIXEL_DATA, Value, asked_bounds, frames_of, has_frames, named
-from sagittal.web.retrieve.objects import Stored, size_of, sliced
-from sagittal.web.retrieve.packaging import NATIVE, Packaging, acceptable, pixel_choice
-from sagittal.web.retrieve.transcoded import Transcoded, frame_choices
+from sagittal.web.retrieve.objects import size_of, sliced
+from sagittal.web.retrieve.offers import NATIVE, frame_choices, held_choice
+from sagittal.web.retrieve.packaging import Retrieving
 from sagittal.web.wire import uri
 from sagittal.web.wire.accept import Choice, MediaType, Offer, choose
 from sagittal.web.wire.conditions import entity_tag, headers, unchanged
@@ -41,15 +41,11 @@ _DOCUMENT, _DOCUMENT_LENGTH = "00420011", "00420015"
 _PIXELS = frozenset({PIXEL_DATA, "7FE00008", "7FE00009"})  # and Float and Double Float Pixel Data
 
 
-class BulkData:
+class BulkData(Retrieving):
     """GET of …/bulkdata, …/bulkdata/{tags} and …/pixeldata."""
 
     def __init__(self, house: House) -> None:
-        self._house, self._archive = house, house.archive
-        self._limits = house.settings.limits.web
-        self._packaging = Packaging(house)
-        self._stored = Stored.of(house)
-        self._transcoded = Transcoded(house, self._stored)
+        super().__init__(house)
         self._several = Several(house, self._stored, self._transcoded)
 
     async def value(self, request: Request) -> Response:
@@ -78,7 +74,7 @@ class BulkData:
         return await self._below(request, _PIXELS)
 
     async def _one(self, request: Request, ref: InstanceRef, value: Value) -> Response:
-        ranges = acceptable(request, self._limits.accept_ranges_max)
+        ranges = self._ranges(request)
         where = f"{self._address(request, ref)}/bulkdata/{value.path}"
         if value.bounds is None:
             if value.path == PIXEL_DATA and await has_frames(self._archive, ref):
@@ -111,7 +107,7 @@ class BulkData:
         """The fragments of encapsulated pixel data as one value, in the transfer syntax of the object: in a sequence
         it is one frame; elsewhere nobody can say which fragment belongs to which.
         """
-        choice = pixel_choice(ranges, ref, single=True)
+        choice = held_choice(ranges, ref, single=True)
         tag = entity_tag("pixels", ref.digest, choice.offer, where, weak=choice.multipart)
         if (answer := unchanged(request, tag)) is not None:
             return answer
@@ -139,17 +135,14 @@ class BulkData:
     ) -> Response:
         held, count = syntax(ref.syntax_uid), ref.frames or 1
         if held.video:
-            choice = pixel_choice(ranges, ref, single=True)
+            choice = held_choice(ranges, ref, single=True)
         else:
             choice = await self._transcoded.carried(ref, frame_choices(ranges, ref, single=count == 1), 1)
         tag = entity_tag("pixels", ref.digest, choice.offer, where, weak=choice.multipart)
         if (answer := unchanged(request, tag)) is not None:
             return answer
-        if not choice.offer.stored:
-            return self._transcoded.frames(ref, range(1, count + 1), choice, [where] * count, headers(tag))
-        if held.deflated:
-            parts = self._stored.inflated_frames(ref, range(1, count + 1))
-            return self._packaging.parts(choice, parts, [where] * count, None, headers(tag))
+        if (answer := self._made(ref, range(1, count + 1), choice, [where] * count, tag)) is not None:
+            return answer
         if held.video:
             loop = asyncio.get_running_loop()
             size = await loop.run_in_executor(self._house.readers, self._stored.code_stream_length, ref)
