@@ -90,6 +90,21 @@ async def test_a_comparison_that_cannot_begin_leaves_nothing_open(
         assert (await archive.statistics(LOCAL)).instances == 2
 
 
+async def test_a_file_that_no_thread_syncs_leaves_nothing_and_can_be_closed(tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with opened(tmp_path, limits()) as archive, asyncio.timeout(20):
+        archive._committer._clerk.last_batch = 2  # so it is synced only as it is submitted
+        threads = archive._committer._clerk.sync_threads
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError):
+            patch.setattr(threads, "submit", fail)
+            await store(archive, build(extra={"PatientComments": "long" * 100_000}))
+        assert not archive._committer.waiting
+        assert not list((tmp_path / "staging").iterdir())
+        assert (await store(archive, build()))[0].status == "stored"
+
+
 async def test_an_answer_that_cannot_be_given_holds_nobody_up(tmp_path: Path) -> None:
     def fail(_: sqlite3.Connection) -> None:
         raise StopIteration

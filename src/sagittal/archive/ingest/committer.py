@@ -98,7 +98,8 @@ class Committer:
         """Returns once the object is durable and visible. Raises a SagittalError; then nothing of it remains."""
         try:
             self.check()
-        except SagittalError:
+            pen.sync(self._clerk.sync_threads)
+        except (SagittalError, RuntimeError):  # no thread is to be had
             pen.discard()
             spool.discard()
             raise
@@ -106,7 +107,6 @@ class Committer:
         self.waiting += 1
         place = arrival.store, arrival.sop_instance_uid
         incoming.answer.add_done_callback(partial(self._answered, place))
-        pen.sync(self._clerk.sync_threads)
         if (behind := self._behind.get(place)) is not None:
             behind.append(incoming)
         else:
