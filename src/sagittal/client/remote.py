@@ -18,6 +18,7 @@ from sagittal.errors import PeerError, UsageError
 Arrived = Callable[[Path, str], None]
 """Hears of each file that is complete, and its SOP Instance UID."""
 Remark = Callable[[str], None]
+_UIDS_MAX = 1_000  # of 64 characters, in a list: in explicit VR a UI has 16 bits for its length
 
 
 class Remote(Protocol):
@@ -53,7 +54,7 @@ class Sending:
 
 
 async def named(remote: Remote, question: Question) -> list[Question]:
-    """Questions whose keys are unique keys only, one for each match: keys of another kind are looked up first."""
+    """Questions whose keys are unique keys only, and lists of them: keys of another kind are looked up first."""
     if not any(question.keys.values()):
         raise UsageError("name what to retrieve, by StudyInstanceUID for instance")
     if question.model != "study":
@@ -61,7 +62,7 @@ async def named(remote: Remote, question: Question) -> list[Question]:
     chain = list(UIDS.values())[: list(UIDS).index(question.level) + 1]
     wanted = {tag: value for tag, value in question.keys.items() if value}
     if _is_named(wanted, chain) and (question.relational or wanted.keys() == set(chain)):
-        return [replace(question, keys=wanted)]
+        return _parts(question, wanted, chain[-1], str(wanted[chain[-1]]).split("\\"))
     asked = parse_keys(f"{tag:08X}" for tag in chain) | dict(question.keys)
     found: dict[tuple[str, ...], dict[str, None]] = {}
     async with aclosing(remote.find(replace(question, keys=asked))) as matches:
@@ -71,9 +72,18 @@ async def named(remote: Remote, question: Question) -> list[Question]:
                 raise PeerError("the peer answered a match without its unique key, which cannot be retrieved")
             found.setdefault(tuple(uids[:-1]), {})[uids[-1]] = None
     return [
-        replace(question, keys=dict(zip(chain, (*above, "\\".join(below)), strict=True)))
+        part
         for above, below in found.items()
+        for part in _parts(question, dict(zip(chain, above, strict=False)), chain[-1], list(below))
     ]
+
+
+def _parts(question: Question, keys: Tree, tag: int, uids: Sequence[str]) -> list[Question]:
+    """With these keys and as many of the UIDs as one list takes: peers read a longer one, which comes as UN, as no key
+    at all, and send all they have.
+    """
+    lists = ("\\".join(uids[at : at + _UIDS_MAX]) for at in range(0, len(uids), _UIDS_MAX))
+    return [replace(question, keys={**keys, tag: one}) for one in lists]
 
 
 def _is_named(wanted: Tree, chain: Sequence[int]) -> bool:

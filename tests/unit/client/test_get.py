@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from builders import build
 from loopback import services, serving
 
 from sagittal.client.dimse import DimseArchive, follow, proposals
-from sagittal.client.keys import Question
+from sagittal.client.keys import STUDY_UID, Question, identifier
 from sagittal.client.outcome import Retrieved
 from sagittal.client.place import Access
+from sagittal.client.remote import Remote, named
 from sagittal.dicom.elements import encode
 from sagittal.dicom.sopclasses import CT_IMAGE_STORAGE, SECONDARY_CAPTURE_IMAGE_STORAGE, STORAGE, STUDY_ROOT_GET
 from sagittal.dicom.syntaxes import EXPLICIT_LE, IMPLICIT_LE, JPEG_LOSSLESS_SV1, RLE_LOSSLESS, SYNTAXES, syntax
@@ -41,6 +43,22 @@ def test_unknown_classes_are_proposed_uncompressed_and_then_images_in_the_usual_
     assert {CT_IMAGE_STORAGE, SECONDARY_CAPTURE_IMAGE_STORAGE} <= {one.abstract_syntax for one in plain[:127]}
     others = {(one.abstract_syntax, *one.transfer_syntaxes) for one in offered[len(plain) :]}
     assert {(CT_IMAGE_STORAGE, JPEG_LOSSLESS_SV1), (SECONDARY_CAPTURE_IMAGE_STORAGE, RLE_LOSSLESS)} <= others
+
+
+@pytest.mark.parametrize("keys", ["0020000D", "00100010"])
+async def test_of_many_studies_no_list_is_longer_than_explicit_vr_has_room_for(keys: str) -> None:
+    """DCMTK's archive reads a longer one, which is UN, as no key, and sends all that it has."""
+    uids = [f"1.{10**61 + number}" for number in range(2_001)]
+    asked = Question("study", {int(keys, 16): "\\".join(uids) if keys == "0020000D" else "DOE*"})
+
+    class Many:
+        async def find(self, _: Question) -> AsyncGenerator[dict[str, Any], None]:
+            for uid in uids:
+                yield {"0020000D": {"vr": "UI", "Value": [uid]}}
+
+    questions = await named(cast(Remote, Many()), asked)
+    assert [uid for one in questions for uid in str(one.keys[STUDY_UID]).split("\\")] == uids
+    assert all(b"\x20\0\x0d\0UI" in identifier(one, EXPLICIT_LE) for one in questions)
 
 
 @pytest.mark.parametrize("done", [{}, {"completed": 1}, {"warnings": 1}, {"failed": 1}])
