@@ -59,13 +59,16 @@ def test_what_is_left_to_send_is_written_down(
     assert "Traceback" not in (tmp_path / "errors").read_text()
 
 
-def test_so_it_is_where_the_signal_comes_while_files_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("meanwhile", ["read_objects", "open_remote"])
+def test_so_it_is_where_the_signal_comes_while_files_are_read_or_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
     """In the background the signal interrupts whatever is run at that moment, not only the waiting between."""
 
     def interrupted(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sagittal.cli.peer.store.open_remote", interrupted)
+    monkeypatch.setattr(f"sagittal.cli.peer.store.{meanwhile}", interrupted)
     file = tmp_path / "one.dcm"
     file.write_bytes(build().part10)
     with pytest.raises(SystemExit) as ended:

@@ -141,22 +141,23 @@ class _Report:
 async def _send(
     place: Place, access: Access, paths: Sequence[Path], sending: Sending, quiet: bool, report: _Report
 ) -> None:
-    files, unreadable = read_objects(paths)
-    for answer in unreadable:
-        report.add(answer)
-    if unreadable and sending.halt:
-        return
-    left = {file.path: file for file in files}
-    with progress("Sending", len(files), quiet=quiet) as advance:
-        try:
+    left: dict[Path, object] = dict.fromkeys(paths)
+    try:
+        files, unreadable = read_objects(paths)
+        left = {file.path: file for file in files}
+        for answer in unreadable:
+            report.add(answer)
+        if unreadable and sending.halt:
+            return
+        with progress("Sending", len(files), quiet=quiet) as advance:
             async with open_remote(place, access, say) as archive:
                 async for answer in archive.store(files, sending):
                     left.pop(answer.file, None)
                     report.add(answer)
                     advance(1)
-        except (PeerError, asyncio.CancelledError, KeyboardInterrupt):
-            report.failures += left
-            raise
+    except (PeerError, asyncio.CancelledError, KeyboardInterrupt):
+        report.failures += left
+        raise
 
 
 def _listed(file: Path | None) -> list[Path]:
