@@ -69,3 +69,14 @@ async def test_what_was_transcoded_there_and_back_again_stays_listed(tmp_path: P
         assert await listed(archive) == ["a"]
         await archive.delete(LOCAL, Target("", "", third.sop_instance_uid))
         assert await listed(archive) == ["a"]
+
+
+async def test_a_study_that_differs_from_its_patient_is_told_of_by_an_instance_that_is_held(tmp_path: Path) -> None:
+    first, second = (build(number, study=2, patient_name="Roe^Ann") for number in (2, 3))
+    async with opened(tmp_path) as archive:
+        await store(archive, build(1), first, second)
+        for gone, left in ((first, second), (second, first)):
+            deleted = await archive.delete(LOCAL, Target("", "", gone.sop_instance_uid))
+            [one] = await archive.discrepancies(LOCAL)
+            assert (one.level, one.sop_instance_uid) == ("patient", left.sop_instance_uid)
+            await archive.undelete(LOCAL, Target(), deleted.tombstone)

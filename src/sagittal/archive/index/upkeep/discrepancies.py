@@ -61,13 +61,13 @@ _FORGET = (
     "AND d.level = 'patient' AND d.parent = s.id AND d.tag = :tag AND d.value = s.{column} "
     f"WHERE {{studies}} AND {_UNCORRECTED})"
 )
+_OF_STUDY = "FROM instance WHERE series IN (SELECT id FROM series WHERE study = s.id)"
 _DISAGREE = (
     "INSERT OR IGNORE INTO discrepancy (store, level, parent, tag, value, kept, instance, at) "
     "SELECT s.store, 'patient', s.id, :tag, s.{column}, p.{column}, "
-    "coalesce((SELECT min(instance) FROM alias a WHERE a.store = i.store AND a.digest = i.digest), i.id, 0), "
-    "coalesce(i.received_at, s.changed_at) FROM study s "
-    "JOIN patient p ON p.id = s.patient LEFT JOIN instance i ON i.id = "  # whose row may not be written yet
-    "(SELECT min(id) FROM instance WHERE series IN (SELECT id FROM series WHERE study = s.id)) "
+    f"coalesce((SELECT min(id) {_OF_STUDY} AND state IN ({CURRENT}, {OTHER})), 0), "
+    "coalesce(i.received_at, s.changed_at) FROM study s JOIN patient p ON p.id = s.patient "
+    f"LEFT JOIN instance i ON i.id = (SELECT min(id) {_OF_STUDY}) "  # whose row may not be written yet
     "WHERE {studies} AND s.number_of_instances > 0 "
     f"AND s.{{column}} <> '' AND p.{{column}} <> '' AND s.{{column}} <> p.{{column}} AND {_UNCORRECTED}"
 )
