@@ -14,6 +14,7 @@ from typing import NoReturn
 import forked
 import pytest
 from builders import build
+from conftest import sagittal_here
 from forked import Forked
 
 from sagittal.cli import main
@@ -59,8 +60,8 @@ def test_what_is_left_to_send_is_written_down(
     assert "Traceback" not in (tmp_path / "errors").read_text()
 
 
-@pytest.mark.parametrize("meanwhile", ["read_objects", "open_remote"])
-def test_so_it_is_where_the_signal_comes_while_files_are_read_or_sent(
+@pytest.mark.parametrize("meanwhile", ["read_objects", "open_remote", "_Report.add"])
+def test_so_it_is_where_the_signal_comes_while_files_are_read_sent_or_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
     """In the background the signal interrupts whatever is run at that moment, not only the waiting between."""
@@ -71,7 +72,8 @@ def test_so_it_is_where_the_signal_comes_while_files_are_read_or_sent(
     monkeypatch.setattr(f"sagittal.cli.peer.store.{meanwhile}", interrupted)
     file = tmp_path / "one.dcm"
     file.write_bytes(build().part10)
+    assert sagittal_here("import", file, "--data", tmp_path / "data").returncode == 0
     with pytest.raises(SystemExit) as ended:
-        main(["store", "A@127.0.0.1:1", str(file), "--failed", str(tmp_path / "failed")])
+        main(["store", str(tmp_path / "data"), str(file), "--failed", str(tmp_path / "failed")])
     assert ended.value.code == 130
     assert (tmp_path / "failed").read_text().split() == [str(file)]

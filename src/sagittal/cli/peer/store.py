@@ -152,8 +152,8 @@ async def _send(
         with progress("Sending", len(files), quiet=quiet) as advance:
             async with open_remote(place, access, say) as archive:
                 async for answer in archive.store(files, sending):
-                    left.pop(answer.file, None)
                     report.add(answer)
+                    left.pop(answer.file, None)
                     advance(1)
     except (PeerError, asyncio.CancelledError, KeyboardInterrupt):
         report.failures += left
