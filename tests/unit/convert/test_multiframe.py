@@ -220,6 +220,15 @@ def test_nothing_of_several_frames_is_said_of_one() -> None:
     assert not named.keys() & Splitting(members, 2, nothing).members(1).keys()
 
 
+def test_smallest_and_largest_value_of_all_frames_are_not_those_of_one() -> None:
+    """PS3.3 C.7.6.3: of this image. What each frame said of itself before it was joined, it says again."""
+    extremes = {"00280106": element("US", 0), "00280107": element("US", 900)}
+    enhanced = instance(1, **extremes, **{"00080016": element("UI", ENHANCED_CT)})
+    assert not extremes.keys() & Splitting(enhanced, 2, nothing).members(1).keys()
+    film = joined([instance(1, **extremes), instance(2)], Description(4, 4))
+    assert extremes.items() <= Splitting(film, 2, nothing).members(1).items()
+
+
 # Attributes of the enhanced images and of the classic ones that say the same (PS3.3 C.8.13, C.8.15 and C.8.2, C.8.3).
 CLASSIC = {
     "FrameAcquisitionNumber": "AcquisitionNumber", "FrameComments": "ImageComments", "EffectiveEchoTime": "EchoTime",

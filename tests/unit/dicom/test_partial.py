@@ -81,10 +81,10 @@ def test_frames_of_broken_bytes_lie_one_behind_the_other(frames: list[list[int]]
     assert b"".join(parts) + packer.rest() == packed([bit for bits in frames for bit in bits])
 
 
-def test_overlays_by_frame_and_private_elements_do_not_survive() -> None:
+def test_overlays_and_extremes_of_all_frames_and_private_elements_do_not_survive() -> None:
     private = encode([(0x00090010, "LO", b"ACME"), (0x00091001, "LO", b"x"), (0x00280010, "US", b"\1\0")], ELE)
-    own = (0x00290010, "LO", b"ACME")
-    groups = [encode([(0x00209157, "UL", bytes([number, 0, 0, 0])), own], ELE) for number in (1, 2, 3)]
+    smallest, own = (0x00280106, "US", b"\1\0"), (0x00290010, "LO", b"ACME")
+    groups = [encode([(0x00209157, "UL", bytes([number, 0, 0, 0])), smallest, own], ELE) for number in (1, 2, 3)]
     nested = encode([(0x00081150, "UI", b"1.2"), (0x00091001, "SQ", encode_sequence([private], ELE))], ELE)
     data = encode(
         [
@@ -94,6 +94,8 @@ def test_overlays_by_frame_and_private_elements_do_not_survive() -> None:
             (0x00091001, "SQ", encode_sequence([private], ELE)),
             (0x00081140, "SQ", encode_sequence([nested], ELE)),
             (0x00280008, "IS", b"3"),
+            (0x00280106, "US", b"\1\0"),
+            (0x00280107, "US", b"\1\0"),
             (0x52009230, "SQ", encode_sequence(groups, ELE)),
             (0x60000010, "US", b"\1\0"),
             (0x60000015, "IS", b"3"),
@@ -115,7 +117,7 @@ def test_overlays_by_frame_and_private_elements_do_not_survive() -> None:
     assert (found[0x00080018].text(), found[0x00280008].text()) == ("1.3", "2")
     assert [list(item) for item in found[0x00081140].items] == [[0x00081150]]
     assert [item[0x00209157].numbers() for item in found[0x52009230].items] == [[1], [3]]
-    assert all(list(item) == [0x00209157] for item in found[0x52009230].items)
+    assert all(list(item) == [0x00209157, 0x00280106] for item in found[0x52009230].items)
     assert found[0x00081164].items[0][SIMPLE_LIST].numbers() == [1, 3]
 
 

@@ -48,8 +48,8 @@ _DROPPED = el.LEFT_OUT | named("""
     TableVerticalIncrement TableLateralIncrement TableLongitudinalIncrement StackID InStackPositionNumber
     DimensionIndexValues FrameComments SOPInstanceUIDOfConcatenationSource
 """)
-# Of a film where the multi-frame image says them, else of each single frame (PET).
-_OF_FILM = named("FrameTime ActualFrameDuration")
+# Of all frames where the multi-frame image says them, else of each single frame (PET, converted ones).
+_OF_FILM = named("FrameTime ActualFrameDuration SmallestImagePixelValue LargestImagePixelValue")
 # An attribute of a functional group → the same of the classic IODs: (tag, VR).
 _CLASSIC = {
     member.FrameAcquisitionNumber: (member.AcquisitionNumber, "IS"),

@@ -36,6 +36,7 @@ _LEFT_OUT = frozenset(
     {0x00082142, 0x00082143, 0x00183103, 0x00183104, 0x00286010, 0x00286020, 0x00286022, 0x00286023, 0x00286040}
     | {0x00286100, 0x7FE00001, 0x7FE00002, 0x7FE00003, 0x4FFE0001, 0xFFFAFFFA}
 )
+_EXTREMES = frozenset((0x00280106, 0x00280107))  # of all frames, but of one where a functional group says them
 _NONE: Mapping[int, tuple[str, bytes]] = {}
 _FRAME_EXTRACTING = (("109105", "DCM", "Frame Extracting Equipment"), (0x00080100, 0x00080102, 0x00080104))
 
@@ -192,7 +193,7 @@ class Header:
             return False
         if tag & 0x00010000 or tag in self._removed:
             return True
-        return event.depth == 0 and tag >> 24 == 0x60 and tag >> 16 in self._survey.overlays
+        return event.depth == 0 and (tag in _EXTREMES or (tag >> 24 == 0x60 and tag >> 16 in self._survey.overlays))
 
     def _element(self, event: Event) -> Iterator[Event]:
         """An element of the top level that is no sequence."""
