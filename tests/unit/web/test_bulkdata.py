@@ -52,6 +52,17 @@ async def test_each_part_can_be_had_by_its_address(tmp_path: Path) -> None:
         assert len(found) == 4
 
 
+async def test_a_refusal_names_all_that_several_can_be_had_in(tmp_path: Path) -> None:
+    still = build(1, syntax_uid=JPEG_BASELINE, frames=2)
+    video, other = (build(number, series=2, syntax_uid=MPEG2) for number in (2, 3))
+    async with asking(tmp_path, [still, video, other]) as (client, _):
+        frames = await client.get(instance_of(still) + "/bulkdata/7FE00010", headers=OCTETS)
+        values = await client.get(series_of(video) + "/pixeldata", headers=OCTETS)
+    assert (frames.status_code, values.status_code) == (406, 406)
+    assert 'multipart/related; type="image/jpeg" or "application/octet-stream" or ' in frames.json()["detail"]
+    assert values.json()["detail"].endswith('multipart/related; type="video/mpeg" or "application/octet-stream"')
+
+
 @pytest.mark.parametrize("syntax_uid", [EXPLICIT_LE, IMPLICIT_LE])
 async def test_native_values_by_their_tags_alone(tmp_path: Path, syntax_uid: str) -> None:
     """Also where clients put these addresses together; a part that was had by a longer one says this one."""

@@ -27,6 +27,7 @@ from sagittal.web.wire.accept import (
     accepts,
     choices,
     names,
+    names_of_parts,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def frame_choices(ranges: Sequence[MediaType], ref: InstanceRef, single: bool) -
     if found := until_sure(choices(ranges, offers, single=single)):
         return found
     if not single and not any(wanted.multipart for wanted in ranges):
-        raise NotAcceptable(f'several frames are answered as multipart/related; type="{offers[0].type}"')
+        raise NotAcceptable(f"several frames are answered as {names_of_parts(offers)}")
     held = syntax(ref.syntax_uid).name
     raise NotAcceptable(f"the frames are held in {held} and can be had as {names(offers)}; pictures are at …/rendered")
 
@@ -103,7 +104,7 @@ def held_choice(ranges: Sequence[MediaType], ref: InstanceRef, single: bool) -> 
     held = syntax(ref.syntax_uid).name
     text = f"the frames are held in {held} and can be had as {what}; another form would need a codec"
     if not single and not any(wanted.multipart for wanted in ranges):
-        text = f'several of them are answered as multipart/related; type="{offers[0].type}"'
+        text = f"several of them are answered as {names_of_parts(offers)}"
     raise NotAcceptable(text)
 
 

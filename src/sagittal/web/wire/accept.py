@@ -263,6 +263,11 @@ def names(offers: Iterable[Offer]) -> str:
     return ", ".join(dict.fromkeys(offer.media_type for offer in offers))
 
 
+def names_of_parts(offers: Iterable[Offer]) -> str:
+    """Offers of parts for a person."""
+    return "multipart/related; type=" + " or ".join(dict.fromkeys(f'"{offer.type}"' for offer in offers))
+
+
 def choices(ranges: Iterable[MediaType], offers: Iterable[Offer], *, single: bool) -> Iterator[Choice]:
     """The offers that the best range takes, then those of the next; before all ranges of one quality, what is stored
     and named by any of them. Viewers of slides name all that they decode, and mean no order by it.
