@@ -142,7 +142,7 @@ class NodeTable:
             return Reject(text=error.text)
         order = node.syntax_order if node is not None and node.syntax_order else None
         response = b"" if principal.kind == "token" else None  # PS3.7 Table D.3-15: empty for all that is verified here
-        return Accept(principal, order, response, partial(self._stands, info, principal))
+        return Accept(principal, order, response, partial(self._stands, info, principal, _origin(node)))
 
     def _principal(self, info: AssociateInfo) -> Principal:
         """As whom, by the tables as they are now. NotAuthorized."""
@@ -158,8 +158,10 @@ class NodeTable:
         verbs = node.verbs if node is not None else NODE_VERBS
         return Principal(_name(info), "node", verbs, MAIN_STORE if store is None else store)
 
-    def _stands(self, info: AssociateInfo, principal: Principal) -> bool:
-        """Whether an association would still be let in as this principal: nodes and tokens go, or get other rights."""
+    def _stands(self, info: AssociateInfo, principal: Principal, origin: object) -> bool:
+        """Whether it would still be let in as this principal: nodes and tokens go, get other rights or move."""
+        if not self._open_house and _origin(self.node(info.calling_aet)) != origin:
+            return False
         try:
             return self._principal(info) == principal
         except NotAuthorized:
@@ -197,6 +199,11 @@ def row_of(node: Node) -> dict[str, Any]:
     """A node for a person or a program."""
     row = node._asdict() | {"verbs": sorted(node.verbs), "syntax_order": list(node.syntax_order)}
     return row | {"addresses": list(node.addresses), "peer": str(node)}
+
+
+def _origin(node: Node | None) -> tuple[str, tuple[str, ...]] | None:
+    """Where a node calls from."""
+    return None if node is None else (node.host, node.addresses)
 
 
 def _within(address: str, networks: Iterable[str]) -> bool:

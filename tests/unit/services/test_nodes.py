@@ -244,6 +244,16 @@ def test_an_association_stands_as_long_as_who_opened_it_is_the_same(open_house):
     assert not user.stands()
 
 
+@pytest.mark.parametrize("open_house", [False, True])
+@pytest.mark.parametrize("to", [("CT@192.0.2.7:104", ()), ("CT@127.0.0.1:104", ("192.0.2.0/24",))])
+def test_an_association_ends_when_its_node_calls_from_elsewhere(to, open_house):
+    made = table(NODE, open_house=open_house, users=USERS)
+    asking = asked(made, "CT"), asked(made, "CT", user=UserIdentity(5, b"s3cret"))
+    peer, addresses = to
+    asyncio.run(made.add(LOCAL, peer, verbs=NODE.verbs, addresses=addresses))
+    assert [each.stands() for each in asking] == [open_house] * 2
+
+
 def test_a_verified_user_still_comes_from_a_node():
     answer = asked(table(NODE, users=USERS), "MR", user=UserIdentity(2, b"jane", b"s3cret", True))
     assert isinstance(answer, Reject)
