@@ -208,6 +208,12 @@ def test_a_zip_whose_comment_looks_like_an_end_has_failed_and_an_empty_one_not(t
     assert imported(tmp_path / "a", zipped(tmp_path / "empty.zip", {})) == {}
 
 
+def test_a_zip_member_whose_name_is_empty_hinders_no_other(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "in.zip", {"Qname": build(1).part10, "two.dcm": build(2).part10})
+    path.write_bytes(path.read_bytes().replace(b"Qname", b"\0name"))  # it ends at the first zero
+    assert "stored" in {one.status for one in imported(tmp_path / "a", path).values()}
+
+
 def test_a_zip_file_within_a_zip_file_has_failed(tmp_path: Path) -> None:
     """Objects may be in it: it is no letter that happens to lie there."""
     inner = zipped(tmp_path / "inner.zip", {"one.dcm": build(1).part10})

@@ -246,7 +246,7 @@ def _members(path: Path, limits: ArchiveLimits) -> Iterator[Candidate | Refusal]
     zip_ = _Zip(archive, limits, open_members=1)  # this walk itself counts as one
     try:
         for info in members:
-            if info.is_dir():
+            if info.filename.endswith("/"):  # is_dir() wants a name
                 continue
             if reason := _closed_to_us(info, over_others):
                 yield Refusal(f"{path}!{info.filename}", reason)
