@@ -55,7 +55,7 @@ def channels(group: Attributes) -> list[Channel]:
         raise NotAcceptable("the waveform has no samples")
     told = group.number("SamplingFrequency") or 0.0
     frequency = told if 0 < told < np.inf else 1.0
-    drawn = min(whole, max(1, int(_SECONDS_MAX * frequency)))
+    drawn = int(min(whole, max(1, _SECONDS_MAX * frequency)))
     stored = np.frombuffer(data, kind, drawn * count).reshape(drawn, count)
     held: Samples = _LAWS[interpretation][stored] if interpretation in _LAWS else stored.astype(np.float64)
     padding = group.octets("WaveformPaddingValue", _WORD)

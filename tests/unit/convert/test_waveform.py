@@ -95,6 +95,11 @@ def test_a_frequency_that_is_none_is_one_a_second(frequency: Any) -> None:
     assert channels(Attributes(held))[0].frequency == 1.0
 
 
+def test_any_frequency_can_be_told() -> None:
+    held = group(np.zeros((3, 1), "<i2"), **{"003A001A": member("1e308")})
+    assert len(channels(Attributes(held))[0].samples) == 3
+
+
 def test_microvolts_are_drawn_at_the_same_scale() -> None:
     samples = np.array([[0], [500]], "<i2")
     (line,) = drawn({"54000100": member(group(samples, units="uV", sensitivity=1.0))})

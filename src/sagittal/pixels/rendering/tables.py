@@ -41,7 +41,7 @@ def lut_of(item: Attributes, *, signed: bool) -> Table | None:
     described = item.integers("LUTDescriptor")
     if len(described) < 3:
         return None
-    count, first, bits = described[0] & 0xFFFF or ENTRIES_MAX, described[1], described[2]
+    count, first, bits = described[0] & 0xFFFF or ENTRIES_MAX, described[1], min(described[2], 16)
     entries = _entries(item.words("LUTData"), count, bits)
     return Table(_first(first, signed), entries, bits) if len(entries) else None
 

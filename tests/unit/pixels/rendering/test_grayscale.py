@@ -15,7 +15,7 @@ from sagittal.pixels.rendering.attributes import Attributes
 from sagittal.pixels.rendering.grayscale import Modality, Pipeline, Window, extent, padding_of, window
 from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, render
 from sagittal.pixels.rendering.states import GRAYSCALE, state_for
-from sagittal.pixels.rendering.tables import Table
+from sagittal.pixels.rendering.tables import Table, lut_of
 
 
 def gray(values: list[int], instance: Attributes, *, photometric: str = "MONOCHROME2", **more: Any) -> list[int]:
@@ -193,6 +193,14 @@ def test_a_header_is_worked_out_once_for_all_frames() -> None:
         assert render(Frame(instance, number, stored, description), Options())[0].tolist() == [[85, 255, 255]]
     asked = Options(window=Window(4, 4))  # a request goes before
     assert render(Frame(instance, 3, stored, description), asked)[0].tolist() == [[0, 85, 255]]
+
+
+def test_a_table_has_no_more_bits_than_its_entries() -> None:
+    words = {"vr": "OW", "InlineBinary": "AAABAAIAAwA="}
+    item = {"00283002": {"vr": "US", "Value": [4, 0, 65535]}, "00283006": words}
+    table = lut_of(Attributes(item), signed=False)
+    assert table is not None
+    assert (table.bits, table.entries.tolist()) == (16, [0, 1, 2, 3])
 
 
 def test_tables_take_any_number() -> None:
