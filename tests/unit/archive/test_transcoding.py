@@ -163,3 +163,19 @@ async def test_nobody_waits_for_a_place_without_end(tmp_path: Path) -> None:
                 with pytest.raises(Busy, match="transcoded_max"):
                     await asyncio.wait_for(asked, 20)
         (await maker.instance(refs[0], RLE_LOSSLESS)).close()
+
+
+async def test_any_thread_gives_the_place_of_a_film_back(tmp_path: Path) -> None:
+    class Filming(Pool):
+        async def run(self, call: str, *_: Any, **__: Any) -> Answer:
+            return Answer({"lengths": [0]}, b"")
+
+    limits = Limits(archive=replace(Limits().archive, transcoded_max=1, transcoded_wait_seconds_max=5))
+    asyncio.get_running_loop().set_debug(True)  # which tells of what isn't safe in another thread
+    async with making(tmp_path, build(), limits=limits, pool=Filming) as (_, maker, refs):
+        first = await maker.film(refs[0])
+        waiting = asyncio.ensure_future(maker.film(refs[0]))
+        done, _ = await asyncio.wait([waiting], timeout=0.1)
+        assert not done
+        await asyncio.to_thread(first.close)
+        (await waiting).close()

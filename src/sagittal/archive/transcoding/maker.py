@@ -117,7 +117,12 @@ class Maker:
         does.
         """
         fd, told = await self._asked("film", ref, ref.syntax_uid)
-        return MadeFrames(fd, told["lengths"], self._room.release)
+        loop = asyncio.get_running_loop()
+
+        def ended() -> None:  # on the reader thread that closes it
+            loop.call_soon_threadsafe(self._room.release)
+
+        return MadeFrames(fd, told["lengths"], ended)
 
     async def _asked(self, call: str, ref: InstanceRef, to: str, **more: Any) -> tuple[int, Mapping[str, Any]]:
         """The file that a worker has filled, and what the worker tells of it. Whoever closes the file then releases
