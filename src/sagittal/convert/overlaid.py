@@ -29,10 +29,11 @@ _LAID = frozenset({regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS})  # over th
 
 def shown_frame(image: Image, over: Image | None, frame: Frame, options: Options) -> tuple[Picture, bytes | None]:
     """The picture and its ICC profile. NotAcceptable when the state is not for the image."""
-    number, options = frame.number, _ranged(image, over, options)
+    number = frame.number
+    if over is None and image.attributes.text("SOPClassUID") in regions.SEGMENTATIONS:
+        return _alone(image, number, options), None
+    options = _ranged(image, over, options)
     if over is None:
-        if image.attributes.text("SOPClassUID") in regions.SEGMENTATIONS:
-            return _alone(image, number, options), None
         return render(frame, options)
     kind, uid = over.attributes.text("SOPClassUID"), image.attributes.text("SOPInstanceUID")
     if kind not in _LAID:
