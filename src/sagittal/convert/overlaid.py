@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sagittal.dicom.syntaxes import syntax
 from sagittal.errors import NotAcceptable, SagittalError
 from sagittal.pixels.description import MONOCHROME
 from sagittal.pixels.images import Image
@@ -22,7 +23,8 @@ from sagittal.pixels.rendering.render import AS_IT_IS, Frame, Options, Picture, 
 from sagittal.pixels.rendering.states import state_for
 
 _HELD_BYTES = 128 << 20  # of decoded frames of a film
-_LOOKED_BYTES, _LOOK_BYTES = 16 << 20, 1 << 14  # of frames that are decoded for the range of all; what a look is worth
+_LOOKED_BYTES, _LOOK_BYTES = 16 << 20, 1 << 14  # of frames that are looked at for the range of all; what a look costs
+_DECODING = 4  # times as much does a look cost where the frame is compressed
 _PLAIN = (255, 80, 80)  # of a segment that is not described
 _LAID = frozenset({regions.RT_STRUCTURE_SET, *regions.SEGMENTATIONS})  # over the image as it is; else a state says how
 
@@ -75,7 +77,8 @@ def _ranged(image: Image, over: Image | None, options: Options) -> Options:
     """
     if image.count < 2 or options.window is not None or image.is_video or not _as_it_is(over):
         return options
-    if image.count * (image.description.array_bytes + _LOOK_BYTES) > _LOOKED_BYTES:
+    cost = image.count * (image.description.array_bytes + _LOOK_BYTES)
+    if cost * (_DECODING if syntax(image.syntax_uid).encapsulated else 1) > _LOOKED_BYTES:
         return options
     return replace(options, window=image.attributes.recall("range", lambda: _range(image)))
 

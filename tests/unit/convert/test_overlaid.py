@@ -15,6 +15,7 @@ from interop import pictured
 from sagittal.convert import overlaid
 from sagittal.convert.files import object_in
 from sagittal.convert.overlaid import film, shown_frame
+from sagittal.dicom.syntaxes import EXPLICIT_LE, JPEG_2000_LOSSLESS
 from sagittal.errors import NotAcceptable, PixelsUndecodable
 from sagittal.pixels.images import Image
 from sagittal.pixels.rendering.geometry import Viewport
@@ -211,3 +212,14 @@ def test_pictures_of_frames_share_their_range_where_a_look_at_all_is_cheap(
         assert shown(other("broken"), 2) == [0, 255]
     monkeypatch.setattr(overlaid, "_LOOKED_BYTES", 3 * ((1 << 14) + 4) - 1)
     assert shown(other("dear"), 2) == [0, 255]
+
+
+def test_of_compressed_frames_fewer_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(overlaid, "_range", lambda image: looked.append(image.syntax_uid))
+    monkeypatch.setattr(overlaid, "_LOOKED_BYTES", 3 * ((1 << 14) + 4))
+    pictured.image(1, np.zeros((3, 1, 2), np.uint16), "7.3").save_as(tmp_path / "three", enforce_file_format=True)
+    for syntax_uid in (EXPLICIT_LE, JPEG_2000_LOSSLESS):
+        held = read(tmp_path / "three")
+        shown_frame(replace(held, syntax_uid=syntax_uid), None, held.frame(1), PLAIN)
+    assert looked == [EXPLICIT_LE]
